@@ -1,0 +1,93 @@
+"""The data set: rows of samples, what they are called, and what is wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "valid", "test", ""]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+Target = int | tuple[int, ...] | None
+"""A class index; for multi-label data the sorted class indices that apply; None when unlabelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row.
+
+    Attributes:
+        id: the name it is reported under: the path relative to the data, or the row's id.
+        source: the file that holds it, or its text.
+        target: see `Target`.
+        split: "" until splits are made.
+        group: samples of one group stay on one side of a split; "" when it stands alone.
+        sha256: of the content (the file's bytes, or the text's).
+        size: height and width in pixels of a picture, as it is shown (EXIF applied).
+    """
+
+    id: str
+    source: Path | str
+    target: Target
+    sha256: str
+    split: Split = ""
+    group: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something found in the data.
+
+    Attributes:
+        kind: a stable name, for example "truncated", "duplicate", "leak", "empty-class".
+        where: the file or class.
+        what: one sentence.
+        done: what was done about it ("set aside", "grouped", "nothing").
+    """
+
+    kind: str
+    where: str
+    what: str
+    done: str = "nothing"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples of one task, in a fixed order (sorted by id)."""
+
+    path: Path
+    task: str
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...] = field(default=())
+    multilabel: bool = False
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def split(self, name: Split) -> tuple[Sample, ...]:
+        """The samples of one split, in order."""
+        return tuple(sample for sample in self.samples if sample.split == name)
+
+    def with_samples(self, samples: Iterable[Sample]) -> Dataset:
+        """The same data set with other rows."""
+        return replace(self, samples=tuple(samples))
+
+    def with_problems(self, problems: Iterable[Problem]) -> Dataset:
+        """The same data set with these problems added."""
+        return replace(self, problems=self.problems + tuple(problems))
+
+    def fingerprint(self) -> str:
+        """sha256 over everything that training sees: contents, targets, splits, classes."""
+        digest = hashlib.sha256(repr((self.task, self.multilabel, self.classes)).encode())
+        for sample in self.samples:
+            row = (sample.id, sample.sha256, sample.target, sample.split, sample.group)
+            digest.update(repr(row).encode())
+        return digest.hexdigest()
