@@ -34,11 +34,13 @@ class Stage:
     Attributes:
         name: as the library names the part, for example "blocks.3".
         parameters: how many numbers training could change in it.
+        tensors: names of its parameters and buffers in the weights file, sorted.
         shapes: shapes of the tensors that flow out for one sample, batch axis left out.
     """
 
     name: str
     parameters: int
+    tensors: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
 
 
