@@ -1,0 +1,161 @@
+"""Classification: one class a sample, or several. Pictures, texts and clips share it.
+
+The numbers that decide (metric, probabilities, decoding, the probe) are NumPy, so that a frozen
+network with a new head needs no training framework; the loss and the head as a module are torch.
+
+Shapes: n samples, d width of the backbone's vector, c classes, r bootstrap draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regraft.dataset import Sample
+from regraft.tasks import measure
+from regraft.tasks.probe import Probe, fit_probe
+
+if TYPE_CHECKING:
+    import torch
+
+IMBALANCED = 3.0
+"""From this ratio of the largest to the smallest class on, every class counts the same."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What is learnt: head, loss, metric, and what the outputs mean.
+
+    Attributes:
+        name: "image-classification", "text-classification" or "video-classification".
+        classes: in the order of the logits.
+        multilabel: several classes may apply to a sample, or none.
+        balanced: every class counts the same in the loss and the metric, however rare.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    multilabel: bool = False
+    balanced: bool = False
+
+    @property
+    def metric_name(self) -> str:
+        """The one number that rungs are compared by."""
+        if self.multilabel:
+            return "mean_average_precision"
+        return "balanced_accuracy" if self.balanced else "accuracy"
+
+    def targets(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Target_nc: ones where a class applies, float32."""
+        target_nc = np.zeros((len(samples), len(self.classes)), dtype=np.float32)
+        for row, sample in enumerate(samples):
+            assert sample.target is not None, f"{sample.id} has no label"
+            target_nc[row, sample.target] = 1
+        return target_nc
+
+    def sample_weights(self, target_nc: np.ndarray) -> np.ndarray:
+        """Weight_n with mean 1: inverse class frequency where balanced, else ones."""
+        if not self.balanced:
+            return np.ones(len(target_nc))
+        count_c = target_nc.sum(axis=0)
+        weight_n = 1.0 / np.maximum(count_c, 1)[target_nc.argmax(axis=1)]
+        return weight_n / weight_n.mean()
+
+    def fit_head(
+        self, x_nd: np.ndarray, target_nc: np.ndarray, clusters: Sequence[str], seed: int
+    ) -> Probe:
+        """A linear head on frozen features. See `regraft.tasks.probe`."""
+        return fit_probe(
+            x_nd,
+            target_nc,
+            exclusive=not self.multilabel,
+            weight_n=self.sample_weights(target_nc),
+            clusters=clusters,
+            seed=seed,
+        )
+
+    def score(self, logits_nc: np.ndarray, target_nc: np.ndarray) -> measure.Score:
+        """The metric of these answers, as a function of weights on the samples."""
+        if self.multilabel:
+            return measure.mean_average_precision(logits_nc, target_nc > 0)
+        correct_n = self.correct(logits_nc, target_nc)
+        if self.balanced:
+            return measure.balanced_accuracy(correct_n, target_nc.argmax(axis=1))
+        return measure.accuracy(correct_n)
+
+    def correct(self, logits_nc: np.ndarray, target_nc: np.ndarray) -> np.ndarray:
+        """Which samples are answered wholly right, bool_n."""
+        if self.multilabel:
+            return ((logits_nc > 0) == (target_nc > 0)).all(axis=1)
+        return logits_nc.argmax(axis=1) == target_nc.argmax(axis=1)
+
+    def probabilities(self, logits_nc: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """Probability_nc; rows sum to 1 unless multi-label."""
+        scaled_nc = logits_nc.astype(np.float64) / temperature
+        if self.multilabel:
+            return 0.5 * (1 + np.tanh(0.5 * scaled_nc))
+        raised_nc = np.exp(scaled_nc - scaled_nc.max(axis=1, keepdims=True))
+        return raised_nc / raised_nc.sum(axis=1, keepdims=True)
+
+    def confidences(
+        self, logits_nc: np.ndarray, target_nc: np.ndarray, temperature: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How sure each answer is (0…1) and whether it is right: what calibration compares.
+
+        Multi-label data give one answer for each sample and class.
+        """
+        chance_nc = self.probabilities(logits_nc, temperature)
+        if self.multilabel:
+            sure_n = np.maximum(chance_nc, 1 - chance_nc).ravel()
+            return sure_n, ((chance_nc > 0.5) == (target_nc > 0)).ravel()
+        return chance_nc.max(axis=1), self.correct(logits_nc, target_nc)
+
+    def fit_temperature(self, logits_nc: np.ndarray, target_nc: np.ndarray) -> float:
+        """The divisor of the logits with the least log-loss (Guo et al. 2017), 0.05…20."""
+        from scipy.optimize import minimize_scalar
+
+        def loss(log_temperature: float) -> float:
+            chance_nc = self.probabilities(logits_nc, float(np.exp(log_temperature)))
+            hit_nc = np.where(target_nc > 0, chance_nc, 1 - chance_nc)
+            if not self.multilabel:
+                hit_nc = hit_nc[target_nc > 0]
+            return float(-np.log(np.maximum(hit_nc, 1e-12)).mean())
+
+        found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+        return float(np.exp(found.x))
+
+    def decode(self, chance_c: np.ndarray) -> dict[str, object]:
+        """One answer for people: label (or labels), probability, and all probabilities."""
+        every = {name: round(float(p), 6) for name, p in zip(self.classes, chance_c, strict=True)}
+        top = int(chance_c.argmax())
+        answer: dict[str, object] = {
+            "label": self.classes[top],
+            "probability": every[self.classes[top]],
+            "probabilities": every,
+        }
+        if self.multilabel:
+            answer["labels"] = [name for name, p in every.items() if p > 0.5]
+        return answer
+
+    def head(self, width: int) -> torch.nn.Linear:
+        """The head as a module: vector_nd to logits_nc."""
+        import torch
+
+        return torch.nn.Linear(width, len(self.classes))
+
+    def loss(
+        self, logits_nc: torch.Tensor, target_nc: torch.Tensor, weight_n: torch.Tensor
+    ) -> torch.Tensor:
+        """Weighted mean of cross-entropy, or of one binary cross-entropy a class."""
+        from torch.nn import functional
+
+        if self.multilabel:
+            loss_n = functional.binary_cross_entropy_with_logits(
+                logits_nc, target_nc, reduction="none"
+            ).sum(dim=1)
+        else:
+            loss_n = functional.cross_entropy(logits_nc, target_nc, reduction="none")
+        return (loss_n * weight_n).mean()

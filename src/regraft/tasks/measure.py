@@ -1,0 +1,174 @@
+"""How sure a number is: intervals, paired tests, calibration.
+
+Every metric here is a function of weights on the samples, so one set of bootstrap weights serves
+the value (all ones), its interval and the paired comparison of two models. Samples of one group
+(near duplicates, one patient) are drawn together, because they are not independent evidence.
+
+Shapes: n samples, c classes, r bootstrap draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from regraft.seeds import generator
+
+DRAWS = 2000
+CONFIDENCE = 0.95
+
+Score = Callable[[np.ndarray], np.ndarray]
+"""weights_rn -> values_r: one metric of one model's answers, under each draw's weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric with its 95 % interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, str | float]:
+        """As it stands in report.json."""
+        return {"name": self.name, "value": self.value, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One model's metric less another's, on the same samples.
+
+    `p` is two-sided: how often chance alone would show a difference this large.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def accuracy(correct_n: np.ndarray) -> Score:
+    """Share of right answers."""
+    right_n = correct_n.astype(np.float64)
+    return lambda weights_rn: weights_rn @ right_n / weights_rn.sum(axis=1)
+
+
+def balanced_accuracy(correct_n: np.ndarray, target_n: np.ndarray) -> Score:
+    """Mean over classes of the share of right answers; every class counts the same."""
+    classes = np.unique(target_n)
+    member_nc = (target_n[:, None] == classes[None, :]).astype(np.float64)
+    right_nc = member_nc * correct_n[:, None]
+
+    def score(weights_rn: np.ndarray) -> np.ndarray:
+        count_rc = weights_rn @ member_nc
+        recall_rc = np.divide(
+            weights_rn @ right_nc, count_rc, out=np.full_like(count_rc, np.nan), where=count_rc > 0
+        )
+        return np.nanmean(recall_rc, axis=1)
+
+    return score
+
+
+def mean_average_precision(score_nc: np.ndarray, target_nc: np.ndarray) -> Score:
+    """Average precision of the ranking for each class that occurs, averaged over classes."""
+    occurring = np.flatnonzero(target_nc.any(axis=0))
+    order_nc = np.argsort(-score_nc, axis=0, kind="stable")
+
+    def score(weights_rn: np.ndarray) -> np.ndarray:
+        total_r = np.zeros(len(weights_rn))
+        seen_r = np.zeros(len(weights_rn))
+        for c in occurring:
+            order_n = order_nc[:, c]
+            ranked_rn = weights_rn[:, order_n]
+            hit_rn = ranked_rn * target_nc[order_n, c]
+            hits_r = hit_rn.sum(axis=1)
+            ranks_rn = np.maximum(ranked_rn.cumsum(axis=1), 1e-12)
+            precision_rn = hit_rn.cumsum(axis=1) / ranks_rn
+            total_r += np.where(
+                hits_r > 0, (precision_rn * hit_rn).sum(axis=1) / np.maximum(hits_r, 1e-12), 0.0
+            )
+            seen_r += hits_r > 0
+        return total_r / np.maximum(seen_r, 1)
+
+    return score
+
+
+def bootstrap_weights(clusters: list[str], seed: int, draws: int = DRAWS) -> np.ndarray:
+    """Weights_rn of `draws` bootstrap samples in which whole clusters are drawn.
+
+    Args:
+        clusters: n names; samples with the same non-empty name are drawn together.
+        seed: of the run.
+        draws: r.
+    """
+    names = [name or f"\x00{i}" for i, name in enumerate(clusters)]
+    _, member_n = np.unique(names, return_inverse=True)
+    count = int(member_n.max()) + 1
+    rng = generator(seed, "bootstrap", count)
+    drawn_rk = rng.multinomial(count, np.full(count, 1 / count), size=draws)
+    return drawn_rk[:, member_n].astype(np.float64)
+
+
+def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
+    """The metric's value and its percentile bootstrap interval (Efron 1979).
+
+    Where no draw differs from the value (every answer right, or every answer wrong) the bootstrap
+    is blind; the interval then reaches as far as the exact binomial one (Clopper & Pearson 1934)
+    for as many samples.
+    """
+    n = weights_rn.shape[1]
+    value = float(score(np.ones((1, n)))[0])
+    draws_r = _in_chunks(score, weights_rn)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (float(q) for q in np.nanquantile(draws_r, [tail, 1 - tail]))
+    if low == high and value in (0.0, 1.0):
+        reach = 1 - tail ** (1 / n)
+        low, high = (max(0.0, 1 - reach), 1.0) if value == 1.0 else (0.0, min(1.0, reach))
+    return Estimate(name, value, min(low, value), max(high, value))
+
+
+def compare(new: Score, old: Score, weights_rn: np.ndarray) -> Difference:
+    """Paired bootstrap test of `new` against `old` on the same samples."""
+    ones_1n = np.ones((1, weights_rn.shape[1]))
+    value = float(new(ones_1n)[0] - old(ones_1n)[0])
+    gap_r = _in_chunks(new, weights_rn) - _in_chunks(old, weights_rn)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (float(q) for q in np.nanquantile(gap_r, [tail, 1 - tail]))
+    against = min(np.count_nonzero(gap_r <= 0), np.count_nonzero(gap_r >= 0))
+    p = min(1.0, 2 * (float(against) + 1) / (len(gap_r) + 1))
+    return Difference(value, low, high, p)
+
+
+def _in_chunks(score: Score, weights_rn: np.ndarray, chunk: int = 250) -> np.ndarray:
+    """`score` over all draws, without a temporary for all of them at once."""
+    parts = [score(weights_rn[i : i + chunk]) for i in range(0, len(weights_rn), chunk)]
+    return np.concatenate(parts)
+
+
+def calibration_error(confidence_n: np.ndarray, correct_n: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error over equal-width bins (Guo et al. 2017), 0…1."""
+    rows = reliability(confidence_n, correct_n, bins)
+    total = sum(row["count"] for row in rows)
+    return sum(row["count"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / total
+
+
+def reliability(
+    confidence_n: np.ndarray, correct_n: np.ndarray, bins: int = 10
+) -> list[dict[str, float]]:
+    """Mean confidence and accuracy per filled bin of confidence: the reliability diagram."""
+    which_n = np.minimum((confidence_n * bins).astype(int), bins - 1)
+    rows: list[dict[str, float]] = []
+    for b in range(bins):
+        inside_n = which_n == b
+        if inside_n.any():
+            rows.append(
+                {
+                    "confidence": float(confidence_n[inside_n].mean()),
+                    "accuracy": float(correct_n[inside_n].mean()),
+                    "count": int(inside_n.sum()),
+                }
+            )
+    return rows
