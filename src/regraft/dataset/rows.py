@@ -14,28 +14,34 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 Target = int | tuple[int, ...] | None
 """A class index; for multi-label data the sorted class indices that apply; None when unlabelled."""
 
+DROPPED = ("set aside", "left out", "ignored")
+"""Values of `Problem.done` that say that one file or row is not among the samples."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One row.
 
     Attributes:
-        id: the name it is reported under: the path relative to the data, or the row's id.
+        id: the name it is reported under: the path relative to the data, or the row's id, as
+            `guard.shown` prints it.
         source: the file that holds it, or its text.
         target: see `Target`.
+        sha256: of the content (the file's bytes, or the text's); "" until the content was read.
         split: "" until splits are made.
         group: samples of one group stay on one side of a split; "" when it stands alone.
-        sha256: of the content (the file's bytes, or the text's).
         size: height and width in pixels of a picture, as it is shown (EXIF applied).
+        format: what the file really is, for example "JPEG"; "" for text.
     """
 
     id: str
     source: Path | str
     target: Target
-    sha256: str
+    sha256: str = ""
     split: Split = ""
     group: str = ""
     size: tuple[int, int] = (0, 0)
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,10 @@ class Problem:
         kind: a stable name, for example "truncated", "duplicate", "leak", "empty-class".
         where: the file or class.
         what: one sentence.
-        done: what was done about it ("set aside", "grouped", "nothing").
+        done: what was done about it. Three answers drop the file or row named in `where`:
+            "set aside" (it is bad, and counts towards the share of bad files that is allowed),
+            "left out" (nothing is wrong with it, but using it would be),
+            "ignored" (it never claimed to be a sample).
     """
 
     kind: str
@@ -57,7 +66,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples of one task, in a fixed order (sorted by id)."""
+    """Samples of one task, in a fixed order (sorted by id).
+
+    Attributes:
+        path: what was read.
+        task: "image-classification", …
+        classes: names, sorted; a target counts from 0 in this order.
+        samples: what can be used.
+        problems: what was found.
+        multilabel: a sample may have several classes, or none.
+        found: files or rows that were come across; each is a sample or has a problem that says
+            why not (see `DROPPED`).
+    """
 
     path: Path
     task: str
@@ -65,6 +85,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...] = field(default=())
     multilabel: bool = False
+    found: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -91,3 +112,10 @@ class Dataset:
             row = (sample.id, sample.sha256, sample.target, sample.split, sample.group)
             digest.update(repr(row).encode())
         return digest.hexdigest()
+
+
+def labels_of(target: Target) -> tuple[int, ...]:
+    """The class indices of a target, one or several or none."""
+    if target is None:
+        return ()
+    return (target,) if isinstance(target, int) else target

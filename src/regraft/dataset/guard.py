@@ -1,0 +1,216 @@
+"""Which files may be touched, and which pictures may be decoded.
+
+Decisions:
+
+- Nothing outside the data's own folder is read: links that leave it are refused, links to folders
+  are not followed (so there are no loops). A link to a file inside the folder is that file.
+- Only regular files are opened. A pipe would wait for ever, a device may do anything.
+- A picture's size is taken from its header and refused above 50 megapixels before one pixel is
+  decoded. A file over 512 MiB is not read at all.
+- Names are printed so that one name is one line: control characters, bytes that are no text and
+  backslashes are escaped.
+- What operating systems leave behind (.DS_Store, Thumbs.db, …) and hidden files are no data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import final
+
+from regraft.dataset.rows import Problem
+from regraft.errors import UnreadableSample
+
+MAX_PIXELS = 50_000_000
+MAX_BYTES = 512 * 2**20
+
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .tif .tiff .webp .avif .avifs .jp2 .j2k .jpx "
+    ".jpc .ppm .pgm .pbm .pnm .pfm .tga .ico .icns .pcx .sgi .rgb .dds .mpo .psd .qoi .xbm .xpm "
+    ".heic .heif .jxl .cr2 .cr3 .nef .arw .dng .raw".split()
+)
+"""A file with one of these claims to be a picture, whether or not we can read it."""
+
+_JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"})
+_NESTED_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(.{8})", re.DOTALL)
+
+
+@final
+class Refused(UnreadableSample):
+    """One file was refused.
+
+    Args:
+        kind: the stable name of the reason, as in `Problem.kind`.
+        what: the fault, in one sentence.
+        where: the file.
+        mend: what to do about it.
+    """
+
+    def __init__(self, kind: str, what: str, *, where: object = "", mend: str = "") -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.kind = kind
+
+
+def shown(name: str | Path) -> str:
+    r"""A name as one printable line; different names stay different ("a\nb" for a line break)."""
+    text = name if isinstance(name, str) else name.as_posix()
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(_escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    if letter == "\\":
+        return "\\\\"
+    if letter.isprintable():
+        return letter
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def claims_picture(path: Path) -> bool:
+    """Whether the name says that this is a picture."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def is_junk(name: str) -> bool:
+    """Whether this is what an operating system leaves behind, or hidden."""
+    return name.startswith(".") or name.lower() in _JUNK
+
+
+def files(root: Path, below: Path | None = None) -> Iterator[tuple[Path, Problem | None]]:
+    """Every file under a folder, with what speaks against opening it; in a fixed order.
+
+    Args:
+        root: the data's folder, resolved.
+        below: walk only this folder inside of it.
+
+    Yields:
+        A path, and None or a problem whose `where` is the path relative to `root`.
+    """
+    pending = [(root if below is None else below, True)]
+    while pending:
+        path, is_folder = pending.pop()
+        if not is_folder:
+            yield path, (None if _is_plain(path) else _objection(root, path))
+            continue
+        try:
+            entries = _listed(path)
+        except OSError as fault:
+            what = f"the folder cannot be read: {fault.strerror}"
+            yield path, _problem(root, path, "unreadable", what)
+            continue
+        if not entries and claims_picture(path):
+            what = "this is an empty folder, not a picture"
+            yield path, _problem(root, path, "not-a-file", what)
+        pending.extend(reversed(entries))
+
+
+def _listed(folder: Path) -> list[tuple[Path, bool]]:
+    """What is in a folder, sorted, and whether it is a folder itself (not a link to one)."""
+    with os.scandir(folder) as scan:
+        entries = sorted((e for e in scan if not is_junk(e.name)), key=lambda e: e.name)
+    return [(folder / e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+
+
+def _is_plain(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _objection(root: Path, path: Path) -> Problem | None:
+    """What speaks against a link, a pipe, a device."""
+    if not path.is_symlink():
+        return _problem(root, path, "not-a-file", "this is a pipe, a socket or a device")
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return _problem(root, path, "missing", "this link leads nowhere")
+    if not target.is_relative_to(root):
+        return _problem(root, path, "outside", f"this link leaves the data, to {shown(target)}")
+    if target.is_dir():
+        return _problem(root, path, "link", "this link leads to a folder that is read anyway")
+    if not target.is_file():
+        return _problem(root, path, "not-a-file", "this link leads to a pipe or a device")
+    return None
+
+
+def _problem(root: Path, path: Path, kind: str, what: str) -> Problem:
+    done = "ignored" if kind == "link" else "set aside"
+    return Problem(kind, shown(path.relative_to(root)), what, done)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of one regular file of reasonable size.
+
+    Raises:
+        UnreadableSample: it is missing, no regular file, empty, too large or not readable.
+    """
+    where = shown(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(
+                "not-a-file",
+                "This is not a regular file but a folder, a pipe, a socket or a device.",
+                where=where,
+                mend="replace it by the picture itself",
+            )
+        if status.st_size > MAX_BYTES:
+            raise Refused(
+                "too-large",
+                f"The file has {status.st_size / 2**20:.0f} MiB; "
+                f"pictures may have {MAX_BYTES // 2**20}.",
+                where=where,
+                mend="save it smaller",
+            )
+        data = path.read_bytes()
+    except FileNotFoundError as fault:
+        raise Refused(
+            "missing", "There is no such file.", where=where, mend="check the name"
+        ) from fault
+    except OSError as fault:
+        raise Refused(
+            "unreadable",
+            f"The file cannot be read: {fault.strerror}.",
+            where=where,
+            mend="check its permissions and the disk",
+        ) from fault
+    if not data:
+        raise Refused("empty", "The file is empty.", where=where, mend="copy it again")
+    return data
+
+
+def refuse_bomb(width_px: int, height_px: int, where: str) -> None:
+    """Refuse a picture by the size that its header claims.
+
+    Raises:
+        UnreadableSample: more than 50 megapixels, or no pixels.
+    """
+    if width_px < 1 or height_px < 1:
+        raise Refused(
+            "damaged",
+            f"The header says {width_px} × {height_px} pixels.",
+            where=where,
+            mend="save it again",
+        )
+    if width_px * height_px > MAX_PIXELS:
+        raise Refused(
+            "bomb",
+            f"The header says {width_px} × {height_px} pixels; "
+            f"at most {MAX_PIXELS // 10**6} megapixels are decoded.",
+            where=where,
+            mend="if the size is true, save the picture smaller",
+        )
+
+
+def refuse_nested_bomb(data: bytes, where: str) -> None:
+    """Refuse an icon file whose inner pictures are larger than its header says.
+
+    Raises:
+        UnreadableSample: an inner picture has more than 50 megapixels.
+    """
+    for match in _NESTED_PNG.finditer(data):
+        size = match.group(1)
+        refuse_bomb(int.from_bytes(size[:4], "big"), int.from_bytes(size[4:], "big"), where)

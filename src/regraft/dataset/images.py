@@ -1,0 +1,391 @@
+r"""Pictures: from bytes of any kind to RGB, and from RGB to the square that a network takes.
+
+Decisions on decoding:
+
+- Whatever Pillow reads is a picture, by its signature and never by its name, with two exceptions.
+  Formats that have no signature (TGA and a few old ones) are believed only under their own
+  suffix, or any file would be one. PostScript is refused, because reading it runs a program.
+- The size in the header is checked before decoding; a file that ends early or contradicts itself
+  is refused whole. No grey lower half is ever handed on.
+- EXIF orientation is applied. Of an animation the first frame counts. Transparency is laid on
+  white.
+- Grey values above 8 bits are scaled by the smallest of 8, 12, 16 and 32 bits that holds the
+  picture's largest value (many cameras write 12 bits into 16), so that 0 stays black. Floats in
+  0…1 are scaled to 0…255; other floats within 0…65535 are treated as integers are; the rest is
+  stretched from its minimum to its maximum. NaN is black.
+
+Decisions on views:
+
+- One resampling. Cropping, scaling and random cropping are one `resize(box=…)`, so that a view
+  costs the same as none and is never resampled twice. Colour is one 3×4 matrix.
+- View 0 is the plain one: shorter side to `size_px / crop`, middle square.
+
+Legend: h, w height and width in pixels; c channels.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import threading
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from regraft.dataset.guard import Refused, read_file, refuse_bomb, refuse_nested_bomb, shown
+from regraft.errors import UnreadableSample, UsageError
+from regraft.seeds import generator
+
+Pixels = npt.NDArray[np.uint8]
+
+_REFUSED_FORMATS = frozenset({"EPS"})
+_PLAIN_MODES = frozenset({"RGB", "L", "1", "CMYK", "YCbCr", "HSV", "RGBX"})
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_GREY = (0.299, 0.587, 0.114)
+
+
+@final
+class _Hush:
+    """Keeps Pillow's warnings from the user while any thread is inside `hushed`.
+
+    `warnings.catch_warnings` is not safe when threads enter and leave in turn, and Python's
+    filters belong to the whole process; so the first thread in sets the filter, and the last
+    one out restores what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved = warnings.catch_warnings()
+
+    @contextmanager
+    def hushed(self) -> Generator[None]:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._saved.__exit__(None, None, None)
+
+
+_HUSH = _Hush()
+
+
+# Decoding ----------------------------------------------------------------------------------------
+
+
+def decode(path: Path | bytes) -> Image.Image:
+    """One picture as 8-bit RGB, as a person would see it.
+
+    Args:
+        path: the file, or its bytes.
+
+    Returns:
+        A Pillow picture of mode RGB.
+
+    Raises:
+        UnreadableSample: it is missing, damaged, truncated, too large, or no picture.
+        UsageError: the program has told Pillow to accept truncated pictures.
+    """
+    if isinstance(path, Path):
+        return decode_bytes(read_file(path), shown(path), path.suffix)
+    return decode_bytes(path, "bytes in memory")
+
+
+def decode_bytes(data: bytes, where: str, suffix: str = "") -> Image.Image:
+    """`decode` of bytes whose origin is known.
+
+    Args:
+        data: the file's content.
+        where: what messages call it.
+        suffix: of the file's name, for formats that have no signature.
+
+    Raises:
+        UnreadableSample: see `decode`.
+        UsageError: see `decode`.
+    """
+    with refusing(where), opened(data, where, suffix) as image:
+        image.load()
+        return _upright(_rgb(image), orientation(image))
+
+
+def examine(data: bytes, where: str, suffix: str = "") -> tuple[str, tuple[int, int], Image.Image]:
+    """Find out whether a picture would decode, at less cost than decoding it.
+
+    A JPEG is decoded at up to an eighth of its size: the whole entropy-coded stream is read, so
+    a file that ends early is found, but seven eighths of the arithmetic are left out.
+
+    Args:
+        data: the file's content.
+        where: what messages call it.
+        suffix: of the file's name, for formats that have no signature.
+
+    Returns:
+        The format's name, height and width in pixels as shown, and a small or full picture of
+        mode L, as shown.
+
+    Raises:
+        UnreadableSample: see `decode`.
+        UsageError: see `decode`.
+    """
+    with refusing(where), opened(data, where, suffix) as image:
+        name, (width_px, height_px) = image.format or "", image.size
+        image.draft("L", (32, 32))
+        image.load()
+        turn = orientation(image)
+        if image.format not in ("JPEG", "MPO"):
+            width_px, height_px = image.size
+        size = (width_px, height_px) if turn >= 5 else (height_px, width_px)
+        return name, size, _upright(_rgb(image).convert("L"), turn)
+
+
+@contextmanager
+def refusing(where: str) -> Generator[None]:
+    """Turn whatever a damaged file makes Pillow raise into UnreadableSample, without warnings."""
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise UsageError(
+            "Pillow has been told to accept truncated pictures.",
+            where="PIL.ImageFile.LOAD_TRUNCATED_IMAGES",
+            mend="set it to False: half a picture must not be learned from unnoticed",
+        )
+    with _HUSH.hushed():
+        try:
+            yield
+        except UnreadableSample:
+            raise
+        # Hostile bytes raise nearly every exception there is inside Pillow's decoders.
+        except Exception as fault:
+            cut = "truncated" in str(fault).lower() or isinstance(fault, EOFError)
+            raise Refused(
+                "truncated" if cut else "damaged",
+                "The file ends too early." if cut else f"The picture cannot be decoded ({fault}).",
+                where=where,
+                mend="copy it again from where it came, or take it out",
+            ) from fault
+
+
+def opened(data: bytes, where: str, suffix: str = "") -> ImageFile.ImageFile:
+    """A picture whose header has been read and found acceptable; no pixel is decoded yet.
+
+    `Image.open` is not used: it warns about large pictures or refuses them by a setting that
+    belongs to the whole process, and it believes any file to be a TGA that could be one.
+
+    Raises:
+        UnreadableSample: no known format, or a size that is refused.
+    """
+    recognised = ""
+    for name in _formats(data, suffix):
+        factory, _ = Image.OPEN[name]
+        recognised = recognised or name
+        try:
+            image = factory(BytesIO(data), where)
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue
+        refuse_bomb(*image.size, where)
+        if image.format in ("ICO", "ICNS"):
+            refuse_nested_bomb(data, where)
+        return image
+    if recognised:
+        raise Refused(
+            "damaged",
+            f"The file begins like a picture ({recognised}), but its header is damaged.",
+            where=where,
+            mend="copy it again from where it came, or take it out",
+        )
+    raise Refused(
+        "not-an-image",
+        f"This is not a picture that can be read{_looks_like(data)}.",
+        where=where,
+        mend="save it as JPEG or PNG, or take it out",
+    )
+
+
+def _formats(data: bytes, suffix: str) -> Iterator[str]:
+    """Names of the formats that a file may be of, the likeliest first."""
+    tried: set[str] = set()
+    for load_plugins in (Image.preinit, Image.init):
+        load_plugins()
+        for name in list(Image.ID):
+            if name in tried or name in _REFUSED_FORMATS:
+                continue
+            tried.add(name)
+            accept = Image.OPEN[name][1]
+            if accept is None:
+                known = Image.EXTENSION.get(suffix.lower()) == name
+            else:
+                known = accept(data[:16]) is True
+            if known:
+                yield name
+
+
+def _looks_like(data: bytes) -> str:
+    for begin, name in (
+        (b"PK\x03\x04", "a ZIP archive"),
+        (b"%PDF", "a PDF"),
+        (b"%!PS", "PostScript"),
+        (b"<", "a page or XML"),
+        (b"\x1f\x8b", "a gzip archive"),
+    ):
+        if data.lstrip()[: len(begin)] == begin:
+            return f"; it looks like {name}"
+    return "; it looks like HEIC" if data[4:8] == b"ftyp" else ""
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or it is damaged."""
+    try:
+        turn = image.getexif().get(_ORIENTATION, 1)
+    # EXIF of hostile files raises much; how the picture is turned is then not known.
+    except Exception:
+        return 1
+    return turn if turn in _UPRIGHT else 1
+
+
+def _upright(image: Image.Image, turn: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB; transparency on white."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return Image.fromarray(to_8_bits(np.asarray(image))).convert("RGB")
+    if image.mode in _PLAIN_MODES and "transparency" not in image.info:
+        return image.convert("RGB")
+    if image.mode == "P" and "transparency" not in image.info:
+        return image.convert("RGB")
+    with_alpha = image.convert("RGBA")
+    white = Image.new("RGBA", with_alpha.size, "white")
+    return Image.alpha_composite(white, with_alpha).convert("RGB")
+
+
+def to_8_bits(grey_hw: npt.NDArray[np.generic]) -> Pixels:
+    """Grey values of any depth as 8 bits; the rule is in the head of this file."""
+    values = np.nan_to_num(grey_hw.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    is_float = grey_hw.dtype.kind == "f"
+    if is_float and (low < 0 or high > 65535):
+        scaled = (values - low) * (255 / max(high - low, 1e-30))
+    elif is_float and high <= 1:
+        scaled = values * 255
+    else:
+        bits = next(bits for bits in (8, 12, 16, 32) if high < 2.0**bits or bits == 32)
+        scaled = values * (255 / (2.0**bits - 1))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+# Views -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way to look at a picture.
+
+    Attributes:
+        index: 0 is the plain view; k > 0 is the k-th random draw, a pure function of the
+            picture's key and k.
+        crop: the smallest share of the area that a random crop keeps; 1.0 keeps the plain crop.
+        mirror: whether left and right may be exchanged.
+        colour: brightness, contrast and saturation are each multiplied by 1 ± up to this.
+    """
+
+    index: int = 0
+    crop: float = 1.0
+    mirror: bool = False
+    colour: float = 0.0
+
+
+def square(
+    image: Image.Image, size_px: int, crop: float, interpolation: str, view: View, key: str
+) -> Pixels:
+    """The square of pixels that a network takes.
+
+    Args:
+        image: mode RGB, any size.
+        size_px: side of the square.
+        crop: share of the shorter side that the plain view keeps, in (0, 1].
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos", "box" or "hamming".
+        view: plain or a random draw. A random crop takes a share of the area, evenly between
+            `view.crop` and 1, at an aspect ratio between 3:4 and 4:3, as in Szegedy et al.,
+            "Going deeper with convolutions", 2015.
+        key: names the picture in random draws; its sha256.
+
+    Returns:
+        uint8 of shape (size_px, size_px, 3).
+    """
+    box = _plain_box(image.size, size_px / round(size_px / crop))
+    if view.index == 0:
+        return np.array(_resized(image, size_px, interpolation, box))
+    random = generator(0, "view", key, view.index)
+    # All draws are made, used or not: mirroring must not depend on whether there is a crop.
+    draws = random.random(8)
+    if view.crop < 1.0:
+        box = _random_box(image.size, view.crop, draws[:4])
+    result = _resized(image, size_px, interpolation, box)
+    if view.mirror and draws[4] < 0.5:
+        result = result.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if view.colour > 0.0:
+        result = _coloured(result, 1.0 + view.colour * (2.0 * draws[5:8] - 1.0))
+    return np.array(result)
+
+
+Box = tuple[float, float, float, float]
+
+
+def _resized(image: Image.Image, size_px: int, interpolation: str, box: Box) -> Image.Image:
+    method = Image.Resampling[interpolation.upper()]
+    return image.resize((size_px, size_px), method, box=box)
+
+
+def _plain_box(size: tuple[int, int], share: float) -> Box:
+    width_px, height_px = size
+    side = min(size) * share
+    left, top = (width_px - side) / 2, (height_px - side) / 2
+    return left, top, left + side, top + side
+
+
+def _random_box(size: tuple[int, int], crop: float, draws: npt.NDArray[np.float64]) -> Box:
+    width_px, height_px = size
+    area = width_px * height_px * (crop + (1 - crop) * draws[0])
+    aspect = math.exp(math.log(4 / 3) * (2 * draws[1] - 1))
+    width = min(float(width_px), math.sqrt(area * aspect))
+    height = min(float(height_px), math.sqrt(area / aspect))
+    left, top = (width_px - width) * draws[2], (height_px - height) * draws[3]
+    return left, top, min(left + width, width_px), min(top + height, height_px)
+
+
+def _coloured(image: Image.Image, factors: npt.NDArray[np.float64]) -> Image.Image:
+    """Brightness, then contrast about the mean grey, then saturation, as one affine map."""
+    brightness, contrast, saturation = (float(factor) for factor in factors)
+    mean_grey = float(np.asarray(image.convert("L")).mean())
+    gain = brightness * contrast
+    offset = (1 - contrast) * brightness * mean_grey
+    matrix: list[float] = []
+    for row in range(3):
+        matrix += [gain * ((1 - saturation) * grey + saturation * (row == c))
+                   for c, grey in enumerate(_GREY)]  # fmt: skip
+        matrix.append(offset)
+    return image.convert("RGB", tuple(matrix))
