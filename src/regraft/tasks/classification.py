@@ -65,9 +65,14 @@ class Classification:
         return weight_n / weight_n.mean()
 
     def fit_head(
-        self, x_nd: np.ndarray, target_nc: np.ndarray, clusters: Sequence[str], seed: int
+        self,
+        x_nd: np.ndarray,
+        target_nc: np.ndarray,
+        clusters: Sequence[str],
+        seed: int,
+        penalty: float | None = None,
     ) -> Probe:
-        """A linear head on frozen features. See `regraft.tasks.probe`."""
+        """A linear head on frozen features. See `regraft.tasks.probe.fit_probe`."""
         return fit_probe(
             x_nd,
             target_nc,
@@ -75,6 +80,7 @@ class Classification:
             weight_n=self.sample_weights(target_nc),
             clusters=clusters,
             seed=seed,
+            penalty=penalty,
         )
 
     def score(self, logits_nc: np.ndarray, target_nc: np.ndarray) -> measure.Score:

@@ -63,6 +63,7 @@ def fit_probe(
     weight_n: np.ndarray,
     clusters: Sequence[str],
     seed: int,
+    penalty: float | None = None,
 ) -> Probe:
     """Fit an L2-penalised logistic regression, the penalty chosen by cross-validated log-loss.
 
@@ -73,13 +74,16 @@ def fit_probe(
         weight_n: weights of the samples, mean 1.
         clusters: n names; samples that share a non-empty name stay in one fold.
         seed: of the run.
+        penalty: take this one and choose none.
     """
     from threadpoolctl import threadpool_limits
 
     # Many small products: threads wait for each other longer than they work (30 times slower on
     # a busy machine), and one thread gives the same bits whatever the number of cores.
     with threadpool_limits(1, user_api="blas"):
-        penalty, judged = _choose_penalty(x_nd, target_nc, exclusive, weight_n, clusters, seed)
+        judged: tuple[tuple[float, float], ...] = ()
+        if penalty is None:
+            penalty, judged = _choose_penalty(x_nd, target_nc, exclusive, weight_n, clusters, seed)
         axes = _Axes.of(x_nd)
         theta = _solve(axes.coordinates(x_nd), target_nc, exclusive, weight_n, penalty, None)
         weight_cd, bias_c = axes.back(theta)
