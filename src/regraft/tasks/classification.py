@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regraft.dataset import Sample
+from regraft.seeds import seed_of
 from regraft.tasks import measure
 from regraft.tasks.probe import Probe, fit_probe
 
@@ -146,11 +147,13 @@ class Classification:
             answer["labels"] = [name for name, p in every.items() if p > 0.5]
         return answer
 
-    def head(self, width: int) -> torch.nn.Linear:
-        """The head as a module: vector_nd to logits_nc."""
+    def head(self, width: int, seed: int) -> torch.nn.Linear:
+        """The head as a module, vector_nd to logits_nc, from a seeded random start."""
         import torch
 
-        return torch.nn.Linear(width, len(self.classes))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, "head"))
+            return torch.nn.Linear(width, len(self.classes))
 
     def loss(
         self, logits_nc: torch.Tensor, target_nc: torch.Tensor, weight_n: torch.Tensor

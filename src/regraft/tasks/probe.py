@@ -72,7 +72,8 @@ def fit_probe(
         target_nc: one-hot, or several ones a row when not exclusive.
         exclusive: softmax over classes if true, else one sigmoid a class.
         weight_n: weights of the samples, mean 1.
-        clusters: n names; samples that share a non-empty name stay in one fold.
+        clusters: n names; samples that share a non-empty name stay in one fold. Not looked at
+            when the penalty is given.
         seed: of the run.
         penalty: take this one and choose none.
     """

@@ -1,0 +1,602 @@
+"""The climb: head first, then more and more of the network, each step measured.
+
+Every rung starts from the best one so far, is measured on the same validation samples, and is
+compared with the best so far by a paired test. The climb stops when a gain is within noise, or the
+next rung would exceed the budget. The test split is touched once, by the chosen rung.
+
+What decides the bits of the result (steps, views, cached or live) depends on the data and the
+network alone, never on a clock; only `budget_s` brings in measured time, and what it decided is
+journalled, so a run that was killed goes on as it began.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regraft.backbones import Backbone
+from regraft.dataset import Dataset, Sample, View
+from regraft.events import Measured, Said, Tell
+from regraft.store import Json, Outcome, Run, digest
+from regraft.tasks import measure
+from regraft.tasks.classification import Classification
+from regraft.transfer.cut import Cut
+from regraft.transfer.engine import Engine
+from regraft.transfer.features import Features, LiveFeatures, features
+from regraft.transfer.meter import PeakMemory
+
+if TYPE_CHECKING:
+    from regraft.transfer.fit import Rung, Tail
+
+DEPTHS = (1, 2, 4, 8, 16, 32)
+NOISE = 0.05
+"""A difference with a larger p counts as noise."""
+
+CACHED_BYTES = 4 * 2**30
+"""Activations of a rung that need more than this are computed live."""
+
+VIEWS = 4
+AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
+"""What random views may do; index 0 is always the plain view."""
+
+SCRATCH_LEAST_S = 60.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every rung stands on.
+
+    Attributes:
+        run: where steps are memoised.
+        dataset: with splits.
+        backbone: described.
+        task: what is learnt.
+        engine: frozen leading stages -> what serves them.
+        seed: of every random choice.
+        budget_s: seconds for all rungs together; None is no limit.
+        tell: who listens.
+    """
+
+    run: Run
+    dataset: Dataset
+    backbone: Backbone
+    task: Classification
+    engine: Callable[[int], Engine]
+    seed: int
+    budget_s: float | None
+    tell: Tell
+
+    def cut(self, frozen: int) -> Cut:
+        """The cut after so many stages."""
+        return Cut(self.backbone, frozen)
+
+    def activations(
+        self, samples: Sequence[Sample], frozen: int, views: Sequence[View] = (View(),)
+    ) -> Features:
+        """Activations at a cut, from the cache or into it."""
+        last = frozen == len(self.backbone.stages)
+        storage = "float32" if last else "uint8"
+        cut = self.cut(frozen)
+        return features(samples, cut, self.engine(frozen), views, storage=storage, tell=self.tell)
+
+    def weights(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Bootstrap weights over samples; groups are drawn together."""
+        return measure.bootstrap_weights([sample.group for sample in samples], self.seed)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rung that was climbed: what report.json says of it, and what it learnt.
+
+    Attributes:
+        facts: the rung's entry in report.json.
+        weights: tensors right of the cut, and "head.weight", "head.bias".
+        valid_logits_nc: its answers on the validation split.
+    """
+
+    facts: dict[str, Json]
+    weights: dict[str, np.ndarray]
+    valid_logits_nc: np.ndarray
+
+    @property
+    def frozen(self) -> int:
+        """Stages left of the cut."""
+        value = self.facts["frozen_stages"]
+        assert isinstance(value, int)
+        return value
+
+    @staticmethod
+    def of(outcome: Outcome) -> Step:
+        """From a memoised step."""
+        weights = {
+            name.removeprefix("weights."): array
+            for name, array in outcome.tensors.items()
+            if name.startswith("weights.")
+        }
+        return Step(outcome.facts, weights, outcome.tensors["valid_logits"])
+
+    @staticmethod
+    def outcome(
+        facts: dict[str, Json], weights: dict[str, np.ndarray], valid_logits_nc: np.ndarray
+    ) -> Outcome:
+        """As a memoised step."""
+        tensors = {f"weights.{name}": array for name, array in weights.items()}
+        return Outcome(facts, tensors | {"valid_logits": valid_logits_nc})
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """All rungs, the chosen one, and why others were not climbed."""
+
+    steps: tuple[Step, ...]
+    best: Step
+    entries: tuple[dict[str, Json], ...]
+    plan: tuple[dict[str, Json], ...] = field(default=())
+
+
+def rung_names(train: str, stages: int) -> list[str]:
+    """The rungs that `--train` asks for, in order.
+
+    Args:
+        train: "ladder", "head", "last:K" or "all".
+        stages: of the backbone.
+    """
+    if train == "head":
+        return ["head"]
+    if train == "ladder":
+        return ["head", *(f"last:{k}" for k in DEPTHS if k < stages), "all"]
+    return ["head", train]
+
+
+def climb(ground: Ground, names: Sequence[str]) -> Climbed:
+    """Climb the named rungs until a gain is within noise or the budget is spent."""
+    valid = ground.dataset.split("valid")
+    target_nc = ground.task.targets(valid)
+    weights_rn = ground.weights(valid)
+    steps: list[Step] = []
+    entries: list[dict[str, Json]] = []
+    plans: list[dict[str, Json]] = []
+    best: Step | None = None
+    why_not = ""
+    for name in names:
+        if why_not:
+            entries.append(_skipped(ground, name, why_not))
+            continue
+        if best is None:
+            step = _head(ground, target_nc, weights_rn)
+        else:
+            plan = _plan(ground, name, best, spent_s=_seconds(entries))
+            plans.append(plan)
+            if plan["over_budget"]:
+                why_not = str(plan["why"])
+                entries.append(_skipped(ground, name, why_not))
+                continue
+            step = _deeper(ground, name, plan, best, target_nc, weights_rn)
+        verdict, why = _judge(ground, step, best, target_nc, weights_rn)
+        entries.append(step.facts | {"verdict": verdict, "why": why})
+        steps.append(step)
+        ground.tell(Said(f"{name}: {verdict}. {why}"))
+        if verdict == "kept":
+            best = step
+        elif len(names) > 2:
+            why_not = f"the climb stopped: {name} brought {verdict.replace('worse', 'less')}"
+    assert best is not None
+    return Climbed(tuple(steps), best, tuple(entries), tuple(plans))
+
+
+def _head(ground: Ground, target_nc: np.ndarray, weights_rn: np.ndarray) -> Step:
+    """The first rung: a probe on cached vectors. No training framework is needed."""
+    frozen = len(ground.backbone.stages)
+    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+
+    def compute() -> Outcome:
+        memory, start = PeakMemory.since_now(), time.perf_counter()
+        cut = ground.cut(frozen)
+        before = cut.fingerprint()
+        table = ground.activations([*train, *valid], frozen)
+        features_s = time.perf_counter() - start
+        (x_nd,) = table.rows(np.arange(len(train) + len(valid)))
+        probe = ground.task.fit_head(
+            x_nd[: len(train)],
+            ground.task.targets(train),
+            [sample.group for sample in train],
+            ground.seed,
+        )
+        logits_nc = probe.logits(x_nd[len(train) :])
+        score = ground.task.score(logits_nc, target_nc)
+        metric = measure.estimate(ground.task.metric_name, score, weights_rn)
+        total_s = time.perf_counter() - start
+        facts: dict[str, Json] = {
+            "name": "head",
+            "frozen_stages": frozen,
+            "trainable_parameters": int(probe.weight_cd.size + probe.bias_c.size),
+            "metric": metric.to_json(),
+            "seconds": {"features": features_s, "train": total_s - features_s, "total": total_s},
+            "peak_memory_bytes": memory.bytes(),
+            "features": "cached",
+            "frozen_intact": cut.fingerprint() == before,
+            "views": 1,
+            "computed": table.computed,
+            "penalty": probe.penalty,
+        }
+        weights = {"head.weight": probe.weight_cd, "head.bias": probe.bias_c}
+        return Step.outcome(facts, weights, logits_nc.astype(np.float32))
+
+    step = Step.of(ground.run.step("head", _inputs(ground, {"rung": "head"}), compute))
+    _announce(ground, step)
+    return step
+
+
+def _plan(ground: Ground, name: str, best: Step, spent_s: float) -> dict[str, Json]:
+    """How a rung would be trained, from bytes and counts; what it would cost, by a trial."""
+    rung = make_rung(ground, name)
+    count = len(ground.dataset.split("train"))
+    byte_count = count * rung.views * _bytes_a_view(ground, rung.frozen)
+
+    def compute() -> Outcome:
+        from regraft.transfer.fit import seconds_a_step
+
+        tail = _tail(ground, rung.frozen, best.weights)
+        train_s = seconds_a_step(rung, tail, ground.task) * rung.steps
+        pictures = count * rung.views if rung.features == "cached" else rung.steps * rung.batch
+        features_s = pictures * _seconds_a_picture(ground)
+        return Outcome({"seconds": train_s + features_s}, {})
+
+    inputs = _inputs(ground, {"rung": asdict(rung), "spent": ground.budget_s is not None})
+    seconds = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
+    assert isinstance(seconds, float)
+    over = ground.budget_s is not None and spent_s + seconds > ground.budget_s
+    fits = "fit" if rung.features == "cached" else "do not fit"
+    why = (
+        f"{rung.views} views of {count} samples are {byte_count / 1e6:.0f} MB at this cut and "
+        f"{fits} into {CACHED_BYTES / 2**30:.0f} GiB; about {seconds:.0f} s"
+    )
+    if over:
+        why = f"about {seconds:.0f} s more would exceed the budget of {ground.budget_s:.0f} s"
+    return {
+        "rung": name,
+        "features": rung.features,
+        "bytes": byte_count,
+        "seconds_estimated": seconds,
+        "why": why,
+        "over_budget": over,
+    }
+
+
+def make_rung(ground: Ground, name: str) -> Rung:
+    """Steps, views and storage of a rung: functions of the data and the network alone."""
+    from regraft.transfer.fit import Rung
+
+    stages = len(ground.backbone.stages)
+    frozen = 0 if name in ("all", "scratch") else stages - int(name.removeprefix("last:"))
+    count = len(ground.dataset.split("train"))
+    batch = min(32, count)
+    epoch = max(1, count // batch)
+    steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
+    rung = Rung(name, max(0, frozen), steps, batch, views=min(VIEWS, math.ceil(steps / epoch)))
+    cached = count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES
+    return rung if cached else replace(rung, features="live", views=math.ceil(steps / epoch))
+
+
+def _deeper(
+    ground: Ground,
+    name: str,
+    plan: dict[str, Json],
+    best: Step,
+    target_nc: np.ndarray,
+    weights_rn: np.ndarray,
+) -> Step:
+    """Train more of the network, from the best rung so far."""
+    rung = make_rung(ground, name)
+    inputs = _inputs(ground, {"rung": asdict(rung), "start": _digest_of(best.weights)})
+
+    def compute() -> Outcome:
+        return fine_tune(ground, rung, best.weights, inputs, target_nc, weights_rn)
+
+    step = Step.of(ground.run.step(f"rung-{name}", inputs, compute))
+    _announce(ground, step)
+    return step
+
+
+def fine_tune(
+    ground: Ground,
+    rung: Rung,
+    start: dict[str, np.ndarray],
+    inputs: dict[str, Json],
+    target_nc: np.ndarray,
+    weights_rn: np.ndarray,
+) -> Outcome:
+    """Train one rung from `start` and measure it; the frozen part is hashed before and after."""
+    from regraft.transfer.fit import answers, train
+
+    memory, began = PeakMemory.since_now(), time.perf_counter()
+    learn, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    tail = _tail(ground, rung.frozen, start, None if rung.pretrained else ground.seed)
+    cut = ground.cut(rung.frozen)
+    before = cut.certify(tail.network)
+    views = [replace(AUGMENTED, index=k) for k in range(rung.views)]
+    if rung.features == "cached":
+        rows = ground.activations(learn, rung.frozen, views)
+    else:
+        rows = LiveFeatures(learn, cut, ground.engine(rung.frozen), views)
+    held = ground.activations(valid, rung.frozen)
+    features_s = time.perf_counter() - began
+    checkpoint = ground.run.checkpoint(f"rung-{rung.name}", inputs)
+    learn_nc = ground.task.targets(learn)
+    with closing(train(rung, tail, ground.task, rows, learn_nc, ground.seed, checkpoint)) as events:
+        for event in events:
+            ground.tell(event)
+    _, logits_nc = answers(tail, held, len(valid))
+    score = ground.task.score(logits_nc, target_nc)
+    metric = measure.estimate(ground.task.metric_name, score, weights_rn)
+    total_s = time.perf_counter() - began
+    facts: dict[str, Json] = {
+        "name": rung.name,
+        "frozen_stages": rung.frozen,
+        "trainable_parameters": sum(p.numel() for p in tail.parameters() if p.requires_grad),
+        "metric": metric.to_json(),
+        "seconds": {"features": features_s, "train": total_s - features_s, "total": total_s},
+        "peak_memory_bytes": memory.bytes(),
+        "features": rung.features,
+        "frozen_intact": cut.certify(tail.network) == before,
+        "views": rung.views,
+        "steps": rung.steps,
+    }
+    checkpoint.clear()
+    return Step.outcome(facts, tail.snapshot(), logits_nc)
+
+
+def scratch(ground: Ground, climbed: Climbed) -> tuple[dict[str, Json], Step]:
+    """The twin: the same network from random weights, on the time that the climb took.
+
+    It is given at least a minute, which is in its favour.
+
+    Returns:
+        its entry in report.json, and its answers.
+    """
+    valid = ground.dataset.split("valid")
+    target_nc, weights_rn = ground.task.targets(valid), ground.weights(valid)
+    allowed_s = max(SCRATCH_LEAST_S, ground.budget_s or 0.0, _seconds(climbed.entries))
+    base = replace(make_rung(ground, "scratch"), pretrained=False, decay=1.0)
+
+    def trial() -> Outcome:
+        from regraft.transfer.fit import seconds_a_step
+
+        tail = _tail(ground, 0, {}, ground.seed)
+        steps = int(allowed_s / seconds_a_step(base, tail, ground.task))
+        return Outcome({"steps": max(1, min(steps, 100 * len(ground.dataset)))}, {})
+
+    inputs = _inputs(ground, {"rung": asdict(base)})
+    steps = ground.run.step("plan-scratch", inputs, trial).facts["steps"]
+    assert isinstance(steps, int)
+    rung = replace(base, steps=steps)
+    inputs = _inputs(ground, {"rung": asdict(rung)})
+
+    def compute() -> Outcome:
+        return fine_tune(ground, rung, {}, inputs, target_nc, weights_rn)
+
+    step = Step.of(ground.run.step("scratch", inputs, compute))
+    _announce(ground, step)
+    best_score = ground.task.score(climbed.best.valid_logits_nc, target_nc)
+    gap = measure.compare(
+        best_score, ground.task.score(step.valid_logits_nc, target_nc), weights_rn
+    )
+    text = (
+        f"The same network from random weights, {steps} steps, about the time of the climb: "
+        f"{_points(gap)} behind the chosen rung."
+    )
+    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
+
+
+def label_curve(ground: Ground, penalty: float, draws: int = 5) -> list[dict[str, Json]]:
+    """The head refitted on nested subsets of the training samples, from the cache.
+
+    Each point is the mean over `draws` nested orders, its interval the bootstrap over the
+    validation samples. The penalty, which is per sample, is the one chosen on all of them.
+    """
+    frozen = len(ground.backbone.stages)
+    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+
+    def compute() -> Outcome:
+        (x_nd,) = ground.activations([*train, *valid], frozen).rows(
+            np.arange(len(train) + len(valid))
+        )
+        learn_nc, held_nc = ground.task.targets(train), ground.task.targets(valid)
+        orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
+        weights_rn = ground.weights(valid)
+        points: list[Json] = []
+        for size in _sizes(len(train), len(ground.task.classes)):
+            scores = [
+                ground.task.score(
+                    ground.task.fit_head(
+                        x_nd[order[:size]], learn_nc[order[:size]], [], ground.seed, penalty
+                    ).logits(x_nd[len(train) :]),
+                    held_nc,
+                )
+                for order in (orders if size < len(train) else orders[:1])
+            ]
+            point = measure.estimate(ground.task.metric_name, _mean(scores), weights_rn)
+            points.append(
+                {"labels": size, "value": point.value, "low": point.low, "high": point.high}
+            )
+        return Outcome({"points": points}, {})
+
+    outcome = ground.run.step(
+        "label-curve", _inputs(ground, {"penalty": penalty, "draws": draws}), compute
+    )
+    points = outcome.facts["points"]
+    assert isinstance(points, list)
+    return points  # pyright: ignore[reportReturnType]
+
+
+def forecast(curve: Sequence[dict[str, Json]]) -> dict[str, Json]:
+    """How many labels would halve the error that is left, if error falls as a power of labels.
+
+    A straight line through log error against log labels over the upper half of the curve
+    (Hestness et al. 2017). An extrapolation, and said to be one.
+    """
+    upper = [p for p in curve[len(curve) // 2 :] if float(p["value"]) < 1]  # pyright: ignore
+    if len(upper) < 2:
+        return {"target": None, "labels": None, "text": "Too few points for a forecast."}
+    labels = np.log([float(p["labels"]) for p in upper])  # pyright: ignore
+    errors = np.log([1 - float(p["value"]) for p in upper])  # pyright: ignore
+    slope = float(np.polyfit(labels, errors, 1)[0])
+    have, value = int(upper[-1]["labels"]), float(upper[-1]["value"])  # pyright: ignore
+    target = 1 - (1 - value) / 2
+    needed = have * 2 ** (-1 / slope) if slope < -0.02 else math.inf
+    if needed > 100 * have:
+        text = "More labels of this kind would help the head little: the curve is nearly flat."
+        return {"target": target, "labels": None, "text": text}
+    rounded = int(float(f"{needed:.2g}"))
+    text = f"About {rounded:,} labels would bring the head to {target:.1%}, if the curve goes on."
+    return {"target": target, "labels": rounded, "text": text}
+
+
+def final_answers(
+    ground: Ground, step: Step, samples: Sequence[Sample]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors_nd and logits_nc of a climbed rung on plain views of any samples."""
+    table = ground.activations(samples, step.frozen)
+    if step.frozen == len(ground.backbone.stages):
+        (x_nd,) = table.rows(np.arange(len(samples)))
+        return x_nd, x_nd @ step.weights["head.weight"].T + step.weights["head.bias"]
+    from regraft.transfer.fit import answers
+
+    return answers(_tail(ground, step.frozen, step.weights), table, len(samples))
+
+
+def _judge(
+    ground: Ground,
+    step: Step,
+    best: Step | None,
+    target_nc: np.ndarray,
+    weights_rn: np.ndarray,
+) -> tuple[str, str]:
+    """The verdict on a rung against the best before it, and why."""
+    if best is None:
+        return "kept", "the first rung"
+    gap = measure.compare(
+        ground.task.score(step.valid_logits_nc, target_nc),
+        ground.task.score(best.valid_logits_nc, target_nc),
+        weights_rn,
+    )
+    why = f"{_points(gap)} against {best.facts['name']} (p = {gap.p:.3f})"
+    if gap.p >= NOISE:
+        return "no gain", f"{why}: within noise"
+    return ("kept", why) if gap.value > 0 else ("worse", why)
+
+
+def _tail(
+    ground: Ground, frozen: int, weights: dict[str, np.ndarray], random_seed: int | None = None
+) -> Tail:
+    """The network with these weights right of the cut, frozen left of it."""
+    from regraft.backbones import build
+    from regraft.transfer.fit import Tail
+
+    network = build(ground.backbone, random_seed=random_seed)
+    cut = ground.cut(frozen)
+    tail = Tail(network, cut, ground.task.head(ground.backbone.width, ground.seed))
+    tail.restore(weights)
+    cut.freeze(network)
+    return tail
+
+
+def _inputs(ground: Ground, more: dict[str, Json]) -> dict[str, Json]:
+    """What a step's outcome depends on besides the code."""
+    return {
+        "data": ground.dataset.fingerprint(),
+        "backbone": ground.backbone.sha256,
+        "seed": ground.seed,
+        **more,
+    }
+
+
+def _digest_of(weights: dict[str, np.ndarray]) -> str:
+    return digest(*(part for name in sorted(weights) for part in (name, weights[name].tobytes())))
+
+
+def _bytes_a_view(ground: Ground, frozen: int) -> int:
+    """Bytes of one sample's activations at a cut, one byte a number."""
+    if frozen == 0:
+        return ground.backbone.preprocessing.size_px**2 * 3
+    return sum(math.prod(shape) for shape in ground.backbone.stages[frozen - 1].shapes)
+
+
+def _seconds_a_picture(ground: Ground) -> float:
+    """Time of decoding and the frozen part, as the head rung measured it."""
+    for line in ground.run.lines():
+        facts = line.get("facts")
+        if isinstance(facts, dict) and facts.get("name") == "head" and facts.get("computed"):
+            return facts["seconds"]["features"] / facts["computed"]  # pyright: ignore
+    return 0.005
+
+
+def _seconds(entries: Sequence[dict[str, Json]]) -> float:
+    return sum(float(e["seconds"]["total"]) for e in entries if e["seconds"])  # pyright: ignore
+
+
+def _skipped(ground: Ground, name: str, why: str) -> dict[str, Json]:
+    rung = make_rung(ground, name)
+    return {
+        "name": name,
+        "frozen_stages": rung.frozen,
+        "trainable_parameters": sum(s.parameters for s in ground.backbone.stages[rung.frozen :])
+        + len(ground.task.classes) * (ground.backbone.width + 1),
+        "metric": None,
+        "seconds": None,
+        "peak_memory_bytes": None,
+        "features": rung.features,
+        "frozen_intact": None,
+        "verdict": "skipped",
+        "why": why,
+    }
+
+
+def _announce(ground: Ground, step: Step) -> None:
+    metric = step.facts["metric"]
+    assert isinstance(metric, dict)
+    ground.tell(
+        Measured(
+            str(step.facts["name"]),
+            str(metric["name"]),
+            float(metric["value"]),  # pyright: ignore[reportArgumentType]
+            float(metric["low"]),  # pyright: ignore[reportArgumentType]
+            float(metric["high"]),  # pyright: ignore[reportArgumentType]
+        )
+    )
+
+
+def _points(gap: measure.Difference) -> str:
+    return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+
+
+def _nested(target_nc: np.ndarray, seed: int, draw: int) -> np.ndarray:
+    """An order of the samples whose every beginning holds the classes as evenly as it can."""
+    from regraft.seeds import generator
+
+    label_n = target_nc.argmax(axis=1)
+    shuffled = generator(seed, "label curve", draw).permutation(len(label_n))
+    turn_n = np.empty(len(label_n))
+    for c in np.unique(label_n):
+        members = shuffled[label_n[shuffled] == c]
+        turn_n[members] = (np.arange(len(members)) + 0.5) / len(members)
+        turn_n[members[0]] = 0  # one of each class comes first
+    return shuffled[np.argsort(turn_n[shuffled], kind="stable")]
+
+
+def _sizes(count: int, classes: int) -> list[int]:
+    """Doubling from two a class up to all."""
+    sizes = [count]
+    while sizes[-1] // 2 >= 2 * classes:
+        sizes.append(sizes[-1] // 2)
+    return sizes[::-1]
+
+
+def _mean(scores: Sequence[measure.Score]) -> measure.Score:
+    return lambda weights_rn: np.mean([score(weights_rn) for score in scores], axis=0)
