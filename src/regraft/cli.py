@@ -1,0 +1,321 @@
+"""The command line: parses, calls a verb, prints what it gave.
+
+Nothing here imports torch, and no verb is imported before it is called, so that `--help` is quick.
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 the data or the
+environment is at fault, 2 wrong usage, 130 and 143 stopped by Ctrl-C or SIGTERM; repeating the
+command then goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn, final
+
+import typer
+
+from regraft import terminal
+from regraft.errors import Interrupted, RegraftError, UsageError
+from regraft.events import Event, Tell
+
+_PATIENCE_S = 3.0
+"""How long a signal waits for the work to reach a moment at which its state can be kept."""
+_LIMIT_S = 4.5
+"""How long after a signal the process ends whatever it is doing; nothing on disk minds."""
+
+app = typer.Typer(
+    name="regraft",
+    help="Cut the head off a pre-trained network, graft on your own, train only what pays.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_backbones = typer.Typer(no_args_is_help=True, help="The pre-trained networks to start from.")
+_cache = typer.Typer(no_args_is_help=True, help="What has been computed before and is kept.")
+app.add_typer(_backbones, name="backbones")
+app.add_typer(_cache, name="cache")
+
+_Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A folder of classes, or a CSV or Parquet table.")
+]
+_Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `fit` wrote.")]
+_Task = Annotated[str | None, typer.Option(metavar="T", help="The task; inferred if not given.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+# Verbs --------------------------------------------------------------------------------------------
+
+
+@app.command()
+def fit(
+    data: _Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="The folder to write; DATA.regraft if not given."),
+    ] = None,
+    task: _Task = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(metavar="B", help="The network to start from; see `backbones list`."),
+    ] = None,
+    train: Annotated[
+        str,
+        typer.Option(
+            metavar="ladder|head|last:K|all",
+            help="What to train: rung by rung, the head, the last K stages and the head, or all.",
+        ),
+    ] = "ladder",
+    valid: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Samples to measure the rungs on.")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Samples to measure the chosen rung on, once.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long to climb: 90s, 10m, 1h.")
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+    max_bad: Annotated[
+        float,
+        typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Bad files to set aside at most."),
+    ] = 0.01,
+) -> None:
+    """Find the best model that DATA supports, measuring every step."""
+    budget_s = None if budget is None else seconds_of(budget)
+    with telling() as tell:
+        from regraft import verbs
+
+        fitted = verbs.fit(
+            data,
+            out,
+            task=task,
+            backbone=backbone,
+            train=train,
+            valid=valid,
+            test=test,
+            budget=budget_s,
+            compare=compare,
+            seed=seed,
+            max_bad=max_bad,
+            tell=tell,
+        )
+    terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
+
+
+@app.command()
+def predict(
+    run: _Run,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders or patterns.")
+    ],
+    as_json: _Json = False,
+) -> None:
+    """Say what is in pictures, and which of them are unlike the training data."""
+    with telling() as tell:
+        from regraft import verbs
+
+        predictions = verbs.predict(run, inputs, tell=tell)
+    if as_json:
+        _print_json(predictions)
+    else:
+        terminal.print_predictions(terminal.output(), predictions)
+    if any("problem" in row for row in predictions):
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(run: _Run, data: _Data, as_json: _Json = False) -> None:
+    """Measure a model on labelled DATA that it has not seen."""
+    with telling() as tell:
+        from regraft import verbs
+
+        evaluation = verbs.evaluate(run, data, tell=tell)
+    if as_json:
+        _print_json(evaluation)
+    else:
+        terminal.print_evaluation(terminal.output(), evaluation)
+
+
+@app.command()
+def inspect(data: _Data, task: _Task = None, as_json: _Json = False) -> None:
+    """Show what is in DATA and what is wrong with it."""
+    with telling() as tell:
+        from regraft import verbs
+
+        description = verbs.inspect(data, task=task, tell=tell)
+    if as_json:
+        _print_json(description)
+    else:
+        terminal.print_description(terminal.output(), description)
+
+
+@app.command()
+def report(run: _Run) -> None:
+    """Write RUN/report.html again from what the run holds, and say where it is."""
+    from regraft import verbs
+
+    print(terminal.shown(verbs.report(run)))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The folder to write.")] = None,
+) -> None:
+    """Climb the ladder on handwritten digits: no data, no network, under two minutes."""
+    with telling() as tell:
+        from regraft import verbs
+
+        fitted = verbs.demo(out, tell=tell)
+    terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
+
+
+def seconds_of(budget: str) -> float:
+    """The seconds in a length of time such as "90s", "10m" or "1h30m".
+
+    Raises:
+        UsageError: when it is none.
+    """
+    number = r"(\d+(?:\.\d+)?)"
+    parts = re.fullmatch(f"(?:{number}h)?(?:{number}m)?(?:{number}s)?", budget.strip())
+    amounts = [float(part or 0) for part in parts.groups()] if parts else []
+    seconds = sum(amount * unit for amount, unit in zip(amounts, (3600, 60, 1), strict=False))
+    if seconds <= 0:
+        raise UsageError(
+            f"{terminal.shown(budget)} is not a length of time",
+            where="--budget",
+            mend="give a number and a unit, for example 90s, 10m or 1h30m",
+        )
+    return seconds
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
+
+
+# Signals, errors ----------------------------------------------------------------------------------
+
+
+@final
+class _Stop:
+    """What a signal asks for, granted at the next good moment.
+
+    The first signal is remembered and raised from `tell`, when the work is in a state that can be
+    kept; where no such moment comes in time, and at the second signal, it is raised on the spot.
+    """
+
+    def __init__(self) -> None:
+        self._signal = 0
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        if self._signal:
+            raise Interrupted(number)
+        self._signal = number
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
+
+    def lose_patience(self, number: int, frame: FrameType | None) -> NoReturn:
+        raise Interrupted(self._signal)
+
+    def check(self) -> None:
+        if self._signal:
+            raise Interrupted(self._signal)
+
+
+def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)
+
+
+@contextmanager
+def telling() -> Generator[Tell]:
+    """Progress on stderr, and a stop at the next good moment after a signal."""
+    stop = _Stop()
+    signal.signal(signal.SIGALRM, stop.lose_patience)
+    _on_signals(stop.receive)
+    try:
+        with _last_resort(), terminal.telling() as draw:
+
+            def tell(event: Event) -> None:
+                draw(event)
+                stop.check()
+
+            yield tell
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        _on_signals(_stop_at_once)
+
+
+@contextmanager
+def _last_resort() -> Generator[None]:
+    """After a signal, end the process at `_LIMIT_S` even if Python never gets to handle it.
+
+    A compiler or a solver can keep the main thread busy for long. The interpreter writes the
+    number of each signal to a pipe as it arrives, and a thread waits at the other end.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_end_after_signal, args=(reader,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+
+
+def _end_after_signal(reader: int) -> None:
+    number = os.read(reader, 1)
+    if not number:
+        os.close(reader)
+        return
+    time.sleep(_LIMIT_S)
+    terminal.show_cursor()
+    terminal.say("stopped in the middle of a step; repeat the command to go on")
+    os._exit(128 + number[0])
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with its exit code.
+
+    Args:
+        arguments: what was typed after `regraft`; the process's own arguments if None.
+    """
+    _on_signals(_stop_at_once)
+    try:
+        app(args=arguments, prog_name="regraft")
+        code = 0
+    except Interrupted as stop:
+        terminal.say("stopped; repeat the command to go on")
+        code = stop.exit_code
+    except RegraftError as fault:
+        if os.environ.get("REGRAFT_DEBUG"):
+            traceback.print_exc()
+        terminal.say_fault(fault)
+        code = fault.exit_code
+    except Exception:
+        traceback.print_exc()
+        terminal.say(
+            "This is a fault in regraft. Please report it: the command and the lines above."
+        )
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,313 @@
+"""What a person at a terminal sees: progress on stderr, results on stdout.
+
+Progress is drawn in place where stderr is a terminal, and said in a line every few seconds where
+it is not. Names of files and classes come from outside, so whatever could move the cursor, ring
+or hide is shown escaped.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from regraft.errors import RegraftError
+from regraft.events import Advanced, Event, Measured, Said, Saved, Stepped, Tell
+
+Facts = Mapping[str, Any]
+"""A JSON object that a verb gave: a report, a description, a prediction."""
+
+_LINE_EVERY_S = 3.0
+_WIDE = 100
+
+
+# Words --------------------------------------------------------------------------------------------
+
+
+def shown(value: object) -> str:
+    """The text of `value` on one line, with all that is not printable escaped."""
+    return "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape", "surrogatepass").decode()
+        for mark in str(value)
+    )
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it: "0.4 s", "12 s", "3 min 5 s", "2 h 10 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(number: int) -> str:
+    """A number of things: "12,810", "3.4 M"."""
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:,.1f} M"
+
+
+def size(number: float) -> str:
+    """A number of bytes: "640 B", "17.3 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def interval(metric: Facts | None) -> str:
+    """A metric with its interval: "0.912 (0.883 to 0.938)"."""
+    if metric is None or metric["value"] is None:
+        return "–"
+    if metric.get("low") is None:
+        return f"{metric['value']:.3f}"
+    return f"{metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
+
+
+# Progress -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def telling() -> Generator[Tell]:
+    """Progress on stderr for as long as the block runs."""
+    if sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        console = Console(stderr=True, highlight=False)
+        with Progress(*columns, console=console, refresh_per_second=4, transient=True) as bars:
+            yield LiveProgress(bars)
+    else:
+        yield PlainProgress(say)
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show_cursor() -> None:
+    """Undo what a bar drawn in place hides, for an end without clean-up."""
+    if sys.stderr.isatty():
+        Console(stderr=True).show_cursor()
+
+
+def say_fault(fault: RegraftError) -> None:
+    """What is wrong, where, and how to mend it, on stderr."""
+    say(f"regraft: {_lines_shown(fault.what)}")
+    if fault.where:
+        say(f"  where: {shown(fault.where)}")
+    if fault.mend:
+        say(f"  mend:  {_lines_shown(fault.mend)}")
+
+
+def _lines_shown(text: str) -> str:
+    return "\n".join(map(shown, text.split("\n")))
+
+
+def _piece_of_work(event: Advanced | Stepped) -> tuple[str, int, int]:
+    if isinstance(event, Advanced):
+        return shown(event.what), event.done, event.total
+    return f"training {shown(event.rung)}, loss {event.loss:.3f}", event.step, event.steps
+
+
+def _line(event: Measured | Said) -> str:
+    if isinstance(event, Said):
+        return shown(event.text)
+    measured = {"value": event.value, "low": event.low, "high": event.high}
+    return f"{shown(event.rung)}: {shown(event.metric)} {interval(measured)}"
+
+
+@final
+class LiveProgress:
+    """Bars with the time left, redrawn in place; lines scroll above them."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Draw one event."""
+        match event:
+            case Advanced() | Stepped():
+                text, done, total = _piece_of_work(event)
+                name = event.what if isinstance(event, Advanced) else event.rung
+                if name not in self._tasks:
+                    self._tasks[name] = self._bars.add_task(text, total=total)
+                self._bars.update(self._tasks[name], description=text, completed=done, total=total)
+                if done >= total:
+                    self._bars.remove_task(self._tasks.pop(name))
+            case Measured() | Said():
+                self._bars.console.print(Text(_line(event)), soft_wrap=True)
+            case Saved():
+                pass
+
+
+@final
+class PlainProgress:
+    """A line every few seconds, for logs and pipes.
+
+    Args:
+        say: takes one line.
+        clock_s: the time now, in seconds.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._clock_s = clock_s
+        self._said_s = clock_s()
+        self._began: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Say one event, or keep quiet about it."""
+        match event:
+            case Advanced() | Stepped():
+                self._advance(event)
+            case Measured() | Said():
+                self._say(_line(event))
+            case Saved():
+                pass
+
+    def _advance(self, event: Advanced | Stepped) -> None:
+        text, done, total = _piece_of_work(event)
+        name = event.what if isinstance(event, Advanced) else event.rung
+        now_s = self._clock_s()
+        began_s, done_before = self._began.setdefault(name, (now_s, done))
+        if done >= total:
+            del self._began[name]
+        if now_s - self._said_s < _LINE_EVERY_S:
+            return
+        self._said_s = now_s
+        line = f"{text}: {done:,} of {total:,}"
+        if done_before < done < total:
+            left_s = (now_s - began_s) * (total - done) / (done - done_before)
+            line += f", about {duration(left_s)} left"
+        self._say(line)
+
+
+# Results ------------------------------------------------------------------------------------------
+
+
+def output() -> Console:
+    """Where results go: stdout, without colours or cursor movements unless it is a terminal."""
+    return Console(
+        highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _WIDE
+    )
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _print(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def print_fit(console: Console, report: Facts, folder: Path) -> None:
+    """The rungs as a table, the verdict, and what to do next.
+
+    Args:
+        console: where to.
+        report: what report.json holds.
+        folder: the run.
+    """
+    rungs: list[Facts] = report["rungs"]
+    metric = next((rung["metric"]["name"] for rung in rungs if rung["metric"]), "metric")
+    reasons_inside = console.width >= _WIDE
+    right = ("trained", "time")
+    headings = ("rung", "trained", f"valid {metric} (95 %)", "time", "verdict")
+    table = _table(*headings, *(("why",) if reasons_inside else ()), right=right)
+    for rung in rungs:
+        best = rung["name"] == report["best"]
+        cells = (
+            shown(rung["name"]),
+            count(rung["trainable_parameters"]),
+            interval(rung["metric"]),
+            duration(rung["seconds"]["total"]),
+            shown(rung["verdict"]),
+            *((shown(rung["why"]),) if reasons_inside else ()),
+        )
+        table.add_row(*(Text(cell) for cell in cells), style="bold" if best else None)
+    console.print(table)
+    if not reasons_inside:
+        _print(console, "", *(f"{shown(rung['name'])}: {shown(rung['why'])}" for rung in rungs))
+    _print(console, "", *_findings(report), "", *_what_next(folder))
+
+
+def _findings(report: Facts) -> Iterator[str]:
+    yield shown(report["verdict"])
+    if report.get("test"):
+        yield f"test {report['test']['name']}: {interval(report['test'])}, measured once"
+    for part in ("scratch", "savings", "forecast", "imbalance"):
+        text = (report.get(part) or {}).get("text")
+        if text:
+            yield shown(text)
+    problems = len(report["data"]["problems"])
+    if problems:
+        path = shlex.quote(str(report["data"]["path"]))
+        what = "1 problem" if problems == 1 else f"{problems:,} problems"
+        yield f"{what} found in the data; list them with: regraft inspect {shown(path)}"
+
+
+def _what_next(folder: Path) -> Iterator[str]:
+    run = shown(shlex.quote(str(folder)))
+    yield f"report  {shown(folder / 'report.html')}"
+    yield f"model   {shown(folder / 'model')}"
+    yield f"next    regraft predict {run} PHOTO..."
+
+
+def print_predictions(console: Console, predictions: Sequence[Facts]) -> None:
+    """A line a sample: its label, the probability, and whether it is unlike the training data.
+
+    Args:
+        console: where to.
+        predictions: what `predict` gave.
+    """
+    names = [shown(row["sample"]) for row in predictions]
+    labels = [_label(row) for row in predictions]
+    name_width = max(map(len, names), default=0)
+    label_width = max(map(len, labels), default=0)
+    for name, label, row in zip(names, labels, predictions, strict=True):
+        if "problem" in row:
+            rest = f"not read: {shown(row['problem'])}"
+        else:
+            rest = f"{label:<{label_width}}  {row['probability']:.3f}"
+            if row["unlike_training"]:
+                rest += "  unlike the training data"
+        _print(console, f"{name:<{name_width}}  {rest}")
+
+
+def _label(row: Facts) -> str:
+    if "problem" in row:
+        return ""
+    if "labels" in row:
+        return ", ".join(map(shown, row["labels"])) or "none"
+    return shown(row["label"])
