@@ -148,7 +148,9 @@ def train(
                 torch.manual_seed(seed_of(seed, "noise", rung.name, step))
                 logits_bc = tail(rows.rows(index_b, view))
             loss = task.loss(
-                logits_bc, target[index_b].to(logits_bc.device), weight[index_b].to(logits_bc.device)
+                logits_bc,
+                target[index_b].to(logits_bc.device),
+                weight[index_b].to(logits_bc.device),
             )
             if not math.isfinite(loss.item()):
                 raise RegraftError(

@@ -1,0 +1,202 @@
+"""What a run leaves to be used: `RUN/model/`, all that predicting needs, on another machine too.
+
+`model.safetensors` holds every tensor of the backbone under its own name, the head as "head.*",
+and vectors of training samples as "reference". `model.json` holds the rest and the checksums.
+A loaded model is a backbone with all stages frozen and a linear head, so it is served by the same
+compiled engine that training used.
+
+Shapes: n samples, m reference vectors, d width, c classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regraft.backbones import Backbone
+from regraft.errors import StoreError
+from regraft.store import Json, canonical, commit, digest, file_sha256
+from regraft.tasks.classification import Classification
+
+if TYPE_CHECKING:
+    from regraft.transfer.ladder import Ground, Step
+
+FORMAT = 1
+NEIGHBOURS = 5
+REFERENCES = 2000
+USUAL = 0.99
+"""Share of held-out samples that count as like the training data."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier that was fitted.
+
+    Attributes:
+        folder: where it lies.
+        backbone: with the weights of this model.
+        task: classes and what outputs mean.
+        weight_cd: of the head.
+        bias_c: of the head.
+        temperature: divides the logits, so that probabilities are calibrated.
+        reference_md: unit vectors of training samples.
+        usual_distance: held-out samples were nearly always nearer than this.
+        facts: the rest of model.json: how it was measured, licence, versions.
+    """
+
+    folder: Path
+    backbone: Backbone
+    task: Classification
+    weight_cd: np.ndarray
+    bias_c: np.ndarray
+    temperature: float
+    reference_md: np.ndarray
+    usual_distance: float
+    facts: dict[str, Json]
+
+    def logits(self, x_nd: np.ndarray) -> np.ndarray:
+        """Logits_nc of vectors that the backbone gave."""
+        return x_nd @ self.weight_cd.T + self.bias_c
+
+    def answers(self, x_nd: np.ndarray) -> list[dict[str, object]]:
+        """Label, probability and likeness to the training data for each vector."""
+        chance_nc = self.task.probabilities(self.logits(x_nd), self.temperature)
+        distance_n = distances(x_nd, self.reference_md)
+        return [
+            self.task.decode(chance_c)
+            | {
+                "unlike_training": bool(distance > self.usual_distance),
+                "distance": round(float(distance), 6),
+            }
+            for chance_c, distance in zip(chance_nc, distance_n, strict=True)
+        ]
+
+
+def distances(x_nd: np.ndarray, reference_md: np.ndarray) -> np.ndarray:
+    """Mean cosine distance to the nearest reference vectors (Sun et al. 2022), 0…2."""
+    near = min(NEIGHBOURS, len(reference_md))
+    distance_nm = 1 - _unit(x_nd) @ reference_md.T.astype(np.float32)
+    return np.partition(distance_nm, near - 1, axis=1)[:, :near].mean(axis=1)
+
+
+def save(ground: Ground, step: Step, temperature: float, facts: dict[str, Json]) -> Path:
+    """Write the model of a climbed rung. The same run gives the same bytes.
+
+    Returns:
+        the folder `RUN/model`.
+    """
+    from safetensors.numpy import load_file
+    from safetensors.numpy import save as to_bytes
+
+    from regraft.transfer.ladder import final_answers
+
+    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    x_nd, _ = final_answers(ground, step, [*train[:REFERENCES], *valid])
+    reference_md = _unit(x_nd[: len(train[:REFERENCES])]).astype(np.float16)
+    usual = float(np.quantile(distances(x_nd[len(reference_md) :], reference_md), USUAL))
+    known = load_file(ground.backbone.weights)
+    tensors = {name: known[name] for stage in ground.backbone.stages for name in stage.tensors}
+    tensors |= step.weights | {"reference": reference_md}
+    folder = ground.run.folder / "model"
+    weights = folder / "model.safetensors"
+    folder.mkdir(exist_ok=True)
+    commit(weights, to_bytes(dict(sorted(tensors.items()))))
+    task = ground.task
+    content: dict[str, Json] = facts | {
+        "format": FORMAT,
+        "task": task.name,
+        "classes": list(task.classes),
+        "multilabel": task.multilabel,
+        "balanced": task.balanced,
+        "temperature": temperature,
+        "usual_distance": usual,
+        "sha256": file_sha256(weights),
+        "backbone": ground.backbone.to_json(),
+    }
+    content["checksum"] = digest(canonical(content))
+    commit(folder / "model.json", (json.dumps(content, indent=1) + "\n").encode())
+    return folder
+
+
+def load(run: str | Path) -> Model:
+    """Open the model of a run.
+
+    Args:
+        run: the run's folder, or the `model` folder in it.
+
+    Raises:
+        StoreError: there is none, it is damaged, or a newer regraft wrote it.
+    """
+    from safetensors.numpy import load_file
+
+    folder = Path(run)
+    folder = folder if (folder / "model.json").is_file() else folder / "model"
+    content = _read(folder / "model.json")
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or file_sha256(weights) != content["sha256"]:
+        raise StoreError(
+            "the model's weights are missing or damaged",
+            where=weights,
+            mend="repeat the fit command that made it, or copy the model folder again",
+        )
+    tensors = load_file(weights)
+    backbone = Backbone.from_json(content["backbone"], weights, sha256=str(content["sha256"]))  # pyright: ignore
+    task = Classification(
+        str(content["task"]),
+        tuple(content["classes"]),  # pyright: ignore[reportArgumentType]
+        bool(content["multilabel"]),
+        bool(content["balanced"]),
+    )
+    return Model(
+        folder,
+        backbone,
+        task,
+        tensors["head.weight"],
+        tensors["head.bias"],
+        float(content["temperature"]),  # pyright: ignore[reportArgumentType]
+        tensors["reference"],
+        float(content["usual_distance"]),  # pyright: ignore[reportArgumentType]
+        content,
+    )
+
+
+def _read(path: Path) -> dict[str, Json]:
+    if not path.is_file():
+        raise StoreError(
+            "there is no model here", where=path, mend="name the folder that fit wrote (--out)"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+        checksum = content.pop("checksum")
+        sound = digest(canonical(content)) == checksum
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        sound, content = False, {}
+    if not sound:
+        raise StoreError(
+            "the description of the model is damaged",
+            where=path,
+            mend="repeat the fit command that made it, or copy the model folder again",
+        )
+    if content["format"] != FORMAT:
+        raise StoreError(
+            f"the model has format {content['format']}, this regraft reads {FORMAT}",
+            where=path,
+            mend="install the version of regraft that wrote it",
+        )
+    return content
+
+
+def _unit(x_nd: np.ndarray) -> np.ndarray:
+    x_nd = x_nd.astype(np.float32)
+    return x_nd / np.maximum(np.linalg.norm(x_nd, axis=1, keepdims=True), 1e-12)
+
+
+def split_labels(model: Model, classes: Sequence[str]) -> list[int]:
+    """Where each of `classes` stands among the model's; -1 where the model does not know it."""
+    place = {name: i for i, name in enumerate(model.task.classes)}
+    return [place.get(name, -1) for name in classes]
