@@ -1,1 +1,1 @@
-"""."""
+"""One file per task: head, loss, metrics, decoding of outputs."""

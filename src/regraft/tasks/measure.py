@@ -73,7 +73,10 @@ def balanced_accuracy(correct_n: np.ndarray, target_n: np.ndarray) -> Score:
 
 
 def mean_average_precision(score_nc: np.ndarray, target_nc: np.ndarray) -> Score:
-    """Average precision of the ranking for each class that occurs, averaged over classes."""
+    """Average precision of the ranking for each class that occurs, averaged over classes.
+
+    Samples with equal scores are found together, so their order does not matter.
+    """
     occurring = np.flatnonzero(target_nc.any(axis=0))
     order_nc = np.argsort(-score_nc, axis=0, kind="stable")
 
@@ -82,14 +85,14 @@ def mean_average_precision(score_nc: np.ndarray, target_nc: np.ndarray) -> Score
         seen_r = np.zeros(len(weights_rn))
         for c in occurring:
             order_n = order_nc[:, c]
+            ordered_n = score_nc[order_n, c]
+            ends = np.flatnonzero(np.append(ordered_n[1:] != ordered_n[:-1], True))  # of ties
             ranked_rn = weights_rn[:, order_n]
-            hit_rn = ranked_rn * target_nc[order_n, c]
-            hits_r = hit_rn.sum(axis=1)
-            ranks_rn = np.maximum(ranked_rn.cumsum(axis=1), 1e-12)
-            precision_rn = hit_rn.cumsum(axis=1) / ranks_rn
-            total_r += np.where(
-                hits_r > 0, (precision_rn * hit_rn).sum(axis=1) / np.maximum(hits_r, 1e-12), 0.0
-            )
+            hit_re = (ranked_rn * target_nc[order_n, c]).cumsum(axis=1)[:, ends]
+            precision_re = hit_re / np.maximum(ranked_rn.cumsum(axis=1)[:, ends], 1e-12)
+            hits_r = hit_re[:, -1]
+            found_re = np.diff(hit_re, axis=1, prepend=0)
+            total_r += (precision_re * found_re).sum(axis=1) / np.maximum(hits_r, 1e-12)
             seen_r += hits_r > 0
         return total_r / np.maximum(seen_r, 1)
 

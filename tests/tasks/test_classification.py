@@ -1,0 +1,68 @@
+"""What classification outputs mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regraft.dataset import Sample
+from regraft.seeds import generator
+from regraft.tasks.classification import Classification
+
+ONE = Classification("image-classification", ("ant", "bee", "<i>"))
+SEVERAL = Classification("image-classification", ("ant", "bee", "<i>"), multilabel=True)
+
+
+def sample(target: int | tuple[int, ...]) -> Sample:
+    return Sample("a.png", Path("a.png"), target, "0" * 64)
+
+
+def test_targets() -> None:
+    assert ONE.targets([sample(2), sample(0)]).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert SEVERAL.targets([sample((0, 2)), sample(())]).tolist() == [[1, 0, 1], [0, 0, 0]]
+
+
+def test_balanced_weights_give_every_class_the_same_sum() -> None:
+    target_nc = np.eye(2)[[0] * 9 + [1]]
+    weight_n = Classification("t", ("a", "b"), balanced=True).sample_weights(target_nc)
+    assert weight_n.mean() == pytest.approx(1)
+    assert weight_n[:9].sum() == pytest.approx(weight_n[9:].sum())
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    rng = generator(0, "temperature")
+    honest_nc = rng.normal(size=(4000, 3)) * 1.5
+    chance_nc = ONE.probabilities(honest_nc)
+    drawn_n = (chance_nc.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1)
+    assert ONE.fit_temperature(honest_nc * 3, np.eye(3)[drawn_n]) == pytest.approx(3, rel=0.1)
+
+
+def test_loss_and_probabilities_agree_between_numpy_and_torch() -> None:
+    import torch
+
+    logits_nc = generator(0, "logits").normal(size=(5, 3)).astype(np.float32)
+    for task, target_nc in (
+        (ONE, np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]),
+        (SEVERAL, np.array([[1, 0, 1]] * 5, dtype=np.float32)),
+    ):
+        chance_nc = task.probabilities(logits_nc)
+        hit_nc = np.where(target_nc > 0, chance_nc, 1 - chance_nc)
+        expected = -np.log(hit_nc[target_nc > 0] if task is ONE else hit_nc).sum() / 5
+        loss = task.loss(torch.tensor(logits_nc), torch.tensor(target_nc), torch.ones(5))
+        assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_answers_for_people() -> None:
+    answer = ONE.decode(np.array([0.1, 0.2, 0.7]))
+    assert (answer["label"], answer["probability"]) == ("<i>", 0.7)
+    assert "labels" not in answer
+    assert SEVERAL.decode(np.array([0.9, 0.2, 0.7]))["labels"] == ["ant", "<i>"]
+
+
+def test_the_head_starts_the_same_for_the_same_seed() -> None:
+    import torch
+
+    assert torch.equal(ONE.head(8, 1).weight, ONE.head(8, 1).weight)
+    assert not torch.equal(ONE.head(8, 1).weight, ONE.head(8, 2).weight)

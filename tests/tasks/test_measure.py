@@ -1,0 +1,97 @@
+"""Intervals, paired tests and calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regraft.seeds import generator
+from regraft.tasks import measure
+
+
+def test_accuracy_and_its_interval_cover_the_truth_as_often_as_promised() -> None:
+    truth, n, repeats = 0.8, 150, 200
+    rng = generator(0, "coverage")
+    covered = 0
+    for repeat in range(repeats):
+        correct_n = rng.random(n) < truth
+        weights_rn = measure.bootstrap_weights([""] * n, repeat, draws=400)
+        found = measure.estimate("accuracy", measure.accuracy(correct_n), weights_rn)
+        assert found.value == pytest.approx(correct_n.mean())
+        covered += found.low <= truth <= found.high
+    assert 0.90 <= covered / repeats <= 0.99
+
+
+def test_clusters_widen_the_interval() -> None:
+    correct_n = np.repeat([True, True, False, True, False, True, True, True], 20)
+    alone = measure.bootstrap_weights([""] * 160, 0)
+    together = measure.bootstrap_weights([str(i // 20) for i in range(160)], 0)
+    score = measure.accuracy(correct_n)
+    narrow = measure.estimate("accuracy", score, alone)
+    wide = measure.estimate("accuracy", score, together)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize(("right", "n"), [(True, 10), (True, 300), (False, 10)])
+def test_all_right_or_all_wrong_is_not_certainty(right: bool, n: int) -> None:
+    weights_rn = measure.bootstrap_weights([""] * n, 0)
+    found = measure.estimate("accuracy", measure.accuracy(np.full(n, right)), weights_rn)
+    reach = 1 - 0.025 ** (1 / n)
+    expected = (1 - reach, 1.0) if right else (0.0, reach)
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_balanced_accuracy_counts_each_class_the_same() -> None:
+    target_n = np.array([0] * 90 + [1] * 10)
+    correct_n = target_n == 0
+    score = measure.balanced_accuracy(correct_n, target_n)
+    assert score(np.ones((1, 100)))[0] == pytest.approx(0.5)
+
+
+def test_mean_average_precision_equals_scikit_learn() -> None:
+    from sklearn.metrics import average_precision_score
+
+    rng = generator(1, "map")
+    target_nc = rng.random((60, 4)) < 0.3
+    score_nc = rng.random((60, 4)) + target_nc * 0.3
+    ours = measure.mean_average_precision(score_nc, target_nc)
+    theirs = average_precision_score(target_nc, score_nc, average="macro")
+    assert ours(np.ones((1, 60)))[0] == pytest.approx(theirs)
+    # A weight of two is the same as the sample standing there twice.
+    weights_n = rng.integers(0, 3, 60)
+    twice = np.repeat(np.arange(60), weights_n)
+    again = measure.mean_average_precision(score_nc[twice], target_nc[twice])
+    assert ours(weights_n[None].astype(float))[0] == pytest.approx(
+        again(np.ones((1, len(twice))))[0]
+    )
+
+
+def test_paired_test_sees_a_real_difference_and_not_a_null_one() -> None:
+    rng = generator(2, "paired")
+    old_n = rng.random(300) < 0.8
+    new_n = old_n | (rng.random(300) < 0.3)
+    weights_rn = measure.bootstrap_weights([""] * 300, 0)
+    real = measure.compare(measure.accuracy(new_n), measure.accuracy(old_n), weights_rn)
+    assert real.value > 0
+    assert real.p < 0.01
+    assert real.low > 0
+    same = measure.compare(measure.accuracy(old_n), measure.accuracy(old_n), weights_rn)
+    assert (same.value, same.p) == (0, 1)
+
+
+def test_false_alarms_of_the_paired_test_are_as_rare_as_promised() -> None:
+    rng = generator(3, "null")
+    alarms = 0
+    for repeat in range(200):
+        weights_rn = measure.bootstrap_weights([""] * 120, repeat, draws=400)
+        a, b = (measure.accuracy(rng.random(120) < 0.7) for _ in range(2))
+        alarms += measure.compare(a, b, weights_rn).p < 0.05
+    assert alarms <= 20
+
+
+def test_calibration_error() -> None:
+    confidence_n = np.full(100, 0.95)
+    assert measure.calibration_error(confidence_n, np.arange(100) < 95) == pytest.approx(0)
+    assert measure.calibration_error(confidence_n, np.arange(100) < 50) == pytest.approx(0.45)
+    rows = measure.reliability(np.array([0.05, 0.55, 1.0]), np.array([False, True, True]))
+    assert [row["count"] for row in rows] == [1, 1, 1]
