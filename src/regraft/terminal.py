@@ -35,6 +35,7 @@ Facts = Mapping[str, Any]
 
 _LINE_EVERY_S = 3.0
 _WIDE = 100
+_PAIRS = 10
 
 
 # Words --------------------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
         folder: the run.
     """
     rungs: list[Facts] = report["rungs"]
-    metric = next((rung["metric"]["name"] for rung in rungs if rung["metric"]), "metric")
+    metric = next((_name(rung["metric"]) for rung in rungs if rung["metric"]), "metric")
     reasons_inside = console.width >= _WIDE
     right = ("trained", "time")
     headings = ("rung", "trained", f"valid {metric} (95 %)", "time", "verdict")
@@ -251,7 +252,7 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
             shown(rung["name"]),
             count(rung["trainable_parameters"]),
             interval(rung["metric"]),
-            duration(rung["seconds"]["total"]),
+            duration(rung["seconds"]["total"]) if rung["seconds"] else "–",
             shown(rung["verdict"]),
             *((shown(rung["why"]),) if reasons_inside else ()),
         )
@@ -265,7 +266,7 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
 def _findings(report: Facts) -> Iterator[str]:
     yield shown(report["verdict"])
     if report.get("test"):
-        yield f"test {report['test']['name']}: {interval(report['test'])}, measured once"
+        yield f"test {_name(report['test'])}: {interval(report['test'])}, measured once"
     for part in ("scratch", "savings", "forecast", "imbalance"):
         text = (report.get(part) or {}).get("text")
         if text:
@@ -282,6 +283,10 @@ def _what_next(folder: Path) -> Iterator[str]:
     yield f"report  {shown(folder / 'report.html')}"
     yield f"model   {shown(folder / 'model')}"
     yield f"next    regraft predict {run} PHOTO..."
+
+
+def _name(metric: Facts) -> str:
+    return shown(metric["name"]).replace("_", " ")
 
 
 def print_predictions(console: Console, predictions: Sequence[Facts]) -> None:
@@ -303,6 +308,49 @@ def print_predictions(console: Console, predictions: Sequence[Facts]) -> None:
             if row["unlike_training"]:
                 rest += "  unlike the training data"
         _print(console, f"{name:<{name_width}}  {rest}")
+
+
+def print_evaluation(console: Console, evaluation: Facts) -> None:
+    """The metric with its interval, and which classes are taken for which.
+
+    Args:
+        console: where to.
+        evaluation: what `evaluate` gave.
+    """
+    metric = evaluation["metric"]
+    _print(
+        console,
+        f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} samples",
+        f"calibration error {evaluation['calibration_error']:.3f}",
+    )
+    confused = _confused(evaluation["classes"], evaluation["confusion"] or [])
+    if confused:
+        table = _table("given", "taken for", "times", right=("times",))
+        for given, said, times in confused[:_PAIRS]:
+            table.add_row(Text(shown(given)), Text(shown(said)), f"{times:,}")
+        console.print("", table, sep="\n")
+    _print_problems(console, evaluation["problems"])
+
+
+def _confused(
+    classes: Sequence[str], matrix: Sequence[Sequence[int]]
+) -> list[tuple[str, str, int]]:
+    pairs = [
+        (classes[given], classes[said], times)
+        for given, row in enumerate(matrix)
+        for said, times in enumerate(row)
+        if given != said and times
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def _print_problems(console: Console, problems: Sequence[Facts]) -> None:
+    if not problems:
+        return
+    _print(console, "", "problems")
+    for problem in problems:
+        place = f"{shown(problem['where'])}: " if problem["where"] else ""
+        _print(console, f"  {place}{shown(problem['what'])} ({shown(problem['done'])})")
 
 
 def _label(row: Facts) -> str:

@@ -1,0 +1,235 @@
+"""Promises of the project as a whole: its face, its pins, what it never does."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import regraft
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+
+# Put together here, so that this file does not name them either.
+HOSTS = [
+    ".".join(parts)
+    for parts in [
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("pytorch", "org/whl"),
+        ("npmjs", "org"),
+        ("npmjs", "com"),
+        ("debian", "org"),
+    ]
+]
+
+# Whoever can load a pickle can be made to run what is in it.
+BANNED_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal"}
+BANNED_MODULES |= {"shelve", "xml.etree.ElementTree", "xml.dom", "xml.sax"}
+BANNED_CALLS = {"eval", "exec", "torch.load", "torch.hub.load", "yaml.load", "numpy.load"}
+BANNED_CALLS |= {"np.load", "os.system", "os.popen"}
+# The body of the throw-away process that turns others' files into safetensors.
+MAY_LOAD_WEIGHTS = {"src/regraft/backbones/convert.py"}
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def called(tree: ast.AST) -> set[str]:
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def banned(source: str) -> set[str]:
+    tree = ast.parse(source)
+    modules = {
+        name
+        for name in imported(tree)
+        if any(name == bad or name.startswith(f"{bad}.") for bad in BANNED_MODULES)
+    }
+    keywords = {
+        keyword.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg in ("trust_remote_code", "allow_pickle")
+        and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
+    }
+    loads = {name for name in imported(tree) if name in BANNED_CALLS}
+    return modules | keywords | loads | (called(tree) & BANNED_CALLS)
+
+
+def test_the_public_names_stay_as_they_are() -> None:
+    assert regraft.__all__ == sorted(regraft.__all__)
+    assert set(regraft.__all__) == set(
+        "Backbone Dataset Fitted Interrupted Preprocessing Problem Recipe RegraftError Sample Stage"
+        " backbone check_backbone check_reader check_task demo evaluate fit inspect load predict"
+        " report".split()
+    )
+    assert dir(regraft) == regraft.__all__
+
+
+@pytest.mark.parametrize("name", regraft.__all__)
+def test_every_public_name_is_there_with_a_docstring(name: str) -> None:
+    assert getattr(regraft, name).__doc__
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict", "evaluate", "inspect", "report", "demo"])
+def test_a_verb_stays_a_function_whatever_else_is_imported(verb: str) -> None:
+    for path in SOURCES:
+        parts = path.relative_to(ROOT / "src").with_suffix("").parts
+        importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    assert callable(getattr(regraft, verb))
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        regraft.train  # noqa: B018
+
+
+def test_importing_regraft_imports_nothing_else() -> None:
+    code = "import sys; old = set(sys.modules); import regraft; print(*set(sys.modules) - old)"
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert {name for name in listed.stdout.split() if name.startswith("regraft")} == {"regraft"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_that_runs_what_it_reads(path: Path) -> None:
+    found = banned(path.read_text())
+    if str(path.relative_to(ROOT)) in MAY_LOAD_WEIGHTS:
+        found.discard("torch.load")
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "def f():\n    from joblib import load",
+        "torch.load(path)",
+        "from torch import load",
+        "eval(text)",
+        "np.load(path, allow_pickle=True)",
+        "timm.create_model(name, trust_remote_code=True)",
+    ],
+)
+def test_the_search_for_what_runs_what_it_reads_finds_it(source: str) -> None:
+    assert banned(source)
+
+
+def test_weights_are_loaded_as_weights_only() -> None:
+    for name in MAY_LOAD_WEIGHTS:
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert given["weights_only"] == "True"
+
+
+def test_no_file_names_the_host_of_a_registry() -> None:
+    for path in tracked():
+        if path.is_file() and path.suffix != ".png":
+            text = path.read_text(errors="replace").lower()
+            assert not [host for host in HOSTS if host in text], path
+
+
+def test_no_data_and_nothing_large_is_tracked() -> None:
+    for path in tracked():
+        assert path.suffix not in {".jpg", ".jpeg", ".pt", ".pth", ".safetensors", ".parquet"}
+        assert not path.is_file() or path.stat().st_size < 1_000_000, path
+
+
+def pins() -> dict[str, list[str]]:
+    """Name to the versions that constraints.txt allows; every one has hashes."""
+    entries = re.split(r"(?<!\\)\n", (ROOT / "constraints.txt").read_text().strip())
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        name, version = re.match(r"([a-z0-9-]+)==(\S+)", entry).groups()
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), name
+        found.setdefault(name, []).append(version)
+    return found
+
+
+def test_every_dependency_is_pinned_with_hashes() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = list(project["project"]["dependencies"])
+    wanted += project["build-system"]["requires"] + project["dependency-groups"]["setup"]
+    for extra in project["project"]["optional-dependencies"].values():
+        wanted += extra
+    names = {re.match(r"[A-Za-z0-9-]+", line).group().lower() for line in wanted}
+    assert names <= set(pins())
+    assert not any("+" in version for versions in pins().values() for version in versions)
+
+
+def test_imports_go_one_way() -> None:
+    tool = Path(sys.executable).with_name("lint-imports")
+    linted = subprocess.run([tool], cwd=ROOT, capture_output=True, text=True)
+    assert linted.returncode == 0, linted.stdout
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def typed_commands() -> list[str]:
+    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    return sorted({line.split("#")[0].strip() for line in lines if line.startswith("regraft ")})
+
+
+@pytest.mark.parametrize("command", typed_commands())
+def test_documented_commands_are_understood(command: str) -> None:
+    """Each `regraft …` line in the pages: its verb exists and takes the options shown."""
+    import shlex
+
+    from typer.testing import CliRunner
+
+    from regraft.cli import app
+
+    words = shlex.split(command)[1:]
+    verb = words[: 2 if words[0] in ("backbones", "cache") else 1]
+    helped = CliRunner().invoke(app, [*verb, "--help"])
+    assert helped.exit_code == 0, command
+    options = {word for word in words if word.startswith("--")}
+    assert options <= set(re.findall(r"--[a-z-]+", helped.output)), command
+
+
+def test_make_targets_in_the_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    typed = {name for page in PAGES for name in re.findall(r"\bmake ([a-z]+)", page.read_text())}
+    assert {"setup", "demo", "test", "check", "bench"} <= targets
+    assert {
+        name for name in typed if f"`make {name}`" in "".join(p.read_text() for p in PAGES)
+    } <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target

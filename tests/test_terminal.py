@@ -1,0 +1,183 @@
+"""What a person sees: words, progress, tables."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from regraft import terminal
+from regraft.events import Advanced, Measured, Said, Saved, Stepped
+
+
+def rung(name: str, value: float | None, verdict: str, why: str) -> dict[str, Any]:
+    metric = {"name": "accuracy", "value": value, "low": 0.8, "high": 0.95}
+    return {
+        "name": name,
+        "trainable_parameters": 12_810,
+        "metric": metric if value is not None else None,
+        "seconds": {"features": 3.0, "train": 1.0, "total": 4.04},
+        "verdict": verdict,
+        "why": why,
+    }
+
+
+REPORT = {
+    "data": {"path": "my photos", "problems": [{}, {}]},
+    "rungs": [
+        rung("head", 0.9, "kept", "the first rung"),
+        rung("last:1", 0.91, "no gain", "0.010 more, within noise (p = 0.4)"),
+        rung("last:2", None, "skipped", "the rung before brought nothing") | {"seconds": None},
+    ],
+    "best": "head",
+    "test": {"name": "accuracy", "value": 0.89, "low": 0.85, "high": 0.93},
+    "verdict": "Training the head is enough.",
+    "scratch": None,
+    "savings": {"labels": None, "text": "From scratch it takes 5 times the labels."},
+    "forecast": {"target": 0.95, "labels": 400, "text": "About 400 labels give 0.95."},
+    "imbalance": {"ratio": 1.0, "text": ""},
+}
+
+
+def printed(width: int, print_it: Any, *arguments: Any) -> str:
+    page = io.StringIO()
+    print_it(Console(file=page, width=width, highlight=False), *arguments)
+    return page.getvalue()
+
+
+@pytest.mark.parametrize("width", [50, 80, 120, 200])
+def test_a_fit_is_told_at_any_width(width: int) -> None:
+    page = printed(width, terminal.print_fit, REPORT, Path("runs/my photos"))
+    words = " ".join(page.split())
+    for part in ("12,810", "4.0 s", "no gain", "Training the head is enough.", "400 labels"):
+        assert part in words
+    assert "within noise" in words
+    assert "test accuracy: 0.890 (0.850 to 0.930), measured once" in words
+    assert "2 problems found in the data; list them with: regraft inspect 'my photos'" in words
+    assert "regraft predict 'runs/my photos' PHOTO" in words
+    assert "\x1b" not in page
+
+
+def test_tables_keep_within_the_width() -> None:
+    table = printed(60, terminal.print_fit, REPORT, Path("r")).split("\n\n")[0]
+    assert max(map(len, table.splitlines())) <= 60
+
+
+def test_predictions_are_aligned_and_say_what_is_unlike_the_training_data() -> None:
+    rows = [
+        {"sample": "a.jpg", "label": "cat", "probability": 0.97, "unlike_training": False},
+        {"sample": "long/b.jpg", "label": "tiger", "probability": 0.5, "unlike_training": True},
+        {"sample": "c.jpg", "problem": "truncated"},
+        {"sample": "d", "labels": ["x", "y"], "probability": 0.9, "unlike_training": False},
+        {"sample": "e", "labels": [], "probability": 0.4, "unlike_training": False},
+    ]
+    assert printed(80, terminal.print_predictions, rows).splitlines() == [
+        "a.jpg       cat    0.970",
+        "long/b.jpg  tiger  0.500  unlike the training data",
+        "c.jpg       not read: truncated",
+        "d           x, y   0.900",
+        "e           none   0.400",
+    ]
+
+
+def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
+    evaluation = {
+        "metric": {"name": "balanced_accuracy", "value": 0.9, "low": 0.8, "high": 0.95},
+        "count": 1234,
+        "calibration_error": 0.02,
+        "classes": ["cat", "dog", "elk"],
+        "confusion": [[5, 1, 0], [7, 5, 0], [0, 0, 5]],
+        "problems": [
+            {"kind": "truncated", "where": "a\n.jpg", "what": "Cut.", "done": "set aside"}
+        ],
+    }
+    assert [
+        line.rstrip() for line in printed(80, terminal.print_evaluation, evaluation).splitlines()
+    ] == [
+        "balanced accuracy 0.900 (0.800 to 0.950) on 1,234 samples",
+        "calibration error 0.020",
+        "",
+        "given  taken for  times",
+        "dog    cat            7",
+        "cat    dog            1",
+        "",
+        "problems",
+        "  a\\n.jpg: Cut. (set aside)",
+    ]
+
+
+def test_names_cannot_move_the_cursor_or_hide() -> None:
+    name = "a\nb\x1b[2J\u202egpj.\udcff [bold]ü"
+    row = {"sample": name, "label": name, "probability": 1.0, "unlike_training": False}
+    page = printed(200, terminal.print_predictions, [row])
+    assert page.count("\n") == 1
+    assert page.startswith("a\\nb\\x1b[2J\\u202egpj.\\udcff [bold]ü  ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 0 s"),
+        (185, "3 min 5 s"),
+        (7800, "2 h 10 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert terminal.duration(seconds) == text
+
+
+def test_sizes_and_counts() -> None:
+    assert [terminal.size(n) for n in (640, 17_300_000, 2e12)] == ["640 B", "17.3 MB", "2.0 TB"]
+    assert [terminal.count(n) for n in (999_999, 3_400_000)] == ["999,999", "3.4 M"]
+
+
+def test_plain_progress_says_a_line_every_few_seconds() -> None:
+    lines: list[str] = []
+    now_s = 0.0
+    progress = terminal.PlainProgress(lines.append, lambda: now_s)
+    for done in range(0, 1001, 10):
+        progress(Advanced("features", done, 1000))
+        now_s += 0.125
+    assert lines == [
+        "features: 240 of 1,000, about 9.5 s left",
+        "features: 480 of 1,000, about 6.5 s left",
+        "features: 720 of 1,000, about 3.5 s left",
+        "features: 960 of 1,000, about 0.5 s left",
+    ]
+
+
+def test_plain_progress_passes_on_what_is_said_and_measured() -> None:
+    lines: list[str] = []
+    progress = terminal.PlainProgress(lines.append)
+    progress(Said("two files\x07 set aside"))
+    progress(Measured("head", "accuracy", 0.9, 0.85, 0.95))
+    progress(Saved("head"))
+    progress(Stepped("last:1", 1, 100, 0.5))
+    assert lines == ["two files\\x07 set aside", "head: accuracy 0.900 (0.850 to 0.950)"]
+
+
+def test_work_that_begins_again_is_timed_from_its_new_beginning() -> None:
+    lines: list[str] = []
+    now_s = 0.0
+    progress = terminal.PlainProgress(lines.append, lambda: now_s)
+    progress(Advanced("features", 10, 10))
+    now_s = 100.0
+    progress(Advanced("features", 0, 10))
+    now_s = 104.0
+    progress(Advanced("features", 4, 10))
+    assert lines[-1] == "features: 4 of 10, about 6.0 s left"
+
+
+def test_nothing_moves_the_cursor_where_stderr_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with terminal.telling() as tell:
+        tell(Said("one"))
+        tell(Advanced("features", 1, 2))
+    assert capsys.readouterr() == ("", "one\n")
