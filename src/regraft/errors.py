@@ -8,6 +8,7 @@ RegraftError (ValueError)          says what is wrong, where, and how to mend it
 ├── BackboneError                  a network cannot be opened, cut or trusted
 │   └── ContractBroken             a check_… function found a promise that is not kept
 ├── StoreError                     something on disk is damaged, locked or full
+│   └── Damaged                    a file is not what was written: `where` is its path
 └── MissingExtra                   a package that this needs is not installed
 
 Interrupted (BaseException)        the user or the machine asked to stop; exit code 130 or 143
@@ -70,6 +71,10 @@ class ContractBroken(BackboneError):
 
 class StoreError(RegraftError):
     """Something on disk is damaged, locked or full."""
+
+
+class Damaged(StoreError):
+    """A file is not what was written. `where` is its path."""
 
 
 class MissingExtra(RegraftError):
