@@ -84,8 +84,9 @@ def figures_of(raw: dict[str, list[dict[str, float]]], help_s: list[float]) -> l
                 f"{ours:.1%} against {harness.spread(column(name, 'accuracy'))}",
             ),
         ]
-    share = 100 * median(column("warm", "features")) / median(column("cold", "features"))
-    figures.append(Figure("features, warm / cold", share, "%", "≤ 5"))
+    # Against the compiled state: waiting for the compiler is no computing of features.
+    share = 100 * median(column("warm", "features")) / median(column("compiled", "features"))
+    figures.append(Figure("features, warm cache / cold cache", share, "%", "≤ 5"))
     return figures
 
 
