@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regraft.dataset import Sample
+from regraft.dataset.rows import Sample
 from regraft.seeds import generator
 from regraft.tasks.classification import Classification
 

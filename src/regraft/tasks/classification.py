@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regraft.dataset import Sample
+from regraft.dataset.rows import Sample
 from regraft.seeds import seed_of
 from regraft.tasks import measure
 from regraft.tasks.probe import Probe, fit_probe

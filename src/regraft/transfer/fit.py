@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from regraft.backbones import Network
+from regraft.backbones.network import Network
 from regraft.errors import RegraftError
 from regraft.events import Event, Saved, Stepped
 from regraft.seeds import generator, seed_of

@@ -45,6 +45,9 @@ VIEWS = 4
 AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
 """What random views may do; index 0 is always the plain view."""
 
+SECONDS_A_PICTURE = 0.005
+"""Assumed for decoding and the frozen part where all features came from the cache."""
+
 SCRATCH_LEAST_S = 60.0
 
 
@@ -171,7 +174,7 @@ def climb(ground: Ground, names: Sequence[str]) -> Climbed:
         if best is None:
             step = _head(ground, target_nc, weights_rn)
         else:
-            plan = _plan(ground, name, best, spent_s=_seconds(entries))
+            plan = _plan(ground, name, best, entries)
             plans.append(plan)
             if plan["over_budget"]:
                 why_not = str(plan["why"])
@@ -233,7 +236,9 @@ def _head(ground: Ground, target_nc: np.ndarray, weights_rn: np.ndarray) -> Step
     return step
 
 
-def _plan(ground: Ground, name: str, best: Step, spent_s: float) -> dict[str, Json]:
+def _plan(
+    ground: Ground, name: str, best: Step, entries: Sequence[dict[str, Json]]
+) -> dict[str, Json]:
     """How a rung would be trained, from bytes and counts; what it would cost, by a trial."""
     rung = make_rung(ground, name)
     count = len(ground.dataset.split("train"))
@@ -245,13 +250,13 @@ def _plan(ground: Ground, name: str, best: Step, spent_s: float) -> dict[str, Js
         tail = _tail(ground, rung.frozen, best.weights)
         train_s = seconds_a_step(rung, tail, ground.task) * rung.steps
         pictures = count * rung.views if rung.features == "cached" else rung.steps * rung.batch
-        features_s = pictures * _seconds_a_picture(ground)
+        features_s = pictures * _seconds_a_picture(entries[0])
         return Outcome({"seconds": train_s + features_s}, {})
 
-    inputs = _inputs(ground, {"rung": asdict(rung), "spent": ground.budget_s is not None})
+    inputs = _inputs(ground, {"rung": asdict(rung)})
     seconds = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
     assert isinstance(seconds, float)
-    over = ground.budget_s is not None and spent_s + seconds > ground.budget_s
+    over = ground.budget_s is not None and _seconds(entries) + seconds > ground.budget_s
     fits = "fit" if rung.features == "cached" else "do not fit"
     why = (
         f"{rung.views} views of {count} samples are {byte_count / 1e6:.0f} MB at this cut and "
@@ -280,8 +285,9 @@ def make_rung(ground: Ground, name: str) -> Rung:
     epoch = max(1, count // batch)
     steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
     rung = Rung(name, max(0, frozen), steps, batch, views=min(VIEWS, math.ceil(steps / epoch)))
-    cached = count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES
-    return rung if cached else replace(rung, features="live", views=math.ceil(steps / epoch))
+    if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
+        return rung
+    return replace(rung, features="live", views=math.ceil(steps / epoch))
 
 
 def _deeper(
@@ -528,13 +534,13 @@ def _bytes_a_view(ground: Ground, frozen: int) -> int:
     return sum(math.prod(shape) for shape in ground.backbone.stages[frozen - 1].shapes)
 
 
-def _seconds_a_picture(ground: Ground) -> float:
+def _seconds_a_picture(head: dict[str, Json]) -> float:
     """Time of decoding and the frozen part, as the head rung measured it."""
-    for line in ground.run.lines():
-        facts = line.get("facts")
-        if isinstance(facts, dict) and facts.get("name") == "head" and facts.get("computed"):
-            return facts["seconds"]["features"] / facts["computed"]  # pyright: ignore
-    return 0.005
+    computed, seconds = head["computed"], head["seconds"]
+    assert isinstance(computed, int) and isinstance(seconds, dict)
+    if computed == 0:
+        return SECONDS_A_PICTURE
+    return float(seconds["features"]) / computed  # pyright: ignore[reportArgumentType]
 
 
 def _seconds(entries: Sequence[dict[str, Json]]) -> float:

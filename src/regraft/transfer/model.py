@@ -145,7 +145,7 @@ def load(run: str | Path) -> Model:
             mend="repeat the fit command that made it, or copy the model folder again",
         )
     tensors = load_file(weights)
-    backbone = Backbone.from_json(content["backbone"], weights, sha256=str(content["sha256"]))  # pyright: ignore
+    backbone = Backbone.from_json(content["backbone"], weights)  # pyright: ignore[reportArgumentType]
     task = Classification(
         str(content["task"]),
         tuple(content["classes"]),  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,179 @@
+"""The training loop: what it changes, what it leaves alone, and how it goes on."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe
+from regraft.backbones.network import Network, Part, describe
+from regraft.errors import RegraftError
+from regraft.events import Saved, Stepped
+from regraft.seeds import generator
+from regraft.store import Checkpoint, Run
+from regraft.tasks.classification import Classification
+from regraft.transfer.cut import Cut
+from regraft.transfer.fit import Rung, Tail, answers, seconds_a_step, train
+
+TASK = Classification("image-classification", ("dark", "light"))
+RUNG = Rung("last:2", frozen=1, steps=24, batch=8, views=2)
+COUNT = 32
+
+
+class Pictures:
+    """Activations at a cut, computed on the spot from made-up pictures."""
+
+    def __init__(self, tail: Tail) -> None:
+        rng = generator(0, "pictures")
+        self.light_n = np.arange(COUNT) % 2
+        noise = rng.integers(0, 80, (COUNT, 16, 16, 3))
+        self.pixels_nhwc = (noise + 100 * self.light_n[:, None, None, None]).astype(np.uint8)
+        self.tail = tail
+
+    def rows(self, sample_index: np.ndarray, view_index: int = 0) -> tuple[np.ndarray, ...]:
+        pixels_bhwc = self.pixels_nhwc[sample_index] + np.uint8(view_index)
+        if self.tail.cut.frozen == 0:
+            return (pixels_bhwc,)
+        with torch.no_grad():
+            first = (self.tail.network.entry(torch.from_numpy(pixels_bhwc)),)
+            values = self.tail.network.run(first, 0, self.tail.cut.frozen)
+        return tuple(value.numpy() for value in values)
+
+    @property
+    def target_nc(self) -> np.ndarray:
+        return np.eye(2, dtype=np.float32)[self.light_n]
+
+
+def make_tail(frozen: int = 1) -> Tail:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        stages = [
+            nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(4, 6, 3, 2, 1, bias=False), nn.BatchNorm2d(6), nn.ReLU()),
+            nn.Sequential(nn.Dropout(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        ]
+    preprocessing = Preprocessing(size_px=16)
+    parts = [Part(str(i), stage, f"{i}.") for i, stage in enumerate(stages)]
+    network = Network(parts, preprocessing).eval()
+    backbone = Backbone(
+        "tiny",
+        "image",
+        "made here",
+        "0" * 64,
+        "Apache-2.0",
+        describe(network, 16),
+        preprocessing,
+        Recipe("local", "tiny"),
+        Path("nowhere"),
+    )
+    cut = Cut(backbone, frozen)
+    tail = Tail(network, cut, TASK.head(6, 0))
+    cut.freeze(network)
+    return tail
+
+
+def checkpoint(folder: Path) -> Checkpoint:
+    return Run.open(folder, {}).checkpoint("rung", {})
+
+
+def run(tail: Tail, rung: Rung, kept: Checkpoint, stop_after: int | None = None) -> list[float]:
+    pictures = Pictures(tail)
+    losses: list[float] = []
+    with closing(train(rung, tail, TASK, pictures, pictures.target_nc, 0, kept)) as events:
+        for event in events:
+            if isinstance(event, Stepped):
+                losses.append(event.loss)
+            if len(losses) == stop_after:
+                break
+    return losses
+
+
+def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def test_it_learns_and_leaves_the_frozen_part_alone(tmp_path: Path) -> None:
+    tail = make_tail()
+    before, left = tail.snapshot(), tail.cut.certify(tail.network)
+    losses = run(tail, replace(RUNG, steps=80, learning_rate=1e-2), checkpoint(tmp_path / "run"))
+    assert np.mean(losses[-8:]) < 0.5 * np.mean(losses[:8])
+    assert tail.cut.certify(tail.network) == left
+    after = tail.snapshot()
+    changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    statistics = {name for name in before if "running" in name or "batches" in name}
+    assert changed == set(before) - statistics
+    pictures = Pictures(tail)
+    _, logits_nc = answers(tail, pictures, COUNT)
+    assert (logits_nc.argmax(axis=1) == pictures.light_n).mean() > 0.9
+
+
+def test_the_twin_from_random_weights_learns_statistics_too(tmp_path: Path) -> None:
+    tail = make_tail(0)
+    before = tail.snapshot()
+    run(tail, replace(RUNG, frozen=0, steps=2, pretrained=False), checkpoint(tmp_path / "run"))
+    assert before["0.1.running_mean"].tobytes() != tail.snapshot()["0.1.running_mean"].tobytes()
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 23])
+def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+    undisturbed = make_tail()
+    losses = run(undisturbed, RUNG, checkpoint(tmp_path / "whole"))
+    first, second = make_tail(), make_tail()
+    kept = checkpoint(tmp_path / "parts")
+    begun = run(first, RUNG, kept, stop_after)
+    rest = run(second, RUNG, kept)
+    assert begun + rest == losses
+    assert same(second.snapshot(), undisturbed.snapshot())
+
+
+def test_killed_without_a_word_it_goes_on_from_the_last_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regraft.transfer.fit.SAVE_EVERY_S", 0.0)
+    undisturbed = make_tail()
+    run(undisturbed, RUNG, checkpoint(tmp_path / "whole"))
+    kept, tail = checkpoint(tmp_path / "parts"), make_tail()
+    pictures = Pictures(tail)
+    saves = 0
+    with closing(train(RUNG, tail, TASK, pictures, pictures.target_nc, 0, kept)) as events:
+        for event in events:
+            saves += isinstance(event, Saved)
+            if saves == 5:
+                shutil.copytree(tmp_path / "parts", tmp_path / "as a kill would leave it")
+                break
+    resumed = make_tail()
+    rest = run(resumed, RUNG, checkpoint(tmp_path / "as a kill would leave it"))
+    assert len(rest) == RUNG.steps - 5
+    assert same(resumed.snapshot(), undisturbed.snapshot())
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_state(tmp_path: Path) -> None:
+    tail = make_tail()
+    kept = checkpoint(tmp_path / "run")
+    run(tail, RUNG, kept, stop_after=3)
+    good = tail.snapshot()
+    broken = make_tail()
+    pictures = Pictures(broken)
+    target_nc = pictures.target_nc * np.float32("nan")
+    with pytest.raises(RegraftError, match="step 4 of 24") as fault:
+        list(train(RUNG, broken, TASK, pictures, target_nc, 0, kept))
+    assert "last:2" in fault.value.where
+    state = kept.load()
+    assert state is not None
+    assert state.facts["step"] == 3
+    assert all(state.tensors[f"tail.{n}"].tobytes() == a.tobytes() for n, a in good.items())
+
+
+def test_timing_a_step_changes_nothing() -> None:
+    tail = make_tail()
+    before = tail.snapshot()
+    assert seconds_a_step(RUNG, tail, TASK) > 0
+    assert same(tail.snapshot(), before)
+    assert all(p.grad is None for p in tail.parameters())
