@@ -97,18 +97,18 @@ def files(root: Path, below: Path | None = None) -> Iterator[tuple[Path, Problem
             yield path, (None if _is_plain(path) else _objection(root, path))
             continue
         try:
-            entries = _listed(path)
+            entries = listed(path)
         except OSError as fault:
-            what = f"the folder cannot be read: {fault.strerror}"
+            what = f"The folder cannot be read: {fault.strerror}."
             yield path, _problem(root, path, "unreadable", what)
             continue
         if not entries and claims_picture(path):
-            what = "this is an empty folder, not a picture"
+            what = "This is an empty folder, not a picture."
             yield path, _problem(root, path, "not-a-file", what)
         pending.extend(reversed(entries))
 
 
-def _listed(folder: Path) -> list[tuple[Path, bool]]:
+def listed(folder: Path) -> list[tuple[Path, bool]]:
     """What is in a folder, sorted, and whether it is a folder itself (not a link to one)."""
     with os.scandir(folder) as scan:
         entries = sorted((e for e in scan if not is_junk(e.name)), key=lambda e: e.name)
@@ -122,17 +122,17 @@ def _is_plain(path: Path) -> bool:
 def _objection(root: Path, path: Path) -> Problem | None:
     """What speaks against a link, a pipe, a device."""
     if not path.is_symlink():
-        return _problem(root, path, "not-a-file", "this is a pipe, a socket or a device")
+        return _problem(root, path, "not-a-file", "This is a pipe, a socket or a device.")
     try:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError):
-        return _problem(root, path, "missing", "this link leads nowhere")
+        return _problem(root, path, "missing", "This link leads nowhere.")
     if not target.is_relative_to(root):
-        return _problem(root, path, "outside", f"this link leaves the data, to {shown(target)}")
+        return _problem(root, path, "outside", f"This link leaves the data, to {shown(target)}.")
     if target.is_dir():
-        return _problem(root, path, "link", "this link leads to a folder that is read anyway")
+        return _problem(root, path, "link", "This link leads to a folder that is read anyway.")
     if not target.is_file():
-        return _problem(root, path, "not-a-file", "this link leads to a pipe or a device")
+        return _problem(root, path, "not-a-file", "This link leads to a pipe or a device.")
     return None
 
 

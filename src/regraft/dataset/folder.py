@@ -1,0 +1,132 @@
+"""Reader: a folder of classes, with or without folders of splits above them.
+
+    photos/cat/1.jpg                       classes
+    photos/train/cat/1.jpg                 splits, then classes; valid may be called val, …
+
+Decisions: the top folders are splits when one of them is called train and all of them are called
+like splits; otherwise they are classes. Folders inside a class belong to the class. Any file in
+it may be a picture, whatever its name; opening it will tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from regraft.dataset import guard
+from regraft.dataset.reader import LAYOUT, SPLIT_NAMES, class_name
+from regraft.dataset.rows import Dataset, Problem, Sample, Split
+from regraft.errors import DataError
+
+_TABLES = (".csv", ".tsv", ".parquet")
+
+
+@final
+@dataclass(frozen=True)
+class FolderReader:
+    """Reads a folder of classes."""
+
+    name: str = "folder of classes"
+
+    def recognises(self, path: Path) -> bool:
+        """Any folder."""
+        return path.is_dir()
+
+    def read(self, path: Path) -> Dataset:
+        """The rows of a folder; see `Reader`.
+
+        Raises:
+            DataError: no picture lies in a class folder, or splits and classes are mixed.
+        """
+        root = path.resolve()
+        splits = _splits(root)
+        depth = 1 if splits else 0
+        rows: list[tuple[str, Path, str, Split]] = []
+        problems: list[Problem] = []
+        for file, problem in guard.files(root):
+            parts = file.relative_to(root).parts
+            if problem is not None:
+                problems.append(problem)
+            elif len(parts) < depth + 2:
+                problems.append(_without_class(guard.shown("/".join(parts)), file))
+            else:
+                split = splits[parts[0]] if splits else ""
+                rows.append((guard.shown("/".join(parts)), file, class_name(parts[depth]), split))
+        if not rows:
+            raise _no_samples(path, root, problems)
+        classes = tuple(sorted({name for _, _, name, _ in rows}))
+        index = {name: number for number, name in enumerate(classes)}
+        return Dataset(
+            path=path,
+            task="image-classification",
+            classes=classes,
+            samples=tuple(
+                Sample(id_, file, index[name], split=split)
+                for id_, file, name, split in sorted(rows)
+            ),
+            problems=(*problems, *_empty_classes(root, splits, classes)),
+            found=len(rows) + len(problems),
+        )
+
+
+def _splits(root: Path) -> dict[str, Split]:
+    """The split that each top folder stands for; empty when the top folders are classes."""
+    tops = _folders(root)
+    named: dict[str, Split] = {
+        top.name: SPLIT_NAMES[top.name.lower()] for top in tops if top.name.lower() in SPLIT_NAMES
+    }
+    if "train" not in named.values():
+        if len(set(named.values())) == len(tops) == 2:
+            raise DataError(
+                "There are folders for valid and test but none for train.",
+                where=guard.shown(root),
+                mend="add a folder train/ with a folder for each class",
+            )
+        return {}
+    if len(named) == len(tops):
+        return named
+    if len(set(named.values())) == 1:
+        return {}
+    other = next(top.name for top in tops if top.name not in named)
+    raise DataError(
+        f"Some folders are splits ({', '.join(sorted(named))}) and some are not "
+        f"({guard.shown(other)}): it is not clear what the classes are.",
+        where=guard.shown(root),
+        mend="leave only train/, valid/ and test/ at the top, or only classes",
+    )
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path for path, is_folder in guard.listed(root) if is_folder]
+
+
+def _without_class(where: str, file: Path) -> Problem:
+    if guard.claims_picture(file):
+        return Problem("no-class", where, "The picture lies in no class folder.", "set aside")
+    return Problem("not-an-image", where, "This is no picture.", "ignored")
+
+
+def _empty_classes(root: Path, splits: dict[str, Split], classes: tuple[str, ...]) -> list[Problem]:
+    bases = [root / top for top in splits] if splits else [root]
+    names = {class_name(folder.name) for base in bases for folder in _folders(base)}
+    return [
+        Problem("empty-class", name, f"The class {name} has no pictures.", "class left out")
+        for name in sorted(names - set(classes))
+    ]
+
+
+def _no_samples(path: Path, root: Path, problems: list[Problem]) -> DataError:
+    pictures = sum(problem.kind == "no-class" for problem in problems)
+    tables = [file.name for file, _ in guard.listed(root) if file.suffix.lower() in _TABLES]
+    if tables:
+        mend = (
+            f"if the labels are in {guard.shown(tables[0])}, give that file instead of the folder"
+        )
+    else:
+        mend = LAYOUT
+    if pictures:
+        what = f"There are {pictures} pictures but no classes: which picture shows what?"
+    else:
+        what = "There are no pictures in class folders here."
+    return DataError(what, where=guard.shown(path), mend=mend)

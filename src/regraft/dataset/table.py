@@ -1,0 +1,389 @@
+"""Reader: a table (CSV, TSV, Parquet) of paths and labels.
+
+    path,label,split,group
+    img/1.jpg,cat,train,animal 7
+
+Decisions:
+
+- `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
+  out; an empty split is train where others are given.
+- One label a picture: the column `label`. Several: a column `labels`, or `label` as soon as one
+  cell holds several, separated by `|` or `;`, or (Parquet) a list. Several as columns: `label_cat`,
+  `label_dog`, … with 0 or 1; without any of these, every other column that holds only 0 and 1 is
+  a class.
+- An empty cell means that nothing applies where there can be several labels; otherwise the row is
+  set aside.
+- CSV is read by Python's own reader, because it knows the line of a fault; Parquet by pyarrow.
+  A row with another number of cells than the header stops the reading, with file and line: what
+  was meant cannot be known.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from regraft.dataset import guard
+from regraft.dataset.reader import SPLIT_NAMES, class_name
+from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
+from regraft.errors import DataError
+
+_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+_KNOWN = ("path", "label", "labels", "split", "group")
+_SEVERAL = re.compile(r"[|;]")
+_TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+
+Cell = str | tuple[str, ...]
+"""Text, or a list of texts (Parquet only)."""
+
+
+@final
+@dataclass(frozen=True)
+class TableReader:
+    """Reads a table of paths and labels."""
+
+    name: str = "table of paths and labels"
+
+    def recognises(self, path: Path) -> bool:
+        """A file called .csv, .tsv, .parquet or .pq."""
+        return path.suffix.lower() in _SUFFIXES and path.is_file()
+
+    def read(self, path: Path) -> Dataset:
+        """The rows of a table; see `Reader`.
+
+        Raises:
+            DataError: the table is damaged, ragged, lacks columns or holds what it may not.
+        """
+        table = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _text(path)
+        if "path" not in table.columns:
+            raise DataError(
+                f"The table has no column `path`; it has {', '.join(table.columns) or 'none'}.",
+                where=guard.shown(path),
+                mend="call the column with the pictures' files `path` and the other `label`",
+            )
+        labels, multilabel = _labels(table)
+        rows, problems = _rows(table, labels, multilabel)
+        classes = tuple(sorted({name for row in rows for name in row.labels}))
+        index = {name: number for number, name in enumerate(classes)}
+        return Dataset(
+            path=path,
+            task="image-classification",
+            classes=classes,
+            samples=tuple(
+                Sample(
+                    row.id, row.path, _target(row.labels, index, multilabel),
+                    split=row.split, group=row.group,
+                )
+                for row in sorted(rows, key=lambda row: row.id)
+            ),
+            problems=tuple(problems),
+            multilabel=multilabel,
+            found=len(table.lines),
+        )  # fmt: skip
+
+
+def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) -> Target:
+    if multilabel:
+        return tuple(sorted({index[name] for name in labels}))
+    return index[labels[0]]
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table in memory: `cells[column][row]`, and the line that each row stands in."""
+
+    path: Path
+    cells: dict[str, Sequence[Cell]]
+    lines: Sequence[int]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.cells)
+
+    def texts(self, column: str) -> list[str]:
+        return ["|".join(cell) if isinstance(cell, tuple) else cell for cell in self.cells[column]]
+
+    def fault(self, line: int, what: str, mend: str) -> DataError:
+        return DataError(what, where=f"{guard.shown(self.path)}, line {line}", mend=mend)
+
+
+def _text(path: Path) -> _Table:
+    """A CSV or TSV file. Comma, semicolon or tab, whichever the header has most of."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+            return _checked(path, csv.reader(file, delimiter=separator, strict=True))
+    except UnicodeDecodeError as fault:
+        raise DataError(
+            "The table is not in UTF-8.",
+            where=guard.shown(path),
+            mend="save it as UTF-8 (in Excel: CSV UTF-8)",
+        ) from fault
+    except OSError as fault:
+        raise _unreadable(path, fault.strerror) from fault
+
+
+def _column(text: str) -> str:
+    """A column's name; those with a meaning are known in capitals too."""
+    name = text.strip()
+    return name.lower() if name.lower() in _KNOWN else name
+
+
+def _checked(path: Path, reader: Any) -> _Table:
+    """Every row of a CSV reader, each as long as the header."""
+    header: list[str] | None = None
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if header is None:
+                header = [_column(cell) for cell in cells]
+                continue
+            if len(cells) != len(header):
+                raise DataError(
+                    f"The row has {len(cells)} cells, the header {len(header)}.",
+                    where=f"{guard.shown(path)}, line {reader.line_num}",
+                    mend="add or take out a separator; put text that holds one in double quotes",
+                )
+            rows.append(cells)
+            lines.append(reader.line_num)
+    except csv.Error as fault:
+        raise DataError(
+            f"The table cannot be read: {fault}.",
+            where=f"{guard.shown(path)}, line {reader.line_num}",
+            mend="check the quotes in this line and the one before",
+        ) from fault
+    return _with_header(path, header or [], list(zip(*rows, strict=True)), lines)
+
+
+def _parquet(path: Path) -> _Table:
+    import pyarrow  # slow, and needed for this format only
+    import pyarrow.parquet as parquet
+
+    try:
+        schema = parquet.read_schema(path)
+        names = [field.name for field in schema if not _is_heavy(field.type)]
+        columns = parquet.read_table(path, columns=names).to_pydict()
+    except (pyarrow.ArrowException, OSError) as fault:
+        raise _unreadable(path, str(fault)) from fault
+    cells = [[_cell(value) for value in columns[name]] for name in names]
+    lines = range(1, 1 + (len(cells[0]) if cells else 0))
+    return _with_header(path, [_column(name) for name in names], cells, lines)
+
+
+def _is_heavy(type_: Any) -> bool:
+    """Pictures inside the table, vectors and the like: never labels, and large."""
+    import pyarrow.types as types
+
+    if types.is_list(type_) or types.is_large_list(type_):
+        return _is_heavy(type_.value_type)
+    return types.is_nested(type_) or types.is_binary(type_) or types.is_large_binary(type_)
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, list):
+        return tuple(str(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
+    return "" if value is None else str(value)
+
+
+def _with_header(
+    path: Path, header: list[str], cells: Sequence[Sequence[Cell]], lines: Sequence[int]
+) -> _Table:
+    repeated = sorted({name for name in header if header.count(name) > 1 and name in _KNOWN})
+    if repeated:
+        raise DataError(
+            f"Two columns are called {repeated[0]}.",
+            where=guard.shown(path),
+            mend="rename or take out one of them",
+        )
+    if not lines:
+        raise DataError(
+            "The table has no rows.", where=guard.shown(path), mend="write one row per picture"
+        )
+    return _Table(path, dict(zip(header, cells, strict=True)), lines)
+
+
+def _unreadable(path: Path, why: str | None) -> DataError:
+    return DataError(
+        f"The table cannot be read: {why}.", where=guard.shown(path), mend="save it again"
+    )
+
+
+# Labels ------------------------------------------------------------------------------------------
+
+
+def _labels(table: _Table) -> tuple[list[tuple[str, ...]], bool]:
+    """The class names of each row, and whether a row may have several."""
+    for column in ("labels", "label"):
+        if column in table.columns:
+            cells = table.cells[column]
+            several = column == "labels" or any(_holds_several(cell) for cell in cells)
+            return [_names(cell, several) for cell in cells], several
+    columns = [name for name in table.columns if name.startswith("label_")]
+    truths = {name: _truths(table, name) for name in columns}
+    if not columns:
+        columns = [n for n in table.columns if n not in _KNOWN and n and _is_truth(table, n)]
+        truths = {name: _truths(table, name) for name in columns}
+    if not columns:
+        raise DataError(
+            f"The table has no column `label`; it has {', '.join(table.columns)}.",
+            where=guard.shown(table.path),
+            mend="call the column with the classes `label`, or have columns label_… with 0 and 1",
+        )
+    names = {column: class_name(column.removeprefix("label_")) for column in columns}
+    return [
+        tuple(names[column] for column in columns if truths[column][row])
+        for row in range(len(table.lines))
+    ], True
+
+
+def _holds_several(cell: Cell) -> bool:
+    return isinstance(cell, tuple) or _SEVERAL.search(cell) is not None
+
+
+def _names(cell: Cell, several: bool) -> tuple[str, ...]:
+    if isinstance(cell, str):
+        cell = tuple(_SEVERAL.split(cell)) if several else (cell,)
+    return tuple(name for name in map(class_name, cell) if name)
+
+
+def _is_truth(table: _Table, column: str) -> bool:
+    return all(text.strip().lower() in _TRUTH for text in table.texts(column))
+
+
+def _truths(table: _Table, column: str) -> list[bool]:
+    values: list[bool] = []
+    for line, text in zip(table.lines, table.texts(column), strict=True):
+        if text.strip().lower() not in _TRUTH:
+            raise table.fault(
+                line, f"Column {column} holds {text!r}.", "write 1 where the label applies, else 0"
+            )
+        values.append(_TRUTH[text.strip().lower()])
+    return values
+
+
+# Rows --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Row:
+    id: str
+    path: Path
+    labels: tuple[str, ...]
+    split: Split
+    group: str
+    line: int
+
+
+def _rows(
+    table: _Table, labels: list[tuple[str, ...]], multilabel: bool
+) -> tuple[list[_Row], list[Problem]]:
+    splits = _splits(table)
+    groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
+    places = _Places(table.path.resolve().parent, {})
+    rows: dict[str, _Row] = {}
+    problems: list[Problem] = []
+    for number, (line, text) in enumerate(zip(table.lines, table.texts("path"), strict=True)):
+        found = places.find(text)
+        if isinstance(found, str):
+            where = guard.shown(text) or f"line {line}"
+            problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
+            continue
+        id_ = guard.shown(found.relative_to(places.root))
+        row = _Row(id_, found, labels[number], splits[number], groups[number].strip(), line)
+        problem = _objection(row, rows.get(id_), multilabel)
+        if problem is None:
+            rows[id_] = row
+        else:
+            problems.append(problem)
+    return list(rows.values()), problems
+
+
+_WHY = {
+    "missing": "There is no such file",
+    "outside": "The path leaves the table's folder; only what lies in it is read",
+}
+
+
+def _objection(row: _Row, earlier: _Row | None, multilabel: bool) -> Problem | None:
+    if not row.labels and not multilabel:
+        return Problem("no-label", row.id, f"Line {row.line} has no label.", "set aside")
+    if earlier is None:
+        return None
+    if set(earlier.labels) == set(row.labels):
+        what = f"Lines {earlier.line} and {row.line} say the same."
+        return Problem("repeated-row", row.id, what, "left out")
+    what = f"Lines {earlier.line} and {row.line} give it different labels."
+    return Problem("conflict", row.id, what, "set aside")
+
+
+def _splits(table: _Table) -> list[Split]:
+    if "split" not in table.columns:
+        return [""] * len(table.lines)
+    splits: list[Split] = []
+    for line, text in zip(table.lines, table.texts("split"), strict=True):
+        name = text.strip().lower()
+        if name and name not in SPLIT_NAMES:
+            raise table.fault(line, f"There is no split {text!r}.", "write train, valid or test")
+        splits.append(SPLIT_NAMES[name] if name else "")
+    return splits
+
+
+@final
+@dataclass(frozen=True)
+class _Places:
+    """Finds the files that a table names, and sees to it that they lie inside its folder."""
+
+    root: Path
+    inside: dict[Path, bool]
+
+    def find(self, text: str) -> Path | str:
+        """The file, or the kind of problem."""
+        if "\0" in text or not text.strip():
+            return "missing"
+        path = self._existing(text)
+        if path is None:
+            escapes = not Path(os.path.normpath(self.root / text)).is_relative_to(self.root)
+            return "outside" if escapes else "missing"
+        if not path.is_relative_to(self.root):
+            path = path.parent.resolve() / path.name  # the folder may be known by another name
+        if not path.is_relative_to(self.root) or not self._is_inside(path):
+            return "outside"
+        return path
+
+    def _existing(self, text: str) -> Path | None:
+        """The file as written, or as another system would have written its name."""
+        for spelt in (
+            text,
+            unicodedata.normalize("NFC", text),
+            unicodedata.normalize("NFD", text),
+            text.strip(),
+            text.replace("\\", "/"),
+        ):
+            path = Path(os.path.normpath(self.root / spelt))
+            if os.path.lexists(path):
+                return path
+        return None
+
+    def _is_inside(self, path: Path) -> bool:
+        if path.parent not in self.inside:
+            self.inside[path.parent] = path.parent.resolve().is_relative_to(self.root)
+        if not self.inside[path.parent] or not path.is_symlink():
+            return self.inside[path.parent]
+        try:
+            return path.resolve().is_relative_to(self.root)
+        except (OSError, RuntimeError):
+            return True
