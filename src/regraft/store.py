@@ -363,7 +363,8 @@ class Run:
         """
         path = self._place("steps", name, inputs)
         key = digest(name, canonical(inputs))
-        done = [line["sha256"] for line in self.lines() if line.get("key") == key]
+        steps = (line for line in self.lines() if "step" in line)
+        done = [line["sha256"] for line in steps if line["key"] == key]
         outcome = self._recall(path, done[-1]) if done else None
         if outcome is None:
             sha256 = _save(path, compute())
@@ -390,7 +391,7 @@ class Run:
         return _read_journal(self._journal).facts
 
     def set_aside(self, path: Path, why: str) -> None:
-        """Quarantine a damaged file, and say so in the journal and to the user."""
+        """Quarantine a damaged file of this run; say so in the journal and to the user."""
         self._report(path, why, quarantine(path))
 
     @property
@@ -481,9 +482,10 @@ class Checkpoint:
             try:
                 return _load(path)
             except FileNotFoundError:
-                continue
+                self._run.set_aside(path, "its tensors are missing")
             except Damaged as damage:
                 self._run.set_aside(Path(damage.where), damage.what)
+                quarantine(path)  # facts without their tensors are no state to fall back to
         return None
 
     def save(self, outcome: Outcome) -> None:
@@ -608,4 +610,5 @@ def _load(path: Path, sha256: str | None = None) -> Outcome:
     if body["tensors"] is None:
         return Outcome(body["facts"])
     data, _ = _read_sealed(path.with_suffix(".safetensors"), body["tensors"])
-    return Outcome(body["facts"], safetensors.numpy.load(data))
+    tensors = safetensors.numpy.load(data)  # in another order each time
+    return Outcome(body["facts"], dict(sorted(tensors.items())))
