@@ -1,1 +1,102 @@
-"""."""
+"""Pre-trained networks: found by name, described without torch, built with it.
+
+`catalogue.py` knows the names, `shelf.py` the places on disk, `conversion.py` turns foreign
+weights into our own in a process that is thrown away, `network.py` makes torch modules, one
+adapter per library (`efficientnet_lite.py`, `timm_models.py`, `local.py`), and `check.py` is the
+contract. Nothing here imports torch until `build`, `convert` or `check_backbone` is called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from regraft.backbones import shelf
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
+from regraft.backbones.catalogue import DEFAULT, ROWS, Row, address
+from regraft.backbones.shelf import open_backbone
+from regraft.errors import BackboneError
+from regraft.events import Tell, silent
+
+if TYPE_CHECKING:
+    from regraft.backbones.check import check_backbone as check_backbone
+    from regraft.backbones.conversion import convert as convert
+    from regraft.backbones.network import Network as Network
+    from regraft.backbones.network import build as build
+
+__all__ = [
+    "DEFAULT",
+    "ROWS",
+    "Backbone",
+    "Network",
+    "Preprocessing",
+    "Recipe",
+    "Row",
+    "Stage",
+    "build",
+    "check_backbone",
+    "convert",
+    "listing",
+    "open_backbone",
+    "pull",
+    "show",
+]
+
+_TORCH_SIDE = {
+    "Network": "network",
+    "build": "network",
+    "check_backbone": "check",
+    "convert": "conversion",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _TORCH_SIDE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_TORCH_SIDE[name]}"), name)
+
+
+def listing() -> list[dict[str, Any]]:
+    """The catalogue's rows, each with "ready": whether it can be used without waiting."""
+    return [{**asdict(row), "ready": shelf.stored(address(row.name)) is not None} for row in ROWS]
+
+
+def show(name: str, *, tell: Tell = silent) -> dict[str, Any]:
+    """All that is known about a backbone; what is on this machine is opened for it.
+
+    Raises:
+        UsageError: the name means nothing.
+        BackboneError: its weights are here and cannot be used.
+    """
+    facts = next((asdict(row) for row in ROWS if row.name == name), {})
+    try:
+        backbone = open_backbone(name, tell=tell)
+    except BackboneError as fault:
+        wanted = address(name)
+        if wanted.adapter != "timm" or wanted.file is not None:
+            raise
+        return {**facts, **shelf.ask("card", wanted), "ready": False, "mend": fault.mend}
+    described = backbone.to_json()
+    return {
+        **facts,
+        **described,
+        "parameters": backbone.parameters,
+        "size_px": backbone.preprocessing.size_px,
+        "width": backbone.width,
+        "weights": str(backbone.weights),
+        "ready": True,
+    }
+
+
+def pull(name: str, *, tell: Tell = silent) -> dict[str, Any]:
+    """Fetch what a timm name needs, if it is not here, and show it; uses the network.
+
+    Raises:
+        UsageError: the name means nothing.
+        BackboneError: the weights cannot be fetched or used.
+    """
+    wanted = address(name)
+    if shelf.stored(wanted) is None:
+        shelf.ask("pull", wanted)
+    return show(name, tell=tell)

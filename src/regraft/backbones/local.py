@@ -1,0 +1,124 @@
+"""A user's own network as a backbone: a function in a file or in an importable module.
+
+The function takes nothing and returns its stages, in order and by name, and how pictures are
+prepared:
+
+    def my_backbone() -> tuple[list[tuple[str, nn.Module]], Preprocessing]: ...
+
+Each stage is a module whose forward takes the tensors that the stage before gave and gives one
+tensor, or a tuple; the last one gives a vector. Weights that the function loads are kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from regraft.backbones.backbone import Preprocessing
+from regraft.backbones.network import Part
+from regraft.errors import BackboneError, RegraftError
+from regraft.seeds import seed_of
+from regraft.store import digest
+
+
+def parts(address: str) -> list[Part]:
+    """The stages of `FILE.py:function` or `package.module:function`. Runs the user's code."""
+    return _made(address)[0]
+
+
+def preprocessing(address: str) -> Preprocessing:
+    """How the user's network wants its pictures. Runs the user's code."""
+    return _made(address)[1]
+
+
+def _made(address: str) -> tuple[list[Part], Preprocessing]:
+    place, _, name = address.rpartition(":")
+    try:
+        function = getattr(_module(place), name)
+        stages, prepared = function()
+        found = [_part(title, module) for title, module in stages]
+    except RegraftError:
+        raise
+    except Exception as fault:  # the user's code may raise anything
+        raise BackboneError(
+            f"the function that should make the backbone failed: {fault!r}",
+            where=_line(fault, place) or address,
+            mend="it takes nothing and returns [(name, module), …] and a Preprocessing",
+        ) from fault
+    titles = [part.name for part in found]
+    if not found or len(set(titles)) < len(titles):
+        raise BackboneError(
+            f"the stages should have different names, and be at least one: {titles}",
+            where=address,
+            mend="return [(name, module), …] and a Preprocessing",
+        )
+    if not isinstance(prepared, Preprocessing):
+        raise BackboneError(
+            f"the second thing returned is {prepared!r}, not a Preprocessing", where=address
+        )
+    return found, prepared
+
+
+def _part(title: Any, module: Any) -> Part:
+    if not isinstance(title, str) or not isinstance(module, nn.Module):
+        raise TypeError(f"({title!r}, {type(module).__name__}) is no (name, module)")
+    return Part(title, module, f"{title}.")
+
+
+def _module(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    path = Path(place)
+    if not path.is_file():
+        raise BackboneError("there is no such file", where=path, mend="check its name")
+    name = f"regraft_local_{digest(place)[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a path that ends in .py has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up here
+    spec.loader.exec_module(module)
+    return module
+
+
+def _line(fault: Exception, place: str) -> str:
+    """The deepest line of the user's own file that the fault passed through."""
+    found = ""
+    trace = fault.__traceback__
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename).name == Path(place).name:
+            found = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def initialise(stages: Iterable[nn.Module], seed: int) -> None:
+    """Start a user's network afresh, by each module's own `reset_parameters`.
+
+    Raises:
+        BackboneError: a module has parameters of its own and no `reset_parameters`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "backbone"))
+        for stage in stages:
+            for name, module in stage.named_modules():
+                _reset(name, module)
+
+
+def _reset(name: str, module: nn.Module) -> None:
+    reset: Any = getattr(module, "reset_parameters", None)
+    if reset is not None:
+        reset()
+    elif next(module.parameters(recurse=False), None) is not None:
+        raise BackboneError(
+            f"there is no way to start {type(module).__name__} afresh",
+            where=name,
+            mend="give it a method reset_parameters(), as torch's own modules have",
+        )

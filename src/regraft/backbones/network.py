@@ -1,0 +1,230 @@
+"""The torch side of a backbone: its modules, stage by stage, and how they get their weights.
+
+Which adapter makes the modules is decided here, by a recipe. Tensors are loaded by name; a file
+may hold more (a trained head), but never less, and never in other shapes.
+
+B: batch, H W: height and width, C: channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
+from regraft.errors import BackboneError
+from regraft.seeds import seed_of
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage as an adapter makes it.
+
+    Attributes:
+        name: as the library names it.
+        module: forward(*tensors) gives a tensor or a tuple of tensors, samples first.
+        prefix: what to put before the module's own tensor names to get the network's.
+    """
+
+    name: str
+    module: nn.Module
+    prefix: str = ""
+
+
+@final
+class Network(nn.Module):
+    """Stages in order, and the way in.
+
+    Args:
+        parts: at least one; the last gives a vector, (B, width).
+        preprocessing: sets what `entry` does.
+        note: what the user should know about these stages, or "".
+    """
+
+    mean_c11: Tensor
+    std_c11: Tensor
+
+    def __init__(self, parts: Sequence[Part], preprocessing: Preprocessing, note: str = "") -> None:
+        super().__init__()
+        assert parts, "a network has at least one stage"
+        self.stages = nn.ModuleList(part.module for part in parts)
+        self.names = tuple(part.name for part in parts)
+        self.prefixes = tuple(part.prefix for part in parts)
+        self.note = note
+        for name, values in (("mean_c11", preprocessing.mean), ("std_c11", preprocessing.std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+
+    def entry(self, pixels_bhwc: Tensor) -> Tensor:
+        """uint8 pixels (B, H, W, 3), RGB, to the float32 input of stage 0, (B, 3, H, W)."""
+        x_bchw = pixels_bhwc.permute(0, 3, 1, 2).to(torch.float32)
+        return (x_bchw / 255 - self.mean_c11) / self.std_c11
+
+    def run(self, values: tuple[Tensor, ...], start: int, stop: int) -> tuple[Tensor, ...]:
+        """Stages start … stop - 1.
+
+        Args:
+            values: what flows into stage `start`: `(entry(pixels),)` for 0.
+            start: first stage to run.
+            stop: first stage not to run.
+        """
+        for index in range(start, stop):
+            given = self.stages[index](*values)
+            values = given if isinstance(given, tuple) else (given,)
+        return values
+
+    def forward(self, pixels_bhwc: Tensor) -> Tensor:
+        """uint8 pixels (B, H, W, 3) to the vector (B, width) that a head takes."""
+        return self.run((self.entry(pixels_bhwc),), 0, len(self.stages))[0]
+
+    def tensors_of(self, index: int) -> dict[str, Tensor]:
+        """Parameters and buffers of one stage, themselves, by their names in the weights file."""
+        prefix = self.prefixes[index]
+        state = self.stages[index].state_dict(keep_vars=True)
+        return {prefix + name: tensor for name, tensor in state.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers of all stages, by their names in the weights file."""
+        found: dict[str, Tensor] = {}
+        for index in range(len(self.stages)):
+            found |= self.tensors_of(index)
+        return found
+
+
+def build(backbone: Backbone, *, random_seed: int | None = None) -> Network:
+    """Make the network that a backbone describes, in eval mode, on the CPU.
+
+    Args:
+        backbone: a description; its weights file is read, but for the scratch twin.
+        random_seed: instead of the weights, a fresh initialisation by the library's own scheme,
+            a pure function of this number.
+
+    Raises:
+        BackboneError: the library no longer makes this network, or the weights do not fit.
+    """
+    network = assemble(backbone.recipe, backbone.preprocessing, seed=random_seed or 0)
+    described = tuple(stage.tensors for stage in backbone.stages)
+    made = tuple(tuple(sorted(network.tensors_of(i))) for i in range(len(network.stages)))
+    if made != described:
+        raise BackboneError(
+            f"{backbone.name} is not built as it was when it was opened first",
+            where=f"{backbone.recipe.adapter} {dict(backbone.recipe.options)}",
+            mend="install the version of the library named here, or start afresh from its name",
+        )
+    if random_seed is None:
+        names = {name for names in described for name in names}
+        fill(network, read_safetensors(backbone.weights, names), backbone.weights)
+    elif backbone.recipe.adapter == "local":
+        from regraft.backbones import local
+
+        local.initialise(network.stages, seed=random_seed)
+    return network
+
+
+def assemble(recipe: Recipe, preprocessing: Preprocessing, seed: int = 0) -> Network:
+    """The modules of a recipe, freshly initialised, in eval mode.
+
+    The library draws from torch's own generator; afterwards that is as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "backbone"))
+        return _assembled(recipe, preprocessing).eval()
+
+
+def _assembled(recipe: Recipe, preprocessing: Preprocessing) -> Network:
+    if recipe.adapter == "efficientnet-lite":
+        from regraft.backbones import efficientnet_lite
+
+        return Network(efficientnet_lite.parts(preprocessing.size_px), preprocessing)
+    if recipe.adapter == "timm":
+        from regraft.backbones import timm_models
+
+        parts, note = timm_models.parts(recipe.architecture, preprocessing.size_px)
+        return Network(parts, preprocessing, note)
+    if recipe.adapter == "local":
+        from regraft.backbones import local
+
+        return Network(local.parts(recipe.architecture), preprocessing)
+    raise BackboneError(f"there is no adapter {recipe.adapter!r}", mend="update regraft")
+
+
+def read_safetensors(path: Path, names: set[str] | None = None) -> dict[str, Tensor]:
+    """Tensors of a safetensors file: all, or those of the given names that it has.
+
+    Raises:
+        BackboneError: there is no such file, or it is not of this format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys() if _in(name, names)}
+    except (OSError, SafetensorError) as fault:
+        raise BackboneError(
+            f"the weights cannot be read: {fault}",
+            where=path,
+            mend="fetch or make the file again; it should be whole and in safetensors format",
+        ) from fault
+
+
+def _in(name: str, names: set[str] | None) -> bool:
+    return names is None or name in names
+
+
+def fill(network: Network, tensors: Mapping[str, Tensor], where: object) -> None:
+    """Copy tensors into the network, by name.
+
+    Raises:
+        BackboneError: some are missing or have another shape; the message names them.
+    """
+    own = network.tensors()
+    missing = [name for name in own if name not in tensors]
+    misshapen = [
+        f"{name} is {tuple(tensors[name].shape)} where {tuple(tensor.shape)} is needed"
+        for name, tensor in own.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    for fault, names in (("lack tensors", missing), ("have wrong shapes", misshapen)):
+        if names:
+            raise BackboneError(
+                f"the weights {fault}: {_few(names)}",
+                where=where,
+                mend="give the weights of this very architecture",
+            )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def describe(network: Network, size_px: int) -> tuple[Stage, ...]:
+    """The stages on paper; runs one blank picture through them.
+
+    Raises:
+        BackboneError: what comes out at the end is not one vector per picture.
+    """
+    assert not network.training, "shapes are those of eval mode"
+    stages: list[Stage] = []
+    with torch.inference_mode():
+        values = (network.entry(torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)),)
+        for index, name in enumerate(network.names):
+            values = network.run(values, index, index + 1)
+            shapes = tuple(tuple(value.shape[1:]) for value in values)
+            parameters = sum(value.numel() for value in network.stages[index].parameters())
+            tensors = tuple(sorted(network.tensors_of(index)))
+            stages.append(Stage(name, parameters, tensors, shapes))
+    if len(stages[-1].shapes) != 1 or len(stages[-1].shapes[0]) != 1:
+        raise BackboneError(
+            f"the network ends in {stages[-1].shapes} for each picture, not in one vector",
+            where=stages[-1].name,
+            mend="choose a variant that pools its features",
+        )
+    return tuple(stages)

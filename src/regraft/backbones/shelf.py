@@ -1,0 +1,144 @@
+"""Where converted backbones lie on disk, and how they are opened without torch.
+
+Under `backbones/` in the cache folder, `names/` says which conversion serves a name, and one
+folder per conversion holds a sealed description and the weights. Everything is checked when it
+is opened; what is damaged is set aside and made again. Making it is left to a process that is
+thrown away afterwards: reading foreign weights and importing torch stay out of this one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from regraft import errors, store
+from regraft.backbones.backbone import Backbone
+from regraft.backbones.catalogue import Address, address
+from regraft.errors import BackboneError, Damaged
+from regraft.events import Said, Tell, silent
+
+VERSION = "1"
+"""Of the conversion: a change here makes every conversion be done anew."""
+
+
+def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
+    """The backbone of this name, ready on disk; the first time it is converted.
+
+    Args:
+        name: see `catalogue.address`.
+        tell: hears what takes time and what is odd about the network.
+
+    Raises:
+        UsageError: the name means nothing.
+        BackboneError: its weights are not on this machine, damaged, or of another network.
+    """
+    wanted = address(name)
+    # What a user's own function makes can change without its file changing: ask it each time.
+    found = None if wanted.adapter == "local" else stored(wanted)
+    if found is None:
+        tell(Said(f"Preparing {name} (once)" if wanted.adapter != "local" else f"Making {name}"))
+        found = described(ask("convert", wanted)["key"])
+    if found.note:
+        tell(Said(f"{name}: {found.note}"))
+    return found
+
+
+def stored(wanted: Address) -> Backbone | None:
+    """The conversion that serves a name, if it is here, whole and of the same file."""
+    try:
+        entry = json.loads(store.read_sealed(name_file(wanted)))
+        source = entry["file"]
+        if source and store.file_sha256(Path(source)) != entry["sha256"]:
+            return None
+        return described(entry["key"])
+    except FileNotFoundError:
+        return None
+    except Damaged as damage:
+        store.quarantine(Path(damage.where))
+        return None
+
+
+def described(key: str) -> Backbone:
+    """The backbone in one folder.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        Damaged: its description or its weights are not what was written.
+    """
+    folder = folder_of(key)
+    values: dict[str, Any] = json.loads(store.read_sealed(folder / "backbone.json"))
+    weights = folder / "weights.safetensors"
+    if store.file_sha256(weights) != values["weights_sha256"]:
+        raise Damaged("the weights are not what was written", where=weights)
+    return Backbone.from_json(values["backbone"], weights)
+
+
+def keep(wanted: Address, backbone: Backbone, weights: bytes, source: Path | None) -> str:
+    """Put a conversion on the shelf; gives its key.
+
+    Args:
+        wanted: the name it serves.
+        backbone: its description; `weights` does not matter, no `sha256` means that of the weights.
+        weights: a safetensors file's bytes.
+        source: the file whose change makes the conversion stale, or None.
+    """
+    weights_sha256 = hashlib.sha256(weights).hexdigest()
+    backbone = replace(backbone, sha256=backbone.sha256 or weights_sha256)
+    key = store.digest(VERSION, wanted.name, wanted.versions, backbone.sha256)[:32]
+    store.commit(folder_of(key) / "weights.safetensors", weights)
+    values: dict[str, Any] = {"backbone": backbone.to_json(), "weights_sha256": weights_sha256}
+    store.commit_sealed(folder_of(key) / "backbone.json", store.canonical(values))
+    entry: dict[str, Any] = {"key": key, "file": str(source or ""), "sha256": backbone.sha256}
+    store.commit_sealed(name_file(wanted), store.canonical(entry))
+    return key
+
+
+def name_file(wanted: Address) -> Path:
+    """The file that says which conversion serves a name."""
+    named = store.digest(VERSION, wanted.name, wanted.versions)[:32]
+    return store.cache_folder() / "backbones" / "names" / f"{named}.json"
+
+
+def folder_of(key: str) -> Path:
+    """The folder of one conversion."""
+    return store.cache_folder() / "backbones" / key
+
+
+def ask(what: str, wanted: Address) -> dict[str, Any]:
+    """Have something done in a process of its own; only "pull" may use the network.
+
+    Args:
+        what: "convert", "pull" or "card"; see `conversion.main`.
+        wanted: what it is about.
+
+    Raises:
+        RegraftError: what the process found, as if it had been found here.
+    """
+    command = [sys.executable, "-m", "regraft.backbones.conversion", what, wanted.name]
+    done = subprocess.run(  # noqa: S603 (our own interpreter and module)
+        command,
+        env={**os.environ, "HF_HUB_OFFLINE": "0" if what == "pull" else "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BackboneError(
+            f"the process that reads {wanted.name} stopped with code {done.returncode}: {last}",
+            where=" ".join(command),
+            mend="a negative code is a signal; 9 often means that memory ran out",
+        ) from None
+    if "error" in answer:
+        fault = answer["error"]
+        kind: type[errors.RegraftError] = getattr(errors, fault["kind"])
+        raise kind(fault["what"], where=fault["where"], mend=fault["mend"])
+    return answer
