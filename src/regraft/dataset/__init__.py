@@ -1,1 +1,29 @@
-"""."""
+"""Data in: `read` a data set, `describe` it, and check a reader of your own.
+
+dataset = read("photos/")
+for sample in dataset.split("train"):
+    image = images.decode(sample.source)
+        pixels = images.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
+"""
+
+from regraft.dataset import images
+from regraft.dataset.images import View
+from regraft.dataset.reader import Reader, check_reader
+from regraft.dataset.reading import read
+from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
+from regraft.dataset.summary import describe
+
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "Problem",
+    "Reader",
+    "Sample",
+    "Split",
+    "Target",
+    "View",
+    "check_reader",
+    "describe",
+    "images",
+    "read",
+]

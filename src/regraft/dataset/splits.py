@@ -2,6 +2,9 @@
 
 Decisions:
 
+- Splits that are given are kept. Nothing given: 70 % train, 15 % valid, 15 % test. Train and test
+  given: valid is taken from train, because it is needed. Train and valid given: no test is made,
+  because taking it from either would make that smaller than its owner meant it to be.
 - Groups stay together. A group is placed by a hash of (seed, its key), never by its place in a
   list, so that the same data give the same split on every machine, and a sample that is added
   later moves few others.
@@ -16,13 +19,100 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from regraft.dataset.rows import Split
+from regraft.dataset import guard
+from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
+from regraft.errors import DataError
 from regraft.seeds import seed_of
 
 SHARES: Mapping[Split, float] = {"test": 0.15, "valid": 0.15}
 """What is taken from train for each of the others when nothing is given."""
+
+
+def with_splits(dataset: Dataset, seed: int) -> Dataset:
+    """The data set with the splits that it lacks.
+
+    Args:
+        dataset: grouped; `split` as given.
+        seed: another one makes other splits.
+
+    Raises:
+        DataError: there is nothing to train on, or nothing to validate with.
+    """
+    given = {sample.split for sample in dataset}
+    problems = _few_samples(dataset)
+    if given <= {"", "train"}:
+        dataset = _carved(dataset, SHARES, seed)
+    elif "valid" not in given:
+        share = SHARES["valid"] / (1 - SHARES["test"])
+        dataset = _carved(dataset, {"valid": share}, seed)
+        what = f"No valid split is given; {share:.0%} of train became it."
+        problems.append(Problem("no-valid", "valid", what, "made"))
+    if not dataset.split("test"):
+        what = "There is no test split; the score on valid, which chose the model, is the only one."
+        problems.append(Problem("no-test", "test", what))
+    problems += _missing_in(dataset, "valid") + _missing_in(dataset, "test")
+    if not dataset.split("valid"):
+        raise DataError(
+            "Nothing is left to validate with: no class has two different pictures.",
+            where=guard.shown(dataset.path),
+            mend="add pictures; twenty of each class make a start",
+        )
+    return dataset.with_problems(problems)
+
+
+def _carved(dataset: Dataset, shares: Mapping[Split, float], seed: int) -> Dataset:
+    """Train, or all where nothing is given, divided."""
+    members: dict[str, list[Sample]] = {}
+    for sample in dataset:
+        if sample.split in ("", "train"):
+            members.setdefault(_key(sample), []).append(sample)
+    units = [
+        Unit(key, tuple(c for s in group for c in labels_of(s.target)), len(group))
+        for key, group in sorted(members.items())
+    ]
+    found = dict(zip(sorted(members), divide(units, shares, seed), strict=True))
+    return dataset.with_samples(
+        replace(s, split=found[_key(s)]) if s.split in ("", "train") else s for s in dataset
+    )
+
+
+def _key(sample: Sample) -> str:
+    return sample.group or sample.sha256
+
+
+def _few_samples(dataset: Dataset) -> list[Problem]:
+    groups = Counter(
+        label for label, _ in {(c, _key(s)) for s in dataset for c in labels_of(s.target)}
+    )
+    return [
+        Problem("few-samples", name, f"The class {name} has {_pictures(groups[number])} (copies "
+                "and groups count once): too few to train, validate and test with.")
+        for number, name in enumerate(dataset.classes)
+        if groups[number] < 3
+    ]  # fmt: skip
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
+
+
+def _missing_in(dataset: Dataset, name: Split) -> list[Problem]:
+    """Classes that a split lacks though it is there."""
+    samples = dataset.split(name)
+    if not samples:
+        return []
+    lacking = sorted(
+        set(dataset.classes) - {dataset.classes[c] for s in samples for c in labels_of(s.target)}
+    )
+    return [
+        Problem("class-not-in-split", f"{name}: {label}", f"{name} has no picture of {label}.")
+        for label in lacking
+    ]
+
+
+# Dealing ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +142,24 @@ def divide(units: Sequence[Unit], shares: Mapping[Split, float], seed: int) -> l
         One split per unit, "train" or one of `shares`.
     """
     order = sorted(range(len(units)), key=lambda i: (seed_of(seed, "split", units[i].key), i))
-    counts = Counter(label for unit in units for label in unit.labels)
+    sizes = Counter(label for unit in units for label in unit.labels)
+    by_class: dict[int, list[int]] = {
+        label: [] for label in sorted(sizes, key=lambda c: (sizes[c], c))
+    }
     strata: dict[int, list[int]] = defaultdict(list)
     for i in order:
-        rarest = min(set(units[i].labels), key=lambda c: (counts[c], c), default=-1)
-        strata[rarest].append(i)
+        labels = set(units[i].labels)
+        strata[min(labels, key=lambda c: (sizes[c], c), default=-1)].append(i)
+        for label in labels:
+            by_class[label].append(i)
     splits: list[Split] = ["train"] * len(units)
     for members in strata.values():
         _deal(units, members, shares, splits)
-    for label in sorted(counts, key=lambda c: (counts[c], c)):
-        _mend(units, [i for i in order if label in units[i].labels], shares, splits)
+    wanted: list[Split] = ["train", *reversed(tuple(shares))]
+    for place, name in enumerate(wanted):
+        for members in by_class.values():
+            if len(members) > place and all(splits[i] != name for i in members):
+                _mend(units, by_class, members, name, splits)
     return splits
 
 
@@ -80,15 +178,24 @@ def _deal(
 
 
 def _mend(
-    units: Sequence[Unit], members: list[int], shares: Mapping[Split, float], splits: list[Split]
+    units: Sequence[Unit],
+    by_class: Mapping[int, list[int]],
+    members: list[int],
+    name: Split,
+    splits: list[Split],
 ) -> None:
-    """See to it that one class is in train, then in valid, then in the rest."""
-    wanted: list[Split] = ["train", *sorted(shares, reverse=True)]
-    for name in wanted[: len(members)]:
-        if any(splits[i] == name for i in members):
-            continue
-        # From where the class has most groups, the smallest; the hash decides between equals.
-        held = Counter(splits[i] for i in members)
-        source = max(wanted, key=lambda split: (held[split], -wanted.index(split)))
-        movable = [i for i in members if splits[i] == source]
-        splits[min(movable, key=lambda i: units[i].size)] = name
+    """Bring one class into a split: its smallest group that leaves no class behind without one.
+
+    Into train it comes whatever it leaves behind; valid and test are mended after it.
+    """
+
+    def can_leave(i: int) -> bool:
+        return name == "train" or all(
+            sum(splits[other] == splits[i] for other in by_class[label]) > 1
+            for label in set(units[i].labels)
+        )
+
+    movable = [i for i in members if can_leave(i)]
+    if movable:
+        chosen = min(movable, key=lambda i: (splits[i] != "train", units[i].size))
+        splits[chosen] = name

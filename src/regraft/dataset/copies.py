@@ -1,0 +1,131 @@
+"""What is done about copies and groups.
+
+Decisions:
+
+- Copies (equal bytes, or near by `duplicates`) and samples of one given group become one group,
+  which no split will divide.
+- Where splits are given and copies stand in more than one of them, test keeps its own, valid
+  keeps what is not in test, and the rest is left out: a score must not be earned by memory. Each
+  sample left out is a "leak".
+- A given group that stands in several given splits is reported, not mended: taking it out could
+  leave nothing.
+- Copies with different labels are reported; which label is right is for a person to say.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
+from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
+
+_KEEPS_FIRST: tuple[Split, ...] = ("test", "valid", "train", "")
+_NAMED = 5
+
+
+def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
+    """Group copies, take leaks out, report both.
+
+    Args:
+        dataset: verified; `split` and `group` as given.
+        thumbnails_nhw: one per sample.
+
+    Returns:
+        The data set with `group` filled in, without leaking samples, with the problems found.
+    """
+    samples = dataset.samples
+    alike = _copies(samples, thumbnails_nhw)
+    sets = [[samples[i] for i in members] for members in _members(alike, len(samples))]
+    problems = [_duplicate(copies) for copies in sets]
+    problems += [p for copies in sets if (p := _conflict(dataset.classes, copies)) is not None]
+    leaks = [leak for copies in sets for leak in _leaks(copies)]
+    problems += leaks + _divided_groups(samples)
+    grouped = _grouped(samples, alike)
+    left_out = {leak.where for leak in leaks}
+    kept = (sample for sample in grouped if sample.id not in left_out)
+    return dataset.with_samples(kept).with_problems(problems)
+
+
+def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
+    forest = Forest(len(samples))
+    first: dict[str, int] = {}
+    for i, sample in enumerate(samples):
+        forest.join(first.setdefault(sample.sha256, i), i)
+    different = np.array(list(first.values()), np.int64)
+    sides_px = np.array([min(samples[i].size) for i in different], np.int64)
+    for i, j in near_pairs(thumbnails_nhw[different], sides_px):
+        forest.join(int(different[i]), int(different[j]))
+    return forest
+
+
+def _members(forest: Forest, count: int) -> list[list[int]]:
+    """The sets of two and more."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for i in range(count):
+        members[forest.root(i)].append(i)
+    return [items for items in members.values() if len(items) > 1]
+
+
+def _duplicate(copies: list[Sample]) -> Problem:
+    others = _some(sample.id for sample in copies[1:])
+    if len({sample.sha256 for sample in copies}) == 1:
+        return Problem("duplicate", copies[0].id, f"The same file as {others}.", "grouped")
+    return Problem("near-duplicate", copies[0].id, f"Nearly the same as {others}.", "grouped")
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    rest = len(listed) - _NAMED
+    return ", ".join(listed[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _conflict(classes: tuple[str, ...], copies: list[Sample]) -> Problem | None:
+    if len({sample.target for sample in copies}) == 1:
+        return None
+    labels = [
+        f"{sample.id} is {' | '.join(classes[c] for c in labels_of(sample.target)) or 'nothing'}"
+        for sample in copies
+    ]
+    what = f"The same picture has different labels: {_some(labels)}."
+    return Problem("conflict", copies[0].id, what)
+
+
+def _leaks(copies: list[Sample]) -> list[Problem]:
+    kept = min(copies, key=lambda sample: _KEEPS_FIRST.index(sample.split))
+    return [
+        Problem("leak", s.id, f"A copy of {kept.id}, which is in {kept.split}.", "left out")
+        for s in copies
+        if s.split != kept.split
+    ]
+
+
+def _divided_groups(samples: tuple[Sample, ...]) -> list[Problem]:
+    splits: dict[str, set[Split]] = defaultdict(set)
+    for sample in samples:
+        if sample.group:
+            splits[sample.group].add(sample.split)
+    return [
+        Problem("group-across-splits", group, f"The group stands in {' and '.join(sorted(names))}.")
+        for group, names in sorted(splits.items())
+        if len(names) > 1
+    ]
+
+
+def _grouped(samples: tuple[Sample, ...], alike: Forest) -> list[Sample]:
+    """The samples with their group's key: a given name, or else the smallest checksum."""
+    forest = Forest(len(samples))
+    first: dict[str, int] = {}
+    for i, sample in enumerate(samples):
+        forest.join(alike.root(i), i)
+        if sample.group:
+            forest.join(first.setdefault(sample.group, i), i)
+    grouped = [replace(sample, group="") for sample in samples]
+    for members in _members(forest, len(samples)):
+        names = {samples[i].group for i in members} - {""} or {samples[i].sha256 for i in members}
+        for i in members:
+            grouped[i] = replace(samples[i], group=min(names))
+    return grouped

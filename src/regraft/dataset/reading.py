@@ -1,0 +1,258 @@
+"""`read`: from a path to a data set that can be trained on.
+
+Read the names, open every file, set bad ones aside, group copies, drop what cannot be learned,
+make the splits that are missing. Everything that is dropped or changed on the way is a problem of
+the data set, with the file's name.
+
+Decisions:
+
+- Bad files: up to `max_bad` of all files may be set aside, and always one (a person with fifty
+  photos is not stopped by one broken file), unless `max_bad` is 0.
+- Classes are what train has. What valid or test has beyond that cannot be learned, and is left
+  out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from regraft.dataset import guard
+from regraft.dataset.copies import settle
+from regraft.dataset.folder import FolderReader
+from regraft.dataset.reader import LAYOUT, Reader
+from regraft.dataset.rows import DROPPED, Dataset, Problem, Sample, Split, Target, labels_of
+from regraft.dataset.splits import with_splits
+from regraft.dataset.table import TableReader
+from regraft.dataset.verify import verify
+from regraft.errors import DataError, TooManyBadSamples, UsageError
+from regraft.events import Tell, silent
+
+READERS: tuple[Reader, ...] = (FolderReader(), TableReader())
+_TASKS = ("image-classification", "object-detection", "text-classification", "video-classification")
+_LISTED = 10
+
+
+def read(
+    path: str | Path,
+    *,
+    task: str | None = None,
+    valid: str | Path | None = None,
+    test: str | Path | None = None,
+    max_bad: float = 0.01,
+    seed: int = 0,
+    tell: Tell = silent,
+    reader: Reader | None = None,
+) -> Dataset:
+    """Read, check, group and split a data set.
+
+    Args:
+        path: a folder of classes, with or without train/, valid/ and test/ above them; or a
+            table (CSV, TSV, Parquet) with the columns path and label.
+        task: "image-classification", which is also what None means.
+        valid: data for validation, in place of what `path` has for it.
+        test: data for the test, likewise.
+        max_bad: share of files that may be set aside; one file always may, unless this is 0.
+        seed: another one makes other splits.
+        tell: hears `Advanced("reading", …)`; may raise to stop.
+        reader: your own, for a format that is not known here; see `regraft.dataset.reader`.
+
+    Raises:
+        DataError: there is nothing to learn from; the message says what is missing.
+        TooManyBadSamples: more files are bad than `max_bad` allows.
+        UsageError: an argument is wrong.
+    """
+    _check_arguments(task, max_bad)
+    listed = _listed(Path(path), reader)
+    if valid is not None:
+        listed = _with_given(listed, "valid", _listed(Path(valid), reader))
+    if test is not None:
+        listed = _with_given(listed, "test", _listed(Path(test), reader))
+    verified = verify(listed.samples, tell)
+    dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
+    _refuse_too_many_bad(dataset, max_bad)
+    dataset = settle(_named_splits(dataset), verified.thumbnails_nhw)
+    return with_splits(_learnable(dataset), seed)
+
+
+def _check_arguments(task: str | None, max_bad: float) -> None:
+    if task not in (None, *_TASKS):
+        raise UsageError(f"There is no task {task!r}.", where="task", mend=f"use {_TASKS[0]}")
+    if task not in (None, _TASKS[0]):
+        raise UsageError(
+            f"The task {task} is not supported yet.", where="task", mend=f"use {_TASKS[0]}"
+        )
+    if not 0 <= max_bad < 1:
+        raise UsageError(
+            f"The share of bad files cannot be {max_bad}.",
+            where="max_bad",
+            mend="give a number from 0 to below 1, for example 0.01 for 1 %",
+        )
+
+
+def _listed(path: Path, reader: Reader | None) -> Dataset:
+    """The rows of whatever lies at a path."""
+    if not path.exists():
+        raise DataError(
+            "There is no such file or folder.", where=guard.shown(path), mend="check the path"
+        )
+    for candidate in READERS if reader is None else (reader,):
+        if candidate.recognises(path):
+            return candidate.read(path)
+    names = " or a ".join(known.name for known in READERS) if reader is None else reader.name
+    raise DataError(f"This is not a {names}.", where=guard.shown(path), mend=LAYOUT)
+
+
+# Splits given by the user ------------------------------------------------------------------------
+
+
+def _with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
+    """The data set with another one as its valid or test split."""
+    if any(sample.split for sample in other):
+        raise DataError(
+            f"The data given for {name} has splits of its own.",
+            where=guard.shown(other.path),
+            mend="name the folder of one of them, or take the column split out",
+        )
+    main = _without(main, other)
+    replaced = [sample for sample in main if sample.split == name]
+    text = f"{name} is taken from {guard.shown(other.path)} instead."
+    problems = [Problem("replaced", sample.id, text, "left out") for sample in replaced]
+    kept = [
+        replace(sample, split=sample.split or "train") for sample in main if sample.split != name
+    ]
+    merged = _with_classes(main, kept, _used(main, kept), other.multilabel)
+    known = {label: index for index, label in enumerate(merged.classes)}
+    added: list[Sample] = []
+    for sample in other:
+        names = [other.classes[label] for label in labels_of(sample.target)]
+        id_ = f"{name}:{sample.id}"
+        unknown = [label for label in names if label not in known]
+        if unknown:
+            problems.append(_unknown_class(id_, unknown[0]))
+            continue
+        labels = tuple(sorted(known[label] for label in names))
+        target = labels if merged.multilabel else labels[0]
+        added.append(replace(sample, id=id_, target=target, split=name))
+    problems += [replace(problem, where=f"{name}:{problem.where}") for problem in other.problems]
+    samples = sorted([*merged.samples, *added], key=lambda sample: sample.id)
+    return replace(merged, samples=tuple(samples), found=main.found + other.found).with_problems(
+        problems
+    )
+
+
+def _without(main: Dataset, other: Dataset) -> Dataset:
+    """The data set without the files of another that lies inside it."""
+    sources = {sample.source for sample in other}
+    samples = tuple(sample for sample in main if sample.source not in sources)
+    problems = main.problems
+    root, inner = main.path.resolve(), other.path.resolve()
+    if inner.is_dir() and inner.is_relative_to(root) and inner != root:
+        begin = guard.shown(inner.relative_to(root)) + "/"
+        problems = tuple(p for p in problems if not p.where.startswith(begin))
+    fewer = len(main) - len(samples) + _dropped(main.problems) - _dropped(problems)
+    return replace(main, samples=samples, problems=problems, found=main.found - fewer)
+
+
+def _dropped(problems: Iterable[Problem]) -> int:
+    return sum(problem.done in DROPPED for problem in problems)
+
+
+def _unknown_class(id_: str, label: str) -> Problem:
+    what = f"No picture of the class {label} is there to train on."
+    return Problem("unknown-class", id_, what, "left out")
+
+
+def _named_splits(dataset: Dataset) -> Dataset:
+    """Where some samples have a split, the others train."""
+    if not any(sample.split for sample in dataset) or all(sample.split for sample in dataset):
+        return dataset
+    problems = [
+        Problem("no-split", sample.id, "It has no split where others have.", "put into train")
+        for sample in dataset
+        if not sample.split
+    ]
+    samples = (replace(sample, split=sample.split or "train") for sample in dataset)
+    return dataset.with_samples(samples).with_problems(problems)
+
+
+# Bad files and classes ---------------------------------------------------------------------------
+
+
+def _refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+    bad = [problem for problem in dataset.problems if problem.done == "set aside"]
+    meant = dataset.found - sum(problem.done == "ignored" for problem in dataset.problems)
+    allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0
+    if len(bad) <= allowed:
+        return
+    lines = [f"  {problem.where}: {problem.what}" for problem in bad[:_LISTED]]
+    if len(bad) > _LISTED:
+        lines.append(f"  and {len(bad) - _LISTED} more")
+    head = f"{len(bad)} of {meant} files cannot be used; at most {allowed} may be set aside."
+    raise TooManyBadSamples(
+        "\n".join([head, *lines]),
+        where=guard.shown(dataset.path),
+        mend=f"mend or remove them, or allow more: --max-bad {_share_above(len(bad), meant)}",
+    )
+
+
+def _share_above(bad: int, meant: int) -> float:
+    """The smallest share, in thousandths, that allows so many; below 1."""
+    return min(0.999, (bad * 1000 // meant + 1) / 1000)
+
+
+def _used(dataset: Dataset, samples: Iterable[Sample]) -> set[str]:
+    return {dataset.classes[label] for sample in samples for label in labels_of(sample.target)}
+
+
+def _with_classes(
+    dataset: Dataset, samples: Iterable[Sample], names: set[str], multilabel: bool
+) -> Dataset:
+    """The data set with these samples, whose labels are all in `names`, counted anew."""
+    classes = tuple(sorted(names))
+    index = {name: number for number, name in enumerate(classes)}
+    several = dataset.multilabel or multilabel
+
+    def counted(target: Target) -> Target:
+        labels = tuple(sorted(index[dataset.classes[label]] for label in labels_of(target)))
+        return labels if several else labels[0]
+
+    samples = tuple(replace(sample, target=counted(sample.target)) for sample in samples)
+    return replace(dataset, classes=classes, samples=samples, multilabel=several)
+
+
+def _learnable(dataset: Dataset) -> Dataset:
+    """The data set with the classes that train has.
+
+    Raises:
+        DataError: fewer than two classes are left (one, where samples may have several).
+    """
+    names = _used(dataset, (s for s in dataset if s.split in ("", "train")))
+    problems = [
+        Problem("empty-class", name, f"The class {name} has no picture left.", "class left out")
+        for name in sorted(set(dataset.classes) - _used(dataset, dataset.samples))
+    ]
+    kept: list[Sample] = []
+    for sample in dataset:
+        labels = [dataset.classes[label] for label in labels_of(sample.target)]
+        unknown = [label for label in labels if label not in names]
+        if unknown:
+            problems.append(_unknown_class(sample.id, unknown[0]))
+        else:
+            kept.append(sample)
+    dataset = dataset.with_problems(problems)
+    if len(names) < (1 if dataset.multilabel else 2):
+        raise _too_few_classes(dataset, names)
+    return _with_classes(dataset, kept, names, dataset.multilabel)
+
+
+def _too_few_classes(dataset: Dataset, names: set[str]) -> DataError:
+    found = f"only the class {min(names)}" if names else "no class"
+    dropped = [problem for problem in dataset.problems if problem.done != "grouped"]
+    because = "".join(f"\n  {problem.where}: {problem.what}" for problem in dropped[:_LISTED])
+    return DataError(
+        f"There is {found} to train on, and telling apart takes two.{because}",
+        where=guard.shown(dataset.path),
+        mend=LAYOUT,
+    )

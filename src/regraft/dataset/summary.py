@@ -1,0 +1,95 @@
+"""`describe`: what is in a data set, and what is wrong with it, as plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, labels_of
+
+_EXAMPLES = 10
+_IMBALANCED = 3.0
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What `regraft inspect --json` prints.
+
+    Returns:
+        JSON values only:
+
+        {"path", "task", "multilabel", "fingerprint", "found", "samples",
+         "classes": [{"name", "train", "valid", "test", "total"}],
+         "splits": {"train", "valid", "test"},
+         "sizes": {"height"|"width"|"shorter_side": {"min", "median", "max"}} in pixels,
+         "formats": {"JPEG": count}, "groups": how many groups hold two samples or more,
+         "duplicates": {"exact", "near"} in sets of copies, "leaks": count,
+         "imbalance": {"ratio", "text"}: largest to smallest class of train,
+         "problems": [{"kind", "count", "done": [str], "examples": [{"where", "what"}]}]}
+    """
+    kinds = Counter(problem.kind for problem in dataset.problems)
+    groups = Counter(sample.group for sample in dataset if sample.group)
+    return {
+        "path": str(dataset.path),
+        "task": dataset.task,
+        "multilabel": dataset.multilabel,
+        "fingerprint": dataset.fingerprint(),
+        "found": dataset.found,
+        "samples": len(dataset),
+        "classes": _classes(dataset),
+        "splits": {name: len(dataset.split(name)) for name in SPLITS},
+        "sizes": _sizes(dataset.samples),
+        "formats": dict(sorted(Counter(sample.format for sample in dataset).items())),
+        "groups": sum(count > 1 for count in groups.values()),
+        "duplicates": {"exact": kinds["duplicate"], "near": kinds["near-duplicate"]},
+        "leaks": kinds["leak"],
+        "imbalance": _imbalance(dataset),
+        "problems": [_kind(kind, dataset.problems) for kind in sorted(kinds)],
+    }
+
+
+def _classes(dataset: Dataset) -> list[dict[str, Any]]:
+    counts = Counter((c, s.split) for s in dataset for c in labels_of(s.target))
+    return [
+        {
+            "name": name,
+            **{split: counts[number, split] for split in SPLITS},
+            "total": sum(counts[number, split] for split in SPLITS),
+        }
+        for number, name in enumerate(dataset.classes)
+    ]
+
+
+def _sizes(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    measures = {
+        "height": [sample.size[0] for sample in samples],
+        "width": [sample.size[1] for sample in samples],
+        "shorter_side": [min(sample.size) for sample in samples],
+    }
+    return {
+        name: {"min": min(values), "median": median(values), "max": max(values)}
+        for name, values in measures.items()
+    }
+
+
+def _imbalance(dataset: Dataset) -> dict[str, Any]:
+    counts = Counter(c for s in dataset.split("train") for c in labels_of(s.target))
+    (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
+    ratio = round(high / low, 2)
+    names = dataset.classes
+    if ratio < _IMBALANCED:
+        text = "The classes are about equally large."
+    else:
+        text = f"{names[most]} has {ratio:g} times as many training samples as {names[least]}."
+    return {"ratio": ratio, "text": text}
+
+
+def _kind(kind: str, problems: Sequence[Problem]) -> dict[str, Any]:
+    same = [problem for problem in problems if problem.kind == kind]
+    return {
+        "kind": kind,
+        "count": len(same),
+        "done": sorted({problem.done for problem in same}),
+        "examples": [{"where": p.where, "what": p.what} for p in same[:_EXAMPLES]],
+    }
