@@ -25,6 +25,9 @@ PENALTIES: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PENALTY_UNJUDGED = 1e-3
 """Taken where there are too few samples to cross-validate."""
 
+EXACT, ROUGH = 1e-8, 1e-4
+"""Tolerances of the solver: for the head, and for telling penalties apart."""
+
 TURNED = 1
 """The search ends after this many penalties in a row that were worse than the best."""
 
@@ -82,17 +85,18 @@ def fit_probe(
     # Many small products: threads wait for each other longer than they work (30 times slower on
     # a busy machine), and one thread gives the same bits whatever the number of cores.
     with threadpool_limits(1, user_api="blas"):
+        axes = _Axes.of(x_nd)
+        z_nk = axes.coordinates(x_nd)
         judged: tuple[tuple[float, float], ...] = ()
         if penalty is None:
-            penalty, judged = _choose_penalty(x_nd, target_nc, exclusive, weight_n, clusters, seed)
-        axes = _Axes.of(x_nd)
-        theta = _solve(axes.coordinates(x_nd), target_nc, exclusive, weight_n, penalty, None)
+            penalty, judged = _choose_penalty(z_nk, target_nc, exclusive, weight_n, clusters, seed)
+        theta = _solve(z_nk, target_nc, exclusive, weight_n, penalty, None, EXACT)
         weight_cd, bias_c = axes.back(theta)
     return Probe(weight_cd.astype(np.float32), bias_c.astype(np.float32), penalty, judged)
 
 
 def _choose_penalty(
-    x_nd: np.ndarray,
+    z_nk: np.ndarray,
     target_nc: np.ndarray,
     exclusive: bool,
     weight_n: np.ndarray,
@@ -103,15 +107,10 @@ def _choose_penalty(
     fold_n = _folds(target_nc, clusters, seed)
     if fold_n is None:
         return PENALTY_UNJUDGED, ()
-    if len(x_nd) > SAMPLES_TO_JUDGE:
-        some = generator(seed, "penalty").permutation(len(x_nd))[:SAMPLES_TO_JUDGE]
-        x_nd, target_nc, weight_n, fold_n = (
-            x_nd[some],
-            target_nc[some],
-            weight_n[some],
-            fold_n[some],
-        )
-    z_nk = _Axes.of(x_nd).coordinates(x_nd)
+    if len(z_nk) > SAMPLES_TO_JUDGE:
+        some = generator(seed, "penalty").permutation(len(z_nk))[:SAMPLES_TO_JUDGE]
+        z_nk, target_nc = z_nk[some], target_nc[some]
+        weight_n, fold_n = weight_n[some], fold_n[some]
     theta_f: list[np.ndarray | None] = [None] * (int(fold_n.max()) + 1)
     judged: list[tuple[float, float]] = []
     for penalty in PENALTIES:
@@ -119,7 +118,7 @@ def _choose_penalty(
         for fold, theta in enumerate(theta_f):
             learn, held = fold_n != fold, fold_n == fold
             theta = _solve(
-                z_nk[learn], target_nc[learn], exclusive, weight_n[learn], penalty, theta
+                z_nk[learn], target_nc[learn], exclusive, weight_n[learn], penalty, theta, ROUGH
             )
             theta_f[fold] = theta
             logits_nc = z_nk[held] @ theta[:-1] + theta[-1]
@@ -185,6 +184,7 @@ def _solve(
     weight_n: np.ndarray,
     penalty: float,
     start: np.ndarray | None,
+    tolerance: float,
 ) -> np.ndarray:
     """Minimise mean loss + penalty / 2 * |W|^2 by L-BFGS (Liu & Nocedal 1989).
 
@@ -195,6 +195,7 @@ def _solve(
         weight_n: see `fit_probe`.
         penalty: the multiple of the squared weights.
         start: a solution for another penalty, to start from.
+        tolerance: the last step's share of the loss.
 
     Returns:
         (k + 1, c) float64; the last row is the bias, which is not penalised.
@@ -224,7 +225,7 @@ def _solve(
         first.ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": 200, "ftol": 1e-7, "gtol": 1e-5},
+        options={"maxiter": 300, "maxcor": 6, "ftol": tolerance, "gtol": 1e-6},
     )
     return np.asarray(found.x, dtype=np.float64).reshape(-1, c) * unit_k1
 
