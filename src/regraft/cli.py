@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn, final
+from typing import Annotated, Any, NoReturn, final
 
 import typer
 
@@ -183,6 +183,69 @@ def demo(
 
         fitted = verbs.demo(out, tell=tell)
     terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
+
+
+# Backbones ----------------------------------------------------------------------------------------
+
+
+_Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name from `backbones list`, timm:ARCH, …")
+]
+
+
+@_backbones.command("list")
+def list_backbones(as_json: _Json = False) -> None:
+    """List the known networks, with licence and size."""
+    from regraft import backbones
+
+    rows = backbones.listing()
+    if as_json:
+        _print_json(rows)
+    else:
+        terminal.print_backbones(terminal.output(), rows)
+
+
+@_backbones.command("show")
+def show_backbone(name: _Name, as_json: _Json = False) -> None:
+    """Show one network: stages, preparation, source, checksum, licence."""
+    with telling() as tell:
+        from regraft import backbones
+
+        facts = backbones.show(name, tell=tell)
+    _print_backbone(facts, as_json)
+
+
+@_backbones.command("pull")
+def pull_backbone(name: _Name, as_json: _Json = False) -> None:
+    """Fetch the weights of a network; the only verb that asks the network."""
+    with telling() as tell:
+        from regraft import backbones
+
+        facts = backbones.pull(name, tell=tell)
+    _print_backbone(facts, as_json)
+
+
+@_backbones.command("check")
+def check_backbone(name: _Name, as_json: _Json = False) -> None:
+    """Hold a network to the contract of a backbone, and say what was found true."""
+    with telling() as tell:
+        from regraft import backbones
+
+        found = backbones.check_backbone(backbones.open_backbone(name, tell=tell))
+    if as_json:
+        _print_json({"name": name, "kept": list(found)})
+    else:
+        print(*(terminal.shown(promise) for promise in found), sep="\n")
+
+
+def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(facts)
+    else:
+        terminal.print_backbone(terminal.output(), facts)
+
+
+# Helpers ------------------------------------------------------------------------------------------
 
 
 def seconds_of(budget: str) -> float:

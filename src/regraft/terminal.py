@@ -35,6 +35,7 @@ Facts = Mapping[str, Any]
 
 _LINE_EVERY_S = 3.0
 _WIDE = 100
+_PIPE = 240
 _PAIRS = 10
 
 
@@ -215,9 +216,8 @@ class PlainProgress:
 
 def output() -> Console:
     """Where results go: stdout, without colours or cursor movements unless it is a terminal."""
-    return Console(
-        highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _WIDE
-    )
+    width = None if sys.stdout.isatty() else _PIPE
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -330,6 +330,52 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
             table.add_row(Text(shown(given)), Text(shown(said)), f"{times:,}")
         console.print("", table, sep="\n")
     _print_problems(console, evaluation["problems"])
+
+
+def print_backbones(console: Console, rows: Sequence[Facts]) -> None:
+    """The catalogue: a row a network.
+
+    Args:
+        console: where to.
+        rows: what `backbones.listing` gave.
+    """
+    wide = console.width >= _WIDE
+    headings = ("name", "parameters", "licence", "here", *(("for",) if wide else ()))
+    table = _table(*headings, right=("parameters",))
+    for row in rows:
+        cells = (
+            shown(row["name"]),
+            count(row["parameters"]),
+            shown(row["licence"]),
+            "no" if row["adapter"] == "timm" and not row["ready"] else "yes",
+            *((shown(row["purpose"]),) if wide else ()),
+        )
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    _print(console, "", "fetch one with: regraft backbones pull NAME")
+
+
+def print_backbone(console: Console, facts: Facts) -> None:
+    """All that is known about one network, and its stages where it is on this machine.
+
+    Args:
+        console: where to.
+        facts: what `backbones.show` gave.
+    """
+    for key in ("name", "purpose", "source", "sha256", "licence", "note", "weights"):
+        if facts.get(key):
+            _print(console, f"{key:<10}  {shown(facts[key])}")
+    for key in ("parameters", "size_px", "width"):
+        if facts.get(key):
+            _print(console, f"{key:<10}  {facts[key]:,}")
+    if not facts["ready"]:
+        _print(console, f"{'here':<10}  no; {shown(facts['mend'])}")
+        return
+    table = _table("stage", "parameters", "gives, for one sample", right=("parameters",))
+    for stage in facts["stages"]:
+        shapes = ", ".join(" × ".join(map(str, shape)) for shape in stage["shapes"])
+        table.add_row(Text(shown(stage["name"])), count(stage["parameters"]), shapes)
+    console.print("", table, sep="\n")
 
 
 def _confused(
