@@ -1,8 +1,8 @@
 """Data in: `read` a data set, `describe` it, and check a reader of your own.
 
-dataset = read("photos/")
-for sample in dataset.split("train"):
-    image = images.decode(sample.source)
+    dataset = read("photos/")
+    for sample in dataset.split("train"):
+        image = images.decode(sample.source)
         pixels = images.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
 """
 
