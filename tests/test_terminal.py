@@ -109,6 +109,52 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
     ]
 
 
+def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
+    description = {
+        "path": "photos",
+        "task": "image-classification",
+        "samples": 61,
+        "classes": [
+            {"name": "cat", "train": 15, "valid": 3, "test": 3, "total": 21},
+            {"name": "d\x07g", "train": 1400, "valid": 3, "test": 3, "total": 1406},
+        ],
+        "splits": {"train": 1415, "valid": 6, "test": 6},
+        "sizes": {
+            "height": {"min": 200, "median": 250.0, "max": 1200},
+            "width": {"min": 300, "median": 300.0, "max": 300},
+            "shorter_side": {"min": 200, "median": 200, "max": 200},
+        },
+        "formats": {"JPEG": 60, "PNG": 1},
+        "leaks": 2,
+        "imbalance": {"ratio": 1.0, "text": "The classes are about equally large."},
+        "problems": [
+            {
+                "kind": "truncated",
+                "count": 12,
+                "done": ["set aside"],
+                "examples": [{"where": "cat/cut.jpg", "what": "The file ends too early."}],
+            }
+        ],
+    }
+    page = printed(100, terminal.print_description, description)
+    assert [line.rstrip() for line in page.splitlines()] == [
+        "photos: 61 samples of 2 classes, image-classification",
+        "60 JPEG, 1 PNG; height 200 to 1,200 px (median 250), width 300 to 300 px (median 300)",
+        "",
+        "class   train  valid  test  total",
+        "cat        15      3     3     21",
+        "d\\x07g  1,400      3     3  1,406",
+        "all     1,415      6     6     61",
+        "",
+        "The classes are about equally large.",
+        "2 leaks between splits.",
+        "",
+        "truncated: 12 (set aside)",
+        "  cat/cut.jpg: The file ends too early.",
+        "  and 11 more",
+    ]
+
+
 def test_names_cannot_move_the_cursor_or_hide() -> None:
     name = "a\nb\x1b[2J\u202egpj.\udcff [bold]ü"
     row = {"sample": name, "label": name, "probability": 1.0, "unlike_training": False}

@@ -37,6 +37,7 @@ _LINE_EVERY_S = 3.0
 _WIDE = 100
 _PIPE = 240
 _PAIRS = 10
+_CLASSES = 50
 
 
 # Words --------------------------------------------------------------------------------------------
@@ -330,6 +331,60 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
             table.add_row(Text(shown(given)), Text(shown(said)), f"{times:,}")
         console.print("", table, sep="\n")
     _print_problems(console, evaluation["problems"])
+
+
+def print_description(console: Console, description: Facts) -> None:
+    """What is in a data set: classes in each split, sizes, leaks, problems.
+
+    Args:
+        console: where to.
+        description: what `inspect` gave.
+    """
+    classes: list[Facts] = description["classes"]
+    _print(
+        console,
+        f"{shown(description['path'])}: {description['samples']:,} samples of "
+        f"{len(classes):,} classes, {shown(description['task'])}",
+        f"{_formats(description['formats'])}; {_sizes(description['sizes'])}",
+        "",
+    )
+    splits = ("train", "valid", "test", "total")
+    table = _table("class", *splits, right=splits)
+    for row in classes[:_CLASSES]:
+        table.add_row(Text(shown(row["name"])), *(f"{row[split]:,}" for split in splits))
+    if len(classes) > _CLASSES:
+        table.add_row(f"and {len(classes) - _CLASSES:,} more")
+    counts = (*(description["splits"][name] for name in splits[:-1]), description["samples"])
+    table.add_row("all", *(f"{number:,}" for number in counts), style="bold")
+    console.print(table)
+    leaks = description["leaks"]
+    leak = f"{leaks:,} leaks between splits." if leaks else "No picture is in two splits."
+    _print(console, "", shown(description["imbalance"]["text"]), leak)
+    for kind in description["problems"]:
+        _print_kind(console, kind)
+
+
+def _formats(formats: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {shown(name)}" for name, number in formats.items())
+
+
+def _sizes(sizes: Facts) -> str:
+    parts = (
+        f"{name} {size['min']:,} to {size['max']:,} px (median {size['median']:,.0f})"
+        for name, size in sizes.items()
+        if name in ("height", "width")
+    )
+    return ", ".join(parts)
+
+
+def _print_kind(console: Console, kind: Facts) -> None:
+    """A kind of problem: how often, what was done, and examples."""
+    done = ", ".join(map(shown, kind["done"]))
+    _print(console, "", f"{shown(kind['kind'])}: {kind['count']:,} ({done})")
+    for example in kind["examples"]:
+        _print(console, f"  {shown(example['where'])}: {shown(example['what'])}")
+    if kind["count"] > len(kind["examples"]):
+        _print(console, f"  and {kind['count'] - len(kind['examples']):,} more")
 
 
 def print_backbones(console: Console, rows: Sequence[Facts]) -> None:
