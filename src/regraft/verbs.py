@@ -18,7 +18,7 @@ from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import DataError, UnreadableSample, UsageError
 from regraft.events import Advanced, Tell, silent
-from regraft.store import Json, Outcome, Run
+from regraft.store import Outcome, Run
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
@@ -84,7 +84,7 @@ def fit(
     name = backbone or DEFAULT_BACKBONE
     _check_options(train, compare, budget)
     folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
-    question: dict[str, Json] = {
+    question: dict[str, Any] = {
         "data": str(data.resolve()),
         "task": task,
         "backbone": name,
@@ -236,7 +236,7 @@ def _finish(
     ground: ladder.Ground,
     climbed: ladder.Climbed,
     compare: str | None,
-    question: dict[str, Json],
+    question: dict[str, Any],
 ) -> dict[str, Any]:
     """Calibrate, test once, save the model, and put the report together."""
     best, task = climbed.best, ground.task
@@ -245,7 +245,6 @@ def _finish(
     temperature = task.fit_temperature(best.valid_logits_nc, target_nc)
     tested = _test(ground, best) if test else None
     penalty = climbed.steps[0].facts["penalty"]
-    assert isinstance(penalty, float)
     curve = ladder.label_curve(ground, penalty)
     twin = ladder.scratch(ground, climbed) if compare == "scratch" else None
     judged = (test, tested.tensors["logits"]) if tested else (valid, best.valid_logits_nc)
@@ -290,7 +289,7 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
         metric = measure.estimate(ground.task.metric_name, score, ground.weights(test))
         return Outcome({"metric": metric.to_json()}, {"logits": logits_nc.astype(np.float32)})
 
-    inputs: dict[str, Json] = {
+    inputs: dict[str, Any] = {
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "rung": {key: best.facts[key] for key in ("name", "frozen_stages")},
@@ -353,7 +352,7 @@ def _savings(
     labels = curve[-1]["labels"] - reached[0] if reached else None
     spent = sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"])
     seconds = twin["seconds"]["total"] - spent
-    parameters = twin["trainable_parameters"] - best["trainable_parameters"]  # pyright: ignore
+    parameters = twin["trainable_parameters"] - best["trainable_parameters"]
     if labels is None:
         text = "The new head alone does not reach the network from scratch."
     else:
@@ -485,7 +484,7 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _command(question: dict[str, Json], folder: Path) -> str:
+def _command(question: dict[str, Any], folder: Path) -> str:
     import shlex
 
     options = {

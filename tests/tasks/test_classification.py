@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from regraft.dataset.rows import Sample
+from regraft.errors import ContractBroken
 from regraft.seeds import generator
-from regraft.tasks.classification import Classification
+from regraft.tasks import Classification, check_task
 
 ONE = Classification("image-classification", ("ant", "bee", "<i>"))
 SEVERAL = Classification("image-classification", ("ant", "bee", "<i>"), multilabel=True)
@@ -66,3 +67,19 @@ def test_the_head_starts_the_same_for_the_same_seed() -> None:
 
     assert torch.equal(ONE.head(8, 1).weight, ONE.head(8, 1).weight)
     assert not torch.equal(ONE.head(8, 1).weight, ONE.head(8, 2).weight)
+
+
+@pytest.mark.parametrize(
+    "task", [ONE, SEVERAL, Classification("video-classification", ("a", "b"), balanced=True)]
+)
+def test_contract(task: Classification) -> None:
+    check_task(task)
+
+
+def test_contract_is_not_kept_by_a_loss_that_rewards_errors() -> None:
+    class Upside(Classification):
+        def loss(self, logits_nc, target_nc, weight_n):  # type: ignore[no-untyped-def]
+            return -super().loss(logits_nc, target_nc, weight_n)
+
+    with pytest.raises(ContractBroken, match="less than of wrong"):
+        check_task(Upside("image-classification", ("ant", "bee")))

@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample, View
 from regraft.events import Measured, Said, Tell
-from regraft.store import Json, Outcome, Run, digest
+from regraft.store import Outcome, Run, digest
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.transfer.cut import Cut
@@ -33,6 +33,9 @@ from regraft.transfer.meter import PeakMemory
 
 if TYPE_CHECKING:
     from regraft.transfer.fit import Rung, Tail
+
+Facts = dict[str, Any]
+"""What goes into the journal and report.json."""
 
 DEPTHS = (1, 2, 4, 8, 16, 32)
 NOISE = 0.05
@@ -103,16 +106,14 @@ class Step:
         valid_logits_nc: its answers on the validation split.
     """
 
-    facts: dict[str, Json]
+    facts: Facts
     weights: dict[str, np.ndarray]
     valid_logits_nc: np.ndarray
 
     @property
     def frozen(self) -> int:
         """Stages left of the cut."""
-        value = self.facts["frozen_stages"]
-        assert isinstance(value, int)
-        return value
+        return self.facts["frozen_stages"]
 
     @staticmethod
     def of(outcome: Outcome) -> Step:
@@ -126,7 +127,7 @@ class Step:
 
     @staticmethod
     def outcome(
-        facts: dict[str, Json], weights: dict[str, np.ndarray], valid_logits_nc: np.ndarray
+        facts: Facts, weights: dict[str, np.ndarray], valid_logits_nc: np.ndarray
     ) -> Outcome:
         """As a memoised step."""
         tensors = {f"weights.{name}": array for name, array in weights.items()}
@@ -139,8 +140,8 @@ class Climbed:
 
     steps: tuple[Step, ...]
     best: Step
-    entries: tuple[dict[str, Json], ...]
-    plan: tuple[dict[str, Json], ...] = field(default=())
+    entries: tuple[Facts, ...]
+    plan: tuple[Facts, ...] = field(default=())
 
 
 def rung_names(train: str, stages: int) -> list[str]:
@@ -163,8 +164,8 @@ def climb(ground: Ground, names: Sequence[str]) -> Climbed:
     target_nc = ground.task.targets(valid)
     weights_rn = ground.weights(valid)
     steps: list[Step] = []
-    entries: list[dict[str, Json]] = []
-    plans: list[dict[str, Json]] = []
+    entries: list[Facts] = []
+    plans: list[Facts] = []
     best: Step | None = None
     why_not = ""
     for name in names:
@@ -177,7 +178,7 @@ def climb(ground: Ground, names: Sequence[str]) -> Climbed:
             plan = _plan(ground, name, best, entries)
             plans.append(plan)
             if plan["over_budget"]:
-                why_not = str(plan["why"])
+                why_not = plan["why"]
                 entries.append(_skipped(ground, name, why_not))
                 continue
             step = _deeper(ground, name, plan, best, target_nc, weights_rn)
@@ -215,7 +216,7 @@ def _head(ground: Ground, target_nc: np.ndarray, weights_rn: np.ndarray) -> Step
         score = ground.task.score(logits_nc, target_nc)
         metric = measure.estimate(ground.task.metric_name, score, weights_rn)
         total_s = time.perf_counter() - start
-        facts: dict[str, Json] = {
+        facts: Facts = {
             "name": "head",
             "frozen_stages": frozen,
             "trainable_parameters": int(probe.weight_cd.size + probe.bias_c.size),
@@ -236,9 +237,7 @@ def _head(ground: Ground, target_nc: np.ndarray, weights_rn: np.ndarray) -> Step
     return step
 
 
-def _plan(
-    ground: Ground, name: str, best: Step, entries: Sequence[dict[str, Json]]
-) -> dict[str, Json]:
+def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Facts:
     """How a rung would be trained, from bytes and counts; what it would cost, by a trial."""
     rung = make_rung(ground, name)
     count = len(ground.dataset.split("train"))
@@ -254,8 +253,7 @@ def _plan(
         return Outcome({"seconds": train_s + features_s}, {})
 
     inputs = _inputs(ground, {"rung": asdict(rung)})
-    seconds = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
-    assert isinstance(seconds, float)
+    seconds: Any = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
     over = ground.budget_s is not None and _seconds(entries) + seconds > ground.budget_s
     fits = "fit" if rung.features == "cached" else "do not fit"
     why = (
@@ -293,7 +291,7 @@ def make_rung(ground: Ground, name: str) -> Rung:
 def _deeper(
     ground: Ground,
     name: str,
-    plan: dict[str, Json],
+    plan: Facts,
     best: Step,
     target_nc: np.ndarray,
     weights_rn: np.ndarray,
@@ -314,7 +312,7 @@ def fine_tune(
     ground: Ground,
     rung: Rung,
     start: dict[str, np.ndarray],
-    inputs: dict[str, Json],
+    inputs: Facts,
     target_nc: np.ndarray,
     weights_rn: np.ndarray,
 ) -> Outcome:
@@ -342,7 +340,7 @@ def fine_tune(
     score = ground.task.score(logits_nc, target_nc)
     metric = measure.estimate(ground.task.metric_name, score, weights_rn)
     total_s = time.perf_counter() - began
-    facts: dict[str, Json] = {
+    facts: Facts = {
         "name": rung.name,
         "frozen_stages": rung.frozen,
         "trainable_parameters": sum(p.numel() for p in tail.parameters() if p.requires_grad),
@@ -358,7 +356,7 @@ def fine_tune(
     return Step.outcome(facts, tail.snapshot(), logits_nc)
 
 
-def scratch(ground: Ground, climbed: Climbed) -> tuple[dict[str, Json], Step]:
+def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     """The twin: the same network from random weights, on the time that the climb took.
 
     It is given at least a minute, which is in its favour.
@@ -379,8 +377,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[dict[str, Json], Step]:
         return Outcome({"steps": max(1, min(steps, 100 * len(ground.dataset)))}, {})
 
     inputs = _inputs(ground, {"rung": asdict(base)})
-    steps = ground.run.step("plan-scratch", inputs, trial).facts["steps"]
-    assert isinstance(steps, int)
+    steps: Any = ground.run.step("plan-scratch", inputs, trial).facts["steps"]
     rung = replace(base, steps=steps)
     inputs = _inputs(ground, {"rung": asdict(rung)})
 
@@ -400,7 +397,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[dict[str, Json], Step]:
     return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
 
 
-def label_curve(ground: Ground, penalty: float, draws: int = 5) -> list[dict[str, Json]]:
+def label_curve(ground: Ground, penalty: float, draws: int = 5) -> list[Facts]:
     """The head refitted on nested subsets of the training samples, from the cache.
 
     Each point is the mean over `draws` nested orders, its interval the bootstrap over the
@@ -416,7 +413,7 @@ def label_curve(ground: Ground, penalty: float, draws: int = 5) -> list[dict[str
         learn_nc, held_nc = ground.task.targets(train), ground.task.targets(valid)
         orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
         weights_rn = ground.weights(valid)
-        points: list[Json] = []
+        points: list[Facts] = []
         for size in _sizes(len(train), len(ground.task.classes)):
             scores = [
                 ground.task.score(
@@ -436,24 +433,23 @@ def label_curve(ground: Ground, penalty: float, draws: int = 5) -> list[dict[str
     outcome = ground.run.step(
         "label-curve", _inputs(ground, {"penalty": penalty, "draws": draws}), compute
     )
-    points = outcome.facts["points"]
-    assert isinstance(points, list)
-    return points  # pyright: ignore[reportReturnType]
+    points: Any = outcome.facts["points"]
+    return points
 
 
-def forecast(curve: Sequence[dict[str, Json]]) -> dict[str, Json]:
+def forecast(curve: Sequence[Facts]) -> Facts:
     """How many labels would halve the error that is left, if error falls as a power of labels.
 
     A straight line through log error against log labels over the upper half of the curve
     (Hestness et al. 2017). An extrapolation, and said to be one.
     """
-    upper = [p for p in curve[len(curve) // 2 :] if float(p["value"]) < 1]  # pyright: ignore
+    upper = [p for p in curve[len(curve) // 2 :] if p["value"] < 1]
     if len(upper) < 2:
         return {"target": None, "labels": None, "text": "Too few points for a forecast."}
-    labels = np.log([float(p["labels"]) for p in upper])  # pyright: ignore
-    errors = np.log([1 - float(p["value"]) for p in upper])  # pyright: ignore
+    labels = np.log([p["labels"] for p in upper])
+    errors = np.log([1 - p["value"] for p in upper])
     slope = float(np.polyfit(labels, errors, 1)[0])
-    have, value = int(upper[-1]["labels"]), float(upper[-1]["value"])  # pyright: ignore
+    have, value = upper[-1]["labels"], upper[-1]["value"]
     target = 1 - (1 - value) / 2
     needed = have * 2 ** (-1 / slope) if slope < -0.02 else math.inf
     if needed > 100 * have:
@@ -513,7 +509,7 @@ def _tail(
     return tail
 
 
-def _inputs(ground: Ground, more: dict[str, Json]) -> dict[str, Json]:
+def _inputs(ground: Ground, more: Facts) -> Facts:
     """What a step's outcome depends on besides the code."""
     return {
         "data": ground.dataset.fingerprint(),
@@ -534,20 +530,18 @@ def _bytes_a_view(ground: Ground, frozen: int) -> int:
     return sum(math.prod(shape) for shape in ground.backbone.stages[frozen - 1].shapes)
 
 
-def _seconds_a_picture(head: dict[str, Json]) -> float:
+def _seconds_a_picture(head: Facts) -> float:
     """Time of decoding and the frozen part, as the head rung measured it."""
-    computed, seconds = head["computed"], head["seconds"]
-    assert isinstance(computed, int) and isinstance(seconds, dict)
-    if computed == 0:
+    if head["computed"] == 0:
         return SECONDS_A_PICTURE
-    return float(seconds["features"]) / computed  # pyright: ignore[reportArgumentType]
+    return head["seconds"]["features"] / head["computed"]
 
 
-def _seconds(entries: Sequence[dict[str, Json]]) -> float:
-    return sum(float(e["seconds"]["total"]) for e in entries if e["seconds"])  # pyright: ignore
+def _seconds(entries: Sequence[Facts]) -> float:
+    return sum(e["seconds"]["total"] for e in entries if e["seconds"])
 
 
-def _skipped(ground: Ground, name: str, why: str) -> dict[str, Json]:
+def _skipped(ground: Ground, name: str, why: str) -> Facts:
     rung = make_rung(ground, name)
     return {
         "name": name,
@@ -566,15 +560,8 @@ def _skipped(ground: Ground, name: str, why: str) -> dict[str, Json]:
 
 def _announce(ground: Ground, step: Step) -> None:
     metric = step.facts["metric"]
-    assert isinstance(metric, dict)
     ground.tell(
-        Measured(
-            str(step.facts["name"]),
-            str(metric["name"]),
-            float(metric["value"]),  # pyright: ignore[reportArgumentType]
-            float(metric["low"]),  # pyright: ignore[reportArgumentType]
-            float(metric["high"]),  # pyright: ignore[reportArgumentType]
-        )
+        Measured(step.facts["name"], metric["name"], metric["value"], metric["low"], metric["high"])
     )
 
 

@@ -14,13 +14,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from regraft.backbones import Backbone
 from regraft.errors import StoreError
-from regraft.store import Json, canonical, commit, digest, file_sha256
+from regraft.store import canonical, commit, digest, file_sha256
 from regraft.tasks.classification import Classification
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Model:
     temperature: float
     reference_md: np.ndarray
     usual_distance: float
-    facts: dict[str, Json]
+    facts: dict[str, Any]
 
     def logits(self, x_nd: np.ndarray) -> np.ndarray:
         """Logits_nc of vectors that the backbone gave."""
@@ -84,7 +84,7 @@ def distances(x_nd: np.ndarray, reference_md: np.ndarray) -> np.ndarray:
     return np.partition(distance_nm, near - 1, axis=1)[:, :near].mean(axis=1)
 
 
-def save(ground: Ground, step: Step, temperature: float, facts: dict[str, Json]) -> Path:
+def save(ground: Ground, step: Step, temperature: float, facts: dict[str, Any]) -> Path:
     """Write the model of a climbed rung. The same run gives the same bytes.
 
     Returns:
@@ -107,7 +107,7 @@ def save(ground: Ground, step: Step, temperature: float, facts: dict[str, Json])
     folder.mkdir(exist_ok=True)
     commit(weights, to_bytes(dict(sorted(tensors.items()))))
     task = ground.task
-    content: dict[str, Json] = facts | {
+    content: dict[str, Any] = facts | {
         "format": FORMAT,
         "task": task.name,
         "classes": list(task.classes),
@@ -145,12 +145,12 @@ def load(run: str | Path) -> Model:
             mend="repeat the fit command that made it, or copy the model folder again",
         )
     tensors = load_file(weights)
-    backbone = Backbone.from_json(content["backbone"], weights)  # pyright: ignore[reportArgumentType]
+    backbone = Backbone.from_json(content["backbone"], weights)
     task = Classification(
-        str(content["task"]),
-        tuple(content["classes"]),  # pyright: ignore[reportArgumentType]
-        bool(content["multilabel"]),
-        bool(content["balanced"]),
+        content["task"],
+        tuple(content["classes"]),
+        content["multilabel"],
+        content["balanced"],
     )
     return Model(
         folder,
@@ -158,14 +158,14 @@ def load(run: str | Path) -> Model:
         task,
         tensors["head.weight"],
         tensors["head.bias"],
-        float(content["temperature"]),  # pyright: ignore[reportArgumentType]
+        content["temperature"],
         tensors["reference"],
-        float(content["usual_distance"]),  # pyright: ignore[reportArgumentType]
+        content["usual_distance"],
         content,
     )
 
 
-def _read(path: Path) -> dict[str, Json]:
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise StoreError(
             "there is no model here", where=path, mend="name the folder that fit wrote (--out)"
