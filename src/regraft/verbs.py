@@ -533,16 +533,15 @@ def _thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict
 
 def _pictures(inputs: Sequence[str | Path]) -> Iterable[Path]:
     """Files behind names, folders and patterns, in order."""
-    import glob
-
     for given in inputs:
         path = Path(given)
         if path.is_dir():
             yield from sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
-        elif path.exists() or not glob.has_magic(str(given)):
+        elif path.exists() or not set("*?[") & set(str(given)):
             yield path
         else:
-            yield from sorted(Path(p) for p in glob.glob(str(given), recursive=True))
+            root = Path(path.anchor)
+            yield from sorted(root.glob(str(path.relative_to(root))))
 
 
 def _label(

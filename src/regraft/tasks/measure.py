@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Estimate:
     low: float
     high: float
 
-    def to_json(self) -> dict[str, str | float]:
+    def to_json(self) -> Any:
         """As it stands in report.json."""
         return {"name": self.name, "value": self.value, "low": self.low, "high": self.high}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -122,7 +122,7 @@ def train(
     target_nc: np.ndarray,
     seed: int,
     checkpoint: Checkpoint,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train `tail` in place. Goes on from `checkpoint` if it holds anything.
 
     AdamW (Loshchilov & Hutter 2019), linear warm-up, cosine to zero, learning rates that fall

@@ -413,7 +413,7 @@ def label_curve(ground: Ground, penalty: float, draws: int = 5) -> list[Facts]:
         learn_nc, held_nc = ground.task.targets(train), ground.task.targets(valid)
         orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
         weights_rn = ground.weights(valid)
-        points: list[Facts] = []
+        points: list[Any] = []
         for size in _sizes(len(train), len(ground.task.classes)):
             scores = [
                 ground.task.score(
