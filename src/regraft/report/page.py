@@ -1,0 +1,304 @@
+"""The page: what stands in report.json in words, tables and pictures, as one file.
+
+Nothing on it is fetched and nothing runs: the style sheet and the pictures are inside, and a
+content security policy forbids the rest, so that a class or file named like markup stays text
+even if escaping failed. Escaping is jinja2's and markupsafe's, for every value without exception.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from regraft.report import figures
+from regraft.report.figures import Axis, Bin, Kind, Mark
+
+Facts = Mapping[str, Any]
+"""A JSON object of the report."""
+
+LARGEST_MATRIX = 24
+"""With more classes than this, the most confused pairs stand in for the confusion matrix."""
+
+_PAIRS = 10
+_PARENTHESIS = re.compile(r"\([^()<>]{1,32}\)[.,;]?")
+_NAMES = {
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "top5_accuracy": "top-5 accuracy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """What is known about one class; a share is None where nothing was counted."""
+
+    name: str
+    counts: tuple[int, int, int]
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A class taken for another: how often, and the share of the given class that this is."""
+
+    given: str
+    predicted: str
+    count: int
+    share: float
+
+
+def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
+    """The page as HTML.
+
+    Args:
+        report: follows schema.json.
+        thumbnails: sample id to a small JPEG.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    page = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finished,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page.filters |= {
+        "percent": percent,
+        "count": count,
+        "duration": duration,
+        "seconds": seconds,
+        "size": size,
+        "metric": metric_name,
+        "listed": listed,
+        "unbroken": unbroken,
+    }
+    best = next(rung for rung in report["rungs"] if rung["name"] == report["best"])
+    return page.get_template("page.html.j2").render(
+        report=report,
+        best=best,
+        metric=metric_name(best["metric"]["name"]),
+        ladder=_ladder(report),
+        label_curve=_label_curve(report, best["metric"]["name"]),
+        reliability=_reliability(report["calibration"]),
+        classes=class_rows(report),
+        pairs=confused_pairs(report)[:_PAIRS],
+        heat=_heat(report),
+        pictures={
+            sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+            for sample, jpeg in thumbnails.items()
+        },
+    )
+
+
+# Words --------------------------------------------------------------------------------------------
+
+
+def percent(share: float | None) -> str:
+    """A share as people say it: "91.2 %"; what is not quite all or nothing is not rounded to it."""
+    if share is None:
+        return "–"
+    if 0 < share < 0.0005:
+        return "< 0.1\u00a0%"
+    if 0.9995 <= share < 1:
+        return "> 99.9\u00a0%"
+    return f"{100 * share:.1f}\u00a0%"
+
+
+def count(number: float | None) -> str:
+    """A number of things: "12,810", "3.4 M"."""
+    if number is None:
+        return "–"
+    return f"{number:,.0f}" if abs(number) < 1_000_000 else f"{number / 1e6:,.1f}\u00a0M"
+
+
+def duration(seconds: float) -> str:
+    """A length of time: "7.3 s", "3 min 5 s", "2 h 10 min"."""
+    if seconds < 99.5:
+        return f"{seconds:.1f}\u00a0s" if seconds < 9.95 else f"{seconds:.0f}\u00a0s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}\u00a0min {whole % 60}\u00a0s"
+    return f"{whole // 3600}\u00a0h {whole % 3600 // 60}\u00a0min"
+
+
+def seconds(number: float | None) -> str:
+    """Seconds for a column of them."""
+    if number is None:
+        return "–"
+    return f"{number:,.1f}" if number < 99.95 else f"{number:,.0f}"
+
+
+def size(number: float | None) -> str:
+    """A number of bytes: "640 B", "17.3 MB", "1.2 GB"."""
+    if number is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 999.5:
+            return f"{number:.3g}\u00a0{unit}"
+        number /= 1000
+    return f"{number:.3g}\u00a0TB"
+
+
+def metric_name(name: str) -> str:
+    """A metric's stable name as people say it."""
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def listed(labels: str | Sequence[str]) -> str:
+    """One label, or several."""
+    return (labels if isinstance(labels, str) else ", ".join(labels)) or "none"
+
+
+def unbroken(text: str) -> Markup:
+    """The text, escaped, with short parentheses kept on one line and signs with their numbers."""
+    safe = str(escape(figures.visible(text).replace(" %", "\u00a0%")))
+    return Markup(_PARENTHESIS.sub(r'<span class="nowrap">\g<0></span>', safe))  # noqa: S704
+
+
+def _finished(value: object) -> object:
+    return figures.visible(value) if type(value) is str else value
+
+
+def _short(number: float) -> str:
+    """A number on an axis: "300", "10 k", "4 M"."""
+    for power, unit in ((1e6, "\u00a0M"), (1e3, "\u00a0k")):
+        if number >= power:
+            return f"{number / power:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def _tick_percent(share: float) -> str:
+    return f"{100 * share:.3g}\u00a0%"
+
+
+# Pictures -----------------------------------------------------------------------------------------
+
+
+def _ladder(report: Facts) -> tuple[Markup, Markup]:
+    measured = [rung for rung in report["rungs"] if rung["metric"]]
+    rows: list[tuple[str, Facts, Kind]] = [
+        (rung["name"], rung, _kind(rung, report["best"])) for rung in measured
+    ]
+    if report["scratch"]:
+        rows.append(("scratch twin", report["scratch"], "scratch"))
+    y = Axis(f"{metric_name(measured[0]['metric']['name'])}, validation", _tick_percent)
+    by_time = [_marked(name, row, kind, row["seconds"]["total"]) for name, row, kind in rows]
+    by_size = [_marked(name, row, kind, row["trainable_parameters"]) for name, row, kind in rows]
+    return (
+        figures.intervals(
+            "by-seconds", f"{y.title}, against seconds", by_time, Axis("seconds", _short), y
+        ),
+        figures.intervals(
+            "by-parameters",
+            f"{y.title}, against trained parameters",
+            by_size,
+            Axis("trained parameters", _short),
+            y,
+        ),
+    )
+
+
+def _kind(rung: Facts, best: str) -> Kind:
+    if rung["name"] == best:
+        return "chosen"
+    return "kept" if rung["verdict"] == "kept" else "left"
+
+
+def _marked(label: str, row: Facts, kind: Kind, x: float) -> Mark:
+    metric = row["metric"]
+    return Mark(label, x, metric["value"], metric["low"], metric["high"], kind)
+
+
+def _label_curve(report: Facts, metric: str) -> Markup | None:
+    rows, forecast = report["label_curve"], report["forecast"]
+    if not rows:
+        return None
+    points = [Mark("", r["labels"], r["value"], r["low"], r["high"], "kept") for r in rows]
+    ahead = None
+    if forecast and (forecast["labels"] or 0) > rows[-1]["labels"]:
+        ahead = (float(forecast["labels"]), float(forecast["target"]))
+    axes = (
+        Axis("labels for training", lambda labels: f"{labels:,.0f}"),
+        Axis(f"{metric_name(metric)}, validation", _tick_percent),
+    )
+    return figures.curve("label-curve", f"{axes[1].title}, against labels", points, ahead, axes)
+
+
+def _reliability(calibration: Facts | None) -> Markup | None:
+    if not calibration or not calibration["bins"]:
+        return None
+    after, before = (
+        [Bin(b["confidence"], b["accuracy"], b["count"]) for b in bins]
+        for bins in (calibration["bins"], calibration.get("bins_before", []))
+    )
+    return figures.reliability("reliability", "share right, against confidence", after, before)
+
+
+# Tables -------------------------------------------------------------------------------------------
+
+
+def class_rows(report: Facts) -> list[ClassRow]:
+    """Every class with its counts, precision and recall; the least recalled first."""
+    classes, counts = report["data"]["classes"], report["data"]["counts"]
+    tallies = _tallies(report["confusion"], len(classes))
+    rows = [
+        ClassRow(
+            name,
+            (counts["train"][k], counts["valid"][k], counts["test"][k]),
+            _ratio(tallies[k][0], tallies[k][1]),
+            _ratio(tallies[k][0], tallies[k][2]),
+        )
+        for k, name in enumerate(classes)
+    ]
+    return sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)
+
+
+def _tallies(confusion: Facts | None, classes: int) -> list[tuple[int, int, int]]:
+    """For each class: rightly predicted, predicted, given."""
+    if confusion and confusion["matrix"] is not None:
+        matrix: list[list[int]] = confusion["matrix"]
+        given = [sum(row) for row in matrix]
+        predicted = [sum(column) for column in zip(*matrix, strict=True)]
+        return [(matrix[k][k], predicted[k], given[k]) for k in range(classes)]
+    if confusion and "per_class" in confusion:
+        tables: list[tuple[tuple[int, int], tuple[int, int]]] = confusion["per_class"]
+        return [(both, extra + both, missed + both) for (_, extra), (missed, both) in tables]
+    return [(0, 0, 0)] * classes
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def confused_pairs(report: Facts) -> list[Pair]:
+    """Classes taken for each other, the most frequent first."""
+    matrix = _matrix(report)
+    classes: list[str] = report["data"]["classes"]
+    pairs = [
+        Pair(classes[given], classes[predicted], number, number / sum(row))
+        for given, row in enumerate(matrix)
+        for predicted, number in enumerate(row)
+        if number and given != predicted
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))
+
+
+def _heat(report: Facts) -> list[list[tuple[int, float]]]:
+    """The confusion matrix with each number's share of its row; empty where it is too large."""
+    matrix = _matrix(report)
+    if len(matrix) > LARGEST_MATRIX:
+        return []
+    return [[(number, number / max(1, sum(row))) for number in row] for row in matrix]
+
+
+def _matrix(report: Facts) -> list[list[int]]:
+    return (report["confusion"] or {}).get("matrix") or []

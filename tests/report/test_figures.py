@@ -1,0 +1,97 @@
+"""Scales, ticks and labels of the pictures."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regraft.report import figures
+from regraft.report.figures import Axis, Mark
+
+SHARE = Axis("accuracy", lambda share: f"{100 * share:.3g} %")
+SECONDS = Axis("seconds", lambda number: f"{number:.3g}")
+shares = st.floats(0, 1)
+
+
+@given(st.lists(shares, min_size=1, max_size=6))
+def test_shares_lie_on_their_scale_with_round_ticks(values: list[float]) -> None:
+    scale = figures.share_scale(values, 300, 0)
+    assert 0 <= scale.low < scale.high <= 1
+    assert all(0 <= scale.px(value) <= 300 for value in values)
+    assert 2 <= len(scale.ticks()) <= 9
+    assert len({SHARE.form(tick) for tick in scale.ticks()}) == len(scale.ticks())
+
+
+@given(st.lists(st.floats(0, 1e12), min_size=1, max_size=6))
+def test_positive_numbers_lie_on_their_scale_with_round_ticks(values: list[float]) -> None:
+    scale = figures.log_scale(values, 0, 300)
+    assert all(-1e-6 <= scale.px(value) <= 300 + 1e-6 for value in values)
+    ticks = scale.ticks()
+    assert 2 <= len(ticks) <= 8
+    assert ticks == sorted(ticks)
+    assert all(scale.low * 0.999 <= tick <= scale.high * 1.001 for tick in ticks)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(3, 70, ["3", "10", "30"]), (9e3, 4e6, ["1e+04", "1e+05", "1e+06"]), (2, 8, ["2", "5"])],
+)
+def test_ticks_of_a_logarithmic_scale(low: float, high: float, ticks: list[str]) -> None:
+    scale = figures.Scale(low, high, 0, 300, log=True)
+    assert [SECONDS.form(tick) for tick in scale.ticks()] == ticks
+
+
+def crowd(count: int) -> list[Mark]:
+    """Rungs that take about the same time and do about as well."""
+    return [
+        Mark(f"last:{k}", 10 + k / 9, 0.9 + k / 300, 0.88 + k / 300, 0.92 + k / 300, "kept")
+        for k in range(count)
+    ]
+
+
+def label_boxes(svg: str) -> list[tuple[float, float, float, float]]:
+    boxes: list[tuple[float, float, float, float]] = []
+    pattern = r'class="label[^"]*" x="([\d.-]+)" y="([\d.-]+)" text-anchor="(\w+)">([^<]+)'
+    for x, y, anchor, text in re.findall(pattern, svg):
+        width = 6.2 * len(text)
+        left = float(x) - {"start": 0, "middle": width / 2, "end": width}[anchor]
+        boxes.append((left, float(y) - 10, left + width, float(y) + 3))
+    return boxes
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_labels_do_not_cover_each_other(count: int) -> None:
+    svg = str(figures.intervals("n", "title", crowd(count), SECONDS, SHARE))
+    boxes = label_boxes(svg)
+    assert len(boxes) == count
+    for i, a in enumerate(boxes):
+        assert a[0] >= 0 and a[2] <= 490
+        for b in boxes[:i]:
+            assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_intervals_of_equal_place_stand_beside_each_other() -> None:
+    marks = [Mark(name, 5.0, 0.9, 0.8, 0.95, "kept") for name in "abc"]
+    svg = str(figures.intervals("n", "title", marks, SECONDS, SHARE))
+    at = sorted(float(x) for x in re.findall(r'class="interval" x1="([\d.]+)"', svg))
+    assert min(b - a for a, b in zip(at, at[1:], strict=False)) > 12
+
+
+def test_an_interval_is_drawn_to_scale() -> None:
+    svg = str(figures.intervals("n", "t", [Mark("a", 5.0, 0.5, 0.4, 0.7, "kept")], SECONDS, SHARE))
+    grid = dict(re.findall(r'y1="([\d.]+)"[^>]*/><text class="tick"[^>]*>([\d.]+) %', svg))
+    px = {float(share): float(y) for y, share in grid.items()}
+    ((low, high),) = re.findall(r'class="interval" [^>]*y1="([\d.]+)" [^>]*y2="([\d.]+)"', svg)
+    (value,) = re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', svg)
+    a_share = (px[50.0] - px[60.0]) / 10
+    assert float(value) == pytest.approx(px[50.0], abs=0.2)
+    assert float(low) == pytest.approx(px[50.0] + 10 * a_share, abs=0.2)
+    assert float(high) == pytest.approx(px[50.0] - 20 * a_share, abs=0.2)
+
+
+def test_visible_keeps_what_can_be_read() -> None:
+    assert figures.visible("Süß 桜 \u00a0 e\u0301") == "Süß 桜 \u00a0 e\u0301"
+    assert figures.visible("a\tb\x7f\u200b\u2066\udcff") == "a\\tb\\x7f\\u200b\\u2066\\udcff"
