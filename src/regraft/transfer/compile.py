@@ -1,0 +1,195 @@
+"""`python -m regraft.transfer.compile`: torch becomes an OpenVINO graph, in a process of its own.
+
+It converts the backbone's weights if that is still to be done, traces the network once, and then
+waits for some of the user's pictures. On these it measures the float32 graph against float32
+torch at every cut, commits the graph with that certificate, and answers with torch's features at
+the cut that was asked for, for the fast engine to be judged by.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import queue
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regraft.backbones.backbone import Backbone
+from regraft.errors import RegraftError
+from regraft.store import lock
+from regraft.transfer.compiled import Compiled, find, place, write
+from regraft.transfer.cut import import_openvino
+from regraft.transfer.parity import Parity, cosines, parity
+from regraft.transfer.worker import Message, fault_as_facts, receive, send
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regraft.backbones.network import Network
+
+TORCH_BATCH = 4
+"""The quickest measured for eager channels-last torch on a CPU; large batches are slower."""
+
+
+def main() -> None:
+    """Serve requests from stdin until it ends."""
+    # The answers have stdout to themselves: what libraries print there goes to stderr.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    try:
+        for facts, arrays in _serve(requests):
+            send(answers, facts, arrays)
+    except RegraftError as fault:
+        send(answers, fault_as_facts(fault))
+
+
+def _listen(requests: queue.SimpleQueue[Message]) -> None:
+    """Queue what comes in; end with the parent, at once, whatever else is going on."""
+    try:
+        while True:
+            requests.put(receive(sys.stdin.buffer))
+    except EOFError:
+        os._exit(0)
+
+
+def _serve(requests: queue.SimpleQueue[Message]) -> Iterator[Message]:
+    facts, _ = requests.get()
+    from regraft.backbones import build, convert
+
+    if "name" in facts:
+        backbone = convert(facts["name"])
+        yield {"backbone": backbone.to_json(), "weights": str(backbone.weights)}, []
+    else:
+        backbone = Backbone.from_json(facts["backbone"], Path(facts["weights"]))
+
+    network = build(backbone)
+    folder = place(backbone)
+    graph, why_not = None, ""
+    if find(folder) is None:
+        graph, why_not = _trace(network, backbone.preprocessing.size_px)
+    while True:
+        facts, (pixels_bhwc,) = requests.get()
+        features, certificate = _judge(network, graph, pixels_bhwc, facts["frozen"])
+        with lock(folder / ".lock"):
+            if find(folder) is None:
+                compiled = Compiled(folder, certificate, why_not, _today())
+                write(compiled, backbone, *_as_files(graph))
+        yield {}, features
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _trace(network: Network, size_px: int) -> tuple[Any | None, str]:
+    """The network as an OpenVINO graph that gives out what flows from every stage.
+
+    Returns:
+        The graph, for one picture at a time, or None and what OpenVINO could not do.
+    """
+    import torch
+
+    openvino = import_openvino()
+    pixels_bhwc = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
+    module = _every_stage(network)
+    try:
+        with torch.no_grad():
+            traced = torch.jit.trace(module, pixels_bhwc, check_trace=False)
+        graph = openvino.convert_model(traced, example_input=pixels_bhwc)
+        graph.reshape(list(pixels_bhwc.shape))
+        openvino.Core().compile_model(graph, "CPU")
+    except Exception as fault:  # both libraries raise whatever they like on what they do not know
+        return None, f"{type(fault).__name__}: {fault}"[:500]
+    return graph, ""
+
+
+def _every_stage(network: Network) -> nn.Module:
+    from torch import Tensor, nn
+
+    class EveryStage(nn.Module):
+        """Uint8 pixels (B, H, W, 3) to the tensors that flow out of each stage."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels_bhwc: Tensor) -> tuple[Tensor, ...]:
+            values: tuple[Tensor, ...] = (self.network.entry(pixels_bhwc),)
+            found: tuple[Tensor, ...] = ()
+            for index in range(len(self.network.stages)):
+                values = self.network.run(values, index, index + 1)
+                found += values
+            return found
+
+    return EveryStage().eval()
+
+
+Stages = list[tuple[np.ndarray, ...]]
+"""For some pictures, what flows out of each stage."""
+
+
+def _judge(
+    network: Network, graph: Any | None, pixels_bhwc: np.ndarray, frozen: int
+) -> tuple[list[np.ndarray], tuple[Parity, ...]]:
+    """Float32 torch on some pictures, and the float32 graph against it.
+
+    Returns:
+        Torch's features at the cut after `frozen` stages, and the graph's parity at every cut.
+    """
+    features: list[tuple[np.ndarray, ...]] = []
+    near: list[np.ndarray] = []
+    served = graph and import_openvino().Core().compile_model(
+        graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    for start in range(0, len(pixels_bhwc), TORCH_BATCH):
+        some = pixels_bhwc[start : start + TORCH_BATCH]
+        stages = _torch_features(network, some)
+        features.append(stages[frozen - 1])
+        if served:
+            near.append(_nearness(served, some, stages))
+    near_sn = np.concatenate(near, axis=1) if near else ()
+    certificate = tuple(parity(cosines_n, "torch f32") for cosines_n in near_sn)
+    return [np.concatenate(parts) for parts in zip(*features, strict=True)], certificate
+
+
+def _torch_features(network: Network, pixels_bhwc: np.ndarray) -> Stages:
+    import torch
+
+    network.to(memory_format=torch.channels_last)  # twice as fast, the same arithmetic
+    with torch.inference_mode():
+        x_bchw = network.entry(torch.from_numpy(pixels_bhwc))
+        values = (x_bchw.contiguous(memory_format=torch.channels_last),)
+        found: Stages = []
+        for index in range(len(network.stages)):
+            values = network.run(values, index, index + 1)
+            found.append(tuple(value.numpy() for value in values))
+    return found
+
+
+def _nearness(served: Any, pixels_bhwc: np.ndarray, stages: Stages) -> np.ndarray:
+    """Cosines of the graph's features with torch's, (stages, B)."""
+    pictures = [[a.copy() for a in served(each[None]).to_tuple()] for each in pixels_bhwc]
+    tensors = iter([np.concatenate(rows) for rows in zip(*pictures, strict=True)])
+    return np.array([cosines([next(tensors) for _ in stage], stage) for stage in stages])
+
+
+def _as_files(graph: Any | None) -> tuple[bytes, bytes]:
+    """The graph as OpenVINO writes it, weights in float32; nothing if there is none."""
+    if graph is None:
+        return b"", b""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frozen.xml"
+        import_openvino().save_model(graph, path, compress_to_fp16=False)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
+if __name__ == "__main__":
+    main()

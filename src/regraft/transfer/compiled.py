@@ -1,0 +1,135 @@
+"""The compiled form of a backbone on disk, and what is known about it.
+
+Decisions:
+
+- One graph serves every cut: it gives out what flows from every stage, and a cut keeps only what
+  its own outputs need. So the network is traced once, and moving the cut needs no torch.
+- The folder is named by everything that the graph and its numbers depend on: weights, recipe,
+  preprocessing, versions and the processor.
+- The files are what OpenVINO reads (`frozen.xml`, `frozen.bin`); a sealed manifest, written last,
+  holds their checksums and, for each cut, how near the graph comes to torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regraft.backbones.backbone import Backbone
+from regraft.errors import Damaged
+from regraft.store import (
+    cache_folder,
+    canonical,
+    commit,
+    commit_sealed,
+    digest,
+    quarantine,
+    read_sealed,
+)
+from regraft.transfer.cut import Cut, import_openvino
+from regraft.transfer.parity import Parity
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled backbone.
+
+    Attributes:
+        folder: where it lies.
+        parity: of the float32 graph with torch, for each number of frozen stages from 1 on;
+            empty if OpenVINO cannot run this network.
+        why_not: what OpenVINO said then.
+        when: the day it was compiled.
+    """
+
+    folder: Path
+    parity: tuple[Parity, ...]
+    why_not: str
+    when: str
+
+    def graph(self, cut: Cut) -> Any | None:
+        """An `openvino.Model` of the stages left of the cut: uint8 pixels (1, H, W, 3) in.
+
+        Returns:
+            None if the files are damaged; they are set aside then.
+        """
+        openvino = import_openvino()
+        manifest = json.loads(read_sealed(self.folder / "manifest.json"))
+        parts: list[bytes] = []
+        for name in ("frozen.xml", "frozen.bin"):
+            path = self.folder / name
+            data = path.read_bytes() if path.exists() else b""
+            if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
+                quarantine(path)
+                quarantine(self.folder / "manifest.json")
+                return None
+            parts.append(data)
+        weights = openvino.Tensor(np.frombuffer(parts[1], dtype=np.uint8))
+        whole = openvino.Core().read_model(parts[0], weights)
+        counts = [len(stage.shapes) for stage in cut.left]
+        results = whole.outputs[sum(counts[:-1]) : sum(counts)]
+        sources = [result.get_node().input_value(0) for result in results]
+        return openvino.Model(sources, whole.get_parameters())
+
+
+def place(backbone: Backbone) -> Path:
+    """The folder of a backbone's compiled form, on this machine and with these versions."""
+    whole = Cut(backbone, len(backbone.stages))
+    identity: dict[str, Any] = {
+        "format": FORMAT,
+        "weights": whole.fingerprint(),
+        "recipe": asdict(backbone.recipe),
+        "stages": [[stage.name, stage.shapes] for stage in backbone.stages],
+        "preprocessing": asdict(backbone.preprocessing),
+        "openvino": version("openvino"),
+        "torch": version("torch"),
+        "processor": processor(),
+    }
+    return cache_folder() / "compiled" / digest(canonical(identity))[:32]
+
+
+def find(folder: Path) -> Compiled | None:
+    """What was compiled into a folder, if it was and is whole as far as the manifest goes."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(read_sealed(path))
+    except FileNotFoundError:
+        return None
+    except Damaged:
+        quarantine(path)
+        return None
+    parity = tuple(Parity(**values) for values in manifest["parity"])
+    return Compiled(folder, parity, manifest["why_not"], manifest["when"])
+
+
+def write(compiled: Compiled, backbone: Backbone, xml: bytes, weights: bytes) -> None:
+    """Commit a graph and what is known about it; from here on `find` finds it."""
+    files = {"frozen.xml": xml, "frozen.bin": weights}
+    for name, data in files.items():
+        commit(compiled.folder / name, data)
+    manifest: dict[str, Any] = {
+        "backbone": backbone.name,
+        "parity": [asdict(parity) for parity in compiled.parity],
+        "why_not": compiled.why_not,
+        "when": compiled.when,
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    }
+    commit_sealed(compiled.folder / "manifest.json", canonical(manifest))
+
+
+def processor() -> str:
+    """sha256 of what decides how this processor computes: its model and what it can do."""
+    path = Path("/proc/cpuinfo")
+    first = path.read_text().split("\n\n")[0] if path.exists() else platform.processor()
+    keep = ("vendor_id", "model name", "flags", "Features", "CPU part")
+    lines = [line for line in first.splitlines() if line.startswith(keep)]
+    return digest(platform.machine(), *(lines or [first]))

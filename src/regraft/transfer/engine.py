@@ -1,0 +1,413 @@
+"""Which engine serves the frozen part of a network, and whether it may be trusted.
+
+Decisions:
+
+- OpenVINO runs one picture at a time, each on one thread, as many at once as there are cores. What
+  comes out for a picture then depends on that picture alone, not on its neighbours in a batch, on
+  timing or on how many cores there are. (On EfficientNet-Lite0 batches of four are 5 % quicker.)
+- The quickest engine is tried first: OpenVINO in bf16 where the processor has it, OpenVINO in
+  f32, torch in f32; on a GPU torch in bf16, then in f32. The first one serves whose features of
+  the user's own pictures are near enough to float32 torch's (`parity.py`).
+- torch is asked once for a backbone, in a process of its own that also compiles it and that can
+  be started before the data are read. From then on the float32 graph stands in for torch, as far
+  as it was certified.
+- A verdict is kept, so that the same pictures need not be judged again, and an engine is opened
+  only when something is to be computed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from regraft.backbones import Backbone, open_backbone, shelf
+from regraft.backbones.catalogue import address
+from regraft.dataset import Sample, View, images
+from regraft.errors import Damaged
+from regraft.events import Said, Tell, silent
+from regraft.store import Json, canonical, commit_sealed, digest, quarantine, read_sealed
+from regraft.transfer.compiled import Compiled, find, place, processor
+from regraft.transfer.cut import Cut, import_openvino
+from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
+from regraft.transfer.pictures import cores, look
+from regraft.transfer.runners import Nothing, OpenVino, Runner, Tensors, Torch
+from regraft.transfer.worker import Worker
+
+TRIAL_SAMPLES = 64
+VERDICTS = 200
+"""How many are kept for a backbone; one more sends the oldest away."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """An engine by name.
+
+    Attributes:
+        name: "openvino-bf16", "openvino-f32", "torch-f32", "torch-cuda", or "none" at cut 0.
+        precision: "bf16", "f32", or "uint8" at cut 0.
+        parity: None before it is judged, and at cut 0.
+    """
+
+    name: str
+    precision: str
+    parity: Parity | None = None
+
+    def is_same(self, other: Serving) -> bool:
+        """Whether it is the same engine, judged or not."""
+        return (self.name, self.precision) == (other.name, other.precision)
+
+
+NONE = Serving("none", "uint8")
+OPENVINO_BF16 = Serving("openvino-bf16", "bf16")
+OPENVINO_F32 = Serving("openvino-f32", "f32")
+TORCH_F32 = Serving("torch-f32", "f32")
+CUDA_BF16 = Serving("torch-cuda", "bf16")
+CUDA_F32 = Serving("torch-cuda", "f32")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The pictures that engines are judged by.
+
+    Attributes:
+        key: the same for the same pixels.
+        load: gives the pixels (B, H, W, 3).
+        samples: sha256 of the samples whose plain views they are, or none.
+    """
+
+    key: str
+    load: Callable[[], np.ndarray]
+    samples: tuple[str, ...] = ()
+
+
+def prepare(backbone: str | Backbone, *, tell: Tell = silent) -> Preparation:
+    """Begin to make a backbone ready to serve; returns at once.
+
+    What has to be converted or compiled is, in another process, while the caller goes on.
+
+    Args:
+        backbone: a description, or a name as `open_backbone` takes it.
+        tell: hears what takes time.
+
+    Raises:
+        UsageError: the name means nothing.
+    """
+    if _has_gpu():
+        name = backbone
+        return Preparation(open_backbone(name, tell=tell) if isinstance(name, str) else name, None)
+    known, request = _known(backbone)
+    if known is not None and find(place(known)) is not None:
+        return Preparation(known, None)
+    name = backbone if isinstance(backbone, str) else backbone.name
+    tell(Said(f"preparing {name} for this machine (once)"))
+    return Preparation(known, _start(request))
+
+
+@final
+class Preparation:
+    """A backbone that is being made ready, or is; made by `prepare`, closed after use."""
+
+    def __init__(self, backbone: Backbone | None, worker: Worker | None) -> None:
+        self._known = backbone
+        self._worker = worker
+
+    def backbone(self) -> Backbone:
+        """The backbone; waits for its conversion.
+
+        Raises:
+            RegraftError: it cannot be converted.
+        """
+        if self._known is None:
+            assert self._worker is not None
+            facts, _ = self._worker.receive()
+            self._known = Backbone.from_json(facts["backbone"], Path(facts["weights"]))
+            if find(place(self._known)) is not None:
+                self.close()
+        return self._known
+
+    def engine(self, frozen: int, samples: Sequence[Sample]) -> Engine:
+        """What serves the first `frozen` stages; at once.
+
+        Args:
+            frozen: counted from the input; at 0 the pixels go through as they are.
+            samples: all of the user's; up to 64 of them, chosen by content, will judge it.
+        """
+        cut = Cut(self.backbone(), frozen)
+        distinct = {sample.sha256: sample for sample in samples}
+        chosen = [distinct[sha256] for sha256 in sorted(distinct)[:TRIAL_SAMPLES]]
+        names = tuple(sample.sha256 for sample in chosen)
+        return Engine(self, cut, Trial(digest(*names), lambda: _plain_views(cut, chosen), names))
+
+    def engine_for_pixels(self, frozen: int, pixels_bhwc: np.ndarray) -> Engine:
+        """The same, to be judged by pixels that are at hand: uint8 (B, H, W, 3)."""
+        trial = Trial(digest(pixels_bhwc.tobytes()), lambda: pixels_bhwc)
+        return Engine(self, Cut(self.backbone(), frozen), trial)
+
+    def pixels(self, path: Path) -> np.ndarray:
+        """The plain view of a picture as the backbone takes it: uint8 (H, W, 3).
+
+        Raises:
+            UnreadableSample: it cannot be decoded.
+        """
+        p = self.backbone().preprocessing
+        return images.square(images.decode(path), p.size_px, p.crop, p.interpolation, View(), "")
+
+    def torch_features(self, cut: Cut, pixels_bhwc: np.ndarray) -> Tensors:
+        """Features in float32 torch, from a process of its own; compiles what is not compiled."""
+        if self._worker is None:
+            self._worker = _start(_described(cut.backbone))
+        self._worker.send({"frozen": cut.frozen}, [pixels_bhwc])
+        _, arrays = self._worker.receive()
+        self.close()  # it holds much memory, and is not likely to be asked again
+        return tuple(arrays)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the backbone's compiled form lies, or will."""
+        return place(self.backbone())
+
+    def compiled(self) -> Compiled | None:
+        """The compiled form, unless the other process is still at it."""
+        return None if self._worker is not None else find(self.folder)
+
+    def close(self) -> None:
+        """End the other process."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def __enter__(self) -> Preparation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@final
+class Engine:
+    """What serves the frozen part of a network; made by `Preparation`.
+
+    Which engine it is settles when somebody asks, because that takes pictures and time.
+    """
+
+    def __init__(self, preparation: Preparation, cut: Cut, trial: Trial) -> None:
+        self.cut = cut
+        self._preparation = preparation
+        self._trial = trial
+        self._open: dict[str, Runner] = {}
+
+    @property
+    def name(self) -> str:
+        """See `Serving`."""
+        return self.serving.name
+
+    @property
+    def precision(self) -> str:
+        """See `Serving`."""
+        return self.serving.precision
+
+    @property
+    def parity(self) -> Parity | None:
+        """How near its features of the user's pictures came to float32 torch's."""
+        return self.serving.parity
+
+    @cached_property
+    def serving(self) -> Serving:
+        """The quickest engine that passed."""
+        if self.cut.frozen == 0:
+            return NONE
+        return self._recalled() or self._judged()
+
+    @property
+    def likely(self) -> Serving:
+        """What `serving` will be, unless its first candidate is refused. Does not wait."""
+        if self.cut.frozen == 0:
+            return NONE
+        return self._recalled() or _candidates(self._preparation.compiled())[0]
+
+    @cached_property
+    def trial_pixels(self) -> np.ndarray:
+        """Pixels of the pictures that it is judged by: uint8 (B, H, W, 3)."""
+        return self._trial.load()
+
+    def trial_views(self) -> dict[str, np.ndarray]:
+        """If it is still to be judged: plain views that this will take, by the sample's sha256."""
+        if self.cut.frozen == 0 or self._recalled() is not None:
+            return {}
+        return dict(zip(self._trial.samples, self.trial_pixels, strict=False))
+
+    def identity(self, serving: Serving) -> dict[str, Json]:
+        """Everything about an engine that can change the bits of its features."""
+        facts: dict[str, Json] = {"name": serving.name, "precision": serving.precision}
+        if serving == NONE:
+            return facts
+        facts["torch"] = version("torch")
+        if serving.name == CUDA_F32.name:
+            return facts | {"device": _gpu_name()}
+        facts["processor"] = processor()
+        if serving.name == TORCH_F32.name:
+            return facts | {"threads": cores(), "omp": os.environ.get("OMP_NUM_THREADS", "")}
+        return facts | {"openvino": version("openvino"), "batch": 1, "threads": 1}
+
+    def to_json(self) -> dict[str, Any]:
+        """What report.json says of it."""
+        measured = asdict(self.parity) if self.parity else None
+        return {"name": self.name, "precision": self.precision, "parity": measured}
+
+    def stream(self, pictures: Iterable[np.ndarray]) -> Generator[Tensors, None, None]:
+        """Features of pictures, in order: for each, float32 arrays without a batch axis.
+
+        Args:
+            pictures: uint8 (H, W, 3) each.
+        """
+        return self._runner(self.serving).stream(pictures)
+
+    def run(self, pixels_bhwc: np.ndarray) -> Tensors:
+        """Features of some pictures, uint8 (B, H, W, 3): float32 arrays (B, …)."""
+        return self._runner(self.serving).run(pixels_bhwc)
+
+    def _judged(self) -> Serving:
+        reference, name = self._reference()
+        for candidate in _candidates(self._preparation.compiled()):
+            measured = self._measured(candidate, reference, name)
+            if measured.passes:
+                served = Serving(candidate.name, candidate.precision, measured)
+                self._keep(served)
+                return served
+            self._open.clear()
+        raise AssertionError("float32 torch agrees with itself")
+
+    def _reference(self) -> tuple[Tensors, str]:
+        """What candidates are compared with, and its name."""
+        if _has_gpu():
+            return self._runner(CUDA_F32).run(self.trial_pixels), "torch f32"
+        compiled = self._preparation.compiled()
+        if compiled is not None and not compiled.parity:
+            return (), "torch f32"  # torch itself is the only candidate
+        if compiled is not None and self._certificate(compiled).minimum >= CERTIFIED:
+            certificate = self._certificate(compiled)
+            name = (
+                f"openvino f32, certified against torch f32 on {compiled.when} "
+                f"(minimum {certificate.minimum:.6f} of {certificate.samples} samples)"
+            )
+            return self._runner(OPENVINO_F32).run(self.trial_pixels), name
+        return self._preparation.torch_features(self.cut, self.trial_pixels), "torch f32"
+
+    def _certificate(self, compiled: Compiled) -> Parity:
+        return compiled.parity[self.cut.frozen - 1]
+
+    def _measured(self, candidate: Serving, reference: Tensors, name: str) -> Parity:
+        if candidate in (TORCH_F32, CUDA_F32):
+            return Parity(1.0, 1.0, len(self.trial_pixels), "torch f32, which it is")
+        compiled = self._preparation.compiled()
+        if candidate == OPENVINO_F32 and name.startswith("openvino") and compiled is not None:
+            certificate = self._certificate(compiled)
+            return replace(certificate, reference=f"torch f32 on {compiled.when}")
+        return parity(cosines(self._runner(candidate).run(self.trial_pixels), reference), name)
+
+    def _runner(self, serving: Serving) -> Runner:
+        name = f"{serving.name} {serving.precision}"
+        if name not in self._open:
+            self._open[name] = self._opened(serving)
+        return self._open[name]
+
+    def _opened(self, serving: Serving) -> Runner:
+        if serving == NONE:
+            return Nothing()
+        if serving.name == CUDA_F32.name:
+            return Torch(self.cut, "cuda", serving.precision)
+        if serving.name == TORCH_F32.name:
+            return Torch(self.cut, "cpu", serving.precision)
+        compiled = self._preparation.compiled()
+        graph = compiled and compiled.graph(self.cut)
+        if graph is None:  # damaged: compiled again while torch is asked
+            self._preparation.torch_features(self.cut, self.trial_pixels)
+            compiled = self._preparation.compiled()
+            graph = compiled and compiled.graph(self.cut)
+        assert graph is not None
+        return OpenVino(graph, serving.precision)
+
+    @cached_property
+    def _verdict_file(self) -> Path:
+        gpu = _gpu_name() if _has_gpu() else ""
+        name = digest(str(self.cut.frozen), self._trial.key, gpu)[:32]
+        return self._preparation.folder / "verdicts" / f"{name}.json"
+
+    def _recalled(self) -> Serving | None:
+        try:
+            values = json.loads(read_sealed(self._verdict_file))
+        except FileNotFoundError:
+            return None
+        except Damaged:
+            quarantine(self._verdict_file)
+            return None
+        return Serving(values["name"], values["precision"], Parity(**values["parity"]))
+
+    def _keep(self, serving: Serving) -> None:
+        commit_sealed(self._verdict_file, canonical(asdict(serving)))
+        kept = sorted(self._verdict_file.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)
+        for path in kept[:-VERDICTS]:
+            path.unlink(missing_ok=True)
+
+
+def _candidates(compiled: Compiled | None) -> tuple[Serving, ...]:
+    """Engines from the quickest to the surest."""
+    if _has_gpu():
+        return CUDA_BF16, CUDA_F32
+    if compiled is not None and not compiled.parity:
+        return (TORCH_F32,)
+    able = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    quick = (OPENVINO_BF16,) if "BF16" in able else ()
+    return (*quick, OPENVINO_F32, TORCH_F32)
+
+
+def _has_gpu() -> bool:
+    """Whether torch can use a GPU. Where no driver is, torch is not imported to find out."""
+    if not Path("/dev/nvidiactl").exists():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _gpu_name() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def _known(backbone: str | Backbone) -> tuple[Backbone | None, dict[str, Any]]:
+    """The backbone if it is on disk, and what to ask the other process for."""
+    if isinstance(backbone, Backbone):
+        return backbone, _described(backbone)
+    wanted = address(backbone)
+    # What a user's own function makes can change without its file changing: ask it each time.
+    found = None if wanted.adapter == "local" else shelf.stored(wanted)
+    return found, {"name": backbone} if found is None else _described(found)
+
+
+def _described(backbone: Backbone) -> dict[str, Any]:
+    return {"backbone": backbone.to_json(), "weights": str(backbone.weights)}
+
+
+def _start(request: dict[str, Any]) -> Worker:
+    worker = Worker("regraft.transfer.compile")
+    worker.send(request)
+    return worker
+
+
+def _plain_views(cut: Cut, samples: Sequence[Sample]) -> np.ndarray:
+    def load(sample: Sample) -> np.ndarray:
+        return look(sample, [View()], cut.backbone.preprocessing)[0]
+
+    with ThreadPoolExecutor(cores()) as pool:
+        return np.stack(list(pool.map(load, samples)))

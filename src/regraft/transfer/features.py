@@ -1,0 +1,298 @@
+"""Activations at a cut: computed once for each picture and view, and kept.
+
+Decisions:
+
+- Rows are kept under the sha256 of the picture's content and the view, in a folder that is named
+  by everything else that can change them: preprocessing, weights left of the cut, engine,
+  precision, storage, versions. Adding ten pictures computes ten.
+- Pictures are decoded on all cores, ahead of the engine and while it is still being compiled or
+  judged. What was decoded and not used waits in a bounded amount of memory.
+- Nothing is kept before the engine has passed. If it is refused, the work is done again with the
+  next one.
+- Rows are committed every few hundred, and when the caller stops the work.
+- Memory does not grow with the number of pictures: rows stay on disk until asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import TypeAlias, final
+
+import numpy as np
+import PIL
+
+from regraft.backbones.backbone import Preprocessing
+from regraft.dataset import Sample, View
+from regraft.events import Advanced, Tell, silent
+from regraft.store import Json, canonical, digest
+from regraft.transfer.cache import features_folder, make_room
+from regraft.transfer.cut import Cut
+from regraft.transfer.engine import Engine, Serving
+from regraft.transfer.packing import Packing, Storage
+from regraft.transfer.pictures import ReadAhead, cores, look
+from regraft.transfer.runners import Tensors
+from regraft.transfer.shards import Shards
+
+FORMAT = 1
+AHEAD_BYTES = 96 * 2**20
+"""Decoded pictures that may wait for the engine."""
+SHARD_ROWS = 512
+SHARD_BYTES = 32 * 2**20
+TELL_EVERY_S = 0.1
+
+Index: TypeAlias = "int | np.ndarray"
+
+
+@final
+class Features:
+    """Activations at a cut of some samples in some views; made by `features`.
+
+    Attributes:
+        shapes: of the tensors of one row.
+        key: names the folder of the cache, and so everything that the rows depend on besides
+            content and view.
+        computed: how many rows were not in the cache.
+        seconds: how long it took to have them all.
+        serving: the engine they were, or would have been, computed with.
+    """
+
+    def __init__(
+        self, shards: Shards, views: int, computed: int, seconds: float, serving: Serving
+    ) -> None:
+        self.shapes = shards.packing.shapes
+        self.key = shards.folder.name
+        self.computed = computed
+        self.seconds = seconds
+        self.serving = serving
+        self._shards = shards
+        self._places_nv2 = shards.places().reshape(-1, views, 2)
+
+    def __len__(self) -> int:
+        return len(self._places_nv2)
+
+    def rows(self, sample_index: np.ndarray, view_index: Index = 0) -> Tensors:
+        """Activations of some samples, read from disk.
+
+        Args:
+            sample_index: (B,), positions in the samples.
+            view_index: position in the views, one for all or one for each, (B,).
+
+        Returns:
+            float32 arrays (B, *shape), one for each tensor; at cut 0 uint8 (B, H, W, 3).
+
+        Raises:
+            StoreError: the cache was removed while it was used.
+        """
+        places_b2 = self._places_nv2[sample_index, view_index]
+        return self._shards.packing.unpack(self._shards.read(places_b2))
+
+
+def features(
+    samples: Sequence[Sample],
+    cut: Cut,
+    engine: Engine,
+    views: Sequence[View] = (View(),),
+    *,
+    storage: Storage = "float32",
+    tell: Tell = silent,
+) -> Features:
+    """Activations at a cut, from the cache; what is missing is computed and kept.
+
+    Args:
+        samples: with their content's sha256.
+        cut: where. At cut 0 the pixels themselves are kept.
+        engine: what serves the stages left of it.
+        views: of each sample.
+        storage: how they are kept: "float32", "bfloat16" or "uint8" (see `packing.py`).
+        tell: hears how many rows there are. If it raises, what is finished is kept.
+
+    Raises:
+        DataError: a picture cannot be read any more, or its file has changed.
+        StoreError: the cache cannot be written.
+    """
+    assert engine.cut == cut, (engine.cut.frozen, cut.frozen)
+    began = time.perf_counter()
+    job = _Job(tuple(samples), cut, engine, tuple(views), storage, tell)
+    while True:
+        serving = engine.likely
+        shards = _open(job, serving)
+        computed = _complete(job, shards, serving)
+        if computed is not None:
+            seconds = time.perf_counter() - began
+            return Features(shards, len(views), computed, seconds, engine.serving)
+        shards.close()
+
+
+@final
+class LiveFeatures:
+    """The same rows as `Features`, computed whenever they are asked for and never kept."""
+
+    def __init__(
+        self, samples: Sequence[Sample], cut: Cut, engine: Engine, views: Sequence[View]
+    ) -> None:
+        self.shapes = cut.shapes
+        self._samples = samples
+        self._cut = cut
+        self._engine = engine
+        self._views = views
+
+    def rows(self, sample_index: np.ndarray, view_index: Index = 0) -> Tensors:
+        """See `Features.rows`."""
+        view_b = np.broadcast_to(view_index, len(sample_index))
+
+        def load(at: int) -> np.ndarray:
+            sample, view = self._samples[int(sample_index[at])], self._views[int(view_b[at])]
+            return look(sample, [view], self._cut.backbone.preprocessing)[0]
+
+        with ThreadPoolExecutor(cores()) as pool:
+            tensors = list(self._engine.stream(pool.map(load, range(len(sample_index)))))
+        return tuple(np.stack(parts) for parts in zip(*tensors, strict=True))
+
+
+@final
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for; see `features`."""
+
+    samples: tuple[Sample, ...]
+    cut: Cut
+    engine: Engine
+    views: tuple[View, ...]
+    storage: Storage
+    tell: Tell
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.cut.backbone.preprocessing
+
+
+def _open(job: _Job, serving: Serving) -> Shards:
+    """The folder of the cache that these rows belong into, with what is in it."""
+    storage = job.storage if job.cut.frozen else "pixels"
+    packing = Packing(job.cut.shapes, storage)
+    identity = _identity(job, serving, packing)
+    keys = [_row_key(sample, view) for sample in job.samples for view in job.views]
+    about: dict[str, Json] = {
+        "backbone": job.cut.backbone.name,
+        "frozen_stages": job.cut.frozen,
+        "engine": serving.name,
+        "storage": storage,
+    }
+    folder = features_folder() / digest(canonical(identity))[:32]
+    shards = Shards(folder, packing, keys, about)
+    shards.scan(job.tell)
+    return shards
+
+
+def _identity(job: _Job, serving: Serving, packing: Packing) -> dict[str, Json]:
+    """Everything that can change the bits of a row, besides the picture and the view."""
+    preprocessing = job.preprocessing
+    pixels: dict[str, Json] = {
+        "size_px": preprocessing.size_px,
+        "crop": preprocessing.crop,
+        "interpolation": preprocessing.interpolation,
+        "pillow": PIL.__version__,
+    }
+    identity: dict[str, Json] = {
+        "format": FORMAT,
+        "pixels": pixels,
+        "storage": packing.storage,
+        "shapes": [list(shape) for shape in packing.shapes],
+        "engine": job.engine.identity(serving),
+    }
+    if job.cut.frozen == 0:
+        return identity
+    identity["network"] = {
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "recipe": repr(job.cut.backbone.recipe),
+        "stages": [stage.name for stage in job.cut.left],
+        "weights": job.cut.fingerprint(),
+    }
+    return identity
+
+
+def _row_key(sample: Sample, view: View) -> str:
+    if view.index == 0:
+        return f"{sample.sha256} plain"
+    return f"{sample.sha256} {canonical(asdict(view)).decode()}"
+
+
+def _complete(job: _Job, shards: Shards, serving: Serving) -> int | None:
+    """Compute and keep the missing rows; how many, or None if another engine must serve."""
+    if not shards.missing():
+        return 0 if job.engine.serving.is_same(serving) else None
+    with shards.adding(job.tell):
+        missing = frozenset(shards.missing())
+        make_room(len(missing) * shards.packing.row_bytes)
+        return _compute(job, shards, serving, missing)
+
+
+_Task = tuple[Sample, list[View]]
+
+
+def _compute(job: _Job, shards: Shards, serving: Serving, missing: frozenset[str]) -> int | None:
+    """See `_complete`. Decoding begins before the engine is there, and goes on while it runs."""
+    engine = job.engine
+    at_hand = engine.trial_views()
+    tasks = list(_tasks(job, missing))
+    picture_bytes = job.preprocessing.size_px**2 * 3
+    depth = AHEAD_BYTES // (picture_bytes * len(job.views))
+
+    def load(task: _Task) -> list[np.ndarray]:
+        sample, views = task
+        if views == [View()] and sample.sha256 in at_hand:
+            return [at_hand[sample.sha256]]
+        return look(sample, views, job.preprocessing)
+
+    with ReadAhead(load, tasks, depth) as ahead:
+        if not engine.serving.is_same(serving):
+            return None
+        keys = [_row_key(sample, view) for sample, views in tasks for view in views]
+        pictures = (picture for pictures in ahead for picture in pictures)
+        with closing(engine.stream(pictures)) as stream:
+            _keep(job, shards, zip(keys, stream, strict=True), len(missing))
+    return len(missing)
+
+
+def _tasks(job: _Job, missing: frozenset[str]) -> Iterator[_Task]:
+    """What to read: each picture once, with the views of it that are missing."""
+    distinct = {sample.sha256: sample for sample in job.samples}
+    for sample in distinct.values():
+        views = [view for view in job.views if _row_key(sample, view) in missing]
+        if views:
+            yield sample, views
+
+
+def _keep(job: _Job, shards: Shards, rows: Iterable[tuple[str, Tensors]], count: int) -> None:
+    """Commit rows as they come, and say how many there are."""
+    exact = Packing(shards.packing.shapes, "float32").row_bytes
+    most = max(1, min(SHARD_ROWS, SHARD_BYTES // exact))
+    total = len(frozenset(shards.keys))
+    waiting: list[tuple[str, Tensors]] = []
+    told = 0.0
+    for done, row in enumerate(rows, total - count + 1):
+        waiting.append(row)
+        if len(waiting) == most:
+            _commit(shards, waiting)
+        if done == total or time.monotonic() - told > TELL_EVERY_S:
+            try:
+                job.tell(Advanced("features", done, total))
+            except BaseException:
+                _commit(shards, waiting)
+                raise
+            told = time.monotonic()
+    _commit(shards, waiting)
+
+
+def _commit(shards: Shards, waiting: list[tuple[str, Tensors]]) -> None:
+    """Make a shard of the rows that wait, if any."""
+    if waiting:
+        keys, rows = zip(*waiting, strict=True)
+        tensors = [np.stack(parts) for parts in zip(*rows, strict=True)]
+        shards.append(keys, shards.packing.pack(tensors))
+        waiting.clear()

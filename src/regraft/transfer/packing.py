@@ -1,0 +1,171 @@
+"""How what crosses a cut becomes bytes, one row of fixed length for each sample and view.
+
+Decisions:
+
+- "float32" keeps what the engine gives. "bfloat16" rounds to nearest even: 2 bytes a number,
+  relative error 0.17 %. "uint8" is affine for each channel of each sample: on the maps of
+  EfficientNet-Lite0 0.3 to 0.8 %, where one scale for the whole tensor would give 1.0 to 1.3 %.
+  (The engine's own bf16 arithmetic differs by 4 % from float32.)
+- A row depends on its sample alone: scales are the sample's own, so adding a sample changes no
+  other row.
+- At cut 0 the pixels themselves are kept, as they are.
+
+Legend: b rows, r bytes of a row, g channels (groups of numbers with one scale), m numbers in one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+
+Storage = Literal["float32", "bfloat16", "uint8", "pixels"]
+Shape = tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Packing:
+    """The layout of a row.
+
+    Attributes:
+        shapes: of the tensors of one sample.
+        storage: see above.
+    """
+
+    shapes: tuple[Shape, ...]
+    storage: Storage
+
+    @property
+    def row_bytes(self) -> int:
+        """Length of a row."""
+        return sum(self._bytes(shape) for shape in self.shapes)
+
+    def pack(self, tensors: Sequence[np.ndarray]) -> np.ndarray:
+        """Arrays (b, *shape) to rows_br, uint8."""
+        parts = [
+            _PACK[self.storage](tensor, shape).reshape(len(tensor), -1)
+            for tensor, shape in zip(tensors, self.shapes, strict=True)
+        ]
+        return np.concatenate(parts, axis=1)
+
+    def unpack(self, rows_br: np.ndarray) -> tuple[np.ndarray, ...]:
+        """rows_br to arrays (b, *shape): float32, or uint8 where pixels are kept."""
+        found: list[np.ndarray] = []
+        start = 0
+        for shape in self.shapes:
+            stop = start + self._bytes(shape)
+            part_br = np.ascontiguousarray(rows_br[:, start:stop])
+            found.append(_UNPACK[self.storage](part_br, shape))
+            start = stop
+        return tuple(found)
+
+    def _bytes(self, shape: Shape) -> int:
+        count = math.prod(shape)
+        if self.storage == "uint8":
+            return count + 8 * _channels(shape)
+        return count * {"float32": 4, "bfloat16": 2, "pixels": 1}[self.storage]
+
+
+def relative_error(exact: np.ndarray, kept: np.ndarray) -> float:
+    """Mean over samples of ‖exact − kept‖ / ‖exact‖, for arrays (b, …)."""
+    exact_bn = exact.reshape(len(exact), -1).astype(np.float64)
+    difference_bn = exact_bn - kept.reshape(len(kept), -1)
+    norm_b = np.maximum(np.linalg.norm(exact_bn, axis=1), 1e-30)
+    return float((np.linalg.norm(difference_bn, axis=1) / norm_b).mean())
+
+
+def _pack_pixels(x: np.ndarray, shape: Shape) -> np.ndarray:
+    assert x.dtype == np.uint8, x.dtype
+    return np.ascontiguousarray(x)
+
+
+def _unpack_pixels(part_br: np.ndarray, shape: Shape) -> np.ndarray:
+    return part_br.reshape(-1, *shape)
+
+
+def _pack_float32(x: np.ndarray, shape: Shape) -> np.ndarray:
+    return np.ascontiguousarray(x, dtype="<f4").reshape(len(x), -1).view(np.uint8)
+
+
+def _unpack_float32(part_br: np.ndarray, shape: Shape) -> np.ndarray:
+    return part_br.view("<f4").reshape(-1, *shape)
+
+
+def _pack_bfloat16(x: np.ndarray, shape: Shape) -> np.ndarray:
+    bits = np.ascontiguousarray(x, dtype="<f4").reshape(len(x), -1).view("<u4")
+    # Adding just under half a unit, and the last kept bit, rounds halves to even; what is no
+    # number must stay none.
+    rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
+    rounded = np.where(np.isnan(bits.view("<f4")), 0x7FC0, rounded)
+    return rounded.astype("<u2").view(np.uint8)
+
+
+def _unpack_bfloat16(part_br: np.ndarray, shape: Shape) -> np.ndarray:
+    bits = part_br.view("<u2").astype("<u4") << 16
+    return bits.view("<f4").reshape(-1, *shape)
+
+
+def _pack_uint8(x: np.ndarray, shape: Shape) -> np.ndarray:
+    x_bgm = _by_channel(np.asarray(x, dtype="<f4"), shape)
+    low_bg = x_bgm.min(axis=2)
+    step_bg = (x_bgm.max(axis=2) - low_bg) / np.float32(255)
+    divisor_bg = np.where(step_bg > 0, step_bg, np.float32(1))
+    levels_bgm = np.rint((x_bgm - low_bg[..., None]) / divisor_bg[..., None])
+    affine_br = np.concatenate([low_bg, step_bg], axis=1).view(np.uint8)
+    levels_br = np.clip(levels_bgm, 0, 255).astype(np.uint8).reshape(len(x), -1)
+    return np.concatenate([affine_br, levels_br], axis=1)
+
+
+def _unpack_uint8(part_br: np.ndarray, shape: Shape) -> np.ndarray:
+    count, channels = len(part_br), _channels(shape)
+    affine = np.ascontiguousarray(part_br[:, : 8 * channels]).view("<f4")
+    low_bg1, step_bg1 = affine[:, :channels, None], affine[:, channels:, None]
+    x_bgm = part_br[:, 8 * channels :].reshape(count, channels, -1) * step_bg1
+    x_bgm += low_bg1
+    return _from_channels(x_bgm, shape)
+
+
+def _channel_axis(shape: Shape) -> int | None:
+    """Which axis of (C, H, W), (H, W, C) or (tokens, C) holds the channels; None for a vector."""
+    if len(shape) < 2:
+        return None
+    last = len(shape) == 2 or shape[0] == shape[1] != shape[2]
+    return len(shape) - 1 if last else 0
+
+
+def _channels(shape: Shape) -> int:
+    axis = _channel_axis(shape)
+    return 1 if axis is None else shape[axis]
+
+
+def _by_channel(x: np.ndarray, shape: Shape) -> np.ndarray:
+    axis = _channel_axis(shape)
+    if axis is not None:
+        x = np.moveaxis(x, axis + 1, 1)
+    return x.reshape(len(x), _channels(shape), -1)
+
+
+def _from_channels(x_bgm: np.ndarray, shape: Shape) -> np.ndarray:
+    axis = _channel_axis(shape)
+    if axis is None:
+        return x_bgm.reshape(-1, *shape)
+    rest = [length for i, length in enumerate(shape) if i != axis]
+    return np.moveaxis(x_bgm.reshape(len(x_bgm), shape[axis], *rest), 1, axis + 1)
+
+
+_PACK = {
+    "float32": _pack_float32,
+    "bfloat16": _pack_bfloat16,
+    "uint8": _pack_uint8,
+    "pixels": _pack_pixels,
+}
+_UNPACK = {
+    "float32": _unpack_float32,
+    "bfloat16": _unpack_bfloat16,
+    "uint8": _unpack_uint8,
+    "pixels": _unpack_pixels,
+}

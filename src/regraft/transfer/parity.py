@@ -1,0 +1,66 @@
+"""How near the features of two engines are, and how near is near enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MEDIAN = 0.999
+MINIMUM = 0.99
+"""Cosines with float32 torch that an engine must reach on the user's own pictures."""
+
+CERTIFIED = 0.99999
+"""Minimum at which the float32 graph may stand in for torch when others are judged by it."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Cosines between features and their reference, over samples.
+
+    Attributes:
+        median: over the samples.
+        minimum: over the samples.
+        samples: how many.
+        reference: what they were compared with.
+    """
+
+    median: float
+    minimum: float
+    samples: int
+    reference: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether the engine may serve."""
+        return self.median >= MEDIAN and self.minimum >= MINIMUM
+
+
+def parity(cosines: np.ndarray, reference: str) -> Parity:
+    """Median and minimum of the cosines of some samples."""
+    return Parity(float(np.median(cosines)), float(cosines.min()), len(cosines), reference)
+
+
+def cosines(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> np.ndarray:
+    """The cosine for each sample, over all tensors of a cut together.
+
+    Args:
+        one: arrays (N, …), one for each tensor.
+        other: the same from another engine.
+
+    Returns:
+        float64 (N,). 1 where both are zero, 0 where one is or a value is no number.
+    """
+    count = len(one[0])
+    dot, squares, other_squares = np.zeros((3, count))
+    for mine, theirs in zip(one, other, strict=True):
+        a = mine.reshape(count, -1).astype(np.float64)
+        b = theirs.reshape(count, -1).astype(np.float64)
+        dot += np.einsum("ni,ni->n", a, b)
+        squares += np.einsum("ni,ni->n", a, a)
+        other_squares += np.einsum("ni,ni->n", b, b)
+    norms = np.sqrt(squares * other_squares)
+    both_zero = (squares == 0) & (other_squares == 0)
+    found = np.divide(dot, norms, out=np.zeros(count), where=norms > 0)
+    return np.where(both_zero, 1.0, np.where(np.isfinite(found), found, 0.0))

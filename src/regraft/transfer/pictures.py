@@ -1,0 +1,98 @@
+"""From samples to the pixels that a network takes, on all cores, ahead of who needs them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, TypeVar, final
+
+import numpy as np
+
+from regraft.backbones.backbone import Preprocessing
+from regraft.dataset import Sample, View, images
+from regraft.dataset.guard import read_file, shown
+from regraft.errors import DataError, UnreadableSample
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) -> list[np.ndarray]:
+    """Views of a picture; it is read and decoded once.
+
+    Returns:
+        for each view uint8 (size_px, size_px, 3).
+
+    Raises:
+        DataError: the file can no longer be read, or is not the one that was hashed.
+    """
+    assert isinstance(sample.source, Path), sample
+    try:
+        data = read_file(sample.source)
+        if hashlib.sha256(data).hexdigest() != sample.sha256:
+            raise DataError(
+                "the file has changed since the data set was read",
+                where=sample.id,
+                mend="repeat the command while nothing else writes there",
+            )
+        image = images.decode_bytes(data, shown(sample.source), sample.source.suffix)
+    except UnreadableSample as fault:
+        raise DataError(
+            f"the picture could be read before, but not any more: {fault.what}",
+            where=sample.id,
+            mend=fault.mend or "copy it again from where it came, or take it out",
+        ) from fault
+    p = preprocessing
+    return [
+        images.square(image, p.size_px, p.crop, p.interpolation, view, sample.sha256)
+        for view in views
+    ]
+
+
+@final
+class ReadAhead(Generic[In, Out]):
+    """`work(item)` for each item, in order, on all cores, at most `depth` results ahead.
+
+    It begins at once, not when the first result is asked for.
+    """
+
+    def __init__(self, work: Callable[[In], Out], items: Iterable[In], depth: int) -> None:
+        self._work = work
+        self._items = iter(items)
+        self._pool = ThreadPoolExecutor(cores(), "regraft-read")
+        self._begun: deque[Future[Out]] = deque()
+        for _ in range(max(depth, cores())):
+            self._begin()
+
+    def __iter__(self) -> Iterator[Out]:
+        while self._begun:
+            done = self._begun.popleft()
+            result = done.result()
+            self._begin()
+            yield result
+
+    def __enter__(self) -> ReadAhead[In, Out]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _begin(self) -> None:
+        for item in self._items:
+            self._begun.append(self._pool.submit(self._work, item))
+            break
