@@ -174,11 +174,12 @@ def report(run: str | Path) -> Path:
     Returns:
         the page.
     """
-    from regraft import report as pages
+    from regraft.report import load as load_report
+    from regraft.report import write
 
     folder = Path(run)
-    content = pages.load(folder)
-    pages.write(folder, content, _thumbnails(Path(content["data"]["path"]), content))
+    content = load_report(folder)
+    write(folder, content, _thumbnails(Path(content["data"]["path"]), content))
     return folder / "report.html"
 
 
@@ -508,9 +509,9 @@ def _command(question: dict[str, Any], folder: Path) -> str:
 
 
 def _write(ground: ladder.Ground, content: dict[str, Any]) -> None:
-    from regraft import report as pages
+    from regraft.report import write
 
-    pages.write(ground.run.folder, content, _thumbnails(ground.dataset.path, content))
+    write(ground.run.folder, content, _thumbnails(ground.dataset.path, content))
 
 
 def _thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ PENALTIES: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PENALTY_UNJUDGED = 1e-3
 """Taken where there are too few samples to cross-validate."""
 
-EXACT, ROUGH = 1e-8, 1e-4
+EXACT, ROUGH = 1e-6, 1e-4
 """Tolerances of the solver: for the head, and for telling penalties apart."""
 
 TURNED = 1
@@ -80,6 +80,7 @@ def fit_probe(
         seed: of the run.
         penalty: take this one and choose none.
     """
+    import scipy.optimize  # noqa: F401 - so that its own BLAS is there to be limited
     from threadpoolctl import threadpool_limits
 
     # Many small products: threads wait for each other longer than they work (30 times slower on

@@ -397,7 +397,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
 
 
-def label_curve(ground: Ground, penalty: float, draws: int = 5) -> list[Facts]:
+def label_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
     """The head refitted on nested subsets of the training samples, from the cache.
 
     Each point is the mean over `draws` nested orders, its interval the bootstrap over the
