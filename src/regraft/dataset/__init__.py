@@ -1,9 +1,9 @@
 """Data in: `read` a data set, `describe` it, and check a reader of your own.
 
-    dataset = read("photos/")
-    for sample in dataset.split("train"):
-        image = images.decode(sample.source)
-        pixels = images.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
+dataset = read("photos/")
+for sample in dataset.split("train"):
+    image = images.decode(sample.source)
+    pixels = images.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
 """
 
 from regraft.dataset import images

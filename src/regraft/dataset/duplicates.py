@@ -31,11 +31,9 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from regraft.dataset.images import THUMBNAIL_PX
 from regraft.seeds import generator
-
-THUMBNAIL_PX = 32
 
 Thumbnails = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -45,7 +43,7 @@ Hashes = npt.NDArray[np.uint64]
 _SAME_BITS, _SAME_LIKENESS = 8, 0.98
 _CROP_BITS, _CROP_LIKENESS, _CROP_PX = 10, 0.8, 16
 _CROP_LIKENESS_OF_FEW, _FEW = 0.9, 24
-_LIKEST, _RANK, _CHANCE, _REFERENCES = 0.25, 8, 0.65, 64
+_LIKEST, _RANK, _CHANCE, _REFERENCES = 0.25, 8, 0.9, 64
 _MIN_SIDE_PX, _MIN_GRADIENT = 64, 1.0
 _ROTATIONS = tuple(range(0, 63, 9))
 _NEIGHBOURS, _CROP_NEIGHBOURS = 32, 4
@@ -56,20 +54,13 @@ _WINDOWS = tuple((rows, columns) for rows in _SIDES for columns in _SIDES)
 """The first is the whole picture."""
 
 
-def thumbnail(grey: Image.Image) -> Thumbnails:
-    """A picture of mode L as 32 × 32 uint8."""
-    side = THUMBNAIL_PX
-    method = Image.Resampling.BOX if min(grey.size) >= side else Image.Resampling.BILINEAR
-    return np.asarray(grey.resize((side, side), method))
-
-
 def near_pairs(thumbnails_nhw: Thumbnails, sides_px: Indices) -> list[tuple[int, int]]:
     """Pairs of pictures of which one is a copy of the other.
 
     Not every pair is listed where there are more than two copies, but enough to connect them.
 
     Args:
-        thumbnails_nhw: see `thumbnail`; shape (n, 32, 32).
+        thumbnails_nhw: see `images.thumbnail`; shape (n, 32, 32).
         sides_px: the shorter side of each picture, shape (n,).
 
     Returns:

@@ -45,6 +45,10 @@ from regraft.errors import UnreadableSample, UsageError
 from regraft.seeds import generator
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
+
+THUMBNAIL_PX = 32
 
 _REFUSED_FORMATS = frozenset({"EPS"})
 _PLAIN_MODES = frozenset({"RGB", "L", "1", "CMYK", "YCbCr", "HSV", "RGBX"})
@@ -133,11 +137,11 @@ def decode_bytes(data: bytes, where: str, suffix: str = "") -> Image.Image:
         return _upright(_rgb(image), orientation(image))
 
 
-def examine(data: bytes, where: str, suffix: str = "") -> tuple[str, tuple[int, int], Image.Image]:
+def examine(data: bytes, where: str, suffix: str = "") -> tuple[str, tuple[int, int], Pixels]:
     """Find out whether a picture would decode, at less cost than decoding it.
 
     A JPEG is decoded at up to an eighth of its size: the whole entropy-coded stream is read, so
-    a file that ends early is found, but seven eighths of the arithmetic are left out.
+    a file that ends early is found, but most of the arithmetic is left out.
 
     Args:
         data: the file's content.
@@ -145,8 +149,7 @@ def examine(data: bytes, where: str, suffix: str = "") -> tuple[str, tuple[int, 
         suffix: of the file's name, for formats that have no signature.
 
     Returns:
-        The format's name, height and width in pixels as shown, and a small or full picture of
-        mode L, as shown.
+        The format's name, height and width in pixels as shown, and the thumbnail (see there).
 
     Raises:
         UnreadableSample: see `decode`.
@@ -154,13 +157,21 @@ def examine(data: bytes, where: str, suffix: str = "") -> tuple[str, tuple[int, 
     """
     with refusing(where), opened(data, where, suffix) as image:
         name, (width_px, height_px) = image.format or "", image.size
-        image.draft("L", (32, 32))
+        # Half as many pixels again as the thumbnail has: with fewer, it differs visibly.
+        reduced = image.draft("L", (THUMBNAIL_PX * 3 // 2, THUMBNAIL_PX * 3 // 2))
         image.load()
         turn = orientation(image)
-        if image.format not in ("JPEG", "MPO"):
+        if reduced is None:  # TIFF and icons may only now know their true size
             width_px, height_px = image.size
+        small = thumbnail(_rgb(image), None if reduced is None else reduced[1])
         size = (width_px, height_px) if turn >= 5 else (height_px, width_px)
-        return name, size, _upright(_rgb(image).convert("L"), turn)
+        return name, size, np.asarray(_upright(small, turn))
+
+
+def thumbnail(image: Image.Image, box: Box | None = None) -> Image.Image:
+    """A picture, or the part of it in `box`, as mode L and 32 × 32, whatever its aspect."""
+    square = (THUMBNAIL_PX, THUMBNAIL_PX)
+    return image.convert("L").resize(square, Image.Resampling.BILINEAR, box=box)
 
 
 @contextmanager
@@ -350,9 +361,6 @@ def square(
     if view.colour > 0.0:
         result = _coloured(result, 1.0 + view.colour * (2.0 * draws[5:8] - 1.0))
     return np.array(result)
-
-
-Box = tuple[float, float, float, float]
 
 
 def _resized(image: Image.Image, size_px: int, interpolation: str, box: Box) -> Image.Image:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from regraft.dataset import guard, images
-from regraft.dataset.duplicates import THUMBNAIL_PX, Thumbnails, thumbnail
+from regraft.dataset.duplicates import Thumbnails
 from regraft.dataset.rows import Problem, Sample
 from regraft.events import Advanced, Tell
 
@@ -52,7 +52,7 @@ def verify(samples: Sequence[Sample], tell: Tell) -> Verified:
     """
     good: list[Sample] = []
     problems: list[Problem] = []
-    thumbnails_nhw = np.empty((len(samples), THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
+    thumbnails_nhw = np.empty((len(samples), images.THUMBNAIL_PX, images.THUMBNAIL_PX), np.uint8)
     with ThreadPoolExecutor(_cores()) as pool:
         for begin in range(0, len(samples), _BATCH):
             batch = samples[begin : begin + _BATCH]
@@ -76,9 +76,9 @@ def _opened(sample: Sample) -> tuple[Sample, Thumbnails] | Problem:
     path = Path(sample.source)
     try:
         data = guard.read_file(path)
-        name, size, grey = images.examine(data, sample.id, path.suffix)
+        name, size, thumbnail = images.examine(data, sample.id, path.suffix)
     except guard.Refused as fault:
         meant = guard.claims_picture(path) or fault.kind not in _NEVER_MEANT
         return Problem(fault.kind, sample.id, fault.what, "set aside" if meant else "ignored")
     sha256 = hashlib.sha256(data).hexdigest()
-    return replace(sample, sha256=sha256, size=size, format=name), thumbnail(grey)
+    return replace(sample, sha256=sha256, size=size, format=name), thumbnail
