@@ -90,7 +90,7 @@ def intervals(name: str, title: str, marks: Sequence[Mark], x: Axis, y: Axis) ->
     parts += [
         _BAND.format(area.left, up.px(m.high), area.width, max(1.0, up.px(m.low) - up.px(m.high)))
         for m in marks
-        if m.kind == "chosen"
+        if m.kind == "chosen" and len(marks) > 1
     ]
     climb = [(px, up.px(m.value)) for px, m in zip(at_px, marks, strict=True) if m.kind in _CLIMB]
     parts.append(_path("climb", climb))

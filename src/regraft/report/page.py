@@ -161,7 +161,7 @@ def listed(labels: str | Sequence[str]) -> str:
 def unbroken(text: str) -> Markup:
     """The text, escaped, with short parentheses kept on one line and signs with their numbers."""
     safe = str(escape(figures.visible(text).replace(" %", "\u00a0%")))
-    return Markup(_PARENTHESIS.sub(r'<span class="nowrap">\g<0></span>', safe))  # noqa: S704
+    return Markup(_PARENTHESIS.sub(r'<span class="nowrap">\g<0></span>', safe))  # noqa: S704 (escaped above)
 
 
 def _finished(value: object) -> object:
