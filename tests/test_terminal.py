@@ -35,10 +35,10 @@ REPORT = {
     "best": "head",
     "test": {"name": "accuracy", "value": 0.89, "low": 0.85, "high": 0.93},
     "verdict": "Training the head is enough.",
-    "scratch": None,
+    "scratch": {"text": ""},
     "savings": {"labels": None, "text": "From scratch it takes 5 times the labels."},
     "forecast": {"target": 0.95, "labels": 400, "text": "About 400 labels give 0.95."},
-    "imbalance": {"ratio": 1.0, "text": ""},
+    "imbalance": None,
 }
 
 
@@ -55,6 +55,7 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
     for part in ("12,810", "4.0 s", "no gain", "Training the head is enough.", "400 labels"):
         assert part in words
     assert "within noise" in words
+    assert "From scratch it takes 5 times the labels." in words
     assert "test accuracy: 0.890 (0.850 to 0.930), measured once" in words
     assert "2 problems found in the data; list them with: regraft inspect 'my photos'" in words
     assert "regraft predict 'runs/my photos' PHOTO" in words
@@ -153,6 +154,18 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         "  cat/cut.jpg: The file ends too early.",
         "  and 11 more",
     ]
+
+
+def test_the_cache_shows_what_is_in_it_and_how_much() -> None:
+    entries = [
+        {"kind": "features", "about": "backbone b", "bytes": 3_200_000, "used_s": 1.7e9},
+        {"kind": "compiled", "about": "", "bytes": 500, "used_s": 0.0},
+    ]
+    lines = printed(100, terminal.print_cache, Path("/cache"), entries, 20 * 10**9).splitlines()
+    assert lines[1].split()[:3] == ["features", "3.2", "MB"]
+    assert lines[1].rstrip().endswith("backbone b")
+    assert lines[2].split() == ["compiled", "500", "B", "–"]
+    assert lines[-1].startswith("3.2 MB in /cache; features may take 20.0 GB")
 
 
 def test_names_cannot_move_the_cursor_or_hide() -> None:

@@ -185,7 +185,7 @@ def demo(
     terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
 
 
-# Backbones ----------------------------------------------------------------------------------------
+# Backbones, cache ---------------------------------------------------------------------------------
 
 
 _Name = Annotated[
@@ -236,6 +236,27 @@ def check_backbone(name: _Name, as_json: _Json = False) -> None:
         _print_json({"name": name, "kept": list(found)})
     else:
         print(*(terminal.shown(promise) for promise in found), sep="\n")
+
+
+@_cache.command("show")
+def show_cache() -> None:
+    """Show what is kept, where, and how much of the disk it takes."""
+    from regraft.store import cache_folder
+    from regraft.transfer import cache
+
+    entries = [
+        {"kind": e.kind, "about": e.about, "bytes": e.bytes, "used_s": e.used} for e in cache.show()
+    ]
+    terminal.print_cache(terminal.output(), cache_folder(), entries, cache.limit_bytes())
+
+
+@_cache.command("clear")
+def clear_cache() -> None:
+    """Remove what can be computed again and is not in use."""
+    from regraft.transfer import cache
+
+    removed, left = cache.clear()
+    print(f"{terminal.size(removed)} removed, {terminal.size(left)} in use and left")
 
 
 def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:

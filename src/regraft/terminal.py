@@ -266,12 +266,13 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
 
 def _findings(report: Facts) -> Iterator[str]:
     yield shown(report["verdict"])
-    if report.get("test"):
+    if report["test"]:
         yield f"test {_name(report['test'])}: {interval(report['test'])}, measured once"
-    for part in ("scratch", "savings", "forecast", "imbalance"):
-        text = (report.get(part) or {}).get("text")
-        if text:
-            yield shown(text)
+    if report["scratch"]:
+        yield shown(report["savings"]["text"])
+    for part in ("forecast", "imbalance"):
+        if report[part]:
+            yield shown(report[part]["text"])
     problems = len(report["data"]["problems"])
     if problems:
         path = shlex.quote(str(report["data"]["path"]))
@@ -431,6 +432,32 @@ def print_backbone(console: Console, facts: Facts) -> None:
         shapes = ", ".join(" × ".join(map(str, shape)) for shape in stage["shapes"])
         table.add_row(Text(shown(stage["name"])), count(stage["parameters"]), shapes)
     console.print("", table, sep="\n")
+
+
+def print_cache(console: Console, folder: Path, entries: Sequence[Facts], limit_bytes: int) -> None:
+    """What the cache holds, the last used first.
+
+    Args:
+        console: where to.
+        folder: where it lies.
+        entries: each with "kind", "about", "bytes" and "used_s", seconds since 1970.
+        limit_bytes: how much the features may take.
+    """
+    table = _table("kind", "size", "last used", "what", right=("size",))
+    for entry in entries:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["used_s"]))
+        table.add_row(
+            shown(entry["kind"]),
+            size(entry["bytes"]),
+            used if entry["used_s"] else "–",
+            Text(shown(entry["about"])),
+        )
+    if entries:
+        console.print(table)
+        _print(console, "")
+    total = sum(entry["bytes"] for entry in entries)
+    limit = f"features may take {size(limit_bytes)} (REGRAFT_CACHE_LIMIT)"
+    _print(console, f"{size(total)} in {shown(folder)}; {limit}")
 
 
 def _confused(

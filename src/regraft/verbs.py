@@ -165,7 +165,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
 
 def inspect(data: str | Path, *, task: str | None = None, tell: Tell = silent) -> dict[str, Any]:
     """What is in a data set, and what is wrong with it. Nothing is trained."""
-    return data_sets.describe(data_sets.read(Path(data), task=task, max_bad=1.0, tell=tell))
+    return data_sets.describe(data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell))
 
 
 def report(run: str | Path) -> Path:
