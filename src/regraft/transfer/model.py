@@ -105,8 +105,9 @@ def save(ground: Ground, step: Step, temperature: float, facts: dict[str, Any]) 
     folder = ground.run.folder / "model"
     weights = folder / "model.safetensors"
     folder.mkdir(exist_ok=True)
-    # safetensors writes the memory behind an array as it lies.
-    whole = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    # safetensors writes the memory behind an array as it lies. (ascontiguousarray would give a
+    # single number an axis.)
+    whole = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     commit(weights, to_bytes(whole))
     task = ground.task
     content: dict[str, Any] = facts | {
