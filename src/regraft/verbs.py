@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from regraft import dataset as data_sets
+from regraft import reporting
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import DataError, UnreadableSample, UsageError
 from regraft.events import Advanced, Tell, silent
@@ -158,7 +159,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         "metric": metric.to_json(),
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(model.task.classes),
-        "confusion": _confusion(model.task, logits_nc, target_nc),
+        "confusion": _confusion(model.task, logits_nc, target_nc)["matrix"],
         "problems": [_problem(problem) for problem in rows.problems],
     }
 
@@ -174,12 +175,9 @@ def report(run: str | Path) -> Path:
     Returns:
         the page.
     """
-    from regraft.report import load as load_report
-    from regraft.report import write
-
     folder = Path(run)
-    content = load_report(folder)
-    write(folder, content, _thumbnails(Path(content["data"]["path"]), content))
+    content = reporting.load(folder)
+    reporting.write(folder, content, _thumbnails(Path(content["data"]["path"]), content))
     return folder / "report.html"
 
 
@@ -261,10 +259,7 @@ def _finish(
         "forecast": ladder.forecast(curve),
         "savings": _savings(climbed, twin[0] if twin else None, curve),
         "calibration": _calibration(task, temperature, *judged, "test" if tested else "valid"),
-        "confusion": {
-            "split": "valid",
-            "matrix": _confusion(task, best.valid_logits_nc, target_nc),
-        },
+        "confusion": {"split": "valid", **_confusion(task, best.valid_logits_nc, target_nc)},
         "imbalance": _imbalance(ground),
         "plan": list(climbed.plan),
         "engine": ground.engine(best.frozen).to_json(),
@@ -304,6 +299,7 @@ def _data(rows: Dataset) -> dict[str, Any]:
         "path": str(rows.path),
         "fingerprint": rows.fingerprint(),
         "classes": list(rows.classes),
+        "multilabel": rows.multilabel,
         "splits": {name: len(rows.split(name)) for name in data_sets.SPLITS},
         "counts": {name: _counts(rows, name) for name in data_sets.SPLITS},
         "problems": [_problem(problem) for problem in rows.problems],
@@ -382,18 +378,32 @@ def _calibration(
         "ece_before": measure.calibration_error(*before),
         "ece_after": measure.calibration_error(*after),
         "bins": measure.reliability(*after),
+        "bins_before": measure.reliability(*before),
     }
 
 
 def _confusion(
     task: Classification, logits_nc: np.ndarray, target_nc: np.ndarray
-) -> list[list[int]] | None:
-    """Rows are given classes, columns predicted ones. None for multi-label data."""
+) -> dict[str, Any]:
+    """Counts of given against predicted.
+
+    Returns:
+        "matrix": rows are given classes, columns predicted ones; for multi-label data None, and
+        "per_class": [[neither, predicted only], [given only, both]] for each class.
+    """
     if task.multilabel:
-        return None
+        said_nc, given_nc = logits_nc > 0, target_nc > 0
+        tables = [
+            [
+                [int(((given == g) & (said == p)).sum()) for p in (False, True)]
+                for g in (False, True)
+            ]
+            for given, said in zip(given_nc.T, said_nc.T, strict=True)
+        ]
+        return {"matrix": None, "per_class": tables}
     matrix = np.zeros((len(task.classes), len(task.classes)), dtype=int)
     np.add.at(matrix, (target_nc.argmax(axis=1), logits_nc.argmax(axis=1)), 1)
-    return matrix.tolist()
+    return {"matrix": matrix.tolist()}
 
 
 def _imbalance(ground: ladder.Ground) -> dict[str, Any]:
@@ -452,16 +462,20 @@ def _verdict(report: dict[str, Any]) -> str:
     what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
     name = metric["name"].replace("_", " ")
     text = (
-        f"{what} reaches {metric['value']:.1%} {name} {where} "
-        f"({metric['low']:.1%} to {metric['high']:.1%})."
+        f"{what} reaches {_percent(metric['value'])} {name} {where} "
+        f"({_percent(metric['low'])} to {_percent(metric['high'])})."
     )
     tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
     if report["scratch"]:
         scratch = report["scratch"]["metric"]
-        text += f" From random weights the same network reaches {scratch['value']:.1%}."
+        text += f" From random weights the same network reaches {_percent(scratch['value'])}."
     return text
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _depth(report: dict[str, Any]) -> str:
@@ -509,9 +523,7 @@ def _command(question: dict[str, Any], folder: Path) -> str:
 
 
 def _write(ground: ladder.Ground, content: dict[str, Any]) -> None:
-    from regraft.report import write
-
-    write(ground.run.folder, content, _thumbnails(ground.dataset.path, content))
+    reporting.write(ground.run.folder, content, _thumbnails(ground.dataset.path, content))
 
 
 def _thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[str, bytes]:
