@@ -456,7 +456,8 @@ def forecast(curve: Sequence[Facts]) -> Facts:
         text = "More labels of this kind would help the head little: the curve is nearly flat."
         return {"target": target, "labels": None, "text": text}
     rounded = int(float(f"{needed:.2g}"))
-    text = f"About {rounded:,} labels would bring the head to {100 * target:.1f} %, if the curve goes on."
+    reach = f"{100 * target:.1f} %"
+    text = f"About {rounded:,} labels would bring the head to {reach}, if the curve goes on."
     return {"target": target, "labels": rounded, "text": text}
 
 
