@@ -118,17 +118,3 @@ def test_the_order_is_that_of_the_ids(tmp_path: Path) -> None:
         saved(noise(0), tmp_path / name)
     ids = [sample.id for sample in FolderReader().read(tmp_path)]
     assert ids == sorted(ids)
-
-
-def test_a_very_deep_folder(tmp_path: Path) -> None:
-    classes(tmp_path, cat=1, dog=1)
-    folders = [tmp_path / "cat" / "d"]
-    while len(folders) < 1200:
-        folders.append(folders[-1] / "d")
-    for folder in folders:
-        folder.mkdir()
-    try:
-        assert len(FolderReader().read(tmp_path)) == 2
-    finally:
-        for folder in reversed(folders):
-            folder.rmdir()

@@ -43,7 +43,7 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     problems = [_duplicate(copies) for copies in sets]
     problems += [p for copies in sets if (p := _conflict(dataset.classes, copies)) is not None]
     leaks = [leak for copies in sets for leak in _leaks(copies)]
-    problems += leaks + _divided_groups(samples)
+    problems += sorted(leaks, key=lambda leak: leak.where) + _divided_groups(samples)
     grouped = _grouped(samples, alike)
     left_out = {leak.where for leak in leaks}
     kept = (sample for sample in grouped if sample.id not in left_out)

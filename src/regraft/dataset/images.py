@@ -5,8 +5,10 @@ Decisions on decoding:
 - Whatever Pillow reads is a picture, by its signature and never by its name, with two exceptions.
   Formats that have no signature (TGA and a few old ones) are believed only under their own
   suffix, or any file would be one. PostScript is refused, because reading it runs a program.
-- The size in the header is checked before decoding; a file that ends early or contradicts itself
-  is refused whole. No grey lower half is ever handed on.
+- The size in the header is checked before decoding; a file that ends early is refused whole, so
+  that no grey lower half is handed on. Where an end marker follows a cut, libjpeg fills the rest
+  of a JPEG with one colour and says nothing; see `_refuse_filled_up`. (A progressive JPEG that was
+  cut and given a new end is not found: it looks like one of low quality.)
 - EXIF orientation is applied. Of an animation the first frame counts. Transparency is laid on
   white.
 - Grey values above 8 bits are scaled by the smallest of 8, 12, 16 and 32 bits that holds the
@@ -62,6 +64,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_JPEG_END = b"\xff\xd9"
+_NOISE = bytes(value * 73 % 251 for value in range(1, 65))
+_REDUCED = ("L", (THUMBNAIL_PX * 3 // 2, THUMBNAIL_PX * 3 // 2))
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -134,6 +139,7 @@ def decode_bytes(data: bytes, where: str, suffix: str = "") -> Image.Image:
     """
     with refusing(where), opened(data, where, suffix) as image:
         image.load()
+        _refuse_filled_up(image, data, where, is_reduced=False)
         return _upright(_rgb(image), orientation(image))
 
 
@@ -158,8 +164,9 @@ def examine(data: bytes, where: str, suffix: str = "") -> tuple[str, tuple[int, 
     with refusing(where), opened(data, where, suffix) as image:
         name, (width_px, height_px) = image.format or "", image.size
         # Half as many pixels again as the thumbnail has: with fewer, it differs visibly.
-        reduced = image.draft("L", (THUMBNAIL_PX * 3 // 2, THUMBNAIL_PX * 3 // 2))
+        reduced = image.draft(*_REDUCED)
         image.load()
+        _refuse_filled_up(image, data, where, is_reduced=True)
         turn = orientation(image)
         if reduced is None:  # TIFF and icons may only now know their true size
             width_px, height_px = image.size
@@ -190,13 +197,19 @@ def refusing(where: str) -> Generator[None]:
             raise
         # Hostile bytes raise nearly every exception there is inside Pillow's decoders.
         except Exception as fault:
-            cut = "truncated" in str(fault).lower() or isinstance(fault, EOFError)
-            raise Refused(
-                "truncated" if cut else "damaged",
-                "The file ends too early." if cut else f"The picture cannot be decoded ({fault}).",
-                where=where,
-                mend="copy it again from where it came, or take it out",
-            ) from fault
+            kind, what = _diagnosis(fault)
+            mend = "copy it again from where it came, or take it out"
+            raise Refused(kind, what, where=where, mend=mend) from fault
+
+
+def _diagnosis(fault: Exception) -> tuple[str, str]:
+    """The kind of problem, and a sentence."""
+    if isinstance(fault, Image.DecompressionBombError):
+        return "bomb", "A part of the picture claims to be larger than what may be decoded."
+    if isinstance(fault, EOFError) or "truncated" in str(fault).lower():
+        return "truncated", "The file ends too early."
+    reason = shown(str(fault)) or type(fault).__name__
+    return "damaged", f"The picture cannot be decoded ({reason})."
 
 
 def opened(data: bytes, where: str, suffix: str = "") -> ImageFile.ImageFile:
@@ -212,13 +225,13 @@ def opened(data: bytes, where: str, suffix: str = "") -> ImageFile.ImageFile:
     for name in _formats(data, suffix):
         factory, _ = Image.OPEN[name]
         recognised = recognised or name
+        if name in ("ICO", "ICNS"):  # their headers say nothing, and opening them decodes
+            refuse_nested_bomb(data, where)
         try:
             image = factory(BytesIO(data), where)
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue
         refuse_bomb(*image.size, where)
-        if image.format in ("ICO", "ICNS"):
-            refuse_nested_bomb(data, where)
         return image
     if recognised:
         raise Refused(
@@ -238,6 +251,7 @@ def opened(data: bytes, where: str, suffix: str = "") -> ImageFile.ImageFile:
 def _formats(data: bytes, suffix: str) -> Iterator[str]:
     """Names of the formats that a file may be of, the likeliest first."""
     tried: set[str] = set()
+    begin = data[:16].ljust(16, b"\0")
     for load_plugins in (Image.preinit, Image.init):
         load_plugins()
         for name in list(Image.ID):
@@ -248,9 +262,50 @@ def _formats(data: bytes, suffix: str) -> Iterator[str]:
             if accept is None:
                 known = Image.EXTENSION.get(suffix.lower()) == name
             else:
-                known = accept(data[:16]) is True
+                known = accept(begin) is True
             if known:
                 yield name
+
+
+def _refuse_filled_up(
+    image: ImageFile.ImageFile, data: bytes, where: str, *, is_reduced: bool
+) -> None:
+    """Refuse a JPEG whose data end, properly, before the picture is full.
+
+    Bytes between the last block and the end marker are passed over, so noise put there changes
+    nothing; but where blocks are missing, it is taken for them. Only a picture that ends in one
+    colour is looked at, as nearly none does.
+
+    Raises:
+        UnreadableSample: the noise is seen.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return
+    corner = image.crop((image.width - 2, image.height - 2, image.width, image.height))
+    end = data.find(_JPEG_END, _scan(data))
+    if corner.getcolors(1) is None or end < 0:
+        return
+    again = Image.OPEN["JPEG"][0](BytesIO(data[:end] + _NOISE + data[end:]), where)
+    if is_reduced:
+        again.draft(*_REDUCED)
+    again.load()
+    if image.tobytes() != again.tobytes():
+        raise Refused(
+            "truncated",
+            "The file ends properly, but before the picture does.",
+            where=where,
+            mend="copy it again from where it came, or take it out",
+        )
+
+
+def _scan(data: bytes) -> int:
+    """Where the first scan of a JPEG begins; the end of the data if there is none."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xDA:
+            return at
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return len(data)
 
 
 def _looks_like(data: bytes) -> str:

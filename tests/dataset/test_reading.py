@@ -1,0 +1,393 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from made_pictures import classes, jpeg, noise, saved, scenes
+
+from regraft.dataset import Dataset, Problem, Sample, read
+from regraft.dataset.rows import DROPPED
+from regraft.errors import DataError, TooManyBadSamples, UsageError
+from regraft.events import Advanced, Event
+
+
+def splits(dataset: Dataset) -> dict[str, int]:
+    return dict(Counter(sample.split for sample in dataset))
+
+
+def kinds(dataset: Dataset) -> dict[str, int]:
+    return dict(Counter(problem.kind for problem in dataset.problems))
+
+
+def accounted(dataset: Dataset) -> bool:
+    dropped = sum(problem.done in DROPPED for problem in dataset.problems)
+    return dataset.found == len(dataset) + dropped
+
+
+def test_a_folder_of_classes(tmp_path: Path) -> None:
+    dataset = read(classes(tmp_path, cat=20, dog=20))
+    assert dataset.task == "image-classification"
+    assert splits(dataset) == {"train": 28, "valid": 6, "test": 6}
+    assert all(len(s.sha256) == 64 and s.size == (40, 48) and s.format == "PNG" for s in dataset)
+    assert not dataset.problems
+    assert accounted(dataset)
+
+
+def test_reading_twice_and_reading_a_copy_give_the_same(tmp_path: Path) -> None:
+    first = read(classes(tmp_path / "a", cat=10, dog=10))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    second = read(tmp_path / "b")
+    assert first == read(tmp_path / "a")
+    assert first.fingerprint() == second.fingerprint()
+    assert first.fingerprint() != read(tmp_path / "a", seed=1).fingerprint()
+
+
+def test_a_renamed_file_keeps_its_split(tmp_path: Path) -> None:
+    before = read(classes(tmp_path, cat=20, dog=20))
+    (tmp_path / "cat" / "000.png").rename(tmp_path / "cat" / "zebra.png")
+    after = read(tmp_path)
+    of = {s.sha256: s.split for s in before}
+    assert all(of[s.sha256] == s.split for s in after)
+
+
+def test_progress_is_told_and_can_stop_the_work(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    read(classes(tmp_path, cat=20, dog=20), tell=heard.append)
+    assert heard[-1] == Advanced("reading", 40, 40)
+    dones = [event.done for event in heard if isinstance(event, Advanced)]
+    assert dones == sorted(set(dones))
+
+    def stop(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read(tmp_path, tell=stop)
+
+
+# Given splits ------------------------------------------------------------------------------------
+
+
+def test_given_splits_are_kept(tmp_path: Path) -> None:
+    for number, name in enumerate(("train", "val", "test")):
+        for label, pictures in (("cat", range(4)), ("dog", range(4, 8))):
+            for index in pictures:
+                saved(noise(100 * number + index), tmp_path / name / label / f"{index}.png")
+    dataset = read(tmp_path)
+    assert splits(dataset) == {"train": 8, "valid": 8, "test": 8}
+    assert all(s.id.split("/")[0].startswith(s.split[:3]) for s in dataset)
+
+
+def test_no_test_is_made_when_valid_is_given(tmp_path: Path) -> None:
+    classes(tmp_path / "train", cat=5, dog=5)
+    saved(noise(91), tmp_path / "valid/cat/1.png")
+    saved(noise(92), tmp_path / "valid/dog/1.png")
+    dataset = read(tmp_path)
+    assert splits(dataset) == {"train": 10, "valid": 2}
+    assert kinds(dataset) == {"no-test": 1}
+
+
+def test_valid_is_taken_from_train_when_test_is_given(tmp_path: Path) -> None:
+    classes(tmp_path / "train", cat=17, dog=17)
+    saved(noise(91), tmp_path / "test/cat/1.png")
+    saved(noise(92), tmp_path / "test/dog/1.png")
+    dataset = read(tmp_path)
+    assert splits(dataset) == {"train": 28, "valid": 6, "test": 2}
+    assert kinds(dataset) == {"no-valid": 1}
+
+
+def test_a_folder_that_is_called_train_and_nothing_else(tmp_path: Path) -> None:
+    classes(tmp_path / "train", cat=20, dog=20)
+    assert splits(read(tmp_path)) == {"train": 28, "valid": 6, "test": 6}
+
+
+def test_valid_and_test_from_elsewhere(tmp_path: Path) -> None:
+    classes(tmp_path / "data" / "train", cat=5, dog=5)
+    saved(noise(50), tmp_path / "data/valid/cat/old.png")
+    saved(noise(51), tmp_path / "new/cat/1.png")
+    saved(noise(52), tmp_path / "new/dog/1.png")
+    saved(noise(53), tmp_path / "new/emu/1.png")
+    dataset = read(tmp_path / "data", valid=tmp_path / "new")
+    assert splits(dataset) == {"train": 10, "valid": 2}
+    assert {s.id for s in dataset.split("valid")} == {"valid:cat/1.png", "valid:dog/1.png"}
+    assert dataset.classes == ("cat", "dog")
+    assert kinds(dataset) == {"replaced": 1, "unknown-class": 1, "no-test": 1}
+    assert accounted(dataset)
+
+
+def test_valid_may_lie_inside_the_data(tmp_path: Path) -> None:
+    classes(tmp_path, cat=5, dog=5)
+    saved(noise(51), tmp_path / "held out/cat/1.png")
+    saved(noise(52), tmp_path / "held out/dog/1.png")
+    (tmp_path / "held out/dog/2.png").write_bytes(b"broken")
+    dataset = read(tmp_path, test=tmp_path / "held out")
+    assert dataset.classes == ("cat", "dog")
+    assert splits(dataset) == {"train": 8, "valid": 2, "test": 2}
+    assert kinds(dataset) == {"no-valid": 1, "not-an-image": 1}
+    assert accounted(dataset)
+
+
+def test_data_given_for_valid_has_no_splits_of_its_own(tmp_path: Path) -> None:
+    classes(tmp_path / "a", cat=3, dog=3)
+    classes(tmp_path / "b" / "train", cat=3, dog=3)
+    with pytest.raises(DataError, match="splits of its own"):
+        read(tmp_path / "a", valid=tmp_path / "b")
+
+
+def test_rows_without_a_split_train(tmp_path: Path) -> None:
+    names = ["train", "", "valid", "test", "train", "valid", "test"]
+    rows = [f"{i}.png,{'cat' if i in (0, 2, 3) else 'dog'},{n}" for i, n in enumerate(names)]
+    for index in range(len(names)):
+        saved(noise(index), tmp_path / f"{index}.png")
+    (tmp_path / "t.csv").write_text("path,label,split\n" + "\n".join(rows))
+    dataset = read(tmp_path / "t.csv")
+    assert splits(dataset) == {"train": 3, "valid": 2, "test": 2}
+    assert kinds(dataset) == {"no-split": 1}
+
+
+def test_a_class_that_train_lacks_is_left_out(tmp_path: Path) -> None:
+    classes(tmp_path / "train", cat=3, dog=3)
+    saved(noise(91), tmp_path / "valid/cat/1.png")
+    saved(noise(92), tmp_path / "valid/emu/1.png")
+    dataset = read(tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert kinds(dataset) == {"unknown-class": 1, "no-test": 1, "class-not-in-split": 1}
+    assert accounted(dataset)
+
+
+# Copies and groups -------------------------------------------------------------------------------
+
+
+def test_copies_stay_together_and_are_reported(tmp_path: Path) -> None:
+    classes(tmp_path, cat=12, dog=12)
+    saved(scenes()[0], tmp_path / "cat/scene.png")
+    saved(scenes()[0].resize((160, 100)), tmp_path / "cat/small.jpg")
+    shutil.copy(tmp_path / "dog/003.png", tmp_path / "dog/copy.png")
+    for seed in range(5):
+        dataset = read(tmp_path, seed=seed)
+        assert kinds(dataset) == {"duplicate": 1, "near-duplicate": 1}
+        by_id = {sample.id: sample for sample in dataset}
+        for one, other in (("cat/scene.png", "cat/small.jpg"), ("dog/003.png", "dog/copy.png")):
+            assert by_id[one].group == by_id[other].group != ""
+            assert by_id[one].split == by_id[other].split
+
+
+def test_given_groups_stay_together_and_are_joined_by_copies(tmp_path: Path) -> None:
+    rows = ["path,label,group"]
+    for index in range(40):
+        saved(noise(index % 39), tmp_path / f"{index:02d}.png")
+        rows.append(f"{index:02d}.png,{'cat' if index % 2 else 'dog'},{f'animal {index // 4}'}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    for seed in range(5):
+        dataset = read(tmp_path / "t.csv", seed=seed)
+        found = {(s.group, s.split) for s in dataset}
+        assert len(found) == 9  # the copies 00 and 39 make the first and the last group one
+        assert kinds(dataset)["conflict"] == 1
+
+
+def test_leaks_are_left_out_of_train(tmp_path: Path) -> None:
+    everything = scenes()
+    for index, scene in enumerate(everything):
+        name = "train" if index < 6 else "test"
+        saved(scene, tmp_path / name / ("cat" if index % 2 else "dog") / f"{index}.png")
+    jpeg(everything[6], 60).save(tmp_path / "train/dog/again.jpg")
+    shutil.copytree(tmp_path / "test", tmp_path / "valid")
+    saved(noise(1), tmp_path / "valid/cat/own.png")
+    dataset = read(tmp_path)
+    leaks = [p for p in dataset.problems if p.kind == "leak"]
+    assert [(p.where, p.done) for p in leaks] == [
+        ("train/dog/again.jpg", "left out"),
+        ("valid/cat/7.png", "left out"),
+        ("valid/dog/6.png", "left out"),
+    ]
+    assert splits(dataset) == {"train": 6, "valid": 1, "test": 2}
+    assert accounted(dataset)
+
+
+def test_a_group_in_two_given_splits_is_reported_and_kept(tmp_path: Path) -> None:
+    rows = ["path,label,split,group"]
+    for index, split in enumerate(["train", "train", "valid", "valid", "test", "test"]):
+        saved(noise(index), tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{'cat' if index % 2 else 'dog'},{split},g{index % 5}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    dataset = read(tmp_path / "t.csv")
+    assert len(dataset) == 6
+    assert [p.where for p in dataset.problems if p.kind == "group-across-splits"] == ["g0"]
+
+
+def test_a_copy_with_another_label_is_a_problem(tmp_path: Path) -> None:
+    classes(tmp_path, cat=5, dog=5)
+    shutil.copy(tmp_path / "cat/000.png", tmp_path / "dog/cat.png")
+    dataset = read(tmp_path)
+    (conflict,) = [p for p in dataset.problems if p.kind == "conflict"]
+    assert "cat/000.png is cat, dog/cat.png is dog" in conflict.what
+
+
+# Bad files ---------------------------------------------------------------------------------------
+
+
+def broken(root: Path, count: int) -> None:
+    for index in range(count):
+        path = root / "cat" / f"{index:03d}.png"
+        path.write_bytes(path.read_bytes()[:-200])
+
+
+def test_one_bad_file_in_fifty_is_set_aside(tmp_path: Path) -> None:
+    broken(classes(tmp_path, cat=25, dog=25), 1)
+    dataset = read(tmp_path)
+    assert len(dataset) == 49
+    assert dataset.problems == (
+        Problem("truncated", "cat/000.png", "The file ends too early.", "set aside"),
+    )
+    with pytest.raises(TooManyBadSamples, match="1 of 50 files"):
+        read(tmp_path, max_bad=0)
+
+
+def test_two_percent_are_too_many(tmp_path: Path) -> None:
+    broken(classes(tmp_path, cat=50, dog=50), 2)
+    with pytest.raises(TooManyBadSamples) as fault:
+        read(tmp_path)
+    assert "2 of 100 files cannot be used; at most 1" in str(fault.value)
+    assert "cat/001.png: The file ends too early." in str(fault.value)
+    assert "--max-bad 0.021" in str(fault.value)
+    assert len(read(tmp_path, max_bad=0.021)) == 98
+
+
+def test_the_first_ten_of_many_are_listed(tmp_path: Path) -> None:
+    broken(classes(tmp_path, cat=15, dog=5), 15)
+    with pytest.raises(TooManyBadSamples) as fault:
+        read(tmp_path)
+    assert str(fault.value).count("ends too early") == 10
+    assert "and 5 more" in str(fault.value)
+
+
+def test_what_never_claimed_to_be_a_picture_is_not_bad(tmp_path: Path) -> None:
+    classes(tmp_path, cat=5, dog=5)
+    for index in range(5):
+        (tmp_path / "cat" / f"notes {index}.txt").write_text("brown fur")
+    shutil.move(tmp_path / "cat/004.png", tmp_path / "cat/no suffix")
+    dataset = read(tmp_path, max_bad=0)
+    assert len(dataset) == 10
+    assert kinds(dataset) == {"not-an-image": 5}
+    assert {p.done for p in dataset.problems} == {"ignored"}
+    assert accounted(dataset)
+
+
+# Too little --------------------------------------------------------------------------------------
+
+
+def test_one_class(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="only the class cat to train on, and telling apart"):
+        read(classes(tmp_path, cat=5))
+
+
+def test_a_class_without_a_readable_picture_is_left_out(tmp_path: Path) -> None:
+    classes(tmp_path, cat=1, dog=5, emu=5)
+    broken(tmp_path, 1)
+    dataset = read(tmp_path)
+    assert dataset.classes == ("dog", "emu")
+    assert kinds(dataset) == {"truncated": 1, "empty-class": 1}
+    shutil.rmtree(tmp_path / "emu")
+    with pytest.raises(DataError, match=r"only the class dog(.|\n)*cat/000.png: The file ends"):
+        read(tmp_path)
+
+
+def test_three_samples(tmp_path: Path) -> None:
+    dataset = read(classes(tmp_path, cat=2, dog=1))
+    assert splits(dataset) == {"train": 2, "valid": 1}
+    assert kinds(dataset) == {"few-samples": 2, "no-test": 1, "class-not-in-split": 1}
+    assert "The class dog has 1 picture" in dataset.problems[1].what
+
+
+def test_one_sample_a_class(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no class has two different pictures"):
+        read(classes(tmp_path, cat=1, dog=1, emu=1))
+
+
+def test_copies_do_not_make_a_class_larger(tmp_path: Path) -> None:
+    classes(tmp_path, cat=1, dog=1)
+    shutil.copy(tmp_path / "cat/000.png", tmp_path / "cat/copy.png")
+    with pytest.raises(DataError, match="no class has two different pictures"):
+        read(tmp_path)
+
+
+# Arguments ---------------------------------------------------------------------------------------
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    classes(tmp_path, cat=5, dog=5)
+    for task in ("object-detection", "cooking"):
+        with pytest.raises(UsageError, match=task):
+            read(tmp_path, task=task)
+    for share in (-0.1, 1.0, float("nan")):
+        with pytest.raises(UsageError, match="share of bad files"):
+            read(tmp_path, max_bad=share)
+    assert read(tmp_path, task="image-classification") == read(tmp_path)
+
+
+def test_paths_that_are_no_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"not a folder of classes or a table(.|\n)*photos/cat"):
+        read(saved(noise(0), tmp_path / "one.jpg"))
+    with pytest.raises(DataError, match="no such file or folder"):
+        read(classes(tmp_path / "a", cat=3, dog=3), valid=tmp_path / "nowhere")
+
+
+# Several labels, and readers of one's own --------------------------------------------------------
+
+
+def test_several_labels(tmp_path: Path) -> None:
+    rows = ["path,labels"]
+    for index in range(60):
+        saved(noise(index), tmp_path / f"{index}.png")
+        names = [name for name, every in (("red", 2), ("big", 5), ("old", 7)) if index % every == 0]
+        rows.append(f"{index}.png,{'|'.join(names)}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    dataset = read(tmp_path / "t.csv")
+    assert dataset.multilabel
+    assert dataset.classes == ("big", "old", "red")
+    for name in ("train", "valid", "test"):
+        seen = {label for sample in dataset.split(name) for label in sample.target}
+        assert seen == {0, 1, 2}
+    assert not dataset.problems
+
+
+def test_single_labels_join_several(tmp_path: Path) -> None:
+    for index in range(8):
+        saved(noise(index), tmp_path / f"{index}.png")
+    rows = [f"{i}.png,{'a|b' if i == 3 else 'ab'[i % 2]}" for i in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *rows]))
+    (tmp_path / "v.csv").write_text("path,label\n6.png,a\n7.png,b\n")
+    dataset = read(tmp_path / "t.csv", valid=tmp_path / "v.csv")
+    assert [s.target for s in dataset.split("valid")] == [(0,), (1,)]
+
+
+class ListReader:
+    """A reader of one's own: a text file with a picture and its class in each line."""
+
+    name = "list"
+
+    def recognises(self, path: Path) -> bool:
+        return path.suffix == ".list" and path.is_file()
+
+    def read(self, path: Path) -> Dataset:
+        rows = sorted(line.split() for line in path.read_text().splitlines())
+        names = tuple(sorted({label for _, label in rows}))
+        root = path.resolve().parent
+        samples = tuple(Sample(file, root / file, names.index(label)) for file, label in rows)
+        return Dataset(path, "image-classification", names, samples, found=len(samples))
+
+
+def test_a_reader_of_ones_own(tmp_path: Path) -> None:
+    lines = []
+    for index in range(20):
+        saved(noise(index), tmp_path / f"{index}.png")
+        lines.append(f"{index}.png {'ab'[index % 2]}")
+    path = tmp_path / "mine.list"
+    path.write_text("\n".join(lines))
+    dataset = read(path, reader=ListReader())
+    assert splits(dataset) == {"train": 14, "valid": 4, "test": 2} or len(dataset) == 20
+    with pytest.raises(DataError, match="not a list"):
+        read(tmp_path, reader=ListReader())
