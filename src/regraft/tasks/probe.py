@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
@@ -80,9 +81,11 @@ def fit_probe(
         seed: of the run.
         penalty: take this one and choose none.
     """
-    import scipy.optimize  # noqa: F401 - so that its own BLAS is there to be limited
     from threadpoolctl import threadpool_limits
 
+    import_module(
+        "scipy.optimize"
+    )  # it brings a BLAS of its own, which must be there to be limited
     # Many small products: threads wait for each other longer than they work (30 times slower on
     # a busy machine), and one thread gives the same bits whatever the number of cores.
     with threadpool_limits(1, user_api="blas"):
@@ -114,6 +117,7 @@ def _choose_penalty(
         weight_n, fold_n = weight_n[some], fold_n[some]
     theta_f: list[np.ndarray | None] = [None] * (int(fold_n.max()) + 1)
     judged: list[tuple[float, float]] = []
+    best = 0
     for penalty in PENALTIES:
         loss = 0.0
         for fold, theta in enumerate(theta_f):
