@@ -63,7 +63,7 @@ def fit(
     data: _Data,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="The folder to write; DATA.regraft if not given."),
+        typer.Option(metavar="RUN", help="The folder to write; DATA-regraft if not given."),
     ] = None,
     task: _Task = None,
     backbone: Annotated[
