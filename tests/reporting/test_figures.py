@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regraft.report import figures
-from regraft.report.figures import Axis, Mark
+from regraft.reporting import figures
+from regraft.reporting.figures import Axis, Mark
 
 SHARE = Axis("accuracy", lambda share: f"{100 * share:.3g} %")
 SECONDS = Axis("seconds", lambda number: f"{number:.3g}")

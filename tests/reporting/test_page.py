@@ -11,8 +11,8 @@ import defusedxml.ElementTree as ElementTree
 import pytest
 from report_samples import answer, full_report, matrix
 
-from regraft.report import page as pages
-from regraft.report import render, validate
+from regraft.reporting import page as pages
+from regraft.reporting import render, validate
 
 Report = dict[str, Any]
 VOID = {"meta", "link", "img", "br"}

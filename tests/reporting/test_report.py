@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from regraft.errors import StoreError
-from regraft.report import load, render, validate, write
+from regraft.reporting import load, render, validate, write
 
 Report = dict[str, Any]
 SCHEMA = json.loads((Path(render.__code__.co_filename).parent / "schema.json").read_text())

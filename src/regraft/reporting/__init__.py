@@ -13,7 +13,7 @@ from typing import Any
 
 from regraft import store
 from regraft.errors import StoreError
-from regraft.report.page import render
+from regraft.reporting.page import render
 
 __all__ = ["JSON_NAME", "PAGE_NAME", "load", "render", "validate", "write"]
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from regraft.report import figures
-from regraft.report.figures import Axis, Bin, Kind, Mark
+from regraft.reporting import figures
+from regraft.reporting.figures import Axis, Bin, Kind, Mark
 
 Facts = Mapping[str, Any]
 """A JSON object of the report."""
