@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_pictures import classes, jpeg, noise, saved, scenes
 
-from regraft.dataset import Dataset, Problem, Sample, read
+from regraft.dataset import Dataset, Problem, Sample, check_reader, describe, read, read_all
 from regraft.dataset.rows import DROPPED
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Advanced, Event
@@ -312,6 +313,23 @@ def test_copies_do_not_make_a_class_larger(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_read_all_takes_what_there_is_and_splits_nothing(tmp_path: Path) -> None:
+    classes(tmp_path / "train", cat=2)
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    (tmp_path / "test/cat/bad.png").write_bytes(b"no")
+    dataset = read_all(tmp_path)
+    assert splits(dataset) == {"": 4}
+    assert kinds(dataset) == {"duplicate": 2, "not-an-image": 1}
+    assert len({sample.group for sample in dataset}) == 2
+    assert describe(dataset)["imbalance"]["ratio"] == 1
+    assert accounted(dataset)
+    classes(tmp_path / "one", cat=1)
+    assert len(read_all(tmp_path / "one")) == 1
+    broken(tmp_path / "one", 1)
+    with pytest.raises(DataError, match="No sample can be used"):
+        read_all(tmp_path / "one")
+
+
 # Arguments ---------------------------------------------------------------------------------------
 
 
@@ -364,6 +382,22 @@ def test_single_labels_join_several(tmp_path: Path) -> None:
     assert [s.target for s in dataset.split("valid")] == [(0,), (1,)]
 
 
+def test_samples_without_a_label_are_left_out(tmp_path: Path) -> None:
+    class Unsure(ListReader):
+        def read(self, path: Path) -> Dataset:
+            dataset = super().read(path)
+            return dataset.with_samples(
+                replace(s, target=None) if s.id == "3.png" else s for s in dataset
+            )
+
+    path = listed(tmp_path, 20)
+    check_reader(Unsure(), path)
+    dataset = read(path, reader=Unsure())
+    assert len(dataset) == 19
+    assert [(p.kind, p.where) for p in dataset.problems] == [("no-label", "3.png")]
+    assert accounted(dataset)
+
+
 class ListReader:
     """A reader of one's own: a text file with a picture and its class in each line."""
 
@@ -380,14 +414,18 @@ class ListReader:
         return Dataset(path, "image-classification", names, samples, found=len(samples))
 
 
+def listed(root: Path, count: int) -> Path:
+    for index in range(count):
+        saved(noise(index), root / f"{index}.png")
+    path = root / "mine.list"
+    path.write_text("\n".join(f"{index}.png {'ab'[index % 2]}" for index in range(count)))
+    return path
+
+
 def test_a_reader_of_ones_own(tmp_path: Path) -> None:
-    lines = []
-    for index in range(20):
-        saved(noise(index), tmp_path / f"{index}.png")
-        lines.append(f"{index}.png {'ab'[index % 2]}")
-    path = tmp_path / "mine.list"
-    path.write_text("\n".join(lines))
+    path = listed(tmp_path, 20)
+    check_reader(ListReader(), path)
     dataset = read(path, reader=ListReader())
-    assert splits(dataset) == {"train": 14, "valid": 4, "test": 2} or len(dataset) == 20
+    assert splits(dataset) == {"train": 12, "valid": 4, "test": 4}
     with pytest.raises(DataError, match="not a list"):
         read(tmp_path, reader=ListReader())

@@ -9,7 +9,7 @@ for sample in dataset.split("train"):
 from regraft.dataset import images
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
-from regraft.dataset.reading import read
+from regraft.dataset.reading import read, read_all
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
 
@@ -26,4 +26,5 @@ __all__ = [
     "describe",
     "images",
     "read",
+    "read_all",
 ]

@@ -69,11 +69,48 @@ def read(
         listed = _with_given(listed, "valid", _listed(Path(valid), reader))
     if test is not None:
         listed = _with_given(listed, "test", _listed(Path(test), reader))
+    return with_splits(_learnable(_opened(_named_splits(listed), max_bad, tell)), seed)
+
+
+def read_all(
+    path: str | Path,
+    *,
+    task: str | None = None,
+    max_bad: float = 0.01,
+    tell: Tell = silent,
+    reader: Reader | None = None,
+) -> Dataset:
+    """Read and check a data set to measure a model on: grouped, but not split.
+
+    Splits that are given are forgotten; one class, or one sample, is enough.
+
+    Args:
+        path: as for `read`.
+        task: as for `read`.
+        max_bad: as for `read`.
+        tell: as for `read`.
+        reader: as for `read`.
+
+    Raises:
+        DataError: there is nothing at all.
+        TooManyBadSamples: as for `read`.
+        UsageError: as for `read`.
+    """
+    _check_arguments(task, max_bad)
+    listed = _listed(Path(path), reader)
+    whole = listed.with_samples(replace(sample, split="") for sample in listed)
+    dataset = _opened(whole, max_bad, tell)
+    if not dataset.samples:
+        raise DataError("No sample can be used.", where=guard.shown(dataset.path), mend=LAYOUT)
+    return dataset
+
+
+def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
+    """The data set with every file opened, bad ones set aside, copies grouped."""
     verified = verify(listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
     _refuse_too_many_bad(dataset, max_bad)
-    dataset = settle(_named_splits(dataset), verified.thumbnails_nhw)
-    return with_splits(_learnable(dataset), seed)
+    return settle(dataset, verified.thumbnails_nhw)
 
 
 def _check_arguments(task: str | None, max_bad: float) -> None:
@@ -99,9 +136,19 @@ def _listed(path: Path, reader: Reader | None) -> Dataset:
         )
     for candidate in READERS if reader is None else (reader,):
         if candidate.recognises(path):
-            return candidate.read(path)
+            return _labelled(candidate.read(path))
     names = " or a ".join(known.name for known in READERS) if reader is None else reader.name
     raise DataError(f"This is not a {names}.", where=guard.shown(path), mend=LAYOUT)
+
+
+def _labelled(dataset: Dataset) -> Dataset:
+    problems = [
+        Problem("no-label", sample.id, "It has no label.", "left out")
+        for sample in dataset
+        if sample.target is None
+    ]
+    kept = (sample for sample in dataset if sample.target is not None)
+    return dataset.with_samples(kept).with_problems(problems)
 
 
 # Splits given by the user ------------------------------------------------------------------------

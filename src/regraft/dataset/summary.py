@@ -74,7 +74,8 @@ def _sizes(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
 
 
 def _imbalance(dataset: Dataset) -> dict[str, Any]:
-    counts = Counter(c for s in dataset.split("train") for c in labels_of(s.target))
+    samples = dataset.split("train") or dataset.samples
+    counts = Counter(c for s in samples for c in labels_of(s.target))
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     ratio = round(high / low, 2)
     names = dataset.classes
