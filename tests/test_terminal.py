@@ -33,7 +33,6 @@ REPORT = {
         rung("last:2", None, "skipped", "the rung before brought nothing") | {"seconds": None},
     ],
     "best": "head",
-    "test": {"name": "accuracy", "value": 0.89, "low": 0.85, "high": 0.93},
     "verdict": "Training the head is enough.",
     "scratch": {"text": ""},
     "savings": {"labels": None, "text": "From scratch it takes 5 times the labels."},
@@ -56,7 +55,7 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
         assert part in words
     assert "within noise" in words
     assert "From scratch it takes 5 times the labels." in words
-    assert "test accuracy: 0.890 (0.850 to 0.930), measured once" in words
+    assert "90.0 %" in words
     assert "2 problems found in the data; list them with: regraft inspect 'my photos'" in words
     assert "regraft predict 'runs/my photos' PHOTO" in words
     assert "\x1b" not in page
@@ -98,7 +97,7 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
     assert [
         line.rstrip() for line in printed(80, terminal.print_evaluation, evaluation).splitlines()
     ] == [
-        "balanced accuracy 0.900 (0.800 to 0.950) on 1,234 samples",
+        "balanced accuracy 90.0 % (80.0 to 95.0) on 1,234 samples",
         "calibration error 0.020",
         "",
         "given  taken for  times",
@@ -218,7 +217,7 @@ def test_plain_progress_passes_on_what_is_said_and_measured() -> None:
     progress(Measured("head", "accuracy", 0.9, 0.85, 0.95))
     progress(Saved("head"))
     progress(Stepped("last:1", 1, 100, 0.5))
-    assert lines == ["two files\\x07 set aside", "head: accuracy 0.900 (0.850 to 0.950)"]
+    assert lines == ["two files\\x07 set aside", "head: accuracy 90.0 % (85.0 to 95.0)"]
 
 
 def test_work_that_begins_again_is_timed_from_its_new_beginning() -> None:

@@ -78,12 +78,11 @@ def size(number: float) -> str:
 
 
 def interval(metric: Facts | None) -> str:
-    """A metric with its interval: "0.912 (0.883 to 0.938)"."""
-    if metric is None or metric["value"] is None:
+    """A metric with its interval: "91.2 % (88.3 to 93.8)"."""
+    if metric is None:
         return "–"
-    if metric.get("low") is None:
-        return f"{metric['value']:.3f}"
-    return f"{metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
+    value, low, high = (100 * metric[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
 
 
 # Progress -----------------------------------------------------------------------------------------
@@ -266,8 +265,6 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
 
 def _findings(report: Facts) -> Iterator[str]:
     yield shown(report["verdict"])
-    if report["test"]:
-        yield f"test {_name(report['test'])}: {interval(report['test'])}, measured once"
     if report["scratch"]:
         yield shown(report["savings"]["text"])
     for part in ("forecast", "imbalance"):
