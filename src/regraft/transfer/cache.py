@@ -150,10 +150,6 @@ def _remove(folder: Path) -> bool:
         # Renamed first: whoever looks meanwhile finds all of it or nothing.
         going = folder.with_name(f"{_GOING}{secrets.token_hex(8)}")
         if not folder.name.startswith(_GOING):
-            try:
-                folder.rename(going)
-            except FileNotFoundError:
-                return False
-            folder = going
+            folder = folder.rename(going)
         shutil.rmtree(folder, ignore_errors=True)
     return True

@@ -24,7 +24,7 @@ import os
 import time
 import weakref
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, final
 
@@ -193,16 +193,17 @@ def hold(folder: Path) -> int:
     Returns:
         a descriptor; closing it lets go.
     """
+    path = folder / IN_USE
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / IN_USE
+        # Somebody may remove the folder between any two of these calls.
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
-            continue  # it was removed between the two calls
+            continue
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        # Between opening and locking, somebody may have removed the folder.
-        if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+        if _is_at(descriptor, path):
             os.utime(descriptor)
             return descriptor
         os.close(descriptor)
@@ -210,16 +211,23 @@ def hold(folder: Path) -> int:
 
 @contextmanager
 def unused(folder: Path) -> Generator[bool, None, None]:
-    """Whether no process holds a folder; if so, none will until the block ends."""
+    """Whether a folder is there and no process holds it; if so, none will until the block ends."""
     try:
-        descriptor = os.open(folder / IN_USE, os.O_RDWR)
+        descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
     except FileNotFoundError:
-        yield True
+        yield False
         return
     try:
-        yield _locked(descriptor, fcntl.LOCK_EX)
+        yield _locked(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, folder / IN_USE)
     finally:
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one under this name."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    return False
 
 
 def _locked(descriptor: int, kind: int) -> bool:
