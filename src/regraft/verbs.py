@@ -143,7 +143,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         DataError: the data has classes that the model does not know.
     """
     model = load(run)
-    rows = data_sets.read(Path(data), task=model.task.name, tell=tell)
+    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell)
     samples = _relabelled(model, rows)
     with prepare(model.backbone, tell=tell) as preparation:
         x_nd = _vectors(model, preparation, samples, tell)
