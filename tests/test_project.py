@@ -8,6 +8,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -173,8 +174,6 @@ def pins() -> dict[str, list[str]]:
 
 
 def test_every_dependency_is_pinned_with_hashes() -> None:
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = list(project["project"]["dependencies"])
     wanted += project["build-system"]["requires"] + project["dependency-groups"]["setup"]
@@ -183,6 +182,17 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
     names = {re.match(r"[A-Za-z0-9-]+", line).group().lower() for line in wanted}
     assert names <= set(pins())
     assert not any("+" in version for versions in pins().values() for version in versions)
+
+
+def test_what_is_imported_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[A-Za-z0-9-]+", line).group() for line in project["dependencies"]}
+    packages = importlib.metadata.packages_distributions()
+    modules = {
+        name.split(".")[0] for path in SOURCES for name in imported(ast.parse(path.read_text()))
+    }
+    for module in modules - set(sys.stdlib_module_names) - {"regraft"}:
+        assert {name.lower().replace("_", "-") for name in packages[module]} & declared, module
 
 
 def test_imports_go_one_way() -> None:
