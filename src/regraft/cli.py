@@ -11,27 +11,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
-import threading
-import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, NoReturn, final
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from regraft import terminal
+from regraft import stopping, terminal
 from regraft.errors import Interrupted, RegraftError, UsageError
 from regraft.events import Event, Tell
-
-_PATIENCE_S = 3.0
-"""How long a signal waits for the work to reach a moment at which its state can be kept."""
-_LIMIT_S = 4.5
-"""How long after a signal the process ends whatever it is doing; nothing on disk minds."""
 
 app = typer.Typer(
     name="regraft",
@@ -292,90 +283,16 @@ def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
-# Signals, errors ----------------------------------------------------------------------------------
-
-
-@final
-class _Stop:
-    """What a signal asks for, granted at the next good moment.
-
-    The first signal is remembered and raised from `tell`, when the work is in a state that can be
-    kept; where no such moment comes in time, and at the second signal, it is raised on the spot.
-    """
-
-    def __init__(self) -> None:
-        self._signal = 0
-
-    def receive(self, number: int, frame: FrameType | None) -> None:
-        if self._signal:
-            raise Interrupted(number)
-        self._signal = number
-        signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
-
-    def lose_patience(self, number: int, frame: FrameType | None) -> NoReturn:
-        raise Interrupted(self._signal)
-
-    def check(self) -> None:
-        if self._signal:
-            raise Interrupted(self._signal)
-
-
-def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)
-
-
 @contextmanager
 def telling() -> Generator[Tell]:
     """Progress on stderr, and a stop at the next good moment after a signal."""
-    stop = _Stop()
-    signal.signal(signal.SIGALRM, stop.lose_patience)
-    _on_signals(stop.receive)
-    try:
-        with _last_resort(), terminal.telling() as draw:
+    with stopping.stoppable() as check, terminal.telling() as draw:
 
-            def tell(event: Event) -> None:
-                draw(event)
-                stop.check()
+        def tell(event: Event) -> None:
+            draw(event)
+            check()
 
-            yield tell
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        _on_signals(_stop_at_once)
-
-
-@contextmanager
-def _last_resort() -> Generator[None]:
-    """After a signal, end the process at `_LIMIT_S` even if Python never gets to handle it.
-
-    A compiler or a solver can keep the main thread busy for long. The interpreter writes the
-    number of each signal to a pipe as it arrives, and a thread waits at the other end.
-    """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_end_after_signal, args=(reader,), daemon=True).start()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(writer)
-
-
-def _end_after_signal(reader: int) -> None:
-    number = os.read(reader, 1)
-    if not number:
-        os.close(reader)
-        return
-    time.sleep(_LIMIT_S)
-    terminal.show_cursor()
-    terminal.say("stopped in the middle of a step; repeat the command to go on")
-    os._exit(128 + number[0])
-
-
-def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handler)
+        yield tell
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -384,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: what was typed after `regraft`; the process's own arguments if None.
     """
-    _on_signals(_stop_at_once)
+    stopping.at_once()
     try:
         app(args=arguments, prog_name="regraft")
         code = 0
