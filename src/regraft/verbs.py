@@ -619,8 +619,8 @@ def _vectors(
     return table.rows(np.arange(len(samples)))[0]
 
 
-def _write_digits(folder: Path, train: int = 20) -> None:
-    """scikit-learn's digits as PNG files: `train` a class to learn, the rest to measure."""
+def _write_digits(folder: Path) -> None:
+    """scikit-learn's digits as PNG files: 20 a class to learn, 40 to validate, 40 to test."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -631,7 +631,9 @@ def _write_digits(folder: Path, train: int = 20) -> None:
     seen = [0] * 10
     for i, (image, label) in enumerate(zip(bunch.images, bunch.target, strict=True)):
         seen[label] += 1
-        split = "train" if seen[label] <= train else "valid" if i % 2 else "test"
+        if seen[label] > 100:
+            continue
+        split = "train" if seen[label] <= 20 else "valid" if seen[label] <= 60 else "test"
         place = aside / split / str(label)
         place.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray((255 - image / 16 * 255).astype(np.uint8))
