@@ -350,7 +350,13 @@ def _savings(
     spent = sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"])
     seconds = twin["seconds"]["total"] - spent
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
-    if labels is None:
+    if twin["passes"] < ladder.PASSES_TO_COMPARE:
+        labels = None
+        text = (
+            f"The network from scratch saw each photo only {twin['passes']:.1f} times in its time, "
+            "too few to say how many labels were saved; a longer --budget gives it more."
+        )
+    elif labels is None:
         text = "The new head alone does not reach the network from scratch."
     else:
         text = (
@@ -470,8 +476,18 @@ def _verdict(report: dict[str, Any]) -> str:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
     if report["scratch"]:
         scratch = report["scratch"]["metric"]
-        text += f" From random weights the same network reaches {_percent(scratch['value'])}."
+        text += (
+            f" From random weights, in the time it was given ({_passes(report['scratch'])}), the "
+            f"same network reaches {_percent(scratch['value'])}."
+        )
     return text
+
+
+def _passes(twin: dict[str, Any]) -> str:
+    """How much training the twin had; few passes say what the time buys, not what it could be."""
+    passes = twin["passes"]
+    shown = f"{passes:.0f}" if passes >= 10 else f"{passes:.1f}"
+    return f"{twin['steps']} steps, {shown} passes over the photos"
 
 
 def _percent(share: float) -> str:

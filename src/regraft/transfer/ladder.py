@@ -49,6 +49,8 @@ AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
 """What random views may do; index 0 is always the plain view."""
 
 SCRATCH_LEAST_S = 60.0
+PASSES_TO_COMPARE = 10.0
+"""A twin that saw each sample fewer times says what its time buys, not what labels are worth."""
 
 
 @dataclass(frozen=True)
@@ -387,11 +389,15 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     gap = measure.compare(
         best_score, ground.task.score(step.valid_logits_nc, target_nc), weights_rn
     )
+    passes = steps * rung.batch / len(ground.dataset.split("train"))
     text = (
-        f"The same network from random weights, {steps} steps, about the time of the climb: "
-        f"{_points(gap)} behind the chosen rung."
+        f"The same network from random weights, {steps} steps ({passes:.1f} passes) in "
+        f"{allowed_s:.0f} s: the chosen rung is {_points(gap)} ahead."
     )
-    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
+    if passes < PASSES_TO_COMPARE:
+        text += " So few passes show what this time buys, not what the network could reach."
+    facts = step.facts | {"text": text, "gap": gap.value, "p": gap.p, "passes": passes}
+    return facts, step
 
 
 def label_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
