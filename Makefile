@@ -2,7 +2,7 @@
 # its hash. Every target sets up what it needs; what is there already is not done again.
 #
 #   make setup    .venv with regraft in it        make test     the tests (ARGS="-k cut" selects)
-#   make demo     a first run, under two minutes  make check    lint, format, types, import order
+#   make demo     a first run on digits           make check    lint, format, types, import order
 #   make bench    the figures of the README       make clean    removes all that was made here
 #   make pins     renews constraints.txt
 #

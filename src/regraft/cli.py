@@ -168,7 +168,7 @@ def report(run: _Run) -> None:
 def demo(
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The folder to write.")] = None,
 ) -> None:
-    """Climb the ladder on handwritten digits: no data, no network, under two minutes."""
+    """Climb the ladder on handwritten digits: no data, no network."""
     with telling() as tell:
         from regraft import verbs
 

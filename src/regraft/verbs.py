@@ -184,7 +184,7 @@ def report(run: str | Path) -> Path:
 def demo(out: str | Path | None = None, *, tell: Tell = silent) -> Fitted:
     """Fit scikit-learn's handwritten digits, written out as pictures, 20 labels a class.
 
-    The ladder, its twin from random weights and the label curve, in under two minutes.
+    The ladder, its twin from random weights and the label curve, in a few minutes.
     """
     folder = Path(out) if out is not None else Path("regraft-demo")
     pictures = folder / "digits"
