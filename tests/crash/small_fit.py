@@ -49,7 +49,7 @@ from regraft.cli import main
 from regraft.transfer import features, fit
 
 features.SHARD_ROWS = 16
-fit.SAVE_EVERY_S = 0.1
+fit.SAVE_EVERY_S = 0.0
 main()
 """
 

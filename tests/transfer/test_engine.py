@@ -130,7 +130,7 @@ def test_efficientnet_lite0(lite0: Preparation, monkeypatch: pytest.MonkeyPatch)
     engine = lite0.engine_for_pixels(9, x)
     assert engine.name.startswith("openvino")
     assert engine.parity is not None
-    assert engine.parity.reference == "torch f32"
+    assert "torch f32" in engine.parity.reference  # or the graph that was certified against it
     together = engine.run(x)[0]
     assert together.shape == (16, 1280)
     assert (engine.run(x[::-1])[0] == together[::-1]).all()

@@ -12,8 +12,12 @@ Shapes: n samples, d features, c classes, k principal axes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 
 import numpy as np
@@ -59,6 +63,21 @@ class Probe:
         return x_nd @ self.weight_cd.T + self.bias_c
 
 
+@contextmanager
+def one_blas_thread() -> Generator[None]:
+    """Keep linear algebra on the thread that asks for it.
+
+    Among many small products threads wait for each other longer than they work (30 times slower
+    on a busy machine), and one thread gives the same bits whatever the number of cores. Whoever
+    fits several probes at once holds this around all of them.
+    """
+    from threadpoolctl import threadpool_limits
+
+    import_module("scipy.optimize")  # brings a BLAS of its own, which must be there to be limited
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
 def fit_probe(
     x_nd: np.ndarray,
     target_nc: np.ndarray,
@@ -81,14 +100,7 @@ def fit_probe(
         seed: of the run.
         penalty: take this one and choose none.
     """
-    from threadpoolctl import threadpool_limits
-
-    import_module(
-        "scipy.optimize"
-    )  # it brings a BLAS of its own, which must be there to be limited
-    # Many small products: threads wait for each other longer than they work (30 times slower on
-    # a busy machine), and one thread gives the same bits whatever the number of cores.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         axes = _Axes.of(x_nd)
         z_nk = axes.coordinates(x_nd)
         judged: tuple[tuple[float, float], ...] = ()
@@ -118,20 +130,23 @@ def _choose_penalty(
     theta_f: list[np.ndarray | None] = [None] * (int(fold_n.max()) + 1)
     judged: list[tuple[float, float]] = []
     best = 0
-    for penalty in PENALTIES:
-        loss = 0.0
-        for fold, theta in enumerate(theta_f):
-            learn, held = fold_n != fold, fold_n == fold
-            theta = _solve(
-                z_nk[learn], target_nc[learn], exclusive, weight_n[learn], penalty, theta, ROUGH
-            )
-            theta_f[fold] = theta
-            logits_nc = z_nk[held] @ theta[:-1] + theta[-1]
-            loss += float(_losses(logits_nc, target_nc[held], exclusive) @ weight_n[held])
-        judged.append((penalty, loss / len(z_nk)))
-        best = min(range(len(judged)), key=lambda i: judged[i][1])
-        if len(judged) - 1 - best >= TURNED:
-            break
+
+    def held_out_loss(penalty: float, fold: int) -> float:
+        learn, held = fold_n != fold, fold_n == fold
+        theta = _solve(
+            z_nk[learn], target_nc[learn], exclusive, weight_n[learn], penalty, theta_f[fold], ROUGH
+        )
+        theta_f[fold] = theta
+        logits_nc = z_nk[held] @ theta[:-1] + theta[-1]
+        return float(_losses(logits_nc, target_nc[held], exclusive) @ weight_n[held])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for penalty in PENALTIES:
+            losses = pool.map(partial(held_out_loss, penalty), range(len(theta_f)))
+            judged.append((penalty, sum(losses) / len(z_nk)))
+            best = min(range(len(judged)), key=lambda i: judged[i][1])
+            if len(judged) - 1 - best >= TURNED:
+                break
     return judged[best][0], tuple(judged)
 
 

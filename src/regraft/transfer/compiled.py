@@ -6,6 +6,9 @@ Decisions:
   its own outputs need. So the network is traced once, and moving the cut needs no torch.
 - The folder is named by everything that the graph and its numbers depend on: weights, recipe,
   preprocessing, versions and the processor.
+- In bf16 the first stages stay in float32. They hold few channels and much cancellation, so most
+  of the rounding that a whole network suffers from happens there, and they cost little: on
+  EfficientNet-Lite0 98 % of the speed, a quarter of the error.
 - The files are what OpenVINO reads (`frozen.xml`, `frozen.bin`); a sealed manifest, written last,
   holds their checksums and, for each cut, how near the graph comes to torch.
 """
@@ -15,10 +18,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -36,7 +41,9 @@ from regraft.store import (
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.parity import Parity
 
-FORMAT = 1
+FORMAT = 2
+EXACT_STAGES = 2
+"""Leading stages that are computed in float32 whatever the rest is computed in."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,40 @@ class Compiled:
                 return None
             parts.append(data)
         weights = openvino.Tensor(np.frombuffer(parts[1], dtype=np.uint8))
-        whole = openvino.Core().read_model(parts[0], weights)
         counts = [len(stage.shapes) for stage in cut.left]
+        xml = _with_exact_beginning(parts[0], sum(counts[:EXACT_STAGES]))
+        whole = openvino.Core().read_model(xml, weights)
         results = whole.outputs[sum(counts[:-1]) : sum(counts)]
         sources = [result.get_node().input_value(0) for result in results]
         return openvino.Model(sources, whole.get_parameters())
+
+
+def _with_exact_beginning(xml: bytes, results: int) -> bytes:
+    """The graph with everything that its first `results` results need marked as exact.
+
+    It is the mark that OpenVINO's own `disable_fp16_compression` leaves in a file.
+    """
+    root = ElementTree.fromstring(xml)  # noqa: S314 (our own file, its checksum was verified)
+    layers = {layer.attrib["id"]: layer for layer in root.iterfind("layers/layer")}
+    sources: dict[str, list[str]] = defaultdict(list)
+    for edge in root.iterfind("edges/edge"):
+        sources[edge.attrib["to-layer"]].append(edge.attrib["from-layer"])
+    waiting = [id_ for id_, layer in layers.items() if layer.attrib["type"] == "Result"][:results]
+    seen: set[str] = set()
+    while waiting:
+        id_ = waiting.pop()
+        if id_ not in seen:
+            seen.add(id_)
+            waiting += sources[id_]
+    for id_ in seen:
+        layer = layers[id_]
+        if layer.attrib["type"] not in ("Const", "Parameter", "Result"):
+            info = layer.find("rt_info")
+            if info is None:
+                info = ElementTree.Element("rt_info")
+                layer.insert(int(layer.find("data") is not None), info)
+            ElementTree.SubElement(info, "attribute", {"name": "precise", "version": "0"})
+    return ElementTree.tostring(root)
 
 
 def place(backbone: Backbone) -> Path:

@@ -5,9 +5,10 @@ Decisions:
 - OpenVINO runs one picture at a time, each on one thread, as many at once as there are cores. What
   comes out for a picture then depends on that picture alone, not on its neighbours in a batch, on
   timing or on how many cores there are. (On EfficientNet-Lite0 batches of four are 5 % quicker.)
-- The quickest engine is tried first: OpenVINO in bf16 where the processor has it, OpenVINO in
-  f32, torch in f32; on a GPU torch in bf16, then in f32. The first one serves whose features of
-  the user's own pictures are near enough to float32 torch's (`parity.py`).
+- The quickest engine is tried first: OpenVINO in bf16 (all but the first stages, see
+  `compiled.py`) where the processor has it, OpenVINO in f32, torch in f32; on a GPU torch in bf16,
+  then in f32. The first one serves whose features of the user's own pictures are near enough to
+  float32 torch's (`parity.py`).
 - torch is asked once for a backbone, in a process of its own that also compiles it and that can
   be started before the data are read. From then on the float32 graph stands in for torch, as far
   as it was certified.
@@ -35,7 +36,7 @@ from regraft.dataset import Sample, View, images
 from regraft.errors import Damaged
 from regraft.events import Said, Tell, silent
 from regraft.store import Json, canonical, commit_sealed, digest, quarantine, read_sealed
-from regraft.transfer.compiled import Compiled, find, place, processor
+from regraft.transfer.compiled import EXACT_STAGES, Compiled, find, place, processor
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
 from regraft.transfer.pictures import cores, look
@@ -232,7 +233,7 @@ class Engine:
         """What `serving` will be, unless its first candidate is refused. Does not wait."""
         if self.cut.frozen == 0:
             return NONE
-        return self._recalled() or _candidates(self._preparation.compiled())[0]
+        return self._recalled() or self._candidates()[0]
 
     @cached_property
     def trial_pixels(self) -> np.ndarray:
@@ -256,7 +257,8 @@ class Engine:
         facts["processor"] = processor()
         if serving.name == TORCH_F32.name:
             return facts | {"threads": cores(), "omp": os.environ.get("OMP_NUM_THREADS", "")}
-        return facts | {"openvino": version("openvino"), "batch": 1, "threads": 1}
+        facts |= {"openvino": version("openvino"), "batch": 1, "threads": 1}
+        return facts | {"exact_stages": EXACT_STAGES}
 
     def to_json(self) -> dict[str, Any]:
         """What report.json says of it."""
@@ -277,7 +279,7 @@ class Engine:
 
     def _judged(self) -> Serving:
         reference, name = self._reference()
-        for candidate in _candidates(self._preparation.compiled()):
+        for candidate in self._candidates():
             measured = self._measured(candidate, reference, name)
             if measured.passes:
                 served = Serving(candidate.name, candidate.precision, measured)
@@ -285,6 +287,17 @@ class Engine:
                 return served
             self._open.clear()
         raise AssertionError("float32 torch agrees with itself")
+
+    def _candidates(self) -> tuple[Serving, ...]:
+        """Engines from the quickest to the surest."""
+        if _has_gpu():
+            return CUDA_BF16, CUDA_F32
+        compiled = self._preparation.compiled()
+        if compiled is not None and not compiled.parity:
+            return (TORCH_F32,)
+        if self.cut.frozen <= EXACT_STAGES or "BF16" not in _abilities():
+            return OPENVINO_F32, TORCH_F32
+        return OPENVINO_BF16, OPENVINO_F32, TORCH_F32
 
     def _reference(self) -> tuple[Tensors, str]:
         """What candidates are compared with, and its name."""
@@ -359,15 +372,9 @@ class Engine:
             path.unlink(missing_ok=True)
 
 
-def _candidates(compiled: Compiled | None) -> tuple[Serving, ...]:
-    """Engines from the quickest to the surest."""
-    if _has_gpu():
-        return CUDA_BF16, CUDA_F32
-    if compiled is not None and not compiled.parity:
-        return (TORCH_F32,)
-    able = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    quick = (OPENVINO_BF16,) if "BF16" in able else ()
-    return (*quick, OPENVINO_F32, TORCH_F32)
+def _abilities() -> list[str]:
+    """What OpenVINO can do on this processor, in its own words."""
+    return import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _has_gpu() -> bool:

@@ -38,8 +38,10 @@ from regraft.transfer.runners import Tensors
 from regraft.transfer.shards import Shards
 
 FORMAT = 1
-AHEAD_BYTES = 96 * 2**20
-"""Decoded pictures that may wait for the engine."""
+FIRST_BYTES = 160 * 2**20
+"""Decoded pictures that may wait while the engine is made ready."""
+AHEAD_BYTES = 16 * 2**20
+"""Decoded pictures that may wait while it runs."""
 SHARD_ROWS = 512
 SHARD_BYTES = 32 * 2**20
 TELL_EVERY_S = 0.1
@@ -240,8 +242,7 @@ def _compute(job: _Job, shards: Shards, serving: Serving, missing: frozenset[str
     engine = job.engine
     at_hand = engine.trial_views()
     tasks = list(_tasks(job, missing))
-    picture_bytes = job.preprocessing.size_px**2 * 3
-    depth = AHEAD_BYTES // (picture_bytes * len(job.views))
+    task_bytes = job.preprocessing.size_px**2 * 3 * len(job.views)
 
     def load(task: _Task) -> list[np.ndarray]:
         sample, views = task
@@ -249,7 +250,7 @@ def _compute(job: _Job, shards: Shards, serving: Serving, missing: frozenset[str
             return [at_hand[sample.sha256]]
         return look(sample, views, job.preprocessing)
 
-    with ReadAhead(load, tasks, depth) as ahead:
+    with ReadAhead(load, tasks, FIRST_BYTES // task_bytes, AHEAD_BYTES // task_bytes) as ahead:
         if not engine.serving.is_same(serving):
             return None
         keys = [_row_key(sample, view) for sample, views in tasks for view in views]

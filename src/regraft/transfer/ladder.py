@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,12 @@ from regraft.events import Measured, Said, Tell
 from regraft.store import Outcome, Run, digest
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
+from regraft.tasks.probe import one_blas_thread
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
+from regraft.transfer.pictures import cores
 
 if TYPE_CHECKING:
     from regraft.transfer.fit import Rung, Tail
@@ -417,20 +420,19 @@ def label_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
         orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
         weights_rn = ground.weights(valid)
         points: list[Any] = []
-        for size in _sizes(len(train), len(ground.task.classes)):
-            scores = [
-                ground.task.score(
-                    ground.task.fit_head(
-                        x_nd[order[:size]], learn_nc[order[:size]], [], ground.seed, penalty
-                    ).logits(x_nd[len(train) :]),
-                    held_nc,
+
+        def score(some: np.ndarray) -> measure.Score:
+            head = ground.task.fit_head(x_nd[some], learn_nc[some], [], ground.seed, penalty)
+            return ground.task.score(head.logits(x_nd[len(train) :]), held_nc)
+
+        with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
+            for size in _sizes(len(train), len(ground.task.classes)):
+                some = [order[:size] for order in (orders if size < len(train) else orders[:1])]
+                mean = _mean(list(pool.map(score, some)))
+                point = measure.estimate(ground.task.metric_name, mean, weights_rn)
+                points.append(
+                    {"labels": size, "value": point.value, "low": point.low, "high": point.high}
                 )
-                for order in (orders if size < len(train) else orders[:1])
-            ]
-            point = measure.estimate(ground.task.metric_name, _mean(scores), weights_rn)
-            points.append(
-                {"labels": size, "value": point.value, "low": point.low, "high": point.high}
-            )
         return Outcome({"points": points}, {})
 
     outcome = ground.run.step(

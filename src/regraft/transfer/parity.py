@@ -55,12 +55,12 @@ def cosines(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> np.ndarra
     count = len(one[0])
     dot, squares, other_squares = np.zeros((3, count))
     for mine, theirs in zip(one, other, strict=True):
-        a = mine.reshape(count, -1).astype(np.float64)
-        b = theirs.reshape(count, -1).astype(np.float64)
-        dot += np.einsum("ni,ni->n", a, b)
-        squares += np.einsum("ni,ni->n", a, a)
-        other_squares += np.einsum("ni,ni->n", b, b)
+        for n in range(count):
+            a, b = mine[n].ravel(), theirs[n].ravel()
+            dot[n] += np.dot(a, b)
+            squares[n] += np.dot(a, a)
+            other_squares[n] += np.dot(b, b)
     norms = np.sqrt(squares * other_squares)
     both_zero = (squares == 0) & (other_squares == 0)
     found = np.divide(dot, norms, out=np.zeros(count), where=norms > 0)
-    return np.where(both_zero, 1.0, np.where(np.isfinite(found), found, 0.0))
+    return np.where(both_zero, 1.0, np.where(np.isfinite(found), np.minimum(found, 1.0), 0.0))

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar, final
@@ -61,25 +62,32 @@ def look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) ->
 
 @final
 class ReadAhead(Generic[In, Out]):
-    """`work(item)` for each item, in order, on all cores, at most `depth` results ahead.
+    """`work(item)` for each item, in order, on all cores, some results ahead.
 
     It begins at once, not when the first result is asked for.
+
+    Args:
+        work: called in several threads.
+        items: what it is called with.
+        first: how many results may wait until one is asked for.
+        depth: how many from then on; results that wait long are cold in the processor's cache.
     """
 
-    def __init__(self, work: Callable[[In], Out], items: Iterable[In], depth: int) -> None:
+    def __init__(
+        self, work: Callable[[In], Out], items: Iterable[In], first: int, depth: int
+    ) -> None:
         self._work = work
         self._items = iter(items)
+        self._depth = max(depth, 2 * cores())
         self._pool = ThreadPoolExecutor(cores(), "regraft-read")
         self._begun: deque[Future[Out]] = deque()
-        for _ in range(max(depth, cores())):
-            self._begin()
+        self._begin(first)
 
     def __iter__(self) -> Iterator[Out]:
         while self._begun:
+            self._begin(self._depth)
             done = self._begun.popleft()
-            result = done.result()
-            self._begin()
-            yield result
+            yield done.result()
 
     def __enter__(self) -> ReadAhead[In, Out]:
         return self
@@ -92,7 +100,6 @@ class ReadAhead(Generic[In, Out]):
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(self) -> None:
-        for item in self._items:
+    def _begin(self, most: int) -> None:
+        for item in islice(self._items, max(0, most - len(self._begun))):
             self._begun.append(self._pool.submit(self._work, item))
-            break
