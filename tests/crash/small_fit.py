@@ -43,6 +43,8 @@ def small():
     return stages, Preprocessing(size_px=32)
 """
 
+PLAIN = "from regraft.cli import main; main()"
+
 # The command as it is, but states and rows are kept so often that a kill finds some half-way.
 HASTY = """
 from regraft.cli import main
@@ -50,6 +52,27 @@ from regraft.transfer import features, fit
 
 features.SHARD_ROWS = 16
 fit.SAVE_EVERY_S = 0.0
+main()
+"""
+
+# The command as it is, but it says each piece of progress, and stays there for a signal to arrive.
+LEISURELY = """
+import time
+
+from regraft import terminal
+from regraft.cli import main
+from regraft.transfer import features
+
+
+class Leisurely(terminal.PlainProgress):
+    def __call__(self, event):
+        super().__call__(event)
+        time.sleep(0.1)
+
+
+features.SHARD_ROWS = 16
+terminal._LINE_EVERY_S = 0.0
+terminal.PlainProgress = Leisurely
 main()
 """
 
@@ -76,13 +99,13 @@ class Fit:
         home: holds the pictures and the network.
         out: the run.
         cache: of features and networks.
-        hasty: see `HASTY`.
+        script: what the process runs: `PLAIN`, `HASTY` or `LEISURELY`.
     """
 
     home: Path
     out: Path
     cache: Path
-    hasty: bool = False
+    script: str = PLAIN
 
     @property
     def said(self) -> Path:
@@ -97,10 +120,9 @@ class Fit:
 
     def command(self, *words: object) -> subprocess.Popen[bytes]:
         """Any command of regraft, in a process group of its own."""
-        begin = ["-c", HASTY] if self.hasty else ["-c", "from regraft.cli import main; main()"]
         with self.said.open("ab") as said:
             return subprocess.Popen(
-                [sys.executable, *begin, *map(str, words)],
+                [sys.executable, "-c", self.script, *map(str, words)],
                 env={**os.environ, "REGRAFT_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"},
                 stdout=subprocess.DEVNULL,
                 stderr=said,

@@ -15,7 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_fit import NETWORK, PATIENCE_S, Fit, flip_bit, kill, wait_for, write_digits
+from small_fit import (
+    HASTY,
+    LEISURELY,
+    NETWORK,
+    PATIENCE_S,
+    PLAIN,
+    Fit,
+    flip_bit,
+    kill,
+    wait_for,
+    write_digits,
+)
 
 from regraft.seeds import generator
 
@@ -47,7 +58,7 @@ def undisturbed(home: Path) -> tuple[Fit, float]:
 @pytest.fixture(scope="module")
 def whole(home: Path, undisturbed: tuple[Fit, float]) -> Fit:
     """A finished run whose features lie in many small files."""
-    run = replace(undisturbed[0], out=home / "whole", cache=home / "many", hasty=True)
+    run = replace(undisturbed[0], out=home / "whole", cache=home / "many", script=HASTY)
     shutil.copytree(undisturbed[0].cache, run.cache, ignore=shutil.ignore_patterns("features"))
     run.finish()
     assert run.results() == undisturbed[0].results()
@@ -92,7 +103,7 @@ def test_killed_at_random_moments(undisturbed: tuple[Fit, float], tmp_path: Path
     kills = runs = 0
     while kills < KILLS:
         cache = tmp_path / ("shared" if runs % 2 else f"cache{runs}")
-        killed = replace(run, out=tmp_path / f"run{runs}", cache=cache, hasty=True)
+        killed = replace(run, out=tmp_path / f"run{runs}", cache=cache, script=HASTY)
         runs += 1
         while kills < KILLS and killed_after(killed, moments.uniform(0.1, 1.0) * duration_s):
             kills += 1
@@ -114,7 +125,7 @@ def killed_after(run: Fit, seconds: float) -> bool:
 
 def test_killed_while_features_are_computed(undisturbed: tuple[Fit, float], tmp_path: Path) -> None:
     run, _ = undisturbed
-    killed = replace(run, out=tmp_path / "run", cache=tmp_path / "cache", hasty=True)
+    killed = replace(run, out=tmp_path / "run", cache=tmp_path / "cache", script=HASTY)
     process = killed.start()
     wait_for(killed.shards, process)
     kill(process)
@@ -128,7 +139,7 @@ def test_killed_while_features_are_computed(undisturbed: tuple[Fit, float], tmp_
 def test_killed_while_training(undisturbed: tuple[Fit, float], tmp_path: Path) -> None:
     """Twice: the second time the process itself went on from a state that was kept."""
     run, _ = undisturbed
-    killed = replace(run, out=tmp_path / "run", hasty=True)
+    killed = replace(run, out=tmp_path / "run", script=HASTY)
     for _ in range(2):
         before = frozenset(killed.checkpoints())
         process = killed.start()
@@ -149,7 +160,7 @@ def test_stopped_by_a_signal(
     number: signal.Signals, phase: str, undisturbed: tuple[Fit, float], tmp_path: Path
 ) -> None:
     run, _ = undisturbed
-    stopped = replace(run, out=tmp_path / "run", cache=tmp_path / "cache")
+    stopped = replace(run, out=tmp_path / "run", cache=tmp_path / "cache", script=LEISURELY)
     shutil.copytree(run.cache, stopped.cache, ignore=shutil.ignore_patterns("features"))
     process = stopped.start()
     wait_for(lambda: phase in stopped.said.read_text(), process)
@@ -162,7 +173,7 @@ def test_stopped_by_a_signal(
     assert "Traceback" not in said
     if phase.startswith("training"):
         assert stopped.checkpoints(), "nothing was kept"
-    stopped.finish()
+    replace(stopped, script=PLAIN).finish()
     assert stopped.results() == run.results()
 
 
@@ -177,7 +188,7 @@ def test_repeated_after_the_end(finished: Fit) -> None:
 def test_two_at_once_share_a_cache(undisturbed: tuple[Fit, float], tmp_path: Path) -> None:
     run, _ = undisturbed
     cache = tmp_path / "cache"
-    pair = [replace(run, out=tmp_path / name, cache=cache, hasty=True) for name in ("a", "b")]
+    pair = [replace(run, out=tmp_path / name, cache=cache, script=HASTY) for name in ("a", "b")]
     processes = [each.start() for each in pair]
     for each, process in zip(pair, processes, strict=True):
         assert process.wait(PATIENCE_S) == 0, each.said.read_text()
