@@ -157,6 +157,18 @@ def inspect(data: _Data, task: _Task = None, as_json: _Json = False) -> None:
 
 
 @app.command()
+def convert(
+    data: Annotated[str, typer.Argument(metavar="BOXES", help="COCO JSON or a CSV of boxes.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    to: Annotated[str, typer.Option(metavar="coco|csv", help="The format to write.")] = "coco",
+) -> None:
+    """Write pictures with boxes in another format; print what was found and mended, as JSON."""
+    from regraft import verbs
+
+    _print_json(verbs.convert(data, out, to))
+
+
+@app.command()
 def report(run: _Run) -> None:
     """Write RUN/report.html again from what the run holds, and say where it is."""
     from regraft import verbs

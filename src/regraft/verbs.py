@@ -16,7 +16,7 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft import reporting
-from regraft.dataset import Dataset, Problem, Sample
+from regraft.dataset import Dataset, Problem, Sample, boxes
 from regraft.errors import DataError, UnreadableSample, UsageError
 from regraft.events import Advanced, Tell, silent
 from regraft.store import Outcome, Run
@@ -167,6 +167,24 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
 def inspect(data: str | Path, *, task: str | None = None, tell: Tell = silent) -> dict[str, Any]:
     """What is in a data set, and what is wrong with it. Nothing is trained."""
     return data_sets.describe(data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell))
+
+
+def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, Any]:
+    """Write pictures with boxes in another format.
+
+    Args:
+        data: a COCO JSON file, a folder of them, or a CSV of boxes.
+        out: a new folder; the pictures are copied into it.
+        to: "coco" or "csv".
+
+    Returns:
+        what was found, used, mended and refused; see `dataset.boxes.describe_boxes`.
+
+    Raises:
+        DataError: the boxes cannot be read.
+        UsageError: `out` is not empty, or there is no such format.
+    """
+    return boxes.describe_boxes(boxes.convert_boxes(Path(data), Path(out), to))
 
 
 def report(run: str | Path) -> Path:

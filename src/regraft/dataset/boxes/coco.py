@@ -1,0 +1,221 @@
+"""COCO JSON: one file, or a folder with a file for each split (train.json, instances_val.json)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from regraft import store
+from regraft.dataset import guard
+from regraft.dataset.boxes.rows import BoxData, Collector, around, number, text_of
+from regraft.dataset.reader import SPLIT_NAMES
+from regraft.dataset.rows import SPLITS, Split
+from regraft.errors import DataError
+
+_PLACES = ("", "images", "..", "../images")
+
+
+@final
+@dataclass(frozen=True)
+class CocoReader:
+    """Reads and writes COCO JSON."""
+
+    name: str = "coco"
+
+    def recognises(self, path: Path) -> bool:
+        """A JSON file, or a folder that holds some, or whose annotations/ does."""
+        return path.suffix.lower() == ".json" if path.is_file() else bool(_files(path))
+
+    def read(self, path: Path) -> BoxData:
+        """The rows; see `BoxReader`."""
+        files = [path] if path.is_file() else _files(path)
+        root = path.resolve() if path.is_dir() else path.resolve().parent
+        if root.name == "annotations":
+            root = root.parent
+        into = Collector(path, root, self.name)
+        declared: dict[int, str] = {}
+        for file in files:
+            names = _read_file(into, file, root, _split(file) if path.is_dir() else "")
+            declared |= {len(declared) + i: name for i, name in enumerate(names.values())}
+        return into.finish(declared)
+
+    def write(self, data: BoxData, folder: Path) -> None:
+        """One file per split; pictures are not copied."""
+        for split in ("", *SPLITS):
+            pictures = [p for p in data.pictures if p.split == split]
+            if not pictures:
+                continue
+            annotations: list[dict[str, Any]] = []
+            for at, picture in enumerate(pictures, 1):
+                for box in picture.boxes:
+                    wide, high = box.right - box.left, box.bottom - box.top
+                    annotations.append(
+                        {
+                            "id": len(annotations) + 1,
+                            "image_id": at,
+                            "category_id": box.category + 1,
+                            "bbox": [box.left, box.top, wide, high],
+                            "area": wide * high,
+                            "iscrowd": int(box.crowd),
+                        }
+                    )
+            content = {
+                "images": [
+                    {"id": i, "file_name": p.id, "width": p.width_px, "height": p.height_px}
+                    for i, p in enumerate(pictures, 1)
+                ],
+                "annotations": annotations,
+                "categories": [{"id": i, "name": n} for i, n in enumerate(data.categories, 1)],
+            }
+            store.commit(folder / f"{split or 'boxes'}.json", json.dumps(content).encode())
+
+
+def _files(folder: Path) -> list[Path]:
+    for place in (folder, folder / "annotations"):
+        if place.is_dir():
+            files = [file for file, is_folder in guard.listed(place) if not is_folder]
+            found = [file for file in files if file.suffix.lower() == ".json"]
+            if found:
+                return found
+    return []
+
+
+def _split(file: Path) -> Split:
+    words = file.stem.lower().replace("-", "_").replace(".", "_").split("_")
+    named = [
+        SPLIT_NAMES[w.rstrip("0123456789")] for w in words if w.rstrip("0123456789") in SPLIT_NAMES
+    ]
+    return named[-1] if named else ""
+
+
+def _loaded(file: Path) -> dict[str, list[Any]]:
+    try:
+        content = json.loads(text_of(file))
+    except json.JSONDecodeError as fault:
+        where = f"{guard.shown(file)}:{fault.lineno}"
+        raise DataError(
+            f"This is no JSON: {fault.msg}.", where=where, mend="save it again"
+        ) from fault
+    except (RecursionError, ValueError) as fault:
+        if isinstance(fault, DataError):
+            raise
+        what = "The JSON is nested too deeply or holds an endless number."
+        raise DataError(what, where=guard.shown(file), mend="this is no COCO file") from fault
+    parts = ("images", "annotations", "categories")
+    for part in parts:
+        if not isinstance(content, dict) or not isinstance(content.get(part), list):
+            raise DataError(
+                f"There is no list {part!r}.",
+                where=guard.shown(file),
+                mend="a COCO file has the lists images, annotations and categories",
+            )
+    return {part: content[part] for part in parts}
+
+
+def _read_file(into: Collector, file: Path, root: Path, split: Split) -> dict[object, str]:
+    content, where = _loaded(file), guard.shown(file.name)
+    names = _categories(into, content["categories"], where)
+    ids = _pictures(into, content["images"], file, root, split)
+    seen: set[object] = set()
+    for at, row in enumerate(content["annotations"]):
+        if not isinstance(row, dict):
+            into.refuse("not-an-object", f"{where}: annotations[{at}]", "This is no object.")
+            continue
+        here = f"{where}: annotation {row.get('id', f'number {at}')}"
+        own = row.get("id")
+        if own is not None and _key(own) in seen:
+            into.say("duplicate-id", here, "Two annotations have this id.", "both are read")
+        seen.add(_key(own))
+        if _key(row.get("image_id")) not in ids:
+            into.refuse("unknown-picture", here, f"There is no image {row.get('image_id')!r}.")
+            continue
+        category = names.get(_key(row.get("category_id")))
+        if category is None:
+            into.unknown_category(here, f"category_id {row.get('category_id')!r}")
+            continue
+        edges = _edges(into, row, here)
+        into.box(ids[_key(row["image_id"])], category, edges, here, row.get("iscrowd") in (1, True))
+    return names
+
+
+def _key(value: object) -> object:
+    return value if isinstance(value, (int, str)) and not isinstance(value, bool) else repr(value)
+
+
+def _categories(into: Collector, rows: list[Any], where: str) -> dict[object, str]:
+    names: dict[object, str] = {}
+    for at, row in enumerate(rows):
+        name, id_ = (row.get("name"), row.get("id")) if isinstance(row, dict) else (None, None)
+        if not isinstance(name, str) or not name.strip() or id_ is None:
+            what = "The category has no id or no name."
+            into.say("bad-category", f"{where}: categories[{at}]", what, "set aside")
+            continue
+        if _key(id_) in names:
+            raise DataError(
+                f"Two categories have the id {id_!r}: {names[_key(id_)]!r} and {name!r}.",
+                where=f"{where}: categories[{at}]",
+                mend="give each its own id",
+            )
+        if name in names.values():
+            what = f"Two categories are called {name!r}."
+            into.say("duplicate-category", f"{where}: categories[{at}]", what, "read as one")
+        names[_key(id_)] = name
+    return names
+
+
+def _pictures(
+    into: Collector, rows: list[Any], file: Path, root: Path, split: Split
+) -> dict[object, str | None]:
+    ids: dict[object, str | None] = {}
+    names: dict[object, str] = {}
+    for at, row in enumerate(rows):
+        here = f"{file.name}: images[{at}]"
+        name, id_ = (row.get("file_name"), row.get("id")) if isinstance(row, dict) else (None, None)
+        if not isinstance(name, str) or not name or "\0" in name or id_ is None:
+            into.say("bad-picture", here, "The image has no id or no file_name.", "set aside")
+            continue
+        here = f"{file.name}: image {id_}"
+        if _key(id_) in ids:
+            if names[_key(id_)] != name:
+                raise DataError(
+                    f"Two images have the id {id_!r}: {names[_key(id_)]!r} and {name!r}.",
+                    where=here,
+                    mend="give each its own id",
+                )
+            into.say("duplicate-picture", here, f"{name} is listed twice.", "read as one")
+            continue
+        bases = [file.parent / place for place in _PLACES] + [root / "images" / (split or ".")]
+        near = [base / name for base in bases if (base / name).is_file()]
+        inside = [path for path in near if path.resolve().is_relative_to(root)]
+        names[_key(id_)] = name
+        ids[_key(id_)] = taken = into.picture(
+            (inside or near or [file.parent / name])[0], here, split
+        )
+        if taken is not None:
+            into.declared(taken, (row.get("width"), row.get("height")), here)
+    return ids
+
+
+def _edges(into: Collector, row: dict[str, Any], where: str) -> list[object]:
+    """Left, top, right, bottom of `bbox`, else around the polygons."""
+    given = row.get("bbox")
+    if isinstance(given, list) and given:
+        numbers = [number(value) if not isinstance(value, str) else None for value in given]
+        if len(numbers) != 4 or any(value is None for value in numbers):
+            return given if len(given) != 4 else [None] * 4
+        left, top, wide, high = (value for value in numbers if value is not None)
+        if wide < 0 or high < 0:
+            return [left, top, left, top]
+        return [left, top, left + wide, top + high]
+    polygons = row.get("segmentation")
+    if not isinstance(polygons, list):
+        return []
+    found = [around(points) for points in polygons if isinstance(points, list)]
+    found = [edges for edges in found if edges]
+    if not found:
+        return []
+    into.say("no-bbox", where, "There is a polygon and no bbox.", "the box around it is used")
+    low = [min(number(e[i]) or 0.0 for e in found) for i in (0, 1)]
+    return [*low, *(max(number(e[i]) or 0.0 for e in found) for i in (2, 3))]

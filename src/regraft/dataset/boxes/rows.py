@@ -1,0 +1,342 @@
+"""Pictures with boxes: the rows that every format is read into, and what is done with bad ones.
+
+Decisions:
+
+- A box is four edges in pixels of the picture as it is shown, counted from the left and upper
+  edge: left < right, top < bottom. Formats that count from 1, or in shares, are turned into that.
+- What can be mended is mended and said: edges outside are clipped, swapped corners swapped.
+  What cannot is refused and said. The counts always add up: found = used + refused.
+- A category that nobody drew is left out, and said; so every format can hold what is read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from regraft.dataset import guard
+from regraft.dataset.rows import Problem, Split
+from regraft.errors import DataError
+
+_SLACK_PX = 1e-6
+_TURNED = 0x0112
+_LISTED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One object.
+
+    Attributes:
+        category: counts from 0 in the data's order of names.
+        left: in pixels, as the other edges.
+        top: see there.
+        right: see there.
+        bottom: see there.
+        crowd: the box holds many objects of the category that were not drawn one by one.
+    """
+
+    category: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+    crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture and what is in it; without boxes it is a negative.
+
+    Attributes:
+        id: path relative to the data, as `guard.shown` prints it.
+        source: the file.
+        width_px: as shown (EXIF applied).
+        height_px: likewise.
+        boxes: sorted.
+        split: as given, or "".
+    """
+
+    id: str
+    source: Path
+    width_px: int
+    height_px: int
+    boxes: tuple[Box, ...]
+    split: Split = ""
+
+
+@dataclass(frozen=True)
+class BoxData:
+    """A data set for detection.
+
+    Attributes:
+        path: what was read.
+        format: "coco", "yolo", "voc" or "csv".
+        categories: names, sorted.
+        pictures: sorted by id.
+        problems: what was found.
+        found: boxes that were come across.
+        mended: how many of the used ones were changed.
+        refused: how many are not used.
+    """
+
+    path: Path
+    format: str
+    categories: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    problems: tuple[Problem, ...] = field(default=())
+    found: int = 0
+    mended: int = 0
+    refused: int = 0
+
+    @property
+    def used(self) -> int:
+        """Number of boxes in the pictures."""
+        return sum(len(picture.boxes) for picture in self.pictures)
+
+
+@final
+class Collector:
+    """Gathers what one reader comes across, and judges it the same way for every format.
+
+    Args:
+        path: what is read.
+        root: the folder that no picture may leave.
+        form: the format's name.
+    """
+
+    def __init__(self, path: Path, root: Path, form: str) -> None:
+        self._path, self._root, self._form = path, root.resolve(), form
+        self._pictures: dict[str, tuple[Path, int, int, Split]] = {}
+        self._boxes: dict[str, list[tuple[str, Box]]] = {}
+        self._problems: list[Problem] = []
+        self._unknown: list[str] = []
+        self._found = self._mended = self._refused = 0
+
+    def picture(self, file: Path, where: str, split: Split = "") -> str | None:
+        """A picture was named; its id, or None when it cannot be used (said)."""
+        id_, fault = self._named(file)
+        if id_ in self._pictures:
+            if split and split != self._pictures[id_][3]:
+                self.say("two-splits", where, f"{id_} is in two splits.", "the first one counts")
+            return id_
+        size = (0, 0)
+        if fault is None:
+            try:
+                size = shown_size(file)
+            except guard.Refused as refused:
+                fault = (refused.kind, f"{id_}: {refused.what}")
+        if fault is not None:
+            self.say(fault[0], where, fault[1], "set aside")
+            return None
+        self._pictures[id_] = (file.resolve(), *size, split)
+        self._boxes[id_] = []
+        return id_
+
+    def _named(self, file: Path) -> tuple[str, tuple[str, str] | None]:
+        real = file.resolve()
+        if not real.is_relative_to(self._root):
+            return guard.shown(file), ("outside", f"{guard.shown(file)} leaves the data's folder.")
+        return guard.shown(real.relative_to(self._root)), None
+
+    def size(self, id_: str) -> tuple[int, int]:
+        """Width and height of a picture that was taken."""
+        _, width_px, height_px, _ = self._pictures[id_]
+        return width_px, height_px
+
+    def declared(self, id_: str, size: tuple[object, object], where: str) -> None:
+        """The annotations claim this width and height; the picture's own count."""
+        if None not in size and size != self.size(id_):
+            own = self.size(id_)
+            what = f"It says {size[0]} × {size[1]} pixels; {id_} has {own[0]} × {own[1]}."
+            self.say("wrong-size", where, what, "the picture's own size is used")
+
+    def box(
+        self,
+        id_: str | None,
+        name: object,
+        edges: Sequence[object],
+        where: str,
+        crowd: bool = False,
+    ) -> None:
+        """A box was found: left, top, right, bottom in pixels. It is used, mended or refused.
+
+        Args:
+            id_: what `picture` gave.
+            name: the category.
+            edges: four numbers, or what stands in their place.
+            where: file and line, or file and id.
+            crowd: see `Box`.
+        """
+        self._found += 1
+        if id_ is None:
+            return self._refuse("no-picture", where, "Its picture is not used.")
+        if not isinstance(name, str) or not guard.shown(name.strip()):
+            return self._refuse("no-category", where, "The box has no category.")
+        numbers = [number(edge) for edge in edges]
+        if len(numbers) != 4 or any(value is None for value in numbers):
+            return self._refuse("not-a-number", where, f"The box is {list(edges)!r}.")
+        left, top, right, bottom = (float(value) for value in numbers if value is not None)
+        if not all(map(math.isfinite, (left, top, right, bottom))):
+            return self._refuse("not-finite", where, f"The box is {list(edges)!r}.")
+        left, right, swapped_x = _in_order(left, right)
+        top, bottom, swapped_y = _in_order(top, bottom)
+        if left == right or top == bottom:
+            return self._refuse("zero-area", where, "The box has no area.")
+        width_px, height_px = self.size(id_)
+        clipped = max(left, 0.0), max(top, 0.0), min(right, width_px), min(bottom, height_px)
+        if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+            what = f"The box lies outside of its {width_px} × {height_px} pixels."
+            return self._refuse("box-outside", where, what)
+        over = max(abs(a - b) for a, b in zip(clipped, (left, top, right, bottom), strict=True))
+        if swapped_x or swapped_y:
+            self.say("swapped", where, "The box ends before it begins.", "corners swapped")
+        if over > _SLACK_PX:
+            self.say("box-over-edge", where, f"The box goes {over:g} px too far.", "clipped")
+        named = guard.shown(name.strip())
+        box = Box(0, *clipped, crowd)
+        if (named, box) in self._boxes[id_]:
+            return self._refuse("duplicate-box", where, f"The same box of {named} was there.")
+        self._mended += swapped_x or swapped_y or over > _SLACK_PX
+        self._boxes[id_].append((named, box))
+
+    def _refuse(self, kind: str, where: str, what: str) -> None:
+        self._refused += 1
+        self.say(kind, where, what, "box refused")
+
+    def refuse(self, kind: str, where: str, what: str) -> None:
+        """A box was found that cannot even be read."""
+        self._found += 1
+        self._refuse(kind, where, what)
+
+    def unknown_category(self, where: str, what: str) -> None:
+        """A box has a category that does not exist: an error, once all are found."""
+        self._unknown.append(f"{where}: {what}")
+
+    def say(self, kind: str, where: str, what: str, done: str) -> None:
+        """A problem was found."""
+        self._problems.append(Problem(kind, guard.shown(where), guard.shown(what), done))
+
+    def finish(self, declared: Mapping[int, str] | None = None) -> BoxData:
+        """The rows.
+
+        Args:
+            declared: category names that the format lists.
+
+        Raises:
+            DataError: categories do not exist, or there is no picture or no box.
+        """
+        if self._unknown:
+            more = len(self._unknown) - _LISTED
+            raise DataError(
+                f"{len(self._unknown)} boxes have a category that does not exist.",
+                where="; ".join(self._unknown[:_LISTED]) + (f"; {more} more" if more > 0 else ""),
+                mend="add the category to the list, or mend its number",
+            )
+        names = sorted({name for boxes in self._boxes.values() for name, _ in boxes})
+        for name in sorted({guard.shown(n) for n in (declared or {}).values()} - set(names)):
+            what = f"No box is of the category {name}."
+            self.say("empty-category", name, what, "category left out")
+        if not names:
+            raise DataError(
+                "There is no box that can be used."
+                + "".join(f" {p.where}: {p.what}" for p in self._problems[:_LISTED]),
+                where=guard.shown(self._path),
+                mend="name pictures and boxes as docs/boxes.md shows",
+            )
+        at = {name: number for number, name in enumerate(names)}
+        return BoxData(
+            self._path,
+            self._form,
+            tuple(names),
+            tuple(
+                Picture(
+                    id_,
+                    source,
+                    width_px,
+                    height_px,
+                    tuple(
+                        sorted(
+                            (
+                                Box(at[n], b.left, b.top, b.right, b.bottom, b.crowd)
+                                for n, b in self._boxes[id_]
+                            ),
+                            key=lambda b: (b.category, b.left, b.top, b.right, b.bottom),
+                        )
+                    ),
+                    split,
+                )
+                for id_, (source, width_px, height_px, split) in sorted(self._pictures.items())
+            ),
+            tuple(self._problems),
+            self._found,
+            self._mended,
+            self._refused,
+        )
+
+
+def _in_order(low: float, high: float) -> tuple[float, float, bool]:
+    return (low, high, False) if low <= high else (high, low, True)
+
+
+def number(value: object) -> float | None:
+    """The number in a value or a text, or None; truth values are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def around(points: Sequence[object]) -> list[object]:
+    """The edges of a polygon x, y, x, y, …; [] when it is none."""
+    numbers = [number(value) for value in points]
+    if len(numbers) < 6 or len(numbers) % 2 or any(value is None for value in numbers):
+        return []
+    known = [value for value in numbers if value is not None]
+    xs, ys = known[::2], known[1::2]
+    if not all(map(math.isfinite, known)):
+        return [math.nan] * 4
+    return [min(xs), min(ys), max(xs), max(ys)]
+
+
+def shown_size(file: Path) -> tuple[int, int]:
+    """Width and height of a picture, from its header, as it is shown.
+
+    Raises:
+        Refused: it is missing or no picture.
+    """
+    from PIL import Image
+
+    data = guard.read_file(file)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width_px, height_px = image.size
+            turned = image.getexif().get(_TURNED, 1) in (5, 6, 7, 8)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
+        raise guard.Refused("damaged", "The picture cannot be read.", where=file) from fault
+    guard.refuse_bomb(width_px, height_px, str(file))
+    return (height_px, width_px) if turned else (width_px, height_px)
+
+
+def text_of(file: Path, most: int = guard.MAX_BYTES) -> str:
+    """A file's text.
+
+    Raises:
+        DataError: it is missing, too large or not in UTF-8.
+    """
+    data = guard.read_file(file)
+    if len(data) > most:
+        raise DataError(f"The file has {len(data)} bytes.", where=file, mend="give a smaller one")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = data[: fault.start].count(b"\n") + 1
+        raise DataError(
+            "The file is not UTF-8.", where=f"{guard.shown(file)}:{line}", mend="save it as UTF-8"
+        ) from fault

@@ -1,0 +1,103 @@
+"""A CSV of boxes: path, category, left, top, right, bottom, and perhaps crowd and split.
+
+Edges are pixels from 0. A row with only a path is a picture without boxes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from regraft import store
+from regraft.dataset import guard
+from regraft.dataset.boxes.rows import BoxData, Collector, text_of
+from regraft.dataset.reader import SPLIT_NAMES
+from regraft.errors import DataError
+
+_EDGES = ("left", "top", "right", "bottom")
+_ALIASES = {
+    **{"image_path": "path", "file": "path", "filename": "path", "image": "path"},
+    **{"label": "category", "class": "category"},
+    **{"xmin": "left", "ymin": "top", "xmax": "right", "ymax": "bottom"},
+}
+
+
+@final
+@dataclass(frozen=True)
+class TableReader:
+    """Reads and writes a CSV of boxes."""
+
+    name: str = "csv"
+
+    def recognises(self, path: Path) -> bool:
+        """A .csv file whose first line names a path and four edges."""
+        if path.suffix.lower() != ".csv" or not path.is_file():
+            return False
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            first = file.readline(10_000)
+        return {"path", *_EDGES} <= set(_columns(first.strip().split(",")))
+
+    def read(self, path: Path) -> BoxData:
+        """The rows; see `dataset.boxes.read_boxes`."""
+        rows = csv.reader(io.StringIO(text_of(path), newline=""))
+        root = path.resolve().parent
+        into = Collector(path, root, self.name)
+        columns = _columns(next(rows, []))
+        missing = [name for name in ("path", "category", *_EDGES) if name not in columns]
+        if missing:
+            raise DataError(
+                f"There is no column {missing[0]!r}.",
+                where=f"{guard.shown(path)}:1",
+                mend="the first line is path,category,left,top,right,bottom",
+            )
+        try:
+            for row in rows:
+                _row(into, root, columns, row, f"{path.name}:{rows.line_num}")
+        except csv.Error as fault:
+            where = f"{guard.shown(path)}:{rows.line_num}"
+            raise DataError(
+                f"This is no CSV: {fault}.", where=where, mend="save it again"
+            ) from fault
+        return into.finish()
+
+    def write(self, data: BoxData, folder: Path) -> None:
+        """One file, `boxes.csv`; pictures are not copied."""
+        out = io.StringIO(newline="")
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["path", "category", *_EDGES, "crowd", "split"])
+        for picture in data.pictures:
+            if not picture.boxes:
+                table.writerow([picture.id, *[""] * 6, picture.split])
+            for box in picture.boxes:
+                edges = [box.left, box.top, box.right, box.bottom]
+                name = data.categories[box.category]
+                table.writerow([picture.id, name, *edges, int(box.crowd), picture.split])
+        store.commit(folder / "boxes.csv", out.getvalue().encode())
+
+
+def _columns(names: list[str]) -> list[str]:
+    plain = [name.strip().strip('"').lower() for name in names]
+    return [_ALIASES.get(name, name) for name in plain]
+
+
+def _row(into: Collector, root: Path, columns: list[str], row: list[str], where: str) -> None:
+    if not row:
+        return
+    if len(row) != len(columns):
+        what = f"The line has {len(row)} columns; the first one has {len(columns)}."
+        into.refuse("wrong-columns", where, what)
+        return
+    cells = dict(zip(columns, (cell.strip() for cell in row), strict=True))
+    if not cells["path"] or "\0" in cells["path"]:
+        into.refuse("no-picture", where, "The line names no picture.")
+        return
+    named = cells.get("split", "").lower()
+    if named and named not in SPLIT_NAMES:
+        into.say("unknown-split", where, f"There is no split {named!r}.", "read as none")
+    id_ = into.picture(root / cells["path"], where, SPLIT_NAMES.get(named, ""))
+    if any(cells[name] for name in ("category", *_EDGES)):
+        edges = [cells[name] for name in _EDGES]
+        into.box(id_, cells["category"], edges, where, cells.get("crowd") in ("1", "true"))
