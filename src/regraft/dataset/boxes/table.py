@@ -19,9 +19,16 @@ from regraft.errors import DataError
 
 _EDGES = ("left", "top", "right", "bottom")
 _ALIASES = {
-    **{"image_path": "path", "file": "path", "filename": "path", "image": "path"},
-    **{"label": "category", "class": "category"},
-    **{"xmin": "left", "ymin": "top", "xmax": "right", "ymax": "bottom"},
+    "image_path": "path",
+    "file": "path",
+    "filename": "path",
+    "image": "path",
+    "label": "category",
+    "class": "category",
+    "xmin": "left",
+    "ymin": "top",
+    "xmax": "right",
+    "ymax": "bottom",
 }
 
 
