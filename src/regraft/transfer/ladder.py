@@ -284,10 +284,11 @@ def make_rung(ground: Ground, name: str) -> Rung:
     batch = min(32, count)
     epoch = max(1, count // batch)
     steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
-    rung = Rung(name, max(0, frozen), steps, batch, views=min(VIEWS, math.ceil(steps / epoch)))
+    most = VIEWS if ground.backbone.modality == "image" else 1
+    rung = Rung(name, max(0, frozen), steps, batch, views=min(most, math.ceil(steps / epoch)))
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
         return rung
-    return replace(rung, features="live", views=math.ceil(steps / epoch))
+    return replace(rung, features="live", views=math.ceil(steps / epoch) if most > 1 else 1)
 
 
 def _deeper(
@@ -531,9 +532,9 @@ def _digest_of(weights: dict[str, np.ndarray]) -> str:
 
 def _bytes_a_view(ground: Ground, frozen: int) -> int:
     """Bytes of one sample's activations at a cut, one byte a number."""
-    if frozen == 0:
-        return ground.backbone.preprocessing.size_px**2 * 3
-    return sum(math.prod(shape) for shape in ground.backbone.stages[frozen - 1].shapes)
+    longest = ground.backbone.preprocessing.longest
+    shapes = ground.cut(frozen).shapes
+    return sum(math.prod(longest if n == -1 else n for n in shape) for shape in shapes)
 
 
 def _seconds_a_picture(ground: Ground, frozen: int, count: int = 8) -> float:
