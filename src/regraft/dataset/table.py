@@ -1,10 +1,13 @@
-"""Reader: a table (CSV, TSV, Parquet) of paths and labels.
+"""Reader: a table (CSV, TSV, Parquet, JSON lines) of paths or texts, and labels.
 
-    path,label,split,group
-    img/1.jpg,cat,train,animal 7
+    path,label,split,group                      text,label
+    img/1.jpg,cat,train,animal 7                "Dear customer, …",spam
 
 Decisions:
 
+- A table with a column `path` is of pictures. Any other is of texts: the column `text`, or one
+  that is usually called so (body, message, …), or the only one with long cells. The classes of
+  texts may also be called `category`, `class`, … A row of texts is called by its line.
 - `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
   out; an empty split is train where others are given.
 - One label a picture: the column `label`. Several: a column `labels`, or `label` as soon as one
@@ -21,12 +24,14 @@ Decisions:
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, final
 
 from regraft.dataset import guard
@@ -34,7 +39,13 @@ from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
 from regraft.errors import DataError
 
-_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+_TEXT_NAMES = ("text", "body", "message", "content", "document", "mail", "email", "review")
+_LABEL_NAMES = ("category", "class", "target", "topic", "sentiment")
+_LONG = 20
+"""Characters in the middle cell of a column that may be texts though its name does not say so."""
+_MOST_CHARACTERS = 64 * 2**20
+"""In one cell of a CSV file; Python's own limit is 128 KiB, and mails are longer."""
 _KNOWN = ("path", "label", "labels", "split", "group")
 _SEVERAL = re.compile(r"[|;]")
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
@@ -46,12 +57,12 @@ Cell = str | tuple[str, ...]
 @final
 @dataclass(frozen=True)
 class TableReader:
-    """Reads a table of paths and labels."""
+    """Reads a table of paths and labels, or of texts and labels."""
 
-    name: str = "table of paths and labels"
+    name: str = "table of paths or texts and labels"
 
     def recognises(self, path: Path) -> bool:
-        """A file called .csv, .tsv, .parquet or .pq."""
+        """A file called .csv, .tsv, .parquet, .pq, .jsonl or .ndjson."""
         return path.suffix.lower() in _SUFFIXES and path.is_file()
 
     def read(self, path: Path) -> Dataset:
@@ -60,24 +71,23 @@ class TableReader:
         Raises:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
-        table = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _text(path)
-        if "path" not in table.columns:
-            raise DataError(
-                f"The table has no column `path`; it has {', '.join(table.columns) or 'none'}.",
-                where=guard.shown(path),
-                mend="call the column with the pictures' files `path` and the other `label`",
-            )
-        labels, multilabel = _labels(table)
-        rows, problems = _rows(table, labels, multilabel)
+        table = _table(path)
+        is_text = "path" not in table.columns
+        column = _text_column(table) if is_text else ""
+        labels, multilabel = _labels(_with_label(table) if is_text else table)
+        if is_text:
+            rows, problems = _text_rows(table, column, labels, multilabel)
+        else:
+            rows, problems = _rows(table, labels, multilabel)
         classes = tuple(sorted({name for row in rows for name in row.labels}))
         index = {name: number for number, name in enumerate(classes)}
         return Dataset(
             path=path,
-            task="image-classification",
+            task="text-classification" if is_text else "image-classification",
             classes=classes,
             samples=tuple(
                 Sample(
-                    row.id, row.path, _target(row.labels, index, multilabel),
+                    row.id, row.source, _target(row.labels, index, multilabel),
                     split=row.split, group=row.group,
                 )
                 for row in sorted(rows, key=lambda row: row.id)
@@ -116,8 +126,76 @@ class _Table:
         return DataError(what, where=f"{guard.shown(self.path)}, line {line}", mend=mend)
 
 
+def _table(path: Path) -> _Table:
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".ndjson"):
+        return _json_lines(path)
+    return _parquet(path) if suffix in (".parquet", ".pq") else _text(path)
+
+
+def task_of(path: Path) -> str:
+    """What a table is for; it is read for this.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return "image-classification" if "path" in _table(path).columns else "text-classification"
+
+
+def texts_of(path: Path) -> list[str]:
+    """The column of texts of a table, labelled or not.
+
+    Raises:
+        DataError: it cannot be read, or has no such column.
+    """
+    table = _table(path)
+    return table.texts(_text_column(table))
+
+
+def _json_lines(path: Path) -> _Table:
+    """A JSON object on each line; a key that a line lacks is an empty cell there."""
+    objects: list[dict[str, Any]] = []
+    lines: list[int] = []
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    objects.append(_object(path, number, line))
+                    lines.append(number)
+    except UnicodeDecodeError as fault:
+        raise _not_utf8(path) from fault
+    except OSError as fault:
+        raise _unreadable(path, fault.strerror) from fault
+    names = list(dict.fromkeys(name for values in objects for name in values))
+    cells = [[_cell(values.get(name)) for values in objects] for name in names]
+    return _with_header(path, [_column(name) for name in names], cells, lines)
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise DataError(
+            "This is no JSON object.",
+            where=f"{guard.shown(path)}, line {number}",
+            mend='write one object a line: {"text": "…", "label": "…"}',
+        )
+    return values
+
+
+def _not_utf8(path: Path) -> DataError:
+    return DataError(
+        "The table is not in UTF-8.",
+        where=guard.shown(path),
+        mend="save it as UTF-8 (in Excel: CSV UTF-8)",
+    )
+
+
 def _text(path: Path) -> _Table:
     """A CSV or TSV file. Comma, semicolon or tab, whichever the header has most of."""
+    usual = csv.field_size_limit(_MOST_CHARACTERS)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
@@ -125,13 +203,11 @@ def _text(path: Path) -> _Table:
             separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
             return _checked(path, csv.reader(file, delimiter=separator, strict=True))
     except UnicodeDecodeError as fault:
-        raise DataError(
-            "The table is not in UTF-8.",
-            where=guard.shown(path),
-            mend="save it as UTF-8 (in Excel: CSV UTF-8)",
-        ) from fault
+        raise _not_utf8(path) from fault
     except OSError as fault:
         raise _unreadable(path, fault.strerror) from fault
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _column(text: str) -> str:
@@ -281,7 +357,7 @@ def _truths(table: _Table, column: str) -> list[bool]:
 @dataclass(frozen=True)
 class _Row:
     id: str
-    path: Path
+    source: Path | str
     labels: tuple[str, ...]
     split: Split
     group: str
@@ -310,6 +386,58 @@ def _rows(
         else:
             problems.append(problem)
     return list(rows.values()), problems
+
+
+def _text_column(table: _Table) -> str:
+    """Which column holds the texts.
+
+    Raises:
+        DataError: none, or it is not clear which.
+    """
+    lower = {name.lower(): name for name in table.columns}
+    named = [lower[name] for name in _TEXT_NAMES if name in lower]
+    if named:
+        return named[0]
+    others = [name for name in table.columns if name not in _KNOWN]
+    long = [name for name in others if median(map(len, table.texts(name))) >= _LONG]
+    if len(long) == 1:
+        return long[0]
+    raise DataError(
+        f"The table has no column `path`; it has {', '.join(table.columns) or 'none'}. "
+        "Nor is it clear which column holds texts.",
+        where=guard.shown(table.path),
+        mend="call it `text` (or `path` for pictures), and the column with the classes `label`",
+    )
+
+
+def _with_label(table: _Table) -> _Table:
+    """The table with its column of classes called `label`, whatever it was called."""
+    if {"label", "labels"} & set(table.columns) or any(n[:6] == "label_" for n in table.columns):
+        return table
+    lower = {name.lower(): name for name in table.columns}
+    found = [lower[name] for name in _LABEL_NAMES if name in lower]
+    if not found:
+        return table
+    return replace(table, cells={**table.cells, "label": table.cells[found[0]]})
+
+
+def _text_rows(
+    table: _Table, column: str, labels: list[tuple[str, ...]], multilabel: bool
+) -> tuple[list[_Row], list[Problem]]:
+    splits = _splits(table)
+    groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
+    rows: list[_Row] = []
+    problems: list[Problem] = []
+    digits = len(str(table.lines[-1]))
+    for number, (line, text) in enumerate(zip(table.lines, table.texts(column), strict=True)):
+        id_ = f"line {line:0{digits}d}"
+        row = _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
+        problem = _objection(row, None, multilabel)
+        if problem is None:
+            rows.append(row)
+        else:
+            problems.append(problem)
+    return rows, problems
 
 
 _WHY = {

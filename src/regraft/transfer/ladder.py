@@ -404,6 +404,55 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     return facts, step
 
 
+def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
+    """The twin of texts: what is done without a pre-trained model; see `tasks/tfidf.py`.
+
+    Returns:
+        its entry in report.json, and its answers.
+    """
+    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    target_nc, weights_rn = ground.task.targets(valid), ground.weights(valid)
+
+    def compute() -> Outcome:
+        from regraft.tasks.tfidf import fit_tfidf
+
+        memory, began = PeakMemory.since_now(), time.perf_counter()
+        texts = [str(sample.source) for sample in train]
+        groups = [sample.group for sample in train]
+        model = fit_tfidf(texts, ground.task.targets(train), groups, ground.task.balanced)
+        logits_nc = model.logits([str(sample.source) for sample in valid])
+        score = ground.task.score(logits_nc, target_nc)
+        metric = measure.estimate(ground.task.metric_name, score, weights_rn)
+        seconds = time.perf_counter() - began
+        facts: Facts = {
+            "name": "tf-idf",
+            "frozen_stages": 0,
+            "trainable_parameters": model.parameters,
+            "metric": metric.to_json(),
+            "seconds": {"features": 0.0, "train": seconds, "total": seconds},
+            "peak_memory_bytes": memory.bytes(),
+            "steps": 0,
+            "penalty": 1 / model.inverse_penalty,
+        }
+        return Step.outcome(facts, {}, logits_nc)
+
+    step = Step.of(ground.run.step("tf-idf", _inputs(ground, {"rung": "tf-idf"}), compute))
+    _announce(ground, step)
+    gap = measure.compare(
+        ground.task.score(climbed.best.valid_logits_nc, target_nc),
+        ground.task.score(step.valid_logits_nc, target_nc),
+        weights_rn,
+    )
+    name = "TF-IDF and logistic regression, which need no pre-trained network"
+    if gap.p >= NOISE:
+        text = f"{name}, do as well: the chosen rung is {_points(gap)} ahead, within noise."
+    elif gap.value > 0:
+        text = f"The chosen rung is {_points(gap)} ahead of {name}."
+    else:
+        text = f"{name}, win: the chosen rung is {_points(gap)} ahead. Use them for these texts."
+    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
+
+
 def label_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
     """The head refitted on nested subsets of the training samples, from the cache.
 
