@@ -584,7 +584,6 @@ def _command(question: dict[str, Any], folder: Path) -> str:
 
     options = {
         "task": None,
-        "backbone": None,
         "train": "ladder",
         "valid": None,
         "test": None,
@@ -594,6 +593,8 @@ def _command(question: dict[str, Any], folder: Path) -> str:
         "max_bad": 0.01,
     }
     words = ["regraft", "fit", str(question["data"]), "--out", str(folder)]
+    if question["backbone"] not in DEFAULT_BACKBONES.values():
+        words += ["--backbone", question["backbone"]]
     for name, usual in options.items():
         value = question[name]
         if value != usual and value is not None:
