@@ -39,7 +39,8 @@ app.add_typer(_backbones, name="backbones")
 app.add_typer(_cache, name="cache")
 
 _Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A folder of classes, or a CSV or Parquet table.")
+    str,
+    typer.Argument(metavar="DATA", help="A folder of classes, or a table of pictures or texts."),
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `fit` wrote.")]
 _Task = Annotated[str | None, typer.Option(metavar="T", help="The task; inferred if not given.")]
@@ -113,11 +114,15 @@ def fit(
 def predict(
     run: _Run,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders or patterns.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Pictures, texts, folders, patterns; tables of texts; - for stdin.",
+        ),
     ],
     as_json: _Json = False,
 ) -> None:
-    """Say what is in pictures, and which of them are unlike the training data."""
+    """Label pictures or texts, and say which of them are unlike the training data."""
     with telling() as tell:
         from regraft import verbs
 
@@ -180,7 +185,8 @@ def demo(
 
 
 _Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name from `backbones list`, timm:ARCH, …")
+    str,
+    typer.Argument(metavar="NAME", help="A name from `backbones list`, timm:ARCH, text:FOLDER, …"),
 ]
 
 

@@ -260,7 +260,7 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
     console.print(table)
     if not reasons_inside:
         _print(console, "", *(f"{shown(rung['name'])}: {shown(rung['why'])}" for rung in rungs))
-    _print(console, "", *_findings(report), "", *_what_next(folder))
+    _print(console, "", *_findings(report), "", *_what_next(folder, report["task"]))
 
 
 def _findings(report: Facts) -> Iterator[str]:
@@ -277,11 +277,12 @@ def _findings(report: Facts) -> Iterator[str]:
         yield f"{what} found in the data; list them with: regraft inspect {shown(path)}"
 
 
-def _what_next(folder: Path) -> Iterator[str]:
+def _what_next(folder: Path, task: str) -> Iterator[str]:
     run = shown(shlex.quote(str(folder)))
     yield f"report  {shown(folder / 'report.html')}"
     yield f"model   {shown(folder / 'model')}"
-    yield f"next    regraft predict {run} PHOTO..."
+    what = "PHOTO..." if task == "image-classification" else "TEXTFILE...|TABLE|-"
+    yield f"next    regraft predict {run} {what}"
 
 
 def _name(metric: Facts) -> str:
@@ -356,7 +357,7 @@ def print_description(console: Console, description: Facts) -> None:
     table.add_row("all", *(f"{number:,}" for number in counts), style="bold")
     console.print(table)
     leaks = description["leaks"]
-    leak = f"{leaks:,} leaks between splits." if leaks else "No picture is in two splits."
+    leak = f"{leaks:,} leaks between splits." if leaks else "Nothing is in two splits."
     _print(console, "", shown(description["imbalance"]["text"]), leak)
     for kind in description["problems"]:
         _print_kind(console, kind)

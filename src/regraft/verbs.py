@@ -668,9 +668,7 @@ def _label(
     return answers
 
 
-def _label_texts(
-    model: Model, inputs: Sequence[str | Path], tell: Tell
-) -> list[dict[str, Any]]:
+def _label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[dict[str, Any]]:
     """Answers for texts, in batches."""
     from regraft.transfer.packing import stacked
     from regraft.transfer.tokens import token_ids

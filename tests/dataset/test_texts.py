@@ -70,7 +70,9 @@ def test_a_folder_of_text_files(tmp_path: Path) -> None:
         for name in ("ham", "spam"):
             (tmp_path / "mails" / name).mkdir(parents=True, exist_ok=True)
             (tmp_path / "mails" / name / f"{i}.txt").write_text(f"{name} says {i}\r\n")
-    (tmp_path / "mails" / "ham" / "latin.txt").write_bytes("Gr\xfc\xdfe aus K\xf6ln".encode("latin-1"))
+    (tmp_path / "mails" / "ham" / "latin.txt").write_bytes(
+        "Gr\xfc\xdfe aus K\xf6ln".encode("latin-1")
+    )
     (tmp_path / "mails" / "spam" / "wide.txt").write_bytes("Grüße".encode("utf-16"))
     dataset = read(tmp_path / "mails")
     by_id = {sample.id: sample.source for sample in dataset}
@@ -140,7 +142,9 @@ def test_templates_and_quotes_are_near_copies() -> None:
 
 
 def test_near_copies_stay_on_one_side(tmp_path: Path) -> None:
-    lines = [(f"{MAIL} number {i}", "a") for i in range(10)] + [(f"{TALK} {i}", "b") for i in range(10)]
+    lines = [(f"{MAIL} number {i}", "a") for i in range(10)] + [
+        (f"{TALK} {i}", "b") for i in range(10)
+    ]
     path = write_csv(tmp_path / "t.csv", ["text", "label"], [*lines, *rows(20)])
     dataset = read(path)
     for start in (MAIL, TALK):
@@ -154,7 +158,9 @@ def test_bytes_that_are_no_text() -> None:
         texts.decode(b"\xff\xfe\x00", "x")
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(
         st.tuples(

@@ -29,7 +29,6 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one picture as the network takes it."""

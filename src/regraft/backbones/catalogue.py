@@ -141,7 +141,8 @@ def address(name: str) -> Address:
 
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
-            `text:FOLDER` (a text encoder as transformers saves it), `local:FILE.py:function` or `package.module:function` (a network of your own).
+            `text:FOLDER` (a text encoder as transformers saves it), `local:FILE.py:function` or
+            `package.module:function` (a network of your own).
 
     Raises:
         UsageError: it is none of these.

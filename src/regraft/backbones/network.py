@@ -20,7 +20,6 @@ from regraft.backbones.backbone import AnyPreprocessing, Backbone, Preprocessing
 from regraft.errors import BackboneError
 from regraft.seeds import seed_of
 
-
 TRACED_TOKENS = 16
 """Length of the text that a network is described and traced with."""
 
@@ -53,7 +52,9 @@ class Network(nn.Module):
     mean_c11: Tensor
     std_c11: Tensor
 
-    def __init__(self, parts: Sequence[Part], preprocessing: AnyPreprocessing, note: str = "") -> None:
+    def __init__(
+        self, parts: Sequence[Part], preprocessing: AnyPreprocessing, note: str = ""
+    ) -> None:
         super().__init__()
         assert parts, "a network has at least one stage"
         self.stages = nn.ModuleList(part.module for part in parts)

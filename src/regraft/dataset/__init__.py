@@ -10,9 +10,9 @@ from regraft.dataset import guard, images, texts
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
 from regraft.dataset.reading import guess_task, read, read_all
-from regraft.dataset.table import texts_of
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
+from regraft.dataset.table import texts_of
 
 __all__ = [
     "SPLITS",

@@ -121,7 +121,9 @@ def _check_arguments(task: str | None, max_bad: float) -> None:
         raise UsageError(f"There is no task {task!r}.", where="task", mend=f"use {_TASKS[0]}")
     if task not in (None, *_READY):
         raise UsageError(
-            f"The task {task} is not supported yet.", where="task", mend=f"use {' or '.join(_READY)}"
+            f"The task {task} is not supported yet.",
+            where="task",
+            mend=f"use {' or '.join(_READY)}",
         )
     if not 0 <= max_bad < 1:
         raise UsageError(
@@ -164,7 +166,11 @@ def _rows_of(path: Path, reader: Reader | None) -> Dataset:
     for candidate in READERS if reader is None else (reader,):
         if candidate.recognises(path):
             return _labelled(candidate.read(path))
-    names = " or a ".join(dict.fromkeys(known.name for known in READERS)) if reader is None else reader.name
+    names = (
+        " or a ".join(dict.fromkeys(known.name for known in READERS))
+        if reader is None
+        else reader.name
+    )
     raise DataError(f"This is not a {names}.", where=guard.shown(path), mend=LAYOUT)
 
 

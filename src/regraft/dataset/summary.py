@@ -64,11 +64,15 @@ def _classes(dataset: Dataset) -> list[dict[str, Any]]:
 
 def _sizes(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
     lengths = [len(sample.source) for sample in samples if isinstance(sample.source, str)]
-    measures = {"characters": lengths} if lengths else {
-        "height": [sample.size[0] for sample in samples],
-        "width": [sample.size[1] for sample in samples],
-        "shorter_side": [min(sample.size) for sample in samples],
-    }
+    measures = (
+        {"characters": lengths}
+        if lengths
+        else {
+            "height": [sample.size[0] for sample in samples],
+            "width": [sample.size[1] for sample in samples],
+            "shorter_side": [min(sample.size) for sample in samples],
+        }
+    )
     return {
         name: {"min": min(values), "median": median(values), "max": max(values)}
         for name, values in measures.items()

@@ -85,8 +85,8 @@ class Features:
             view_index: position in the views, one for all or one for each, (B,).
 
         Returns:
-            float32 arrays (B, *shape), one for each tensor, texts filled up to the longest; at cut 0
-            uint8 (B, H, W, 3), or int32 ids (B, L), -1 for none.
+            float32 arrays (B, *shape), one for each tensor, texts filled up to the longest; at
+            cut 0 uint8 (B, H, W, 3), or int32 ids (B, L), -1 for none.
 
         Raises:
             StoreError: the cache was removed while it was used.
