@@ -186,7 +186,8 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
 
 def test_what_is_imported_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.match(r"[A-Za-z0-9-]+", line).group() for line in project["dependencies"]}
+    lines = [*project["dependencies"], *project["optional-dependencies"]["text"]]
+    declared = {re.match(r"[A-Za-z0-9-]+", line).group() for line in lines}
     packages = importlib.metadata.packages_distributions()
     modules = {
         name.split(".")[0] for path in SOURCES for name in imported(ast.parse(path.read_text()))

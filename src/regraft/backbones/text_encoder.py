@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
-from regraft.errors import BackboneError
+from regraft.backbones.tokenizer import open_tokenizer
+from regraft.errors import BackboneError, MissingExtra
 
 TOKENIZER = "tokenizer_json"
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
@@ -261,14 +262,14 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
     Raises:
         BackboneError: one is missing or damaged.
     """
-    from tokenizers import Tokenizer
-
     try:
         config = json.loads((folder / "config.json").read_bytes())
         tokenizer = (folder / "tokenizer.json").read_bytes()
         if not isinstance(config, dict):
             raise ValueError("config.json is no object")
-        Tokenizer.from_str(tokenizer.decode())
+        open_tokenizer(tokenizer)
+    except MissingExtra:
+        raise
     except FileNotFoundError as fault:
         raise BackboneError(
             "the model's folder lacks a file",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from regraft.backbones import Backbone, TextPreprocessing
+from regraft.backbones.tokenizer import open_tokenizer
 
 _TENSOR = "embeddings.tokenizer_json"
 
@@ -33,10 +34,9 @@ def _tokenizer(backbone: Backbone) -> Any:
 def _opened(weights: Path, preprocessing: TextPreprocessing) -> Any:
     """The tokenizer of a weights file; named by its checksum, so that the cache cannot be stale."""
     from safetensors import safe_open
-    from tokenizers import Tokenizer
 
     with safe_open(weights, framework="numpy") as file:
-        tokenizer = Tokenizer.from_str(file.get_tensor(_TENSOR).tobytes().decode())
+        tokenizer = open_tokenizer(file.get_tensor(_TENSOR).tobytes())
     tokenizer.no_padding()
     tokenizer.enable_truncation(preprocessing.max_tokens)
     return tokenizer
