@@ -60,32 +60,49 @@ class TableReader:
         Raises:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
-        table = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _text(path)
-        if "path" not in table.columns:
-            raise DataError(
-                f"The table has no column `path`; it has {', '.join(table.columns) or 'none'}.",
-                where=guard.shown(path),
-                mend="call the column with the pictures' files `path` and the other `label`",
+        return dataset_of(read_table(path))
+
+
+def read_table(path: Path) -> Table:
+    """The cells of a CSV, TSV or Parquet file.
+
+    Raises:
+        DataError: the table is damaged, ragged or empty.
+    """
+    return _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _text(path)
+
+
+def dataset_of(table: Table) -> Dataset:
+    """The rows of a table with the column `path` and labels; see the head of this file.
+
+    Raises:
+        DataError: it lacks columns or holds what it may not.
+    """
+    if "path" not in table.columns:
+        raise DataError(
+            f"The table has no column `path`; it has {', '.join(table.columns) or 'none'}.",
+            where=guard.shown(table.path),
+            mend="call the column with the pictures' files `path` and the other `label`",
+        )
+    labels, multilabel = _labels(table)
+    rows, problems = _rows(table, labels, multilabel)
+    classes = tuple(sorted({name for row in rows for name in row.labels}))
+    index = {name: number for number, name in enumerate(classes)}
+    return Dataset(
+        path=table.path,
+        task="image-classification",
+        classes=classes,
+        samples=tuple(
+            Sample(
+                row.id, row.path, _target(row.labels, index, multilabel),
+                split=row.split, group=row.group,
             )
-        labels, multilabel = _labels(table)
-        rows, problems = _rows(table, labels, multilabel)
-        classes = tuple(sorted({name for row in rows for name in row.labels}))
-        index = {name: number for number, name in enumerate(classes)}
-        return Dataset(
-            path=path,
-            task="image-classification",
-            classes=classes,
-            samples=tuple(
-                Sample(
-                    row.id, row.path, _target(row.labels, index, multilabel),
-                    split=row.split, group=row.group,
-                )
-                for row in sorted(rows, key=lambda row: row.id)
-            ),
-            problems=tuple(problems),
-            multilabel=multilabel,
-            found=len(table.lines),
-        )  # fmt: skip
+            for row in sorted(rows, key=lambda row: row.id)
+        ),
+        problems=tuple(problems),
+        multilabel=multilabel,
+        found=len(table.lines),
+    )  # fmt: skip
 
 
 def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) -> Target:
@@ -98,7 +115,7 @@ def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) ->
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """A table in memory: `cells[column][row]`, and the line that each row stands in."""
 
     path: Path
@@ -107,16 +124,19 @@ class _Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """Names, in order; those with a meaning in small letters."""
         return tuple(self.cells)
 
     def texts(self, column: str) -> list[str]:
+        """The cells of a column as texts; the items of a list joined by `|`."""
         return ["|".join(cell) if isinstance(cell, tuple) else cell for cell in self.cells[column]]
 
     def fault(self, line: int, what: str, mend: str) -> DataError:
+        """An error at a line."""
         return DataError(what, where=f"{guard.shown(self.path)}, line {line}", mend=mend)
 
 
-def _text(path: Path) -> _Table:
+def _text(path: Path) -> Table:
     """A CSV or TSV file. Comma, semicolon or tab, whichever the header has most of."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -140,7 +160,7 @@ def _column(text: str) -> str:
     return name.lower() if name.lower() in _KNOWN else name
 
 
-def _checked(path: Path, reader: Any) -> _Table:
+def _checked(path: Path, reader: Any) -> Table:
     """Every row of a CSV reader, each as long as the header."""
     header: list[str] | None = None
     lines: list[int] = []
@@ -169,7 +189,7 @@ def _checked(path: Path, reader: Any) -> _Table:
     return _with_header(path, header or [], list(zip(*rows, strict=True)), lines)
 
 
-def _parquet(path: Path) -> _Table:
+def _parquet(path: Path) -> Table:
     import pyarrow  # slow, and needed for this format only
     import pyarrow.parquet as parquet
 
@@ -201,7 +221,7 @@ def _cell(value: object) -> Cell:
 
 def _with_header(
     path: Path, header: list[str], cells: Sequence[Sequence[Cell]], lines: Sequence[int]
-) -> _Table:
+) -> Table:
     repeated = sorted({name for name in header if header.count(name) > 1 and name in _KNOWN})
     if repeated:
         raise DataError(
@@ -213,7 +233,7 @@ def _with_header(
         raise DataError(
             "The table has no rows.", where=guard.shown(path), mend="write one row per picture"
         )
-    return _Table(path, dict(zip(header, cells, strict=True)), lines)
+    return Table(path, dict(zip(header, cells, strict=True)), lines)
 
 
 def _unreadable(path: Path, why: str | None) -> DataError:
@@ -225,7 +245,7 @@ def _unreadable(path: Path, why: str | None) -> DataError:
 # Labels ------------------------------------------------------------------------------------------
 
 
-def _labels(table: _Table) -> tuple[list[tuple[str, ...]], bool]:
+def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
     """The class names of each row, and whether a row may have several."""
     for column in ("labels", "label"):
         if column in table.columns:
@@ -260,11 +280,11 @@ def _names(cell: Cell, several: bool) -> tuple[str, ...]:
     return tuple(name for name in map(class_name, cell) if name)
 
 
-def _is_truth(table: _Table, column: str) -> bool:
+def _is_truth(table: Table, column: str) -> bool:
     return all(text.strip().lower() in _TRUTH for text in table.texts(column))
 
 
-def _truths(table: _Table, column: str) -> list[bool]:
+def _truths(table: Table, column: str) -> list[bool]:
     values: list[bool] = []
     for line, text in zip(table.lines, table.texts(column), strict=True):
         if text.strip().lower() not in _TRUTH:
@@ -289,7 +309,7 @@ class _Row:
 
 
 def _rows(
-    table: _Table, labels: list[tuple[str, ...]], multilabel: bool
+    table: Table, labels: list[tuple[str, ...]], multilabel: bool
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
@@ -330,7 +350,7 @@ def _objection(row: _Row, earlier: _Row | None, multilabel: bool) -> Problem | N
     return Problem("conflict", row.id, what, "set aside")
 
 
-def _splits(table: _Table) -> list[Split]:
+def _splits(table: Table) -> list[Split]:
     if "split" not in table.columns:
         return [""] * len(table.lines)
     splits: list[Split] = []
