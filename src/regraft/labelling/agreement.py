@@ -266,10 +266,10 @@ def disagreement(votes: Votes) -> np.ndarray:
     return apart_u / np.maximum(total_u * (total_u - 1), 1)
 
 
-def per_class(votes: Votes, seed: int = 0) -> list[dict[str, Json]]:
+def per_class(votes: Votes, seed: int = 0) -> list[dict[str, Any]]:
     """Alpha of each class against the rest, the least agreed first."""
     shares_c = votes.said().sum(axis=0) / len(votes)
-    rows: list[dict[str, Json]] = [
+    rows: list[dict[str, Any]] = [
         {
             "class": name,
             "share": float(share),
@@ -277,10 +277,10 @@ def per_class(votes: Votes, seed: int = 0) -> list[dict[str, Json]]:
         }
         for name, share in zip(votes.classes, shares_c, strict=True)
     ]
-    return sorted(rows, key=lambda row: row["alpha"]["value"] or 0)  # pyright: ignore
+    return sorted(rows, key=lambda row: row["alpha"]["value"] or 0)
 
 
-def per_pair(votes: Votes) -> list[dict[str, Json]]:
+def per_pair(votes: Votes) -> list[dict[str, Any]]:
     """Cohen's kappa of each two people with samples in common, the least agreed first."""
     if votes.anonymous:
         return []
@@ -289,7 +289,7 @@ def per_pair(votes: Votes) -> list[dict[str, Json]]:
         dict(zip(votes.sample_v[mine].tolist(), votes.value_v[mine].tolist(), strict=True))
         for mine in (votes.annotator_v == a for a in active)
     ]
-    rows: list[dict[str, Json]] = []
+    rows: list[dict[str, Any]] = []
     for i, first in enumerate(said):
         for j in range(i):
             common = sorted(first.keys() & said[j].keys())
@@ -304,14 +304,14 @@ def per_pair(votes: Votes) -> list[dict[str, Json]]:
                     "kappa": cohen(*ours, weighted=votes.scale == "ordinal"),
                 }
             )
-    return sorted(rows, key=lambda row: (row["same"], row["annotators"]))  # pyright: ignore
+    return sorted(rows, key=lambda row: (row["same"], row["annotators"]))
 
 
-def divided(votes: Votes, count: int = SHOWN) -> list[dict[str, Json]]:
+def divided(votes: Votes, count: int = SHOWN) -> list[dict[str, Any]]:
     """The samples that divide people, the most divided first, with their votes."""
     apart_u = disagreement(votes)
     order = [int(u) for u in np.argsort(-apart_u, kind="stable")[:count] if apart_u[u] > 0]
-    rows: list[dict[str, Json]] = []
+    rows: list[dict[str, Any]] = []
     for u in order:
         mine = votes.value_v[votes.sample_v == u]
         counts = {

@@ -39,6 +39,8 @@ VOTES_A_CONFUSION = 5
 """Votes of a person for each cell of a confusion table, at the median."""
 VOTES_A_SKILL = 20
 VOTES_A_HARD_SAMPLE = 4
+MOST_FOR_GLAD = 20_000
+"""Votes; GLAD takes about a millisecond for each."""
 SHOWN = 50
 
 
@@ -92,7 +94,7 @@ def choose(votes: Votes) -> tuple[Method, str]:
         return "dawid-skene", f"{said}: enough for a table of confusions each (Dawid-Skene)."
     if each < VOTES_A_SKILL:
         return "majority", f"{said}: too few to know who is reliable: majority."
-    if np.median(votes.per_sample()) >= VOTES_A_HARD_SAMPLE:
+    if np.median(votes.per_sample()) >= VOTES_A_HARD_SAMPLE and len(votes) <= MOST_FOR_GLAD:
         return "glad", f"{said}, several on each sample: skill and difficulty are told (GLAD)."
     return "mace", f"{said}: enough to tell who guesses (MACE)."
 
@@ -236,13 +238,13 @@ def against_people(votes: Votes, chance_uc: np.ndarray, *, seed: int = 0) -> dic
     Returns:
         "model" and "person": shares; "gap" with "low", "high", "p"; "text": the outcome in words.
     """
-    known_u = ~np.isnan(chance_uc).any(axis=1)
+    known_u = np.asarray(~np.isnan(chance_uc).any(axis=1))
     votes = votes.where(known_u[votes.sample_v])
     person_v, sample_v = _agreed(votes, votes.said())
     if not len(person_v):
         return None
     if votes.scale == "multilabel":
-        answer_uc = (chance_uc > 0.5).astype(np.float32)
+        answer_uc = np.asarray(chance_uc > 0.5, dtype=np.float32)
     else:
         answer_uc = np.zeros_like(chance_uc)
         answer_uc[np.arange(len(chance_uc)), np.nan_to_num(chance_uc).argmax(axis=1)] = 1
@@ -266,7 +268,7 @@ def against_people(votes: Votes, chance_uc: np.ndarray, *, seed: int = 0) -> dic
     }
 
 
-def per_annotator(votes: Votes) -> list[dict[str, Json]]:
+def per_annotator(votes: Votes) -> list[dict[str, Any]]:
     """How often each person agrees with the majority of the others, the least first."""
     if votes.anonymous:
         return []
