@@ -155,13 +155,23 @@ def test_an_engine_that_loses_the_features_is_refused(tmp_path: Path) -> None:
     said: list[Event] = []
     samples = tiny.pictures(tmp_path / "pictures", 12)
     with prepare(tiny.address("offset"), tell=said.append) as preparation:
-        engine = preparation.engine(3, samples)
+        engine = preparation.engine(4, samples)
         assert engine.likely.name == "openvino-bf16"
         assert engine.name == "openvino-f32"
         assert engine.likely.name == "openvino-f32"  # remembered
         exact = Torch(engine.cut, "cpu", "f32").run(engine.trial_pixels)
         assert cosines(engine.run(engine.trial_pixels), exact).min() > 0.999
     assert [event for event in said if isinstance(event, Said)]
+
+
+def test_an_engine_that_cannot_be_built_gives_way_to_the_next(tmp_path: Path) -> None:
+    if not has_bf16():
+        pytest.skip("there is only one OpenVINO engine on this processor")
+    samples = tiny.pictures(tmp_path / "pictures", 12)
+    with prepare(tiny.address("straddling")) as preparation:
+        engine = preparation.engine(4, samples)
+        assert engine.likely.name == "openvino-bf16"
+        assert engine.name == "openvino-f32"
 
 
 def test_what_openvino_cannot_run_torch_does(tmp_path: Path) -> None:

@@ -209,8 +209,8 @@ def test_an_engine_that_is_refused_leaves_nothing(tmp_path: Path, own_cache: Pat
         pytest.skip("there is only one OpenVINO engine on this processor")
     own = tiny.pictures(tmp_path / "own", 9)
     with prepare(tiny.address("offset")) as preparation:
-        cut = Cut(preparation.backbone(), 3)
-        engine = preparation.engine(3, own)
+        cut = Cut(preparation.backbone(), 4)
+        engine = preparation.engine(4, own)
         assert engine.likely.name == "openvino-bf16"
         table = features(own, cut, engine)
     assert table.serving.name == "openvino-f32"

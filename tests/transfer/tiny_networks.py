@@ -98,7 +98,22 @@ def residual() -> Made:
 
 
 def offset() -> Made:
-    return _made(("stem", _stem(8)), ("offset", Offset()), ("spread", Spread()))
+    return _made(
+        ("stem", _stem(8)),
+        ("body", nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())),
+        ("offset", Offset()),
+        ("spread", Spread()),
+    )
+
+
+def straddling() -> Made:
+    """OpenVINO has no kernels where the exact residual block meets bf16."""
+    return _made(
+        ("stem", _stem(8)),
+        ("block", Residual(8)),
+        ("offset", Offset()),
+        ("spread", Spread()),
+    )
 
 
 def exotic() -> Made:

@@ -40,7 +40,7 @@ from regraft.transfer.compiled import EXACT_STAGES, Compiled, find, place, proce
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
 from regraft.transfer.pictures import cores, look
-from regraft.transfer.runners import Nothing, OpenVino, Runner, Tensors, Torch
+from regraft.transfer.runners import CannotRun, Nothing, OpenVino, Runner, Tensors, Torch
 from regraft.transfer.worker import Worker
 
 TRIAL_SAMPLES = 64
@@ -280,7 +280,11 @@ class Engine:
     def _judged(self) -> Serving:
         reference, name = self._reference()
         for candidate in self._candidates():
-            measured = self._measured(candidate, reference, name)
+            try:
+                measured = self._measured(candidate, reference, name)
+            except CannotRun:
+                self._open.clear()
+                continue
             if measured.passes:
                 served = Serving(candidate.name, candidate.precision, measured)
                 self._keep(served)

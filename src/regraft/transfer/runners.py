@@ -26,6 +26,10 @@ CUDA_BATCH = 64
 Tensors = tuple[np.ndarray, ...]
 
 
+class CannotRun(Exception):
+    """An engine that this graph cannot have; the next slower one serves then."""
+
+
 class Runner(ABC):
     """A frozen part, ready to run."""
 
@@ -55,6 +59,9 @@ class OpenVino(Runner):
     Args:
         graph: an `openvino.Model` of one picture.
         precision: "bf16" or "f32".
+
+    Raises:
+        CannotRun: if OpenVINO finds no kernels for the graph in this precision.
     """
 
     def __init__(self, graph: Any, precision: str) -> None:
@@ -65,7 +72,10 @@ class OpenVino(Runner):
             "INFERENCE_NUM_THREADS": streams,
             "ENABLE_CPU_PINNING": False,  # decoding wants the same cores
         }
-        self._compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+        try:
+            self._compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+        except RuntimeError as error:
+            raise CannotRun(str(error)) from error
         self._at_once = 2 * streams
 
     def stream(self, pictures: Iterable[np.ndarray]) -> Generator[Tensors, None, None]:
