@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from regraft.dataset import Dataset, Reader
-from regraft.dataset.table import Table, dataset_of, read_table
+from regraft.dataset.table import Cell, Table, dataset_of, read_table
 from regraft.labelling.consensus import consensus
 from regraft.labelling.votes import Votes, is_votes, read_votes
 
@@ -47,7 +48,7 @@ def _decided(table: Table, votes: Votes) -> Table:
         name = text.strip().removeprefix("./")
         if name in label:
             rows.setdefault(name, row)
-    cells = {
+    cells: dict[str, Sequence[Cell]] = {
         column: [table.cells[column][row] for row in rows.values()]
         for column in ("split", "group")
         if column in table.columns

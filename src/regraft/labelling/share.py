@@ -2,10 +2,10 @@
 
 Counting suspects overstates it: a probe that is wrong on hard samples suspects right labels.
 Instead the given labels are explained as true labels seen through a table of confusions, with the
-probe's answers as the chances of the true label: p(given) = sum over t of p(t | x) * table[t, given]
-(Dawid & Skene 1979 with the probe in place of the votes). Table and temperature of the answers are
-those with the greatest likelihood (expectation maximisation). What the probe finds hard anyway is
-then no evidence of a wrong label.
+probe's answers as the chances of the true label: p(given) is the sum over true labels t of
+p(t | x) * table[t, given] (Dawid & Skene 1979 with the probe in place of the votes). Table and
+temperature of the answers are those with the greatest likelihood (expectation maximisation). What
+the probe finds hard anyway is then no evidence of a wrong label.
 
 The interval spans the bootstrap over samples of two answers: by probes that learnt from all labels,
 which believe wrong labels a little, and by probes that learnt without the suspects, which doubt
