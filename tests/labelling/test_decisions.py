@@ -94,6 +94,6 @@ def test_most_reviewers_decide_and_a_tie_decides_nothing(tmp_path):
     said = verdicts(journal.standing())
     assert (said["a"].action, said["b"].action) == ("change", "divided")
     rows = tuple(Sample(name, Path(name), 0) for name in "abc")
-    dataset, _ = reviewed(Dataset(Path("."), "image-classification", ("cat", "dog"), rows), journal)
+    dataset, _ = reviewed(Dataset(Path(), "image-classification", ("cat", "dog"), rows), journal)
     assert [sample.target for sample in dataset] == [1, 0, 0]
     assert any("<script>" in problem.what for problem in dataset.problems)

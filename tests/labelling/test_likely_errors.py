@@ -50,7 +50,7 @@ def test_no_answer_comes_from_a_model_that_saw_the_sample_or_its_copy():
     x_nd, given = np.concatenate([half, half]), np.concatenate([label, label])
     clusters = [f"pair {i}" for i in range(150)] * 2
     judged = _judge(x_nd, given, clusters)
-    assert (judged.chance_nc.argmax(axis=1) == given).mean() < 0.4
+    assert (judged.first_nc.argmax(axis=1) == given).mean() < 0.35
     fold_n = folds(np.eye(4, dtype=np.float32)[given], clusters, 0)
     assert (fold_n[:150] == fold_n[150:]).all() and len(set(fold_n)) == 5
 
@@ -65,7 +65,7 @@ def _dataset(given, sha=None, names=("a", "b", "c", "<script>")) -> Dataset:
         else Sample(f"{n}.png", Path(f"{n}.png"), int(c), sha256=sha[n], group=sha[n])
         for n, c in enumerate(given)
     )
-    return Dataset(Path("."), "image-classification", names, samples)
+    return Dataset(Path(), "image-classification", names, samples)
 
 
 def test_findings_are_ranked_and_say_why():

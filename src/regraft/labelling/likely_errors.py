@@ -8,7 +8,9 @@ samples unlike all others, and classes that the network cannot tell apart.
 Decisions:
 
 - Two rounds. The probes of the second learn from what the first did not suspect, so that wrong
-  labels teach less. Every answer stays out of sample.
+  labels teach less. No probe learns from a sample that it answers on; but what the second round
+  learns from was chosen by probes that saw the held-out labels, so its answers rank labels and
+  the first round's, which are strictly out of sample, are what a model is measured by.
 - A probe learns from at most `MOST_TO_LEARN` samples, and rows are read in pieces: memory grows
   with probabilities (n x c), not with features.
 - The penalty is chosen once, by cross-validated log-loss; it is shared by all folds.

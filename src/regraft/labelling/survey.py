@@ -155,6 +155,6 @@ def _beside_people(votes: Votes, dataset: Dataset, judged: Judged, seed: int) ->
     chance_uc = np.full((len(votes.samples), len(votes.classes)), np.nan)
     for u, name in enumerate(votes.samples):
         if name in row:
-            chance_c = judged.chance_nc[row[name]]
+            chance_c = judged.first_nc[row[name]]
             chance_uc[u] = [chance_c[column[k]] if k in column else 0.0 for k in votes.classes]
     return consensus.against_people(votes, chance_uc, seed=seed)
