@@ -98,7 +98,9 @@ def test_every_public_name_is_there_with_a_docstring(name: str) -> None:
     assert getattr(regraft, name).__doc__
 
 
-@pytest.mark.parametrize("verb", ["fit", "predict", "evaluate", "inspect", "labels", "report", "demo"])
+@pytest.mark.parametrize(
+    "verb", ["fit", "predict", "evaluate", "inspect", "labels", "report", "demo"]
+)
 def test_a_verb_stays_a_function_whatever_else_is_imported(verb: str) -> None:
     for path in SOURCES:
         parts = path.relative_to(ROOT / "src").with_suffix("").parts
