@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from regraft.verbs import evaluate as evaluate
     from regraft.verbs import fit as fit
     from regraft.verbs import inspect as inspect
+    from regraft.verbs import labels as labels
     from regraft.verbs import predict as predict
     from regraft.verbs import report as report
 
@@ -51,6 +52,7 @@ __all__ = [
     "evaluate",
     "fit",
     "inspect",
+    "labels",
     "load",
     "predict",
     "report",
@@ -75,6 +77,7 @@ _HOMES = {
     "evaluate": "regraft.verbs",
     "fit": "regraft.verbs",
     "inspect": "regraft.verbs",
+    "labels": "regraft.verbs",
     "load": "regraft.dataset:read",
     "predict": "regraft.verbs",
     "report": "regraft.verbs",

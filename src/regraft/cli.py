@@ -162,6 +162,40 @@ def inspect(data: _Data, task: _Task = None, as_json: _Json = False) -> None:
 
 
 @app.command()
+def labels(
+    data: _Data,
+    backbone: Annotated[
+        str | None,
+        typer.Option(metavar="B", help="The network whose vectors samples are compared by."),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(metavar="nominal|ordinal|multilabel", help="How votes differ."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Say how good the labels of DATA are: agreement, consensus, likely errors."""
+    from regraft.labelling.votes import SCALES, Scale
+
+    known: Scale | None = next((name for name in SCALES if name == scale), None)
+    if scale is not None and known is None:
+        raise UsageError(
+            f"There is no scale {terminal.shown(scale)}.",
+            where="--scale",
+            mend=f"use one of {', '.join(SCALES)}",
+        )
+    with telling() as tell:
+        from regraft import verbs
+
+        found = verbs.labels(data, backbone=backbone, scale=known, seed=seed, tell=tell)
+    if as_json:
+        _print_json(found)
+    else:
+        terminal.print_labels(terminal.output(), found)
+
+
+@app.command()
 def report(run: _Run) -> None:
     """Write RUN/report.html again from what the run holds, and say where it is."""
     from regraft import verbs

@@ -363,6 +363,34 @@ def print_description(console: Console, description: Facts) -> None:
         _print_kind(console, kind)
 
 
+def print_labels(console: Console, found: Facts) -> None:
+    """What is known about the labels of a data set: agreement, consensus, likely errors."""
+    agreement, ceiling = found["agreement"], found["ceiling"]
+    if agreement:
+        alpha = agreement["alpha"]
+        if alpha["value"] is None:
+            _print(console, "No sample has two votes: there is no agreement to measure.")
+        else:
+            span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
+            _print(console, f"Krippendorff's alpha {alpha['value']:.3f} {span}")
+        _print(console, shown(found["consensus"]["why"]))
+    if ceiling:
+        _print(console, f"One person agrees with the others on {interval(ceiling)}.")
+    if found["beside_people"]:
+        _print(console, found["beside_people"]["text"])
+    if found["share"]:
+        _print(console, f"About {interval(found['share'])} of the labels are wrong.")
+    if found["not_judged"]:
+        _print(console, shown(found["not_judged"]))
+    table = _table("sample", "given", "suggested", "score", "reason", right=("score",))
+    for row in found["likely_errors"][:_CLASSES]:
+        names = (Text(shown(row[key])) for key in ("sample", "given", "suggested"))
+        table.add_row(*names, f"{row['score']:.3f}", Text(shown(row["reason"])))
+    if found["likely_errors"]:
+        console.print(table)
+        _print(console, f"{len(found['likely_errors']):,} labels to look at; --json lists all.")
+
+
 def _formats(formats: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {shown(name)}" for name, number in formats.items())
 

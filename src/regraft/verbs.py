@@ -19,6 +19,7 @@ from regraft import reporting
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import DataError, UnreadableSample, UsageError
 from regraft.events import Advanced, Said, Tell, silent
+from regraft.labelling.votes import Scale
 from regraft.store import Outcome, Run
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
@@ -93,7 +94,7 @@ def fit(
     data = Path(data)
     _check_options(train, compare, budget)
     kind = data_sets.guess_task(data, task)
-    name = backbone or DEFAULT_BACKBONES.get(kind, DEFAULT_BACKBONES["image-classification"])
+    name = backbone or _usual_backbone(kind)
     folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
     question: dict[str, Any] = {
         "data": str(data.resolve()),
@@ -182,6 +183,39 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
 def inspect(data: str | Path, *, task: str | None = None, tell: Tell = silent) -> dict[str, Any]:
     """What is in a data set, and what is wrong with it. Nothing is trained."""
     return data_sets.describe(data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell))
+
+
+def labels(
+    data: str | Path,
+    *,
+    backbone: str | None = None,
+    scale: Scale | None = None,
+    seed: int = 0,
+    max_bad: float = 0.01,
+    tell: Tell = silent,
+) -> dict[str, Any]:
+    """How good the labels of a data set are: agreement, consensus, likely errors.
+
+    Args:
+        data: labelled data as for `fit`, or a table of votes.
+        backbone: as for `fit`; its vectors are what samples are compared by.
+        scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
+        seed: of folds and intervals.
+        max_bad: as for `fit`.
+        tell: listens to events.
+
+    Returns:
+        "agreement" and "consensus" (None without votes), "likely_errors" (ranked), "share" of
+        wrong labels, "outliers", "same_classes", "reviewed".
+
+    Raises:
+        DataError: the data cannot be used as they are.
+        MissingExtra: a package that this needs is not installed.
+    """
+    from regraft.labelling.survey import survey
+
+    name = backbone or _usual_backbone(data_sets.guess_task(data, None))
+    return survey(Path(data), name, scale=scale, seed=seed, max_bad=max_bad, tell=tell)
 
 
 def report(run: str | Path) -> Path:
@@ -782,3 +816,7 @@ def _write_digits(folder: Path) -> None:
         picture = Image.fromarray((255 - image / 16 * 255).astype(np.uint8))
         picture.resize((64, 64), Image.Resampling.BICUBIC).save(place / f"{i:04d}.png")
     aside.rename(folder)
+
+
+def _usual_backbone(task: str) -> str:
+    return DEFAULT_BACKBONES.get(task, DEFAULT_BACKBONES["image-classification"])

@@ -71,31 +71,51 @@ class TableReader:
         Raises:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
-        table = _table(path)
-        is_text = "path" not in table.columns
-        column = _text_column(table) if is_text else ""
-        labels, multilabel = _labels(_with_label(table) if is_text else table)
-        if is_text:
-            rows, problems = _text_rows(table, column, labels, multilabel)
-        else:
-            rows, problems = _rows(table, labels, multilabel)
-        classes = tuple(sorted({name for row in rows for name in row.labels}))
-        index = {name: number for number, name in enumerate(classes)}
-        return Dataset(
-            path=path,
-            task="text-classification" if is_text else "image-classification",
-            classes=classes,
-            samples=tuple(
-                Sample(
-                    row.id, row.source, _target(row.labels, index, multilabel),
-                    split=row.split, group=row.group,
-                )
-                for row in sorted(rows, key=lambda row: row.id)
-            ),
-            problems=tuple(problems),
-            multilabel=multilabel,
-            found=len(table.lines),
-        )  # fmt: skip
+        return dataset_of(read_table(path))
+
+
+def read_table(path: Path) -> Table:
+    """The cells of a CSV, TSV, JSONL or Parquet file.
+
+    Raises:
+        DataError: the table is damaged, ragged or empty.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".ndjson"):
+        return _json_lines(path)
+    return _parquet(path) if suffix in (".parquet", ".pq") else _text(path)
+
+
+def dataset_of(table: Table) -> Dataset:
+    """The rows of a table of pictures or texts with labels; see the head of this file.
+
+    Raises:
+        DataError: it lacks columns or holds what it may not.
+    """
+    is_text = "path" not in table.columns
+    column = _text_column(table) if is_text else ""
+    labels, multilabel = _labels(_with_label(table) if is_text else table)
+    if is_text:
+        rows, problems = _text_rows(table, column, labels, multilabel)
+    else:
+        rows, problems = _rows(table, labels, multilabel)
+    classes = tuple(sorted({name for row in rows for name in row.labels}))
+    index = {name: number for number, name in enumerate(classes)}
+    return Dataset(
+        path=table.path,
+        task="text-classification" if is_text else "image-classification",
+        classes=classes,
+        samples=tuple(
+            Sample(
+                row.id, row.source, _target(row.labels, index, multilabel),
+                split=row.split, group=row.group,
+            )
+            for row in sorted(rows, key=lambda row: row.id)
+        ),
+        problems=tuple(problems),
+        multilabel=multilabel,
+        found=len(table.lines),
+    )  # fmt: skip
 
 
 def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) -> Target:
@@ -108,7 +128,7 @@ def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) ->
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """A table in memory: `cells[column][row]`, and the line that each row stands in."""
 
     path: Path
@@ -117,20 +137,16 @@ class _Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """Names, in order; those with a meaning in small letters."""
         return tuple(self.cells)
 
     def texts(self, column: str) -> list[str]:
+        """The cells of a column as texts; the items of a list joined by `|`."""
         return ["|".join(cell) if isinstance(cell, tuple) else cell for cell in self.cells[column]]
 
     def fault(self, line: int, what: str, mend: str) -> DataError:
+        """An error at a line."""
         return DataError(what, where=f"{guard.shown(self.path)}, line {line}", mend=mend)
-
-
-def _table(path: Path) -> _Table:
-    suffix = path.suffix.lower()
-    if suffix in (".jsonl", ".ndjson"):
-        return _json_lines(path)
-    return _parquet(path) if suffix in (".parquet", ".pq") else _text(path)
 
 
 def task_of(path: Path) -> str:
@@ -139,7 +155,7 @@ def task_of(path: Path) -> str:
     Raises:
         DataError: it cannot be read.
     """
-    return "image-classification" if "path" in _table(path).columns else "text-classification"
+    return "image-classification" if "path" in read_table(path).columns else "text-classification"
 
 
 def texts_of(path: Path) -> list[str]:
@@ -148,11 +164,11 @@ def texts_of(path: Path) -> list[str]:
     Raises:
         DataError: it cannot be read, or has no such column.
     """
-    table = _table(path)
+    table = read_table(path)
     return table.texts(_text_column(table))
 
 
-def _json_lines(path: Path) -> _Table:
+def _json_lines(path: Path) -> Table:
     """A JSON object on each line; a key that a line lacks is an empty cell there."""
     objects: list[dict[str, Any]] = []
     lines: list[int] = []
@@ -193,7 +209,7 @@ def _not_utf8(path: Path) -> DataError:
     )
 
 
-def _text(path: Path) -> _Table:
+def _text(path: Path) -> Table:
     """A CSV or TSV file. Comma, semicolon or tab, whichever the header has most of."""
     usual = csv.field_size_limit(_MOST_CHARACTERS)
     try:
@@ -216,7 +232,7 @@ def _column(text: str) -> str:
     return name.lower() if name.lower() in _KNOWN else name
 
 
-def _checked(path: Path, reader: Any) -> _Table:
+def _checked(path: Path, reader: Any) -> Table:
     """Every row of a CSV reader, each as long as the header."""
     header: list[str] | None = None
     lines: list[int] = []
@@ -245,7 +261,7 @@ def _checked(path: Path, reader: Any) -> _Table:
     return _with_header(path, header or [], list(zip(*rows, strict=True)), lines)
 
 
-def _parquet(path: Path) -> _Table:
+def _parquet(path: Path) -> Table:
     import pyarrow  # slow, and needed for this format only
     import pyarrow.parquet as parquet
 
@@ -277,7 +293,7 @@ def _cell(value: object) -> Cell:
 
 def _with_header(
     path: Path, header: list[str], cells: Sequence[Sequence[Cell]], lines: Sequence[int]
-) -> _Table:
+) -> Table:
     repeated = sorted({name for name in header if header.count(name) > 1 and name in _KNOWN})
     if repeated:
         raise DataError(
@@ -289,7 +305,7 @@ def _with_header(
         raise DataError(
             "The table has no rows.", where=guard.shown(path), mend="write one row per picture"
         )
-    return _Table(path, dict(zip(header, cells, strict=True)), lines)
+    return Table(path, dict(zip(header, cells, strict=True)), lines)
 
 
 def _unreadable(path: Path, why: str | None) -> DataError:
@@ -301,7 +317,7 @@ def _unreadable(path: Path, why: str | None) -> DataError:
 # Labels ------------------------------------------------------------------------------------------
 
 
-def _labels(table: _Table) -> tuple[list[tuple[str, ...]], bool]:
+def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
     """The class names of each row, and whether a row may have several."""
     for column in ("labels", "label"):
         if column in table.columns:
@@ -336,11 +352,11 @@ def _names(cell: Cell, several: bool) -> tuple[str, ...]:
     return tuple(name for name in map(class_name, cell) if name)
 
 
-def _is_truth(table: _Table, column: str) -> bool:
+def _is_truth(table: Table, column: str) -> bool:
     return all(text.strip().lower() in _TRUTH for text in table.texts(column))
 
 
-def _truths(table: _Table, column: str) -> list[bool]:
+def _truths(table: Table, column: str) -> list[bool]:
     values: list[bool] = []
     for line, text in zip(table.lines, table.texts(column), strict=True):
         if text.strip().lower() not in _TRUTH:
@@ -365,7 +381,7 @@ class _Row:
 
 
 def _rows(
-    table: _Table, labels: list[tuple[str, ...]], multilabel: bool
+    table: Table, labels: list[tuple[str, ...]], multilabel: bool
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
@@ -388,7 +404,7 @@ def _rows(
     return list(rows.values()), problems
 
 
-def _text_column(table: _Table) -> str:
+def _text_column(table: Table) -> str:
     """Which column holds the texts.
 
     Raises:
@@ -410,7 +426,7 @@ def _text_column(table: _Table) -> str:
     )
 
 
-def _with_label(table: _Table) -> _Table:
+def _with_label(table: Table) -> Table:
     """The table with its column of classes called `label`, whatever it was called."""
     if {"label", "labels"} & set(table.columns) or any(n[:6] == "label_" for n in table.columns):
         return table
@@ -422,7 +438,7 @@ def _with_label(table: _Table) -> _Table:
 
 
 def _text_rows(
-    table: _Table, column: str, labels: list[tuple[str, ...]], multilabel: bool
+    table: Table, column: str, labels: list[tuple[str, ...]], multilabel: bool
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
@@ -458,7 +474,7 @@ def _objection(row: _Row, earlier: _Row | None, multilabel: bool) -> Problem | N
     return Problem("conflict", row.id, what, "set aside")
 
 
-def _splits(table: _Table) -> list[Split]:
+def _splits(table: Table) -> list[Split]:
     if "split" not in table.columns:
         return [""] * len(table.lines)
     splits: list[Split] = []
