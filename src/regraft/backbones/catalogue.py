@@ -115,7 +115,7 @@ class Address:
     @property
     def versions(self) -> str:
         """What else decides how it is converted."""
-        return importlib.metadata.version("timm") if self.adapter == "timm" else ""
+        return importlib.metadata.version("timm") if self.adapter in ("timm", "random") else ""
 
 
 def address(name: str) -> Address:
@@ -123,12 +123,19 @@ def address(name: str) -> Address:
 
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
-            `local:FILE.py:function` or `package.module:function` (a network of your own).
+            `local:FILE.py:function` or `package.module:function` (a network of your own),
+            `random:ARCH` (a timm network with random weights), or the folder of a `pretrain` run.
 
     Raises:
         UsageError: it is none of these.
     """
     kind, colon, rest = name.partition(":")
+    folder = _absolute(rest if kind == "run" else name)
+    if (folder / "backbone" / "backbone.json").is_file():
+        weights = folder / "backbone" / "weights.safetensors"
+        return Address(f"run:{folder}", "run", str(folder / "backbone"), weights)
+    if kind == "random" and rest:
+        return Address(name, "random", rest)
     if kind == "timm" and rest:
         architecture, at, file = rest.partition("@")
         if not at:

@@ -9,7 +9,7 @@ for sample in dataset.split("train"):
 from regraft.dataset import images
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
-from regraft.dataset.reading import read, read_all
+from regraft.dataset.reading import read, read_all, read_unlabelled
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
 
@@ -27,4 +27,5 @@ __all__ = [
     "images",
     "read",
     "read_all",
+    "read_unlabelled",
 ]
