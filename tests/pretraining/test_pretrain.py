@@ -85,6 +85,8 @@ def test_from_a_pool_to_a_backbone_that_fit_climbs(place: Path) -> None:
     html = (done.folder / "report.html").read_text()
     assert "Nearest labelled" in html
     assert "http" not in html
+    with pytest.raises(RegraftError, match="pre-training"):
+        regraft.report(done.folder)
     backbone = open_backbone(str(done.folder))
     check_backbone(backbone)
     fitted = regraft.fit(place / "judge", place / "fit", backbone=str(done.folder), train="head")

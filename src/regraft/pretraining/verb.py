@@ -188,7 +188,8 @@ def _learn(
             "frozen_stages": frozen, "frozen_intact": facts["frozen_intact"],
             "size_px": start.preprocessing.size_px,
         },
-        "settings": asdict(settings) | {"seed": seed, "budget_s": budget, "train": question["train"]},
+        "settings": asdict(settings)
+        | {"seed": seed, "budget_s": budget, "train": question["train"]},
         "steps": facts["steps"],
         "stopped": facts["stopped"],
         "seconds": facts["seconds"],

@@ -17,7 +17,7 @@ _COLOURS = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000",
     "#994455", "#997700",
 )  # fmt: skip
-_STYLE = (
+_STYLE = Markup(
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
     "svg{width:19em;margin-right:1em}td{padding:2px 6px}img{height:56px;margin:1px}"
     "figure{display:inline-block;margin:0}figcaption{color:#555}"
@@ -55,7 +55,7 @@ def render(report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> str:
     )
     back = report["backbone"]
     return body.format(
-        Markup(_STYLE), report["objective"], report["verdict"]["text"],
+        _STYLE, report["objective"], report["verdict"]["text"],
         report["data"]["samples"], visible(report["data"]["path"]), report["steps"],
         report["seconds"], report["images_per_second"], report["stopped"], visible(back["name"]),
         back["frozen_stages"], len(back["stages"]), back["size_px"], curves,
