@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from regraft.dataset.rows import Sample as Sample
     from regraft.errors import Interrupted as Interrupted
     from regraft.errors import RegraftError as RegraftError
+    from regraft.pretraining import Pretrained as Pretrained
+    from regraft.pretraining import pretrain as pretrain
     from regraft.tasks import check_task as check_task
     from regraft.verbs import Fitted as Fitted
     from regraft.verbs import demo as demo
@@ -39,6 +41,7 @@ __all__ = [
     "Fitted",
     "Interrupted",
     "Preprocessing",
+    "Pretrained",
     "Problem",
     "Recipe",
     "RegraftError",
@@ -55,6 +58,7 @@ __all__ = [
     "labels",
     "load",
     "predict",
+    "pretrain",
     "report",
 ]
 
@@ -64,6 +68,7 @@ _HOMES = {
     "Fitted": "regraft.verbs",
     "Interrupted": "regraft.errors",
     "Preprocessing": "regraft.backbones.backbone",
+    "Pretrained": "regraft.pretraining",
     "Problem": "regraft.dataset.rows",
     "Recipe": "regraft.backbones.backbone",
     "RegraftError": "regraft.errors",
@@ -80,6 +85,7 @@ _HOMES = {
     "labels": "regraft.verbs",
     "load": "regraft.dataset:read",
     "predict": "regraft.verbs",
+    "pretrain": "regraft.pretraining",
     "report": "regraft.verbs",
 }
 

@@ -214,7 +214,7 @@ def labels(
     """
     from regraft.labelling.survey import survey
 
-    name = backbone or _usual_backbone(data_sets.guess_task(data, None))
+    name = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
     return survey(Path(data), name, scale=scale, seed=seed, max_bad=max_bad, tell=tell)
 
 

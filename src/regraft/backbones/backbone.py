@@ -133,6 +133,21 @@ class Backbone:
         return sum(stage.parameters for stage in self.stages)
 
     @property
+    def pictures(self) -> Preprocessing:
+        """How it takes pictures.
+
+        Raises:
+            BackboneError: it takes texts.
+        """
+        if isinstance(self.preprocessing, Preprocessing):
+            return self.preprocessing
+        raise BackboneError(
+            "This backbone takes texts, not pictures.",
+            where=self.name,
+            mend="choose a backbone for images: regraft backbones list",
+        )
+
+    @property
     def width(self) -> int:
         """Length of the vector that the last stage gives."""
         return self.stages[-1].shapes[0][-1]

@@ -133,7 +133,7 @@ class Address:
         if self.adapter == "text-encoder" and self.file is not None:
             beside = [self.file.with_name(name) for name in ("config.json", "tokenizer.json")]
             return digest(*(path.read_bytes() for path in beside if path.is_file()))
-        return importlib.metadata.version("timm") if self.adapter == "timm" else ""
+        return importlib.metadata.version("timm") if self.adapter in ("timm", "random") else ""
 
 
 def address(name: str) -> Address:
@@ -142,12 +142,19 @@ def address(name: str) -> Address:
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
             `text:FOLDER` (a text encoder as transformers saves it), `local:FILE.py:function` or
-            `package.module:function` (a network of your own).
+            `package.module:function` (a network of your own), `random:ARCH` (a timm network with
+            random weights), or the folder of a `pretrain` run.
 
     Raises:
         UsageError: it is none of these.
     """
     kind, colon, rest = name.partition(":")
+    folder = _absolute(rest if kind == "run" else name)
+    if (folder / "backbone" / "backbone.json").is_file():
+        weights = folder / "backbone" / "weights.safetensors"
+        return Address(f"run:{folder}", "run", str(folder / "backbone"), weights)
+    if kind == "random" and rest:
+        return Address(name, "random", rest)
     if kind == "timm" and rest:
         architecture, at, file = rest.partition("@")
         if not at:

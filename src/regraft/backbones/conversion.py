@@ -170,11 +170,41 @@ def minilm_folder() -> Path:
     return Path(spec.origin).parent / "model"
 
 
+def _random(wanted: Address) -> str:
+    import timm
+
+    from regraft.backbones import timm_models
+    from regraft.backbones.network import assemble
+
+    about = timm_models.card(wanted.architecture)
+    recipe = Recipe("timm", wanted.architecture, (("timm", timm.__version__),))
+    network = assemble(recipe, about.preprocessing)
+    tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}
+    blank = Backbone(
+        wanted.name, "image", "random weights", "", "none needed", (), about.preprocessing, recipe,
+        Path(),
+    )  # fmt: skip
+    return _keep(wanted, blank, network, tensors, None)
+
+
+def _run(wanted: Address) -> str:
+    from regraft.backbones.network import assemble
+
+    assert wanted.file is not None
+    values = json.loads(store.read_sealed(Path(wanted.architecture) / "backbone.json"))
+    blank = Backbone.from_json(values, wanted.file)
+    network = assemble(blank.recipe, blank.preprocessing)
+    named = replace(blank, name=wanted.name, sha256=store.file_sha256(wanted.file))
+    return _keep(wanted, named, network, read_tensors(wanted.file), wanted.file)
+
+
 _CONVERT = {
     "efficientnet-lite": _efficientnet_lite,
     "text-encoder": _text_encoder,
     "timm": _timm,
     "local": _local,
+    "random": _random,
+    "run": _run,
 }
 
 

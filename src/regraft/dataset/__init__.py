@@ -9,7 +9,7 @@ for sample in dataset.split("train"):
 from regraft.dataset import guard, images, texts
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
-from regraft.dataset.reading import guess_task, read, read_all
+from regraft.dataset.reading import guess_task, read, read_all, read_unlabelled
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
 from regraft.dataset.table import texts_of
@@ -30,6 +30,7 @@ __all__ = [
     "images",
     "read",
     "read_all",
+    "read_unlabelled",
     "texts",
     "texts_of",
 ]

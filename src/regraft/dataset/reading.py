@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from regraft.dataset import guard
 from regraft.dataset.copies import settle
 from regraft.dataset.folder import FolderReader
@@ -105,6 +107,68 @@ def read_all(
     if not dataset.samples:
         raise DataError("No sample can be used.", where=guard.shown(dataset.path), mend=LAYOUT)
     return dataset
+
+
+def read_unlabelled(
+    path: str | Path,
+    *,
+    apart_from: Iterable[Sample] = (),
+    max_bad: float = 0.01,
+    tell: Tell = silent,
+) -> Dataset:
+    """Read a pool of pictures without labels, in a folder of any shape.
+
+    Of equal files one is kept.
+
+    Args:
+        path: a folder; folders inside of it mean nothing.
+        apart_from: samples of other data; copies of them, near ones too, are left out as leaks.
+        max_bad: as for `read`.
+        tell: as for `read`.
+
+    Raises:
+        DataError: there is no picture.
+        TooManyBadSamples: as for `read`.
+        UsageError: as for `read`.
+    """
+    _check_arguments(None, max_bad)
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError("There is no such folder.", where=guard.shown(root), mend="check the path")
+    samples: list[Sample] = []
+    problems: list[Problem] = []
+    for file, problem in guard.files(root.resolve()):
+        name = guard.shown(file.relative_to(root.resolve()).as_posix())
+        if problem is None:
+            samples.append(Sample(name, file, None, split="train"))
+        else:
+            problems.append(problem)
+    found = len(samples) + len(problems)
+    listed = Dataset(root, _TASKS[0], (), tuple(samples), tuple(problems), found=found)
+    verified = verify(listed.samples, tell)
+    pool = listed.with_samples(verified.samples).with_problems(verified.problems)
+    _refuse_too_many_bad(pool, max_bad)
+    others = [
+        replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
+        for sample in apart_from
+    ]
+    beside = verify(others, silent)
+    both = pool.with_samples([*pool.samples, *beside.samples])
+    thumbnails_nhw = np.concatenate([verified.thumbnails_nhw, beside.thumbnails_nhw])
+    settled = settle(both, thumbnails_nhw)
+    kept: dict[str, Sample] = {}
+    again: list[Problem] = []
+    for sample in settled.samples:
+        if sample.split == "test":
+            continue
+        if sample.sha256 in kept:
+            what = f"The same file as {kept[sample.sha256].id}."
+            again.append(Problem("repeated", sample.id, what, "left out"))
+        else:
+            kept[sample.sha256] = sample
+    if not kept:
+        raise DataError("No picture can be used.", where=guard.shown(root), mend="check the folder")
+    return settled.with_samples(kept.values()).with_problems(again)
 
 
 def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
