@@ -87,8 +87,8 @@ def test_the_public_names_stay_as_they_are() -> None:
     assert regraft.__all__ == sorted(regraft.__all__)
     assert set(regraft.__all__) == set(
         "Backbone Dataset Fitted Interrupted Preprocessing Problem Recipe RegraftError Sample Stage"
-        " backbone check_backbone check_reader check_task demo evaluate fit inspect load predict"
-        " report".split()
+        " Pretrained backbone check_backbone check_reader check_task demo evaluate fit inspect"
+        " labels load predict pretrain report".split()
     )
     assert dir(regraft) == regraft.__all__
 
@@ -98,7 +98,9 @@ def test_every_public_name_is_there_with_a_docstring(name: str) -> None:
     assert getattr(regraft, name).__doc__
 
 
-@pytest.mark.parametrize("verb", ["fit", "predict", "evaluate", "inspect", "report", "demo"])
+@pytest.mark.parametrize(
+    "verb", ["fit", "predict", "evaluate", "inspect", "labels", "report", "demo"]
+)
 def test_a_verb_stays_a_function_whatever_else_is_imported(verb: str) -> None:
     for path in SOURCES:
         parts = path.relative_to(ROOT / "src").with_suffix("").parts
@@ -186,7 +188,9 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
 
 def test_what_is_imported_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.match(r"[A-Za-z0-9-]+", line).group() for line in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["labels"], *extras["text"]]
+    declared = {re.match(r"[A-Za-z0-9-]+", line).group() for line in lines}
     packages = importlib.metadata.packages_distributions()
     modules = {
         name.split(".")[0] for path in SOURCES for name in imported(ast.parse(path.read_text()))

@@ -26,6 +26,7 @@ def rung(name: str, value: float | None, verdict: str, why: str) -> dict[str, An
 
 
 REPORT = {
+    "task": "image-classification",
     "data": {"path": "my photos", "problems": [{}, {}]},
     "rungs": [
         rung("head", 0.9, "kept", "the first rung"),

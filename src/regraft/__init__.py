@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from regraft.dataset.rows import Sample as Sample
     from regraft.errors import Interrupted as Interrupted
     from regraft.errors import RegraftError as RegraftError
+    from regraft.pretraining import Pretrained as Pretrained
+    from regraft.pretraining import pretrain as pretrain
     from regraft.tasks import check_task as check_task
     from regraft.verbs import Fitted as Fitted
     from regraft.verbs import demo as demo
     from regraft.verbs import evaluate as evaluate
     from regraft.verbs import fit as fit
     from regraft.verbs import inspect as inspect
+    from regraft.verbs import labels as labels
     from regraft.verbs import predict as predict
     from regraft.verbs import report as report
 
@@ -38,6 +41,7 @@ __all__ = [
     "Fitted",
     "Interrupted",
     "Preprocessing",
+    "Pretrained",
     "Problem",
     "Recipe",
     "RegraftError",
@@ -51,8 +55,10 @@ __all__ = [
     "evaluate",
     "fit",
     "inspect",
+    "labels",
     "load",
     "predict",
+    "pretrain",
     "report",
 ]
 
@@ -62,6 +68,7 @@ _HOMES = {
     "Fitted": "regraft.verbs",
     "Interrupted": "regraft.errors",
     "Preprocessing": "regraft.backbones.backbone",
+    "Pretrained": "regraft.pretraining",
     "Problem": "regraft.dataset.rows",
     "Recipe": "regraft.backbones.backbone",
     "RegraftError": "regraft.errors",
@@ -75,8 +82,10 @@ _HOMES = {
     "evaluate": "regraft.verbs",
     "fit": "regraft.verbs",
     "inspect": "regraft.verbs",
+    "labels": "regraft.verbs",
     "load": "regraft.dataset:read",
     "predict": "regraft.verbs",
+    "pretrain": "regraft.pretraining",
     "report": "regraft.verbs",
 }
 

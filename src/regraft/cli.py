@@ -39,7 +39,8 @@ app.add_typer(_backbones, name="backbones")
 app.add_typer(_cache, name="cache")
 
 _Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A folder of classes, or a CSV or Parquet table.")
+    str,
+    typer.Argument(metavar="DATA", help="A folder of classes, or a table of pictures or texts."),
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `fit` wrote.")]
 _Task = Annotated[str | None, typer.Option(metavar="T", help="The task; inferred if not given.")]
@@ -110,14 +111,91 @@ def fit(
 
 
 @app.command()
+def pretrain(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of pictures, no labels.")],
+    objective: Annotated[
+        str, typer.Option(metavar="contrastive", help="What is learnt without labels.")
+    ] = "contrastive",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="The folder to write; DATA-pretrained if not given."),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="B", help="The network to start from; random:ARCH for random weights."
+        ),
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="LABELLED", help="Labelled pictures that judge it.")
+    ] = None,
+    train: Annotated[
+        str, typer.Option(metavar="all|last:K", help="What to train; the rest stays frozen.")
+    ] = "all",
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long to train: 90s, 10m, 1h.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes, without a budget.")] = 100,
+    batch: Annotated[int, typer.Option(metavar="N", help="Pictures in a batch.")] = 256,
+    piece: Annotated[int, typer.Option(metavar="N", help="Of these, at once in memory.")] = 256,
+    size: Annotated[
+        int | None,
+        typer.Option(metavar="PX", help="Side of a tile; the backbone's own if not given."),
+    ] = None,
+    negatives: Annotated[
+        str, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
+    ] = "batch",
+    bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Leave the judge's copies in the pool.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+) -> None:
+    """Train a backbone on pictures without labels; `fit --backbone RUN` climbs it."""
+    budget_s = None if budget is None else seconds_of(budget)
+    with telling() as tell:
+        from regraft import pretraining
+
+        settings = pretraining.Settings(
+            batch=batch,
+            piece=piece,
+            size_px=size,
+            epochs=epochs,
+            negatives="queue" if negatives == "queue" else "batch",
+            bf16=bf16,
+            keep_duplicates=keep_duplicates,
+        )
+        done = pretraining.pretrain(
+            data,
+            out,
+            objective=objective,
+            backbone=backbone,
+            judge=judge,
+            train=train,
+            budget=budget_s,
+            settings=settings,
+            seed=seed,
+            tell=tell,
+        )
+    steps, rate = done.report["steps"], done.report["images_per_second"]
+    print(f"{steps} steps, {rate:.0f} pictures/s; {done.report['stopped']}")
+    print(terminal.shown(done.report["verdict"]["text"]))
+    print(f"The backbone: --backbone {terminal.shown(done.folder)}")
+
+
+@app.command()
 def predict(
     run: _Run,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders or patterns.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Pictures, texts, folders, patterns; tables of texts; - for stdin.",
+        ),
     ],
     as_json: _Json = False,
 ) -> None:
-    """Say what is in pictures, and which of them are unlike the training data."""
+    """Label pictures or texts, and say which of them are unlike the training data."""
     with telling() as tell:
         from regraft import verbs
 
@@ -169,6 +247,40 @@ def convert(
 
 
 @app.command()
+def labels(
+    data: _Data,
+    backbone: Annotated[
+        str | None,
+        typer.Option(metavar="B", help="The network whose vectors samples are compared by."),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(metavar="nominal|ordinal|multilabel", help="How votes differ."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Say how good the labels of DATA are: agreement, consensus, likely errors."""
+    from regraft.labelling.votes import SCALES, Scale
+
+    known: Scale | None = next((name for name in SCALES if name == scale), None)
+    if scale is not None and known is None:
+        raise UsageError(
+            f"There is no scale {terminal.shown(scale)}.",
+            where="--scale",
+            mend=f"use one of {', '.join(SCALES)}",
+        )
+    with telling() as tell:
+        from regraft import verbs
+
+        found = verbs.labels(data, backbone=backbone, scale=known, seed=seed, tell=tell)
+    if as_json:
+        _print_json(found)
+    else:
+        terminal.print_labels(terminal.output(), found)
+
+
+@app.command()
 def report(run: _Run) -> None:
     """Write RUN/report.html again from what the run holds, and say where it is."""
     from regraft import verbs
@@ -192,7 +304,8 @@ def demo(
 
 
 _Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name from `backbones list`, timm:ARCH, …")
+    str,
+    typer.Argument(metavar="NAME", help="A name from `backbones list`, timm:ARCH, text:FOLDER, …"),
 ]
 
 

@@ -260,7 +260,7 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
     console.print(table)
     if not reasons_inside:
         _print(console, "", *(f"{shown(rung['name'])}: {shown(rung['why'])}" for rung in rungs))
-    _print(console, "", *_findings(report), "", *_what_next(folder))
+    _print(console, "", *_findings(report), "", *_what_next(folder, report["task"]))
 
 
 def _findings(report: Facts) -> Iterator[str]:
@@ -277,11 +277,12 @@ def _findings(report: Facts) -> Iterator[str]:
         yield f"{what} found in the data; list them with: regraft inspect {shown(path)}"
 
 
-def _what_next(folder: Path) -> Iterator[str]:
+def _what_next(folder: Path, task: str) -> Iterator[str]:
     run = shown(shlex.quote(str(folder)))
     yield f"report  {shown(folder / 'report.html')}"
     yield f"model   {shown(folder / 'model')}"
-    yield f"next    regraft predict {run} PHOTO..."
+    what = "PHOTO..." if task == "image-classification" else "TEXTFILE...|TABLE|-"
+    yield f"next    regraft predict {run} {what}"
 
 
 def _name(metric: Facts) -> str:
@@ -356,10 +357,38 @@ def print_description(console: Console, description: Facts) -> None:
     table.add_row("all", *(f"{number:,}" for number in counts), style="bold")
     console.print(table)
     leaks = description["leaks"]
-    leak = f"{leaks:,} leaks between splits." if leaks else "No picture is in two splits."
+    leak = f"{leaks:,} leaks between splits." if leaks else "Nothing is in two splits."
     _print(console, "", shown(description["imbalance"]["text"]), leak)
     for kind in description["problems"]:
         _print_kind(console, kind)
+
+
+def print_labels(console: Console, found: Facts) -> None:
+    """What is known about the labels of a data set: agreement, consensus, likely errors."""
+    agreement, ceiling = found["agreement"], found["ceiling"]
+    if agreement:
+        alpha = agreement["alpha"]
+        if alpha["value"] is None:
+            _print(console, "No sample has two votes: there is no agreement to measure.")
+        else:
+            span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
+            _print(console, f"Krippendorff's alpha {alpha['value']:.3f} {span}")
+        _print(console, shown(found["consensus"]["why"]))
+    if ceiling:
+        _print(console, f"One person agrees with the others on {interval(ceiling)}.")
+    if found["beside_people"]:
+        _print(console, found["beside_people"]["text"])
+    if found["share"]:
+        _print(console, f"About {interval(found['share'])} of the labels are wrong.")
+    if found["not_judged"]:
+        _print(console, shown(found["not_judged"]))
+    table = _table("sample", "given", "suggested", "score", "reason", right=("score",))
+    for row in found["likely_errors"][:_CLASSES]:
+        names = (Text(shown(row[key])) for key in ("sample", "given", "suggested"))
+        table.add_row(*names, f"{row['score']:.3f}", Text(shown(row["reason"])))
+    if found["likely_errors"]:
+        console.print(table)
+        _print(console, f"{len(found['likely_errors']):,} labels to look at; --json lists all.")
 
 
 def _formats(formats: Mapping[str, int]) -> str:

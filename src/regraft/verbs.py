@@ -18,7 +18,8 @@ from regraft import dataset as data_sets
 from regraft import reporting
 from regraft.dataset import Dataset, Problem, Sample, boxes
 from regraft.errors import DataError, UnreadableSample, UsageError
-from regraft.events import Advanced, Tell, silent
+from regraft.events import Advanced, Said, Tell, silent
+from regraft.labelling.votes import Scale
 from regraft.store import Outcome, Run
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
@@ -26,8 +27,16 @@ from regraft.transfer import ladder
 from regraft.transfer.engine import Engine, Preparation, prepare
 from regraft.transfer.model import Model, load, save, split_labels
 
-DEFAULT_BACKBONE = "efficientnet-lite0"
+DEFAULT_BACKBONES = {
+    "image-classification": "efficientnet-lite0",
+    "text-classification": "minilm-l6",
+}
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+CUT_SAMPLES = 500
+"""Texts that are looked at to say how many are longer than the network reads."""
 PARITY_SAMPLES = 64
+EXCERPT = 160
+"""Characters of a text that the report shows."""
 SHOWN = 12
 """Samples in each gallery of the report."""
 
@@ -63,7 +72,8 @@ def fit(
     """Fit a model to labelled data, climbing only as far as it pays, and measure every step.
 
     Args:
-        data: a folder of classes, or a table with `path,label[,split,group]`.
+        data: a folder of classes (pictures or text files), or a table with `path` or `text`, and
+            `label[,split,group]`.
         out: the run's folder; "<data>-regraft" beside the working folder by default.
         task: inferred from the data by default.
         backbone: a name that `regraft backbones list` shows, "timm:…", or a file.
@@ -82,8 +92,9 @@ def fit(
         BackboneError: the backbone cannot be opened.
     """
     data = Path(data)
-    name = backbone or DEFAULT_BACKBONE
     _check_options(train, compare, budget)
+    kind = data_sets.guess_task(data, task)
+    name = backbone or _usual_backbone(kind)
     folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
     question: dict[str, Any] = {
         "data": str(data.resolve()),
@@ -102,6 +113,7 @@ def fit(
             data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, tell=tell
         )
         ground = _ground(run, rows, preparation, seed, budget, tell)
+        _check_modality(ground)
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)
         report = _finish(ground, climbed, compare, question)
@@ -112,11 +124,13 @@ def fit(
 def predict(
     run: str | Path, inputs: Sequence[str | Path], *, tell: Tell = silent
 ) -> list[dict[str, Any]]:
-    """Label pictures with the model of a run.
+    """Label pictures or texts with the model of a run.
 
     Args:
         run: the folder that `fit` wrote, or the `model` folder in it.
-        inputs: pictures, folders of pictures, or patterns such as "*.jpg".
+        inputs: pictures, folders of pictures, or patterns such as "*.jpg"; for a model of texts
+            text files, folders and patterns of them, tables (each row of their column of texts),
+            or "-" for the lines of stdin.
         tell: listens to events.
 
     Returns:
@@ -124,6 +138,8 @@ def predict(
         "distance"; or "sample" and "problem" where it cannot be read.
     """
     model = load(run)
+    if model.backbone.modality == "text":
+        return _label_texts(model, inputs, tell)
     paths = list(_pictures(inputs))
     if not paths:
         raise DataError(
@@ -187,6 +203,39 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
     return boxes.describe_boxes(boxes.convert_boxes(Path(data), Path(out), to))
 
 
+def labels(
+    data: str | Path,
+    *,
+    backbone: str | None = None,
+    scale: Scale | None = None,
+    seed: int = 0,
+    max_bad: float = 0.01,
+    tell: Tell = silent,
+) -> dict[str, Any]:
+    """How good the labels of a data set are: agreement, consensus, likely errors.
+
+    Args:
+        data: labelled data as for `fit`, or a table of votes.
+        backbone: as for `fit`; its vectors are what samples are compared by.
+        scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
+        seed: of folds and intervals.
+        max_bad: as for `fit`.
+        tell: listens to events.
+
+    Returns:
+        "agreement" and "consensus" (None without votes), "likely_errors" (ranked), "share" of
+        wrong labels, "outliers", "same_classes", "reviewed".
+
+    Raises:
+        DataError: the data cannot be used as they are.
+        MissingExtra: a package that this needs is not installed.
+    """
+    from regraft.labelling.survey import survey
+
+    name = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
+    return survey(Path(data), name, scale=scale, seed=seed, max_bad=max_bad, tell=tell)
+
+
 def report(run: str | Path) -> Path:
     """Draw `report.html` again from `report.json`.
 
@@ -222,6 +271,16 @@ def _check_options(train: str, compare: str | None, budget: float | None) -> Non
         raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
     if budget is not None and not budget > 0:
         raise UsageError("the budget is not positive", where="--budget", mend="for example 10m")
+
+
+def _check_modality(ground: ladder.Ground) -> None:
+    wanted = ground.dataset.task.partition("-")[0]
+    if ground.backbone.modality != wanted:
+        raise UsageError(
+            f"{ground.backbone.name} is for {ground.backbone.modality}s, the data are {wanted}s",
+            where="--backbone",
+            mend="take one of that modality from `regraft backbones list`",
+        )
 
 
 def _ground(
@@ -263,11 +322,15 @@ def _finish(
     tested = _test(ground, best) if test else None
     penalty = climbed.steps[0].facts["penalty"]
     curve = ladder.label_curve(ground, penalty)
-    twin = ladder.scratch(ground, climbed) if compare == "scratch" else None
+    twin = None
+    if task.name == "text-classification":
+        twin = ladder.tfidf(ground, climbed)
+    elif compare == "scratch":
+        twin = ladder.scratch(ground, climbed)
     judged = (test, tested.tensors["logits"]) if tested else (valid, best.valid_logits_nc)
     report: dict[str, Any] = {
         "task": task.name,
-        "data": _data(ground.dataset),
+        "data": _data(ground.dataset) | _cut_texts(ground),
         "backbone": _provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],
@@ -324,6 +387,28 @@ def _data(rows: Dataset) -> dict[str, Any]:
     }
 
 
+def _cut_texts(ground: ladder.Ground) -> dict[str, Any]:
+    """The share of texts that are longer than what the network reads; nothing for pictures."""
+    from regraft.backbones import TextPreprocessing
+
+    preprocessing = ground.backbone.preprocessing
+    if not isinstance(preprocessing, TextPreprocessing):
+        return {}
+    from regraft.transfer.tokens import is_cut
+
+    samples = ground.dataset.samples
+    some = samples[:: max(1, len(samples) // CUT_SAMPLES)]
+    share = sum(is_cut(str(sample.source), ground.backbone) for sample in some) / len(some)
+    if share:
+        ground.tell(
+            Said(
+                f"{_percent(share)} of the texts are longer than {preprocessing.max_tokens} "
+                "tokens; the network reads their beginning"
+            )
+        )
+    return {"truncated": {"max_tokens": preprocessing.max_tokens, "share": share, "of": len(some)}}
+
+
 def _problem(problem: Problem) -> dict[str, str]:
     return {
         "kind": problem.kind,
@@ -368,7 +453,9 @@ def _savings(
     spent = sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"])
     seconds = twin["seconds"]["total"] - spent
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
-    if twin["passes"] < ladder.PASSES_TO_COMPARE:
+    if twin["name"] == "tf-idf":
+        text = twin["text"]
+    elif twin["passes"] < ladder.PASSES_TO_COMPARE:
         labels = None
         text = (
             f"The network from scratch saw each photo only {twin['passes']:.1f} times in its time, "
@@ -468,6 +555,7 @@ def _galleries(
             "given": ", ".join(given),
             "predicted": ", ".join(said),
             "probability": float(chance_n[i]),
+            **_excerpt(samples[i]),
         }
 
     wrong = [i for i in np.argsort(-wrongness_n, kind="stable") if not correct_n[i]]
@@ -475,6 +563,14 @@ def _galleries(
         "most_wrong": [entry(int(i)) for i in wrong[:SHOWN]],
         "least_certain": [entry(int(i)) for i in np.argsort(chance_n, kind="stable")[:SHOWN]],
     }
+
+
+def _excerpt(sample: Sample) -> dict[str, str]:
+    """How a text begins; nothing for pictures."""
+    if not isinstance(sample.source, str):
+        return {}
+    words = " ".join(sample.source[: 4 * EXCERPT].split())
+    return {"excerpt": words if len(words) <= EXCERPT else words[:EXCERPT] + "…"}
 
 
 def _verdict(report: dict[str, Any]) -> str:
@@ -492,7 +588,9 @@ def _verdict(report: dict[str, Any]) -> str:
     tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
-    if report["scratch"]:
+    if report["scratch"] and report["task"] == "text-classification":
+        text += f" {report['scratch']['text']}"
+    elif report["scratch"]:
         scratch = report["scratch"]["metric"]
         text += (
             f" From random weights, in the time it was given ({_passes(report['scratch'])}), the "
@@ -538,7 +636,6 @@ def _command(question: dict[str, Any], folder: Path) -> str:
 
     options = {
         "task": None,
-        "backbone": DEFAULT_BACKBONE,
         "train": "ladder",
         "valid": None,
         "test": None,
@@ -548,6 +645,8 @@ def _command(question: dict[str, Any], folder: Path) -> str:
         "max_bad": 0.01,
     }
     words = ["regraft", "fit", str(question["data"]), "--out", str(folder)]
+    if question["backbone"] not in DEFAULT_BACKBONES.values():
+        words += ["--backbone", question["backbone"]]
     for name, usual in options.items():
         value = question[name]
         if value != usual and value is not None:
@@ -565,6 +664,8 @@ def _thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict
     import io
 
     found: dict[str, bytes] = {}
+    if content["task"] != "image-classification":
+        return found
     for entry in (*content["most_wrong"], *content["least_certain"]):
         path = (root if root.is_dir() else root.parent) / entry["sample"]
         try:
@@ -617,6 +718,66 @@ def _label(
             answers.append({"sample": str(path), **answer})
         tell(Advanced("predicting", len(answers), len(paths)))
     return answers
+
+
+def _label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[dict[str, Any]]:
+    """Answers for texts, in batches."""
+    from regraft.transfer.packing import stacked
+    from regraft.transfer.tokens import token_ids
+
+    named = list(_texts(inputs))
+    if not named:
+        raise DataError(
+            "no texts found", where=", ".join(map(str, inputs)), mend="name files or tables"
+        )
+    answers: list[dict[str, Any]] = []
+    engine = None
+    with prepare(model.backbone, tell=tell) as preparation:
+        for start in range(0, len(named), PARITY_SAMPLES):
+            some = named[start : start + PARITY_SAMPLES]
+            texts = [text for _, text in some if isinstance(text, str)]
+            labelled = iter(())
+            if texts:
+                ids = stacked([token_ids(text, model.backbone) for text in texts])
+                engine = engine or preparation.engine_for_pixels(len(model.backbone.stages), ids)
+                labelled = iter(model.answers(engine.run(ids)[0]))
+            for name, text in some:
+                answer = next(labelled) if isinstance(text, str) else {"problem": text.what}
+                answers.append({"sample": name, **answer})
+            tell(Advanced("predicting", len(answers), len(named)))
+    return answers
+
+
+def _texts(inputs: Sequence[str | Path]) -> Iterable[tuple[str, str | UnreadableSample]]:
+    """Names and texts behind files, folders, patterns, tables and "-", in order."""
+    import sys
+
+    for given in inputs:
+        if str(given) == "-":
+            for number, line in enumerate(sys.stdin, 1):
+                yield f"line {number}", _checked(line.rstrip("\n"), f"line {number}")
+            continue
+        for path in _pictures([given]):
+            if path.suffix.lower() in TABLES and path.is_file():
+                for number, text in enumerate(data_sets.texts_of(path), 1):
+                    name = f"{path}, row {number}"
+                    yield name, _checked(text, name)
+            else:
+                yield str(path), _read_text(path)
+
+
+def _checked(text: str, where: str) -> str | UnreadableSample:
+    try:
+        return data_sets.texts.checked(text, where)
+    except UnreadableSample as fault:
+        return fault
+
+
+def _read_text(path: Path) -> str | UnreadableSample:
+    try:
+        return data_sets.texts.decode(data_sets.guard.read_file(path), str(path))[0]
+    except UnreadableSample as fault:
+        return fault
 
 
 def _relabelled(model: Model, rows: Dataset) -> list[Sample]:
@@ -673,3 +834,7 @@ def _write_digits(folder: Path) -> None:
         picture = Image.fromarray((255 - image / 16 * 255).astype(np.uint8))
         picture.resize((64, 64), Image.Resampling.BICUBIC).save(place / f"{i:04d}.png")
     aside.rename(folder)
+
+
+def _usual_backbone(task: str) -> str:
+    return DEFAULT_BACKBONES.get(task, DEFAULT_BACKBONES["image-classification"])

@@ -68,7 +68,7 @@ def make_tail(frozen: int = 1) -> Tail:
         "made here",
         "0" * 64,
         "Apache-2.0",
-        describe(network, 16),
+        describe(network, Preprocessing(size_px=16)),
         preprocessing,
         Recipe("local", "tiny"),
         Path("nowhere"),

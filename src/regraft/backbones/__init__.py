@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import shelf
-from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
-from regraft.backbones.catalogue import DEFAULT, ROWS, Row, address
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage, TextPreprocessing
+from regraft.backbones.catalogue import DEFAULT, DEFAULT_TEXT, ROWS, Row, address
 from regraft.backbones.shelf import open_backbone
 from regraft.errors import BackboneError
 from regraft.events import Tell, silent
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_TEXT",
     "ROWS",
     "Backbone",
     "Network",
@@ -34,6 +35,7 @@ __all__ = [
     "Recipe",
     "Row",
     "Stage",
+    "TextPreprocessing",
     "build",
     "check_backbone",
     "convert",
@@ -82,7 +84,7 @@ def show(name: str, *, tell: Tell = silent) -> dict[str, Any]:
         **facts,
         **described,
         "parameters": backbone.parameters,
-        "size_px": backbone.preprocessing.size_px,
+        "size_px": abs(backbone.preprocessing.input_shape[0] * backbone.preprocessing.longest),
         "width": backbone.width,
         "weights": str(backbone.weights),
         "ready": True,

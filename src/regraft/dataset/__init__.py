@@ -6,12 +6,13 @@ for sample in dataset.split("train"):
     pixels = images.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
 """
 
-from regraft.dataset import images
+from regraft.dataset import guard, images, texts
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
-from regraft.dataset.reading import read, read_all
+from regraft.dataset.reading import guess_task, read, read_all, read_unlabelled
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
+from regraft.dataset.table import texts_of
 
 __all__ = [
     "SPLITS",
@@ -24,7 +25,12 @@ __all__ = [
     "View",
     "check_reader",
     "describe",
+    "guard",
+    "guess_task",
     "images",
     "read",
     "read_all",
+    "read_unlabelled",
+    "texts",
+    "texts_of",
 ]

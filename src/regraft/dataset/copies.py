@@ -20,6 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from regraft.dataset import texts
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
 
@@ -32,7 +33,7 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
 
     Args:
         dataset: verified; `split` and `group` as given.
-        thumbnails_nhw: one per sample.
+        thumbnails_nhw: one per sample; none for texts.
 
     Returns:
         The data set with `group` filled in, without leaking samples, with the problems found.
@@ -56,8 +57,15 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
     for i, sample in enumerate(samples):
         forest.join(first.setdefault(sample.sha256, i), i)
     different = np.array(list(first.values()), np.int64)
-    sides_px = np.array([min(samples[i].size) for i in different], np.int64)
-    for i, j in near_pairs(thumbnails_nhw[different], sides_px):
+    contents = [samples[i].source for i in different]
+    written = [text for text in contents if isinstance(text, str)]
+    if written:
+        assert len(written) == len(contents), "texts and pictures are not mixed"
+        pairs = texts.near_pairs(written)
+    else:
+        sides_px = np.array([min(samples[i].size) for i in different], np.int64)
+        pairs = near_pairs(thumbnails_nhw[different], sides_px)
+    for i, j in pairs:
         forest.join(int(different[i]), int(different[j]))
     return forest
 
@@ -90,7 +98,8 @@ def _conflict(classes: tuple[str, ...], copies: list[Sample]) -> Problem | None:
         f"{sample.id} is {' | '.join(classes[c] for c in labels_of(sample.target)) or 'nothing'}"
         for sample in copies
     ]
-    what = f"The same picture has different labels: {_some(labels)}."
+    thing = "text" if isinstance(copies[0].source, str) else "picture"
+    what = f"The same {thing} has different labels: {_some(labels)}."
     return Problem("conflict", copies[0].id, what)
 
 

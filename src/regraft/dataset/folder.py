@@ -28,6 +28,7 @@ class FolderReader:
     """Reads a folder of classes."""
 
     name: str = "folder of classes"
+    task: str = "image-classification"
 
     def recognises(self, path: Path) -> bool:
         """Any folder."""
@@ -59,7 +60,7 @@ class FolderReader:
         index = {name: number for number, name in enumerate(classes)}
         return Dataset(
             path=path,
-            task="image-classification",
+            task=self.task,
             classes=classes,
             samples=tuple(
                 Sample(id_, file, index[name], split=split)

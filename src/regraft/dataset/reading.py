@@ -18,19 +18,23 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from regraft.dataset import guard
 from regraft.dataset.copies import settle
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import DROPPED, Dataset, Problem, Sample, Split, Target, labels_of
 from regraft.dataset.splits import with_splits
-from regraft.dataset.table import TableReader
-from regraft.dataset.verify import verify
+from regraft.dataset.table import TableReader, task_of
+from regraft.dataset.texts import TextFolderReader
+from regraft.dataset.verify import verify, verify_texts
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Tell, silent
 
-READERS: tuple[Reader, ...] = (FolderReader(), TableReader())
+READERS: tuple[Reader, ...] = (TextFolderReader(), FolderReader(), TableReader())
 _TASKS = ("image-classification", "object-detection", "text-classification", "video-classification")
+_READY = ("image-classification", "text-classification")
 _LISTED = 10
 
 
@@ -50,7 +54,7 @@ def read(
     Args:
         path: a folder of classes, with or without train/, valid/ and test/ above them; or a
             table (CSV, TSV, Parquet) with the columns path and label.
-        task: "image-classification", which is also what None means.
+        task: "image-classification" or "text-classification"; None takes what the data look like.
         valid: data for validation, in place of what `path` has for it.
         test: data for the test, likewise.
         max_bad: share of files that may be set aside; one file always may, unless this is 0.
@@ -64,11 +68,11 @@ def read(
         UsageError: an argument is wrong.
     """
     _check_arguments(task, max_bad)
-    listed = _listed(Path(path), reader)
+    listed = _listed(Path(path), reader, task)
     if valid is not None:
-        listed = _with_given(listed, "valid", _listed(Path(valid), reader))
+        listed = _with_given(listed, "valid", _listed(Path(valid), reader, listed.task))
     if test is not None:
-        listed = _with_given(listed, "test", _listed(Path(test), reader))
+        listed = _with_given(listed, "test", _listed(Path(test), reader, listed.task))
     return with_splits(_learnable(_opened(_named_splits(listed), max_bad, tell)), seed)
 
 
@@ -97,7 +101,7 @@ def read_all(
         UsageError: as for `read`.
     """
     _check_arguments(task, max_bad)
-    listed = _listed(Path(path), reader)
+    listed = _listed(Path(path), reader, task)
     whole = listed.with_samples(replace(sample, split="") for sample in listed)
     dataset = _opened(whole, max_bad, tell)
     if not dataset.samples:
@@ -105,9 +109,72 @@ def read_all(
     return dataset
 
 
+def read_unlabelled(
+    path: str | Path,
+    *,
+    apart_from: Iterable[Sample] = (),
+    max_bad: float = 0.01,
+    tell: Tell = silent,
+) -> Dataset:
+    """Read a pool of pictures without labels, in a folder of any shape.
+
+    Of equal files one is kept.
+
+    Args:
+        path: a folder; folders inside of it mean nothing.
+        apart_from: samples of other data; copies of them, near ones too, are left out as leaks.
+        max_bad: as for `read`.
+        tell: as for `read`.
+
+    Raises:
+        DataError: there is no picture.
+        TooManyBadSamples: as for `read`.
+        UsageError: as for `read`.
+    """
+    _check_arguments(None, max_bad)
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError("There is no such folder.", where=guard.shown(root), mend="check the path")
+    samples: list[Sample] = []
+    problems: list[Problem] = []
+    for file, problem in guard.files(root.resolve()):
+        name = guard.shown(file.relative_to(root.resolve()).as_posix())
+        if problem is None:
+            samples.append(Sample(name, file, None, split="train"))
+        else:
+            problems.append(problem)
+    found = len(samples) + len(problems)
+    listed = Dataset(root, _TASKS[0], (), tuple(samples), tuple(problems), found=found)
+    verified = verify(listed.samples, tell)
+    pool = listed.with_samples(verified.samples).with_problems(verified.problems)
+    _refuse_too_many_bad(pool, max_bad)
+    others = [
+        replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
+        for sample in apart_from
+    ]
+    beside = verify(others, silent)
+    both = pool.with_samples([*pool.samples, *beside.samples])
+    thumbnails_nhw = np.concatenate([verified.thumbnails_nhw, beside.thumbnails_nhw])
+    settled = settle(both, thumbnails_nhw)
+    kept: dict[str, Sample] = {}
+    again: list[Problem] = []
+    for sample in settled.samples:
+        if sample.split == "test":
+            continue
+        if sample.sha256 in kept:
+            what = f"The same file as {kept[sample.sha256].id}."
+            again.append(Problem("repeated", sample.id, what, "left out"))
+        else:
+            kept[sample.sha256] = sample
+    if not kept:
+        raise DataError("No picture can be used.", where=guard.shown(root), mend="check the folder")
+    return settled.with_samples(kept.values()).with_problems(again)
+
+
 def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     """The data set with every file opened, bad ones set aside, copies grouped."""
-    verified = verify(listed.samples, tell)
+    is_text = listed.task == "text-classification"
+    verified = (verify_texts if is_text else verify)(listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
     _refuse_too_many_bad(dataset, max_bad)
     return settle(dataset, verified.thumbnails_nhw)
@@ -116,9 +183,11 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
 def _check_arguments(task: str | None, max_bad: float) -> None:
     if task not in (None, *_TASKS):
         raise UsageError(f"There is no task {task!r}.", where="task", mend=f"use {_TASKS[0]}")
-    if task not in (None, _TASKS[0]):
+    if task not in (None, *_READY):
         raise UsageError(
-            f"The task {task} is not supported yet.", where="task", mend=f"use {_TASKS[0]}"
+            f"The task {task} is not supported yet.",
+            where="task",
+            mend=f"use {' or '.join(_READY)}",
         )
     if not 0 <= max_bad < 1:
         raise UsageError(
@@ -128,8 +197,32 @@ def _check_arguments(task: str | None, max_bad: float) -> None:
         )
 
 
-def _listed(path: Path, reader: Reader | None) -> Dataset:
+def guess_task(path: Path, task: str | None = None) -> str:
+    """What the data at a path look like, unless the user says what they are.
+
+    Raises:
+        DataError: there is a table that cannot be read.
+    """
+    if task is not None:
+        return task
+    if TextFolderReader().recognises(path):
+        return "text-classification"
+    return task_of(path) if TableReader().recognises(path) else "image-classification"
+
+
+def _listed(path: Path, reader: Reader | None, task: str | None = None) -> Dataset:
     """The rows of whatever lies at a path."""
+    listed = _rows_of(path, reader)
+    if task not in (None, listed.task):
+        raise DataError(
+            f"This looks like data for {listed.task}, not for {task}.",
+            where=guard.shown(path),
+            mend="leave the task out, or give other data",
+        )
+    return listed
+
+
+def _rows_of(path: Path, reader: Reader | None) -> Dataset:
     if not path.exists():
         raise DataError(
             "There is no such file or folder.", where=guard.shown(path), mend="check the path"
@@ -137,7 +230,11 @@ def _listed(path: Path, reader: Reader | None) -> Dataset:
     for candidate in READERS if reader is None else (reader,):
         if candidate.recognises(path):
             return _labelled(candidate.read(path))
-    names = " or a ".join(known.name for known in READERS) if reader is None else reader.name
+    names = (
+        " or a ".join(dict.fromkeys(known.name for known in READERS))
+        if reader is None
+        else reader.name
+    )
     raise DataError(f"This is not a {names}.", where=guard.shown(path), mend=LAYOUT)
 
 

@@ -22,7 +22,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         {"path", "task", "multilabel", "fingerprint", "found", "samples",
          "classes": [{"name", "train", "valid", "test", "total"}],
          "splits": {"train", "valid", "test"},
-         "sizes": {"height"|"width"|"shorter_side": {"min", "median", "max"}} in pixels,
+         "sizes": {"height"|"width"|"shorter_side": {"min", "median", "max"}} in pixels;
+            of texts {"characters": …},
          "formats": {"JPEG": count}, "groups": how many groups hold two samples or more,
          "duplicates": {"exact", "near"} in sets of copies, "leaks": count,
          "imbalance": {"ratio", "text"}: largest to smallest class of train,
@@ -62,11 +63,16 @@ def _classes(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _sizes(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
-    measures = {
-        "height": [sample.size[0] for sample in samples],
-        "width": [sample.size[1] for sample in samples],
-        "shorter_side": [min(sample.size) for sample in samples],
-    }
+    lengths = [len(sample.source) for sample in samples if isinstance(sample.source, str)]
+    measures = (
+        {"characters": lengths}
+        if lengths
+        else {
+            "height": [sample.size[0] for sample in samples],
+            "width": [sample.size[1] for sample in samples],
+            "shorter_side": [min(sample.size) for sample in samples],
+        }
+    )
     return {
         name: {"min": min(values), "median": median(values), "max": max(values)}
         for name, values in measures.items()

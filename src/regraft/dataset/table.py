@@ -1,10 +1,13 @@
-"""Reader: a table (CSV, TSV, Parquet) of paths and labels.
+"""Reader: a table (CSV, TSV, Parquet, JSON lines) of paths or texts, and labels.
 
-    path,label,split,group
-    img/1.jpg,cat,train,animal 7
+    path,label,split,group                      text,label
+    img/1.jpg,cat,train,animal 7                "Dear customer, …",spam
 
 Decisions:
 
+- A table with a column `path` is of pictures. Any other is of texts: the column `text`, or one
+  that is usually called so (body, message, …), or the only one with long cells. The classes of
+  texts may also be called `category`, `class`, … A row of texts is called by its line.
 - `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
   out; an empty split is train where others are given.
 - One label a picture: the column `label`. Several: a column `labels`, or `label` as soon as one
@@ -21,12 +24,14 @@ Decisions:
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, final
 
 from regraft.dataset import guard
@@ -34,7 +39,13 @@ from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
 from regraft.errors import DataError
 
-_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+_TEXT_NAMES = ("text", "body", "message", "content", "document", "mail", "email", "review")
+_LABEL_NAMES = ("category", "class", "target", "topic", "sentiment")
+_LONG = 20
+"""Characters in the middle cell of a column that may be texts though its name does not say so."""
+_MOST_CHARACTERS = 64 * 2**20
+"""In one cell of a CSV file; Python's own limit is 128 KiB, and mails are longer."""
 _KNOWN = ("path", "label", "labels", "split", "group")
 _SEVERAL = re.compile(r"[|;]")
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
@@ -46,12 +57,12 @@ Cell = str | tuple[str, ...]
 @final
 @dataclass(frozen=True)
 class TableReader:
-    """Reads a table of paths and labels."""
+    """Reads a table of paths and labels, or of texts and labels."""
 
-    name: str = "table of paths and labels"
+    name: str = "table of paths or texts and labels"
 
     def recognises(self, path: Path) -> bool:
-        """A file called .csv, .tsv, .parquet or .pq."""
+        """A file called .csv, .tsv, .parquet, .pq, .jsonl or .ndjson."""
         return path.suffix.lower() in _SUFFIXES and path.is_file()
 
     def read(self, path: Path) -> Dataset:
@@ -60,32 +71,51 @@ class TableReader:
         Raises:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
-        table = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _text(path)
-        if "path" not in table.columns:
-            raise DataError(
-                f"The table has no column `path`; it has {', '.join(table.columns) or 'none'}.",
-                where=guard.shown(path),
-                mend="call the column with the pictures' files `path` and the other `label`",
-            )
-        labels, multilabel = _labels(table)
+        return dataset_of(read_table(path))
+
+
+def read_table(path: Path) -> Table:
+    """The cells of a CSV, TSV, JSONL or Parquet file.
+
+    Raises:
+        DataError: the table is damaged, ragged or empty.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".ndjson"):
+        return _json_lines(path)
+    return _parquet(path) if suffix in (".parquet", ".pq") else _text(path)
+
+
+def dataset_of(table: Table) -> Dataset:
+    """The rows of a table of pictures or texts with labels; see the head of this file.
+
+    Raises:
+        DataError: it lacks columns or holds what it may not.
+    """
+    is_text = "path" not in table.columns
+    column = _text_column(table) if is_text else ""
+    labels, multilabel = _labels(_with_label(table) if is_text else table)
+    if is_text:
+        rows, problems = _text_rows(table, column, labels, multilabel)
+    else:
         rows, problems = _rows(table, labels, multilabel)
-        classes = tuple(sorted({name for row in rows for name in row.labels}))
-        index = {name: number for number, name in enumerate(classes)}
-        return Dataset(
-            path=path,
-            task="image-classification",
-            classes=classes,
-            samples=tuple(
-                Sample(
-                    row.id, row.path, _target(row.labels, index, multilabel),
-                    split=row.split, group=row.group,
-                )
-                for row in sorted(rows, key=lambda row: row.id)
-            ),
-            problems=tuple(problems),
-            multilabel=multilabel,
-            found=len(table.lines),
-        )  # fmt: skip
+    classes = tuple(sorted({name for row in rows for name in row.labels}))
+    index = {name: number for number, name in enumerate(classes)}
+    return Dataset(
+        path=table.path,
+        task="text-classification" if is_text else "image-classification",
+        classes=classes,
+        samples=tuple(
+            Sample(
+                row.id, row.source, _target(row.labels, index, multilabel),
+                split=row.split, group=row.group,
+            )
+            for row in sorted(rows, key=lambda row: row.id)
+        ),
+        problems=tuple(problems),
+        multilabel=multilabel,
+        found=len(table.lines),
+    )  # fmt: skip
 
 
 def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) -> Target:
@@ -98,7 +128,7 @@ def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) ->
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """A table in memory: `cells[column][row]`, and the line that each row stands in."""
 
     path: Path
@@ -107,17 +137,81 @@ class _Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """Names, in order; those with a meaning in small letters."""
         return tuple(self.cells)
 
     def texts(self, column: str) -> list[str]:
+        """The cells of a column as texts; the items of a list joined by `|`."""
         return ["|".join(cell) if isinstance(cell, tuple) else cell for cell in self.cells[column]]
 
     def fault(self, line: int, what: str, mend: str) -> DataError:
+        """An error at a line."""
         return DataError(what, where=f"{guard.shown(self.path)}, line {line}", mend=mend)
 
 
-def _text(path: Path) -> _Table:
+def task_of(path: Path) -> str:
+    """What a table is for; it is read for this.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return "image-classification" if "path" in read_table(path).columns else "text-classification"
+
+
+def texts_of(path: Path) -> list[str]:
+    """The column of texts of a table, labelled or not.
+
+    Raises:
+        DataError: it cannot be read, or has no such column.
+    """
+    table = read_table(path)
+    return table.texts(_text_column(table))
+
+
+def _json_lines(path: Path) -> Table:
+    """A JSON object on each line; a key that a line lacks is an empty cell there."""
+    objects: list[dict[str, Any]] = []
+    lines: list[int] = []
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    objects.append(_object(path, number, line))
+                    lines.append(number)
+    except UnicodeDecodeError as fault:
+        raise _not_utf8(path) from fault
+    except OSError as fault:
+        raise _unreadable(path, fault.strerror) from fault
+    names = list(dict.fromkeys(name for values in objects for name in values))
+    cells = [[_cell(values.get(name)) for values in objects] for name in names]
+    return _with_header(path, [_column(name) for name in names], cells, lines)
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise DataError(
+            "This is no JSON object.",
+            where=f"{guard.shown(path)}, line {number}",
+            mend='write one object a line: {"text": "…", "label": "…"}',
+        )
+    return values
+
+
+def _not_utf8(path: Path) -> DataError:
+    return DataError(
+        "The table is not in UTF-8.",
+        where=guard.shown(path),
+        mend="save it as UTF-8 (in Excel: CSV UTF-8)",
+    )
+
+
+def _text(path: Path) -> Table:
     """A CSV or TSV file. Comma, semicolon or tab, whichever the header has most of."""
+    usual = csv.field_size_limit(_MOST_CHARACTERS)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
@@ -125,13 +219,11 @@ def _text(path: Path) -> _Table:
             separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
             return _checked(path, csv.reader(file, delimiter=separator, strict=True))
     except UnicodeDecodeError as fault:
-        raise DataError(
-            "The table is not in UTF-8.",
-            where=guard.shown(path),
-            mend="save it as UTF-8 (in Excel: CSV UTF-8)",
-        ) from fault
+        raise _not_utf8(path) from fault
     except OSError as fault:
         raise _unreadable(path, fault.strerror) from fault
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _column(text: str) -> str:
@@ -140,7 +232,7 @@ def _column(text: str) -> str:
     return name.lower() if name.lower() in _KNOWN else name
 
 
-def _checked(path: Path, reader: Any) -> _Table:
+def _checked(path: Path, reader: Any) -> Table:
     """Every row of a CSV reader, each as long as the header."""
     header: list[str] | None = None
     lines: list[int] = []
@@ -169,7 +261,7 @@ def _checked(path: Path, reader: Any) -> _Table:
     return _with_header(path, header or [], list(zip(*rows, strict=True)), lines)
 
 
-def _parquet(path: Path) -> _Table:
+def _parquet(path: Path) -> Table:
     import pyarrow  # slow, and needed for this format only
     import pyarrow.parquet as parquet
 
@@ -201,7 +293,7 @@ def _cell(value: object) -> Cell:
 
 def _with_header(
     path: Path, header: list[str], cells: Sequence[Sequence[Cell]], lines: Sequence[int]
-) -> _Table:
+) -> Table:
     repeated = sorted({name for name in header if header.count(name) > 1 and name in _KNOWN})
     if repeated:
         raise DataError(
@@ -213,7 +305,7 @@ def _with_header(
         raise DataError(
             "The table has no rows.", where=guard.shown(path), mend="write one row per picture"
         )
-    return _Table(path, dict(zip(header, cells, strict=True)), lines)
+    return Table(path, dict(zip(header, cells, strict=True)), lines)
 
 
 def _unreadable(path: Path, why: str | None) -> DataError:
@@ -225,7 +317,7 @@ def _unreadable(path: Path, why: str | None) -> DataError:
 # Labels ------------------------------------------------------------------------------------------
 
 
-def _labels(table: _Table) -> tuple[list[tuple[str, ...]], bool]:
+def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
     """The class names of each row, and whether a row may have several."""
     for column in ("labels", "label"):
         if column in table.columns:
@@ -260,11 +352,11 @@ def _names(cell: Cell, several: bool) -> tuple[str, ...]:
     return tuple(name for name in map(class_name, cell) if name)
 
 
-def _is_truth(table: _Table, column: str) -> bool:
+def _is_truth(table: Table, column: str) -> bool:
     return all(text.strip().lower() in _TRUTH for text in table.texts(column))
 
 
-def _truths(table: _Table, column: str) -> list[bool]:
+def _truths(table: Table, column: str) -> list[bool]:
     values: list[bool] = []
     for line, text in zip(table.lines, table.texts(column), strict=True):
         if text.strip().lower() not in _TRUTH:
@@ -281,7 +373,7 @@ def _truths(table: _Table, column: str) -> list[bool]:
 @dataclass(frozen=True)
 class _Row:
     id: str
-    path: Path
+    source: Path | str
     labels: tuple[str, ...]
     split: Split
     group: str
@@ -289,7 +381,7 @@ class _Row:
 
 
 def _rows(
-    table: _Table, labels: list[tuple[str, ...]], multilabel: bool
+    table: Table, labels: list[tuple[str, ...]], multilabel: bool
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
@@ -312,6 +404,58 @@ def _rows(
     return list(rows.values()), problems
 
 
+def _text_column(table: Table) -> str:
+    """Which column holds the texts.
+
+    Raises:
+        DataError: none, or it is not clear which.
+    """
+    lower = {name.lower(): name for name in table.columns}
+    named = [lower[name] for name in _TEXT_NAMES if name in lower]
+    if named:
+        return named[0]
+    others = [name for name in table.columns if name not in _KNOWN]
+    long = [name for name in others if median(map(len, table.texts(name))) >= _LONG]
+    if len(long) == 1:
+        return long[0]
+    raise DataError(
+        f"The table has no column `path`; it has {', '.join(table.columns) or 'none'}. "
+        "Nor is it clear which column holds texts.",
+        where=guard.shown(table.path),
+        mend="call it `text` (or `path` for pictures), and the column with the classes `label`",
+    )
+
+
+def _with_label(table: Table) -> Table:
+    """The table with its column of classes called `label`, whatever it was called."""
+    if {"label", "labels"} & set(table.columns) or any(n[:6] == "label_" for n in table.columns):
+        return table
+    lower = {name.lower(): name for name in table.columns}
+    found = [lower[name] for name in _LABEL_NAMES if name in lower]
+    if not found:
+        return table
+    return replace(table, cells={**table.cells, "label": table.cells[found[0]]})
+
+
+def _text_rows(
+    table: Table, column: str, labels: list[tuple[str, ...]], multilabel: bool
+) -> tuple[list[_Row], list[Problem]]:
+    splits = _splits(table)
+    groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
+    rows: list[_Row] = []
+    problems: list[Problem] = []
+    digits = len(str(table.lines[-1]))
+    for number, (line, text) in enumerate(zip(table.lines, table.texts(column), strict=True)):
+        id_ = f"line {line:0{digits}d}"
+        row = _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
+        problem = _objection(row, None, multilabel)
+        if problem is None:
+            rows.append(row)
+        else:
+            problems.append(problem)
+    return rows, problems
+
+
 _WHY = {
     "missing": "There is no such file",
     "outside": "The path leaves the table's folder; only what lies in it is read",
@@ -330,7 +474,7 @@ def _objection(row: _Row, earlier: _Row | None, multilabel: bool) -> Problem | N
     return Problem("conflict", row.id, what, "set aside")
 
 
-def _splits(table: _Table) -> list[Split]:
+def _splits(table: Table) -> list[Split]:
     if "split" not in table.columns:
         return [""] * len(table.lines)
     splits: list[Split] = []

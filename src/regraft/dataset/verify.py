@@ -1,5 +1,7 @@
 """Opens every file once: its checksum, its size, whether it decodes, and its thumbnail.
 
+A text is read whole and kept; what is needed to find copies of it is the text.
+
 All cores work at it, and no decoded picture outlives its turn, so memory grows by one thumbnail
 (1 KB) per picture.
 """
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regraft.dataset import guard, images
+from regraft.dataset import guard, images, texts
 from regraft.dataset.duplicates import Thumbnails
 from regraft.dataset.rows import Problem, Sample
 from regraft.events import Advanced, Tell
@@ -66,6 +68,37 @@ def verify(samples: Sequence[Sample], tell: Tell) -> Verified:
                 if offset % 16 == 15 or offset == len(batch) - 1:
                     tell(Advanced("reading", begin + offset + 1, len(samples)))
     return Verified(tuple(good), thumbnails_nhw[: len(good)], tuple(problems))
+
+
+def verify_texts(samples: Sequence[Sample], tell: Tell) -> Verified:
+    """Read every text of a data set; afterwards `source` is the text itself.
+
+    Args:
+        samples: whose `source` is a file or a text.
+        tell: as for `verify`.
+    """
+    good: list[Sample] = []
+    problems: list[Problem] = []
+    for number, sample in enumerate(samples, 1):
+        try:
+            text, encoding = _read(sample)
+        except guard.Refused as fault:
+            problems.append(Problem(fault.kind, sample.id, fault.what, "set aside"))
+        else:
+            sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            good.append(replace(sample, source=text, sha256=sha256, format="text"))
+            if encoding in ("cp1252", "latin-1"):
+                what = "It is not in UTF-8."
+                problems.append(Problem("encoding", sample.id, what, "read as Windows-1252"))
+        if number % _BATCH == 0 or number == len(samples):
+            tell(Advanced("reading", number, len(samples)))
+    return Verified(tuple(good), np.empty((0, 0, 0), np.uint8), tuple(problems))
+
+
+def _read(sample: Sample) -> tuple[str, str]:
+    if isinstance(sample.source, str):
+        return texts.checked(sample.source, sample.id), "utf-8"
+    return texts.decode(guard.read_file(sample.source), sample.id)
 
 
 def _cores() -> int:

@@ -63,6 +63,12 @@ def load(folder: Path) -> dict[str, Any]:
             where=path,
             mend="repeat the `regraft fit` that made it; finished steps are not computed again",
         ) from fault
+    if isinstance(report, dict) and "objective" in report:
+        raise StoreError(
+            "this is the report of a pre-training, which is drawn when it is made",
+            where=path,
+            mend="open report.html beside it, or repeat the `regraft pretrain` to draw it again",
+        )
     validate(report, where=path)
     return report
 

@@ -32,6 +32,7 @@ from regraft.errors import RegraftError
 from regraft.store import lock
 from regraft.transfer.compiled import Compiled, find, place, write
 from regraft.transfer.cut import import_openvino
+from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
 from regraft.transfer.pictures import cores
 from regraft.transfer.runners import OpenVino, Tensors
@@ -89,7 +90,7 @@ def _serve(requests: queue.SimpleQueue[Message]) -> Iterator[Message]:
     folder = place(backbone)
     traced, graph, why_not = None, None, ""
     if find(folder) is None:
-        traced, graph, why_not = _trace(network, backbone.preprocessing.size_px)
+        traced, graph, why_not = _trace(network, backbone)
     while True:
         facts, (pixels_bhwc,) = requests.get()
         plain = _every_stage(network)
@@ -108,7 +109,7 @@ def _today() -> str:
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
-def _trace(network: Network, size_px: int) -> tuple[nn.Module | None, Any | None, str]:
+def _trace(network: Network, backbone: Backbone) -> tuple[nn.Module | None, Any | None, str]:
     """The network as TorchScript and as an OpenVINO graph; both give what flows from every stage.
 
     Returns:
@@ -116,15 +117,17 @@ def _trace(network: Network, size_px: int) -> tuple[nn.Module | None, Any | None
     """
     import torch
 
+    from regraft.backbones.network import blank
+
     openvino = import_openvino()
-    pixels_bhwc = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
+    pixels_bhwc = blank(backbone.preprocessing)
     traced: Any = None
     try:
         with torch.no_grad():
             network.to(memory_format=torch.channels_last)
             traced = torch.jit.trace(_every_stage(network), pixels_bhwc, check_trace=False)
             graph = openvino.convert_model(traced, example_input=pixels_bhwc)
-            graph.reshape(list(pixels_bhwc.shape))
+            graph.reshape([1, *backbone.preprocessing.input_shape])
             openvino.Core().compile_model(graph, "CPU")
     except Exception as fault:  # both libraries raise whatever they like on what they do not know
         return None, None, f"{type(fault).__name__}: {fault}"[:500]
@@ -190,7 +193,8 @@ def _judge(
         features, near = zip(*pool.map(judged, parts), strict=True)
     near_sn = np.concatenate(near, axis=1) if served else ()
     certificate = tuple(parity(cosines_n, "torch f32") for cosines_n in near_sn)
-    return [np.concatenate(tensors) for tensors in zip(*features, strict=True)], certificate
+    whole = zip(*features, strict=True)
+    return [stacked([row for part in t for row in part]) for t in whole], certificate
 
 
 def _stages(module: nn.Module, backbone: Backbone, pixels_bhwc: np.ndarray) -> Stages:
@@ -198,8 +202,8 @@ def _stages(module: nn.Module, backbone: Backbone, pixels_bhwc: np.ndarray) -> S
     import torch
 
     with torch.inference_mode():
-        found = [module(torch.from_numpy(picture_hwc[None])) for picture_hwc in pixels_bhwc]
-    rest = iter([torch.cat(parts).contiguous().numpy() for parts in zip(*found, strict=True)])
+        found = [module(torch.from_numpy(alone(row)[None])) for row in pixels_bhwc]
+    rest = iter([stacked([x[0].numpy() for x in parts]) for parts in zip(*found, strict=True)])
     return [tuple(next(rest) for _ in stage.shapes) for stage in backbone.stages]
 
 

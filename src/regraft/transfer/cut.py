@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from regraft.backbones.backbone import Backbone, Stage
 from regraft.errors import BackboneError, UsageError
 
@@ -110,11 +112,21 @@ class Cut:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of what crosses the cut, for one sample; at cut 0 the picture itself."""
+        """Shapes of what crosses the cut, for one sample; at cut 0 the picture or the token ids."""
         if self.frozen == 0:
-            size_px = self.backbone.preprocessing.size_px
-            return ((size_px, size_px, 3),)
+            return (self.backbone.preprocessing.input_shape,)
         return self.left[-1].shapes
+
+    def blank(self, count: int) -> tuple[np.ndarray, ...]:
+        """What could cross the cut for so many samples, texts as long as they may be."""
+        longest = self.backbone.preprocessing.longest
+        shapes = [[longest if n == -1 else n for n in shape] for shape in self.shapes]
+        if self.frozen == 0:
+            kind = np.int32 if -1 in self.shapes[0] else np.uint8
+            return (np.zeros((count, *shapes[0]), dtype=kind),)
+        return tuple(
+            np.full((count, *shape), 0 if shape else longest, dtype=np.float32) for shape in shapes
+        )
 
     def fingerprint(self) -> str:
         """sha256 over every parameter and buffer left of the cut, read from the weights file.

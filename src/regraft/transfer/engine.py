@@ -30,7 +30,7 @@ from typing import Any, final
 
 import numpy as np
 
-from regraft.backbones import Backbone, open_backbone, shelf
+from regraft.backbones import Backbone, Preprocessing, open_backbone, shelf
 from regraft.backbones.catalogue import address
 from regraft.dataset import Sample, View, images
 from regraft.errors import Damaged
@@ -38,6 +38,7 @@ from regraft.events import Said, Tell, silent
 from regraft.store import Json, canonical, commit_sealed, digest, quarantine, read_sealed
 from regraft.transfer.compiled import EXACT_STAGES, Compiled, find, place, processor
 from regraft.transfer.cut import Cut, import_openvino
+from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
 from regraft.transfer.pictures import cores, look
 from regraft.transfer.runners import CannotRun, Nothing, OpenVino, Runner, Tensors, Torch
@@ -160,6 +161,7 @@ class Preparation:
             UnreadableSample: it cannot be decoded.
         """
         p = self.backbone().preprocessing
+        assert isinstance(p, Preprocessing), path
         return images.square(images.decode(path), p.size_px, p.crop, p.interpolation, View(), "")
 
     def torch_features(self, cut: Cut, pixels_bhwc: np.ndarray) -> Tensors:
@@ -244,7 +246,8 @@ class Engine:
         """If it is still to be judged: plain views that this will take, by the sample's sha256."""
         if self.cut.frozen == 0 or self._recalled() is not None:
             return {}
-        return dict(zip(self._trial.samples, self.trial_pixels, strict=False))
+        inputs = map(alone, self.trial_pixels)
+        return dict(zip(self._trial.samples, inputs, strict=False))
 
     def identity(self, serving: Serving) -> dict[str, Json]:
         """Everything about an engine that can change the bits of its features."""
@@ -418,7 +421,7 @@ def _start(request: dict[str, Any]) -> Worker:
 
 def _plain_views(cut: Cut, samples: Sequence[Sample]) -> np.ndarray:
     def load(sample: Sample) -> np.ndarray:
-        return look(sample, [View()], cut.backbone.preprocessing)[0]
+        return look(sample, [View()], cut.backbone)[0]
 
     with ThreadPoolExecutor(cores()) as pool:
-        return np.stack(list(pool.map(load, samples)))
+        return stacked(list(pool.map(load, samples)))

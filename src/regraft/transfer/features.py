@@ -20,19 +20,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import TypeAlias, final
 
 import numpy as np
 import PIL
 
-from regraft.backbones.backbone import Preprocessing
+from regraft.backbones.backbone import AnyPreprocessing, Preprocessing
 from regraft.dataset import Sample, View
 from regraft.events import Advanced, Tell, silent
 from regraft.store import Json, canonical, digest
 from regraft.transfer.cache import features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
-from regraft.transfer.packing import Packing, Storage
+from regraft.transfer.packing import Packing, Storage, stacked
 from regraft.transfer.pictures import ReadAhead, cores, look
 from regraft.transfer.runners import Tensors
 from regraft.transfer.shards import Shards
@@ -84,13 +85,14 @@ class Features:
             view_index: position in the views, one for all or one for each, (B,).
 
         Returns:
-            float32 arrays (B, *shape), one for each tensor; at cut 0 uint8 (B, H, W, 3).
+            float32 arrays (B, *shape), one for each tensor, texts filled up to the longest; at
+            cut 0 uint8 (B, H, W, 3), or int32 ids (B, L), -1 for none.
 
         Raises:
             StoreError: the cache was removed while it was used.
         """
         places_b2 = self._places_nv2[sample_index, view_index]
-        return self._shards.packing.unpack(self._shards.read(places_b2))
+        return self._shards.packing.unpack_rows(self._shards.read(places_b2))
 
 
 def features(
@@ -148,11 +150,11 @@ class LiveFeatures:
 
         def load(at: int) -> np.ndarray:
             sample, view = self._samples[int(sample_index[at])], self._views[int(view_b[at])]
-            return look(sample, [view], self._cut.backbone.preprocessing)[0]
+            return look(sample, [view], self._cut.backbone)[0]
 
         with ThreadPoolExecutor(cores()) as pool:
             tensors = list(self._engine.stream(pool.map(load, range(len(sample_index)))))
-        return tuple(np.stack(parts) for parts in zip(*tensors, strict=True))
+        return tuple(stacked(parts) for parts in zip(*tensors, strict=True))
 
 
 @final
@@ -168,13 +170,13 @@ class _Job:
     tell: Tell
 
     @property
-    def preprocessing(self) -> Preprocessing:
+    def preprocessing(self) -> AnyPreprocessing:
         return self.cut.backbone.preprocessing
 
 
 def _open(job: _Job, serving: Serving) -> Shards:
     """The folder of the cache that these rows belong into, with what is in it."""
-    storage = job.storage if job.cut.frozen else "pixels"
+    storage = job.storage if job.cut.frozen else _as_it_is(job.preprocessing)
     packing = Packing(job.cut.shapes, storage)
     identity = _identity(job, serving, packing)
     keys = [_row_key(sample, view) for sample in job.samples for view in job.views]
@@ -190,27 +192,42 @@ def _open(job: _Job, serving: Serving) -> Shards:
     return shards
 
 
-def _identity(job: _Job, serving: Serving, packing: Packing) -> dict[str, Json]:
-    """Everything that can change the bits of a row, besides the picture and the view."""
-    preprocessing = job.preprocessing
-    pixels: dict[str, Json] = {
+def _as_it_is(preprocessing: AnyPreprocessing) -> Storage:
+    return "pixels" if isinstance(preprocessing, Preprocessing) else "tokens"
+
+
+def _input_facts(preprocessing: AnyPreprocessing) -> dict[str, Json]:
+    """Everything that can change the bits of what the network takes."""
+    if not isinstance(preprocessing, Preprocessing):
+        return {
+            "max_tokens": preprocessing.max_tokens,
+            "tokenizer": preprocessing.tokenizer_sha256,
+            "tokenizers": version("tokenizers"),
+        }
+    return {
         "size_px": preprocessing.size_px,
         "crop": preprocessing.crop,
         "interpolation": preprocessing.interpolation,
         "pillow": PIL.__version__,
     }
+
+
+def _identity(job: _Job, serving: Serving, packing: Packing) -> dict[str, Json]:
+    """Everything that can change the bits of a row, besides the picture and the view."""
+    preprocessing = job.preprocessing
     identity: dict[str, Json] = {
         "format": FORMAT,
-        "pixels": pixels,
+        "pixels": _input_facts(preprocessing),
         "storage": packing.storage,
         "shapes": [list(shape) for shape in packing.shapes],
         "engine": job.engine.identity(serving),
     }
     if job.cut.frozen == 0:
         return identity
+    is_picture = isinstance(preprocessing, Preprocessing)
     identity["network"] = {
-        "mean": list(preprocessing.mean),
-        "std": list(preprocessing.std),
+        "mean": list(preprocessing.mean) if is_picture else [],
+        "std": list(preprocessing.std) if is_picture else [],
         "recipe": repr(job.cut.backbone.recipe),
         "stages": [stage.name for stage in job.cut.left],
         "weights": job.cut.fingerprint(),
@@ -230,7 +247,7 @@ def _complete(job: _Job, shards: Shards, serving: Serving) -> int | None:
         return 0 if job.engine.serving.is_same(serving) else None
     with shards.adding(job.tell):
         missing = frozenset(shards.missing())
-        make_room(len(missing) * shards.packing.row_bytes)
+        make_room(len(missing) * shards.packing.at(job.preprocessing.longest).row_bytes)
         return _compute(job, shards, serving, missing)
 
 
@@ -242,13 +259,14 @@ def _compute(job: _Job, shards: Shards, serving: Serving, missing: frozenset[str
     engine = job.engine
     at_hand = engine.trial_views()
     tasks = list(_tasks(job, missing))
-    task_bytes = job.preprocessing.size_px**2 * 3 * len(job.views)
+    longest = Packing((job.preprocessing.input_shape,), _as_it_is(job.preprocessing))
+    task_bytes = longest.at(job.preprocessing.longest).row_bytes * len(job.views)
 
     def load(task: _Task) -> list[np.ndarray]:
         sample, views = task
         if views == [View()] and sample.sha256 in at_hand:
             return [at_hand[sample.sha256]]
-        return look(sample, views, job.preprocessing)
+        return look(sample, views, job.cut.backbone)
 
     with ReadAhead(load, tasks, FIRST_BYTES // task_bytes, AHEAD_BYTES // task_bytes) as ahead:
         if not engine.serving.is_same(serving):
@@ -271,7 +289,7 @@ def _tasks(job: _Job, missing: frozenset[str]) -> Iterator[_Task]:
 
 def _keep(job: _Job, shards: Shards, rows: Iterable[tuple[str, Tensors]], count: int) -> None:
     """Commit rows as they come, and say how many there are."""
-    exact = Packing(shards.packing.shapes, "float32").row_bytes
+    exact = Packing(shards.packing.shapes, "float32").at(job.preprocessing.longest).row_bytes
     most = max(1, min(SHARD_ROWS, SHARD_BYTES // exact))
     total = len(frozenset(shards.keys))
     waiting: list[tuple[str, Tensors]] = []
@@ -294,6 +312,5 @@ def _commit(shards: Shards, waiting: list[tuple[str, Tensors]]) -> None:
     """Make a shard of the rows that wait, if any."""
     if waiting:
         keys, rows = zip(*waiting, strict=True)
-        tensors = [np.stack(parts) for parts in zip(*rows, strict=True)]
-        shards.append(keys, shards.packing.pack(tensors))
+        shards.append(keys, shards.packing.pack_rows(rows))
         waiting.clear()

@@ -284,10 +284,11 @@ def make_rung(ground: Ground, name: str) -> Rung:
     batch = min(32, count)
     epoch = max(1, count // batch)
     steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
-    rung = Rung(name, max(0, frozen), steps, batch, views=min(VIEWS, math.ceil(steps / epoch)))
+    most = VIEWS if ground.backbone.modality == "image" else 1
+    rung = Rung(name, max(0, frozen), steps, batch, views=min(most, math.ceil(steps / epoch)))
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
         return rung
-    return replace(rung, features="live", views=math.ceil(steps / epoch))
+    return replace(rung, features="live", views=math.ceil(steps / epoch) if most > 1 else 1)
 
 
 def _deeper(
@@ -401,6 +402,55 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
         text += " So few passes show what this time buys, not what the network could reach."
     facts = step.facts | {"text": text, "gap": gap.value, "p": gap.p, "passes": passes}
     return facts, step
+
+
+def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
+    """The twin of texts: what is done without a pre-trained model; see `tasks/tfidf.py`.
+
+    Returns:
+        its entry in report.json, and its answers.
+    """
+    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    target_nc, weights_rn = ground.task.targets(valid), ground.weights(valid)
+
+    def compute() -> Outcome:
+        from regraft.tasks.tfidf import fit_tfidf
+
+        memory, began = PeakMemory.since_now(), time.perf_counter()
+        texts = [str(sample.source) for sample in train]
+        groups = [sample.group for sample in train]
+        model = fit_tfidf(texts, ground.task.targets(train), groups, ground.task.balanced)
+        logits_nc = model.logits([str(sample.source) for sample in valid])
+        score = ground.task.score(logits_nc, target_nc)
+        metric = measure.estimate(ground.task.metric_name, score, weights_rn)
+        seconds = time.perf_counter() - began
+        facts: Facts = {
+            "name": "tf-idf",
+            "frozen_stages": 0,
+            "trainable_parameters": model.parameters,
+            "metric": metric.to_json(),
+            "seconds": {"features": 0.0, "train": seconds, "total": seconds},
+            "peak_memory_bytes": memory.bytes(),
+            "steps": 0,
+            "penalty": 1 / model.inverse_penalty,
+        }
+        return Step.outcome(facts, {}, logits_nc)
+
+    step = Step.of(ground.run.step("tf-idf", _inputs(ground, {"rung": "tf-idf"}), compute))
+    _announce(ground, step)
+    gap = measure.compare(
+        ground.task.score(climbed.best.valid_logits_nc, target_nc),
+        ground.task.score(step.valid_logits_nc, target_nc),
+        weights_rn,
+    )
+    name = "TF-IDF and logistic regression, which need no pre-trained network"
+    if gap.p >= NOISE:
+        text = f"{name}, do as well: the chosen rung is {_points(gap)} ahead, within noise."
+    elif gap.value > 0:
+        text = f"The chosen rung is {_points(gap)} ahead of {name}."
+    else:
+        text = f"{name}, win: the chosen rung is {_points(gap)} ahead. Use them for these texts."
+    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
 
 
 def label_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
@@ -531,9 +581,9 @@ def _digest_of(weights: dict[str, np.ndarray]) -> str:
 
 def _bytes_a_view(ground: Ground, frozen: int) -> int:
     """Bytes of one sample's activations at a cut, one byte a number."""
-    if frozen == 0:
-        return ground.backbone.preprocessing.size_px**2 * 3
-    return sum(math.prod(shape) for shape in ground.backbone.stages[frozen - 1].shapes)
+    longest = ground.backbone.preprocessing.longest
+    shapes = ground.cut(frozen).shapes
+    return sum(math.prod(longest if n == -1 else n for n in shape) for shape in shapes)
 
 
 def _seconds_a_picture(ground: Ground, frozen: int, count: int = 8) -> float:

@@ -1,4 +1,4 @@
-"""How what crosses a cut becomes bytes, one row of fixed length for each sample and view.
+"""How what crosses a cut becomes bytes, one row for each sample and view.
 
 Decisions:
 
@@ -8,7 +8,9 @@ Decisions:
   (The engine's own bf16 arithmetic differs by 4 % from float32.)
 - A row depends on its sample alone: scales are the sample's own, so adding a sample changes no
   other row.
-- At cut 0 the pixels themselves are kept, as they are.
+- At cut 0 the pixels or the token ids themselves are kept, as they are.
+- Rows of pictures have one length. Rows of texts have as many tokens as the text: -1 in a shape
+  stands for that number, and no padding is kept. What is read for a batch is filled up.
 
 Legend: b rows, r bytes of a row, g channels (groups of numbers with one scale), m numbers in one.
 """
@@ -22,7 +24,7 @@ from typing import Literal, final
 
 import numpy as np
 
-Storage = Literal["float32", "bfloat16", "uint8", "pixels"]
+Storage = Literal["float32", "bfloat16", "uint8", "pixels", "tokens"]
 Shape = tuple[int, ...]
 
 
@@ -32,7 +34,7 @@ class Packing:
     """The layout of a row.
 
     Attributes:
-        shapes: of the tensors of one sample.
+        shapes: of the tensors of one sample; -1 where its own number of tokens stands.
         storage: see above.
     """
 
@@ -40,8 +42,35 @@ class Packing:
     storage: Storage
 
     @property
+    def is_ragged(self) -> bool:
+        """Whether rows differ in length."""
+        return any(-1 in shape for shape in self.shapes)
+
+    def at(self, tokens: int) -> Packing:
+        """The layout of rows with so many tokens."""
+        return Packing(
+            tuple(tuple(tokens if n == -1 else n for n in shape) for shape in self.shapes),
+            self.storage,
+        )
+
+    def pack_rows(self, rows: Sequence[tuple[np.ndarray, ...]]) -> Sequence[np.ndarray]:
+        """Tensors of each sample to its bytes, uint8."""
+        if not self.is_ragged:
+            return [*self.pack([np.stack(parts) for parts in zip(*rows, strict=True)])]
+        return [self.at(_tokens(row, self.shapes)).pack([x[None] for x in row])[0] for row in rows]
+
+    def unpack_rows(self, rows: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, ...]:
+        """The bytes of some samples to arrays (b, *shape), ragged ones filled up; see `stacked`."""
+        if not self.is_ragged:
+            return self.unpack(np.asarray(rows))
+        empty = self.at(0).row_bytes
+        step = self.at(1).row_bytes - empty
+        parts = [self.at((len(row) - empty) // step).unpack(row[None]) for row in rows]
+        return tuple(stacked([x[0] for x in tensors]) for tensors in zip(*parts, strict=True))
+
+    @property
     def row_bytes(self) -> int:
-        """Length of a row."""
+        """Length of a row, where all have one."""
         return sum(self._bytes(shape) for shape in self.shapes)
 
     def pack(self, tensors: Sequence[np.ndarray]) -> np.ndarray:
@@ -67,7 +96,32 @@ class Packing:
         count = math.prod(shape)
         if self.storage == "uint8":
             return count + 8 * _channels(shape)
-        return count * {"float32": 4, "bfloat16": 2, "pixels": 1}[self.storage]
+        return count * {"float32": 4, "bfloat16": 2, "pixels": 1, "tokens": 4}[self.storage]
+
+
+def _tokens(row: Sequence[np.ndarray], shapes: Sequence[Shape]) -> int:
+    """What -1 stands for in this row."""
+    (count, *_) = (
+        x.shape[shape.index(-1)] for x, shape in zip(row, shapes, strict=True) if -1 in shape
+    )
+    return count
+
+
+def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays of some samples as one, (b, …); what is shorter is filled up, ids with -1, else 0."""
+    longest = max((len(x) for x in rows if x.ndim), default=0)
+    if all(x.ndim == 0 or len(x) == longest for x in rows):
+        return np.stack(rows)
+    empty = -1 if rows[0].dtype == np.int32 else 0
+    filled = np.full((len(rows), longest, *rows[0].shape[1:]), empty, dtype=rows[0].dtype)
+    for whole, x in zip(filled, rows, strict=True):
+        whole[: len(x)] = x
+    return filled
+
+
+def alone(row: np.ndarray) -> np.ndarray:
+    """One sample's input out of a batch: ids without what `stacked` filled up; pictures as is."""
+    return row[row >= 0] if row.dtype == np.int32 else row
 
 
 def relative_error(exact: np.ndarray, kept: np.ndarray) -> float:
@@ -85,6 +139,14 @@ def _pack_pixels(x: np.ndarray, shape: Shape) -> np.ndarray:
 
 def _unpack_pixels(part_br: np.ndarray, shape: Shape) -> np.ndarray:
     return part_br.reshape(-1, *shape)
+
+
+def _pack_tokens(x: np.ndarray, shape: Shape) -> np.ndarray:
+    return np.ascontiguousarray(x, dtype="<i4").reshape(len(x), -1).view(np.uint8)
+
+
+def _unpack_tokens(part_br: np.ndarray, shape: Shape) -> np.ndarray:
+    return part_br.view("<i4").reshape(-1, *shape)
 
 
 def _pack_float32(x: np.ndarray, shape: Shape) -> np.ndarray:
@@ -162,10 +224,12 @@ _PACK = {
     "bfloat16": _pack_bfloat16,
     "uint8": _pack_uint8,
     "pixels": _pack_pixels,
+    "tokens": _pack_tokens,
 }
 _UNPACK = {
     "float32": _unpack_float32,
     "bfloat16": _unpack_bfloat16,
     "uint8": _unpack_uint8,
     "pixels": _unpack_pixels,
+    "tokens": _unpack_tokens,
 }

@@ -1,4 +1,7 @@
-"""From samples to the pixels that a network takes, on all cores, ahead of who needs them."""
+"""From samples to what a network takes, on all cores, ahead of who needs it.
+
+A picture becomes pixels, a text token ids.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from typing import Generic, TypeVar, final
 
 import numpy as np
 
-from regraft.backbones.backbone import Preprocessing
+from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample, View, images
 from regraft.dataset.guard import read_file, shown
 from regraft.errors import DataError, UnreadableSample
+from regraft.transfer.tokens import token_ids
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -28,15 +32,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) -> list[np.ndarray]:
-    """Views of a picture; it is read and decoded once.
+def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.ndarray]:
+    """Views of a sample as the network takes them; a file is read and decoded once.
 
     Returns:
-        for each view uint8 (size_px, size_px, 3).
+        for each view of a picture uint8 (size_px, size_px, 3); of a text int32 (tokens,).
 
     Raises:
         DataError: the file can no longer be read, or is not the one that was hashed.
     """
+    if not isinstance(backbone.preprocessing, Preprocessing):
+        assert isinstance(sample.source, str), sample
+        return [token_ids(sample.source, backbone)] * len(views)
+    return _look(sample, views, backbone.preprocessing)
+
+
+def _look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) -> list[np.ndarray]:
     assert isinstance(sample.source, Path), sample
     try:
         data = read_file(sample.source)

@@ -1,6 +1,7 @@
 """The engines: each turns a stream of pictures into a stream of features.
 
-Every picture goes in as uint8 (H, W, 3); what comes out for it, in order, is one float32 array
+Every picture goes in as uint8 (H, W, 3), every text as int32 ids (L,) and alone, so that nothing
+is filled up; what comes out for it, in order, is one float32 array
 for each tensor that crosses the cut, without a batch axis.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, final
 import numpy as np
 
 from regraft.transfer.cut import Cut, import_openvino
+from regraft.transfer.packing import alone, stacked
 from regraft.transfer.pictures import cores
 
 MOST_STREAMS = 32
@@ -39,7 +41,8 @@ class Runner(ABC):
 
     def run(self, pixels_bhwc: np.ndarray) -> Tensors:
         """Features of some pictures: float32 arrays (B, …)."""
-        return tuple(np.stack(parts) for parts in zip(*self.stream(pixels_bhwc), strict=True))
+        rows = self.stream(alone(row) for row in pixels_bhwc)
+        return tuple(stacked(parts) for parts in zip(*rows, strict=True))
 
 
 @final
@@ -101,7 +104,7 @@ class OpenVino(Runner):
 
 def _results(request: Any) -> Tensors:
     request.wait()
-    return tuple(tensor.data[0].copy() for tensor in request.output_tensors)
+    return tuple(np.array(tensor.data[0]) for tensor in request.output_tensors)
 
 
 @final
@@ -132,7 +135,7 @@ class Torch(Runner):
         Batches have one size, filled up with blank pictures: a batch of another size may be
         computed by other kernels, with other last bits.
         """
-        size = CUDA_BATCH if self._device == "cuda" else 1
+        size = CUDA_BATCH if self._device == "cuda" and not self._network.takes_text else 1
         rest = iter(pictures)
         while some := list(islice(rest, size)):
             blank = [np.zeros_like(some[0])] * (size - len(some))
@@ -143,11 +146,13 @@ class Torch(Runner):
 
         with torch.inference_mode(), self._arithmetic():
             x_bhwc = torch.from_numpy(pixels_bhwc).to(self._device)
-            x_bchw = self._network.entry(x_bhwc).contiguous(memory_format=torch.channels_last)
+            x_bchw = self._network.entry(x_bhwc)
+            if x_bchw.ndim == 4:
+                x_bchw = x_bchw.contiguous(memory_format=torch.channels_last)
             values = self._network.run((x_bchw,), 0, self._cut.frozen)
             arrays = [value.float().cpu().numpy() for value in values]
         for row in zip(*arrays, strict=True):
-            yield tuple(np.ascontiguousarray(array) for array in row)
+            yield tuple(np.array(array) for array in row)
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         import torch

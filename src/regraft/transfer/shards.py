@@ -62,7 +62,7 @@ class Shards:
         self._wanted = frozenset(keys)
         self._seen: set[str] = set()
         self._names: list[str] = []
-        self._starts: list[int] = []
+        self._begins: list[np.ndarray] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._end = weakref.finalize(self, os.close, hold(folder))
         if not (folder / "about.json").exists():
@@ -95,7 +95,7 @@ class Shards:
         """Where the wanted rows are, one after the other: int32 (n, 2), for `read`."""
         return np.array([self._places[key] for key in self.keys], dtype=np.int32).reshape(-1, 2)
 
-    def append(self, keys: Sequence[str], rows_br: np.ndarray) -> None:
+    def append(self, keys: Sequence[str], rows: Sequence[np.ndarray] | np.ndarray) -> None:
         """Commit one shard.
 
         Raises:
@@ -103,40 +103,50 @@ class Shards:
         """
         shapes: list[Json] = [list(shape) for shape in self.packing.shapes]
         storage = self.packing.storage
-        head = canonical({"keys": list(keys), "shapes": shapes, "storage": storage})
+        layout: dict[str, Json] = {"keys": list(keys), "shapes": shapes, "storage": storage}
+        if self.packing.is_ragged:
+            layout["bytes"] = [len(row) for row in rows]
+        head = canonical(layout)
         length = len(head).to_bytes(8, "little")
-        data = b"".join([_MAGIC, length, head, np.ascontiguousarray(rows_br).data])
+        data = b"".join([_MAGIC, length, head, *(np.ascontiguousarray(row).data for row in rows)])
         name = f"{digest(head)[:32]}.rows"
         commit_sealed(self.folder / name, data)
         self._seen.add(name)
-        self._enter(name, keys, _HEAD_BYTES + len(head))
+        self._enter(name, layout, _HEAD_BYTES + len(head))
 
-    def read(self, places_b2: np.ndarray) -> np.ndarray:
-        """rows_br at these places, uint8.
+    def read(self, places_b2: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        """The rows at these places, uint8: rows_br, or a list where they differ in length.
 
         Raises:
             StoreError: a file is gone, though this process holds the folder.
         """
-        rows_br = np.empty((len(places_b2), self.packing.row_bytes), dtype=np.uint8)
+        begins = [int(self._begins[shard][row]) for shard, row in places_b2]
+        sizes = [
+            int(self._begins[shard][row + 1]) - begin
+            for (shard, row), begin in zip(places_b2, begins, strict=True)
+        ]
+        if self.packing.is_ragged:
+            rows = [np.empty(size, dtype=np.uint8) for size in sizes]
+        else:
+            rows = np.empty((len(places_b2), self.packing.row_bytes), dtype=np.uint8)
         for shard in np.unique(places_b2[:, 0]):
             path = self.folder / self._names[shard]
             mine = np.flatnonzero(places_b2[:, 0] == shard)
-            starts = self._starts[shard] + places_b2[mine, 1].astype(np.int64) * rows_br.shape[1]
             try:
                 with path.open("rb", buffering=0) as file:
                     whole = [
-                        os.preadv(file.fileno(), [rows_br[at].data], int(start))
-                        for at, start in zip(mine, starts, strict=True)
+                        os.preadv(file.fileno(), [rows[at].data], begins[at]) == sizes[at]
+                        for at in mine
                     ]
             except OSError:
-                whole = [0]
-            if min(whole) < rows_br.shape[1]:
+                whole = [False]
+            if not all(whole):
                 raise StoreError(
                     "cached features have vanished while they were used",
                     where=path,
                     mend="repeat; they will be computed again",
                 )
-        return rows_br
+        return rows
 
     @contextmanager
     def adding(self, tell: Tell) -> Generator[None, None, None]:
@@ -169,13 +179,18 @@ class Shards:
     def _add(self, name: str, data: bytes) -> None:
         head = _head(data[:_HEAD_BYTES], io.BytesIO(data[_HEAD_BYTES:]))
         assert head["storage"] == self.packing.storage, name
-        size = len(head["keys"]) * self.packing.row_bytes
-        self._enter(name, head["keys"], len(data) - size)
+        self._enter(name, head, len(data) - sum(self._sizes(head)))
 
-    def _enter(self, name: str, keys: Sequence[str], start: int) -> None:
+    def _sizes(self, head: dict[str, Any]) -> list[int]:
+        """Bytes of each row of a shard."""
+        if self.packing.is_ragged:
+            return head["bytes"]
+        return [self.packing.row_bytes] * len(head["keys"])
+
+    def _enter(self, name: str, head: dict[str, Any], start: int) -> None:
         self._names.append(name)
-        self._starts.append(start)
-        for row, key in enumerate(keys):
+        self._begins.append(np.cumsum([start, *self._sizes(head)], dtype=np.int64))
+        for row, key in enumerate(head["keys"]):
             if key in self._wanted:
                 self._places.setdefault(key, (len(self._names) - 1, row))
 

@@ -1,0 +1,283 @@
+"""BERT-family encoders in plain torch, as stages: embeddings, then one stage a layer.
+
+Decisions:
+
+- The architecture is written out (Devlin et al. 2019, arXiv:1810.04805), because BERT, MiniLM,
+  RoBERTa, XLM-RoBERTa and DistilBERT differ in names and constants only. No model library is
+  imported, no code that comes with weights is run, and the modules trace for any length.
+- What flows is the hidden states and how many of them are text: padding never changes a result.
+- The tokenizer is a tensor of the first stage, its file's bytes. Whatever moves, hashes or
+  certifies weights then moves, hashes and certifies the tokenizer too.
+- A text's vector is the mean over its tokens; it is part of the last stage.
+- There is no dropout: few labels are met by few steps, not by noise.
+
+B: batch, L: tokens, D: width, H: heads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regraft.backbones.network import Part
+from regraft.backbones.tokenizer import open_tokenizer
+from regraft.errors import BackboneError, MissingExtra
+
+TOKENIZER = "tokenizer_json"
+FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
+_ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The constants of an encoder.
+
+    Attributes:
+        vocabulary: how many tokens it knows.
+        width: of a hidden state.
+        layers: how many.
+        heads: of attention, in each layer.
+        inner: width inside a layer's feed-forward part.
+        positions: rows of the position table.
+        first_position: the row of a text's first token.
+        types: rows of the segment table; 0 for none.
+        epsilon: of the layer norms.
+        approximate: of GELU: "none" or "tanh".
+        tokenizer_bytes: length of the tokenizer's file.
+    """
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    positions: int
+    first_position: int
+    types: int
+    epsilon: float
+    approximate: str
+    tokenizer_bytes: int
+
+    def options(self) -> tuple[tuple[str, object], ...]:
+        """As a recipe keeps them."""
+        return tuple(asdict(self).items())
+
+    @property
+    def longest(self) -> int:
+        """Tokens that it has positions for."""
+        return self.positions - self.first_position
+
+
+def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Shape:
+    """The constants in a model's config.json.
+
+    Raises:
+        BackboneError: it is not an encoder of these families.
+    """
+    family = config.get("model_type")
+    activation = config.get("hidden_act", config.get("activation", "gelu"))
+    if family not in FAMILIES or config.get("is_decoder") or activation not in _ACTIVATIONS:
+        raise BackboneError(
+            f"this is no encoder that is known here: {family!r} with {activation!r}",
+            where=where,
+            mend=f"take one of the families {', '.join(FAMILIES)}",
+        )
+    distil, shifted = family == "distilbert", family in ("roberta", "xlm-roberta", "camembert")
+    try:
+        return Shape(
+            config["vocab_size"],
+            config["dim" if distil else "hidden_size"],
+            config["n_layers" if distil else "num_hidden_layers"],
+            config["n_heads" if distil else "num_attention_heads"],
+            config["hidden_dim" if distil else "intermediate_size"],
+            config["max_position_embeddings"],
+            config.get("pad_token_id", 1) + 1 if shifted else 0,
+            0 if distil else config.get("type_vocab_size", 2),
+            1e-12 if distil else config["layer_norm_eps"],
+            _ACTIVATIONS[activation],
+            tokenizer_bytes,
+        )
+    except (KeyError, TypeError) as fault:
+        raise BackboneError(f"config.json lacks {fault}", where=where) from fault
+
+
+class Embeddings(nn.Module):
+    """Token ids (B, L), -1 for padding, to hidden states (B, L, D) and lengths (B,)."""
+
+    tokenizer_json: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.word = nn.Embedding(shape.vocabulary, shape.width)
+        self.position = nn.Embedding(shape.positions, shape.width)
+        self.segment = nn.Parameter(torch.zeros(shape.width)) if shape.types else None
+        self.norm = nn.LayerNorm(shape.width, eps=shape.epsilon)
+        self.first_position = shape.first_position
+        self.register_buffer(TOKENIZER, torch.zeros(shape.tokenizer_bytes, dtype=torch.uint8))
+
+    def forward(self, ids_bl: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        place_l = torch.arange(ids_bl.shape[1], device=ids_bl.device) + self.first_position
+        x_bld = self.word(ids_bl.clamp(min=0)) + self.position(place_l)
+        if self.segment is not None:
+            x_bld = x_bld + self.segment
+        return self.norm(x_bld), (ids_bl >= 0).sum(dim=1).to(x_bld.dtype)
+
+
+class Layer(nn.Module):
+    """One layer; hidden states (B, L, D) and lengths (B,) in and out."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.query = nn.Linear(shape.width, shape.width)
+        self.key = nn.Linear(shape.width, shape.width)
+        self.value = nn.Linear(shape.width, shape.width)
+        self.mix = nn.Linear(shape.width, shape.width)
+        self.mix_norm = nn.LayerNorm(shape.width, eps=shape.epsilon)
+        self.wide = nn.Linear(shape.width, shape.inner)
+        self.narrow = nn.Linear(shape.inner, shape.width)
+        self.norm = nn.LayerNorm(shape.width, eps=shape.epsilon)
+        self.heads = shape.heads
+        self.approximate = shape.approximate
+
+    def forward(self, x_bld: Tensor, length_b: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        is_text_bl = text_mask(x_bld, length_b)
+        split = (x_bld.shape[0], x_bld.shape[1], self.heads, -1)
+        query, key, value = (
+            part(x_bld).view(split).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
+        seen = F.scaled_dot_product_attention(query, key, value, is_text_bl[:, None, None, :])
+        x_bld = self.mix_norm(x_bld + self.mix(seen.transpose(1, 2).flatten(2)))
+        inner = F.gelu(self.wide(x_bld), approximate=self.approximate)
+        return self.norm(x_bld + self.narrow(inner)), length_b
+
+
+class LastLayer(nn.Module):
+    """A layer, and the mean over the text's tokens: (B, L, D) and (B,) to (B, D)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.layer = Layer(shape)
+
+    def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
+        """See the class."""
+        x_bld, length_b = self.layer(x_bld, length_b)
+        kept_bld = x_bld * text_mask(x_bld, length_b)[:, :, None]
+        return kept_bld.sum(dim=1) / length_b[:, None]
+
+
+def text_mask(x_bld: Tensor, length_b: Tensor) -> Tensor:
+    """Which hidden states are text and not padding: bool (B, L)."""
+    return torch.arange(x_bld.shape[1], device=x_bld.device) < length_b[:, None]
+
+
+def parts(options: Mapping[str, Any]) -> list[Part]:
+    """The stages, freshly initialised as BERT's authors do."""
+    shape = Shape(**options)
+    last = shape.layers - 1
+    found = [Part("embeddings", Embeddings(shape), "embeddings.")]
+    found += [Part(f"layer.{i}", Layer(shape), f"layer.{i}.") for i in range(last)]
+    found.append(Part(f"layer.{last}", LastLayer(shape), f"layer.{last}."))
+    for part in found:
+        part.module.apply(_initialise)
+    return found
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
+
+
+# Names --------------------------------------------------------------------------------------------
+
+_BERT = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "mix": "attention.output.dense",
+    "mix_norm": "attention.output.LayerNorm",
+    "wide": "intermediate.dense",
+    "narrow": "output.dense",
+    "norm": "output.LayerNorm",
+}
+_DISTILBERT = {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "mix": "attention.out_lin",
+    "mix_norm": "sa_layer_norm",
+    "wide": "ffn.lin1",
+    "narrow": "ffn.lin2",
+    "norm": "output_layer_norm",
+}
+
+
+def renamed(
+    published: Mapping[str, Tensor], family: str, shape: Shape, tokenizer: bytes
+) -> dict[str, Tensor]:
+    """A library's tensors under our names; what is missing is found where they are loaded."""
+    start = next((f"{p}." for p in ("bert", "roberta", "distilbert") if _has(published, p)), "")
+    distil = family == "distilbert"
+    names = {
+        "embeddings.word.weight": "embeddings.word_embeddings.weight",
+        "embeddings.position.weight": "embeddings.position_embeddings.weight",
+        "embeddings.norm.weight": "embeddings.LayerNorm.weight",
+        "embeddings.norm.bias": "embeddings.LayerNorm.bias",
+    }
+    for i in range(shape.layers):
+        ours = f"layer.{i}." + ("layer." if i == shape.layers - 1 else "")
+        theirs = f"transformer.layer.{i}." if distil else f"encoder.layer.{i}."
+        for mine, their in (_DISTILBERT if distil else _BERT).items():
+            for kind in ("weight", "bias"):
+                names[f"{ours}{mine}.{kind}"] = f"{theirs}{their}.{kind}"
+    found = {
+        mine: published[start + their].float()
+        for mine, their in names.items()
+        if start + their in published
+    }
+    segments = published.get(f"{start}embeddings.token_type_embeddings.weight")
+    if segments is not None:
+        found["embeddings.segment"] = segments[0].float()
+    found[f"embeddings.{TOKENIZER}"] = torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8)
+    return found
+
+
+def _has(published: Mapping[str, Tensor], prefix: str) -> bool:
+    return f"{prefix}.embeddings.word_embeddings.weight" in published
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """config.json and the bytes of tokenizer.json of a model's folder.
+
+    Raises:
+        BackboneError: one is missing or damaged.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        tokenizer = (folder / "tokenizer.json").read_bytes()
+        if not isinstance(config, dict):
+            raise ValueError("config.json is no object")
+        open_tokenizer(tokenizer)
+    except MissingExtra:
+        raise
+    except FileNotFoundError as fault:
+        raise BackboneError(
+            "the model's folder lacks a file",
+            where=str(fault.filename),
+            mend="it should hold config.json, tokenizer.json and model.safetensors",
+        ) from fault
+    except Exception as fault:  # the library raises Exception itself
+        raise BackboneError(
+            f"the model's description or tokenizer cannot be read: {fault}", where=folder
+        ) from fault
+    return config, tokenizer

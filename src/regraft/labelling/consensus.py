@@ -1,0 +1,320 @@
+"""From votes to one label a sample, to soft labels, and to how good a model can be at best.
+
+Which method, by what the data allow:
+
+- Nobody knows who voted what, or fewer than three people voted: majority. No method can learn
+  who is reliable without knowing who voted.
+- Votes enough for a table of confusions for every person: Dawid & Skene (1979).
+- Enough to know how reliable people are, and samples with several votes to know which are hard:
+  GLAD (Whitehill et al. 2009).
+- Enough to know who guesses: MACE (Hovy et al. 2013).
+- Less: majority.
+
+The models are crowd-kit's. Several classes a sample: each class is decided by majority.
+
+The human ceiling: how often one vote is what most of the *others* on the same sample say. A model
+is measured against the same majority of the others, sample by sample, so the two are comparable.
+
+Legend: u samples, a annotators, v votes, c classes, r bootstrap draws.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from regraft.labelling.agreement import bootstrap
+from regraft.labelling.votes import Votes
+from regraft.store import Json
+
+Method = Literal["majority", "dawid-skene", "glad", "mace"]
+METHODS: tuple[Method, ...] = ("majority", "dawid-skene", "glad", "mace")
+
+PEOPLE = 3
+VOTES_A_CONFUSION = 5
+"""Votes of a person for each cell of a confusion table, at the median."""
+VOTES_A_SKILL = 20
+VOTES_A_HARD_SAMPLE = 4
+MOST_FOR_GLAD = 20_000
+"""Votes; GLAD takes about a millisecond for each."""
+SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """One label for each sample with votes.
+
+    Attributes:
+        method: how it was found.
+        why: the reason for the method, a sentence.
+        samples: u names.
+        classes: c names.
+        chance_uc: rows sum to 1; for several classes each column is a chance of its own.
+        tied_u: no class has more votes than all others.
+        multilabel: several classes may apply.
+    """
+
+    method: Method
+    why: str
+    samples: tuple[str, ...]
+    classes: tuple[str, ...]
+    chance_uc: np.ndarray
+    tied_u: np.ndarray
+    multilabel: bool
+
+    def labels(self) -> list[tuple[str, ...]]:
+        """The classes of each sample."""
+        if self.multilabel:
+            return [
+                tuple(name for name, chance in zip(self.classes, row, strict=True) if chance > 0.5)
+                for row in self.chance_uc
+            ]
+        return [(self.classes[int(c)],) for c in self.chance_uc.argmax(axis=1)]
+
+
+def choose(votes: Votes) -> tuple[Method, str]:
+    """The method that these votes allow, and why."""
+    if votes.anonymous:
+        return "majority", (
+            "The votes are anonymous, so nobody's reliability can be known: majority."
+        )
+    if votes.scale == "multilabel":
+        return "majority", "Samples may have several classes: each is decided by majority."
+    people = len(votes.annotators)
+    if people < PEOPLE:
+        return "majority", f"With {people} people there is no telling who is right: majority."
+    shared_v = votes.per_sample()[votes.sample_v] >= 2
+    each = float(np.median(np.bincount(votes.annotator_v[shared_v], minlength=people)))
+    said = f"{people} people with {each:.0f} votes each (median) on samples that others saw too"
+    if each >= VOTES_A_CONFUSION * len(votes.classes) ** 2:
+        return "dawid-skene", f"{said}: enough for a table of confusions each (Dawid-Skene)."
+    if each < VOTES_A_SKILL:
+        return "majority", f"{said}: too few to know who is reliable: majority."
+    if np.median(votes.per_sample()) >= VOTES_A_HARD_SAMPLE and len(votes) <= MOST_FOR_GLAD:
+        return "glad", f"{said}, several on each sample: skill and difficulty are told (GLAD)."
+    return "mace", f"{said}: enough to tell who guesses (MACE)."
+
+
+def consensus(votes: Votes, method: Method | None = None) -> Consensus:
+    """One label for each sample.
+
+    Args:
+        votes: on any number of samples.
+        method: chosen by what the votes allow if None.
+    """
+    chosen, why = choose(votes)
+    if method is not None and method != chosen:
+        chosen, why = method, f"{method} was asked for. ({why})"
+    count_uc = votes.tally().astype(np.float64)
+    share_uc = count_uc / np.maximum(votes.per_sample(), 1)[:, None]
+    multilabel = votes.scale == "multilabel"
+    if multilabel:
+        tied_u = (share_uc == 0.5).any(axis=1)
+    else:
+        top_u = count_uc.max(axis=1)
+        tied_u = (count_uc == top_u[:, None]).sum(axis=1) > 1
+        share_uc = _unequal(share_uc)
+    chance_uc = share_uc if chosen == "majority" else _modelled(votes, chosen)
+    return Consensus(
+        chosen, why, votes.samples, votes.classes, chance_uc, tied_u, multilabel
+    )  # fmt: skip
+
+
+def _unequal(share_uc: np.ndarray) -> np.ndarray:
+    """Shares in which a tie goes, by a hair, to the class with more votes over all samples."""
+    total_c = share_uc.sum(axis=0)
+    hair_uc = (share_uc > 0) * (1e-9 * total_c / max(1.0, float(total_c.max())))
+    raised_uc = share_uc + hair_uc
+    return raised_uc / raised_uc.sum(axis=1, keepdims=True)
+
+
+def _modelled(votes: Votes, method: Method) -> np.ndarray:
+    """Chance_uc by a model of the people; crowd-kit's."""
+    import pandas
+    from crowdkit.aggregation import GLAD, MACE, DawidSkene
+
+    table = pandas.DataFrame(
+        {"task": votes.sample_v, "worker": votes.annotator_v, "label": votes.value_v}
+    )
+    model: Any
+    if method == "dawid-skene":
+        model = DawidSkene(n_iter=100)
+    elif method == "glad":
+        model = GLAD(n_iter=50)
+    else:
+        model = MACE(n_restarts=5, n_iter=50, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # crowd-kit's, of pandas's arguments
+        found = model.fit(table).probas_
+    chance_uc = np.zeros((len(votes.samples), len(votes.classes)))
+    chance_uc[np.ix_(found.index.to_numpy(), found.columns.to_numpy())] = found.to_numpy()
+    return chance_uc
+
+
+def soft_labels(votes: Votes) -> np.ndarray:
+    """Chance_uc to learn from: the shares of the votes, nothing modelled."""
+    return votes.tally().astype(np.float64) / np.maximum(votes.per_sample(), 1)[:, None]
+
+
+# The human ceiling --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """How often one person agrees with the majority of the others on the same sample.
+
+    Attributes:
+        value: the share, over samples with at least two votes.
+        low: of the 95 % interval over samples.
+        high: of the 95 % interval over samples.
+        samples: with at least two votes.
+    """
+
+    value: float
+    low: float
+    high: float
+    samples: int
+
+    def to_json(self) -> dict[str, Json]:
+        """As it stands in labels.json and report.json."""
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "samples": self.samples,
+        }
+
+
+def _credit(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
+    """What each vote leaves behind: votes with company, and the credit of each class.
+
+    Returns:
+        the indices of votes on samples that others voted on too, and credit_vc: how right each
+        class is by the majority of the others; a tie shares the credit.
+    """
+    kept_v = np.flatnonzero(votes.per_sample()[votes.sample_v] >= 2)
+    others_vc = votes.tally()[votes.sample_v[kept_v]] - votes.said()[kept_v]
+    top_vc = others_vc == others_vc.max(axis=1, keepdims=True)
+    return kept_v, top_vc / top_vc.sum(axis=1, keepdims=True)
+
+
+def _agreed(votes: Votes, said_vc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How right answers are by the others, for each vote with company; and its sample."""
+    if votes.scale != "multilabel":
+        kept_v, credit_vc = _credit(votes)
+        return (credit_vc * said_vc[kept_v]).sum(axis=1), votes.sample_v[kept_v]
+    total_u = votes.per_sample()
+    kept_v = np.flatnonzero(total_u[votes.sample_v] >= 2)
+    others_vc = votes.tally()[votes.sample_v[kept_v]] - votes.said()[kept_v]
+    share_vc = others_vc / (total_u[votes.sample_v[kept_v]] - 1)[:, None]
+    right_vc = np.where(share_vc == 0.5, 0.5, (share_vc > 0.5) == (said_vc[kept_v] > 0))
+    return right_vc.mean(axis=1), votes.sample_v[kept_v]
+
+
+def ceiling(votes: Votes, *, seed: int = 0) -> Ceiling | None:
+    """The agreement of one person with the consensus of the others; None without company.
+
+    Several classes a sample: the share of classes answered as the others do.
+    """
+    right_v, sample_v = _agreed(votes, votes.said())
+    if not len(right_v):
+        return None
+    value, low, high, _ = bootstrap(right_v, sample_v, seed)
+    return Ceiling(value, low, high, len(np.unique(sample_v)))
+
+
+def against_people(votes: Votes, chance_uc: np.ndarray, *, seed: int = 0) -> dict[str, Json] | None:
+    """A model beside the people, both judged by the majority of the others; None without company.
+
+    Args:
+        votes: on samples that the model was not trained on.
+        chance_uc: the model's answers on them; rows of NaN where it has none.
+        seed: of the bootstrap.
+
+    Returns:
+        "model" and "person": shares; "gap" with "low", "high", "p"; "text": the outcome in words.
+    """
+    known_u = np.asarray(~np.isnan(chance_uc).any(axis=1))
+    votes = votes.where(known_u[votes.sample_v])
+    person_v, sample_v = _agreed(votes, votes.said())
+    if not len(person_v):
+        return None
+    if votes.scale == "multilabel":
+        answer_uc = np.asarray(chance_uc > 0.5, dtype=np.float32)
+    else:
+        answer_uc = np.zeros_like(chance_uc)
+        answer_uc[np.arange(len(chance_uc)), np.nan_to_num(chance_uc).argmax(axis=1)] = 1
+    model_v, _ = _agreed(votes, answer_uc[votes.sample_v])
+    gap, low, high, p = bootstrap(model_v - person_v, sample_v, seed)
+    if low > 0:
+        text = "The model agrees with the others more often than a single person does."
+    elif high < 0:
+        text = "A single person agrees with the others more often than the model does."
+    else:
+        text = "The model is within noise of a single person."
+    return {
+        "model": float(model_v.mean()),
+        "person": float(person_v.mean()),
+        "gap": gap,
+        "low": low,
+        "high": high,
+        "p": p,
+        "samples": len(np.unique(sample_v)),
+        "text": text,
+    }
+
+
+def per_annotator(votes: Votes) -> list[dict[str, Any]]:
+    """How often each person agrees with the majority of the others, the least first."""
+    if votes.anonymous:
+        return []
+    right_v, _ = _agreed(votes, votes.said())
+    kept_v = np.flatnonzero(votes.per_sample()[votes.sample_v] >= 2)
+    rows: list[dict[str, Any]] = []
+    for a, name in enumerate(votes.annotators):
+        mine = right_v[votes.annotator_v[kept_v] == a]
+        rows.append(
+            {
+                "annotator": name,
+                "votes": int((votes.annotator_v == a).sum()),
+                "shared": len(mine),
+                "agreement": float(mine.mean()) if len(mine) else None,
+            }
+        )
+    return sorted(rows, key=lambda row: (row["agreement"] is None, row["agreement"]))
+
+
+def summary(found: Consensus, names: Sequence[str] = ()) -> dict[str, Json]:
+    """The consensus as it stands in labels.json, the least certain samples first.
+
+    Args:
+        found: of `consensus`.
+        names: list only these samples; all if empty.
+    """
+    wanted = set(names)
+    sure_u = found.chance_uc.max(axis=1)
+    if found.multilabel:
+        sure_u = np.abs(found.chance_uc - 0.5).min(axis=1) + 0.5
+    labels = found.labels()
+    order = [int(u) for u in np.argsort(sure_u, kind="stable")]
+    rows: list[Json] = [
+        {
+            "sample": found.samples[u],
+            "label": "|".join(labels[u]),
+            "probability": float(sure_u[u]),
+            "tied": bool(found.tied_u[u]),
+        }
+        for u in order
+        if not wanted or found.samples[u] in wanted
+    ]
+    return {
+        "method": found.method,
+        "why": found.why,
+        "samples": len(found.samples),
+        "ties": int(found.tied_u.sum()),
+        "labels": rows,
+    }

@@ -1,0 +1,147 @@
+"""What is said about labels: ranked, with a reason for each.
+
+Legend: n samples, c classes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regraft.dataset.rows import Dataset, Sample, labels_of
+from regraft.labelling.likely_errors import Judged
+
+ONE_CLASS = 0.65
+"""Two classes whose samples are told apart less often than this may be one."""
+LEAST_TO_COMPARE = 10
+FAR = 8.0
+"""Robust standard deviations from the median distance."""
+SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One label that is likely wrong.
+
+    Attributes:
+        row: position in the samples.
+        suggested: class names, or one.
+        score: 0…1; 1 is surely wrong.
+        reason: a sentence.
+    """
+
+    row: int
+    suggested: str
+    score: float
+    reason: str
+
+
+def given(dataset: Dataset, sample: Sample) -> str:
+    """A sample's label as people read it."""
+    return ", ".join(dataset.classes[c] for c in labels_of(sample.target)) or "none"
+
+
+def likely_errors(dataset: Dataset, judged: Judged) -> list[Finding]:
+    """Suspects of confident learning and copies that contradict each other, the worst first."""
+    found = {int(n): _suspect(dataset, judged, int(n)) for n in np.flatnonzero(judged.suspect_n)}
+    for copies in conflicts(dataset.samples):
+        for n in copies:
+            others = [i for i in copies if dataset.samples[i].target != dataset.samples[n].target]
+            other = dataset.samples[others[0]]
+            label = given(dataset, other)
+            score = max(1 - float(judged.quality_n[n]), 0.5)
+            reason = f"The same content as {other.id}, which is labelled {label}."
+            found[n] = Finding(n, label, score, reason)
+    return sorted(found.values(), key=lambda one: (-one.score, dataset.samples[one.row].id))
+
+
+def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
+    sample, chance_c = dataset.samples[n], judged.chance_nc[n]
+    if dataset.multilabel:
+        applies = np.zeros(len(chance_c), dtype=bool)
+        applies[list(labels_of(sample.target))] = True
+        worst = int(np.abs(chance_c - applies).argmax())
+        name, percent = dataset.classes[worst], f"{100 * float(chance_c[worst]):.0f} %"
+        reason = f"Models that never saw it give {name} {percent}, and it is "
+        reason += "given." if applies[worst] else "not given."
+        applies[worst] = not applies[worst]
+        said = ", ".join(dataset.classes[c] for c in np.flatnonzero(applies)) or "none"
+    else:
+        (label,) = labels_of(sample.target)
+        best = int(np.where(np.arange(len(chance_c)) == label, -1, chance_c).argmax())
+        said = dataset.classes[best]
+        reason = (
+            f"Models that never saw it give {said} {100 * float(chance_c[best]):.0f} % and "
+            f"{dataset.classes[label]} {100 * float(chance_c[label]):.0f} %."
+        )
+    return Finding(n, said, 1 - float(judged.quality_n[n]), reason)
+
+
+def conflicts(samples: Sequence[Sample]) -> list[list[int]]:
+    """Sets of copies that do not all have the same label.
+
+    Copies are grouped under the checksum of one of them; a group that was given has a name.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for n, sample in enumerate(samples):
+        if sample.group:
+            members[sample.group].append(n)
+    return [
+        rows
+        for group, rows in members.items()
+        if group in {samples[n].sha256 for n in rows} and len({samples[n].target for n in rows}) > 1
+    ]
+
+
+def outliers(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
+    """Samples unlike all others: no class may be right for them; the farthest first."""
+    log_n = np.log(np.maximum(judged.distance_n, 1e-6))
+    middle = float(np.median(log_n))
+    spread = 1.4826 * float(np.median(np.abs(log_n - middle))) or 1.0
+    order = np.argsort(-log_n, kind="stable")
+    far = [int(n) for n in order if (log_n[n] - middle) / spread > FAR][:SHOWN]
+    far = far or [int(n) for n in order[:SHOWN] if (log_n[n] - middle) / spread > FAR / 2]
+    return [
+        {
+            "sample": dataset.samples[n].id,
+            "given": given(dataset, dataset.samples[n]),
+            "distance": float(judged.distance_n[n]),
+            "reason": f"{judged.distance_n[n]:.1f} times as far from its nearest as usual.",
+        }
+        for n in far
+    ]
+
+
+def same_classes(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
+    """Pairs of classes that cannot be told apart, the least apart first; not for several classes.
+
+    "apart" is the chance that of two samples, one of each class, the right one looks more like
+    its class (the area under the ROC curve; 0.5 is a guess).
+    """
+    if dataset.multilabel:
+        return []
+    given_n = np.array([labels_of(sample.target)[0] for sample in dataset.samples])
+    classes = len(dataset.classes)
+    mixed_cc = np.array([judged.chance_nc[given_n == c].mean(axis=0) for c in range(classes)])
+    mixed_cc = np.minimum(mixed_cc, mixed_cc.T)
+    rows: list[dict[str, Any]] = []
+    for a, b in np.argwhere(np.triu(mixed_cc > 0.05, 1)):
+        first, second = (judged.chance_nc[given_n == c][:, [a, b]] for c in (a, b))
+        if min(len(first), len(second)) < LEAST_TO_COMPARE:
+            continue
+        apart = _apart(first[:, 0] / first.sum(axis=1), second[:, 0] / second.sum(axis=1))
+        if apart < ONE_CLASS:
+            names = [dataset.classes[a], dataset.classes[b]]
+            rows.append({"classes": names, "apart": apart})
+    return sorted(rows, key=lambda row: row["apart"])
+
+
+def _apart(high_n: np.ndarray, low_n: np.ndarray) -> float:
+    """The chance that a value of the first is above one of the second; ties count half."""
+    ordered = np.sort(low_n)
+    below = np.searchsorted(ordered, high_n, "left") + np.searchsorted(ordered, high_n, "right")
+    return float(below.mean()) / (2 * len(ordered))

@@ -1,0 +1,235 @@
+"""Labels that are likely wrong: what the rest of the data say about each.
+
+Every sample gets probabilities from probes that never saw it (cross-validated; copies and groups
+stay in one fold). cleanlab scores how well the given label fits them (confident learning, Northcutt
+et al. 2021). Beside these stand copies with different labels, where one label must be wrong,
+samples unlike all others, and classes that the network cannot tell apart.
+
+Decisions:
+
+- Two rounds. The probes of the second learn from what the first did not suspect, so that wrong
+  labels teach less. No probe learns from a sample that it answers on; but what the second round
+  learns from was chosen by probes that saw the held-out labels, so its answers rank labels and
+  the first round's, which are strictly out of sample, are what a model is measured by.
+- A probe learns from at most `MOST_TO_LEARN` samples, and rows are read in pieces: memory grows
+  with probabilities (n x c), not with features.
+- The penalty is chosen once, by cross-validated log-loss; it is shared by all folds.
+- Features are looked at as vectors; what they come from (pictures, texts, clips) does not matter.
+
+Legend: n samples, d features, c classes, f folds, b rows of a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regraft.events import Advanced, Tell, silent
+from regraft.seeds import generator
+from regraft.tasks.probe import Probe, fit_probe
+
+FOLDS = 5
+MOST_TO_LEARN = 12_000
+PIECE = 4096
+ROUNDS = 2
+LEAST = 20
+"""Fewer samples tell nothing about each other."""
+
+Rows = Callable[[np.ndarray], np.ndarray]
+"""Indices_b to x_bd: features, read when they are asked for."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What probes that never saw a sample say about it.
+
+    Attributes:
+        chance_nc: float32; rows sum to 1, or one chance a class for several classes.
+        first_nc: the same from the first round, whose probes learnt from all labels.
+        quality_n: how well the given label fits, 0…1; the lowest are the likeliest errors.
+        suspect_n: confident learning would call the label wrong.
+        distance_n: to the nearest samples of other folds, relative to the typical distance.
+        penalty: of the probes.
+    """
+
+    chance_nc: np.ndarray
+    first_nc: np.ndarray
+    quality_n: np.ndarray
+    suspect_n: np.ndarray
+    distance_n: np.ndarray
+    penalty: float
+
+
+def folds(target_nc: np.ndarray, clusters: Sequence[str], seed: int) -> np.ndarray:
+    """A fold for each sample: classes spread evenly, clusters together."""
+    names = np.array([name or f"\x00{i}" for i, name in enumerate(clusters)])
+    _, first, cluster_n = np.unique(names, return_index=True, return_inverse=True)
+    label_k = target_nc[first].argmax(axis=1)
+    shuffled = generator(seed, "label folds").permutation(len(first))
+    order = shuffled[np.argsort(label_k[shuffled], kind="stable")]
+    fold_k = np.empty(len(first), dtype=np.int64)
+    fold_k[order] = np.arange(len(first)) % FOLDS
+    return fold_k[cluster_n]
+
+
+def judge(
+    rows: Rows,
+    target_nc: np.ndarray,
+    clusters: Sequence[str],
+    *,
+    exclusive: bool,
+    seed: int = 0,
+    rounds: int = ROUNDS,
+    tell: Tell = silent,
+) -> Judged:
+    """Out-of-sample answers on every sample, and how well its label fits them.
+
+    Args:
+        rows: features by index.
+        target_nc: ones where a class is given.
+        clusters: n names; samples that share a non-empty one stay in one fold.
+        exclusive: one class a sample.
+        seed: of the folds.
+        rounds: 1 learns from all labels, 2 once more without the suspects.
+        tell: hears `Advanced("judging labels", …)`.
+    """
+    fold_n = folds(target_nc, clusters, seed)
+    judging = _Judging(rows, target_nc, fold_n, exclusive, seed, tell, rounds * FOLDS)
+    trusted_n = np.ones(len(target_nc), dtype=bool)
+    penalty: float | None = None
+    found: Judged | None = None
+    for turn in range(rounds):
+        chance_nc, distance_n, penalty = judging.answers(trusted_n, penalty, turn)
+        quality_n, suspect_n = fit_of(target_nc, chance_nc, exclusive)
+        first_nc = found.first_nc if found else chance_nc
+        found = Judged(chance_nc, first_nc, quality_n, suspect_n, distance_n, penalty)
+        trusted_n = ~suspect_n
+    assert found is not None
+    return found
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """One question to all folds; see `judge`."""
+
+    rows: Rows
+    target_nc: np.ndarray
+    fold_n: np.ndarray
+    exclusive: bool
+    seed: int
+    tell: Tell
+    pieces: int
+
+    def answers(
+        self, trusted_n: np.ndarray, penalty: float | None, turn: int
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Chance_nc, distance_n and the penalty, from probes on trusted samples."""
+        chance_nc = np.empty(self.target_nc.shape, dtype=np.float32)
+        distance_n = np.empty(len(self.fold_n), dtype=np.float32)
+        for fold in range(FOLDS):
+            learn = self._to_learn(fold, trusted_n)
+            x_nd = self.rows(learn)
+            probe = self._probe(x_nd, self.target_nc[learn], penalty)
+            penalty = probe.penalty
+            held = np.flatnonzero(self.fold_n == fold)
+            near = _Near.of(x_nd, self.seed)
+            for begin in range(0, len(held), PIECE):
+                some = held[begin : begin + PIECE]
+                x_bd = self.rows(some)
+                chance_nc[some] = _chances(probe.logits(x_bd), self.exclusive)
+                distance_n[some] = near.distances(x_bd)
+            self.tell(Advanced("judging labels", turn * FOLDS + fold + 1, self.pieces))
+        assert penalty is not None
+        return chance_nc, distance_n, penalty
+
+    def _to_learn(self, fold: int, trusted_n: np.ndarray) -> np.ndarray:
+        """Indices of trusted samples of the other folds; a class keeps its last ones."""
+        others = np.flatnonzero(self.fold_n != fold)
+        keep = trusted_n[others]
+        counts_c = self.target_nc[others[keep]].sum(axis=0)
+        rare_c = counts_c < 2
+        keep |= self.target_nc[others][:, rare_c].any(axis=1)
+        learn = others[keep]
+        if len(learn) > MOST_TO_LEARN:
+            order = generator(self.seed, "to learn", fold).permutation(len(learn))
+            learn = np.sort(learn[order[:MOST_TO_LEARN]])
+        return learn
+
+    def _probe(self, x_nd: np.ndarray, target_nc: np.ndarray, penalty: float | None) -> Probe:
+        return fit_probe(
+            x_nd,
+            target_nc,
+            exclusive=self.exclusive,
+            weight_n=np.ones(len(x_nd)),
+            clusters=[""] * len(x_nd),
+            seed=self.seed,
+            penalty=penalty,
+        )
+
+
+@dataclass(frozen=True)
+class _Near:
+    """Distances to a handful of known samples, by angle."""
+
+    known_md: np.ndarray
+    typical: float
+
+    @staticmethod
+    def of(x_nd: np.ndarray, seed: int, most: int = 2000) -> _Near:
+        order = generator(seed, "known").permutation(len(x_nd))[: 2 * most]
+        known_md = _directions(x_nd[order[: len(order) // 2 + 1]])
+        other_bd = _directions(x_nd[order[len(order) // 2 + 1 :]])
+        if not len(other_bd):
+            return _Near(known_md, 1.0)
+        typical = float(np.median(_nearest(other_bd, known_md)))
+        return _Near(known_md, max(typical, 1e-6))
+
+    def distances(self, x_bd: np.ndarray) -> np.ndarray:
+        """Distance_b to the nearest, in units of the median one."""
+        return _nearest(_directions(x_bd), self.known_md) / self.typical
+
+
+def _directions(x_nd: np.ndarray) -> np.ndarray:
+    return x_nd / np.maximum(np.linalg.norm(x_nd, axis=1, keepdims=True), 1e-12)
+
+
+def _nearest(x_bd: np.ndarray, known_md: np.ndarray) -> np.ndarray:
+    """Mean of 1 - cosine to the five nearest."""
+    apart_bm = 1 - x_bd @ known_md.T
+    few = min(5, apart_bm.shape[1])
+    return np.partition(apart_bm, few - 1, axis=1)[:, :few].mean(axis=1)
+
+
+def _chances(logits_nc: np.ndarray, exclusive: bool) -> np.ndarray:
+    if not exclusive:
+        return 0.5 * (1 + np.tanh(0.5 * logits_nc))
+    raised_nc = np.exp(logits_nc - logits_nc.max(axis=1, keepdims=True))
+    return raised_nc / raised_nc.sum(axis=1, keepdims=True)
+
+
+def fit_of(
+    target_nc: np.ndarray, chance_nc: np.ndarray, exclusive: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """How well labels fit, and which confident learning calls wrong; cleanlab's.
+
+    Returns:
+        quality_n in 0…1, and suspect_n.
+    """
+    if not exclusive:
+        right_nc = np.where(target_nc > 0, chance_nc, 1 - chance_nc)
+        quality_n = right_nc.min(axis=1)
+        return quality_n, quality_n < 0.1
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    given_n = target_nc.argmax(axis=1)
+    safe_nc = np.clip(chance_nc, 1e-7, 1.0)
+    safe_nc /= safe_nc.sum(axis=1, keepdims=True)
+    quality_n: Any = get_label_quality_scores(given_n, safe_nc, method="self_confidence")
+    suspect_n: Any = find_label_issues(
+        given_n, safe_nc, filter_by="prune_by_noise_rate", n_jobs=1, min_examples_per_class=1
+    )
+    return np.asarray(quality_n), np.asarray(suspect_n)

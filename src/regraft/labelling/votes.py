@@ -1,0 +1,323 @@
+"""Votes: what several people said about the same samples.
+
+Three tables are read (CSV, TSV, Parquet), told apart by their columns:
+
+- long: one vote a row, `path,annotator,label`. An empty annotator makes all votes anonymous.
+- wide: one sample a row and a column for each person, `path,annotator_anna,annotator_ben`.
+- anonymous: one sample a row, `path,votes`, where `votes` is `cat|cat|dog`, a JSON list or, in
+  Parquet, a list; or numbered columns `vote_1,vote_2,…`.
+
+Samples are named by a column `path` (files beside the table), `sample` or `id`.
+
+Decisions:
+
+- A missing vote is an empty cell or a row that is not there, and normal everywhere.
+- Votes hold several classes where a cell says so: `cat|dog` in long and wide tables, lists of lists
+  in anonymous ones. `[]` is then the vote that nothing applies.
+- Whole numbers of which one is negative are steps of a scale; other labels are categories. Class
+  numbers look like scales, so this is said, and `scale` overrides it.
+- Someone who voted twice on a sample counts with the later vote.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from regraft.dataset import guard
+from regraft.dataset.reader import class_name
+from regraft.dataset.table import Table, read_table
+from regraft.errors import DataError, UsageError
+
+Scale = Literal["nominal", "ordinal", "multilabel"]
+SCALES: tuple[Scale, ...] = ("nominal", "ordinal", "multilabel")
+Value = tuple[str, ...]
+"""The classes that one vote names: one, or several or none of multi-label data."""
+
+_NAMES = ("path", "sample", "id")
+_PEOPLE = ("annotator_", "rater_")
+_NUMBERED = "vote_"
+_MOST_STEPS = 64
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Votes on samples. Legend: u samples, a annotators, k values, v votes, c classes.
+
+    Attributes:
+        samples: names, sorted; only those with a vote.
+        annotators: names, sorted; empty when the votes are anonymous.
+        values: what was voted; steps of a scale in their order, else sorted.
+        scale: how values differ.
+        sample_v: which sample.
+        annotator_v: who; -1 everywhere when anonymous.
+        value_v: what.
+    """
+
+    samples: tuple[str, ...]
+    annotators: tuple[str, ...]
+    values: tuple[Value, ...]
+    scale: Scale
+    sample_v: np.ndarray
+    annotator_v: np.ndarray
+    value_v: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.value_v)
+
+    @property
+    def anonymous(self) -> bool:
+        """Nobody knows who voted what."""
+        return not self.annotators
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Every class that was named; steps of a scale in their order, else sorted."""
+        if self.scale == "multilabel":
+            return tuple(sorted({name for value in self.values for name in value}))
+        return tuple(value[0] for value in self.values)
+
+    def per_sample(self) -> np.ndarray:
+        """Count_u of votes."""
+        return np.bincount(self.sample_v, minlength=len(self.samples))
+
+    def said(self) -> np.ndarray:
+        """Said_vc: 1 where a vote names a class, float32."""
+        index = {name: c for c, name in enumerate(self.classes)}
+        member_kc = np.zeros((len(self.values), len(index)), dtype=np.float32)
+        for k, value in enumerate(self.values):
+            member_kc[k, [index[name] for name in value]] = 1
+        return member_kc[self.value_v]
+
+    def tally(self) -> np.ndarray:
+        """Count_uc: how many votes name each class, float32."""
+        count_uc = np.zeros((len(self.samples), len(self.classes)), dtype=np.float32)
+        if self.scale == "multilabel":
+            np.add.at(count_uc, self.sample_v, self.said())
+        else:
+            np.add.at(count_uc, (self.sample_v, self.value_v), 1)
+        return count_uc
+
+    def where(self, keep_v: np.ndarray) -> Votes:
+        """The votes that a mask keeps; samples, annotators and values stay as they are."""
+        return Votes(
+            self.samples,
+            self.annotators,
+            self.values,
+            self.scale,
+            self.sample_v[keep_v],
+            self.annotator_v[keep_v],
+            self.value_v[keep_v],
+        )
+
+    def binary(self, name: str) -> Votes:
+        """The same votes as the answers to one question: does this class apply?"""
+        holds_k = np.array([name in value for value in self.values], dtype=np.int64)
+        values: tuple[Value, ...] = ((f"not {name}",), (name,))
+        return Votes(
+            self.samples,
+            self.annotators,
+            values,
+            "nominal",
+            self.sample_v,
+            self.annotator_v,
+            holds_k[self.value_v],
+        )
+
+
+def votes_of(
+    rows: Iterable[tuple[str, str, Value]], *, scale: Scale | None = None, where: object = ""
+) -> Votes:
+    """Votes from rows of (sample, annotator, classes); an empty annotator anywhere: anonymous.
+
+    Args:
+        rows: one for each vote.
+        scale: how values differ; told from the values if None.
+        where: the file, for messages.
+
+    Raises:
+        DataError: there is no vote.
+        UsageError: the values do not fit the scale.
+    """
+    rows = list(rows)
+    if not rows:
+        raise DataError("There is no vote.", where=where, mend="write one vote per row or cell")
+    if all(annotator for _, annotator, _ in rows):
+        rows = [
+            (sample, person, value)
+            for (sample, person), value in {(s, a): v for s, a, v in rows}.items()
+        ]
+    else:
+        rows = [(sample, "", value) for sample, _, value in rows]
+    scale, values = _values({value for _, _, value in rows}, scale, where)
+    samples = tuple(sorted({sample for sample, _, _ in rows}))
+    people = tuple(sorted({person for _, person, _ in rows} - {""}))
+    places = [{name: i for i, name in enumerate(names)} for names in (samples, people, values)]
+    table_v3 = np.array(
+        [(places[0][s], places[1].get(a, -1), places[2][v]) for s, a, v in rows], dtype=np.int64
+    )
+    return Votes(samples, people, values, scale, *table_v3.T)
+
+
+def _values(
+    found: set[Value], scale: Scale | None, where: object
+) -> tuple[Scale, tuple[Value, ...]]:
+    """The scale, and the values in its order."""
+    several = any(len(value) != 1 for value in found)
+    numbers = None if several else _numbers(found)
+    if scale is None:
+        signed = numbers is not None and min(numbers.values()) < 0
+        scale = "multilabel" if several else "ordinal" if signed else "nominal"
+    if scale == "nominal" and several:
+        raise UsageError(
+            "Some votes name several classes or none.",
+            where=where,
+            mend="take --scale multilabel, or write one class for each vote",
+        )
+    if scale != "ordinal":
+        return scale, tuple(sorted(found))
+    if numbers is None or len(found) > _MOST_STEPS:
+        raise UsageError(
+            "These votes are no steps of a scale: "
+            + ("some are no numbers." if numbers is None else f"there are {len(found)} of them."),
+            where=where,
+            mend=f"take --scale nominal, or write at most {_MOST_STEPS} different numbers",
+        )
+    return scale, tuple(sorted(found, key=lambda value: numbers[value]))
+
+
+def _numbers(values: set[Value]) -> dict[Value, float] | None:
+    """The number that each value is; None where one is none."""
+    try:
+        numbers = {value: float(value[0]) for value in values}
+    except ValueError:
+        return None
+    return numbers if all(map(math.isfinite, numbers.values())) else None
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+def is_votes(path: Path) -> bool:
+    """Whether a file is a table of votes, by its columns."""
+    if path.suffix.lower() not in (".csv", ".tsv", ".parquet", ".pq") or not path.is_file():
+        return False
+    return _kind(read_table(path)) is not None
+
+
+def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
+    """The votes in a table.
+
+    Args:
+        path: see the head of this file.
+        scale: how values differ; told from the values if None.
+
+    Raises:
+        DataError: the table is damaged, or is none of votes.
+        UsageError: the values do not fit the scale.
+    """
+    table = read_table(path)
+    kind = _kind(table)
+    if kind is None:
+        raise DataError(
+            f"The table holds no votes; its columns are {', '.join(table.columns)}.",
+            where=guard.shown(path),
+            mend="have path,annotator,label or path,annotator_…,annotator_… or path,votes",
+        )
+    names = _samples(table)
+    rows = {"long": _long, "wide": _wide, "anonymous": _anonymous}[kind](table, names)
+    return votes_of(rows, scale=scale, where=guard.shown(path))
+
+
+def _kind(table: Table) -> Literal["long", "wide", "anonymous"] | None:
+    columns = table.columns
+    if not set(_NAMES) & set(columns):
+        return None
+    if "annotator" in columns and ("label" in columns or "labels" in columns):
+        return "long"
+    if "votes" in columns or any(name.startswith(_NUMBERED) for name in columns):
+        return "anonymous"
+    return "wide" if any(name.startswith(_PEOPLE) for name in columns) else None
+
+
+def _samples(table: Table) -> list[str]:
+    column = next(name for name in _NAMES if name in table.columns)
+    return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
+
+
+def _long(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    column = "label" if "label" in table.columns else "labels"
+    texts = table.texts(column)
+    people = [class_name(text) for text in table.texts("annotator")]
+    several = column == "labels" or any("|" in text or text.strip() == "[]" for text in texts)
+    votes = (_vote(text, several) for text in texts)
+    return [
+        (name, person, vote)
+        for name, person, vote in zip(names, people, votes, strict=True)
+        if vote is not None
+    ]
+
+
+def _wide(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    columns = [name for name in table.columns if name.startswith(_PEOPLE)]
+    cells = {column: table.texts(column) for column in columns}
+    several = any("|" in t or t.strip() == "[]" for texts in cells.values() for t in texts)
+    return [
+        (name, class_name(column.partition("_")[2]) or column, vote)
+        for column in columns
+        for name, text in zip(names, cells[column], strict=True)
+        if (vote := _vote(text, several)) is not None
+    ]
+
+
+def _anonymous(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    if "votes" in table.columns:
+        return [
+            (name, "", vote)
+            for name, line, cell in zip(names, table.lines, table.cells["votes"], strict=True)
+            for vote in _list(table, line, cell)
+        ]
+    columns = [name for name in table.columns if name.startswith(_NUMBERED)]
+    return [
+        (name, "", vote)
+        for column in columns
+        for name, text in zip(names, table.texts(column), strict=True)
+        if (vote := _vote(text, several=False)) is not None
+    ]
+
+
+def _vote(text: str, several: bool) -> Value | None:
+    """One cell; None where nobody voted."""
+    if not text.strip():
+        return None
+    if several:
+        parts = [] if text.strip() == "[]" else text.split("|")
+        return tuple(sorted({name for part in parts if (name := class_name(part))}))
+    return (class_name(text),)
+
+
+def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
+    """The votes in one cell of a column `votes`."""
+    if isinstance(cell, tuple):
+        return [(class_name(text),) for text in cell if text.strip()]
+    if not cell.strip().startswith("["):
+        return [(class_name(text),) for text in cell.split("|") if text.strip()]
+    try:
+        given: Any = json.loads(cell)
+    except (ValueError, RecursionError):
+        raise table.fault(line, "The votes are no JSON list.", 'write ["cat", "dog"]') from None
+    votes: list[Value] = []
+    for vote in given:
+        if isinstance(vote, list):
+            votes.append(tuple(sorted({class_name(str(name)) for name in vote})))
+        elif isinstance(vote, str | int | float) and str(vote).strip():
+            votes.append((class_name(str(vote)),))
+        elif vote is not None and vote != "":
+            raise table.fault(line, f"{vote!r} is no vote.", "write text, numbers or lists of them")
+    return votes

@@ -1,0 +1,176 @@
+"""The contrastive loss, and how one batch may be larger than memory or span several processes.
+
+Decisions:
+
+- NT-Xent (Chen et al., "A simple framework for contrastive learning", 2020) over both directions:
+  each of the 2b tiles must find its partner among all others. The loss is always computed in
+  float32, whatever the network computes in.
+- Gradient caching (Gao et al., "Scaling deep contrastive learning batch size under memory limited
+  setup", 2021): the loss needs all embeddings at once, the network does not. Embeddings are
+  computed without a graph, the loss gives each its gradient, and the network then sees the pieces
+  again, one at a time. The price is a second forward pass; memory no longer grows with the batch.
+- Several processes: embeddings are gathered with their gradients. Each process has the loss of its
+  own rows against all columns, so that averaging gradients over processes, as data-parallel
+  training does, gives the gradient of the joint batch.
+
+Legend: b pairs in a batch, d dimensions, m columns, q keys in a queue, w processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional
+
+Piece = TypeVar("Piece")
+
+
+def nt_xent(
+    a_bd: Tensor,
+    b_bd: Tensor,
+    temperature: float = 0.1,
+    queue_qd: Tensor | None = None,
+) -> Tensor:
+    """The normalised, temperature-scaled cross-entropy of pairs, symmetric.
+
+    In a group of processes (`torch.distributed` is initialised) the columns are those of all
+    processes, in the order of their ranks.
+
+    Args:
+        a_bd: embeddings of one view, of any length.
+        b_bd: embeddings of the other; row i belongs with row i of `a_bd`.
+        temperature: what cosines are divided by.
+        queue_qd: further negatives for every row, or None.
+
+    Returns:
+        the mean over the 2b rows of this process.
+    """
+    a_bd, b_bd = (functional.normalize(x.float(), dim=1) for x in (a_bd, b_bd))
+    a_md, b_md = gathered(a_bd), gathered(b_bd)
+    count, first = len(a_md), rank() * len(a_bd)
+    mine_b = torch.arange(len(a_bd), device=a_bd.device) + first
+    columns = torch.cat([a_md, b_md])
+    logits = torch.cat([a_bd, b_bd]) @ columns.T / temperature
+    itself = torch.cat([mine_b, mine_b + count])
+    partner = torch.cat([mine_b + count, mine_b])
+    logits = logits.scatter(1, itself[:, None], float("-inf"))
+    if queue_qd is not None:
+        kept_qd = functional.normalize(queue_qd.float(), dim=1)
+        logits = torch.cat([logits, torch.cat([a_bd, b_bd]) @ kept_qd.T / temperature], dim=1)
+    return functional.cross_entropy(logits, partner)
+
+
+def enqueued(queue_qd: Tensor, key_bd: Tensor, most: int) -> Tensor:
+    """The queue with new keys (normalised) at its front, and the oldest left out."""
+    fresh_bd = functional.normalize(key_bd.detach().float(), dim=1)
+    return torch.cat([fresh_bd, queue_qd])[:most]
+
+
+# Several processes --------------------------------------------------------------------------------
+
+
+def rank() -> int:
+    """This process's number in its group; 0 when it is alone."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def gathered(x_bd: Tensor) -> Tensor:
+    """The rows of all processes, with gradients that find their way back; itself when alone.
+
+    Every process must have as many rows.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return x_bd
+    found: Any = _Gather.apply(x_bd)
+    return found
+
+
+@final
+class _Gather(torch.autograd.Function):
+    """Forward: rows of all ranks, (w b, d). Backward: the sum over ranks of one's own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x_bd: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.rows = len(x_bd)
+        parts = [torch.empty_like(x_bd) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x_bd.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, grad_md: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        total_md = grad_md.contiguous().clone()
+        dist.all_reduce(total_md)
+        first = dist.get_rank() * ctx.rows
+        return total_md[first : first + ctx.rows]
+
+
+# Batches larger than memory -----------------------------------------------------------------------
+
+
+def backward_in_pieces(
+    network: nn.Module,
+    embed: Callable[[Piece], tuple[Tensor, ...]],
+    pieces: Sequence[Piece],
+    loss_of: Callable[..., Tensor],
+) -> Tensor:
+    """Loss and gradients of a whole batch, with the graph of one piece at a time.
+
+    Gradients equal those of one pass over all pieces, where the network treats samples one by
+    one. Batch norm does not: its statistics are those of a piece, as in any training with small
+    batches. Its running statistics move once for each piece, in the second pass.
+
+    Args:
+        network: what `embed` runs; gradients are added to its parameters.
+        embed: a piece to embeddings, one tensor (b, d) for each view; must give the same each
+            time it is called for a piece.
+        pieces: of the batch.
+        loss_of: takes the embeddings of all pieces, one tensor for each view.
+
+    Returns:
+        the loss, without a graph. If it is not finite, no gradients are made.
+    """
+    if len(pieces) == 1:
+        loss = loss_of(*embed(pieces[0]))
+        if torch.isfinite(loss):
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        return loss.detach()
+    with torch.no_grad(), statistics_kept(network):
+        parts = [embed(piece) for piece in pieces]
+    views = [torch.cat(list(some)).requires_grad_() for some in zip(*parts, strict=True)]
+    loss = loss_of(*views)
+    if not torch.isfinite(loss):
+        return loss.detach()
+    grads = torch.autograd.grad(loss, views)
+    start = 0
+    for piece in pieces:
+        again = embed(piece)
+        stop = start + len(again[0])
+        torch.autograd.backward(again, [grad[start:stop].to(again[0].dtype) for grad in grads])
+        start = stop
+    return loss.detach()
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Generator[None]:
+    """While the block runs, norm layers use a batch's statistics and do not remember them."""
+    layers = [
+        (m, m.momentum)
+        for m in network.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]
+    ]
+    counts = [None if m.num_batches_tracked is None else m.num_batches_tracked.clone()
+              for m, _ in layers]  # fmt: skip
+    for layer, _ in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for (layer, momentum), count in zip(layers, counts, strict=True):
+            layer.momentum = momentum
+            if count is not None and layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.copy_(count)

@@ -1,0 +1,183 @@
+"""Texts in: tables, folders, encodings, near copies."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from regraft.dataset import check_reader, describe, guess_task, read, texts, texts_of
+from regraft.dataset.table import TableReader
+from regraft.errors import DataError, UnreadableSample
+
+MAIL = (
+    "dear customer we are glad to offer you a new loan at the best rate of the year "
+    "please answer this mail with your name and the amount that you would like to have"
+)
+TALK = (
+    "the patch applies to the current tree but the test of the driver still fails on my machine "
+    "so could you please look at the log that i have put on the server of the project"
+)
+
+
+def rows(count: int = 12) -> list[tuple[str, str]]:
+    return [(f"{'free money' if i % 2 else 'kernel patch'} {i}", "ab"[i % 2]) for i in range(count)]
+
+
+def write_csv(path: Path, header: list[str], lines: list[tuple[str, ...]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *lines])
+    return path
+
+
+def test_a_table_of_texts_is_read_and_split(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "mails.csv", ["text", "label"], rows())
+    dataset = read(path)
+    assert dataset.task == guess_task(path) == "text-classification"
+    assert dataset.classes == ("a", "b")
+    assert len(dataset) == 12
+    assert {sample.source for sample in dataset} == {text for text, _ in rows()}
+    assert all(sample.sha256 and sample.split for sample in dataset)
+    assert describe(dataset)["sizes"]["characters"]["max"] == 15
+
+
+def test_json_lines_and_parquet_give_the_same_texts(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    objects = [{"body": text, "category": label} for text, label in rows()]
+    lines = tmp_path / "mails.jsonl"
+    lines.write_text("\n".join(map(json.dumps, objects)), encoding="utf-8-sig")
+    table = tmp_path / "mails.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(objects), table)
+    one, other = read(lines), read(table)
+    assert [s.source for s in one] == [s.source for s in other]
+    assert [s.target for s in one] == [s.target for s in other]
+    check_reader(TableReader(), lines)
+
+
+def test_a_long_column_is_found_whatever_it_is_called(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", ["Nachricht", "label"], [(MAIL, "a"), (TALK, "b")])
+    assert texts_of(path) == [MAIL, TALK]
+
+
+def test_a_folder_of_text_files(tmp_path: Path) -> None:
+    for i in range(6):
+        for name in ("ham", "spam"):
+            (tmp_path / "mails" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "mails" / name / f"{i}.txt").write_text(f"{name} says {i}\r\n")
+    (tmp_path / "mails" / "ham" / "latin.txt").write_bytes(
+        "Gr\xfc\xdfe aus K\xf6ln".encode("latin-1")
+    )
+    (tmp_path / "mails" / "spam" / "wide.txt").write_bytes("Grüße".encode("utf-16"))
+    dataset = read(tmp_path / "mails")
+    by_id = {sample.id: sample.source for sample in dataset}
+    assert dataset.task == "text-classification"
+    assert by_id["ham/latin.txt"] == "Grüße aus Köln"
+    assert by_id["spam/wide.txt"] == "Grüße"
+    assert by_id["ham/0.txt"] == "ham says 0\n"
+    assert [(p.kind, p.where) for p in dataset.problems] == [("encoding", "ham/latin.txt")]
+    check_reader(texts.TextFolderReader(), tmp_path / "mails")
+
+
+def test_pictures_are_not_texts(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.jpg").write_bytes(b"")
+    (tmp_path / "cat" / "notes.txt").write_text("about the cat")
+    assert guess_task(tmp_path) == "image-classification"
+
+
+def test_a_text_longer_than_pythons_limit_is_read(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    long = "word " * 60_000
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], [(long, "a"), *rows()])
+    assert max(len(str(sample.source)) for sample in read(path)) == len(long)
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"text,label\nhello there,a\nhello,b,c\n", "line 3"),
+        (b'text,label\n"never closed,a\n', "line 2"),
+        (b"x,y\n1,2\n", "which column holds texts"),
+        (b"text\nhello\n", "no column `label`"),
+        ("text,label\nGrüße,a\n".encode("latin-1"), "not in UTF-8"),
+    ],
+)
+def test_faults_are_named(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=what):
+        read(path)
+
+
+def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"text": "a", "label": "b"}\n[1]\n')
+    with pytest.raises(DataError, match=r"t\.jsonl, line 2"):
+        read(tmp_path / "t.jsonl")
+
+
+def test_the_task_that_was_named_has_to_fit(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], rows())
+    with pytest.raises(DataError, match="text-classification, not for image-classification"):
+        read(path, task="image-classification")
+
+
+def test_empty_texts_and_nuls_are_set_aside(tmp_path: Path) -> None:
+    more = [("  ", "a"), ("bin\0ary", "b")]
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], [*rows(), *more])
+    dataset = read(path, max_bad=0.5)
+    assert [p.kind for p in dataset.problems if p.done == "set aside"] == ["empty", "not-a-text"]
+    assert dataset.found == len(dataset) + 2
+
+
+def test_templates_and_quotes_are_near_copies() -> None:
+    some = [MAIL, TALK, MAIL.upper().replace("LOAN", "CREDIT"), "short", "short", TALK + " thanks"]
+    assert set(texts.near_pairs(some)) == {(0, 2), (1, 5)}
+
+
+def test_near_copies_stay_on_one_side(tmp_path: Path) -> None:
+    lines = [(f"{MAIL} number {i}", "a") for i in range(10)] + [
+        (f"{TALK} {i}", "b") for i in range(10)
+    ]
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], [*lines, *rows(20)])
+    dataset = read(path)
+    for start in (MAIL, TALK):
+        assert len({s.split for s in dataset if str(s.source).startswith(start)}) == 1
+
+
+def test_bytes_that_are_no_text() -> None:
+    with pytest.raises(UnreadableSample, match="NUL"):
+        texts.decode(b"a\0b", "x")
+    with pytest.raises(UnreadableSample, match="no text"):
+        texts.decode(b"\xff\xfe\x00", "x")
+
+
+@settings(
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.characters(blacklist_categories=("Cs",)), max_size=40),
+            st.text(st.characters(blacklist_categories=("Cs",)), max_size=5),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_table_that_was_written_is_read_or_refused(
+    tmp_path: Path, lines: list[tuple[str, str]]
+) -> None:
+    """What a CSV writer wrote comes back to the character, or has a problem; nothing else."""
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], lines)
+    dataset = TableReader().read(path)
+    dropped = [p for p in dataset.problems if p.done in ("set aside", "left out", "ignored")]
+    assert len(dataset) + len(dropped) == len(lines) == dataset.found
+    written = [text for text, _ in lines]
+    assert all(sample.source in written for sample in dataset)

@@ -1,0 +1,140 @@
+"""Agreement against worked examples, a second implementation, and brute force."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from regraft.labelling import agreement
+from regraft.labelling.votes import Votes, votes_of
+
+# The worked example of Krippendorff, "Computing Krippendorff's alpha-reliability" (2011), part C:
+# four observers, twelve units, five values, missing votes.
+_WORKED = (
+    "1 2 3 3 2 1 4 1 2 . . .",
+    "1 2 3 3 2 2 4 1 2 5 . 3",
+    ". 3 3 3 2 3 4 2 2 5 1 .",
+    "1 2 3 3 2 4 4 1 2 5 1 .",
+)
+
+
+def _votes(matrix: np.ndarray, scale: str) -> Votes:
+    """Votes from an (annotators, samples) matrix of numbers with NaN for missing ones."""
+    rows = [
+        (f"s{u:04d}", f"a{a}", (str(int(value)),))
+        for a, row in enumerate(matrix)
+        for u, value in enumerate(row)
+        if not np.isnan(value)
+    ]
+    return votes_of(rows, scale=scale)
+
+
+def _worked() -> np.ndarray:
+    return np.array([[float(x) if x != "." else np.nan for x in r.split()] for r in _WORKED])
+
+
+def test_the_worked_example_gives_the_published_alphas():
+    nominal = agreement.alpha(_votes(_worked(), "nominal"))
+    ordinal = agreement.alpha(_votes(_worked(), "ordinal"))
+    assert nominal.value == pytest.approx(0.743, abs=5e-4)
+    assert ordinal.value == pytest.approx(0.815, abs=5e-4)
+    assert nominal.samples == 11
+    assert nominal.low < nominal.value < nominal.high
+
+
+@pytest.mark.parametrize("scale", ["nominal", "ordinal"])
+@pytest.mark.parametrize("seed", range(8))
+def test_alpha_equals_a_second_implementation(scale: str, seed: int):
+    krippendorff = pytest.importorskip("krippendorff")
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(-4, 5, size=40)
+    matrix = np.clip(truth + rng.integers(-2, 3, size=(6, 40)), -4, 4).astype(float)
+    matrix[rng.random(matrix.shape) < 0.4] = np.nan
+    expected = krippendorff.alpha(reliability_data=matrix, level_of_measurement=scale)
+    assert agreement.alpha(_votes(matrix, scale), draws=0).value == pytest.approx(
+        expected, abs=1e-9
+    )
+
+
+def test_alpha_of_sets_is_what_counting_all_pairs_gives():
+    rng = np.random.default_rng(3)
+    names = "abcd"
+    rows = [
+        (f"s{u}", f"p{a}", tuple(n for n in names if rng.random() < 0.4))
+        for u in range(15)
+        for a in range(rng.integers(1, 5))
+    ]
+    units: dict[str, list[tuple[str, ...]]] = {}
+    for sample, _, value in rows:
+        units.setdefault(sample, []).append(value)
+    units = {s: v for s, v in units.items() if len(v) > 1}
+    every = [value for values in units.values() for value in values]
+    observed = sum(
+        agreement.masi(a, b) / (len(values) - 1)
+        for values in units.values()
+        for a, b in itertools.permutations(values, 2)
+    )
+    expected = sum(agreement.masi(a, b) for a, b in itertools.permutations(every, 2))
+    wanted = 1 - observed / (expected / (len(every) - 1))
+    assert agreement.alpha(votes_of(rows), draws=0).value == pytest.approx(wanted, abs=1e-12)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+
+    def drawn(count: int) -> Votes:
+        truth = rng.integers(0, 3, size=count)
+        wrong = rng.random((4, count)) < 0.3
+        return _votes(
+            np.where(wrong, rng.integers(0, 3, (4, count)), truth).astype(float), "nominal"
+        )
+
+    truth = agreement.alpha(drawn(20_000), draws=0).value
+    intervals = [agreement.alpha(drawn(60), seed=s, draws=200) for s in range(60)]
+    covered = sum(one.low <= truth <= one.high for one in intervals)
+    assert covered >= 50
+
+
+def test_no_two_votes_on_one_sample_give_no_alpha():
+    assert agreement.alpha(votes_of([("1", "a", ("x",)), ("2", "b", ("y",))])).value is None
+
+
+def test_one_value_only_is_full_agreement():
+    votes = votes_of([(str(u), p, ("x",)) for u in range(3) for p in "ab"])
+    assert agreement.alpha(votes).value == 1.0
+
+
+def test_cohen_and_fleiss_equal_their_definitions():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    first, second = rng.integers(0, 4, size=(2, 50))
+    second = np.where(rng.random(50) < 0.5, first, second)
+    assert agreement.cohen(first, second) == pytest.approx(metrics.cohen_kappa_score(first, second))
+    assert agreement.cohen(first, second, weighted=True) == pytest.approx(
+        metrics.cohen_kappa_score(first, second, weights="quadratic")
+    )
+    # Fleiss 1971, as worked out in many textbooks: 10 subjects, 14 raters, kappa 0.210
+    table = [
+        (0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
+        (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7),
+    ]  # fmt: skip
+    rows = [
+        (f"s{u}", "", (str(k),)) for u, row in enumerate(table) for k, n in enumerate(row)
+        for _ in range(n)
+    ]  # fmt: skip
+    assert agreement.fleiss(votes_of(rows)) == pytest.approx(0.210, abs=5e-4)
+    assert agreement.fleiss(votes_of(rows[:-1])) is None
+
+
+def test_where_people_disagree_is_found():
+    rows = [(f"s{u}", p, ("cat",)) for u in range(20) for p in ("ann", "ben", "cec")]
+    rows += [(f"t{u}", p, ("dog",)) for u in range(20) for p in ("ann", "ben")]
+    rows += [(f"t{u}", "cec", ("cat",)) for u in range(10)] + [("t0", "dan", ("owl",))]
+    votes = votes_of(rows)
+    assert agreement.divided(votes)[0]["sample"] == "t0"
+    assert agreement.divided(votes)[0]["votes"] == {"cat": 1, "dog": 2, "owl": 1}
+    often = [row for row in agreement.per_pair(votes) if row["samples"] > 1]
+    assert "cec" in often[0]["annotators"]
+    assert agreement.per_class(votes)[0]["class"] == "owl"

@@ -1,0 +1,82 @@
+"""Consensus finds planted truths; the method is what the data allow; the ceiling is fair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regraft.labelling import consensus as c
+from regraft.labelling.votes import votes_of
+
+
+def _crowd(skill: dict[str, float], samples: int, classes: int, seed: int, share: float = 1.0):
+    """Votes of people who are right with a chance of their own, else guess."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, classes, samples)
+    rows = []
+    for name, chance in skill.items():
+        for u in np.flatnonzero(rng.random(samples) < share):
+            told = truth[u] if rng.random() < chance else rng.integers(0, classes)
+            rows.append((f"s{u:05d}", name, (f"c{told}",)))
+    return votes_of(rows), truth
+
+
+_SKILL = {"good": 0.95, "fair": 0.8, "spam1": 0.05, "spam2": 0.05, "spam3": 0.05}
+
+
+@pytest.mark.parametrize("method", ["dawid-skene", "glad", "mace"])
+def test_models_of_the_people_find_more_truth_than_counting(method):
+    votes, truth = _crowd(_SKILL, 400, 3, seed=2)
+    by_model = c.consensus(votes, method).chance_uc.argmax(axis=1)
+    by_count = c.consensus(votes, "majority").chance_uc.argmax(axis=1)
+    assert (by_model == truth).mean() > (by_count == truth).mean() + 0.05
+    assert (by_model == truth).mean() > 0.85
+
+
+def test_the_method_is_what_the_data_allow():
+    assert c.choose(_crowd(_SKILL, 400, 3, 0)[0])[0] == "dawid-skene"
+    assert c.choose(_crowd(_SKILL, 120, 6, 0)[0])[0] == "glad"
+    assert c.choose(_crowd(_SKILL, 150, 6, 0, share=0.4)[0])[0] == "mace"
+    assert c.choose(_crowd(_SKILL, 12, 3, 0)[0])[0] == "majority"
+    assert c.choose(_crowd({"a": 0.9, "b": 0.9}, 400, 2, 0)[0])[0] == "majority"
+    method, why = c.choose(votes_of([("1", "", ("x",)), ("1", "", ("y",))]))
+    assert method == "majority" and "anonymous" in why
+
+
+def test_majority_counts_and_ties_are_named():
+    rows = [("1", "", ("cat",))] * 2 + [("1", "", ("dog",))] + [("2", "", ("owl",))]
+    rows += [("2", "", ("cat",))]
+    found = c.consensus(votes_of(rows))
+    assert found.labels() == [("cat",), ("cat",)]
+    assert found.tied_u.tolist() == [False, True]
+    assert found.chance_uc[0] == pytest.approx([2 / 3, 1 / 3, 0])
+
+
+def test_several_classes_are_decided_one_by_one():
+    rows = [("1", p, v) for p, v in zip("abc", [("x", "y"), ("x",), ()], strict=True)]
+    found = c.consensus(votes_of(rows))
+    assert found.labels() == [("x",)]
+    assert c.soft_labels(votes_of(rows))[0] == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_the_ceiling_is_the_agreement_with_the_others_counted_by_hand():
+    # three people: x x y. Two see (x, y): half credit each. One says y against x x: none.
+    votes = votes_of([("1", p, (v,)) for p, v in zip("abc", "xxy", strict=True)])
+    assert c.ceiling(votes).value == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert c.ceiling(votes_of([("1", "a", ("x",))])) is None
+    worst = c.per_annotator(votes)[0]
+    assert worst["annotator"] == "c" and worst["agreement"] == 0
+
+
+def test_a_model_as_good_as_a_person_is_within_noise_and_a_better_one_is_not():
+    votes, truth = _crowd({f"p{i}": 0.7 for i in range(9)}, 300, 3, seed=2)
+    rng = np.random.default_rng(0)
+    perfect = np.eye(3)[truth]
+    alike = np.eye(3)[np.where(rng.random(300) < 0.7, truth, rng.integers(0, 3, 300))]
+    bad = np.eye(3)[rng.integers(0, 3, 300)]
+    assert "within noise" in c.against_people(votes, alike)["text"]
+    assert c.against_people(votes, perfect)["low"] > 0
+    assert c.against_people(votes, bad)["high"] < 0
+    halves = perfect.copy()
+    halves[::2] = np.nan
+    assert c.against_people(votes, halves)["samples"] == 150

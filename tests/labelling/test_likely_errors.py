@@ -1,0 +1,95 @@
+"""Planted errors are found, and their share is told; contradicting copies are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cleanlab")
+
+from regraft.dataset import Dataset, Sample
+from regraft.labelling import findings
+from regraft.labelling.likely_errors import folds, judge
+from regraft.labelling.share import wrong_share
+
+
+def _clouds(count: int, wrong: float, seed: int):
+    """Four overlapping clouds, their labels, and which of them were planted wrong."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 4, count)
+    x_nd = rng.normal(size=(count, 12)).astype(np.float32)
+    x_nd[np.arange(count), truth] += 3.0
+    planted = rng.random(count) < wrong
+    given = np.where(planted, (truth + rng.integers(1, 4, count)) % 4, truth)
+    return x_nd, given, planted
+
+
+def _judge(x_nd, given, clusters=None):
+    target_nc = np.eye(4, dtype=np.float32)[given]
+    return judge(lambda rows: x_nd[rows], target_nc, clusters or [""] * len(x_nd), exclusive=True)
+
+
+@pytest.mark.parametrize("wrong", [0.05, 0.2])
+def test_planted_errors_come_first_and_their_share_is_within_the_interval(wrong: float):
+    metrics = pytest.importorskip("sklearn.metrics")
+    x_nd, given, planted = _clouds(1500, wrong, seed=1)
+    judged = _judge(x_nd, given)
+    assert metrics.average_precision_score(planted, -judged.quality_n) > 0.85
+    share, _ = wrong_share(given, (judged.first_nc, judged.chance_nc))
+    assert share.low - 0.01 <= planted.mean() <= share.high + 0.01
+    assert judged.suspect_n[planted].mean() > 0.7
+
+
+def test_no_answer_comes_from_a_model_that_saw_the_sample_or_its_copy():
+    # Features without any meaning: whoever sees a label can only remember it.
+    rng = np.random.default_rng(0)
+    half = rng.normal(size=(150, 300)).astype(np.float32)
+    label = rng.integers(0, 4, 150)
+    x_nd, given = np.concatenate([half, half]), np.concatenate([label, label])
+    clusters = [f"pair {i}" for i in range(150)] * 2
+    judged = _judge(x_nd, given, clusters)
+    assert (judged.first_nc.argmax(axis=1) == given).mean() < 0.35
+    fold_n = folds(np.eye(4, dtype=np.float32)[given], clusters, 0)
+    assert (fold_n[:150] == fold_n[150:]).all() and len(set(fold_n)) == 5
+
+
+def _dataset(given, sha=None, names=("a", "b", "c", "<script>")) -> Dataset:
+    sha = sha or [f"{n:064x}" for n in range(len(given))]
+    samples = tuple(
+        Sample(
+            f"{n}.png", Path(f"{n}.png"), int(c), sha256=sha[n], group=sha[n] * sha.count(sha[n])
+        )
+        if sha.count(sha[n]) == 1
+        else Sample(f"{n}.png", Path(f"{n}.png"), int(c), sha256=sha[n], group=sha[n])
+        for n, c in enumerate(given)
+    )
+    return Dataset(Path(), "image-classification", names, samples)
+
+
+def test_findings_are_ranked_and_say_why():
+    x_nd, given, planted = _clouds(600, 0.1, seed=2)
+    sha = [f"{n:064x}" for n in range(600)]
+    first = int(np.flatnonzero(~planted)[0])
+    other = next(n for n in range(600) if given[n] != given[first])
+    sha[other] = sha[first]
+    dataset = _dataset(given, sha)
+    found = findings.likely_errors(dataset, _judge(x_nd, given))
+    scores = [one.score for one in found]
+    assert scores == sorted(scores, reverse=True)
+    assert planted[[one.row for one in found[:20]]].mean() > 0.9
+    twins = [one for one in found if "same content" in one.reason]
+    assert {one.row for one in twins} == {first, other}
+    assert findings.conflicts(dataset.samples) == [sorted([first, other])]
+
+
+def test_two_names_for_one_class_and_a_stranger_are_noticed():
+    x_nd, given, _ = _clouds(800, 0.0, seed=3)
+    rng = np.random.default_rng(0)
+    given = np.where((given == 1) & (rng.random(800) < 0.5), 0, given)  # half of 1 is called 0
+    given = np.where((given == 0) & (rng.random(800) < 0.5), 1, given)
+    x_nd[:, 0] = np.where(np.isin(given, (0, 1)), rng.normal(3, 1, 800), x_nd[:, 0])
+    x_nd[:, 1] = np.where(np.isin(given, (0, 1)), rng.normal(0, 1, 800), x_nd[:, 1])
+    rows = findings.same_classes(_dataset(given), _judge(x_nd, given))
+    assert [row["classes"] for row in rows] == [["a", "b"]]

@@ -1,0 +1,121 @@
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from regraft.pretraining import losses
+
+
+def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+
+
+def by_definition(a: torch.Tensor, b: torch.Tensor, temperature: float) -> float:
+    rows = nn.functional.normalize(torch.cat([a, b]).double(), dim=1)
+    alike = (rows @ rows.T / temperature).exp()
+    count, total = len(a), 0.0
+    for i in range(2 * count):
+        others = sum(alike[i, j] for j in range(2 * count) if j != i)
+        total -= float((alike[i, (i + count) % (2 * count)] / others).log())
+    return total / (2 * count)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+def test_nt_xent_is_its_definition(temperature: float) -> None:
+    a, b = vectors(7, 5), vectors(7, 5, seed=1)
+    assert losses.nt_xent(a, b, temperature).item() == pytest.approx(
+        by_definition(a, b, temperature), rel=1e-6
+    )
+
+
+def test_nt_xent_is_lightlys() -> None:
+    theirs = pytest.importorskip("lightly.loss").NTXentLoss(temperature=0.2)
+    a, b = vectors(32, 16), vectors(32, 16, seed=1)
+    mine_a, their_a = a.clone().requires_grad_(), a.clone().requires_grad_()
+    ours, other = losses.nt_xent(mine_a, b, 0.2), theirs(their_a, b)
+    assert ours.item() == pytest.approx(other.item(), abs=1e-6)
+    ours.backward()
+    other.backward()
+    assert torch.allclose(mine_a.grad, their_a.grad, atol=1e-6)
+
+
+def test_queued_negatives_make_the_task_harder() -> None:
+    a = vectors(8, 4)
+    plain = losses.nt_xent(a, a)
+    assert losses.nt_xent(a, a, queue_qd=a) > plain
+
+
+def test_the_queue_keeps_the_newest_keys() -> None:
+    queue = losses.enqueued(vectors(0, 8), vectors(12, 8), 16)
+    queue = losses.enqueued(queue, vectors(6, 8, seed=1), 16)
+    assert len(queue) == 16
+    assert torch.allclose(queue[:6], nn.functional.normalize(vectors(6, 8, seed=1)))
+
+
+def network(norm: bool) -> nn.Sequential:
+    torch.manual_seed(0)
+    middle: nn.Module = nn.BatchNorm1d(8) if norm else nn.LayerNorm(8)
+    return nn.Sequential(nn.Linear(6, 8), middle, nn.GELU(), nn.Linear(8, 4))
+
+
+def test_gradients_in_pieces_are_those_of_the_whole_batch() -> None:
+    net, a, b = network(norm=False), vectors(48, 6), vectors(48, 6, seed=1)
+    loss = losses.nt_xent(net(a), net(b))
+    loss.backward()
+    whole = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    pieces = list(zip(a.split(7), b.split(7), strict=True))
+    cached = losses.backward_in_pieces(
+        net, lambda piece: (net(piece[0]), net(piece[1])), pieces, losses.nt_xent
+    )
+    assert cached.item() == pytest.approx(loss.item(), abs=1e-6)
+    for mine, plain in zip((p.grad for p in net.parameters()), whole, strict=True):
+        assert torch.allclose(mine, plain, atol=1e-5), (mine - plain).abs().max()
+
+
+def test_with_batch_norm_pieces_have_their_own_statistics_and_are_remembered_once() -> None:
+    net, other, x = network(norm=True), network(norm=True), vectors(16, 6)
+    pieces = x.split(8)
+    losses.backward_in_pieces(
+        net, lambda piece: (net(piece), net(piece * 1.1)), pieces, losses.nt_xent
+    )
+    plain = [(other(p), other(p * 1.1)) for p in pieces]
+    losses.nt_xent(*(torch.cat(v) for v in zip(*plain, strict=True))).backward()
+    for mine, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(mine.grad, theirs.grad, atol=1e-5)
+    for mine, theirs in zip(net.buffers(), other.buffers(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def _a_process(rank: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    net, mine = network(norm=False), slice(rank * 6, rank * 6 + 6)
+    a, b = vectors(12, 6)[mine], vectors(12, 6, seed=1)[mine]
+    loss = losses.nt_xent(net(a), net(b))
+    loss.backward()
+    for parameter in net.parameters():
+        torch.distributed.all_reduce(parameter.grad)
+        parameter.grad /= 2
+    torch.distributed.all_reduce(loss)
+    grads = [p.grad for p in net.parameters()]
+    torch.save({"loss": loss.detach() / 2, "grads": grads}, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_a_process, (port, str(tmp_path)), nprocs=2)
+    net = network(norm=False)
+    loss = losses.nt_xent(net(vectors(12, 6)), net(vectors(12, 6, seed=1)))
+    loss.backward()
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        assert found["loss"].item() == pytest.approx(loss.item(), abs=1e-6)
+        for theirs, joint in zip(found["grads"], net.parameters(), strict=True):
+            assert torch.allclose(theirs, joint.grad, atol=1e-6)

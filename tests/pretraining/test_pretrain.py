@@ -1,0 +1,183 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import regraft
+from regraft.backbones import check_backbone, open_backbone
+from regraft.errors import RegraftError, UsageError
+from regraft.pretraining import Settings, pretrain
+
+NETWORK = """
+from torch import nn
+from regraft import Preprocessing
+
+def tiny():
+    def block(i, o):
+        return nn.Sequential(nn.Conv2d(i, o, 3, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
+    end = nn.Sequential(block(16, 24), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return [("a", block(3, 8)), ("b", block(8, 16)), ("c", end)], Preprocessing(size_px=32)
+"""
+
+
+def picture(kind: int, rng: np.random.Generator) -> Image.Image:
+    """Stripes across or along, in any colours."""
+    wave = np.sin(np.arange(40) / rng.uniform(1, 3) + rng.uniform(0, 6))[:, None]
+    grey = np.broadcast_to(wave if kind else wave.T, (40, 40))[..., None]
+    low, high = rng.uniform(0, 120, 3), rng.uniform(130, 255, 3)
+    shown = low + (high - low) * (grey + 1) / 2 + rng.normal(0, 8, (40, 40, 1))
+    return Image.fromarray(shown.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    (tmp_path / "pool" / "deep").mkdir(parents=True)
+    for i in range(48):
+        picture(i % 2, rng).save(tmp_path / "pool" / ("deep" if i % 3 else ".") / f"{i}.png")
+    for split, count in (("train", 8), ("valid", 8), ("test", 12)):
+        for kind, name in enumerate(("along", "across")):
+            folder = tmp_path / "judge" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                picture(kind, rng).save(folder / f"{i}.png")
+    (tmp_path / "net.py").write_text(NETWORK)
+    return tmp_path
+
+
+def settings(**changes) -> Settings:
+    return Settings(**({"batch": 16, "epochs": 4} | changes))
+
+
+def start(place: Path) -> str:
+    return f"local:{place / 'net.py'}:tiny"
+
+
+def weights(run: Path) -> bytes:
+    return (run / "backbone" / "weights.safetensors").read_bytes()
+
+
+def test_from_a_pool_to_a_backbone_that_fit_climbs(place: Path) -> None:
+    copy = place / "judge/test/along/3.png"
+    (place / "pool/copy.png").write_bytes(copy.read_bytes())
+    done = pretrain(
+        place / "pool",
+        place / "run",
+        backbone=start(place),
+        judge=place / "judge",
+        settings=settings(),
+    )
+    report = json.loads((done.folder / "report.json").read_text())
+    assert report["verdict"]["answer"] in ("helped", "no difference", "hurt")
+    assert 0 <= report["verdict"]["p"] <= 1
+    assert report["data"]["samples"] == 48
+    assert [p["where"] for p in report["data"]["problems"] if p["kind"] == "leak"] == ["copy.png"]
+    last = report["curves"][-1]
+    assert {"loss", "alignment", "uniformity", "effective_rank", "spread", "probe"} <= set(last)
+    html = (done.folder / "report.html").read_text()
+    assert "Nearest labelled" in html
+    assert "http" not in html
+    with pytest.raises(RegraftError, match="pre-training"):
+        regraft.report(done.folder)
+    backbone = open_backbone(str(done.folder))
+    check_backbone(backbone)
+    fitted = regraft.fit(place / "judge", place / "fit", backbone=str(done.folder), train="head")
+    assert fitted.report["backbone"]["sha256"] == backbone.sha256
+
+
+def test_the_loss_falls_and_the_frozen_part_stays(place: Path) -> None:
+    done = pretrain(
+        place / "pool", place / "run", backbone=start(place), train="last:1",
+        settings=settings(epochs=20, piece=8),
+    )  # fmt: skip
+    losses = done.report["losses"]
+    assert np.mean(losses[-6:]) < np.mean(losses[3:9])
+    assert done.report["backbone"]["frozen_intact"] is True
+    assert done.report["verdict"]["answer"] == "not judged"
+
+
+RUN = """
+import sys
+from regraft.pretraining import Settings, contrastive, pretrain
+contrastive.SAVE_EVERY_S = 0.0
+pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
+    batch=16, epochs=60, negatives="queue"))
+"""
+
+
+def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
+    (place / "run.py").write_text(RUN)
+
+    def begin(out: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "run.py", "pool", out, start(place)]
+        return subprocess.Popen(command, cwd=place, env=dict(os.environ))
+
+    assert begin("whole").wait() == 0
+    process = begin("cut")
+    while process.poll() is None and not list((place / "cut").glob("checkpoints/*0002?.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert begin("cut").wait() == 0
+    assert weights(place / "cut") == weights(place / "whole")
+
+
+def test_a_budget_decides_the_steps_once(place: Path) -> None:
+    done = pretrain(place / "pool", place / "run", backbone=start(place), budget=1.0,
+                    settings=settings())  # fmt: skip
+    again = pretrain(place / "pool", place / "run", backbone=start(place), budget=1.0,
+                     settings=settings())  # fmt: skip
+    assert done.report["steps"] == again.report["steps"] > 0
+
+
+def test_collapse_is_said_and_stops(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from regraft.pretraining import contrastive
+
+    monkeypatch.setattr(contrastive, "quality", lambda *_: contrastive.Quality(0.0, 0.0, 1.0, 0.0))
+    with pytest.raises(RegraftError, match="collapsed"):
+        pretrain(place / "pool", place / "run", backbone=start(place),
+                 settings=settings(epochs=20))  # fmt: skip
+
+
+def test_a_loss_that_is_no_number_names_the_batch(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.pretraining import contrastive
+
+    plain, seen = contrastive.nt_xent, []
+
+    def broken(*given):
+        seen.append(1)
+        return plain(*given) * (float("nan") if len(seen) == 5 else 1.0)
+
+    monkeypatch.setattr(contrastive, "nt_xent", broken)
+    with pytest.raises(RegraftError, match="step 5 of") as fault:
+        pretrain(place / "pool", place / "run", backbone=start(place), settings=settings())
+    assert ".png" in fault.value.where
+    assert list((place / "run" / "checkpoints").glob("*.json"))
+
+
+def test_wrong_settings_are_refused(place: Path) -> None:
+    with pytest.raises(UsageError):
+        Settings(batch=1)
+    with pytest.raises(UsageError):
+        pretrain(place / "pool", place / "run", objective="guessing")
+    with pytest.raises(UsageError):
+        pretrain(place / "pool", place / "run2", backbone=start(place), train="head")
+
+
+def test_random_weights_at_a_size_of_ones_own(place: Path) -> None:
+    done = pretrain(
+        place / "pool", place / "run", backbone="random:resnet10t",
+        settings=settings(size_px=32, epochs=1, bf16=True),
+    )  # fmt: skip
+    assert done.report["backbone"]["size_px"] == 32
+    assert open_backbone(str(done.folder)).preprocessing.size_px == 32

@@ -1,0 +1,138 @@
+"""From texts to a model and back: fit, predict and evaluate with a small encoder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from text_models import save_model
+
+import regraft
+from regraft.dataset import Sample
+from regraft.errors import UsageError
+from regraft.store import digest
+from regraft.transfer.cut import Cut
+from regraft.transfer.engine import prepare
+from regraft.transfer.features import features
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("texts")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(place / "cache"))
+
+
+def words(i: int, label: int) -> str:
+    """Texts of different lengths; which half of the words they use is the class."""
+    rng = np.random.default_rng(i)
+    return " ".join(f"w{2 * n + label}" for n in rng.integers(0, 48, 3 + i % 17))
+
+
+def write_table(path: Path, start: int, count: int) -> Path:
+    with path.open("w", newline="") as file:
+        lines = [(words(i, i % 2), "ab"[i % 2]) for i in range(start, start + count)]
+        csv.writer(file).writerows([("text", "label"), *lines])
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(place: Path) -> regraft.Fitted:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(place / "cache"))
+        save_model("bert", place / "model")
+        table = write_table(place / "texts.csv", 0, 60)
+        return regraft.fit(
+            table, place / "run", backbone=f"text:{place / 'model'}", train="last:1", seed=1
+        )
+
+
+def test_the_report_says_what_was_done(fitted: regraft.Fitted) -> None:
+    report = fitted.report
+    assert report["task"] == "text-classification"
+    assert [rung["name"] for rung in report["rungs"]] == ["head", "last:1"]
+    assert all(rung["frozen_intact"] for rung in report["rungs"])
+    assert report["rungs"][1]["views"] == 1
+    assert report["scratch"]["name"] == "tf-idf"
+    assert report["scratch"]["text"] in report["verdict"]
+    assert report["data"]["truncated"]["share"] == 0
+    assert "excerpt" in report["least_certain"][0]
+    assert (fitted.folder / "report.html").is_file()
+
+
+def test_repeating_it_gives_the_same_bits_and_computes_nothing(
+    fitted: regraft.Fitted, place: Path
+) -> None:
+    again = regraft.fit(
+        place / "texts.csv", place / "run-2", backbone=f"text:{place / 'model'}",
+        train="last:1", seed=1,
+    )  # fmt: skip
+    assert again.report["rungs"][0]["computed"] == 0
+    files = [run / "model" / "model.safetensors" for run in (fitted.folder, again.folder)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_model_folder_alone_predicts(
+    fitted: regraft.Fitted, place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On another machine: no cache, no folder of the encoder; the tokenizer is in the weights."""
+    (fitted.folder / "model").rename(tmp_path / "moved")
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "empty-cache"))
+    (place / "model").rename(tmp_path / "gone")
+    try:
+        text_file = tmp_path / "one.txt"
+        text_file.write_text(words(100, 0))
+        (tmp_path / "none.txt").write_text(" ")
+        table = write_table(tmp_path / "more.csv", 100, 3)
+        monkeypatch.setattr(sys, "stdin", io.StringIO(words(100, 0) + "\n"))
+        inputs = [text_file, tmp_path / "none.txt", table, "-"]
+        answers = regraft.predict(tmp_path / "moved", inputs)
+    finally:
+        (tmp_path / "gone").rename(place / "model")
+        (tmp_path / "moved").rename(fitted.folder / "model")
+    assert [answer["sample"].split("/")[-1] for answer in answers] == [
+        "one.txt", "none.txt", "more.csv, row 1", "more.csv, row 2", "more.csv, row 3", "line 1",
+    ]  # fmt: skip
+    assert "no text" in answers[1]["problem"]
+    assert answers[0]["probabilities"] == answers[2]["probabilities"]
+    assert answers[0]["probabilities"] == answers[5]["probabilities"]
+
+
+def test_evaluate_measures_other_texts(fitted: regraft.Fitted, place: Path) -> None:
+    evaluation = regraft.evaluate(fitted.folder, write_table(place / "other.csv", 200, 20))
+    assert evaluation["count"] == 20
+    assert evaluation["metric"]["value"] > 0.6
+
+
+def test_a_backbone_of_pictures_is_refused(place: Path, fitted: regraft.Fitted) -> None:
+    with pytest.raises(UsageError, match="is for images, the data are texts"):
+        regraft.fit(place / "texts.csv", place / "run-3", backbone="efficientnet-lite0")
+
+
+def test_rows_at_a_cut_hold_no_padding_and_come_back(place: Path, fitted: regraft.Fitted) -> None:
+    texts = [words(i, 0) for i in range(6)]
+    samples = [Sample(str(i), text, 0, sha256=digest(text)) for i, text in enumerate(texts)]
+    with prepare(f"text:{place / 'model'}") as preparation:
+        backbone = preparation.backbone()
+        for frozen, storage in ((0, "float32"), (1, "float32"), (1, "uint8")):
+            cut = Cut(backbone, frozen)
+            engine = preparation.engine(frozen, samples)
+            table = features(samples, cut, engine, storage=storage)
+            together = table.rows(np.arange(6))
+            for i, text in enumerate(texts):
+                tokens = len(text.split()) + 2
+                alone = table.rows(np.array([i]))
+                assert alone[0].shape[1] == tokens
+                np.testing.assert_array_equal(together[0][i, :tokens], alone[0][0])
+                assert (together[0][i, tokens:] == (-1 if frozen == 0 else 0)).all()
+                if frozen:
+                    assert together[1][i] == tokens
+            exact = engine.run(np.array([[2, 5, 9, 3, -1, -1]], dtype=np.int32))
+            assert exact[0].shape[1] == 4

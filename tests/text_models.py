@@ -1,0 +1,45 @@
+"""Small text encoders with random weights, in folders as their own library leaves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+
+def tokenizer_json() -> str:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(96))]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, "[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, ends)
+    return tokenizer.to_str()
+
+
+def save_model(family: str, folder: Path) -> Any:
+    """A small encoder with random weights, saved as its own library saves it."""
+    transformers = pytest.importorskip("transformers")
+    from safetensors.torch import save_file
+
+    size: dict[str, Any] = {"vocab_size": 100, "max_position_embeddings": 66}
+    if family == "distilbert":
+        size |= {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+    else:
+        size |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+        size |= {"intermediate_size": 64}
+    config = transformers.AutoConfig.for_model(family, **size)
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config).eval()
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    (folder / "tokenizer.json").write_text(tokenizer_json())
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
+    )
+    return model
