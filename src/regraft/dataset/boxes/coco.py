@@ -84,7 +84,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _split(file: Path) -> Split:
     words = file.stem.lower().replace("-", "_").replace(".", "_").split("_")
-    named = [
+    named: list[Split] = [
         SPLIT_NAMES[w.rstrip("0123456789")] for w in words if w.rstrip("0123456789") in SPLIT_NAMES
     ]
     return named[-1] if named else ""

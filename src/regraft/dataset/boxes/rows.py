@@ -133,7 +133,8 @@ class Collector:
         if fault is not None:
             self.say(fault[0], where, fault[1], "set aside")
             return None
-        self._pictures[id_] = (file.resolve(), *size, split)
+        width_px, height_px = size
+        self._pictures[id_] = (file.resolve(), width_px, height_px, split)
         self._boxes[id_] = []
         return id_
 
