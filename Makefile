@@ -48,7 +48,8 @@ clean:
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(venv)/.core: extras :=
-$(venv)/.dev: extras := --extra dev
+# The checks and tests see all of it, so that no test is left out for want of a package.
+$(venv)/.dev: extras := --extra dev --extra text --extra video --extra labels
 $(venv)/.bench: extras := --extra bench
 
 # Constraints alone do not make a hash obligatory. So the wanted part of them is written out as a
