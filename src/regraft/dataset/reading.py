@@ -147,7 +147,7 @@ def read_unlabelled(
     listed = Dataset(root, _TASKS[0], (), tuple(samples), tuple(problems), found=found)
     verified = verify(listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(pool, max_bad)
+    refuse_too_many_bad(pool, max_bad)
     others = [
         replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
         for sample in apart_from
@@ -176,7 +176,7 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     is_text = listed.task == "text-classification"
     verified = (verify_texts if is_text else verify)(listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(dataset, max_bad)
+    refuse_too_many_bad(dataset, max_bad)
     return settle(dataset, verified.thumbnails_nhw)
 
 
@@ -324,7 +324,12 @@ def _named_splits(dataset: Dataset) -> Dataset:
 # Bad files and classes ---------------------------------------------------------------------------
 
 
-def _refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+    """Stop where more files were set aside than allowed.
+
+    Raises:
+        TooManyBadSamples: names them.
+    """
     bad = [problem for problem in dataset.problems if problem.done == "set aside"]
     meant = dataset.found - sum(problem.done == "ignored" for problem in dataset.problems)
     allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0
