@@ -73,11 +73,15 @@ def amazon_ratings(folder: Path = DATA) -> list[tuple[str, str, list[int]]]:
     lines: dict[str, list[str]] = {}
     with tarfile.open(fileobj=io.BytesIO(inner)) as members:
         for kind in ("GroundTruth", "anonDataRatings"):
-            name = next(n for n in members.getnames() if n.endswith(f"amazonReviewSnippets_{kind}.txt"))
+            name = next(
+                n for n in members.getnames() if n.endswith(f"amazonReviewSnippets_{kind}.txt")
+            )
             file = members.extractfile(name)
             assert file is not None
             lines[kind] = file.read().decode("utf-8-sig", "replace").splitlines()
-    text = {line.split("\t")[0]: line.split("\t")[2] for line in lines["GroundTruth"] if line.strip()}
+    text = {
+        line.split("\t")[0]: line.split("\t")[2] for line in lines["GroundTruth"] if line.strip()
+    }
     found: list[tuple[str, str, list[int]]] = []
     for line in lines["anonDataRatings"]:
         cells = line.split("\t")

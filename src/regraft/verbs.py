@@ -16,7 +16,7 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
-from regraft.backbones import DEFAULT, DEFAULTS
+from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.dataset import boxes
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
@@ -228,7 +228,7 @@ def labels(
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import Request, survey
+    from regraft.labelling.survey import Request, caution_about, survey
 
     if batch < 1:
         raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
@@ -237,22 +237,19 @@ def labels(
             "a run has a backbone already", where="--run", mend="leave --backbone or --run out"
         )
     model = None if run is None else load(run)
-    usual = _usual_backbone(data_sets.guess_task(Path(data), None)) if backbone is None else ""
-    request = Request(
-        Path(data),
-        model.backbone if model else backbone or usual,
-        Path(pool) if pool is not None else None,
-        batch,
-        scale,
-        seed,
-        max_bad,
-        _taught(model) if model else "",
-    )
+    if model is not None:
+        caution = caution_about(model)
+        eyes: str | Backbone = model.backbone
+    else:
+        caution = ""
+        eyes = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
+    pool = Path(pool) if pool is not None else None
+    request = Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
     found = survey(request, tell=tell)
     if out is not None:
         from regraft.reporting import labels_page
 
-        labels_page.write(Path(out), found, _shown_labels(request, found))
+        labels_page.write(Path(out), found)
     return found
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from regraft.dataset import Dataset
+from regraft.dataset import Dataset, Sample
+from regraft.dataset.texts import excerpt
 from regraft.labelling import choose
 from regraft.labelling.likely_errors import MOST_TO_LEARN, PIECE, Rows
 from regraft.seeds import generator
@@ -70,7 +71,7 @@ def ask_next(
     picks = choose.herded(u_nd, doubt_n[some], known_md, batch, groups, seed)
     chosen = [(int(some[pick.row]), pick) for pick in picks]
     return [
-        _warm(pool.dataset.samples[n].id, known.dataset, pick, chance_nc[n], float(doubt_n[n]))
+        _warm(pool.dataset.samples[n], known.dataset, pick, chance_nc[n], float(doubt_n[n]))
         for n, pick in chosen
     ]
 
@@ -80,7 +81,7 @@ def _ask_cold(pool: Seen, known: Seen, batch: int, seed: int) -> list[Facts]:
     u_nd, known_md = _directions(pool.some(some), known)
     groups = [pool.dataset.samples[n].group for n in some]
     picks = choose.typical(u_nd, known_md, batch, groups, seed)
-    return [_cold(pool.dataset.samples[some[pick.row]].id, pick) for pick in picks]
+    return [_cold(pool.dataset.samples[some[pick.row]], pick) for pick in picks]
 
 
 def _directions(x_nd: np.ndarray, known: Seen) -> tuple[np.ndarray, np.ndarray]:
@@ -113,19 +114,20 @@ def _open(chance_nc: np.ndarray) -> np.ndarray:
     return 1 - 2 * np.abs(chance_nc - 0.5).min(axis=1)
 
 
-def _cold(sample: str, pick: choose.Pick) -> Facts:
+def _cold(sample: Sample, pick: choose.Pick) -> Facts:
     return {
-        "sample": sample,
+        "sample": sample.id,
         "suggested": None,
         "probability": None,
         "score": pick.stands_for,
         "reason": f"Typical of {_percent(pick.stands_for)} of the pool, where nothing is "
         "labelled yet.",
+        **excerpt(sample),
     }
 
 
 def _warm(
-    sample: str, known: Dataset, pick: choose.Pick, chance_c: np.ndarray, doubt: float
+    sample: Sample, known: Dataset, pick: choose.Pick, chance_c: np.ndarray, doubt: float
 ) -> Facts:
     first, second = (int(c) for c in np.argsort(-chance_c, kind="stable")[:2])
     names = known.classes
@@ -138,11 +140,12 @@ def _warm(
         reason = f"{names[first]} {_percent(chance_c[first])} or {names[second]} "
         reason += _percent(chance_c[second])
     return {
-        "sample": sample,
+        "sample": sample.id,
         "suggested": said,
         "probability": round(float(chance_c[first]), 6),
         "score": doubt,
         "reason": f"{reason}; stands for {_percent(pick.stands_for)} of what is in doubt.",
+        **excerpt(sample),
     }
 
 

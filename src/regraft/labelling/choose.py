@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def typical(
 
     both = np.concatenate([u_nd, known_md])
     clusters = min(batch + len(known_md), len(both), max(batch, 500))
-    model = MiniBatchKMeans(clusters, random_state=seed % 2**32, n_init=3, batch_size=2048)
+    model: Any = MiniBatchKMeans(clusters, random_state=seed % 2**32, batch_size=2048)
     cluster_b = model.fit_predict(both)
     cluster_n = cluster_b[: len(u_nd)]
     known_k = np.bincount(cluster_b[len(u_nd) :], minlength=clusters)
@@ -105,7 +106,7 @@ def typical(
             members = [
                 int(n)
                 for n in np.flatnonzero(cluster_n == k)
-                if n not in chosen and groups[n] not in taken
+                if n not in chosen and groups[int(n)] not in taken
             ]
             if not members or len(picks) == batch:
                 continue

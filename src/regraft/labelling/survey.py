@@ -18,7 +18,7 @@ import numpy as np
 from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset
-from regraft.dataset.texts import TextFolderReader
+from regraft.dataset.texts import TextFolderReader, excerpt
 from regraft.errors import MissingExtra, UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import agreement, consensus, findings
@@ -34,6 +34,7 @@ from regraft.tasks.classification import Classification
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import features
+from regraft.transfer.model import Model
 
 _TRIAL = 64
 
@@ -144,6 +145,17 @@ def _of_data(dataset: Dataset) -> Facts:
     }
 
 
+def caution_about(model: Model) -> str:
+    """What to bear in mind when the network of a run looks at labels."""
+    rung = model.facts.get("rung", "head")
+    if rung == "head":
+        return ""
+    return (
+        f"The network of this run was itself trained on labels (rung {rung}): where these are the "
+        "same labels, it believes the wrong ones among them, and fewer are found."
+    )
+
+
 @contextmanager
 def _eyes(
     request: Request, dataset: Dataset, pool: Dataset | None, tell: Tell
@@ -242,6 +254,7 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
                 "suggested": one.suggested,
                 "score": one.score,
                 "reason": one.reason,
+                **excerpt(dataset.samples[one.row]),
             }
             for one in findings.likely_errors(dataset, judged)
             if dataset.samples[one.row].id not in kept

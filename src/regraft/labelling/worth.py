@@ -142,7 +142,7 @@ def worth(
     """
     count = len(target_nc)
     some = np.sort(generator(seed, "worth").permutation(count)[:MOST])
-    names = [clusters[n] for n in some]
+    names = [clusters[int(n)] for n in some]
     asked = _Asked(rows(some), target_nc[some], names, penalty, seed)
     if len(some) < LEAST or np.count_nonzero(asked.target_nc.sum(axis=0)) < 2:
         return None
@@ -221,7 +221,7 @@ def _asked_all(asked: _Asked, batch: int, tell: Tell) -> tuple[np.ndarray, np.nd
 def _second_opinions(asked: _Asked, learn: np.ndarray, batch: int) -> np.ndarray:
     """Targets of samples learnt from, the worst `batch` suspects as the others suggest."""
     target_nc = asked.target_nc[learn].copy()
-    fold_n = folds(target_nc, [asked.clusters[n] for n in learn], asked.seed, INNER)
+    fold_n = folds(target_nc, [asked.clusters[int(n)] for n in learn], asked.seed, INNER)
     logits_nc = np.empty(target_nc.shape)
     for fold in range(INNER):
         rest, held = learn[fold_n != fold], learn[fold_n == fold]
