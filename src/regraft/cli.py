@@ -250,6 +250,19 @@ def convert(
 @app.command()
 def labels(
     data: _Data,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A run of `fit`, whose network compares samples."),
+    ] = None,
+    pool: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Samples without labels; says which to label next."),
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="How many to label next.")] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where report.html, labels.json and tables go."),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(metavar="B", help="The network whose vectors samples are compared by."),
@@ -261,7 +274,7 @@ def labels(
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
     as_json: _Json = False,
 ) -> None:
-    """Say how good the labels of DATA are: agreement, consensus, likely errors."""
+    """Say how good the labels of DATA are, and which to ask for next."""
     from regraft.labelling.votes import SCALES, Scale
 
     known: Scale | None = next((name for name in SCALES if name == scale), None)
@@ -274,11 +287,21 @@ def labels(
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(data, backbone=backbone, scale=known, seed=seed, tell=tell)
+        found = verbs.labels(
+            data,
+            run=run,
+            pool=pool,
+            batch=batch,
+            out=out,
+            backbone=backbone,
+            scale=known,
+            seed=seed,
+            tell=tell,
+        )
     if as_json:
         _print_json(found)
     else:
-        terminal.print_labels(terminal.output(), found)
+        terminal.print_labels(terminal.output(), found, out)
 
 
 @app.command()
