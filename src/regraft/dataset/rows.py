@@ -6,7 +6,10 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from regraft.dataset.boxes.rows import Box
 
 Split = Literal["train", "valid", "test", ""]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -32,6 +35,10 @@ class Sample:
         group: samples of one group stay on one side of a split; "" when it stands alone.
         size: height and width in pixels of a picture, as it is shown (EXIF applied).
         format: what the file really is, for example "JPEG"; "" for text.
+        boxes: the objects, where boxes are learnt; `target` then holds their categories, each
+            once. Pixels count from the upper left corner of the picture, or of `window`.
+        window: the sample is this part of the picture: left, top, right, bottom in pixels; None
+            is all of it. `size` is that of the part, `sha256` that of the whole file.
     """
 
     id: str
@@ -42,6 +49,8 @@ class Sample:
     group: str = ""
     size: tuple[int, int] = (0, 0)
     format: str = ""
+    boxes: tuple[Box, ...] = ()
+    window: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,8 @@ class Dataset:
         for sample in self.samples:
             row = (sample.id, sample.sha256, sample.target, sample.split, sample.group)
             digest.update(repr(row).encode())
+            if self.task == "object-detection":
+                digest.update(repr((sample.boxes, sample.window)).encode())
         return digest.hexdigest()
 
 
