@@ -32,6 +32,7 @@ class Sample:
         group: samples of one group stay on one side of a split; "" when it stands alone.
         size: height and width in pixels of a picture, as it is shown (EXIF applied).
         format: what the file really is, for example "JPEG"; "" for text.
+        span_s: of a clip, where it begins and ends in its file, in seconds; None for the rest.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Sample:
     group: str = ""
     size: tuple[int, int] = (0, 0)
     format: str = ""
+    span_s: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
