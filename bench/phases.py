@@ -29,7 +29,7 @@ from regraft.store import Run
 from regraft.tasks.classification import Classification
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
-from regraft.verbs import DEFAULT_BACKBONE, PARITY_SAMPLES
+from regraft.verbs import DEFAULT_BACKBONES, PARITY_SAMPLES
 
 BATCH = 32
 
@@ -39,7 +39,8 @@ def standing(
     pictures: Path, run: Path, *, test: Path | None = None, seed: int = 0
 ) -> Iterator[ladder.Ground]:
     """What `regraft.fit` makes before it climbs."""
-    with Run.open(run, {}) as opened, prepare(DEFAULT_BACKBONE, tell=silent) as preparation:
+    name = DEFAULT_BACKBONES["image-classification"]
+    with Run.open(run, {}) as opened, prepare(name, tell=silent) as preparation:
         rows = data_sets.read(pictures, test=test, seed=seed)
         task = Classification(rows.task, rows.classes)
         engine = functools.cache(
