@@ -237,9 +237,13 @@ def inspect(data: _Data, task: _Task = None, as_json: _Json = False) -> None:
 
 @app.command()
 def convert(
-    data: Annotated[str, typer.Argument(metavar="BOXES", help="COCO JSON or a CSV of boxes.")],
+    data: Annotated[
+        str, typer.Argument(metavar="BOXES", help="COCO JSON, YOLO, Pascal VOC or CSV.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
-    to: Annotated[str, typer.Option(metavar="coco|csv", help="The format to write.")] = "coco",
+    to: Annotated[
+        str, typer.Option(metavar="coco|yolo|voc|csv", help="The format to write.")
+    ] = "coco",
 ) -> None:
     """Write pictures with boxes in another format; print what was found and mended, as JSON."""
     from regraft import verbs
@@ -250,6 +254,19 @@ def convert(
 @app.command()
 def labels(
     data: _Data,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A run of `fit`, whose network compares samples."),
+    ] = None,
+    pool: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Samples without labels; says which to label next."),
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="How many to label next.")] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where report.html, labels.json and tables go."),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(metavar="B", help="The network whose vectors samples are compared by."),
@@ -261,7 +278,7 @@ def labels(
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
     as_json: _Json = False,
 ) -> None:
-    """Say how good the labels of DATA are: agreement, consensus, likely errors."""
+    """Say how good the labels of DATA are, and which to ask for next."""
     from regraft.labelling.votes import SCALES, Scale
 
     known: Scale | None = next((name for name in SCALES if name == scale), None)
@@ -274,11 +291,21 @@ def labels(
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(data, backbone=backbone, scale=known, seed=seed, tell=tell)
+        found = verbs.labels(
+            data,
+            run=run,
+            pool=pool,
+            batch=batch,
+            out=out,
+            backbone=backbone,
+            scale=known,
+            seed=seed,
+            tell=tell,
+        )
     if as_json:
         _print_json(found)
     else:
-        terminal.print_labels(terminal.output(), found)
+        terminal.print_labels(terminal.output(), found, out)
 
 
 @app.command()
@@ -428,6 +455,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: what was typed after `regraft`; the process's own arguments if None.
     """
     stopping.at_once()
+    # Threads of torch that wait for each other are to sleep, not to spin: on a machine where
+    # somebody else works too, training steps took up to 20 times longer. It is read when torch
+    # is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=arguments, prog_name="regraft")
         code = 0
