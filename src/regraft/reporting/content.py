@@ -20,8 +20,6 @@ from regraft.transfer.twin import PASSES_TO_COMPARE
 
 CUT_SAMPLES = 500
 """Texts that are looked at to say how many are longer than the network reads."""
-EXCERPT = 160
-"""Characters of a text that the report shows."""
 SHOWN = 12
 """Samples in each gallery of the report."""
 
@@ -208,7 +206,7 @@ def galleries(
             "given": ", ".join(given),
             "predicted": ", ".join(said),
             "probability": float(chance_n[i]),
-            **_excerpt(samples[i]),
+            **data_sets.texts.excerpt(samples[i]),
         }
 
     wrong = [i for i in np.argsort(-wrongness_n, kind="stable") if not correct_n[i]]
@@ -216,14 +214,6 @@ def galleries(
         "most_wrong": [entry(int(i)) for i in wrong[:SHOWN]],
         "least_certain": [entry(int(i)) for i in np.argsort(chance_n, kind="stable")[:SHOWN]],
     }
-
-
-def _excerpt(sample: Sample) -> dict[str, str]:
-    """How a text begins; nothing for pictures."""
-    if not isinstance(sample.source, str):
-        return {}
-    words = " ".join(sample.source[: 4 * EXCERPT].split())
-    return {"excerpt": words if len(words) <= EXCERPT else words[:EXCERPT] + "…"}
 
 
 def verdict(report: dict[str, Any]) -> str:
