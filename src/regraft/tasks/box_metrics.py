@@ -197,6 +197,11 @@ def average_precision(
     return score
 
 
+def ap50(answers: BoxAnswers, targets: BoxTargets, classes: int) -> Score:
+    """`average_precision` at an overlap of 0.5."""
+    return average_precision(answers, targets, classes)
+
+
 @dataclass(frozen=True)
 class Curve:
     """What precision and recall of one category are made of.
@@ -317,6 +322,12 @@ def choose_confidence(matches: Matches, precision: float | None = None) -> Confi
         float(recall_e[best]),
         float(f1_e[best]),
     )
+
+
+def best_threshold(answers: BoxAnswers, targets: BoxTargets) -> float:
+    """The confidence with the best F1."""
+    classes = 1 + int(max(0, *answers.labels_k.tolist(), *targets.labels_k.tolist()))
+    return choose_confidence(match(answers, targets, classes)).threshold
 
 
 # COCO's table -------------------------------------------------------------------------------------
