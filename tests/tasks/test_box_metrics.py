@@ -73,7 +73,7 @@ def test_it_agrees_with_faster_coco_eval(seed: int) -> None:
     assert 0 < table["ap"] < table["ap50"] < 1
     for c, row in enumerate(table["categories"]):
         one = box_metrics.curve_of(box_metrics.match(answers, targets, 3), c)
-        assert box_metrics._area(one, ones_1n)[0] == pytest.approx(row["ap50"], abs=1e-6)
+        assert box_metrics.area(one, ones_1n)[0] == pytest.approx(row["ap50"], abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))

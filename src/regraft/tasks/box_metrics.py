@@ -263,12 +263,12 @@ def _mean(curves: Sequence[Sequence[Curve]], weights_rn: np.ndarray) -> np.ndarr
     for one in (one for by_label in curves for one in by_label):
         there_r = weights_rn @ one.truths_n > 0
         if there_r.any():
-            total_r += np.where(there_r, _area(one, weights_rn), 0.0)
+            total_r += np.where(there_r, area(one, weights_rn), 0.0)
             seen_r += there_r
     return total_r / np.maximum(seen_r, 1)
 
 
-def _area(one: Curve, weights_rn: np.ndarray) -> np.ndarray:
+def area(one: Curve, weights_rn: np.ndarray) -> np.ndarray:
     """Average precision in each draw."""
     if not len(one.picture_t):
         return np.zeros(len(weights_rn))
