@@ -455,6 +455,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: what was typed after `regraft`; the process's own arguments if None.
     """
     stopping.at_once()
+    # Threads of torch that wait for each other are to sleep, not to spin: on a machine where
+    # somebody else works too, training steps took up to 20 times longer. It is read when torch
+    # is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=arguments, prog_name="regraft")
         code = 0

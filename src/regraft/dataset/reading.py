@@ -51,7 +51,6 @@ READERS: tuple[Reader, ...] = (
     FolderReader(),
     TableReader(),
 )
-_TASKS = ("image-classification", "object-detection", "text-classification", "video-classification")
 _VERIFY: Mapping[str, Callable[[Sequence[Sample], Tell], Verified]] = {
     "image-classification": verify,
     "object-detection": verify,
@@ -79,8 +78,8 @@ def read(
         path: a folder of classes, with or without train/, valid/ and test/ above them; or a
             table (CSV, TSV, Parquet) with the columns path and label; or boxes in a format of
             `dataset.boxes.FORMATS`.
-        task: "image-", "text-" or "video-classification" or "object-detection"; None takes what
-            the data look like.
+        task: "image-classification", "object-detection", "text-classification" or
+            "video-classification"; None takes what the data look like.
         valid: data for validation, in place of what `path` has for it.
         test: data for the test, likewise.
         max_bad: share of files that may be set aside; one file always may, unless this is 0.
@@ -226,8 +225,10 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
 
 
 def _check_arguments(task: str | None, max_bad: float) -> None:
-    if task not in (None, *_TASKS):
-        raise UsageError(f"There is no task {task!r}.", where="task", mend=f"use {_TASKS[0]}")
+    if task not in (None, *_VERIFY):
+        raise UsageError(
+            f"There is no task {task!r}.", where="task", mend=f"use {' or '.join(_VERIFY)}"
+        )
     if not 0 <= max_bad < 1:
         raise UsageError(
             f"The share of bad files cannot be {max_bad}.",
