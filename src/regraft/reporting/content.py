@@ -238,6 +238,8 @@ def verdict(report: dict[str, Any]) -> str:
             f" From random weights, in the time it was given ({_passes(report['scratch'])}), the "
             f"same network reaches {_percent(scratch['value'])}."
         )
+    if report.get("people"):
+        text += f" {report['people']['text']}"
     return text
 
 
@@ -285,6 +287,7 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "test": None,
         "budget": None,
         "compare": None,
+        "labels": "given",
         "seed": 0,
         "max_bad": 0.01,
     }
