@@ -242,6 +242,8 @@ def verdict(report: dict[str, Any]) -> str:
             f"in {scratch['seconds']['total']:.0f} s, where the chosen rung has "
             f"{_percent(best['metric']['value'])} (validation)."
         )
+    if report.get("people"):
+        text += f" {report['people']['text']}"
     return text
 
 
@@ -282,6 +284,7 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "test": None,
         "budget": None,
         "compare": None,
+        "labels": "given",
         "seed": 0,
         "max_bad": 0.01,
     }
