@@ -1,4 +1,4 @@
-"""DeBERTa of the second and third version (He et al. 2021, arXiv:2006.03654, 2111.09543), as stages.
+"""DeBERTa, second and third version (He et al. 2021, arXiv:2006.03654, 2111.09543), as stages.
 
 Decisions:
 
@@ -95,9 +95,10 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
         "embedding_size": config.get("embedding_size", width) != width,
         "attention_head_size": "attention_head_size" in config,
     }
-    if any(odd.values()):
+    found = ", ".join(name for name in odd if odd[name])
+    if found:
         raise BackboneError(
-            f"this DeBERTa is of a kind that is not known here: {', '.join(n for n in odd if odd[n])}",
+            f"this DeBERTa is of a kind that is not known here: {found}",
             where=where,
             mend="take one of the third version: small, base or large",
         )

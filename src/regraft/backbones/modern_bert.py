@@ -154,9 +154,7 @@ class Layer(nn.Module):
         query, key = (_turned(part, angle_le) for part in (query, key))
         sees_b1ll = text_mask(x_bld, length_b)[:, None, None, :]
         if self.reach:
-            sees_b1ll = sees_b1ll & (
-                (place_l[:, None] - place_l[None, :]).abs() <= self.reach
-            )
+            sees_b1ll = sees_b1ll & ((place_l[:, None] - place_l[None, :]).abs() <= self.reach)
             # A row of padding would see nothing, which has no softmax.
             sees_b1ll = sees_b1ll | (place_l[:, None] == place_l[None, :])
         seen = F.scaled_dot_product_attention(query, key, value, sees_b1ll)

@@ -16,7 +16,6 @@ B: batch, L: tokens, D: width, H: heads.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
-from regraft.backbones.tokenizer import open_tokenizer
-from regraft.errors import BackboneError, MissingExtra
+from regraft.errors import BackboneError
 
 TOKENIZER = "tokenizer_json"
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
@@ -259,30 +257,3 @@ def renamed(
 
 def _has(published: Mapping[str, Tensor], prefix: str) -> bool:
     return f"{prefix}.embeddings.word_embeddings.weight" in published
-
-
-def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """config.json and the bytes of tokenizer.json of a model's folder.
-
-    Raises:
-        BackboneError: one is missing or damaged.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        tokenizer = (folder / "tokenizer.json").read_bytes()
-        if not isinstance(config, dict):
-            raise ValueError("config.json is no object")
-        open_tokenizer(tokenizer)
-    except MissingExtra:
-        raise
-    except FileNotFoundError as fault:
-        raise BackboneError(
-            "the model's folder lacks a file",
-            where=str(fault.filename),
-            mend="it should hold config.json, tokenizer.json and model.safetensors",
-        ) from fault
-    except Exception as fault:  # the library raises Exception itself
-        raise BackboneError(
-            f"the model's description or tokenizer cannot be read: {fault}", where=folder
-        ) from fault
-    return config, tokenizer
