@@ -239,7 +239,8 @@ class LastLayer(nn.Module):
 
 def parts(options: Mapping[str, Any]) -> list[Part]:
     """The stages, freshly initialised."""
-    shape = Shape(**{**options, "terms": tuple(options["terms"])})
+    terms: dict[str, Any] = {"terms": tuple(options["terms"])}
+    shape = Shape(**{**options, **terms})
     last = shape.layers - 1
     found = [Part("embeddings", Embeddings(shape), "embeddings.")]
     found += [Part(f"layer.{i}", Layer(shape), f"layer.{i}.") for i in range(last)]

@@ -101,7 +101,11 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
         ACTIVATIONS[activation],
         tuple(near if kind == "sliding_attention" else 0 for kind in types),
         tuple(float(bases[kind]) for kind in types),
-        tuple(bool(config.get(f"{name}_bias", False)) for name in ("attention", "mlp", "norm")),
+        (
+            bool(config.get("attention_bias", False)),
+            bool(config.get("mlp_bias", False)),
+            bool(config.get("norm_bias", False)),
+        ),
         tokenizer_bytes,
     )
 
@@ -189,7 +193,7 @@ def _norm(shape: Shape) -> nn.LayerNorm:
 
 def parts(options: Mapping[str, Any]) -> list[Part]:
     """The stages, freshly initialised."""
-    tuples = {name: tuple(options[name]) for name in ("reach", "turns", "has_bias")}
+    tuples: dict[str, Any] = {n: tuple(options[n]) for n in ("reach", "turns", "has_bias")}
     shape = Shape(**{**options, **tuples})
     last = shape.layers - 1
     found = [Part("embeddings", Embeddings(shape), "embeddings.")]
