@@ -82,6 +82,13 @@ def fit(
         str | None,
         typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="given|soft|clean",
+            help="What is learnt from: labels as given, votes as they divide, no likely errors.",
+        ),
+    ] = "given",
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
     max_bad: Annotated[
         float,
@@ -103,6 +110,7 @@ def fit(
             test=test,
             budget=budget_s,
             compare=compare,
+            labels=labels,
             seed=seed,
             max_bad=max_bad,
             tell=tell,

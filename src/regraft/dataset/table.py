@@ -89,6 +89,24 @@ def read_table(path: Path) -> Table:
     return _parquet(path) if suffix in (".parquet", ".pq") else _text(path)
 
 
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The columns of a table, without reading the rest of it; none where it cannot be read."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix in (".parquet", ".pq"):
+            import pyarrow.parquet as parquet
+
+            return tuple(_column(name) for name in parquet.read_schema(path).names)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = next((line for line in file if line.strip()), "")
+        if suffix in (".jsonl", ".ndjson"):
+            return tuple(_column(name) for name in _object(path, 1, first))
+        separator = "\t" if suffix == ".tsv" else max(",;\t", key=first.count)
+        return tuple(map(_column, next(csv.reader([first], delimiter=separator), [])))
+    except (DataError, ValueError, OSError, csv.Error):
+        return ()
+
+
 def dataset_of(table: Table) -> Dataset:
     """The rows of a table of pictures or texts with labels; see the head of this file.
 
@@ -422,9 +440,9 @@ def _rows(
     return list(rows.values()), problems
 
 
-def named_text_column(table: Table) -> str | None:
+def named_text_column(columns: Sequence[str]) -> str | None:
     """The column that is called as columns of texts usually are."""
-    lower = {name.lower(): name for name in table.columns}
+    lower = {name.lower(): name for name in columns}
     return next((lower[name] for name in _TEXT_NAMES if name in lower), None)
 
 
@@ -458,7 +476,7 @@ def _text_column(table: Table) -> str:
     Raises:
         DataError: none, or it is not clear which.
     """
-    named = named_text_column(table)
+    named = named_text_column(table.columns)
     if named is not None:
         return named
     others = [name for name in table.columns if name not in _KNOWN]

@@ -98,7 +98,10 @@ def survey(request: Request, *, tell: Tell = silent) -> Facts:
             found |= _of_labels(dataset, judged, kept, request.seed)
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
-                found["beside_people"] = _beside_people(votes, dataset, judged, request.seed)
+                names = [sample.id for sample in dataset]
+                found["beside_people"] = consensus.beside_people(
+                    votes, names, dataset.classes, judged.first_nc, seed=request.seed
+                )
         if pool is not None:
             found["next"] = ask_next(
                 see(pool), known, batch=request.batch, penalty=penalty, seed=request.seed
@@ -263,15 +266,3 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
         "outliers": findings.outliers(dataset, judged),
         "same_classes": findings.same_classes(dataset, judged),
     }
-
-
-def _beside_people(votes: Votes, dataset: Dataset, judged: Judged, seed: int) -> Facts | None:
-    """The probes' out-of-sample answers against the people, on the same samples."""
-    row = {sample.id: n for n, sample in enumerate(dataset)}
-    column = {name: c for c, name in enumerate(dataset.classes)}
-    chance_uc = np.full((len(votes.samples), len(votes.classes)), np.nan)
-    for u, name in enumerate(votes.samples):
-        if name in row:
-            chance_c = judged.first_nc[row[name]]
-            chance_uc[u] = [chance_c[column[k]] if k in column else 0.0 for k in votes.classes]
-    return consensus.against_people(votes, chance_uc, seed=seed)

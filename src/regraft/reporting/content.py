@@ -232,8 +232,17 @@ def verdict(report: dict[str, Any]) -> str:
     tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
-    if report["scratch"]:
-        text += f" {report['scratch']['text']}"
+    scratch = report["scratch"]
+    if scratch and report["task"] == "text-classification":
+        text += f" {scratch['text']}"
+    elif scratch:
+        text += (
+            f" The same network from random weights reaches {_percent(scratch['metric']['value'])} "
+            f"in {scratch['seconds']['total']:.0f} s, where the chosen rung has "
+            f"{_percent(best['metric']['value'])} (validation)."
+        )
+    if report.get("people"):
+        text += f" {report['people']['text']}"
     return text
 
 
@@ -274,6 +283,7 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "test": None,
         "budget": None,
         "compare": None,
+        "labels": "given",
         "seed": 0,
         "max_bad": 0.01,
     }
