@@ -13,6 +13,7 @@ from regraft.backbones import DEFAULTS
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
+from regraft.reporting import detection
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
@@ -304,6 +305,8 @@ def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[
     import io
 
     found: dict[str, bytes] = {}
+    if "detection" in content:
+        return detection.pictures(root if root.is_dir() else root.parent, content["detection"])
     if content["task"] != "image-classification":
         return found
     for entry in (*content["most_wrong"], *content["least_certain"]):
