@@ -6,6 +6,7 @@ once (and kept), and the labels are judged by probes on its vectors.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,23 @@ _TRIAL = 64
 Facts = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Surveyed:
+    """What was found, and what it was found in.
+
+    Attributes:
+        facts: what `regraft labels --json` prints.
+        given: the data with the labels that they came with; None where no files are named.
+        dataset: the data with labels as reviewers changed them.
+        judged: None where there was too little to judge.
+    """
+
+    facts: Facts
+    given: Dataset | None = None
+    dataset: Dataset | None = None
+    judged: Judged | None = None
+
+
 def survey(
     data: Path,
     backbone: str,
@@ -42,6 +60,19 @@ def survey(
     tell: Tell = silent,
 ) -> Facts:
     """See `regraft.verbs.labels`."""
+    return surveyed(data, backbone, scale=scale, seed=seed, max_bad=max_bad, tell=tell).facts
+
+
+def surveyed(
+    data: Path,
+    backbone: str,
+    *,
+    scale: Scale | None = None,
+    seed: int = 0,
+    max_bad: float = 0.01,
+    tell: Tell = silent,
+) -> Surveyed:
+    """The facts of `survey`, with the data that they are about."""
     if find_spec("cleanlab") is None or find_spec("crowdkit") is None:
         raise MissingExtra(
             "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"
@@ -51,19 +82,19 @@ def survey(
     found = _of_votes(votes, seed)
     if votes is not None and reader is None:
         why = "The table names no files, so only the votes were looked at."
-        return found | _nothing_judged(why)
-    dataset = data_sets.read_all(data, max_bad=max_bad, reader=reader, tell=tell)
-    dataset, verdicts = reviewed(dataset, Journal(journal_of(data)))
+        return Surveyed(found | _nothing_judged(why))
+    given = data_sets.read_all(data, max_bad=max_bad, reader=reader, tell=tell)
+    dataset, verdicts = reviewed(given, Journal(journal_of(data)))
     found["reviewed"] = len(verdicts)
     if len(dataset) < LEAST or len(dataset.classes) < 2:
         why = f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
-        return found | _nothing_judged(why)
+        return Surveyed(found | _nothing_judged(why), given, dataset)
     judged = _judged(dataset, backbone, seed, tell)
     kept = {name for name, verdict in verdicts.items() if verdict.action != "divided"}
     found |= _of_labels(dataset, judged, kept, seed)
     if votes is not None:
         found["beside_people"] = _beside_people(votes, dataset, judged, seed)
-    return found
+    return Surveyed(found, given, dataset, judged)
 
 
 def _nothing_judged(why: str) -> Facts:
