@@ -23,13 +23,13 @@ import numpy as np
 from bench import data, harness
 from bench.harness import Figure
 from regraft import dataset as data_sets
+from regraft.backbones import DEFAULT
 from regraft.dataset import Sample, View, images
 from regraft.events import silent
 from regraft.store import Run
 from regraft.tasks.classification import Classification
 from regraft.transfer import ladder
-from regraft.transfer.engine import prepare
-from regraft.verbs import DEFAULT_BACKBONE, PARITY_SAMPLES
+from regraft.transfer.engine import TRIAL_SAMPLES, prepare
 
 BATCH = 32
 
@@ -39,11 +39,11 @@ def standing(
     pictures: Path, run: Path, *, test: Path | None = None, seed: int = 0
 ) -> Iterator[ladder.Ground]:
     """What `regraft.fit` makes before it climbs."""
-    with Run.open(run, {}) as opened, prepare(DEFAULT_BACKBONE, tell=silent) as preparation:
+    with Run.open(run, {}) as opened, prepare(DEFAULT, tell=silent) as preparation:
         rows = data_sets.read(pictures, test=test, seed=seed)
         task = Classification(rows.task, rows.classes)
         engine = functools.cache(
-            lambda frozen: preparation.engine(frozen, rows.split("train")[:PARITY_SAMPLES])
+            lambda frozen: preparation.engine(frozen, rows.split("train")[:TRIAL_SAMPLES])
         )
         yield ladder.Ground(opened, rows, preparation.backbone(), task, engine, seed, None, silent)
 

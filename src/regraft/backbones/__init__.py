@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import shelf
 from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage, TextPreprocessing
-from regraft.backbones.catalogue import DEFAULT, DEFAULT_TEXT, ROWS, Row, address
+from regraft.backbones.catalogue import DEFAULT, DEFAULT_TEXT, DEFAULTS, ROWS, Row, address
 from regraft.backbones.shelf import open_backbone
 from regraft.errors import BackboneError
 from regraft.events import Tell, silent
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT",
+    "DEFAULTS",
     "DEFAULT_TEXT",
     "ROWS",
     "Backbone",

@@ -17,6 +17,8 @@ from regraft.store import digest
 
 DEFAULT = "efficientnet-lite0"
 DEFAULT_TEXT = "minilm-l6"
+DEFAULTS = {"image-classification": DEFAULT, "text-classification": DEFAULT_TEXT}
+"""By task."""
 _APACHE = "Apache-2.0"
 
 

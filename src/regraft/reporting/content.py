@@ -1,0 +1,329 @@
+"""What report.json says of a run, fact by fact; `fitting.py` puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regraft import dataset as data_sets
+from regraft.backbones import DEFAULTS
+from regraft.dataset import Dataset, Problem, Sample
+from regraft.errors import UnreadableSample
+from regraft.events import Said
+from regraft.tasks import measure
+from regraft.tasks.classification import Classification
+from regraft.transfer import ladder
+
+CUT_SAMPLES = 500
+"""Texts that are looked at to say how many are longer than the network reads."""
+EXCERPT = 160
+"""Characters of a text that the report shows."""
+SHOWN = 12
+"""Samples in each gallery of the report."""
+
+
+def data_facts(rows: Dataset) -> dict[str, Any]:
+    """What was read: classes, sizes, problems."""
+    return {
+        "path": str(rows.path),
+        "fingerprint": rows.fingerprint(),
+        "classes": list(rows.classes),
+        "multilabel": rows.multilabel,
+        "splits": {name: len(rows.split(name)) for name in data_sets.SPLITS},
+        "counts": {name: counts(rows, name) for name in data_sets.SPLITS},
+        "problems": [problem_facts(problem) for problem in rows.problems],
+    }
+
+
+def truncated(ground: ladder.Ground) -> dict[str, Any]:
+    """The share of texts that are longer than what the network reads; nothing for pictures."""
+    from regraft.backbones import TextPreprocessing
+
+    preprocessing = ground.backbone.preprocessing
+    if not isinstance(preprocessing, TextPreprocessing):
+        return {}
+    from regraft.transfer.tokens import is_cut
+
+    samples = ground.dataset.samples
+    some = samples[:: max(1, len(samples) // CUT_SAMPLES)]
+    share = sum(is_cut(str(sample.source), ground.backbone) for sample in some) / len(some)
+    if share:
+        ground.tell(
+            Said(
+                f"{_percent(share)} of the texts are longer than {preprocessing.max_tokens} "
+                "tokens; the network reads their beginning"
+            )
+        )
+    return {"truncated": {"max_tokens": preprocessing.max_tokens, "share": share, "of": len(some)}}
+
+
+def problem_facts(problem: Problem) -> dict[str, str]:
+    """A problem as JSON."""
+    return {
+        "kind": problem.kind,
+        "where": problem.where,
+        "what": problem.what,
+        "done": problem.done,
+    }
+
+
+def counts(rows: Dataset, split: data_sets.Split) -> list[int]:
+    """Samples of each class in a split."""
+    counts = [0] * len(rows.classes)
+    for sample in rows.split(split):
+        for target in sample.target if isinstance(sample.target, tuple) else (sample.target,):
+            if target is not None:
+                counts[target] += 1
+    return counts
+
+
+def provenance(ground: ladder.Ground) -> dict[str, Any]:
+    """Where the backbone came from, and what it is."""
+    backbone = ground.backbone
+    return {
+        "name": backbone.name,
+        "source": backbone.source,
+        "sha256": backbone.sha256,
+        "licence": backbone.licence,
+        "parameters": backbone.parameters,
+        "stages": [stage.name for stage in backbone.stages],
+    }
+
+
+def savings(
+    climbed: ladder.Climbed, twin: dict[str, Any] | None, curve: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What the transfer saved against training from scratch, in labels, seconds, parameters."""
+    if twin is None:
+        text = "Not measured; add --compare scratch."
+        return {"labels": None, "seconds": None, "trained_parameters": None, "text": text}
+    best = climbed.best.facts
+    reached = [p["labels"] for p in curve if p["value"] >= twin["metric"]["value"]]
+    labels = curve[-1]["labels"] - reached[0] if reached else None
+    spent = sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"])
+    seconds = twin["seconds"]["total"] - spent
+    parameters = twin["trainable_parameters"] - best["trainable_parameters"]
+    if twin["name"] == "tf-idf":
+        text = twin["text"]
+    elif twin["passes"] < ladder.PASSES_TO_COMPARE:
+        labels = None
+        text = (
+            f"The network from scratch saw each photo only {twin['passes']:.1f} times in its time, "
+            "too few to say how many labels were saved; a longer --budget gives it more."
+        )
+    elif labels is None:
+        text = "The new head alone does not reach the network from scratch."
+    else:
+        text = (
+            f"The new head reaches what training from scratch reaches with {curve[-1]['labels']} "
+            f"labels with {reached[0]}; the whole climb took {spent:.0f} s against "
+            f"{twin['seconds']['total']:.0f} s."
+        )
+    return {"labels": labels, "seconds": seconds, "trained_parameters": parameters, "text": text}
+
+
+def calibration(
+    task: Classification,
+    temperature: float,
+    samples: Sequence[Sample],
+    logits_nc: np.ndarray,
+    split: str,
+) -> dict[str, Any]:
+    """How far probabilities are from frequencies, before and after the temperature."""
+    target_nc = task.targets(samples)
+    before = task.confidences(logits_nc, target_nc, 1.0)
+    after = task.confidences(logits_nc, target_nc, temperature)
+    return {
+        "split": split,
+        "temperature": temperature,
+        "ece_before": measure.calibration_error(*before),
+        "ece_after": measure.calibration_error(*after),
+        "bins": measure.reliability(*after),
+        "bins_before": measure.reliability(*before),
+    }
+
+
+def confusion(task: Classification, logits_nc: np.ndarray, target_nc: np.ndarray) -> dict[str, Any]:
+    """Counts of given against predicted.
+
+    Returns:
+        "matrix": rows are given classes, columns predicted ones; for multi-label data None, and
+        "per_class": [[neither, predicted only], [given only, both]] for each class.
+    """
+    if task.multilabel:
+        said_nc, given_nc = logits_nc > 0, target_nc > 0
+        tables = [
+            [
+                [int(((given == g) & (said == p)).sum()) for p in (False, True)]
+                for g in (False, True)
+            ]
+            for given, said in zip(given_nc.T, said_nc.T, strict=True)
+        ]
+        return {"matrix": None, "per_class": tables}
+    matrix = np.zeros((len(task.classes), len(task.classes)), dtype=int)
+    np.add.at(matrix, (target_nc.argmax(axis=1), logits_nc.argmax(axis=1)), 1)
+    return {"matrix": matrix.tolist()}
+
+
+def imbalance(ground: ladder.Ground) -> dict[str, Any]:
+    """How unequal the classes are, and what is done about it."""
+    sizes = counts(ground.dataset, "train")
+    ratio = max(sizes) / max(1, min(sizes))
+    if ground.task.balanced:
+        text = "Classes are unequal: each counts the same in the loss and in the metric."
+    else:
+        text = "Classes are near enough to equal; samples count alike."
+    return {"ratio": ratio, "text": text}
+
+
+def galleries(
+    task: Classification,
+    samples: Sequence[Sample],
+    logits_nc: np.ndarray,
+    target_nc: np.ndarray,
+    temperature: float,
+) -> dict[str, list[dict[str, Any]]]:
+    """The most wrong answers (sure and wrong) and the least certain ones, of the validation."""
+    chance_nc = task.probabilities(logits_nc, temperature)
+    correct_n = task.correct(logits_nc, target_nc)
+    if task.multilabel:
+        chance_n = np.abs(chance_nc - 0.5).min(axis=1) + 0.5
+        wrongness_n = np.abs(chance_nc - target_nc).max(axis=1)
+    else:
+        chance_n = chance_nc.max(axis=1)
+        wrongness_n = chance_n
+
+    def entry(i: int) -> dict[str, Any]:
+        given = [task.classes[c] for c in np.flatnonzero(target_nc[i])]
+        if task.multilabel:
+            said = [task.classes[c] for c in np.flatnonzero(chance_nc[i] > 0.5)]
+        else:
+            said = [task.classes[int(chance_nc[i].argmax())]]
+        return {
+            "sample": samples[i].id,
+            "given": ", ".join(given),
+            "predicted": ", ".join(said),
+            "probability": float(chance_n[i]),
+            **_excerpt(samples[i]),
+        }
+
+    wrong = [i for i in np.argsort(-wrongness_n, kind="stable") if not correct_n[i]]
+    return {
+        "most_wrong": [entry(int(i)) for i in wrong[:SHOWN]],
+        "least_certain": [entry(int(i)) for i in np.argsort(chance_n, kind="stable")[:SHOWN]],
+    }
+
+
+def _excerpt(sample: Sample) -> dict[str, str]:
+    """How a text begins; nothing for pictures."""
+    if not isinstance(sample.source, str):
+        return {}
+    words = " ".join(sample.source[: 4 * EXCERPT].split())
+    return {"excerpt": words if len(words) <= EXCERPT else words[:EXCERPT] + "…"}
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """The outcome in plain words."""
+    entries = {entry["name"]: entry for entry in report["rungs"]}
+    best = entries[report["best"]]
+    metric = report["test"] or best["metric"]
+    where = "on the test split" if report["test"] else "on the validation split"
+    what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
+    name = metric["name"].replace("_", " ")
+    text = (
+        f"{what} reaches {_percent(metric['value'])} {name} {where} "
+        f"({_percent(metric['low'])} to {_percent(metric['high'])})."
+    )
+    tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
+    if tried:
+        text += f" Training more of the network ({tried[-1]['name']}) did not help."
+    if report["scratch"] and report["task"] == "text-classification":
+        text += f" {report['scratch']['text']}"
+    elif report["scratch"]:
+        scratch = report["scratch"]["metric"]
+        text += (
+            f" From random weights, in the time it was given ({_passes(report['scratch'])}), the "
+            f"same network reaches {_percent(scratch['value'])}."
+        )
+    return text
+
+
+def _passes(twin: dict[str, Any]) -> str:
+    """How much training the twin had; few passes say what the time buys, not what it could be."""
+    passes = twin["passes"]
+    shown = f"{passes:.0f}" if passes >= 10 else f"{passes:.1f}"
+    return f"{twin['steps']} steps, {shown} passes over the photos"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _depth(report: dict[str, Any]) -> str:
+    if report["best"] == "all":
+        return "the whole network"
+    count = int(report["best"].removeprefix("last:"))
+    return "the last stage" if count == 1 else f"the last {count} stages"
+
+
+def environment() -> dict[str, Any]:
+    """Machine and versions."""
+    import os
+    import platform
+    from importlib.metadata import version
+
+    packages = ("regraft", "numpy", "openvino", "pillow", "scipy", "torch")
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def command(question: dict[str, Any], folder: Path) -> str:
+    """The command line that does the same again."""
+    import shlex
+
+    options = {
+        "task": None,
+        "train": "ladder",
+        "valid": None,
+        "test": None,
+        "budget": None,
+        "compare": None,
+        "seed": 0,
+        "max_bad": 0.01,
+    }
+    words = ["regraft", "fit", str(question["data"]), "--out", str(folder)]
+    if question["backbone"] not in DEFAULTS.values():
+        words += ["--backbone", question["backbone"]]
+    for name, usual in options.items():
+        value = question[name]
+        if value != usual and value is not None:
+            unit = "s" if name == "budget" else ""
+            words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]
+    return shlex.join(words)
+
+
+def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[str, bytes]:
+    """Small JPEGs of the samples that the report shows; those that are gone are left out."""
+    import io
+
+    found: dict[str, bytes] = {}
+    if content["task"] != "image-classification":
+        return found
+    for entry in (*content["most_wrong"], *content["least_certain"]):
+        path = (root if root.is_dir() else root.parent) / entry["sample"]
+        try:
+            picture = data_sets.images.decode(path)
+        except (UnreadableSample, OSError):
+            continue
+        picture.thumbnail((size_px, size_px))
+        held = io.BytesIO()
+        picture.save(held, "JPEG", quality=80)
+        found[entry["sample"]] = held.getvalue()
+    return found
