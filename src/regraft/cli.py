@@ -16,13 +16,16 @@ import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from regraft import stopping, terminal
 from regraft.errors import Interrupted, RegraftError, UsageError
 from regraft.events import Event, Tell
+
+if TYPE_CHECKING:
+    from regraft.labelling.votes import Scale
 
 app = typer.Typer(
     name="regraft",
@@ -258,10 +261,20 @@ def labels(
         typer.Option(metavar="nominal|ordinal|multilabel", help="How votes differ."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+    review: Annotated[
+        bool, typer.Option("--review", help="Go through what was found on a local page.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=65535, help="The page's port; 0 takes any."),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who decides; your user name if not given.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Say how good the labels of DATA are: agreement, consensus, likely errors."""
-    from regraft.labelling.votes import SCALES, Scale
+    from regraft.labelling.votes import SCALES
 
     known: Scale | None = next((name for name in SCALES if name == scale), None)
     if scale is not None and known is None:
@@ -270,6 +283,9 @@ def labels(
             where="--scale",
             mend=f"use one of {', '.join(SCALES)}",
         )
+    if review:
+        _serve_review(data, backbone, known, seed, port, reviewer)
+        return
     with telling() as tell:
         from regraft import verbs
 
@@ -278,6 +294,34 @@ def labels(
         _print_json(found)
     else:
         terminal.print_labels(terminal.output(), found)
+
+
+def _serve_review(
+    data: str,
+    backbone: str | None,
+    scale: Scale | None,
+    seed: int,
+    port: int | None,
+    reviewer: str | None,
+) -> None:
+    """Serve the review page until Ctrl-C."""
+    with telling() as tell:
+        from regraft import verbs
+
+        review = verbs.review(
+            data,
+            backbone=backbone,
+            scale=scale,
+            seed=seed,
+            port=port,
+            reviewer=reviewer,
+            tell=tell,
+        )
+    print(f"Open {review.address}", flush=True)
+    terminal.say("Only browsers on this machine can. Press Ctrl-C to end the review.")
+    review.serve_until_stopped()
+    print(f"\n{review.summary()}")
+    print(f"decisions  {terminal.shown(review.journal.path)}")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from regraft.tasks import measure
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 from regraft.transfer.model import load
+
+if TYPE_CHECKING:
+    from regraft.labelling.review.opening import Review
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,46 @@ def labels(
 
     name = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
     return survey(Path(data), name, scale=scale, seed=seed, max_bad=max_bad, tell=tell)
+
+
+def review(
+    data: str | Path,
+    *,
+    backbone: str | None = None,
+    scale: Scale | None = None,
+    seed: int = 0,
+    max_bad: float = 0.01,
+    port: int | None = None,
+    reviewer: str | None = None,
+    tell: Tell = silent,
+) -> Review:
+    """A page to go through what `labels` finds, by keyboard; `labels --review` serves it.
+
+    Args:
+        data: as for `labels`; its labels are never changed.
+        backbone: as for `labels`.
+        scale: as for `labels`.
+        seed: as for `labels`.
+        max_bad: as for `labels`.
+        port: of the loopback interface; the same for the same data if None.
+        reviewer: under which name decisions are written down; the user's own if None.
+        tell: listens to events.
+
+    Returns:
+        what waits at `address`; `serve` answers, `close` ends it.
+
+    Raises:
+        DataError: the data cannot be used, or there is nothing to review.
+        MissingExtra: a package that this needs is not installed.
+        UsageError: the port is taken.
+    """
+    from regraft.labelling.review.opening import open_review
+    from regraft.labelling.survey import surveyed
+
+    path = Path(data)
+    name = backbone or _usual_backbone(data_sets.guess_task(path, None))
+    found = surveyed(path, name, scale=scale, seed=seed, max_bad=max_bad, tell=tell)
+    return open_review(path, found, reviewer=reviewer, port=port, tell=tell)
 
 
 def report(run: str | Path) -> Path:

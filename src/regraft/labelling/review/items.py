@@ -29,7 +29,7 @@ KINDS: dict[Kind, str] = {
 }
 """In the order in which they are looked at, and what the page calls them."""
 
-_CHANCES = 9
+_CHANCES = 10
 """Classes shown with their chances: as many as there are digits to press."""
 _EXAMPLES = 6
 

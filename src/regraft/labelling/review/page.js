@@ -285,10 +285,16 @@
     drawPanel();
   }
 
-  function digits(item) {
-    if (queue.classes.length <= DIGITS.length) return queue.classes;
-    const likely = item.chances.map(([name]) => name);
-    return (likely.length ? likely : queue.classes).slice(0, 9);
+  /* The classes that have a key, as pairs of key and name. Few classes keep their keys for good,
+     so that fingers learn them; classes that are called by a digit have it as their key. */
+  function keyed(item) {
+    const all = queue.classes;
+    if (all.length > DIGITS.length) {
+      const likely = item.chances.map(([name]) => name);
+      return (likely.length ? likely : all).slice(0, 9).map((name, place) => [DIGITS[place], name]);
+    }
+    const areDigits = all.every((name) => name.length === 1 && DIGITS.includes(name));
+    return all.map((name, place) => [areDigits ? name : DIGITS[place], name]);
   }
 
   // Drawing ---------------------------------------------------------------------------------------
@@ -299,7 +305,7 @@
     if (!pictures.has(row)) {
       const image = new Image();
       image.decoding = "async";
-      image.addEventListener("load", () => image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) <= 128));
+      image.addEventListener("load", () => image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) < 420));
       image.src = `picture/${row}`;
       pictures.set(row, image);
     }
@@ -331,7 +337,7 @@
       image.alt = `The sample ${item.sample}`;
       image.onerror = () => broken(item);
       const frame = el("div", { class: "frame" }, image);
-      $("stage").replaceChildren(frame, name);
+      $("stage").replaceChildren(...[frame, name, examples(item)].filter(Boolean));
       if (image.complete && !image.naturalWidth) broken(item);
     }
     for (let step = 1; step <= PRELOAD; step += 1) {
@@ -375,7 +381,7 @@
     const item = current();
     if (!item) { $("panel").replaceChildren(lastWords()); return; }
     const had = document.activeElement?.dataset?.focus;
-    const parts = [why(item), myWord(item), choices(item), otherClasses(item), rest(), voices(item), examples(item)];
+    const parts = [why(item), myWord(item), choices(item), otherClasses(item), rest(), voices(item)];
     $("panel").replaceChildren(...parts.filter(Boolean));
     if (had) $("panel").querySelector(`[data-focus="${CSS.escape(had)}"]`)?.focus();
   }
@@ -390,7 +396,7 @@
 
   function why(item) {
     const names = { error: "Likely error", divided: "People disagree", outlier: "Unlike the rest", next: "To label next", decided: "Decided before" };
-    const score = item.score == null ? "" : item.kind === "error" ? `${percent(item.score)} suspicious` : item.kind === "divided" ? `disagreement ${percent(item.score)}` : "";
+    const score = item.score == null ? "" : item.kind === "error" ? `suspicion ${percent(item.score)}` : item.kind === "divided" ? `disagreement ${percent(item.score)}` : "";
     return el("div", { class: "why" },
       el("p", { class: "kind" }, el("span", {}, names[item.kind]), el("span", {}, score)),
       el("p", { class: "reason" }, item.reason));
@@ -406,7 +412,7 @@
     const box = el("div", { class: "choices" });
     const decided = mine(item);
     const choice = (verb, labels, hint, act, main, focus) => {
-      const share = !queue.multilabel && labels.length === 1 && chance.has(labels[0]) ? percent(chance.get(labels[0])) : "";
+      const share = !queue.multilabel && chance.has(labels[0]) ? percent(chance.get(labels[0])) : "";
       const done = decided && (focus === "keep" ? decided.action === "keep" : decided.action === "change" && same(decided.labels, labels));
       return el("button", { type: "button", class: `choice${main ? " main" : ""}${done ? " chosen" : ""}`, onclick: act, "data-focus": focus, "aria-keyshortcuts": hint },
         el("span", {}, el("span", { class: "verb" }, verb), el("span", { class: "label", dir: "auto" }, listed(labels))),
@@ -424,23 +430,24 @@
 
   function otherClasses(item) {
     const chance = new Map(item.chances);
-    const names = digits(item);
+    const names = keyed(item);
     const on = new Set(draft ?? item.given ?? []);
-    const rows = names.map((name, place) => {
+    const rows = names.map(([digit, name], place) => {
       const share = chance.get(name);
       const tags = [item.given?.includes(name) && "given", item.suggested?.includes(name) && !same(item.given, item.suggested) && !item.given?.includes(name) && "suggested"].filter(Boolean);
       const row = el("button", {
         type: "button", class: "other", onclick: () => take(name), "data-focus": `class ${place}`,
         "aria-pressed": queue.multilabel ? String(on.has(name)) : null,
       },
-        el("kbd", { "aria-hidden": "true" }, DIGITS[place] ?? ""),
+        el("kbd", { "aria-hidden": "true" }, digit),
         el("span", {}, el("span", { class: "label", dir: "auto" }, name), ...tags.map((tag) => el("span", { class: "tag" }, tag))),
-        el("span", { class: "share" }, share == null ? "" : percent(share)));
+        el("span", { class: "share" }, share >= 0.005 ? percent(share) : ""));
       row.style.setProperty("--s", share ?? 0);
       return row;
     });
     const title = queue.multilabel ? "Classes that apply" : queue.classes.length > names.length ? "The likeliest classes" : "All classes";
-    const box = el("div", { class: "others" }, el("h2", {}, title), ...rows);
+    const areShort = names.length > 5 && names.every(([, name]) => name.length <= 12);
+    const box = el("div", { class: "others" }, el("h2", {}, title), el("div", { class: areShort ? "two" : "one" }, ...rows));
     if (queue.classes.length > names.length) {
       box.append(el("button", { type: "button", class: "other", onclick: choose, "data-focus": "find" },
         el("kbd", { "aria-hidden": "true" }, "C"), el("span", {}, `Find one of ${queue.classes.length} classes…`), el("span")));
@@ -474,9 +481,7 @@
     return el("div", { class: "like" }, ...shown.map(([name, rows]) => el("div", {},
       el("h2", {}, `Typical of ${name}`),
       el("ul", {}, ...rows.slice(0, 6).map((row) => {
-        const image = el("img", { src: `small/${row}`, alt: "", loading: "lazy", width: 96, height: 96 });
-        image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth <= 64));
-        return el("li", {}, image);
+        return el("li", {}, el("img", { src: `small/${row}`, alt: "", width: 96, height: 96 }));
       })))));
   }
 
@@ -642,7 +647,7 @@
     const target = event.target;
     if (document.querySelector("dialog[open]") || event.altKey || event.metaKey) return;
     if (target.matches("input, select, textarea")) {
-      if (event.key === "Escape" || (event.key === "Enter" && target === $("find"))) { target.blur(); $("panel").focus(); event.preventDefault(); }
+      if (event.key === "Escape" || (event.key === "Enter" && target === $("find"))) { target.blur(); $("panel").focus({ preventScroll: true }); event.preventDefault(); }
       return;
     }
     if (event.ctrlKey) {
@@ -652,7 +657,7 @@
     const pressed = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const digit = DIGITS.indexOf(pressed);
     const item = current();
-    const name = digit >= 0 && pressed.length === 1 && item ? digits(item)[digit] : undefined;
+    const name = digit >= 0 && pressed.length === 1 && item ? keyed(item).find(([own]) => own === pressed)?.[1] : undefined;
     const act = name !== undefined ? () => take(name) : ACTS[pressed];
     if (!act || !singleKeys()) return;
     if (pressed === "Enter" && target.closest("button, a")) return;
@@ -680,7 +685,7 @@
     for (const close of document.querySelectorAll("dialog .close")) close.addEventListener("click", () => close.closest("dialog").close());
     for (const dialog of document.querySelectorAll("dialog")) {
       dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-      dialog.addEventListener("close", () => $("panel").focus());
+      dialog.addEventListener("close", () => $("panel").focus({ preventScroll: true }));
     }
     setInterval(() => { if (!document.hidden && !outbox.length && !isOver) poll(); }, POLL_MS);
     addEventListener("online", send);
@@ -705,7 +710,7 @@
     await poll();
     replay();
     refilter();
-    $("panel").focus();
+    $("panel").focus({ preventScroll: true });
     send();
   }
 
