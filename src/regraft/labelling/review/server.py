@@ -276,6 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, reply: Reply, *, last: bool = False) -> None:
         """Answer; the last one of a connection leaves unread what else was sent."""
         self.close_connection = self.close_connection or last
+        self.request_version = self.protocol_version  # or what came as no HTTP gets no headers
         self.send_response_only(reply.status)
         for name, value in _HEADERS.items():
             self.send_header(name, value)
