@@ -514,7 +514,7 @@
     const count = outbox.length;
     $("saved").classList.toggle("waiting", count > 0);
     const own = events.filter((line) => !line.undo).length;
-    $("saved").textContent = count ? `saving ${count}` : own ? "all decisions are on the disk" : "no decision yet";
+    $("saved").textContent = count ? `saving ${count}` : own ? "all saved to disk" : "nothing to save";
     const kept = outbox.every((entry) => entry.kept !== false);
     const waiting = count ? ` ${count === 1 ? "One decision is" : `${count} decisions are`} not saved yet; ${kept ? "this browser keeps them" : "do not close this tab"}.` : "";
     let text = "";
