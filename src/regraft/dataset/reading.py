@@ -14,27 +14,49 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from regraft.dataset import guard
+from regraft.dataset.boxes.samples import BoxReader
+from regraft.dataset.boxes.tiles import tiled
+from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
 from regraft.dataset.copies import settle
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.reader import LAYOUT, Reader
-from regraft.dataset.rows import DROPPED, Dataset, Problem, Sample, Split, Target, labels_of
+from regraft.dataset.rows import (
+    DROPPED,
+    BoxCounts,
+    Dataset,
+    Problem,
+    Sample,
+    Split,
+    labels_of,
+    renumbered,
+)
 from regraft.dataset.splits import with_splits
 from regraft.dataset.table import TableReader, task_of
 from regraft.dataset.texts import TextFolderReader
-from regraft.dataset.verify import verify, verify_texts
+from regraft.dataset.verify import Verified, verify, verify_texts
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Tell, silent
 
-READERS: tuple[Reader, ...] = (TextFolderReader(), FolderReader(), TableReader())
-_TASKS = ("image-classification", "object-detection", "text-classification", "video-classification")
-_READY = ("image-classification", "text-classification")
+READERS: tuple[Reader, ...] = (
+    BoxReader(),
+    TextFolderReader(),
+    VideoFolderReader(),
+    FolderReader(),
+    TableReader(),
+)
+_VERIFY: Mapping[str, Callable[[Sequence[Sample], Tell], Verified]] = {
+    "image-classification": verify,
+    "object-detection": verify,
+    "text-classification": verify_texts,
+    "video-classification": verify_clips,
+}
 _LISTED = 10
 
 
@@ -46,6 +68,7 @@ def read(
     test: str | Path | None = None,
     max_bad: float = 0.01,
     seed: int = 0,
+    clip_s: float | None = None,
     tell: Tell = silent,
     reader: Reader | None = None,
 ) -> Dataset:
@@ -53,12 +76,15 @@ def read(
 
     Args:
         path: a folder of classes, with or without train/, valid/ and test/ above them; or a
-            table (CSV, TSV, Parquet) with the columns path and label.
-        task: "image-classification" or "text-classification"; None takes what the data look like.
+            table (CSV, TSV, Parquet) with the columns path and label; or boxes in a format of
+            `dataset.boxes.FORMATS`.
+        task: "image-classification", "object-detection", "text-classification" or
+            "video-classification"; None takes what the data look like.
         valid: data for validation, in place of what `path` has for it.
         test: data for the test, likewise.
         max_bad: share of files that may be set aside; one file always may, unless this is 0.
         seed: another one makes other splits.
+        clip_s: videos that are longer are cut into clips of this length.
         tell: hears `Advanced("reading", …)`; may raise to stop.
         reader: your own, for a format that is not known here; see `regraft.dataset.reader`.
 
@@ -73,7 +99,8 @@ def read(
         listed = _with_given(listed, "valid", _listed(Path(valid), reader, listed.task))
     if test is not None:
         listed = _with_given(listed, "test", _listed(Path(test), reader, listed.task))
-    return with_splits(_learnable(_opened(_named_splits(listed), max_bad, tell)), seed)
+    dataset = _opened(_named_splits(listed), max_bad, tell)
+    return with_splits(_learnable(_cut(dataset, clip_s)), seed)
 
 
 def read_all(
@@ -81,6 +108,7 @@ def read_all(
     *,
     task: str | None = None,
     max_bad: float = 0.01,
+    clip_s: float | None = None,
     tell: Tell = silent,
     reader: Reader | None = None,
 ) -> Dataset:
@@ -92,6 +120,7 @@ def read_all(
         path: as for `read`.
         task: as for `read`.
         max_bad: as for `read`.
+        clip_s: as for `read`.
         tell: as for `read`.
         reader: as for `read`.
 
@@ -103,7 +132,7 @@ def read_all(
     _check_arguments(task, max_bad)
     listed = _listed(Path(path), reader, task)
     whole = listed.with_samples(replace(sample, split="") for sample in listed)
-    dataset = _opened(whole, max_bad, tell)
+    dataset = _cut(_opened(whole, max_bad, tell), clip_s)
     if not dataset.samples:
         raise DataError("No sample can be used.", where=guard.shown(dataset.path), mend=LAYOUT)
     return dataset
@@ -114,9 +143,10 @@ def read_unlabelled(
     *,
     apart_from: Iterable[Sample] = (),
     max_bad: float = 0.01,
+    clip_s: float | None = None,
     tell: Tell = silent,
 ) -> Dataset:
-    """Read a pool of pictures without labels, in a folder of any shape.
+    """Read a pool of pictures or videos without labels, in a folder of any shape.
 
     Of equal files one is kept.
 
@@ -124,6 +154,7 @@ def read_unlabelled(
         path: a folder; folders inside of it mean nothing.
         apart_from: samples of other data; copies of them, near ones too, are left out as leaks.
         max_bad: as for `read`.
+        clip_s: as for `read`.
         tell: as for `read`.
 
     Raises:
@@ -144,15 +175,16 @@ def read_unlabelled(
         else:
             problems.append(problem)
     found = len(samples) + len(problems)
-    listed = Dataset(root, _TASKS[0], (), tuple(samples), tuple(problems), found=found)
-    verified = verify(listed.samples, tell)
+    task = "video-classification" if holds_videos(root) else "image-classification"
+    listed = Dataset(root, task, (), tuple(samples), tuple(problems), found=found)
+    verified = _VERIFY[task](listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(pool, max_bad)
+    refuse_too_many_bad(pool, max_bad)
     others = [
         replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
         for sample in apart_from
     ]
-    beside = verify(others, silent)
+    beside = _VERIFY[task](others, silent)
     both = pool.with_samples([*pool.samples, *beside.samples])
     thumbnails_nhw = np.concatenate([verified.thumbnails_nhw, beside.thumbnails_nhw])
     settled = settle(both, thumbnails_nhw)
@@ -168,26 +200,34 @@ def read_unlabelled(
             kept[sample.sha256] = sample
     if not kept:
         raise DataError("No picture can be used.", where=guard.shown(root), mend="check the folder")
-    return settled.with_samples(kept.values()).with_problems(again)
+    return _cut(settled.with_samples(kept.values()).with_problems(again), clip_s)
+
+
+def _cut(dataset: Dataset, clip_s: float | None) -> Dataset:
+    if clip_s is None:
+        return dataset
+    if not clip_s > 0 or dataset.task != "video-classification":
+        raise UsageError(
+            "Only videos are cut into clips, of a length above 0.",
+            where="--clip",
+            mend="leave it out, or give for example 6s",
+        )
+    return cut(dataset, clip_s)
 
 
 def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     """The data set with every file opened, bad ones set aside, copies grouped."""
-    is_text = listed.task == "text-classification"
-    verified = (verify_texts if is_text else verify)(listed.samples, tell)
+    verified = _VERIFY[listed.task](listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(dataset, max_bad)
-    return settle(dataset, verified.thumbnails_nhw)
+    refuse_too_many_bad(dataset, max_bad)
+    settled = settle(dataset, verified.thumbnails_nhw)
+    return tiled(settled) if listed.task == "object-detection" else settled
 
 
 def _check_arguments(task: str | None, max_bad: float) -> None:
-    if task not in (None, *_TASKS):
-        raise UsageError(f"There is no task {task!r}.", where="task", mend=f"use {_TASKS[0]}")
-    if task not in (None, *_READY):
+    if task not in (None, *_VERIFY):
         raise UsageError(
-            f"The task {task} is not supported yet.",
-            where="task",
-            mend=f"use {' or '.join(_READY)}",
+            f"There is no task {task!r}.", where="task", mend=f"use {' or '.join(_VERIFY)}"
         )
     if not 0 <= max_bad < 1:
         raise UsageError(
@@ -205,8 +245,12 @@ def guess_task(path: Path, task: str | None = None) -> str:
     """
     if task is not None:
         return task
+    if BoxReader().recognises(path):
+        return "object-detection"
     if TextFolderReader().recognises(path):
         return "text-classification"
+    if VideoFolderReader().recognises(path):
+        return "video-classification"
     return task_of(path) if TableReader().recognises(path) else "image-classification"
 
 
@@ -276,13 +320,23 @@ def _with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
         if unknown:
             problems.append(_unknown_class(id_, unknown[0]))
             continue
-        labels = tuple(sorted(known[label] for label in names))
-        target = labels if merged.multilabel else labels[0]
-        added.append(replace(sample, id=id_, target=target, split=name))
+        place = {other.classes.index(label): known[label] for label in names}
+        added.append(replace(renumbered(sample, place, merged.multilabel), id=id_, split=name))
     problems += [replace(problem, where=f"{name}:{problem.where}") for problem in other.problems]
     samples = sorted([*merged.samples, *added], key=lambda sample: sample.id)
-    return replace(merged, samples=tuple(samples), found=main.found + other.found).with_problems(
-        problems
+    return replace(
+        merged,
+        samples=tuple(samples),
+        found=main.found + other.found,
+        box_counts=_together(main.box_counts, other.box_counts),
+    ).with_problems(problems)
+
+
+def _together(one: BoxCounts | None, other: BoxCounts | None) -> BoxCounts | None:
+    if one is None or other is None:
+        return None
+    return BoxCounts(
+        one.found + other.found, one.mended + other.mended, one.refused + other.refused
     )
 
 
@@ -324,7 +378,12 @@ def _named_splits(dataset: Dataset) -> Dataset:
 # Bad files and classes ---------------------------------------------------------------------------
 
 
-def _refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+    """Stop where more files were set aside than allowed.
+
+    Raises:
+        TooManyBadSamples: names them.
+    """
     bad = [problem for problem in dataset.problems if problem.done == "set aside"]
     meant = dataset.found - sum(problem.done == "ignored" for problem in dataset.problems)
     allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0
@@ -356,13 +415,9 @@ def _with_classes(
     """The data set with these samples, whose labels are all in `names`, counted anew."""
     classes = tuple(sorted(names))
     index = {name: number for number, name in enumerate(classes)}
+    place = {old: index[name] for old, name in enumerate(dataset.classes) if name in index}
     several = dataset.multilabel or multilabel
-
-    def counted(target: Target) -> Target:
-        labels = tuple(sorted(index[dataset.classes[label]] for label in labels_of(target)))
-        return labels if several else labels[0]
-
-    samples = tuple(replace(sample, target=counted(sample.target)) for sample in samples)
+    samples = tuple(renumbered(sample, place, several) for sample in samples)
     return replace(dataset, classes=classes, samples=samples, multilabel=several)
 
 
