@@ -214,7 +214,7 @@ def reliability(name: str, title: str, after: Sequence[Bin], before: Sequence[Bi
     return _picture(name, title, parts, width_px=414, height_px=426)
 
 
-def lines(
+def courses(
     name: str,
     title: str,
     series: Sequence[tuple[str, Sequence[tuple[float, float]]]],

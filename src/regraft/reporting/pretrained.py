@@ -137,7 +137,7 @@ def _curves(report: Facts) -> list[tuple[str, Markup]]:
         levels = _levels(report, name)
         axes = Axis("steps", lambda n: f"{n:,.0f}"), Axis(title, _number)
         caption = f"{title}: first {_number(points[0][1])}, last {_number(points[-1][1])}"
-        found.append((caption, figures.lines(f"curve-{name}", title, series, levels, axes)))
+        found.append((caption, figures.courses(f"curve-{name}", title, series, levels, axes)))
     return found
 
 
