@@ -29,7 +29,7 @@ from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.tasks.probe import one_blas_thread
 from regraft.transfer import twin
-from regraft.transfer.cut import Cut
+from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine, Preparation
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
@@ -160,11 +160,15 @@ def rung_names(train: str, stages: int) -> list[str]:
     Args:
         train: "ladder", "head", "last:K" or "all".
         stages: of the backbone.
+
+    Raises:
+        UsageError: the backbone has fewer than K stages.
     """
     if train == "head":
         return ["head"]
     if train == "ladder":
         return ["head", *(f"last:{k}" for k in DEPTHS if k < stages), "all"]
+    frozen_stages(train, stages)  # refuses what there is not
     return ["head", train]
 
 
@@ -287,13 +291,13 @@ def make_rung(ground: Ground, name: str) -> Rung:
     from regraft.transfer.fit import Rung
 
     stages = len(ground.backbone.stages)
-    frozen = 0 if name in ("all", "scratch") else stages - int(name.removeprefix("last:"))
+    frozen = frozen_stages(name, stages)
     count = len(ground.dataset.split("train"))
     batch = min(32, count)
     epoch = max(1, count // batch)
     steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
     most = VIEWS if ground.backbone.modality == "image" else 1
-    rung = Rung(name, max(0, frozen), steps, batch, views=min(most, math.ceil(steps / epoch)))
+    rung = Rung(name, frozen, steps, batch, views=min(most, math.ceil(steps / epoch)))
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
         return rung
     return replace(rung, features="live", views=math.ceil(steps / epoch) if most > 1 else 1)
