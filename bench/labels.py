@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from regraft.events import silent
 from regraft.labelling import agreement, choose, consensus
 from regraft.labelling.likely_errors import fit_of, folds, judge
 from regraft.labelling.votes import Votes, votes_of
-from regraft.store import Run, digest
+from regraft.store import Run
 from regraft.tasks.probe import fit_probe
 from regraft.transfer import ladder
 from regraft.transfer.cut import Cut
@@ -70,7 +71,7 @@ def fashion(count: int, seed: int = 0) -> Labelled:
         if not path.exists():
             Image.fromarray(known.train_pictures[row]).save(path)
         target = int(known.train_labels[row])
-        samples.append(Sample(path.name, path, target, digest(path.read_bytes())))
+        samples.append(Sample(path.name, path, target, sha256(path.read_bytes()).hexdigest()))
     classes = tuple(data.FASHION_CLASSES)
     rows_of = Dataset(folder, "image-classification", classes, tuple(samples))
     return Labelled("fashion", rows_of, np.array([s.target for s in samples]))
@@ -83,7 +84,9 @@ def mail(count: int, seed: int = 0) -> Labelled:
     found: dict[str, Sample] = {}
     for row in order:
         text, label = known[row]
-        sample = Sample(f"mail {row:04}", text, int(label == "spam"), digest(text.encode()))
+        sample = Sample(
+            f"mail {row:04}", text, int(label == "spam"), sha256(text.encode()).hexdigest()
+        )
         found.setdefault(sample.sha256, sample)
     samples = tuple(found.values())[:count]
     rows_of = Dataset(Path("mail"), "text-classification", ("ham", "spam"), samples)
@@ -226,7 +229,7 @@ def votes(seeds: int, people: Sequence[int], learn: int) -> dict:
     second = AnnotationTask(told, distance).alpha()
     ours = agreement.alpha(whole)
     every = _votes(ratings)
-    samples = [Sample(i, text, 0, digest(text.encode())) for i, text, _ in ratings]
+    samples = [Sample(i, text, 0, sha256(text.encode()).hexdigest()) for i, text, _ in ratings]
     x_nd = vectors("amazon", samples)
     row = {name: u for u, name in enumerate(every.samples)}
     order = np.array([row[i] for i, _, _ in ratings])
@@ -335,7 +338,7 @@ STRATEGIES = ("ours", "chance", "uncertainty", "uncertainty, our start")
 
 
 def next_labels(
-    counts: dict[str, tuple[int, int]], seeds: int, batch: int, rounds: int
+    counts: dict[str, tuple[int, int]], seeds: Sequence[int], batch: int, rounds: int
 ) -> list[dict]:
     """Accuracy (balanced for mail) after each batch, for each strategy and seed."""
     found = []
@@ -344,7 +347,7 @@ def next_labels(
         x_nd, y_n = vectors(name, known.dataset.samples), known.truth_n
         test = slice(pool_count, None)
         classes = len(known.dataset.classes)
-        for seed in range(seeds):
+        for seed in seeds:
             rows = np.random.default_rng(seed).permutation(pool_count)[: pool_count * 3 // 4]
             pool_nd, pool_y = x_nd[rows], y_n[rows]
             u_nd = choose.directions(pool_nd, pool_nd.mean(axis=0))
@@ -512,7 +515,8 @@ def main() -> None:
         ),
         "votes": lambda: _with(votes_figures, votes(args.seeds, (3, 20), args.learn)),
         "next": lambda: _with(
-            lambda rows: next_figures(rows, 20), next_labels(pools, args.seeds, 20, args.rounds)
+            lambda rows: next_figures(rows, 20),
+            next_labels(pools, range(args.seeds), 20, args.rounds),
         ),
         "many": lambda: _with(many_figures, many(args.many)),
     }
