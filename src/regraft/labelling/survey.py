@@ -26,8 +26,9 @@ from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, journal_of, reviewed
+from regraft.labelling.decisions import verdicts as verdicts_of
 from regraft.labelling.likely_errors import LEAST, Judged, judge
-from regraft.labelling.pool import read_pool
+from regraft.labelling.pool import read_pool, settled_by
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.share import wrong_share
 from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
@@ -77,7 +78,7 @@ class Surveyed:
         given: the data with the labels that they came with; None where no files are named.
         dataset: the data with labels as reviewers changed them.
         judged: None where there was too little to judge.
-        pool: samples without labels, or None.
+        pool: samples without labels, or None; those that reviewers labelled are behind the data.
     """
 
     facts: Facts
@@ -107,12 +108,13 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     if votes is not None and votes_on(data) is None:
         why = "The table holds no texts and names no files, so only the votes were looked at."
         return Surveyed(found | {"not_judged": why})
-    given = _labelled(request, tell)
-    dataset, verdicts = reviewed(given, Journal(journal_of(data)))
-    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
-    pool = None
+    given, pool = _labelled(request, tell), None
+    journal = Journal(journal_of(data))
     if request.pool is not None:
-        pool = read_pool(request.pool, dataset, max_bad=request.max_bad, tell=tell)
+        pool = read_pool(request.pool, given, max_bad=request.max_bad, tell=tell)
+        given, pool = settled_by(given, pool, verdicts_of(journal.standing()))
+    dataset, verdicts = reviewed(given, journal)
+    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
     few = len(dataset) < LEAST or len(dataset.classes) < 2
     if few:
         found["not_judged"] = f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
