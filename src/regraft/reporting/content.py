@@ -13,8 +13,9 @@ from regraft.backbones import DEFAULTS
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
+from regraft.reporting import detection
 from regraft.tasks import measure
-from regraft.tasks.classification import Classification
+from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
 from regraft.transfer.twin import PASSES_TO_COMPARE
 
@@ -173,6 +174,8 @@ def imbalance(ground: ladder.Ground) -> dict[str, Any]:
     ratio = max(sizes) / max(1, min(sizes))
     if ground.task.balanced:
         text = "Classes are unequal: each counts the same in the loss and in the metric."
+    elif ground.task.multilabel and ratio >= IMBALANCED:
+        text = "Classes are unequal: each counts the same in the metric, however rare it is."
     else:
         text = "Classes are near enough to equal; samples count alike."
     return {"ratio": ratio, "text": text}
@@ -302,6 +305,8 @@ def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[
     import io
 
     found: dict[str, bytes] = {}
+    if "detection" in content:
+        return detection.pictures(root if root.is_dir() else root.parent, content["detection"])
     if content["task"] != "image-classification":
         return found
     for entry in (*content["most_wrong"], *content["least_certain"]):

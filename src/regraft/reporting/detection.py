@@ -80,8 +80,8 @@ def section(judged: Judged) -> dict[str, Any]:
     counts = errors.counts()
     return {
         "split": judged.split,
-        "confidence": _confidence(errors, judged.threshold),
-        "table": box_metrics.coco_table(judged.answers, judged.targets, classes),
+        "shown": _shown(errors, judged.threshold),
+        "coco": box_metrics.coco_table(judged.answers, judged.targets, classes),
         "curves": _curves(errors, classes, judged.threshold),
         "errors": [
             {"kind": kind, "meaning": _MEANING[kind], "count": counts[kind], "gain": gained[kind]}
@@ -116,7 +116,7 @@ def _in_samples(rows: Dataset) -> int:
     return sum(len(sample.boxes) for sample in rows)
 
 
-def _confidence(errors: Errors, threshold: float) -> dict[str, Any]:
+def _shown(errors: Errors, threshold: float) -> dict[str, Any]:
     """What is shown from this confidence on, and how much of it is right."""
     matches = errors.matches
     shown_d = (matches.score_d >= threshold) & ~matches.ignored_d
