@@ -16,6 +16,8 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 # The command line is a promise. Who changes it changes this table, the docs and the changelog.
 OPTIONS = {
     "fit": "--out --task --backbone --train --valid --test --budget --compare --seed --max-bad",
+    "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
+    " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --seed",
     "predict": "--json",
     "evaluate": "--json",
     "inspect": "--task --json",
