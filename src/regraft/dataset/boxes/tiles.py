@@ -117,7 +117,7 @@ def cut(sample: Sample, tile_px: int) -> list[Sample]:
 
 def _tile(sample: Sample, window: Window) -> Sample:
     left, top, right, bottom = window
-    boxes = tuple(seen for box in sample.boxes if (seen := _seen(box, window)) is not None)
+    boxes = tuple(part for box in sample.boxes if (part := seen(box, window)) is not None)
     return replace(
         sample,
         id=f"{sample.id}#{left:05},{top:05}",
@@ -129,7 +129,7 @@ def _tile(sample: Sample, window: Window) -> Sample:
     )
 
 
-def _seen(box: Box, window: Window) -> Box | None:
+def seen(box: Box, window: Window) -> Box | None:
     """A box as a tile shows it, or None."""
     left, top = max(box.left, window[0]), max(box.top, window[1])
     right, bottom = min(box.right, window[2]), min(box.bottom, window[3])
