@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from regraft import reporting
 from regraft.dataset import Dataset
 from regraft.errors import UsageError
@@ -64,17 +62,14 @@ def finish(
     """Calibrate, test once, save the model, and put the report together."""
     best, task = climbed.best, ground.task
     valid, test = ground.dataset.split("valid"), ground.dataset.split("test")
-    target_nc = task.targets(valid)
-    temperature = task.fit_temperature(best.valid_logits_nc, target_nc)
+    calibrated = task.calibrate(best.answers, task.targets(valid))
     tested = _test(ground, best) if test else None
-    penalty = climbed.steps[0].facts["penalty"]
-    curve = ladder.label_curve(ground, penalty)
+    curve = ladder.label_curve(ground, climbed)
     twin = None
     if task.name == "text-classification":
         twin = ladder.tfidf(ground, climbed)
     elif compare == "scratch":
         twin = ladder.scratch(ground, climbed)
-    judged = (test, tested.tensors["logits"]) if tested else (valid, best.valid_logits_nc)
     report: dict[str, Any] = {
         "task": task.name,
         "data": content.data_facts(ground.dataset) | content.truncated(ground),
@@ -86,11 +81,6 @@ def finish(
         "label_curve": curve,
         "forecast": ladder.forecast(curve),
         "savings": content.savings(climbed, twin[0] if twin else None, curve),
-        "calibration": content.calibration(
-            task, temperature, *judged, "test" if tested else "valid"
-        ),
-        "confusion": {"split": "valid", **content.confusion(task, best.valid_logits_nc, target_nc)},
-        "imbalance": content.imbalance(ground),
         "plan": list(climbed.plan),
         "engine": ground.engine(best.frozen).to_json(),
         "environment": content.environment(),
@@ -98,11 +88,33 @@ def finish(
         "seed": ground.seed,
         "seconds": sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"]),
     }
-    report |= content.galleries(task, valid, best.valid_logits_nc, target_nc, temperature)
+    report |= _particulars(ground, best, calibrated, tested)
     report["verdict"] = content.verdict(report)
     facts = {"metric": best.facts["metric"], "rung": best.facts["name"], "test": report["test"]}
-    save(ground, best, temperature, facts)
+    save(ground, best, calibrated, facts)
     return report
+
+
+def _particulars(
+    ground: ladder.Ground,
+    best: ladder.Step,
+    calibrated: dict[str, float],
+    tested: Outcome | None,
+) -> dict[str, Any]:
+    """What the report says of this kind of task alone."""
+    task, valid = ground.task, ground.dataset.split("valid")
+    if not isinstance(task, Classification):
+        return content.of_boxes(ground, best, calibrated)
+    temperature, logits_nc = calibrated["temperature"], best.answers["logits"]
+    target_nc = task.targets(valid)
+    split = "test" if tested else "valid"
+    judged_nc = tested.tensors["logits"] if tested else logits_nc
+    judged = ground.dataset.split(split)
+    return {
+        "calibration": content.calibration(task, temperature, judged, judged_nc, split),
+        "confusion": {"split": "valid", **content.confusion(task, logits_nc, target_nc)},
+        "imbalance": content.imbalance(ground.dataset, task),
+    } | content.galleries(task, valid, logits_nc, target_nc, temperature)
 
 
 def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
@@ -110,10 +122,10 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
     test = ground.dataset.split("test")
 
     def compute() -> Outcome:
-        _, logits_nc = ladder.final_answers(ground, best, test)
-        score = ground.task.score(logits_nc, ground.task.targets(test))
+        _, answers = ladder.final_answers(ground, best, test)
+        score = ground.task.score(answers, ground.task.targets(test))
         metric = measure.estimate(ground.task.metric_name, score, ground.weights(test))
-        return Outcome({"metric": metric.to_json()}, {"logits": logits_nc.astype(np.float32)})
+        return Outcome({"metric": metric.to_json()}, dict(answers))
 
     inputs: dict[str, Any] = {
         "data": ground.dataset.fingerprint(),

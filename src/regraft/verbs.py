@@ -151,19 +151,19 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     samples = predicting.relabelled(model, rows)
     with prepare(model.backbone, tell=tell) as preparation:
         x_nd = predicting.vectors(model, preparation, samples, tell)
-    logits_nc = model.logits(x_nd)
-    target_nc = model.task.targets(samples)
+    task, logits_nc = model.classifier, model.logits(x_nd)
+    target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
-    score = model.task.score(logits_nc, target_nc)
-    metric = measure.estimate(model.task.metric_name, score, weights_rn)
-    sure_n, right_n = model.task.confidences(logits_nc, target_nc, model.temperature)
+    score = task.score({"logits": logits_nc}, target_nc)
+    metric = measure.estimate(task.metric_name, score, weights_rn)
+    sure_n, right_n = task.confidences(logits_nc, target_nc, model.temperature)
     return {
         "data": str(data),
         "count": len(samples),
         "metric": metric.to_json(),
         "calibration_error": measure.calibration_error(sure_n, right_n),
-        "classes": list(model.task.classes),
-        "confusion": content.confusion(model.task, logits_nc, target_nc)["matrix"],
+        "classes": list(task.classes),
+        "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
         "problems": [content.problem_facts(problem) for problem in rows.problems],
     }
 

@@ -328,7 +328,7 @@ def _verdict(
     held = eye.held
     target_nc = eye.task.targets(held)
     weights_rn = measure.bootstrap_weights([sample.group for sample in held], seed)
-    old, new = (eye.task.score(seen.logits_nc, target_nc) for seen in (before, after))
+    old, new = (eye.task.score({"logits": seen.logits_nc}, target_nc) for seen in (before, after))
     gap = measure.compare(new, old, weights_rn)
     answer = "no difference" if gap.p >= NOISE else "helped" if gap.value > 0 else "hurt"
     name = eye.task.metric_name

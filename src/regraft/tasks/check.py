@@ -31,9 +31,12 @@ def check_task(task: Classification) -> None:
     weight_n = task.sample_weights(target_nc)
     _promise(abs(weight_n.mean() - 1) < 1e-6, "sample_weights() have mean 1")
     ones_1n = np.ones((1, _COUNT))
-    best = float(task.score(right_nc, target_nc)(ones_1n)[0])
+    best = float(task.score({"logits": right_nc}, target_nc)(ones_1n)[0])
     _promise(abs(best - 1) < 1e-9, "score() of right answers is 1")
-    _promise(float(task.score(wrong_nc, target_nc)(ones_1n)[0]) < best, "wrong ones score less")
+    _promise(
+        float(task.score({"logits": wrong_nc}, target_nc)(ones_1n)[0]) < best,
+        "wrong ones score less",
+    )
     chance_nc = task.probabilities(right_nc)
     _promise(bool(((chance_nc >= 0) & (chance_nc <= 1)).all()), "probabilities() lie in 0…1")
     answer = task.decode(chance_nc[0])
