@@ -236,9 +236,13 @@ def inspect(data: _Data, task: _Task = None, as_json: _Json = False) -> None:
 
 @app.command()
 def convert(
-    data: Annotated[str, typer.Argument(metavar="BOXES", help="COCO JSON or a CSV of boxes.")],
+    data: Annotated[
+        str, typer.Argument(metavar="BOXES", help="COCO JSON, YOLO, Pascal VOC or CSV.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
-    to: Annotated[str, typer.Option(metavar="coco|csv", help="The format to write.")] = "coco",
+    to: Annotated[
+        str, typer.Option(metavar="coco|yolo|voc|csv", help="The format to write.")
+    ] = "coco",
 ) -> None:
     """Write pictures with boxes in another format; print what was found and mended, as JSON."""
     from regraft import verbs

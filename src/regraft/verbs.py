@@ -177,9 +177,10 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
     """Write pictures with boxes in another format.
 
     Args:
-        data: a COCO JSON file, a folder of them, or a CSV of boxes.
+        data: a COCO JSON file or a folder of them, a YOLO folder, a folder of Pascal VOC XML, or a
+            CSV of boxes.
         out: a new folder; the pictures are copied into it.
-        to: "coco" or "csv".
+        to: "coco", "yolo", "voc" or "csv".
 
     Returns:
         what was found, used, mended and refused; see `dataset.boxes.describe_boxes`.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from regraft.dataset.boxes.rows import Box
+from typing import Literal
 
 Split = Literal["train", "valid", "test", ""]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -19,6 +16,28 @@ Target = int | tuple[int, ...] | None
 
 DROPPED = ("set aside", "left out", "ignored")
 """Values of `Problem.done` that say that one file or row is not among the samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One object.
+
+    Attributes:
+        category: counts from 0 in the data's order of names.
+        left: in pixels of the picture as it is shown (EXIF applied), as the other edges.
+        top: see there.
+        right: see there.
+        bottom: see there.
+        crowd: many objects of the category that were not drawn one by one, or one that is too hard
+            to judge: neither learnt nor counted as missed.
+    """
+
+    category: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+    crowd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +97,21 @@ class Problem:
     done: str = "nothing"
 
 
+@dataclass(frozen=True, slots=True)
+class BoxCounts:
+    """What became of the boxes that a reader came across: found = usable + refused.
+
+    Attributes:
+        found: all of them.
+        mended: how many of the usable ones were changed.
+        refused: how many cannot be used; each has a problem.
+    """
+
+    found: int
+    mended: int
+    refused: int
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples of one task, in a fixed order (sorted by id).
@@ -91,6 +125,9 @@ class Dataset:
         multilabel: a sample may have several classes, or none.
         found: files or rows that were come across; each is a sample or has a problem that says
             why not (see `DROPPED`).
+        box_counts: where boxes are learnt. What is found and neither refused nor among the
+            samples' boxes went with its picture.
+        tile_px: side of the tiles that large pictures are cut into; 0 where none is.
     """
 
     path: Path
@@ -100,6 +137,8 @@ class Dataset:
     problems: tuple[Problem, ...] = field(default=())
     multilabel: bool = False
     found: int = 0
+    box_counts: BoxCounts | None = None
+    tile_px: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -128,6 +167,19 @@ class Dataset:
             if self.task == "object-detection":
                 digest.update(repr((sample.boxes, sample.window)).encode())
         return digest.hexdigest()
+
+
+def renumbered(sample: Sample, place: Mapping[int, int], several: bool) -> Sample:
+    """The sample with its labels counted in another order.
+
+    Args:
+        sample: whose labels are all in `place`.
+        place: old index to new index.
+        several: whether samples may have several labels.
+    """
+    labels = tuple(sorted(place[label] for label in labels_of(sample.target)))
+    boxes = tuple(replace(box, category=place[box.category]) for box in sample.boxes)
+    return replace(sample, target=labels if several else labels[0], boxes=boxes)
 
 
 def labels_of(target: Target) -> tuple[int, ...]:
