@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from regraft import reporting
-from regraft.dataset import Dataset
+from regraft.backbones import DEFAULTS, Backbone
+from regraft.dataset import Dataset, Split
 from regraft.errors import UsageError
-from regraft.events import Tell
-from regraft.reporting import content
+from regraft.events import Said, Tell
+from regraft.reporting import content, detected
 from regraft.store import Outcome, Run
-from regraft.tasks import measure
+from regraft.tasks import Detection, Task, measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
@@ -28,6 +29,22 @@ def check_modality(ground: ladder.Ground) -> None:
         )
 
 
+def check_detector(rows: Dataset, backbone: Backbone) -> None:
+    """Refuse a backbone that finds objects for data without boxes, and the other way round.
+
+    Raises:
+        UsageError: it does not suit the data.
+    """
+    needed = rows.task == "object-detection"
+    if needed != (backbone.detector is not None):
+        kind = "finds objects" if backbone.detector else "does not find objects"
+        raise UsageError(
+            f"{backbone.name} {kind}, the data are for {rows.task}",
+            where="--backbone",
+            mend=f"for example {DEFAULTS[rows.task]}; see `regraft backbones list`",
+        )
+
+
 def make_ground(
     run: Run,
     rows: Dataset,
@@ -37,11 +54,9 @@ def make_ground(
     tell: Tell,
 ) -> ladder.Ground:
     """Task, backbone and engines for these data."""
-    counts = content.counts(rows, "train")
-    ratio = max(counts) / max(1, min(counts))
-    task = Classification(
-        rows.task, rows.classes, rows.multilabel, not rows.multilabel and ratio >= IMBALANCED
-    )
+    backbone = preparation.backbone()
+    check_detector(rows, backbone)
+    task = _task(rows, backbone, tell)
     some = rows.split("train")[:: max(1, len(rows.split("train")) // TRIAL_SAMPLES)]
     engines: dict[int, Engine] = {}
 
@@ -50,7 +65,19 @@ def make_ground(
             engines[frozen] = preparation.engine(frozen, some[:TRIAL_SAMPLES])
         return engines[frozen]
 
-    return ladder.Ground(run, rows, preparation.backbone(), task, engine, seed, budget_s, tell)
+    return ladder.Ground(run, rows, backbone, task, engine, seed, budget_s, tell)
+
+
+def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:
+    if rows.task == "object-detection":
+        task = Detection.of(rows, backbone)
+        tell(Said(task.mapping()))
+        return task
+    counts = content.counts(rows, "train")
+    ratio = max(counts) / max(1, min(counts))
+    return Classification(
+        rows.task, rows.classes, rows.multilabel, not rows.multilabel and ratio >= IMBALANCED
+    )
 
 
 def finish(
@@ -90,7 +117,12 @@ def finish(
     }
     report |= _particulars(ground, best, calibrated, tested)
     report["verdict"] = content.verdict(report)
-    facts = {"metric": best.facts["metric"], "rung": best.facts["name"], "test": report["test"]}
+    facts = {
+        "metric": best.facts["metric"],
+        "rung": best.facts["name"],
+        "test": report["test"],
+        "tile_px": ground.dataset.tile_px,
+    }
     save(ground, best, calibrated, facts)
     return report
 
@@ -104,10 +136,11 @@ def _particulars(
     """What the report says of this kind of task alone."""
     task, valid = ground.task, ground.dataset.split("valid")
     if not isinstance(task, Classification):
-        return content.of_boxes(ground, best, calibrated)
+        assert isinstance(task, Detection), task
+        return detected.facts_of(ground, task, best, calibrated, tested)
     temperature, logits_nc = calibrated["temperature"], best.answers["logits"]
     target_nc = task.targets(valid)
-    split = "test" if tested else "valid"
+    split: Split = "test" if tested else "valid"
     judged_nc = tested.tensors["logits"] if tested else logits_nc
     judged = ground.dataset.split(split)
     return {

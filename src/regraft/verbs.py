@@ -21,9 +21,9 @@ from regraft.dataset import boxes
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
 from regraft.labelling.votes import Scale
-from regraft.reporting import content
+from regraft.reporting import content, detected
 from regraft.store import Run
-from regraft.tasks import measure
+from regraft.tasks import Detection, measure
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 from regraft.transfer.model import load
@@ -133,8 +133,10 @@ def predict(
         raise DataError(
             "no pictures found", where=", ".join(map(str, inputs)), mend="name files or folders"
         )
+    finds = model.backbone.detector is not None
+    answer = predicting.find_objects if finds else predicting.label_pictures
     with prepare(model.backbone, tell=tell) as preparation:
-        return predicting.label_pictures(model, preparation, paths, tell)
+        return answer(model, preparation, paths, tell)
 
 
 def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[str, Any]:
@@ -149,7 +151,14 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     model = load(run)
     rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell)
     samples = predicting.relabelled(model, rows)
+    problems = [content.problem_facts(problem) for problem in rows.problems]
     with prepare(model.backbone, tell=tell) as preparation:
+        if isinstance(model.task, Detection):
+            found = predicting.found_in(model, preparation, samples, tell)
+            return detected.measured(model.task, samples, found) | {
+                "data": str(data),
+                "problems": problems,
+            }
         x_nd = predicting.vectors(model, preparation, samples, tell)
     task, logits_nc = model.classifier, model.logits(x_nd)
     target_nc = task.targets(samples)
@@ -164,7 +173,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(task.classes),
         "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
-        "problems": [content.problem_facts(problem) for problem in rows.problems],
+        "problems": problems,
     }
 
 

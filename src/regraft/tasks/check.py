@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
 from regraft.dataset.rows import Sample
 from regraft.errors import ContractBroken
 from regraft.seeds import generator
@@ -15,6 +16,17 @@ from regraft.tasks.classification import Classification
 
 _COUNT = 60
 _WIDTH = 8
+_BACKBONE = Backbone(
+    "made up",
+    "image",
+    "",
+    "",
+    "",
+    (Stage("last", 0, (), ((_WIDTH,),)),),
+    Preprocessing(),
+    Recipe("none", "none"),
+    Path("made up"),
+)
 
 
 def check_task(task: Classification) -> None:
@@ -54,7 +66,9 @@ def _check_head(task: Classification, target_nc: np.ndarray) -> None:
     _promise(right > 0.9, "fit_head() learns what is linear")
     again = task.fit_head(x_nd, target_nc, [""] * _COUNT, 0)
     _promise(again.weight_cd.tobytes() == probe.weight_cd.tobytes(), "and twice the same")
-    head = task.head(_WIDTH, 0)
+    head = task.head(_BACKBONE, 0)
+    count = sum(parameter.numel() for parameter in head.parameters())
+    _promise(count == task.head_parameters(_BACKBONE), "head_parameters() counts head()")
     _promise(head.weight.shape == probe.weight_cd.shape, "head() takes what fit_head() finds")
 
 

@@ -40,7 +40,7 @@ LEAST_PX = 3.0
 """Nor is one that is smaller than this in the network's input."""
 PLACES_A_BOX = 5
 """About so many places learn a box; for the prior."""
-LEAST_PRIOR = 1e-4
+LEAST_PRIOR, MOST_PRIOR = 1e-4, 0.1
 
 AT_MOST = 1000
 """Boxes of a picture that are told apart."""
@@ -75,6 +75,7 @@ class DenseHead(nn.Module):
 
 def make_head(
     detector: Detector,
+    size_px: int,
     width: int,
     frequency: Sequence[float],
     kept: Sequence[int],
@@ -85,6 +86,7 @@ def make_head(
 
     Args:
         detector: what the head goes on.
+        size_px: side of its input.
         width: channels of its maps.
         frequency: boxes of each category a picture; the prior of a new one is what makes that
             many places likely.
@@ -95,23 +97,28 @@ def make_head(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "head"))
         head = DenseHead(detector, width, len(frequency))
-        count = len(detector.categories)
-        places = sum((416 // stride) ** 2 for stride in detector.strides_px)
-        for level, conv in enumerate(head.convs):
+        for conv in head.convs:
             assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.zeros_(conv.bias)
-            with torch.no_grad():
-                if source:
-                    weight, bias = source[f"{level}.weight"], source[f"{level}.bias"]
-                    conv.weight[len(frequency) :] = weight[count:]
-                    conv.bias[len(frequency) :] = bias[count:]
-                for c, (often, row) in enumerate(zip(frequency, kept, strict=True)):
-                    if source and row >= 0:
-                        conv.weight[c], conv.bias[c] = weight[row], bias[row]
-                    else:
-                        prior = max(LEAST_PRIOR, min(0.1, often * PLACES_A_BOX / places))
-                        conv.bias[c] = math.log(prior / (1 - prior))
+    places = sum((size_px // stride) ** 2 for stride in detector.strides_px)
+    with torch.no_grad():
+        for level, conv in enumerate(head.convs):
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+            for c, often in enumerate(frequency):
+                prior = max(LEAST_PRIOR, min(MOST_PRIOR, often * PLACES_A_BOX / places))
+                conv.bias[c] = math.log(prior / (1 - prior))
+            if not source:
+                continue
+            edges = len(detector.categories)
+            for own, theirs in (
+                (conv.weight, source[f"{level}.weight"]),
+                (conv.bias, source[f"{level}.bias"]),
+            ):
+                own[len(frequency) :] = theirs[edges:]
+                for c, row in enumerate(kept):
+                    if row >= 0:
+                        own[c] = theirs[row]
     return head
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.backbones.backbone import Backbone, Detector
+from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector
 from regraft.dataset.images import View, frame
 from regraft.dataset.rows import Dataset, Sample
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
@@ -84,6 +84,18 @@ class Detection:
         known = {name.lower(): row for row, name in enumerate(self.detector.categories)}
         return tuple(known.get(name.lower(), -1) for name in self.classes)
 
+    def mapping(self) -> str:
+        """What becomes of the source's own categories, in a sentence."""
+        rows = list(zip(self.classes, self.kept_rows, strict=True))
+        known = [name for name, row in rows if row >= 0]
+        new = [name for name, row in rows if row < 0]
+        parts: list[str] = []
+        if known:
+            parts.append(f"known to the source and kept: {', '.join(known)}")
+        if new:
+            parts.append(f"new: {', '.join(new)}")
+        return f"categories: {'; '.join(parts)}"
+
     def facts(self) -> dict[str, Any]:
         """See `Task`."""
         return {
@@ -116,15 +128,16 @@ class Detection:
 
     def score(self, answers: Answers, targets: BoxTargets) -> Score:
         """See `Task`."""
-        from regraft.tasks.box_metrics import ap50
+        from regraft.tasks.box_metrics import average_precision
 
-        return ap50(BoxAnswers.from_arrays(answers), targets, len(self.classes))
+        return average_precision(BoxAnswers.from_arrays(answers), targets, len(self.classes))
 
     def calibrate(self, answers: Answers, targets: BoxTargets) -> dict[str, float]:
         """The confidence from which a box is reported: the one with the best F1."""
-        from regraft.tasks.box_metrics import best_threshold
+        from regraft.tasks.box_metrics import choose_confidence, match
 
-        return {"threshold": best_threshold(BoxAnswers.from_arrays(answers), targets)}
+        found = match(BoxAnswers.from_arrays(answers), targets, len(self.classes))
+        return {"threshold": choose_confidence(found).threshold}
 
     def fit_head(
         self,
@@ -146,18 +159,17 @@ class Detection:
         if pretrained:
             tensors = read_safetensors(backbone.weights)
             source = {
-                name.removeprefix("source_head."): tensor
+                name.removeprefix(SOURCE_HEAD): tensor
                 for name, tensor in tensors.items()
-                if name.startswith("source_head.")
+                if name.startswith(SOURCE_HEAD)
             }
-        width = backbone.stages[-1].shapes[0][0]
-        kept = self.kept_rows
-        return make_head(self.detector, width, self.frequency, kept, source, seed)
+        kept, width = self.kept_rows, backbone.width
+        return make_head(self.detector, self.size_px, width, self.frequency, kept, source, seed)
 
     def head_parameters(self, backbone: Backbone) -> int:
         """See `Task`."""
-        maps, (width, *_) = len(self.detector.strides_px), backbone.stages[-1].shapes[0]
-        return maps * (width + 1) * (len(self.classes) + 4 * (self.detector.bins + 1))
+        maps = len(self.detector.strides_px)
+        return maps * (backbone.width + 1) * (len(self.classes) + 4 * (self.detector.bins + 1))
 
     def criterion(self, targets: BoxTargets, views: Sequence[View]) -> Criterion:
         """See `Task`."""

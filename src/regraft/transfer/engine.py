@@ -243,7 +243,7 @@ class Engine:
         return self._trial.load()
 
     def trial_views(self) -> dict[str, np.ndarray]:
-        """If it is still to be judged: plain views that this will take, by the sample's `view_key`."""
+        """If it is still to be judged: plain views that this will take, by `Sample.view_key`."""
         if self.cut.frozen == 0 or self._recalled() is not None:
             return {}
         inputs = map(alone, self.trial_pixels)

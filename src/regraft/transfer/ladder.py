@@ -397,10 +397,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     """
     valid = ground.dataset.split("valid")
     targets, weights_rn = ground.task.targets(valid), ground.weights(valid)
-    allowed_s = max(CURVE_POINTS = 4
-"""Of the label curve, where each takes a training loop."""
-
-SCRATCH_LEAST_S, ground.budget_s or 0.0, _seconds(climbed.entries))
+    allowed_s = max(SCRATCH_LEAST_S, ground.budget_s or 0.0, _seconds(climbed.entries))
     base = replace(make_rung(ground, "scratch"), pretrained=False, decay=1.0)
 
     def trial() -> Outcome:
@@ -501,7 +498,7 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
     points: list[Facts] = []
     for size in _sizes(len(train), len(ground.task.classes))[-CURVE_POINTS:]:
         some = [train[i] for i in order[:size]]
-        metric = head.facts["metric"]
+        metric: Any = head.facts["metric"]
         if size < len(train):
             less = replace(ground, dataset=ground.dataset.with_samples([*some, *valid]))
             metric = refitted(less, f"curve-{size}").facts["metric"]

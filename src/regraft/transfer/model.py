@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,14 @@ import numpy as np
 from regraft.backbones import Backbone
 from regraft.errors import StoreError
 from regraft.store import canonical, commit, digest, file_sha256
-from regraft.tasks import restored
+from regraft.tasks import Detection, restored
+from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.classification import Classification
 from regraft.tasks.task import Task
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from regraft.transfer.ladder import Ground, Step
 
 FORMAT = 2
@@ -81,6 +85,24 @@ class Model:
             self.classifier.decode(chance_c) | likeness
             for chance_c, likeness in zip(chance_nc, self.likeness(x_nd), strict=True)
         ]
+
+    @cached_property
+    def _found_by(self) -> nn.Module:
+        """A detector's head."""
+        import torch
+
+        head = self.task.head(self.backbone, 0, pretrained=False)
+        head.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in self.head.items()})
+        return head.eval()
+
+    def find(self, values: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> BoxAnswers:
+        """The objects in pictures of these heights and widths, from what the backbone gave."""
+        import torch
+
+        assert isinstance(self.task, Detection), self.task
+        with torch.inference_mode():
+            outputs = self._found_by(*(torch.from_numpy(value) for value in values))
+        return self.task.found(outputs, sizes)
 
     def likeness(self, x_nd: np.ndarray) -> list[dict[str, object]]:
         """How near each vector is to those of the training data."""
