@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from regraft import reporting
@@ -9,6 +10,8 @@ from regraft.backbones import DEFAULTS, Backbone
 from regraft.dataset import Dataset, Split
 from regraft.errors import UsageError
 from regraft.events import Said, Tell
+from regraft.labelling.consensus import beside_people
+from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets
 from regraft.reporting import content, detected
 from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
@@ -20,7 +23,7 @@ from regraft.transfer.model import save
 
 def check_modality(ground: ladder.Ground) -> None:
     """Refuse, before anything is computed, a backbone that reads other things than these data."""
-    wanted = ground.dataset.task.partition("-")[0]
+    wanted = ground.dataset.task.partition("-")[0].replace("object", "image")
     if ground.backbone.modality != wanted:
         raise UsageError(
             f"{ground.backbone.name} is for {ground.backbone.modality}s, the data are {wanted}s",
@@ -80,11 +83,38 @@ def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:
     )
 
 
+def taught(
+    ground: ladder.Ground, said: Spoken, mode: Mode
+) -> tuple[ladder.Ground, list[dict[str, Any]]]:
+    """The ground with what is learnt from; and the likely errors that were set aside."""
+    if mode == "clean":
+        return set_aside(ground, said)
+    return replace(ground, soft=soft_targets(said)) if mode == "soft" else ground, []
+
+
+def label_facts(
+    before: ladder.Ground, climbed: ladder.Climbed, said: Spoken, mode: Mode, aside: int
+) -> dict[str, Any] | None:
+    """What was done about labels and whether it helped; None where nothing was."""
+    reviewed = len(said.verdicts)
+    if mode == "given":
+        text = f"{reviewed:,} labels were reviewed by people."
+        return {"mode": mode, "reviewed": reviewed, "text": text} if reviewed else None
+    divided = soft_targets(said, "valid") if mode == "soft" else {}
+    facts = effect(before, climbed, mode, divided)
+    if mode == "clean":
+        facts["text"] = (
+            f"{aside:,} training labels were set aside as likely errors. {facts['text']}"
+        )
+    return {"mode": mode, "reviewed": reviewed, "set_aside": aside} | facts
+
+
 def finish(
     ground: ladder.Ground,
     climbed: ladder.Climbed,
     compare: str | None,
     question: dict[str, Any],
+    said: Spoken,
 ) -> dict[str, Any]:
     """Calibrate, test once, save the model, and put the report together."""
     best, task = climbed.best, ground.task
@@ -116,6 +146,8 @@ def finish(
         "seconds": sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"]),
     }
     report |= _particulars(ground, best, calibrated, tested)
+    if said.judged_votes is not None:
+        report["people"] = _beside_people(ground, said, tested or Outcome({}, best.answers))
     report["verdict"] = content.verdict(report)
     facts = {
         "metric": best.facts["metric"],
@@ -137,7 +169,7 @@ def _particulars(
     task, valid = ground.task, ground.dataset.split("valid")
     if not isinstance(task, Classification):
         assert isinstance(task, Detection), task
-        return detected.facts_of(ground, task, best, calibrated, tested)
+        return detected.facts_of(ground, task, best, calibrated["threshold"], tested)
     temperature, logits_nc = calibrated["temperature"], best.answers["logits"]
     target_nc = task.targets(valid)
     split: Split = "test" if tested else "valid"
@@ -148,6 +180,19 @@ def _particulars(
         "confusion": {"split": "valid", **content.confusion(task, logits_nc, target_nc)},
         "imbalance": content.imbalance(ground.dataset, task),
     } | content.galleries(task, valid, logits_nc, target_nc, temperature)
+
+
+def _beside_people(ground: ladder.Ground, said: Spoken, judged: Outcome) -> dict[str, Any] | None:
+    assert isinstance(ground.task, Classification), "votes are on classes"
+    assert said.judged_votes is not None, "there are votes"
+    samples = ground.dataset.split("test") or ground.dataset.split("valid")
+    return beside_people(
+        said.judged_votes,
+        [sample.id.removeprefix(said.prefix) for sample in samples],
+        ground.task.classes,
+        ground.task.probabilities(judged.tensors["logits"]),
+        seed=ground.seed,
+    )
 
 
 def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:

@@ -16,10 +16,13 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
-from regraft.backbones import DEFAULT, DEFAULTS
+from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.dataset import boxes
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
+from regraft.labelling import lessons
+from regraft.labelling.consensus import beside_people
+from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.votes import Scale
 from regraft.reporting import content, detected
 from regraft.store import Run
@@ -53,6 +56,7 @@ def fit(
     test: str | Path | None = None,
     budget: float | None = None,
     compare: str | None = None,
+    labels: str = "given",
     seed: int = 0,
     max_bad: float = 0.01,
     tell: Tell = silent,
@@ -61,7 +65,7 @@ def fit(
 
     Args:
         data: a folder of classes (pictures or text files), or a table with `path` or `text`, and
-            `label[,split,group]`.
+            `label[,split,group]` or votes.
         out: the run's folder; "<data>-regraft" beside the working folder by default.
         task: inferred from the data by default.
         backbone: a name that `regraft backbones list` shows, "timm:…", or a file.
@@ -70,6 +74,8 @@ def fit(
         test: likewise for the final test.
         budget: seconds for all rungs together.
         compare: "scratch" trains the same network from random weights too.
+        labels: what is learnt from: "given" labels, "soft" ones (as the votes divide), or "clean"
+            (likely errors set aside while learning).
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
         tell: listens to events.
@@ -81,6 +87,7 @@ def fit(
     """
     data = Path(data)
     _check_options(train, compare, budget)
+    mode = lessons.check_mode(labels, data)
     kind = data_sets.guess_task(data, task)
     name = backbone or _usual_backbone(kind)
     folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
@@ -93,18 +100,23 @@ def fit(
         "test": str(Path(test).resolve()) if test else None,
         "budget": budget,
         "compare": compare,
+        "labels": labels,
         "seed": seed,
         "max_bad": max_bad,
     }
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
-            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, tell=tell
-        )
-        ground = fitting.make_ground(run, rows, preparation, seed, budget, tell)
-        fitting.check_modality(ground)
+            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, tell=tell,
+            reader=AnyReader(),
+        )  # fmt: skip
+        said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
+        before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
+        fitting.check_modality(before)
+        ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)
-        report = fitting.finish(ground, climbed, compare, question)
+        report = fitting.finish(ground, climbed, compare, question, said)
+        report["labels"] = fitting.label_facts(before, climbed, said, mode, len(aside))
         fitting.write(ground, report)
     return Fitted(folder, report)
 
@@ -143,13 +155,15 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     """Measure the model of a run on labelled data that it has not seen.
 
     Returns:
-        "metric" with its interval, "count", "confusion", "calibration_error", "problems".
+        "metric" with its interval, "count", "confusion", "calibration_error", "problems"; "people"
+        where the data are votes.
 
     Raises:
         DataError: the data has classes that the model does not know.
     """
     model = load(run)
-    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell)
+    votes = votes_on(Path(data))
+    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell, reader=AnyReader())
     samples = predicting.relabelled(model, rows)
     problems = [content.problem_facts(problem) for problem in rows.problems]
     with prepare(model.backbone, tell=tell) as preparation:
@@ -163,6 +177,12 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     task, logits_nc = model.classifier, model.logits(x_nd)
     target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
+    people = votes and beside_people(
+        votes,
+        [sample.id for sample in samples],
+        task.classes,
+        task.probabilities(logits_nc),
+    )
     score = task.score({"logits": logits_nc}, target_nc)
     metric = measure.estimate(task.metric_name, score, weights_rn)
     sure_n, right_n = task.confidences(logits_nc, target_nc, model.temperature)
@@ -173,6 +193,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(task.classes),
         "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
+        "people": people,
         "problems": problems,
     }
 
@@ -204,34 +225,63 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
 def labels(
     data: str | Path,
     *,
+    run: str | Path | None = None,
+    pool: str | Path | None = None,
+    batch: int = 100,
+    out: str | Path | None = None,
     backbone: str | None = None,
     scale: Scale | None = None,
     seed: int = 0,
     max_bad: float = 0.01,
     tell: Tell = silent,
 ) -> dict[str, Any]:
-    """How good the labels of a data set are: agreement, consensus, likely errors.
+    """How good the labels of a data set are, and which to ask for next.
 
     Args:
-        data: labelled data as for `fit`, or a table of votes.
+        data: labelled data as for `fit`, or a table of votes; the pool itself where nothing is
+            labelled yet.
+        run: a folder that `fit` wrote; its network compares the samples.
+        pool: samples without labels, of which a batch to label next is chosen.
+        batch: how many.
+        out: a folder to write labels.json, next.csv, likely_errors.csv and report.html into.
         backbone: as for `fit`; its vectors are what samples are compared by.
         scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
-        seed: of folds and intervals.
+        seed: of folds, intervals and choices.
         max_bad: as for `fit`.
         tell: listens to events.
 
     Returns:
-        "agreement" and "consensus" (None without votes), "likely_errors" (ranked), "share" of
-        wrong labels, "outliers", "same_classes", "reviewed".
+        "agreement" and "consensus" (None without votes), "likely_errors" and "next" (ranked),
+        "share" of wrong labels, "worth" of the next labels, "outliers", "same_classes", "reviewed".
 
     Raises:
         DataError: the data cannot be used as they are.
         MissingExtra: a package that this needs is not installed.
+        UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import survey
+    from regraft.labelling.survey import Request, caution_about, survey
 
-    name = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
-    return survey(Path(data), name, scale=scale, seed=seed, max_bad=max_bad, tell=tell)
+    if batch < 1:
+        raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
+    if run is not None and backbone is not None:
+        raise UsageError(
+            "a run has a backbone already", where="--run", mend="leave --backbone or --run out"
+        )
+    model = None if run is None else load(run)
+    if model is not None:
+        caution = caution_about(model)
+        eyes: str | Backbone = model.backbone
+    else:
+        caution = ""
+        eyes = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
+    pool = Path(pool) if pool is not None else None
+    request = Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
+    found = survey(request, tell=tell)
+    if out is not None:
+        from regraft.reporting import labels_page
+
+        labels_page.write(Path(out), found)
+    return found
 
 
 def report(run: str | Path) -> Path:

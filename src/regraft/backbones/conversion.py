@@ -260,6 +260,7 @@ def _keep(
     from torch import contiguous_format
 
     from regraft.backbones.network import describe, fill
+    from regraft.backbones.text_encoder import HEAD
 
     fill(network, tensors, blank.weights)
     own = {
@@ -273,8 +274,10 @@ def _keep(
             where=blank.weights,
             mend="fetch or make the file again",
         )
+    # Heads are no stages, but what is trained further begins with them.
+    heads = (HEAD, SOURCE_HEAD)
+    own |= {name: t.contiguous() for name, t in tensors.items() if name.startswith(heads)}
     stages = describe(network, blank.preprocessing, blank.detector)
-    own |= {name: tensor for name, tensor in tensors.items() if name.startswith(SOURCE_HEAD)}
     described = replace(blank, stages=stages, note=network.note)
     return shelf.keep(wanted, described, save(own), source)
 

@@ -6,7 +6,7 @@ for sample in dataset.split("train"):
     pixels = images.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
 """
 
-from regraft.dataset import guard, images, texts
+from regraft.dataset import clips, guard, images, texts, video
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
 from regraft.dataset.reading import guess_task, read, read_all, read_unlabelled
@@ -24,6 +24,7 @@ __all__ = [
     "Target",
     "View",
     "check_reader",
+    "clips",
     "describe",
     "guard",
     "guess_task",
@@ -33,4 +34,5 @@ __all__ = [
     "read_unlabelled",
     "texts",
     "texts_of",
+    "video",
 ]

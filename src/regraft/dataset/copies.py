@@ -17,15 +17,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from regraft.dataset import texts
+from regraft.dataset import clips, texts
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
 
 _KEEPS_FIRST: tuple[Split, ...] = ("test", "valid", "train", "")
 _NAMED = 5
+_TOUCHING_S = 0.05
+"""Clips that share no more than this follow one another."""
 
 
 def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
@@ -62,12 +65,28 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
     if written:
         assert len(written) == len(contents), "texts and pictures are not mixed"
         pairs = texts.near_pairs(written)
+    elif any(sample.span_s for sample in samples):
+        pairs = clips.near_pairs(thumbnails_nhw[different])
+        _join_overlapping(samples, forest)
     else:
         sides_px = np.array([min(samples[i].size) for i in different], np.int64)
         pairs = near_pairs(thumbnails_nhw[different], sides_px)
     for i, j in pairs:
         forest.join(int(different[i]), int(different[j]))
     return forest
+
+
+def _join_overlapping(samples: tuple[Sample, ...], forest: Forest) -> None:
+    """Join clips that share moments of one file."""
+    latest: dict[Path, tuple[float, int]] = {}
+    spans = [(s.span_s, i) for i, s in enumerate(samples) if s.span_s is not None]
+    for (start_s, stop_s), i in sorted(spans):
+        path = Path(samples[i].source)
+        end_s, before = latest.get(path, (0.0, i))
+        if start_s < end_s - _TOUCHING_S:
+            forest.join(before, i)
+        if stop_s >= end_s:
+            latest[path] = (stop_s, i)
 
 
 def _members(forest: Forest, count: int) -> list[list[int]]:
@@ -98,7 +117,8 @@ def _conflict(classes: tuple[str, ...], copies: list[Sample]) -> Problem | None:
         f"{sample.id} is {' | '.join(classes[c] for c in labels_of(sample.target)) or 'nothing'}"
         for sample in copies
     ]
-    thing = "text" if isinstance(copies[0].source, str) else "picture"
+    thing = "clip" if copies[0].span_s else "picture"
+    thing = "text" if isinstance(copies[0].source, str) else thing
     what = f"The same {thing} has different labels: {_some(labels)}."
     return Problem("conflict", copies[0].id, what)
 

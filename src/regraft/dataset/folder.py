@@ -17,6 +17,7 @@ from typing import final
 from regraft.dataset import guard
 from regraft.dataset.reader import LAYOUT, SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split
+from regraft.dataset.video import claims_video
 from regraft.errors import DataError
 
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -103,6 +104,8 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _without_class(where: str, file: Path) -> Problem:
+    if claims_video(file):
+        return Problem("no-class", where, "The video lies in no class folder.", "set aside")
     if guard.claims_picture(file):
         return Problem("no-class", where, "The picture lies in no class folder.", "set aside")
     return Problem("not-an-image", where, "This is no picture.", "ignored")

@@ -14,7 +14,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import numpy as np
 from regraft.dataset import guard
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.boxes.tiles import tiled
+from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
 from regraft.dataset.copies import settle
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.reader import LAYOUT, Reader
@@ -39,13 +40,23 @@ from regraft.dataset.rows import (
 from regraft.dataset.splits import with_splits
 from regraft.dataset.table import TableReader, task_of
 from regraft.dataset.texts import TextFolderReader
-from regraft.dataset.verify import verify, verify_texts
+from regraft.dataset.verify import Verified, verify, verify_texts
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Tell, silent
 
-READERS: tuple[Reader, ...] = (BoxReader(), TextFolderReader(), FolderReader(), TableReader())
-_TASKS = ("image-classification", "object-detection", "text-classification", "video-classification")
-_READY = ("image-classification", "object-detection", "text-classification")
+READERS: tuple[Reader, ...] = (
+    BoxReader(),
+    TextFolderReader(),
+    VideoFolderReader(),
+    FolderReader(),
+    TableReader(),
+)
+_VERIFY: Mapping[str, Callable[[Sequence[Sample], Tell], Verified]] = {
+    "image-classification": verify,
+    "object-detection": verify,
+    "text-classification": verify_texts,
+    "video-classification": verify_clips,
+}
 _LISTED = 10
 
 
@@ -57,6 +68,7 @@ def read(
     test: str | Path | None = None,
     max_bad: float = 0.01,
     seed: int = 0,
+    clip_s: float | None = None,
     tell: Tell = silent,
     reader: Reader | None = None,
 ) -> Dataset:
@@ -66,12 +78,13 @@ def read(
         path: a folder of classes, with or without train/, valid/ and test/ above them; or a
             table (CSV, TSV, Parquet) with the columns path and label; or boxes in a format of
             `dataset.boxes.FORMATS`.
-        task: "image-classification", "object-detection" or "text-classification"; None takes what
-            the data look like.
+        task: "image-classification", "object-detection", "text-classification" or
+            "video-classification"; None takes what the data look like.
         valid: data for validation, in place of what `path` has for it.
         test: data for the test, likewise.
         max_bad: share of files that may be set aside; one file always may, unless this is 0.
         seed: another one makes other splits.
+        clip_s: videos that are longer are cut into clips of this length.
         tell: hears `Advanced("reading", …)`; may raise to stop.
         reader: your own, for a format that is not known here; see `regraft.dataset.reader`.
 
@@ -86,7 +99,8 @@ def read(
         listed = _with_given(listed, "valid", _listed(Path(valid), reader, listed.task))
     if test is not None:
         listed = _with_given(listed, "test", _listed(Path(test), reader, listed.task))
-    return with_splits(_learnable(_opened(_named_splits(listed), max_bad, tell)), seed)
+    dataset = _opened(_named_splits(listed), max_bad, tell)
+    return with_splits(_learnable(_cut(dataset, clip_s)), seed)
 
 
 def read_all(
@@ -94,6 +108,7 @@ def read_all(
     *,
     task: str | None = None,
     max_bad: float = 0.01,
+    clip_s: float | None = None,
     tell: Tell = silent,
     reader: Reader | None = None,
 ) -> Dataset:
@@ -105,6 +120,7 @@ def read_all(
         path: as for `read`.
         task: as for `read`.
         max_bad: as for `read`.
+        clip_s: as for `read`.
         tell: as for `read`.
         reader: as for `read`.
 
@@ -116,7 +132,7 @@ def read_all(
     _check_arguments(task, max_bad)
     listed = _listed(Path(path), reader, task)
     whole = listed.with_samples(replace(sample, split="") for sample in listed)
-    dataset = _opened(whole, max_bad, tell)
+    dataset = _cut(_opened(whole, max_bad, tell), clip_s)
     if not dataset.samples:
         raise DataError("No sample can be used.", where=guard.shown(dataset.path), mend=LAYOUT)
     return dataset
@@ -127,9 +143,10 @@ def read_unlabelled(
     *,
     apart_from: Iterable[Sample] = (),
     max_bad: float = 0.01,
+    clip_s: float | None = None,
     tell: Tell = silent,
 ) -> Dataset:
-    """Read a pool of pictures without labels, in a folder of any shape.
+    """Read a pool of pictures or videos without labels, in a folder of any shape.
 
     Of equal files one is kept.
 
@@ -137,6 +154,7 @@ def read_unlabelled(
         path: a folder; folders inside of it mean nothing.
         apart_from: samples of other data; copies of them, near ones too, are left out as leaks.
         max_bad: as for `read`.
+        clip_s: as for `read`.
         tell: as for `read`.
 
     Raises:
@@ -157,15 +175,16 @@ def read_unlabelled(
         else:
             problems.append(problem)
     found = len(samples) + len(problems)
-    listed = Dataset(root, _TASKS[0], (), tuple(samples), tuple(problems), found=found)
-    verified = verify(listed.samples, tell)
+    task = "video-classification" if holds_videos(root) else "image-classification"
+    listed = Dataset(root, task, (), tuple(samples), tuple(problems), found=found)
+    verified = _VERIFY[task](listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(pool, max_bad)
+    refuse_too_many_bad(pool, max_bad)
     others = [
         replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
         for sample in apart_from
     ]
-    beside = verify(others, silent)
+    beside = _VERIFY[task](others, silent)
     both = pool.with_samples([*pool.samples, *beside.samples])
     thumbnails_nhw = np.concatenate([verified.thumbnails_nhw, beside.thumbnails_nhw])
     settled = settle(both, thumbnails_nhw)
@@ -181,27 +200,34 @@ def read_unlabelled(
             kept[sample.sha256] = sample
     if not kept:
         raise DataError("No picture can be used.", where=guard.shown(root), mend="check the folder")
-    return settled.with_samples(kept.values()).with_problems(again)
+    return _cut(settled.with_samples(kept.values()).with_problems(again), clip_s)
+
+
+def _cut(dataset: Dataset, clip_s: float | None) -> Dataset:
+    if clip_s is None:
+        return dataset
+    if not clip_s > 0 or dataset.task != "video-classification":
+        raise UsageError(
+            "Only videos are cut into clips, of a length above 0.",
+            where="--clip",
+            mend="leave it out, or give for example 6s",
+        )
+    return cut(dataset, clip_s)
 
 
 def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     """The data set with every file opened, bad ones set aside, copies grouped."""
-    is_text = listed.task == "text-classification"
-    verified = (verify_texts if is_text else verify)(listed.samples, tell)
+    verified = _VERIFY[listed.task](listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(dataset, max_bad)
+    refuse_too_many_bad(dataset, max_bad)
     settled = settle(dataset, verified.thumbnails_nhw)
     return tiled(settled) if listed.task == "object-detection" else settled
 
 
 def _check_arguments(task: str | None, max_bad: float) -> None:
-    if task not in (None, *_TASKS):
-        raise UsageError(f"There is no task {task!r}.", where="task", mend=f"use {_TASKS[0]}")
-    if task not in (None, *_READY):
+    if task not in (None, *_VERIFY):
         raise UsageError(
-            f"The task {task} is not supported yet.",
-            where="task",
-            mend=f"use {' or '.join(_READY)}",
+            f"There is no task {task!r}.", where="task", mend=f"use {' or '.join(_VERIFY)}"
         )
     if not 0 <= max_bad < 1:
         raise UsageError(
@@ -223,6 +249,8 @@ def guess_task(path: Path, task: str | None = None) -> str:
         return "object-detection"
     if TextFolderReader().recognises(path):
         return "text-classification"
+    if VideoFolderReader().recognises(path):
+        return "video-classification"
     return task_of(path) if TableReader().recognises(path) else "image-classification"
 
 
@@ -350,7 +378,12 @@ def _named_splits(dataset: Dataset) -> Dataset:
 # Bad files and classes ---------------------------------------------------------------------------
 
 
-def _refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+    """Stop where more files were set aside than allowed.
+
+    Raises:
+        TooManyBadSamples: names them.
+    """
     bad = [problem for problem in dataset.problems if problem.done == "set aside"]
     meant = dataset.found - sum(problem.done == "ignored" for problem in dataset.problems)
     allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0

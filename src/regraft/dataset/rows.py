@@ -58,6 +58,7 @@ class Sample:
             once. Pixels count from the upper left corner of the picture, or of `window`.
         window: the sample is this part of the picture: left, top, right, bottom in pixels; None
             is all of it. `size` is that of the part, `sha256` that of the whole file.
+        span_s: of a clip, where it begins and ends in its file, in seconds; None for the rest.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Sample:
     format: str = ""
     boxes: tuple[Box, ...] = ()
     window: tuple[int, int, int, int] | None = None
+    span_s: tuple[float, float] | None = None
 
     @property
     def view_key(self) -> str:

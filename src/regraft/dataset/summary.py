@@ -23,7 +23,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
          "classes": [{"name", "train", "valid", "test", "total"}],
          "splits": {"train", "valid", "test"},
          "sizes": {"height"|"width"|"shorter_side": {"min", "median", "max"}} in pixels;
-            of texts {"characters": …},
+            of texts {"characters": …}, of videos "seconds" besides,
          "formats": {"JPEG": count}, "groups": how many groups hold two samples or more,
          "duplicates": {"exact", "near"} in sets of copies, "leaks": count,
          "imbalance": {"ratio", "text"}: largest to smallest class of train,
@@ -63,8 +63,9 @@ def _classes(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _sizes(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    spans_s = [sample.span_s for sample in samples if sample.span_s is not None]
     lengths = [len(sample.source) for sample in samples if isinstance(sample.source, str)]
-    measures = (
+    measures: dict[str, Sequence[float]] = (
         {"characters": lengths}
         if lengths
         else {
@@ -73,6 +74,8 @@ def _sizes(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
             "shorter_side": [min(sample.size) for sample in samples],
         }
     )
+    if spans_s:
+        measures["seconds"] = [round(stop_s - start_s, 3) for start_s, stop_s in spans_s]
     return {
         name: {"min": min(values), "median": median(values), "max": max(values)}
         for name, values in measures.items()

@@ -5,7 +5,8 @@
 
 Decisions:
 
-- A table with a column `path` is of pictures. Any other is of texts: the column `text`, or one
+- A table with a column `path` is of pictures, or of videos where most paths are called so; these
+  may have columns `start` and `stop`, in seconds. Any other is of texts: the column `text`, or one
   that is usually called so (body, message, …), or the only one with long cells. The classes of
   texts may also be called `category`, `class`, … A row of texts is called by its line.
 - `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
@@ -37,6 +38,7 @@ from typing import Any, final
 from regraft.dataset import guard
 from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
+from regraft.dataset.video import claims_video, clip_id
 from regraft.errors import DataError
 
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
@@ -47,6 +49,7 @@ _LONG = 20
 _MOST_CHARACTERS = 64 * 2**20
 """In one cell of a CSV file; Python's own limit is 128 KiB, and mails are longer."""
 _KNOWN = ("path", "label", "labels", "split", "group")
+_SPAN = ("start", "stop")
 _SEVERAL = re.compile(r"[|;]")
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
@@ -86,13 +89,32 @@ def read_table(path: Path) -> Table:
     return _parquet(path) if suffix in (".parquet", ".pq") else _text(path)
 
 
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The columns of a table, without reading the rest of it; none where it cannot be read."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix in (".parquet", ".pq"):
+            import pyarrow.parquet as parquet
+
+            return tuple(_column(name) for name in parquet.read_schema(path).names)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = next((line for line in file if line.strip()), "")
+        if suffix in (".jsonl", ".ndjson"):
+            return tuple(_column(name) for name in _object(path, 1, first))
+        separator = "\t" if suffix == ".tsv" else max(",;\t", key=first.count)
+        return tuple(map(_column, next(csv.reader([first], delimiter=separator), [])))
+    except (DataError, ValueError, OSError, csv.Error):
+        return ()
+
+
 def dataset_of(table: Table) -> Dataset:
     """The rows of a table of pictures or texts with labels; see the head of this file.
 
     Raises:
         DataError: it lacks columns or holds what it may not.
     """
-    is_text = "path" not in table.columns
+    task = _task(table)
+    is_text = task == "text-classification"
     column = _text_column(table) if is_text else ""
     labels, multilabel = _labels(_with_label(table) if is_text else table)
     if is_text:
@@ -103,12 +125,12 @@ def dataset_of(table: Table) -> Dataset:
     index = {name: number for number, name in enumerate(classes)}
     return Dataset(
         path=table.path,
-        task="text-classification" if is_text else "image-classification",
+        task=task,
         classes=classes,
         samples=tuple(
             Sample(
                 row.id, row.source, _target(row.labels, index, multilabel),
-                split=row.split, group=row.group,
+                split=row.split, group=row.group, span_s=row.span_s,
             )
             for row in sorted(rows, key=lambda row: row.id)
         ),
@@ -155,7 +177,15 @@ def task_of(path: Path) -> str:
     Raises:
         DataError: it cannot be read.
     """
-    return "image-classification" if "path" in read_table(path).columns else "text-classification"
+    return _task(read_table(path))
+
+
+def _task(table: Table) -> str:
+    if "path" not in table.columns:
+        return "text-classification"
+    paths = table.texts("path")
+    videos = sum(claims_video(Path(name.strip())) for name in paths)
+    return "video-classification" if 2 * videos > len(paths) else "image-classification"
 
 
 def texts_of(path: Path) -> list[str]:
@@ -378,6 +408,7 @@ class _Row:
     split: Split
     group: str
     line: int
+    span_s: tuple[float, float] | None = None
 
 
 def _rows(
@@ -385,6 +416,7 @@ def _rows(
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
+    spans = _spans(table) if _task(table) == "video-classification" else [None] * len(table.lines)
     places = _Places(table.path.resolve().parent, {})
     rows: dict[str, _Row] = {}
     problems: list[Problem] = []
@@ -395,7 +427,11 @@ def _rows(
             problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
             continue
         id_ = guard.shown(found.relative_to(places.root))
-        row = _Row(id_, found, labels[number], splits[number], groups[number].strip(), line)
+        span_s = spans[number]
+        if span_s is not None:
+            id_ = clip_id(id_, span_s)
+        group = groups[number].strip()
+        row = _Row(id_, found, labels[number], splits[number], group, line, span_s)
         problem = _objection(row, rows.get(id_), multilabel)
         if problem is None:
             rows[id_] = row
@@ -404,16 +440,45 @@ def _rows(
     return list(rows.values()), problems
 
 
+def named_text_column(columns: Sequence[str]) -> str | None:
+    """The column that is called as columns of texts usually are."""
+    lower = {name.lower(): name for name in columns}
+    return next((lower[name] for name in _TEXT_NAMES if name in lower), None)
+
+
+def _spans(table: Table) -> list[tuple[float, float] | None]:
+    """Which part of its video each row is about; None where it is the whole."""
+    if not set(_SPAN) & set(table.columns):
+        return [None] * len(table.lines)
+    cells = [
+        table.texts(name) if name in table.columns else [""] * len(table.lines) for name in _SPAN
+    ]
+    spans: list[tuple[float, float] | None] = []
+    for line, start, stop in zip(table.lines, *cells, strict=True):
+        if not start.strip() and not stop.strip():
+            spans.append(None)
+            continue
+        try:
+            span_s = (float(start or 0), float(stop))
+        except ValueError:
+            span_s = (0.0, 0.0)
+        if not 0 <= span_s[0] < span_s[1] < float("inf"):
+            raise table.fault(
+                line, f"A clip cannot go from {start!r} to {stop!r}.", "give seconds, start first"
+            )
+        spans.append(span_s)
+    return spans
+
+
 def _text_column(table: Table) -> str:
     """Which column holds the texts.
 
     Raises:
         DataError: none, or it is not clear which.
     """
-    lower = {name.lower(): name for name in table.columns}
-    named = [lower[name] for name in _TEXT_NAMES if name in lower]
-    if named:
-        return named[0]
+    named = named_text_column(table.columns)
+    if named is not None:
+        return named
     others = [name for name in table.columns if name not in _KNOWN]
     long = [name for name in others if median(map(len, table.texts(name))) >= _LONG]
     if len(long) == 1:

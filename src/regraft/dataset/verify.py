@@ -55,7 +55,7 @@ def verify(samples: Sequence[Sample], tell: Tell) -> Verified:
     good: list[Sample] = []
     problems: list[Problem] = []
     thumbnails_nhw = np.empty((len(samples), images.THUMBNAIL_PX, images.THUMBNAIL_PX), np.uint8)
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for begin in range(0, len(samples), _BATCH):
             batch = samples[begin : begin + _BATCH]
             for offset, result in enumerate(pool.map(_opened, batch)):
@@ -101,7 +101,8 @@ def _read(sample: Sample) -> tuple[str, str]:
     return texts.decode(guard.read_file(sample.source), sample.id)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

@@ -13,14 +13,14 @@ from regraft.backbones import DEFAULTS
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
+from regraft.reporting import detection
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.transfer import ladder
+from regraft.transfer.twin import PASSES_TO_COMPARE
 
 CUT_SAMPLES = 500
 """Texts that are looked at to say how many are longer than the network reads."""
-EXCERPT = 160
-"""Characters of a text that the report shows."""
 SHOWN = 12
 """Samples in each gallery of the report."""
 
@@ -108,7 +108,7 @@ def savings(
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
     if twin["name"] == "tf-idf":
         text = twin["text"]
-    elif twin["passes"] < ladder.PASSES_TO_COMPARE:
+    elif twin["passes"] < PASSES_TO_COMPARE:
         labels = None
         text = (
             f"The network from scratch saw each photo only {twin['passes']:.1f} times in its time, "
@@ -207,7 +207,7 @@ def galleries(
             "given": ", ".join(given),
             "predicted": ", ".join(said),
             "probability": float(chance_n[i]),
-            **_excerpt(samples[i]),
+            **data_sets.texts.excerpt(samples[i]),
         }
 
     wrong = [i for i in np.argsort(-wrongness_n, kind="stable") if not correct_n[i]]
@@ -215,14 +215,6 @@ def galleries(
         "most_wrong": [entry(int(i)) for i in wrong[:SHOWN]],
         "least_certain": [entry(int(i)) for i in np.argsort(chance_n, kind="stable")[:SHOWN]],
     }
-
-
-def _excerpt(sample: Sample) -> dict[str, str]:
-    """How a text begins; nothing for pictures."""
-    if not isinstance(sample.source, str):
-        return {}
-    words = " ".join(sample.source[: 4 * EXCERPT].split())
-    return {"excerpt": words if len(words) <= EXCERPT else words[:EXCERPT] + "…"}
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -240,22 +232,18 @@ def verdict(report: dict[str, Any]) -> str:
     tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
-    if report["scratch"] and report["task"] == "text-classification":
-        text += f" {report['scratch']['text']}"
-    elif report["scratch"]:
-        scratch = report["scratch"]["metric"]
+    scratch = report["scratch"]
+    if scratch and report["task"] == "text-classification":
+        text += f" {scratch['text']}"
+    elif scratch:
         text += (
-            f" From random weights, in the time it was given ({_passes(report['scratch'])}), the "
-            f"same network reaches {_percent(scratch['value'])}."
+            f" The same network from random weights reaches {_percent(scratch['metric']['value'])} "
+            f"in {scratch['seconds']['total']:.0f} s, where the chosen rung has "
+            f"{_percent(best['metric']['value'])} (validation)."
         )
+    if report.get("people"):
+        text += f" {report['people']['text']}"
     return text
-
-
-def _passes(twin: dict[str, Any]) -> str:
-    """How much training the twin had; few passes say what the time buys, not what it could be."""
-    passes = twin["passes"]
-    shown = f"{passes:.0f}" if passes >= 10 else f"{passes:.1f}"
-    return f"{twin['steps']} steps, {shown} passes over the photos"
 
 
 def _percent(share: float) -> str:
@@ -295,6 +283,7 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "test": None,
         "budget": None,
         "compare": None,
+        "labels": "given",
         "seed": 0,
         "max_bad": 0.01,
     }
@@ -314,6 +303,8 @@ def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[
     import io
 
     found: dict[str, bytes] = {}
+    if "detection" in content:
+        return detection.pictures(root if root.is_dir() else root.parent, content["detection"])
     if content["task"] != "image-classification":
         return found
     for entry in (*content["most_wrong"], *content["least_certain"]):

@@ -197,10 +197,13 @@ def joined(parts: Sequence[Answers]) -> Answers:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def seconds_a_step(tail: Tail, task: Task[Any], samples: Sequence[Sample]) -> float:
-    """Measured time of one training step on rows of zeros; the tail is left as it was.
+def seconds_a_step(rung: Rung, tail: Tail, task: Task[Any], samples: Sequence[Sample]) -> float:
+    """Measured time of one training step on rows of zeros.
+
+    The tail is left as it was, but for the statistics of the twin's norm layers.
 
     Args:
+        rung: as `train` takes it.
         tail: what is trained.
         task: gives the loss.
         samples: as many as a batch has; their targets are taken.
@@ -208,7 +211,8 @@ def seconds_a_step(tail: Tail, task: Task[Any], samples: Sequence[Sample]) -> fl
     rows, index_b = tail.cut.blank(len(samples)), np.arange(len(samples))
     criterion = task.criterion(task.targets(samples), [View()])
     tail.train()
-    _keep_statistics(tail)
+    if rung.pretrained:
+        _keep_statistics(tail)
     timings: list[float] = []
     for _ in range(2):
         start = time.perf_counter()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -30,8 +30,9 @@ from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.tasks.probe import one_blas_thread
 from regraft.tasks.task import Answers, Task
-from regraft.transfer.cut import Cut
-from regraft.transfer.engine import Engine
+from regraft.transfer import twin
+from regraft.transfer.cut import Cut, frozen_stages
+from regraft.transfer.engine import Engine, Preparation
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.pictures import cores
@@ -55,9 +56,7 @@ VIEWS = 4
 CURVE_POINTS = 4
 """Of the label curve, where each takes a training loop."""
 
-SCRATCH_LEAST_S = 60.0
-PASSES_TO_COMPARE = 10.0
-"""A twin that saw each sample fewer times says what its time buys, not what labels are worth."""
+SCRATCH_LEAST_S = 40.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ class Ground:
         seed: of every random choice.
         budget_s: seconds for all rungs together; None is no limit.
         tell: who listens.
+        soft: by sample id, chances of the classes to learn from instead of the label.
     """
 
     run: Run
@@ -83,6 +83,7 @@ class Ground:
     seed: int
     budget_s: float | None
     tell: Tell
+    soft: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
 
     def cut(self, frozen: int) -> Cut:
         """The cut after so many stages."""
@@ -96,6 +97,13 @@ class Ground:
         storage = "float32" if last and self.task.convex else "uint8"
         cut = self.cut(frozen)
         return features(samples, cut, self.engine(frozen), views, storage=storage, tell=self.tell)
+
+    def lessons(self, samples: Sequence[Sample]) -> Any:
+        """Targets to learn from; samples are measured by `task.targets`."""
+        targets = self.task.targets(samples)
+        for row, sample in enumerate(samples if self.soft else ()):
+            targets[row] = self.soft.get(sample.id, targets[row])
+        return targets
 
     def weights(self, samples: Sequence[Sample]) -> np.ndarray:
         """Bootstrap weights over samples; groups are drawn together."""
@@ -157,11 +165,15 @@ def rung_names(train: str, stages: int) -> list[str]:
     Args:
         train: "ladder", "head", "last:K" or "all".
         stages: of the backbone.
+
+    Raises:
+        UsageError: the backbone has fewer than K stages.
     """
     if train == "head":
         return ["head"]
     if train == "ladder":
         return ["head", *(f"last:{k}" for k in DEPTHS if k < stages), "all"]
+    frozen_stages(train, stages)  # refuses what there is not
     return ["head", train]
 
 
@@ -217,7 +229,7 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
         (x_nd,) = table.rows(np.arange(len(train) + len(valid)))
         probe = ground.task.fit_head(
             x_nd[: len(train)],
-            ground.task.targets(train),
+            ground.lessons(train),
             [sample.group for sample in train],
             ground.seed,
         )
@@ -270,7 +282,7 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
 
         tail = _tail(ground, rung.frozen, best.weights)
         some = ground.dataset.split("train")[: rung.batch]
-        train_s = seconds_a_step(tail, ground.task, some) * rung.steps
+        train_s = seconds_a_step(rung, tail, ground.task, some) * rung.steps
         pictures = count * rung.views if rung.features == "cached" else rung.steps * rung.batch
         features_s = pictures * _seconds_a_picture(ground, rung.frozen)
         return Outcome({"seconds": train_s + features_s}, {})
@@ -300,14 +312,13 @@ def make_rung(ground: Ground, name: str) -> Rung:
     from regraft.transfer.fit import Rung
 
     stages = len(ground.backbone.stages)
-    depth = {"head": 0, "all": stages, "scratch": stages}
-    frozen = stages - (depth[name] if name in depth else int(name.removeprefix("last:")))
+    frozen = frozen_stages(name, stages)
     count = len(ground.dataset.split("train"))
     batch = min(32, count)
     epoch = max(1, count // batch)
     steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
     most = VIEWS if ground.backbone.modality == "image" else 1
-    rung = Rung(name, max(0, frozen), steps, batch, views=min(most, math.ceil(steps / epoch)))
+    rung = Rung(name, frozen, steps, batch, views=min(most, math.ceil(steps / epoch)))
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
         return rung
     return replace(rung, features="live", views=math.ceil(steps / epoch) if most > 1 else 1)
@@ -357,7 +368,7 @@ def fine_tune(
     held = ground.activations(valid, rung.frozen)
     features_s = time.perf_counter() - began
     checkpoint = ground.run.checkpoint(f"rung-{rung.name}", inputs)
-    criterion = ground.task.criterion(ground.task.targets(learn), views)
+    criterion = ground.task.criterion(ground.lessons(learn), views)
     loop = train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
     with closing(loop) as events:
         for event in events:
@@ -390,45 +401,69 @@ def views_of(ground: Ground, rung: Rung) -> list[View]:
 def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     """The twin: the same network from random weights, on the time that the climb took.
 
-    It is given at least a minute, which is in its favour.
+    It is given at least `SCRATCH_LEAST_S`, which is in its favour; see `twin.py` for the rest.
 
     Returns:
-        its entry in report.json, and its answers.
+        its entry in report.json, and its answers. It stands on `twin_ground`.
     """
     valid = ground.dataset.split("valid")
     targets, weights_rn = ground.task.targets(valid), ground.weights(valid)
     allowed_s = max(SCRATCH_LEAST_S, ground.budget_s or 0.0, _seconds(climbed.entries))
-    base = replace(make_rung(ground, "scratch"), pretrained=False, decay=1.0)
-
-    def trial() -> Outcome:
-        from regraft.transfer.fit import seconds_a_step
-
-        tail = _tail(ground, 0, {}, ground.seed)
-        some = ground.dataset.split("train")[: base.batch]
-        steps = int(allowed_s / seconds_a_step(tail, ground.task, some))
-        return Outcome({"steps": max(1, min(steps, 100 * len(ground.dataset)))}, {})
-
-    inputs = _inputs(ground, {"rung": asdict(base)})
-    steps: Any = ground.run.step("plan-scratch", inputs, trial).facts["steps"]
-    rung = replace(base, steps=steps)
-    inputs = _inputs(ground, {"rung": asdict(rung)})
+    plan = _plan_twin(ground, allowed_s)
+    own = twin_ground(ground, plan["size_px"])
+    count = len(ground.dataset.split("train"))
+    rung = twin.rung_of(count, plan["steps"])
+    if count * rung.views * _bytes_a_view(own, 0) > CACHED_BYTES:
+        rung = replace(rung, features="live")
+    inputs = _inputs(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
 
     def compute() -> Outcome:
-        return fine_tune(ground, rung, {}, inputs, targets, weights_rn)
+        return fine_tune(own, rung, {}, inputs, targets, weights_rn)
 
     step = Step.of(ground.run.step("scratch", inputs, compute))
     _announce(ground, step)
     best_score = ground.task.score(climbed.best.answers, targets)
     gap = measure.compare(best_score, ground.task.score(step.answers, targets), weights_rn)
-    passes = steps * rung.batch / len(ground.dataset.split("train"))
-    text = (
-        f"The same network from random weights, {steps} steps ({passes:.1f} passes) in "
-        f"{allowed_s:.0f} s: the chosen rung is {_points(gap)} ahead."
-    )
-    if passes < PASSES_TO_COMPARE:
-        text += " So few passes show what this time buys, not what the network could reach."
-    facts = step.facts | {"text": text, "gap": gap.value, "p": gap.p, "passes": passes}
-    return facts, step
+    facts: Facts = step.facts | {
+        "gap": gap.value,
+        "p": gap.p,
+        "passes": rung.steps * rung.batch / count,
+        "size_px": plan["size_px"],
+    }
+    return facts | {"text": twin.text(facts, gap, climbed.best.facts["name"])}, step
+
+
+def twin_ground(ground: Ground, size_px: int) -> Ground:
+    """What the twin stands on: the same, with pictures of its own size."""
+    backbone = twin.at_size(ground.backbone, size_px)
+    pixels = Preparation(backbone, None).engine(0, ())
+    return replace(ground, backbone=backbone, engine=lambda frozen: pixels)
+
+
+def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
+    """The size of the twin's pictures and its number of steps, by a trial."""
+    train = ground.dataset.split("train")
+
+    def seconds_of_a_step(size_px: int) -> tuple[float, float]:
+        """Of training, and of reading its samples."""
+        from regraft.transfer.fit import seconds_a_step
+
+        own, rung = twin_ground(ground, size_px), twin.rung_of(len(train), 1)
+        tail = _tail(own, 0, {}, ground.seed)
+        train_s = seconds_a_step(rung, tail, ground.task, train[: rung.batch])
+        return train_s, rung.batch * _seconds_a_picture(own, 0)
+
+    def trial() -> Outcome:
+        sizes = twin.sizes_px(train, ground.backbone)
+        size_px = sizes[-1]
+        train_s, read_s = seconds_of_a_step(size_px)
+        size_px = twin.fitting_px(sizes, train_s, read_s, twin.most_s(len(train), allowed_s))
+        if size_px != sizes[-1]:
+            train_s, read_s = seconds_of_a_step(size_px)
+        steps = twin.steps_in(allowed_s, train_s + read_s, len(train))
+        return Outcome({"size_px": size_px, "steps": steps}, {})
+
+    return ground.run.step("plan-scratch", _inputs(ground, {"rung": "scratch"}), trial).facts
 
 
 def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
@@ -531,7 +566,7 @@ def _convex_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]
         (x_nd,) = ground.activations([*train, *valid], frozen).rows(
             np.arange(len(train) + len(valid))
         )
-        learn_nc, held_nc = ground.task.targets(train), ground.task.targets(valid)
+        learn_nc, held_nc = ground.lessons(train), ground.task.targets(valid)
         orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
         weights_rn = ground.weights(valid)
         points: list[Any] = []
@@ -638,6 +673,7 @@ def _inputs(ground: Ground, more: Facts) -> Facts:
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "seed": ground.seed,
+        **({"soft": _digest_of(dict(ground.soft))} if ground.soft else {}),
         **more,
     }
 

@@ -1,0 +1,373 @@
+"""Video files: what is in one, and its frames at given times, as pictures.
+
+Decisions:
+
+- A file is opened by FFmpeg, restricted to the formats listed here and to that one file: a
+  playlist that is called clip.mp4 must not make it read other files or ask the network.
+- Frames are found by time, never by number, so that variable frame rates need no care: the frame
+  of a moment is the one that a player would show then. Times count from the start of the stream.
+- One thread decodes a file, so that what comes out of a damaged one is the same each time; cores
+  are kept busy by several files at once.
+- What cannot be decoded is passed over and counted. A file that ends before it says it does is
+  used as far as it goes; how much is missing is known, and is for the caller to say.
+- No more than two frames are in memory at a time, whatever the length of the file.
+- Sound is never looked at; a cover picture is not a video. Rotation flags and pixels that are not
+  square are applied.
+
+Legend: n moments, s seconds, h w rows and columns of a reduced frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from regraft.dataset.guard import MAX_PIXELS, Refused, refuse_bomb, shown
+from regraft.errors import MissingExtra, RegraftError
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .3gp .mpg .mpeg .ts .ogv .flv .wmv".split())
+"""A file with one of these claims to be a video."""
+
+_FORMATS = "mov,matroska,avi,mpeg,mpegts,ogg,flv,asf"
+"""What FFmpeg calls the formats that may be opened."""
+
+REDUCED_PX = 16
+_REDUCED_EVERY_S = 0.1
+_SEEK_BEYOND_S = 4.0
+"""A jump that is shorter is decoded through; to seek means to begin at an earlier key frame."""
+_LOST_FRAMES = 0.75
+"""From so many frames on, a file counts as shorter than it says."""
+_ID = re.compile(r"(.*)@(\d+\.\d\d)-(\d+\.\d\d)s", re.DOTALL)
+_TURN = Image.Transpose
+_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in a video by decoding all of it.
+
+    Attributes:
+        seconds: how long it is, as far as it can be decoded.
+        declared_s: how long it says it is; None if it does not say.
+        frames: how many were decoded.
+        failed: packets and frames that could not be.
+        size: height and width in pixels, as shown.
+        format: container and codec.
+        times_s: of the reduced frames, (n,).
+        reduced_nhw: small grey frames, ten a second at most, uint8 (n, 16, 16).
+    """
+
+    seconds: float
+    declared_s: float | None
+    frames: int
+    failed: int
+    size: tuple[int, int]
+    format: str
+    times_s: npt.NDArray[np.float64]
+    reduced_nhw: npt.NDArray[np.uint8]
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds that are missing at the end; 0 where none are."""
+        missing = 0.0 if self.declared_s is None else self.declared_s - self.seconds
+        return missing if missing > _LOST_FRAMES * self.seconds / max(1, self.frames) else 0.0
+
+
+@final
+@dataclass
+class _Tally:
+    """What went wrong so far."""
+
+    failed: int = field(default=0)
+
+
+def import_av() -> Any:
+    """The module `av`.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as fault:
+        raise MissingExtra(
+            "the package av, which decodes videos, is not installed",
+            mend="pip install regraft[video]",
+        ) from fault
+    return av
+
+
+def claims_video(path: Path) -> bool:
+    """Whether the name says that this is a video."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def clip_id(file_id: str, span_s: tuple[float, float]) -> str:
+    """What a part of a file is called."""
+    return f"{file_id}@{span_s[0]:.2f}-{span_s[1]:.2f}s"
+
+
+def parted(id_: str) -> tuple[str, tuple[float, float] | None]:
+    """The file and the span behind a sample's id; no span where it is the whole file."""
+    match = _ID.fullmatch(id_)
+    return (match[1], (float(match[2]), float(match[3]))) if match else (id_, None)
+
+
+def examine(path: Path, where: str) -> Examined:
+    """Decode a whole file and say what is in it.
+
+    Args:
+        path: the file.
+        where: what messages call it.
+
+    Raises:
+        UnreadableSample: it is no video, or not two frames of it can be decoded.
+        MissingExtra: the package av is not installed.
+    """
+    tally = _Tally()
+    times: list[float] = []
+    reduced: list[npt.NDArray[np.uint8]] = []
+    count, end_s, size = 0, 0.0, (0, 0)
+    with _opened(path, where) as (container, stream):
+        declared_s = _declared_s(container, stream)
+        rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
+        name = f"{container.format.name.partition(',')[0]} {stream.codec_context.name}"
+        shrink = import_av().video.reformatter.VideoReformatter().reformat
+        small: dict[str, Any] = {"width": REDUCED_PX, "height": REDUCED_PX, "format": "gray"}
+        for time_s, frame in _frames(container, stream, tally):
+            count += 1
+            end_s = time_s + _lasts_s(frame, rate)
+            if not times:
+                size = _shown_size(stream, frame)
+            if not times or time_s - times[-1] >= _REDUCED_EVERY_S - 1e-3:
+                times.append(time_s)
+                reduced.append(shrink(frame, **small, interpolation="AREA").to_ndarray())
+    if count < 2:
+        what = "No frame" if count == 0 else "Only one frame"
+        raise Refused(
+            "truncated" if tally.failed or (declared_s or 0) > end_s else "damaged",
+            f"{what} of the video can be decoded.",
+            where=where,
+            mend="copy it again from where it came, or take it out",
+        )
+    return Examined(
+        end_s, declared_s, count, tally.failed, size, name, np.array(times), np.stack(reduced)
+    )
+
+
+def stills(path: Path, where: str, times_s: Sequence[float]) -> Iterator[Image.Image]:
+    """The frames of some moments, in order, each as it is asked for.
+
+    Args:
+        path: a file that `examine` found good.
+        where: what messages call it.
+        times_s: in order; before the first frame is the first, after the last the last.
+
+    Raises:
+        UnreadableSample: it cannot be decoded.
+    """
+    done = 0
+    try:
+        for image in _stills(path, where, times_s):
+            yield image
+            done += 1
+    except _Overshot:
+        # The index leads beyond the moment it was asked for: without it, from the beginning.
+        yield from _stills(path, where, times_s, done, seek=False)
+        done = len(times_s)
+    if done < len(times_s):
+        raise Refused(
+            "truncated", "There are fewer frames than before.", where=where, mend="copy it again"
+        )
+
+
+class _Overshot(Exception):
+    """A seek ended behind the moment that was looked for."""
+
+
+def _stills(
+    path: Path, where: str, times_s: Sequence[float], skip: int = 0, *, seek: bool = True
+) -> Iterator[Image.Image]:
+    with _opened(path, where) as (container, stream):
+        frames = _frames(container, stream, _Tally())
+        now, coming = None, next(frames, None)
+        for time_s in times_s[skip:]:
+            if seek and time_s - (now[0] if now else 0.0) > _SEEK_BEYOND_S:
+                _seek(container, stream, time_s)
+                frames = _frames(container, stream, _Tally())
+                now, coming = None, next(frames, None)
+                if coming is None or coming[0] > time_s:
+                    raise _Overshot
+            while coming is not None and (now is None or coming[0] <= time_s):
+                now, coming = coming, next(frames, None)
+            if now is None:
+                return
+            yield _picture(stream, now[1])
+
+
+def _seek(container: InputContainer, stream: VideoStream, time_s: float) -> None:
+    base = stream.time_base
+    assert base is not None
+    container.seek(
+        int(time_s / base) + (stream.start_time or 0), stream=stream, backward=True, any_frame=False
+    )
+
+
+# FFmpeg ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path, where: str) -> Generator[tuple[InputContainer, VideoStream]]:
+    """The container and its video, closed at the end; whatever goes wrong becomes `Refused`."""
+    av = import_av()
+    if not path.is_file():
+        raise Refused("missing", "There is no such file.", where=where, mend="check the name")
+    if path.stat().st_size == 0:
+        raise Refused("empty", "The file is empty.", where=where, mend="copy it again")
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    try:
+        with av.open(f"file:{path}", options=options, metadata_errors="ignore") as container:
+            yield container, _video_of(container, where)
+    except (RegraftError, _Overshot):
+        raise
+    except PermissionError as fault:
+        raise Refused(
+            "unreadable",
+            "The file cannot be read: permission denied.",
+            where=where,
+            mend="check its permissions",
+        ) from fault
+    # Hostile bytes raise nearly every exception there is inside FFmpeg's readers.
+    except Exception as fault:
+        raise Refused(
+            "damaged",
+            f"The file cannot be opened as a video ({_reason(fault)}).",
+            where=where,
+            mend="copy it again from where it came, or take it out",
+        ) from fault
+
+
+def _reason(fault: BaseException) -> str:
+    text = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+    return shown(text.splitlines()[0])
+
+
+def _video_of(container: InputContainer, where: str) -> VideoStream:
+    """The first stream of moving pictures."""
+    for stream in container.streams.video:
+        if "attached_pic" in str(stream.disposition).lower():
+            continue
+        context = stream.codec_context
+        if context is None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise Refused(
+                "damaged", "How it is coded is not known.", where=where, mend="save it as MP4"
+            )
+        refuse_bomb(context.width, context.height, where)
+        context.thread_count = 1
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        return stream
+    raise Refused(
+        "not-a-video", "There are no moving pictures in it.", where=where, mend="take it out"
+    )
+
+
+def _frames(
+    container: InputContainer, stream: VideoStream, tally: _Tally
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames that can be decoded, with their times, which rise; others are counted in `tally`."""
+    base = float(stream.time_base or 0) or 1e-6
+    start = (stream.start_time or 0) * base
+    rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
+    last_s = -1.0
+    for frame in _decoded(container, stream, tally):
+        if frame.is_corrupt:
+            tally.failed += 1
+            continue
+        stamp = frame.pts if frame.pts is not None else frame.dts
+        time_s = max(0.0, last_s) + 1 / rate if stamp is None else stamp * base - start
+        if time_s <= last_s and last_s >= 0:
+            continue
+        last_s = time_s
+        yield time_s, frame
+
+
+def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> Iterator[VideoFrame]:
+    packets: Iterable[Any] = container.demux(stream)
+    rest = iter(packets)
+    while True:
+        try:
+            packet = next(rest)
+        except StopIteration:
+            return
+        except Exception:  # see `_opened`
+            tally.failed += 1
+            return
+        try:
+            frames = packet.decode()
+        except Exception:  # see `_opened`
+            tally.failed += 1
+            continue
+        yield from frames
+
+
+def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """How long the video says it is; not what the sound or the whole file says."""
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)  # its duration is of what is left of it
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    match = _DURATION.search(stream.metadata.get("DURATION", ""))
+    if match:
+        hours, minutes, seconds = (float(part) for part in match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if container.duration and len(container.streams) == 1:
+        return container.duration / 1e6
+    return None
+
+
+def _lasts_s(frame: VideoFrame, rate: float) -> float:
+    duration = frame.duration or 0
+    return float(duration * frame.time_base) if duration > 0 and frame.time_base else 1 / rate
+
+
+# Pictures ----------------------------------------------------------------------------------------
+
+
+def _wide(stream: VideoStream, frame: VideoFrame) -> int:
+    """Width in square pixels, before any turn."""
+    ratio = stream.sample_aspect_ratio
+    wide = frame.width * float(ratio) if ratio else float(frame.width)
+    return round(wide) if 0.1 < wide / frame.width < 10 else frame.width
+
+
+def _is_turned(frame: VideoFrame) -> bool:
+    return round(frame.rotation / 90) % 2 == 1
+
+
+def _shown_size(stream: VideoStream, frame: VideoFrame) -> tuple[int, int]:
+    height, width = frame.height, _wide(stream, frame)
+    return (width, height) if _is_turned(frame) else (height, width)
+
+
+def _picture(stream: VideoStream, frame: VideoFrame) -> Image.Image:
+    """A frame as a person would see it, mode RGB."""
+    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+    wide = _wide(stream, frame)
+    if wide != image.width:
+        image = image.resize((wide, image.height), Image.Resampling.BICUBIC)
+    upright = (None, _TURN.ROTATE_90, _TURN.ROTATE_180, _TURN.ROTATE_270)
+    turn = upright[round(frame.rotation / 90) % 4]
+    return image if turn is None else image.transpose(turn)
