@@ -73,6 +73,11 @@ class Sample:
     window: tuple[int, int, int, int] | None = None
     span_s: tuple[float, float] | None = None
 
+    @property
+    def view_key(self) -> str:
+        """Names what is seen of it: its content, and its part where it is not the whole."""
+        return self.sha256 if self.window is None else f"{self.sha256} {self.window}"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
