@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from regraft import dataset as data_sets
-from regraft.dataset import Dataset, Sample
+from regraft.dataset import Dataset, Sample, View, images
+from regraft.dataset.boxes.tiles import Found, stitch, windows
+from regraft.dataset.rows import renumbered
 from regraft.errors import DataError, UnreadableSample
 from regraft.events import Advanced, Tell
+from regraft.tasks.boxes import BoxAnswers
+from regraft.transfer.cut import Cut
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation, prepare
+from regraft.transfer.features import Features, features
 from regraft.transfer.model import Model, split_labels
+from regraft.transfer.packing import Storage
+from regraft.transfer.pictures import pixels_of
 
 TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 
@@ -58,6 +64,69 @@ def label_pictures(
             answers.append({"sample": str(path), **answer})
         tell(Advanced("predicting", len(answers), len(paths)))
     return answers
+
+
+def find_objects(
+    model: Model, preparation: Preparation, paths: Sequence[Path], tell: Tell
+) -> list[dict[str, Any]]:
+    """Objects in files, one picture after the other; large ones are looked at tile by tile.
+
+    Returns:
+        for each picture "sample", "width", "height" and "objects", the surest first, each with
+        "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
+    """
+    answers: list[dict[str, Any]] = []
+    preprocessing = model.backbone.pictures
+    engine = None
+    for path in paths:
+        try:
+            picture = images.decode(path)
+        except UnreadableSample as problem:
+            answers.append({"sample": str(path), "problem": problem.what})
+            continue
+        parts = windows(*picture.size, model.facts["tile_px"])
+        batch = np.stack([pixels_of(picture.crop(window), preprocessing) for window in parts])
+        engine = engine or preparation.engine_for_pixels(len(model.backbone.stages), batch)
+        values = engine.run(batch)
+        sizes = [(bottom - top, right - left) for left, top, right, bottom in parts]
+        tiles = [Found(*one) for one in model.find(values, sizes)]
+        whole = stitch(list(zip(parts, tiles, strict=True))) if len(parts) > 1 else tiles[0]
+        answers.append({"sample": str(path), **_objects(model, whole, picture.size)})
+        tell(Advanced("predicting", len(answers), len(paths)))
+    return answers
+
+
+def _objects(model: Model, found: Found, size: tuple[int, int]) -> dict[str, Any]:
+    sure_k = found.scores_k >= model.calibrated["threshold"]
+    rows = zip(found.boxes_k4[sure_k], found.labels_k[sure_k], found.scores_k[sure_k], strict=True)
+    return {
+        "width": size[0],
+        "height": size[1],
+        "objects": [
+            {
+                "label": model.task.classes[label],
+                "probability": round(float(score), 4),
+                "box": [round(float(edge), 1) for edge in box],
+            }
+            for box, label, score in rows
+        ],
+    }
+
+
+def found_in(
+    model: Model, preparation: Preparation, samples: Sequence[Sample], tell: Tell
+) -> BoxAnswers:
+    """Objects in samples, through the cache."""
+    table = _values(model, preparation, samples, "uint8", tell)
+    parts: list[BoxAnswers] = []
+    for start in range(0, len(samples), TRIAL_SAMPLES):
+        some = samples[start : start + TRIAL_SAMPLES]
+        values = table.rows(np.arange(start, start + len(some)))
+        parts.append(model.find(values, [sample.size for sample in some]))
+    arrays = [part.arrays() for part in parts]
+    return BoxAnswers.from_arrays(
+        {name: np.concatenate([one[name] for one in arrays]) for name in arrays[0]}
+    )
 
 
 def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[dict[str, Any]]:
@@ -132,9 +201,7 @@ def relabelled(model: Model, rows: Dataset) -> list[Sample]:
         )
 
     def mapped(sample: Sample) -> Sample:
-        if isinstance(sample.target, tuple):
-            return replace(sample, target=tuple(sorted(place[t] for t in sample.target)))
-        return replace(sample, target=None if sample.target is None else place[sample.target])
+        return renumbered(sample, dict(enumerate(place)), isinstance(sample.target, tuple))
 
     return [mapped(sample) for sample in rows if sample.target is not None]
 
@@ -143,12 +210,19 @@ def vectors(
     model: Model, preparation: Preparation, samples: Sequence[Sample], tell: Tell
 ) -> np.ndarray:
     """Vectors_nd of samples, through the cache."""
-    from regraft.dataset import View
-    from regraft.transfer.cut import Cut
-    from regraft.transfer.features import features
+    table = _values(model, preparation, samples, "float32", tell)
+    return table.rows(np.arange(len(samples)))[0]
 
+
+def _values(
+    model: Model,
+    preparation: Preparation,
+    samples: Sequence[Sample],
+    storage: Storage,
+    tell: Tell,
+) -> Features:
+    """What the head takes, through the cache."""
     frozen = len(model.backbone.stages)
     engine = preparation.engine(frozen, samples[:TRIAL_SAMPLES])
     cut = Cut(model.backbone, frozen)
-    table = features(samples, cut, engine, [View()], storage="float32", tell=tell)
-    return table.rows(np.arange(len(samples)))[0]
+    return features(samples, cut, engine, [View()], storage=storage, tell=tell)

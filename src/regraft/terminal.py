@@ -347,6 +347,8 @@ def print_description(console: Console, description: Facts) -> None:
         f"{_formats(description['formats'])}; {_sizes(description['sizes'])}",
         "",
     )
+    if "boxes" in description:
+        _print(console, *_boxes(description["boxes"]), "")
     splits = ("train", "valid", "test", "total")
     table = _table("class", *splits, right=splits)
     for row in classes[:_CLASSES]:
@@ -361,6 +363,22 @@ def print_description(console: Console, description: Facts) -> None:
     _print(console, "", shown(description["imbalance"]["text"]), leak)
     for kind in description["problems"]:
         _print_kind(console, kind)
+
+
+def _boxes(boxes: Facts) -> Iterator[str]:
+    """What is known about the boxes of a data set; the table after it counts pictures."""
+    yield (
+        f"{boxes['found']:,} boxes: {boxes['used']:,} used ({boxes['mended']:,} mended), "
+        f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture"
+    )
+    sides = boxes["sides"]
+    yield (
+        f"objects {sides['min']:g} to {sides['max']:g} px across (median {sides['median']:g}); "
+        f"{boxes['negatives']:,} pictures without any"
+    )
+    yield ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
+    if boxes["tile_px"]:
+        yield f"large pictures are cut into tiles of {boxes['tile_px']:,} px"
 
 
 def print_labels(console: Console, found: Facts, out: Path | None = None) -> None:

@@ -24,9 +24,9 @@ from regraft.labelling import lessons
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.votes import Scale
-from regraft.reporting import content
+from regraft.reporting import content, detected
 from regraft.store import Run
-from regraft.tasks import measure
+from regraft.tasks import Detection, measure
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 from regraft.transfer.model import load
@@ -149,8 +149,10 @@ def predict(
         raise DataError(
             "no pictures found", where=", ".join(map(str, inputs)), mend="name files or folders"
         )
+    finds = model.backbone.detector is not None
+    answer = predicting.find_objects if finds else predicting.label_pictures
     with prepare(model.backbone, tell=tell) as preparation:
-        return predicting.label_pictures(model, preparation, paths, tell)
+        return answer(model, preparation, paths, tell)
 
 
 def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[str, Any]:
@@ -167,29 +169,36 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     votes = votes_on(Path(data))
     rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell, reader=AnyReader())
     samples = predicting.relabelled(model, rows)
+    problems = [content.problem_facts(problem) for problem in rows.problems]
     with prepare(model.backbone, tell=tell) as preparation:
+        if isinstance(model.task, Detection):
+            found = predicting.found_in(model, preparation, samples, tell)
+            return detected.measured(model.task, samples, found) | {
+                "data": str(data),
+                "problems": problems,
+            }
         x_nd = predicting.vectors(model, preparation, samples, tell)
-    logits_nc = model.logits(x_nd)
-    target_nc = model.task.targets(samples)
+    task, logits_nc = model.classifier, model.logits(x_nd)
+    target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
-    score = model.task.score(logits_nc, target_nc)
-    metric = measure.estimate(model.task.metric_name, score, weights_rn)
     people = votes and beside_people(
         votes,
         [sample.id for sample in samples],
-        model.task.classes,
-        model.task.probabilities(logits_nc),
+        task.classes,
+        task.probabilities(logits_nc),
     )
-    sure_n, right_n = model.task.confidences(logits_nc, target_nc, model.temperature)
+    score = task.score({"logits": logits_nc}, target_nc)
+    metric = measure.estimate(task.metric_name, score, weights_rn)
+    sure_n, right_n = task.confidences(logits_nc, target_nc, model.temperature)
     return {
         "data": str(data),
         "count": len(samples),
         "metric": metric.to_json(),
         "calibration_error": measure.calibration_error(sure_n, right_n),
-        "classes": list(model.task.classes),
-        "confusion": content.confusion(model.task, logits_nc, target_nc)["matrix"],
+        "classes": list(task.classes),
+        "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
         "people": people,
-        "problems": [content.problem_facts(problem) for problem in rows.problems],
+        "problems": problems,
     }
 
 
