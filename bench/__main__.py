@@ -16,7 +16,18 @@ QUICK = {
     "speed": ["--rounds", "1", "--plain", "1", "--fastai", "1", "--epochs", "1"],
     "phases": ["--repeats", "1", "--epochs", "1"],
     "memory": ["--few", "200", "--many", "1000"],
-    "accuracy": ["--draws", "1", "--labels", "100", "--test", "200", "--epochs", "1"],
+    "accuracy": [
+        "--draws",
+        "1",
+        "--labels",
+        "100",
+        "--test",
+        "200",
+        "--epochs",
+        "1",
+        "--budget",
+        "20",
+    ],
 }
 
 

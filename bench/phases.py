@@ -36,7 +36,12 @@ BATCH = 32
 
 @contextmanager
 def standing(
-    pictures: Path, run: Path, *, test: Path | None = None, seed: int = 0
+    pictures: Path,
+    run: Path,
+    *,
+    test: Path | None = None,
+    seed: int = 0,
+    budget_s: float | None = None,
 ) -> Iterator[ladder.Ground]:
     """What `regraft.fit` makes before it climbs."""
     with Run.open(run, {}) as opened, prepare(DEFAULT, tell=silent) as preparation:
@@ -45,7 +50,8 @@ def standing(
         engine = functools.cache(
             lambda frozen: preparation.engine(frozen, rows.split("train")[:TRIAL_SAMPLES])
         )
-        yield ladder.Ground(opened, rows, preparation.backbone(), task, engine, seed, None, silent)
+        backbone = preparation.backbone()
+        yield ladder.Ground(opened, rows, backbone, task, engine, seed, budget_s, silent)
 
 
 def decoded(samples: Sequence[Sample], ground: ladder.Ground) -> np.ndarray:
