@@ -33,17 +33,21 @@ STORAGES = ("float32", "bfloat16", "uint8")
 def fashion(labels: int, draw: int, test: Path, budget_s: float) -> dict:
     """The ladder and its scratch twin on one draw of labels, compared on the test pictures.
 
-    Both have the same time; the twin uses all of it.
+    Both have the same time; the twin uses all of it. With one label a class there is nothing to
+    validate with and so nothing to choose by: the ladder is the head alone then.
     """
     pictures = data.fashion_folder(labels=labels, draw=draw)
+    single = labels == len(data.FASHION_CLASSES)
+    unseen: dict[str, Path] = {"valid" if single else "test": test}
     with (
         harness.fresh_cache() as root,
-        standing(pictures, root / "run", test=test, seed=draw, budget_s=budget_s) as ground,
+        standing(pictures, root / "run", seed=draw, budget_s=budget_s, **unseen) as ground,
     ):
-        climbed = ladder.climb(ground, ladder.rung_names("ladder", len(ground.backbone.stages)))
+        stages = len(ground.backbone.stages)
+        climbed = ladder.climb(ground, ladder.rung_names("head" if single else "ladder", stages))
         facts, twin = ladder.scratch(ground, climbed)
         twins = ladder.twin_ground(ground, facts["size_px"])
-        samples = ground.dataset.split("test")
+        samples = ground.dataset.split("valid" if single else "test")
         target_nc, weights_rn = ground.task.targets(samples), ground.weights(samples)
         scores = [
             ground.task.score(ladder.final_answers(own, step, samples)[1], target_nc)
