@@ -82,6 +82,13 @@ def fit(
         str | None,
         typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="given|soft|clean",
+            help="What is learnt from: labels as given, votes as they divide, no likely errors.",
+        ),
+    ] = "given",
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
     max_bad: Annotated[
         float,
@@ -103,6 +110,7 @@ def fit(
             test=test,
             budget=budget_s,
             compare=compare,
+            labels=labels,
             seed=seed,
             max_bad=max_bad,
             tell=tell,
@@ -112,9 +120,12 @@ def fit(
 
 @app.command()
 def pretrain(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of pictures, no labels.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Pictures, or texts; labels are not needed.")
+    ],
     objective: Annotated[
-        str, typer.Option(metavar="contrastive", help="What is learnt without labels.")
+        str,
+        typer.Option(metavar="contrastive|masked-language", help="What is learnt without labels."),
     ] = "contrastive",
     out: Annotated[
         Path | None,
@@ -127,7 +138,7 @@ def pretrain(
         ),
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(metavar="LABELLED", help="Labelled pictures that judge it.")
+        str | None, typer.Option(metavar="LABELLED", help="Labelled samples that judge it.")
     ] = None,
     train: Annotated[
         str, typer.Option(metavar="all|last:K", help="What to train; the rest stays frozen.")
@@ -135,10 +146,16 @@ def pretrain(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long to train: 90s, 10m, 1h.")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes, without a budget.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a batch.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Pictures, or tokens, in a batch.")
+    ] = None,
     piece: Annotated[
         int | None, typer.Option(metavar="N", help="Of these, at once in memory.")
     ] = None,
@@ -148,6 +165,15 @@ def pretrain(
     ] = None,
     negatives: Annotated[
         str | None, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens of a text that are read together.")
+    ] = None,
+    whole_words: Annotated[
+        bool, typer.Option("--whole-words", help="Hide words as a whole or not at all.")
+    ] = False,
+    general: Annotated[
+        str | None, typer.Option(metavar="TEXTS", help="Texts by which forgetting is measured.")
     ] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
     keep_duplicates: Annotated[
@@ -159,7 +185,8 @@ def pretrain(
     budget_s = None if budget is None else seconds_of(budget)
     given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
-        "negatives": negatives, "bf16": bf16, "keep_duplicates": keep_duplicates,
+        "negatives": negatives, "tokens": tokens, "whole_words": whole_words, "general": general,
+        "bf16": bf16, "keep_duplicates": keep_duplicates,
     }  # fmt: skip
     with telling() as tell:
         from regraft import pretraining
@@ -173,6 +200,7 @@ def pretrain(
             judge=judge,
             train=train,
             budget=budget_s,
+            compare=compare,
             settings=settings_of(objective, given),
             seed=seed,
             tell=tell,

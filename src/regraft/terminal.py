@@ -267,8 +267,8 @@ def _findings(report: Facts) -> Iterator[str]:
     yield shown(report["verdict"])
     if report["scratch"]:
         yield shown(report["savings"]["text"])
-    for part in ("forecast", "imbalance"):
-        if report[part]:
+    for part in ("labels", "forecast", "imbalance"):
+        if report.get(part):
             yield shown(report[part]["text"])
     problems = len(report["data"]["problems"])
     if problems:
@@ -380,6 +380,13 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
             span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
             _print(console, f"Krippendorff's alpha {alpha['value']:.3f} {span}")
         _print(console, shown(found["consensus"]["why"]))
+        if agreement["place"]:
+            place = agreement["place"]
+            _print(
+                console,
+                f"Boxes of the same object overlap by {interval(place['iou'])}; an edge is "
+                f"{place['edges_px']:.1f} px off in the median.",
+            )
     if ceiling:
         _print(console, f"One person agrees with the others on {interval(ceiling)}.")
     if found["beside_people"]:

@@ -20,6 +20,9 @@ from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.dataset import boxes
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
+from regraft.labelling import lessons
+from regraft.labelling.consensus import beside_people
+from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.votes import Scale
 from regraft.reporting import content
 from regraft.store import Run
@@ -57,6 +60,7 @@ def fit(
     test: str | Path | None = None,
     budget: float | None = None,
     compare: str | None = None,
+    labels: str = "given",
     seed: int = 0,
     max_bad: float = 0.01,
     tell: Tell = silent,
@@ -65,7 +69,7 @@ def fit(
 
     Args:
         data: a folder of classes (pictures or text files), or a table with `path` or `text`, and
-            `label[,split,group]`.
+            `label[,split,group]` or votes.
         out: the run's folder; "<data>-regraft" beside the working folder by default.
         task: inferred from the data by default.
         backbone: a name that `regraft backbones list` shows, "timm:…", or a file.
@@ -74,6 +78,8 @@ def fit(
         test: likewise for the final test.
         budget: seconds for all rungs together.
         compare: "scratch" trains the same network from random weights too.
+        labels: what is learnt from: "given" labels, "soft" ones (as the votes divide), or "clean"
+            (likely errors set aside while learning).
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
         tell: listens to events.
@@ -85,6 +91,7 @@ def fit(
     """
     data = Path(data)
     _check_options(train, compare, budget)
+    mode = lessons.check_mode(labels, data)
     kind = data_sets.guess_task(data, task)
     name = backbone or _usual_backbone(kind)
     folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
@@ -97,18 +104,23 @@ def fit(
         "test": str(Path(test).resolve()) if test else None,
         "budget": budget,
         "compare": compare,
+        "labels": labels,
         "seed": seed,
         "max_bad": max_bad,
     }
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
-            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, tell=tell
-        )
-        ground = fitting.make_ground(run, rows, preparation, seed, budget, tell)
-        fitting.check_modality(ground)
+            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, tell=tell,
+            reader=AnyReader(),
+        )  # fmt: skip
+        said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
+        before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
+        fitting.check_modality(before)
+        ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)
-        report = fitting.finish(ground, climbed, compare, question)
+        report = fitting.finish(ground, climbed, compare, question, said)
+        report["labels"] = fitting.label_facts(before, climbed, said, mode, len(aside))
         fitting.write(ground, report)
     return Fitted(folder, report)
 
@@ -145,13 +157,15 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     """Measure the model of a run on labelled data that it has not seen.
 
     Returns:
-        "metric" with its interval, "count", "confusion", "calibration_error", "problems".
+        "metric" with its interval, "count", "confusion", "calibration_error", "problems"; "people"
+        where the data are votes.
 
     Raises:
         DataError: the data has classes that the model does not know.
     """
     model = load(run)
-    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell)
+    votes = votes_on(Path(data))
+    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell, reader=AnyReader())
     samples = predicting.relabelled(model, rows)
     with prepare(model.backbone, tell=tell) as preparation:
         x_nd = predicting.vectors(model, preparation, samples, tell)
@@ -160,6 +174,12 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
     score = model.task.score(logits_nc, target_nc)
     metric = measure.estimate(model.task.metric_name, score, weights_rn)
+    people = votes and beside_people(
+        votes,
+        [sample.id for sample in samples],
+        model.task.classes,
+        model.task.probabilities(logits_nc),
+    )
     sure_n, right_n = model.task.confidences(logits_nc, target_nc, model.temperature)
     return {
         "data": str(data),
@@ -168,6 +188,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(model.task.classes),
         "confusion": content.confusion(model.task, logits_nc, target_nc)["matrix"],
+        "people": people,
         "problems": [content.problem_facts(problem) for problem in rows.problems],
     }
 

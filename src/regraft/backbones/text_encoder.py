@@ -16,8 +16,7 @@ B: batch, L: tokens, D: width, H: heads.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
-from regraft.backbones.tokenizer import open_tokenizer
-from regraft.errors import BackboneError, MissingExtra
+from regraft.errors import BackboneError
 
 TOKENIZER = "tokenizer_json"
+HEAD = "mlm_head."
+"""Before the names of a head for hidden words, which may lie among the weights."""
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
-_ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
     """
     family = config.get("model_type")
     activation = config.get("hidden_act", config.get("activation", "gelu"))
-    if family not in FAMILIES or config.get("is_decoder") or activation not in _ACTIVATIONS:
+    if family not in FAMILIES or config.get("is_decoder") or activation not in ACTIVATIONS:
         raise BackboneError(
             f"this is no encoder that is known here: {family!r} with {activation!r}",
             where=where,
@@ -101,7 +101,7 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
             config.get("pad_token_id", 1) + 1 if shifted else 0,
             0 if distil else config.get("type_vocab_size", 2),
             1e-12 if distil else config["layer_norm_eps"],
-            _ACTIVATIONS[activation],
+            ACTIVATIONS[activation],
             tokenizer_bytes,
         )
     except (KeyError, TypeError) as fault:
@@ -122,10 +122,11 @@ class Embeddings(nn.Module):
         self.first_position = shape.first_position
         self.register_buffer(TOKENIZER, torch.zeros(shape.tokenizer_bytes, dtype=torch.uint8))
 
-    def forward(self, ids_bl: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
-        place_l = torch.arange(ids_bl.shape[1], device=ids_bl.device) + self.first_position
-        x_bld = self.word(ids_bl.clamp(min=0)) + self.position(place_l)
+    def forward(self, ids_bl: Tensor, place_bl: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See the class; where several texts share a row, `place_bl` counts in each its own."""
+        if place_bl is None:
+            place_bl = torch.arange(ids_bl.shape[1], device=ids_bl.device)
+        x_bld = self.word(ids_bl.clamp(min=0)) + self.position(place_bl + self.first_position)
         if self.segment is not None:
             x_bld = x_bld + self.segment
         return self.norm(x_bld), (ids_bl >= 0).sum(dim=1).to(x_bld.dtype)
@@ -149,12 +150,11 @@ class Layer(nn.Module):
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        is_text_bl = text_mask(x_bld, length_b)
         split = (x_bld.shape[0], x_bld.shape[1], self.heads, -1)
         query, key, value = (
             part(x_bld).view(split).transpose(1, 2) for part in (self.query, self.key, self.value)
         )
-        seen = F.scaled_dot_product_attention(query, key, value, is_text_bl[:, None, None, :])
+        seen = F.scaled_dot_product_attention(query, key, value, may_see(x_bld, length_b))
         x_bld = self.mix_norm(x_bld + self.mix(seen.transpose(1, 2).flatten(2)))
         inner = F.gelu(self.wide(x_bld), approximate=self.approximate)
         return self.norm(x_bld + self.narrow(inner)), length_b
@@ -169,14 +169,53 @@ class LastLayer(nn.Module):
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
         """See the class."""
-        x_bld, length_b = self.layer(x_bld, length_b)
-        kept_bld = x_bld * text_mask(x_bld, length_b)[:, :, None]
-        return kept_bld.sum(dim=1) / length_b[:, None]
+        return mean(*self.layer(x_bld, length_b))
+
+
+def mean(x_bld: Tensor, length_b: Tensor) -> Tensor:
+    """The mean over the text's own hidden states: (B, D)."""
+    kept_bld = x_bld * text_mask(x_bld, length_b)[:, :, None]
+    return kept_bld.sum(dim=1) / length_b[:, None]
 
 
 def text_mask(x_bld: Tensor, length_b: Tensor) -> Tensor:
     """Which hidden states are text and not padding: bool (B, L)."""
     return torch.arange(x_bld.shape[1], device=x_bld.device) < length_b[:, None]
+
+
+def may_see(x_bld: Tensor, length_b: Tensor) -> Tensor:
+    """Which tokens a token attends to: bool, (B, 1, 1, L), or (B, 1, L, L) where texts share rows.
+
+    Args:
+        x_bld: hidden states.
+        length_b: how many tokens of each row are text; or (B, L), for each token which text of its
+            row it is of.
+    """
+    if length_b.ndim == 2:
+        return length_b[:, None, :, None] == length_b[:, None, None, :]
+    return text_mask(x_bld, length_b)[:, None, None, :]
+
+
+def token_states(
+    stages: Iterable[nn.Module], ids_bl: Tensor, place_bl: Tensor, text_bl: Tensor, frozen: int = 0
+) -> Tensor:
+    """Hidden states (B, L, D) of all tokens after the last layer, before they are pooled.
+
+    Args:
+        stages: of an encoder, as `parts` makes them.
+        ids_bl: token ids, -1 for padding; several texts may share a row.
+        place_bl: position of each token in its own text.
+        text_bl: which text of its row a token is of; a token sees its own text only.
+        frozen: leading stages that no gradient reaches.
+    """
+    embeddings, *layers, last = stages
+    assert isinstance(last, LastLayer), type(last)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and frozen == 0):
+        x_bld, _ = embeddings(ids_bl, place_bl)
+    for index, layer in enumerate([*layers, last.layer], 1):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and index >= frozen):
+            x_bld, _ = layer(x_bld, text_bl)
+    return x_bld
 
 
 def parts(options: Mapping[str, Any]) -> list[Part]:
@@ -187,14 +226,15 @@ def parts(options: Mapping[str, Any]) -> list[Part]:
     found += [Part(f"layer.{i}", Layer(shape), f"layer.{i}.") for i in range(last)]
     found.append(Part(f"layer.{last}", LastLayer(shape), f"layer.{last}."))
     for part in found:
-        part.module.apply(_initialise)
+        part.module.apply(initialise)
     return found
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Weights as BERT's authors draw them."""
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) and module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
         nn.init.zeros_(module.bias)
 
 
@@ -254,30 +294,3 @@ def renamed(
 
 def _has(published: Mapping[str, Tensor], prefix: str) -> bool:
     return f"{prefix}.embeddings.word_embeddings.weight" in published
-
-
-def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """config.json and the bytes of tokenizer.json of a model's folder.
-
-    Raises:
-        BackboneError: one is missing or damaged.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        tokenizer = (folder / "tokenizer.json").read_bytes()
-        if not isinstance(config, dict):
-            raise ValueError("config.json is no object")
-        open_tokenizer(tokenizer)
-    except MissingExtra:
-        raise
-    except FileNotFoundError as fault:
-        raise BackboneError(
-            "the model's folder lacks a file",
-            where=str(fault.filename),
-            mend="it should hold config.json, tokenizer.json and model.safetensors",
-        ) from fault
-    except Exception as fault:  # the library raises Exception itself
-        raise BackboneError(
-            f"the model's description or tokenizer cannot be read: {fault}", where=folder
-        ) from fault
-    return config, tokenizer

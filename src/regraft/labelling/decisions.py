@@ -225,12 +225,19 @@ def verdicts(decisions: Iterable[Decision]) -> dict[str, Verdict]:
     return found
 
 
-def reviewed(dataset: Dataset, journal: Journal) -> tuple[Dataset, dict[str, Verdict]]:
+def reviewed(
+    dataset: Dataset, journal: Journal, prefix: str = ""
+) -> tuple[Dataset, dict[str, Verdict]]:
     """The data set with labels as its reviewers changed them, and all verdicts.
 
     A change to a class that the data do not have is reported and left alone.
+
+    Args:
+        dataset: as it was read.
+        journal: beside the data.
+        prefix: that the data set puts before the journal's sample ids.
     """
-    found = verdicts(journal.standing())
+    found = {prefix + name: one for name, one in verdicts(journal.standing()).items()}
     if not found:
         return dataset, {}
     place = {name: c for c, name in enumerate(dataset.classes)}

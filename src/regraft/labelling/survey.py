@@ -6,7 +6,7 @@ once (and kept), and the labels are judged by probes on its vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,11 +18,13 @@ import numpy as np
 from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset
+from regraft.dataset.boxes import BoxData
 from regraft.dataset.texts import TextFolderReader, excerpt
 from regraft.errors import MissingExtra, UsageError
 from regraft.events import Tell, silent
-from regraft.labelling import agreement, consensus, findings
+from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
+from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, journal_of, reviewed
 from regraft.labelling.decisions import verdicts as verdicts_of
 from regraft.labelling.label_studio import take_in
@@ -101,6 +103,9 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"
         )
     data = request.data
+    drawn = annotators_in(data)
+    if drawn is not None:
+        return Surveyed(_of_boxes(drawn, request))
     votes = read_votes(data, scale=request.scale) if is_votes(data) else None
     found = _of_votes(votes, request.seed) | _NOTHING
     if votes is not None and votes_on(data) is None:
@@ -132,7 +137,10 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             found |= _of_labels(dataset, judged, kept, request.seed)
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
-                found["beside_people"] = _beside_people(votes, dataset, judged, request.seed)
+                names = [sample.id for sample in dataset]
+                found["beside_people"] = consensus.beside_people(
+                    votes, names, dataset.classes, judged.first_nc, seed=request.seed
+                )
         if pool is not None:
             found["next"] = ask_next(
                 see(pool), known, batch=request.batch, penalty=penalty, seed=request.seed
@@ -218,6 +226,27 @@ def _eyes(
         yield see
 
 
+def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
+    """Several people's boxes on the same pictures."""
+    things, categories = box_agreement.objects(drawn)
+    votes = box_agreement.votes_on_objects(things, categories)
+    found = _of_votes(votes, request.seed) | _NOTHING
+    pictures = box_agreement.clusters(things, votes)
+    found["agreement"] |= {
+        "scale": "boxes",
+        "alpha": agreement.alpha(votes, seed=request.seed, clusters=pictures).to_json(),
+        "place": box_agreement.place(things, request.seed),
+    }
+    found["data"] = {
+        "path": str(request.data),
+        "task": "object-detection",
+        "samples": len({one.picture for one in things}),
+        "classes": list(categories),
+    }
+    why = "Several people's boxes on the same pictures: their agreement was looked at."
+    return found | {"not_judged": why}
+
+
 def _of_votes(votes: Votes | None, seed: int) -> Facts:
     """What votes alone tell."""
     nothing: Facts = {"agreement": None, "consensus": None, "ceiling": None, "beside_people": None}
@@ -237,6 +266,7 @@ def _of_votes(votes: Votes | None, seed: int) -> Facts:
             "people": consensus.per_annotator(votes),
             "pairs": agreement.per_pair(votes),
             "divided": agreement.divided(votes),
+            "place": None,
         },
         "consensus": consensus.summary(consensus.consensus(votes)),
         "ceiling": ceiling.to_json() if ceiling else None,
@@ -298,15 +328,3 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
         "outliers": findings.outliers(dataset, judged),
         "same_classes": findings.same_classes(dataset, judged),
     }
-
-
-def _beside_people(votes: Votes, dataset: Dataset, judged: Judged, seed: int) -> Facts | None:
-    """The probes' out-of-sample answers against the people, on the same samples."""
-    row = {sample.id: n for n, sample in enumerate(dataset)}
-    column = {name: c for c, name in enumerate(dataset.classes)}
-    chance_uc = np.full((len(votes.samples), len(votes.classes)), np.nan)
-    for u, name in enumerate(votes.samples):
-        if name in row:
-            chance_c = judged.first_nc[row[name]]
-            chance_uc[u] = [chance_c[column[k]] if k in column else 0.0 for k in votes.classes]
-    return consensus.against_people(votes, chance_uc, seed=seed)

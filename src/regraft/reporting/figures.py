@@ -56,6 +56,15 @@ class Bin:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve of shares: its name, its points, and one of them that is marked."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    at: tuple[float, float] | None = None
+
+
 def visible(text: object) -> str:
     """`text` on one line, with what cannot be seen or would reorder its neighbours escaped."""
     raw = str(text)
@@ -145,6 +154,39 @@ def curve(
     return _picture(name, title, parts)
 
 
+def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Markup:
+    """Curves over two shares, both 0…1, each with its name where it ends.
+
+    Args:
+        name: of the picture, unique on the page.
+        title: read out instead of the picture.
+        drawn: at most six.
+        x: the axis across.
+        y: the axis upwards.
+    """
+    area = Box(58, 34, _WIDTH_PX - 14, _HEIGHT_PX - 50)
+    across, up = Scale(0.0, 1.0, area.left, area.right), Scale(0.0, 1.0, area.bottom, area.top)
+    parts = [_frame(area, across, up, x, y)]
+    taken: list[float] = []
+    for number, line in enumerate(drawn):
+        at_px = [(across.px(px), up.px(py)) for px, py in line.points]
+        parts.append(_path(f"line c{number}", at_px))
+        if line.at:
+            said = f"{line.label} {x.form(line.at[0])}, {y.form(line.at[1])}".strip()
+            parts.append(
+                _DOT.format(f"c{number}", across.px(line.at[0]), up.px(line.at[1]), 5.0, said)
+            )
+        end_px, end_py = at_px[-1]
+        while any(abs(end_py - other) < 15 for other in taken):
+            end_py += 15
+        taken.append(end_py)
+        side = "end" if end_px > area.right - 90 else "start"
+        spot = (end_px - 6, end_py - 8) if side == "end" else (end_px + 6, end_py + 4)
+        text = visible(_shortened(line.label, 20))
+        parts.append(_TEXT.format(f"label c{number}", *spot, side, text))
+    return _picture(name, title, parts)
+
+
 def reliability(name: str, title: str, after: Sequence[Bin], before: Sequence[Bin]) -> Markup:
     """How often answers of a confidence are right; on the diagonal, confidence can be trusted.
 
@@ -170,6 +212,40 @@ def reliability(name: str, title: str, after: Sequence[Bin], before: Sequence[Bi
             at = (across.px(b.confidence), up.px(b.accuracy))
             parts.append(_DOT.format(kind, *at, radius_px, said))
     return _picture(name, title, parts, width_px=414, height_px=426)
+
+
+def courses(
+    name: str,
+    title: str,
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    levels: Sequence[tuple[str, float]],
+    axes: tuple[Axis, Axis],
+) -> Markup:
+    """Lines over a linear axis, and levels across that they are compared with.
+
+    Args:
+        name: of the picture, unique on the page.
+        title: read out instead of the picture.
+        series: class in the style sheet ("line", "before") and points, at least two.
+        levels: what a level is, and where it is.
+        axes: across and up.
+    """
+    x, y = axes
+    area = Box(58, 34, _WIDTH_PX - 14, _HEIGHT_PX - 50)
+    places = [place for _, points in series for place in points]
+    values = [value for _, value in places] + [value for _, value in levels]
+    low, high = min(values), max(values)
+    air = max(0.06 * (high - low), 1e-6)
+    across = Scale(min(p[0] for p in places), max(p[0] for p in places), area.left, area.right)
+    up = Scale(low - air, high + air, area.bottom, area.top)
+    parts = [_frame(area, across, up, x, y)]
+    for label, value in levels:
+        parts.append(_path("ideal", [(area.left, up.px(value)), (area.right, up.px(value))]))
+        said = f"{visible(label)} {y.form(value)}"
+        parts.append(_TEXT.format("label", area.right, up.px(value) - 5, "end", said))
+    for kind, points in series:
+        parts.append(_path(kind, [(across.px(at), up.px(value)) for at, value in points]))
+    return _picture(name, title, parts)
 
 
 # Scales -------------------------------------------------------------------------------------------

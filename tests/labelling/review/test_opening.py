@@ -125,7 +125,7 @@ def test_where_nothing_is_labelled_reviewers_name_the_classes(tmp_path):
         with pytest.raises(Exception, match="1 to 60 printable"):
             desk.decide(_change("k" * 8, name, label))
     desk.decide(_change("k" * 8, name, "<b>"))
-    assert review.summary().== "1 decision by 1 reviewer: 1 label changed, 0 divided"
+    assert review.summary() == "1 decision by 1 reviewer: 1 label changed, 0 divided"
     review.server.server_close()
 
 
