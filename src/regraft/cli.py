@@ -314,6 +314,14 @@ def labels(
     reviewer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who decides; your user name if not given.")
     ] = None,
+    to_label_studio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what to look at as tasks for Label Studio."),
+    ] = None,
+    from_label_studio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the annotations of an export as decisions first."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Say how good the labels of DATA are, and which to ask for next."""
@@ -340,7 +348,14 @@ def labels(
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(data, out=out, **asked, tell=tell)
+        found = verbs.labels(
+            data,
+            out=out,
+            **asked,
+            to_label_studio=to_label_studio,
+            from_label_studio=from_label_studio,
+            tell=tell,
+        )
     if as_json:
         _print_json(found)
     else:

@@ -423,10 +423,31 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     if found["next"]:
         _print_ranked(console, found["next"], ("sample", "suggested"))
         _print(console, f"{len(found['next']):,} samples to label next; {rest}.")
+    _print_label_studio(console, found)
     if out is not None:
         _print(console, "", f"report  {shown(out / 'report.html')}")
         if found["next"]:
             _print(console, f"next    {shown(out / 'next.csv')}")
+
+
+def _print_label_studio(console: Console, found: Facts) -> None:
+    """What went to Label Studio and what came back, with what was left out."""
+    taken, written = found["from_label_studio"], found["to_label_studio"]
+    if taken:
+        known = f", {taken['known']:,} known before" if taken["known"] else ""
+        _print(console, f"{taken['written']:,} decisions from Label Studio{known}.")
+        lost = taken["unmatched"]
+        if lost["count"]:
+            examples = ", ".join(map(shown, lost["examples"]))
+            _print(console, f"{lost['count']:,} annotations fit no sample here: {examples}")
+        for name, count in taken["unknown_classes"].items():
+            _print(console, f"{count:,} annotations say {shown(name)}, which is no class here.")
+    if written:
+        _print(console, "", f"tasks      {shown(written['tasks'])} ({written['count']:,})")
+        _print(console, f"interface  {shown(written['interface'])}")
+        if written["root"]:
+            root = shlex.quote(shown(written["root"]))
+            _print(console, f"pictures   LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}")
 
 
 def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:

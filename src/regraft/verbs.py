@@ -8,7 +8,7 @@ run, so repeating the same call goes on where the last one stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +237,8 @@ def labels(
     scale: Scale | None = None,
     seed: int = 0,
     max_bad: float = 0.01,
+    to_label_studio: str | Path | None = None,
+    from_label_studio: str | Path | None = None,
     tell: Tell = silent,
 ) -> dict[str, Any]:
     """How good the labels of a data set are, and which to ask for next.
@@ -252,6 +254,8 @@ def labels(
         scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
         seed: of folds, intervals and choices.
         max_bad: as for `fit`.
+        to_label_studio: a file to write what to look at into, as tasks for Label Studio.
+        from_label_studio: an export whose annotations become decisions first.
         tell: listens to events.
 
     Returns:
@@ -263,10 +267,17 @@ def labels(
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import survey
+    from regraft.labelling.survey import surveyed
 
     request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad)
-    found = survey(request, tell=tell)
+    if from_label_studio is not None:
+        request = replace(request, label_studio=Path(from_label_studio))
+    seen = surveyed(request, tell=tell)
+    found = seen.facts
+    if to_label_studio is not None:
+        from regraft.labelling.label_studio import write_survey
+
+        found["to_label_studio"] = write_survey(seen, Path(to_label_studio))
     if out is not None:
         from regraft.reporting import labels_page
 
