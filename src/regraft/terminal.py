@@ -281,7 +281,7 @@ def _what_next(folder: Path, task: str) -> Iterator[str]:
     run = shown(shlex.quote(str(folder)))
     yield f"report  {shown(folder / 'report.html')}"
     yield f"model   {shown(folder / 'model')}"
-    what = "PHOTO..." if task == "image-classification" else "TEXTFILE...|TABLE|-"
+    what = "TEXTFILE...|TABLE|-" if task == "text-classification" else "PHOTO..."
     yield f"next    regraft predict {run} {what}"
 
 
