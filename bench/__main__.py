@@ -17,7 +17,9 @@ QUICK = {
     "phases": ["--repeats", "1", "--epochs", "1"],
     "memory": ["--few", "200", "--many", "1000"],
     "accuracy": ["--draws", "1", "--labels", "100", "--test", "200", "--epochs", "1"],
-}
+    "texts": ["--mails", "200", "--rounds", "1", "--epochs", "1", "--labels", "8",
+              "--seeds", "1", "--setfit-seeds", "1", "--steps", "5", "--test", "60"],
+}  # fmt: skip
 
 
 def write_table() -> Path:
