@@ -16,7 +16,7 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 # The command line is a promise. Who changes it changes this table, the docs and the changelog.
 OPTIONS = {
     "fit": "--out --task --backbone --train --valid --test --budget --compare --seed --max-bad",
-    "predict": "--json",
+    "predict": "--out --to --draw --every --json",
     "evaluate": "--json",
     "inspect": "--task --json",
     "report": "",

@@ -219,20 +219,35 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, texts, folders, patterns; tables of texts; - for stdin.",
+            help="Pictures, texts, videos, folders, patterns; tables of texts; - for stdin.",
         ),
     ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Boxes: a folder to write them to.")
+    ] = None,
+    to: Annotated[
+        str, typer.Option(metavar="json|csv|coco|yolo", help="Boxes: the format written.")
+    ] = "json",
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Boxes: write pictures with them, too.")
+    ] = False,
+    every: Annotated[
+        str, typer.Option(metavar="TIME", help="Boxes: look at a video once in this time.")
+    ] = "1s",
     as_json: _Json = False,
 ) -> None:
-    """Label pictures or texts, and say which of them are unlike the training data."""
+    """Label pictures or texts, or find objects; say what is unlike the training data."""
+    every_s = seconds_of(every, "--every")
     with telling() as tell:
         from regraft import verbs
 
-        predictions = verbs.predict(run, inputs, tell=tell)
+        predictions = verbs.predict(
+            run, inputs, out=out, to=to, draw=draw, every=every_s, tell=tell
+        )
     if as_json:
         _print_json(predictions)
     else:
-        terminal.print_predictions(terminal.output(), predictions)
+        terminal.print_predictions(terminal.output(), predictions, out)
     if any("problem" in row for row in predictions):
         raise typer.Exit(1)
 
@@ -483,8 +498,12 @@ def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:
 # Helpers ------------------------------------------------------------------------------------------
 
 
-def seconds_of(budget: str) -> float:
+def seconds_of(budget: str, option: str = "--budget") -> float:
     """The seconds in a length of time such as "90s", "10m" or "1h30m".
+
+    Args:
+        budget: what was typed.
+        option: where.
 
     Raises:
         UsageError: when it is none.
@@ -496,7 +515,7 @@ def seconds_of(budget: str) -> float:
     if seconds <= 0:
         raise UsageError(
             f"{terminal.shown(budget)} is not a length of time",
-            where="--budget",
+            where=option,
             mend="give a number and a unit, for example 90s, 10m or 1h30m",
         )
     return seconds

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -289,13 +290,18 @@ def _name(metric: Facts) -> str:
     return shown(metric["name"]).replace("_", " ")
 
 
-def print_predictions(console: Console, predictions: Sequence[Facts]) -> None:
+def print_predictions(
+    console: Console, predictions: Sequence[Facts], out: Path | None = None
+) -> None:
     """A line a sample: its label, the probability, and whether it is unlike the training data.
 
     Args:
         console: where to.
         predictions: what `predict` gave.
+        out: the folder it was written to, if any.
     """
+    if any("objects" in row for row in predictions):
+        return _print_objects(console, predictions, out)
     names = [shown(row["sample"]) for row in predictions]
     labels = [_label(row) for row in predictions]
     name_width = max(map(len, names), default=0)
@@ -308,6 +314,28 @@ def print_predictions(console: Console, predictions: Sequence[Facts]) -> None:
             if row["unlike_training"]:
                 rest += "  unlike the training data"
         _print(console, f"{name:<{name_width}}  {rest}")
+
+
+def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | None) -> None:
+    """A line a picture: how many objects of each category, the most frequent first."""
+    width = max(len(shown(row["sample"])) for row in predictions)
+    total: Counter[str] = Counter()
+    for row in predictions:
+        if "problem" in row:
+            rest = f"not read: {shown(row['problem'])}"
+        else:
+            counts = Counter(thing["label"] for thing in row["objects"])
+            total.update(counts)
+            rest = _counted(counts) or "nothing"
+        _print(console, f"{shown(row['sample']):<{width}}  {rest}")
+    if len(predictions) > 1:
+        _print(console, "", f"{_counted(total) or 'nothing'} in all")
+    if out is not None:
+        _print(console, f"written to {shown(out)}")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{number:,} {shown(name)}" for name, number in counts.most_common())
 
 
 def print_evaluation(console: Console, evaluation: Facts) -> None:

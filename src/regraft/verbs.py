@@ -126,22 +126,48 @@ def fit(
 
 
 def predict(
-    run: str | Path, inputs: Sequence[str | Path], *, tell: Tell = silent
+    run: str | Path,
+    inputs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    to: str = "json",
+    draw: bool = False,
+    every: float = 1.0,
+    tell: Tell = silent,
 ) -> list[dict[str, Any]]:
-    """Label pictures or texts with the model of a run.
+    """Label pictures or texts, or find objects, with the model of a run.
 
     Args:
         run: the folder that `fit` wrote, or the `model` folder in it.
         inputs: pictures, folders of pictures, or patterns such as "*.jpg"; for a model of texts
             text files, folders and patterns of them, tables (each row of their column of texts),
-            or "-" for the lines of stdin.
+            or "-" for the lines of stdin; for a model that finds objects videos, too.
+        out: a folder to write what was found to; for models that find objects.
+        to: "json", "csv", "coco" or "yolo": the format of that file.
+        draw: whether the pictures with boxes on them are written there, too.
+        every: of a video, one frame in so many seconds is looked at.
         tell: listens to events.
 
     Returns:
         for each picture "sample", "label", "probability", "probabilities", "unlike_training" and
-        "distance"; or "sample" and "problem" where it cannot be read.
+        "distance"; of a model that finds objects "sample", "width", "height" and "objects", each
+        with "label", "probability" and "box" (left, top, right, bottom in pixels); or "sample" and
+        "problem" where it cannot be read.
+
+    Raises:
+        UsageError: there is no such format, or the model finds no objects to write.
+        DataError: there is nothing to look at.
     """
+    wanted = predicting.Wanted(Path(out) if out is not None else None, to, draw, every)
+    predicting.check_wanted(wanted)
     model = load(run)
+    finds = model.backbone.modality != "text" and model.backbone.detector is not None
+    if not finds and wanted != predicting.Wanted():
+        raise UsageError(
+            "this model finds no objects; files are written of boxes alone",
+            where="--out",
+            mend="use --json and write what it prints to a file",
+        )
     if model.backbone.modality == "text":
         return predicting.label_texts(model, inputs, tell)
     paths = list(predicting.pictures(inputs))
@@ -149,10 +175,10 @@ def predict(
         raise DataError(
             "no pictures found", where=", ".join(map(str, inputs)), mend="name files or folders"
         )
-    finds = model.backbone.detector is not None
-    answer = predicting.find_objects if finds else predicting.label_pictures
     with prepare(model.backbone, tell=tell) as preparation:
-        return answer(model, preparation, paths, tell)
+        if finds:
+            return predicting.find_objects(model, preparation, paths, wanted, tell)
+        return predicting.label_pictures(model, preparation, paths, tell)
 
 
 def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[str, Any]:
@@ -167,7 +193,10 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     """
     model = load(run)
     votes = votes_on(Path(data))
-    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell, reader=AnyReader())
+    tile_px = model.facts.get("tile_px")
+    rows = data_sets.read_all(
+        Path(data), task=model.task.name, tile_px=tile_px, tell=tell, reader=AnyReader()
+    )
     samples = predicting.relabelled(model, rows)
     problems = [content.problem_facts(problem) for problem in rows.problems]
     with prepare(model.backbone, tell=tell) as preparation:

@@ -10,7 +10,7 @@ import pytest
 from made import picture
 
 from regraft.dataset.boxes import read_boxes
-from regraft.dataset.boxes.predicted import plain_names, write_predictions
+from regraft.dataset.boxes.predicted import below, common_folder, write_predictions
 from regraft.errors import UsageError
 
 CLASSES = ("car", "tree")
@@ -73,9 +73,12 @@ def test_yolo_has_a_file_a_picture(rows, tmp_path: Path):
     assert (tmp_path / "out" / "classes.txt").read_text() == "car\ntree\n"
 
 
-def test_names_are_short_and_different(rows):
-    assert plain_names(rows) == ["a.png", "sub/b.png", "sub/b.jpg", "no.png"]
-    assert plain_names([]) == []
+def test_names_leave_out_what_all_have_in_common(rows):
+    folder = common_folder(row["sample"] for row in rows)
+    names = [below(row["sample"], folder) for row in rows]
+    assert names == ["a.png", "sub/b.png", "sub/b.jpg", "no.png"]
+    assert common_folder(["x/a.png"]) == Path.cwd() / "x"
+    assert common_folder([]) == Path.cwd()
 
 
 def test_an_unknown_format_is_refused(rows, tmp_path: Path):

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,14 +53,15 @@ def write_predictions(
     return [folder / name for name in files]
 
 
-def plain_names(rows: Sequence[Row]) -> list[str]:
-    """A different name for each row, without the folder that all have in common."""
-    paths = [os.path.normpath(str(row["sample"])) for row in rows]
-    if not paths:
-        return []
-    whole = [str(Path.cwd() / path) for path in paths]
-    common = os.path.commonpath([str(Path(path).parent) for path in whole])
-    return [PurePosixPath(os.path.relpath(path, common)).as_posix() for path in whole]
+def common_folder(paths: Iterable[str | Path]) -> Path:
+    """The folder that all have in common."""
+    whole = [str((Path.cwd() / os.path.normpath(path)).parent) for path in paths]
+    return Path(os.path.commonpath(whole)) if whole else Path.cwd()
+
+
+def below(path: str | Path, folder: Path) -> str:
+    """A path from a folder on that holds it."""
+    return Path(os.path.relpath(Path.cwd() / path, folder)).as_posix()
 
 
 def _as_json(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
@@ -113,9 +114,11 @@ def _as_coco(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
 def _as_yolo(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
     number = {name: at for at, name in enumerate(classes)}
     files = {"classes.txt": "".join(f"{guard.shown(name)}\n" for name in classes)}
-    for row, name in zip(rows, plain_names(rows), strict=True):
+    folder = common_folder(row["sample"] for row in rows)
+    for row in rows:
         if "objects" not in row:
             continue
+        name = PurePosixPath(below(row["sample"], folder))
         lines: list[str] = []
         for thing in row["objects"]:
             left, top, right, bottom = thing["box"]
@@ -124,7 +127,8 @@ def _as_yolo(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
             shares += ((right - left) / wide, (bottom - top) / high)
             words = [f"{share:.8g}" for share in (*shares, thing["probability"])]
             lines.append(" ".join([str(number[thing["label"]]), *words]) + "\n")
-        file = f"labels/{PurePosixPath(name).with_suffix('.txt')}"
+        is_picture = name.suffix.lower() in guard.PICTURE_SUFFIXES
+        file = f"labels/{name.with_suffix('') if is_picture else name}.txt"
         if file in files:
             # Two pictures whose names differ in their endings alone.
             file = f"labels/{name}.txt"
