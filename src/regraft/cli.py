@@ -40,10 +40,16 @@ app.add_typer(_cache, name="cache")
 
 _Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="A folder of classes, or a table of pictures or texts."),
+    typer.Argument(metavar="DATA", help="A folder of classes, or a table."),
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `fit` wrote.")]
 _Task = Annotated[str | None, typer.Option(metavar="T", help="The task; inferred if not given.")]
+_Clip = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Cut longer videos into clips of this length.")
+]
+_Frames = Annotated[
+    int | None, typer.Option(metavar="N", help="Frames of a clip that the network looks at; 8.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -87,9 +93,12 @@ def fit(
         float,
         typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Bad files to set aside at most."),
     ] = 0.01,
+    clip: _Clip = None,
+    frames: _Frames = None,
 ) -> None:
     """Find the best model that DATA supports, measuring every step."""
     budget_s = None if budget is None else seconds_of(budget)
+    clip_s = None if clip is None else seconds_of(clip, "--clip")
     with telling() as tell:
         from regraft import verbs
 
@@ -105,6 +114,8 @@ def fit(
             compare=compare,
             seed=seed,
             max_bad=max_bad,
+            clip=clip_s,
+            frames=frames,
             tell=tell,
         )
     terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
@@ -190,12 +201,12 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, texts, folders, patterns; tables of texts; - for stdin.",
+            help="Pictures, videos, texts, folders, patterns; tables of texts; - for stdin.",
         ),
     ],
     as_json: _Json = False,
 ) -> None:
-    """Label pictures or texts, and say which of them are unlike the training data."""
+    """Label pictures, videos or texts, and say which of them are unlike the training data."""
     with telling() as tell:
         from regraft import verbs
 
@@ -385,7 +396,7 @@ def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:
 # Helpers ------------------------------------------------------------------------------------------
 
 
-def seconds_of(budget: str) -> float:
+def seconds_of(budget: str, option: str = "--budget") -> float:
     """The seconds in a length of time such as "90s", "10m" or "1h30m".
 
     Raises:
@@ -398,7 +409,7 @@ def seconds_of(budget: str) -> float:
     if seconds <= 0:
         raise UsageError(
             f"{terminal.shown(budget)} is not a length of time",
-            where="--budget",
+            where=option,
             mend="give a number and a unit, for example 90s, 10m or 1h30m",
         )
     return seconds

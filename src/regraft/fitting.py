@@ -77,7 +77,9 @@ def finish(
     judged = (test, tested.tensors["logits"]) if tested else (valid, best.valid_logits_nc)
     report: dict[str, Any] = {
         "task": task.name,
-        "data": content.data_facts(ground.dataset) | content.truncated(ground),
+        "data": content.data_facts(ground.dataset)
+        | content.truncated(ground)
+        | content.clip_length(ground.dataset),
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],
@@ -101,6 +103,7 @@ def finish(
     report |= content.galleries(task, valid, best.valid_logits_nc, target_nc, temperature)
     report["verdict"] = content.verdict(report)
     facts = {"metric": best.facts["metric"], "rung": best.facts["name"], "test": report["test"]}
+    facts |= content.clip_length(ground.dataset)
     save(ground, best, temperature, facts)
     return report
 

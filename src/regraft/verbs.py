@@ -17,6 +17,7 @@ import numpy as np
 from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS
+from regraft.backbones.catalogue import for_clips
 from regraft.dataset import boxes
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
@@ -55,13 +56,15 @@ def fit(
     compare: str | None = None,
     seed: int = 0,
     max_bad: float = 0.01,
+    clip: float | None = None,
+    frames: int | None = None,
     tell: Tell = silent,
 ) -> Fitted:
     """Fit a model to labelled data, climbing only as far as it pays, and measure every step.
 
     Args:
-        data: a folder of classes (pictures or text files), or a table with `path` or `text`, and
-            `label[,split,group]`.
+        data: a folder of classes (pictures, videos or text files), or a table with `path` or
+            `text`, and `label[,split,group]`.
         out: the run's folder; "<data>-regraft" beside the working folder by default.
         task: inferred from the data by default.
         backbone: a name that `regraft backbones list` shows, "timm:…", or a file.
@@ -72,6 +75,8 @@ def fit(
         compare: "scratch" trains the same network from random weights too.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
+        clip: seconds; longer videos are cut into clips of this length.
+        frames: how many frames of a clip the network looks at; 8 by default.
         tell: listens to events.
 
     Raises:
@@ -83,6 +88,8 @@ def fit(
     _check_options(train, compare, budget)
     kind = data_sets.guess_task(data, task)
     name = backbone or _usual_backbone(kind)
+    if kind == "video-classification":
+        name = for_clips(backbone or DEFAULT, frames)
     folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
     question: dict[str, Any] = {
         "data": str(data.resolve()),
@@ -95,10 +102,18 @@ def fit(
         "compare": compare,
         "seed": seed,
         "max_bad": max_bad,
+        "clip": clip,
     }
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
-            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, tell=tell
+            data,
+            task=task,
+            valid=valid,
+            test=test,
+            max_bad=max_bad,
+            seed=seed,
+            clip_s=clip,
+            tell=tell,
         )
         ground = fitting.make_ground(run, rows, preparation, seed, budget, tell)
         fitting.check_modality(ground)
@@ -112,7 +127,7 @@ def fit(
 def predict(
     run: str | Path, inputs: Sequence[str | Path], *, tell: Tell = silent
 ) -> list[dict[str, Any]]:
-    """Label pictures or texts with the model of a run.
+    """Label pictures, videos or texts with the model of a run.
 
     Args:
         run: the folder that `fit` wrote, or the `model` folder in it.
@@ -123,7 +138,8 @@ def predict(
 
     Returns:
         for each picture "sample", "label", "probability", "probabilities", "unlike_training" and
-        "distance"; or "sample" and "problem" where it cannot be read.
+        "distance"; or "sample" and "problem" where it cannot be read. A video has a "timeline"
+        besides: the answers for parts of it, each with "start_s" and "stop_s".
     """
     model = load(run)
     if model.backbone.modality == "text":
@@ -134,6 +150,8 @@ def predict(
             "no pictures found", where=", ".join(map(str, inputs)), mend="name files or folders"
         )
     with prepare(model.backbone, tell=tell) as preparation:
+        if model.backbone.modality == "video":
+            return predicting.label_videos(model, preparation, paths, tell)
         return predicting.label_pictures(model, preparation, paths, tell)
 
 

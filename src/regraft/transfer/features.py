@@ -30,6 +30,7 @@ from regraft.backbones.backbone import AnyPreprocessing, Preprocessing
 from regraft.dataset import Sample, View
 from regraft.events import Advanced, Tell, silent
 from regraft.store import Json, canonical, digest
+from regraft.transfer import clips
 from regraft.transfer.cache import features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
@@ -209,6 +210,7 @@ def _input_facts(preprocessing: AnyPreprocessing) -> dict[str, Json]:
         "crop": preprocessing.crop,
         "interpolation": preprocessing.interpolation,
         "pillow": PIL.__version__,
+        **({"frames": preprocessing.frames, **clips.facts()} if preprocessing.frames else {}),
     }
 
 
