@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -69,9 +70,14 @@ def spread(values: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that ended well. Memory is that of the process and its children together."""
+    """A process that ended well. Memory and processor time are with its children.
+
+    Processor time is what a busy machine changes least: whoever else works takes turns with the
+    process, which lengthens `seconds`, but not what it computes.
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_rss_bytes: int
     stdout: str
 
@@ -87,7 +93,7 @@ def run(command: Sequence[str | Path], *, watch_memory: bool = False) -> Finishe
     Raises:
         RuntimeError: it failed; the message has the end of what it said.
     """
-    start = time.perf_counter()
+    start, cpu_before = time.perf_counter(), _children_cpu_s()
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.PIPE, stderr=errors, text=True
@@ -104,7 +110,13 @@ def run(command: Sequence[str | Path], *, watch_memory: bool = False) -> Finishe
             errors.seek(0)
             said = errors.read()[-2000:]
             raise RuntimeError(f"{command} ended with {process.returncode}: {said}")
-    return Finished(seconds, peak[0], stdout)
+    return Finished(seconds, _children_cpu_s() - cpu_before, peak[0], stdout)
+
+
+def _children_cpu_s() -> float:
+    """Processor time of all processes that were started here and have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _watch(process: subprocess.Popen[str], peak: list[int]) -> None:

@@ -114,7 +114,7 @@ def main() -> None:
             found["scratch"].append(from_scratch(backbone, x, y, held, held_y, draw))
         print(json.dumps({
             "steps": done.report["steps"],
-            "images_per_second": done.report["images_per_second"],
+            "throughput": done.report["throughput"],
             "quality": done.report["curves"][-1],
             **{name: spread(values) for name, values in found.items()},
         }, indent=1))  # fmt: skip

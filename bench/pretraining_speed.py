@@ -23,8 +23,10 @@ from bench import data
 from regraft.backbones import open_backbone
 from regraft.dataset import read_unlabelled
 from regraft.events import silent
-from regraft.pretraining import Settings, contrastive
-from regraft.pretraining.verb import _sized
+from regraft.pretraining import Job, Settings
+from regraft.pretraining.contrastive import make_model
+from regraft.pretraining.pictures import ContrastivePictures
+from regraft.transfer import loop
 
 EPOCHS = 2
 
@@ -38,7 +40,8 @@ def main() -> None:
     asked = parser.parse_args()
     photos = data.photos_1000() / "train"
     pool = read_unlabelled(photos)
-    backbone = _sized(open_backbone("random:resnet18"), asked.size)
+    objective = ContrastivePictures(Settings(size_px=asked.size))
+    backbone = objective.sized(open_backbone("random:resnet18"))
     steps = EPOCHS * (len(pool) // asked.batch)
     rates: dict[str, list[float]] = {"lightly": [], "regraft": [], "regraft bf16": []}
     for _ in range(asked.turns):
@@ -51,27 +54,21 @@ def main() -> None:
     print(json.dumps({"images_per_second": median, "ratios": ratios}))
 
 
-def job(samples, backbone, asked, bf16: bool):
-    """What the verb would hand to the loop."""
-    settings = Settings(batch=asked.batch, piece=asked.batch, bf16=bf16)
-    return contrastive.Job(None, backbone, 0, samples, settings, 0, None, None, {}, silent)
+def job(samples, backbone):
+    """What the verb would hand to the objective."""
+    return Job(backbone, 0, tuple(samples), 0, lambda _, work: work(), None, False, silent)
 
 
 def ours(samples, backbone, asked, bf16: bool, steps: int) -> float:
     """Seconds of one epoch, decoding included."""
-    task = job(samples, backbone, asked, bf16)
-    model = contrastive.make_model(task)
-    model.train()
-    optimiser = torch.optim.AdamW(model.parameters())
+    settings = Settings(batch=asked.batch, piece=asked.batch, bf16=bf16)
     start = time.perf_counter()
-    canvases = contrastive.Canvases(samples, backbone, silent)
+    learner = ContrastivePictures(settings).open(job(samples, backbone))
+    optimiser = loop.make_optimiser(learner)
     for step in range(steps):
-        pixels = canvases.rows(contrastive._order(task, step))
-        optimiser.zero_grad()
-        contrastive._backward(task, model, pixels, step, torch.empty(0, 128))
-        optimiser.step()
+        loop.take(learner, optimiser, step, steps)
     took = time.perf_counter() - start
-    canvases.close()
+    learner.close()
     return took
 
 
@@ -81,9 +78,9 @@ def lightly(photos, backbone, asked) -> float:
     from lightly.transforms import SimCLRTransform
     from torchvision.datasets import ImageFolder
 
-    task = job((), backbone, asked, bf16=False)
-    model = contrastive.make_model(task)
+    model = make_model(job((), backbone))
     model.train()
+    mean, std = model.network.mean_c11, model.network.std_c11
     optimiser, criterion = torch.optim.AdamW(model.parameters()), NTXentLoss()
     transform = SimCLRTransform(input_size=asked.size, normalize=None)
     loader = torch.utils.data.DataLoader(
@@ -94,7 +91,7 @@ def lightly(photos, backbone, asked) -> float:
     for _ in range(EPOCHS):
         for (a, b), _ in loader:
             optimiser.zero_grad()
-            loss = criterion(model(a), model(b))
+            loss = criterion(model((a - mean) / std), model((b - mean) / std))
             loss.backward()
             optimiser.step()
             assert np.isfinite(loss.item())

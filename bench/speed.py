@@ -33,6 +33,7 @@ def regraft_round(pictures: Path, others: Path, seed: int) -> dict[str, dict[str
         rung = report["rungs"][0]
         found[state] = {
             "seconds": done.seconds,
+            "cpu_seconds": done.cpu_seconds,
             "features": rung["seconds"]["features"],
             "train": rung["seconds"]["train"],
             "accuracy": rung["metric"]["value"],
@@ -52,7 +53,8 @@ def peer(name: str, pictures: Path, seed: int, epochs: int) -> dict[str, float]:
     arguments = [pictures, "--seed", str(seed), "--epochs", str(epochs)]
     done = harness.run(harness.module(name, *arguments))
     said = json.loads(done.stdout.splitlines()[-1])
-    return {"seconds": done.seconds} | {key: said[key] for key in ("accuracy", "best_accuracy")}
+    found = {"seconds": done.seconds, "cpu_seconds": done.cpu_seconds}
+    return found | {key: said[key] for key in ("accuracy", "best_accuracy")}
 
 
 def figures_of(raw: dict[str, list[dict[str, float]]], help_s: list[float]) -> list[Figure]:
@@ -73,9 +75,12 @@ def figures_of(raw: dict[str, list[dict[str, float]]], help_s: list[float]) -> l
         if not raw[name]:
             continue
         slow = column(name)
+        cpu = {state: column(state, "cpu_seconds") for state in ("cold", "compiled", name)}
         figures += [
             harness.ratio(f"{words} / fit, cold", slow, column("cold"), "≥ 40"),
             harness.ratio(f"{words} / fit, compiled", slow, column("compiled"), "≥ 60"),
+            harness.ratio(f"{words} / fit, cold: processor time", cpu[name], cpu["cold"]),
+            harness.ratio(f"{words} / fit, compiled: processor time", cpu[name], cpu["compiled"]),
             Figure(
                 f"accuracy of fit less that of {words}",
                 100 * (ours - median(column(name, "accuracy"))),

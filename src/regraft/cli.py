@@ -146,36 +146,36 @@ def pretrain(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long to train: 90s, 10m, 1h.")
     ] = None,
-    epochs: Annotated[int, typer.Option(metavar="N", help="Passes, without a budget.")] = 100,
-    batch: Annotated[int, typer.Option(metavar="N", help="Pictures in a batch.")] = 256,
-    piece: Annotated[int, typer.Option(metavar="N", help="Of these, at once in memory.")] = 256,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Passes, without a budget.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a batch.")] = None,
+    piece: Annotated[
+        int | None, typer.Option(metavar="N", help="Of these, at once in memory.")
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option(metavar="PX", help="Side of a tile; the backbone's own if not given."),
     ] = None,
     negatives: Annotated[
-        str, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
-    ] = "batch",
+        str | None, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
+    ] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Leave the judge's copies in the pool.")
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
 ) -> None:
-    """Train a backbone on pictures without labels; `fit --backbone RUN` climbs it."""
+    """Train a backbone on samples without labels; `fit --backbone RUN` climbs it."""
     budget_s = None if budget is None else seconds_of(budget)
+    given: dict[str, Any] = {
+        "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
+        "negatives": negatives, "bf16": bf16, "keep_duplicates": keep_duplicates,
+    }  # fmt: skip
     with telling() as tell:
         from regraft import pretraining
+        from regraft.pretraining.objectives import settings_of
 
-        settings = pretraining.Settings(
-            batch=batch,
-            piece=piece,
-            size_px=size,
-            epochs=epochs,
-            negatives="queue" if negatives == "queue" else "batch",
-            bf16=bf16,
-            keep_duplicates=keep_duplicates,
-        )
         done = pretraining.pretrain(
             data,
             out,
@@ -184,12 +184,13 @@ def pretrain(
             judge=judge,
             train=train,
             budget=budget_s,
-            settings=settings,
+            settings=settings_of(objective, given),
             seed=seed,
             tell=tell,
         )
-    steps, rate = done.report["steps"], done.report["images_per_second"]
-    print(f"{steps} steps, {rate:.0f} pictures/s; {done.report['stopped']}")
+    speed = done.report["throughput"]
+    rate = f"{speed['per_second']:,.0f} {speed['unit']}/s"
+    print(f"{done.report['steps']} steps, {rate}; {done.report['stopped']}")
     print(terminal.shown(done.report["verdict"]["text"]))
     print(f"The backbone: --backbone {terminal.shown(done.folder)}")
 
@@ -247,9 +248,13 @@ def inspect(data: _Data, task: _Task = None, as_json: _Json = False) -> None:
 
 @app.command()
 def convert(
-    data: Annotated[str, typer.Argument(metavar="BOXES", help="COCO JSON or a CSV of boxes.")],
+    data: Annotated[
+        str, typer.Argument(metavar="BOXES", help="COCO JSON, YOLO, Pascal VOC or CSV.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
-    to: Annotated[str, typer.Option(metavar="coco|csv", help="The format to write.")] = "coco",
+    to: Annotated[
+        str, typer.Option(metavar="coco|yolo|voc|csv", help="The format to write.")
+    ] = "coco",
 ) -> None:
     """Write pictures with boxes in another format; print what was found and mended, as JSON."""
     from regraft import verbs
@@ -260,6 +265,19 @@ def convert(
 @app.command()
 def labels(
     data: _Data,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A run of `fit`, whose network compares samples."),
+    ] = None,
+    pool: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Samples without labels; says which to label next."),
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="How many to label next.")] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where report.html, labels.json and tables go."),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(metavar="B", help="The network whose vectors samples are compared by."),
@@ -271,7 +289,7 @@ def labels(
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
     as_json: _Json = False,
 ) -> None:
-    """Say how good the labels of DATA are: agreement, consensus, likely errors."""
+    """Say how good the labels of DATA are, and which to ask for next."""
     from regraft.labelling.votes import SCALES, Scale
 
     known: Scale | None = next((name for name in SCALES if name == scale), None)
@@ -284,11 +302,21 @@ def labels(
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(data, backbone=backbone, scale=known, seed=seed, tell=tell)
+        found = verbs.labels(
+            data,
+            run=run,
+            pool=pool,
+            batch=batch,
+            out=out,
+            backbone=backbone,
+            scale=known,
+            seed=seed,
+            tell=tell,
+        )
     if as_json:
         _print_json(found)
     else:
-        terminal.print_labels(terminal.output(), found)
+        terminal.print_labels(terminal.output(), found, out)
 
 
 @app.command()
@@ -438,6 +466,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: what was typed after `regraft`; the process's own arguments if None.
     """
     stopping.at_once()
+    # Threads of torch that wait for each other are to sleep, not to spin: on a machine where
+    # somebody else works too, training steps took up to 20 times longer. It is read when torch
+    # is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=arguments, prog_name="regraft")
         code = 0

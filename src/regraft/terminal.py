@@ -379,8 +379,14 @@ def print_description(console: Console, description: Facts) -> None:
         _print_kind(console, kind)
 
 
-def print_labels(console: Console, found: Facts) -> None:
-    """What is known about the labels of a data set: agreement, consensus, likely errors."""
+def print_labels(console: Console, found: Facts, out: Path | None = None) -> None:
+    """What is known about the labels of a data set, and what to label next.
+
+    Args:
+        console: where to.
+        found: what `labels` gave.
+        out: the folder it was written to, if any.
+    """
     agreement, ceiling = found["agreement"], found["ceiling"]
     if agreement:
         alpha = agreement["alpha"]
@@ -396,15 +402,31 @@ def print_labels(console: Console, found: Facts) -> None:
         _print(console, found["beside_people"]["text"])
     if found["share"]:
         _print(console, f"About {interval(found['share'])} of the labels are wrong.")
-    if found["not_judged"]:
-        _print(console, shown(found["not_judged"]))
-    table = _table("sample", "given", "suggested", "score", "reason", right=("score",))
-    for row in found["likely_errors"][:_CLASSES]:
-        names = (Text(shown(row[key])) for key in ("sample", "given", "suggested"))
-        table.add_row(*names, f"{row['score']:.3f}", Text(shown(row["reason"])))
+    for key in ("not_judged", "caution"):
+        if found[key]:
+            _print(console, shown(found[key]))
+    if found["worth"]:
+        _print(console, shown(found["worth"]["text"]))
+    rest = "--json lists all" if out is None else "the tables list all"
     if found["likely_errors"]:
-        console.print(table)
-        _print(console, f"{len(found['likely_errors']):,} labels to look at; --json lists all.")
+        _print_ranked(console, found["likely_errors"], ("sample", "given", "suggested"))
+        _print(console, f"{len(found['likely_errors']):,} labels to look at; {rest}.")
+    if found["next"]:
+        _print_ranked(console, found["next"], ("sample", "suggested"))
+        _print(console, f"{len(found['next']):,} samples to label next; {rest}.")
+    if out is not None:
+        _print(console, "", f"report  {shown(out / 'report.html')}")
+        if found["next"]:
+            _print(console, f"next    {shown(out / 'next.csv')}")
+
+
+def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:
+    """The first rows of a ranked list."""
+    table = _table(*names, "score", "reason", right=("score",))
+    for row in rows[:_CLASSES]:
+        cells = (Text(shown(row[key] or "–")) for key in names)
+        table.add_row(*cells, f"{row['score']:.3f}", Text(shown(row["reason"])))
+    console.print("", table, sep="\n")
 
 
 def _formats(formats: Mapping[str, int]) -> str:

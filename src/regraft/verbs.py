@@ -16,7 +16,7 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
-from regraft.backbones import DEFAULT, DEFAULTS
+from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
 from regraft.dataset import boxes
 from regraft.errors import DataError, UsageError
@@ -195,9 +195,10 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
     """Write pictures with boxes in another format.
 
     Args:
-        data: a COCO JSON file, a folder of them, or a CSV of boxes.
+        data: a COCO JSON file or a folder of them, a YOLO folder, a folder of Pascal VOC XML, or a
+            CSV of boxes.
         out: a new folder; the pictures are copied into it.
-        to: "coco" or "csv".
+        to: "coco", "yolo", "voc" or "csv".
 
     Returns:
         what was found, used, mended and refused; see `dataset.boxes.describe_boxes`.
@@ -212,34 +213,63 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
 def labels(
     data: str | Path,
     *,
+    run: str | Path | None = None,
+    pool: str | Path | None = None,
+    batch: int = 100,
+    out: str | Path | None = None,
     backbone: str | None = None,
     scale: Scale | None = None,
     seed: int = 0,
     max_bad: float = 0.01,
     tell: Tell = silent,
 ) -> dict[str, Any]:
-    """How good the labels of a data set are: agreement, consensus, likely errors.
+    """How good the labels of a data set are, and which to ask for next.
 
     Args:
-        data: labelled data as for `fit`, or a table of votes.
+        data: labelled data as for `fit`, or a table of votes; the pool itself where nothing is
+            labelled yet.
+        run: a folder that `fit` wrote; its network compares the samples.
+        pool: samples without labels, of which a batch to label next is chosen.
+        batch: how many.
+        out: a folder to write labels.json, next.csv, likely_errors.csv and report.html into.
         backbone: as for `fit`; its vectors are what samples are compared by.
         scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
-        seed: of folds and intervals.
+        seed: of folds, intervals and choices.
         max_bad: as for `fit`.
         tell: listens to events.
 
     Returns:
-        "agreement" and "consensus" (None without votes), "likely_errors" (ranked), "share" of
-        wrong labels, "outliers", "same_classes", "reviewed".
+        "agreement" and "consensus" (None without votes), "likely_errors" and "next" (ranked),
+        "share" of wrong labels, "worth" of the next labels, "outliers", "same_classes", "reviewed".
 
     Raises:
         DataError: the data cannot be used as they are.
         MissingExtra: a package that this needs is not installed.
+        UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import survey
+    from regraft.labelling.survey import Request, caution_about, survey
 
-    name = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
-    return survey(Path(data), name, scale=scale, seed=seed, max_bad=max_bad, tell=tell)
+    if batch < 1:
+        raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
+    if run is not None and backbone is not None:
+        raise UsageError(
+            "a run has a backbone already", where="--run", mend="leave --backbone or --run out"
+        )
+    model = None if run is None else load(run)
+    if model is not None:
+        caution = caution_about(model)
+        eyes: str | Backbone = model.backbone
+    else:
+        caution = ""
+        eyes = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
+    pool = Path(pool) if pool is not None else None
+    request = Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
+    found = survey(request, tell=tell)
+    if out is not None:
+        from regraft.reporting import labels_page
+
+        labels_page.write(Path(out), found)
+    return found
 
 
 def report(run: str | Path) -> Path:

@@ -335,7 +335,7 @@ def test_read_all_takes_what_there_is_and_splits_nothing(tmp_path: Path) -> None
 
 def test_wrong_arguments(tmp_path: Path) -> None:
     classes(tmp_path, cat=5, dog=5)
-    for task in ("object-detection", "cooking"):
+    for task in ("video-classification", "cooking"):
         with pytest.raises(UsageError, match=task):
             read(tmp_path, task=task)
     for share in (-0.1, 1.0, float("nan")):
@@ -347,7 +347,10 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 def test_paths_that_are_no_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         read(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"not a folder of classes or a table(.|\n)*photos/cat"):
+    with pytest.raises(
+        DataError,
+        match=r"not a data set of boxes or a folder of classes or a table(.|\n)*photos/cat",
+    ):
         read(saved(noise(0), tmp_path / "one.jpg"))
     with pytest.raises(DataError, match="no such file or folder"):
         read(classes(tmp_path / "a", cat=3, dog=3), valid=tmp_path / "nowhere")

@@ -12,8 +12,9 @@ from PIL import Image
 
 import regraft
 from regraft.backbones import check_backbone, open_backbone
-from regraft.errors import RegraftError, UsageError
-from regraft.pretraining import Settings, pretrain
+from regraft.errors import ContractBroken, RegraftError, UsageError
+from regraft.pretraining import Settings, check_objective, pretrain
+from regraft.pretraining.objectives import choose, settings_of
 
 NETWORK = """
 from torch import nn
@@ -106,8 +107,9 @@ def test_the_loss_falls_and_the_frozen_part_stays(place: Path) -> None:
 
 RUN = """
 import sys
-from regraft.pretraining import Settings, contrastive, pretrain
-contrastive.SAVE_EVERY_S = 0.0
+from regraft.pretraining import Settings, pretrain
+from regraft.transfer import loop
+loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
     batch=16, epochs=60, negatives="queue"))
 """
@@ -128,6 +130,26 @@ def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
     assert process.wait() == -signal.SIGKILL
     assert begin("cut").wait() == 0
     assert weights(place / "cut") == weights(place / "whole")
+
+
+@pytest.mark.parametrize("negatives", ["batch", "queue"])
+def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
+    objective = choose("contrastive", place / "pool", settings(negatives=negatives, piece=8))
+    pool = objective.read(place / "pool", [], 0.01, lambda _: None)
+    assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 5
+
+
+def test_an_objective_that_forgets_its_queue_breaks_the_contract(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.pretraining.contrastive import Contrast
+
+    objective = choose("contrastive", place / "pool", settings(negatives="queue"))
+    pool = objective.read(place / "pool", [], 0.01, lambda _: None)
+    keep = Contrast.state
+    monkeypatch.setattr(Contrast, "state", lambda self: {**keep(self), "queue": self._queue[:0]})
+    with pytest.raises(ContractBroken, match="same bits"):
+        check_objective(objective, open_backbone(start(place)), pool.samples)
 
 
 def test_a_budget_decides_the_steps_once(place: Path) -> None:
@@ -168,6 +190,8 @@ def test_a_loss_that_is_no_number_names_the_batch(
 def test_wrong_settings_are_refused(place: Path) -> None:
     with pytest.raises(UsageError):
         Settings(batch=1)
+    with pytest.raises(UsageError, match="whole_words"):
+        settings_of("contrastive", {"whole_words": True, "size_px": None})
     with pytest.raises(UsageError):
         pretrain(place / "pool", place / "run", objective="guessing")
     with pytest.raises(UsageError):
@@ -179,5 +203,5 @@ def test_random_weights_at_a_size_of_ones_own(place: Path) -> None:
         place / "pool", place / "run", backbone="random:resnet10t",
         settings=settings(size_px=32, epochs=1, bf16=True),
     )  # fmt: skip
-    assert done.report["backbone"]["size_px"] == 32
+    assert done.report["backbone"]["preprocessing"]["size_px"] == 32
     assert open_backbone(str(done.folder)).preprocessing.size_px == 32

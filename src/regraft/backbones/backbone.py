@@ -20,10 +20,9 @@ class Preprocessing:
     """How a picture, or each frame of a clip, becomes the network's input.
 
     The shorter side is resized to `size_px / crop`, the middle `size_px` square is kept, and the
-    uint8 values x in 0…255 become (x / 255 - mean) / std, channel by channel (RGB).
-
-    Attributes:
-        frames: how many frames of a clip the network sees; 0 for a network of pictures.
+    uint8 values x in 0…255 become (x / 255 - mean) / std, channel by channel (RGB). Where objects
+    are looked for the picture stays `whole`: its longer side becomes `size_px`, the rest is black.
+    A network of clips sees so many `frames` of each; 0 is a network of pictures.
     """
 
     size_px: int = 224
@@ -31,6 +30,7 @@ class Preprocessing:
     interpolation: str = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    whole: bool = False
     frames: int = 0
 
     @property
@@ -90,6 +90,24 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Detector:
+    """What a network finds objects with, and what its own head, cut off, could find.
+
+    Attributes:
+        family: "dense": scores and edge distances at every place of some maps; "queries": a few
+            hundred vectors, each an object or none.
+        categories: of the head that was cut off, in the order of its rows.
+        strides_px: of the maps, the finest first; () for queries.
+        bins: the largest edge distance in strides; 0 for queries.
+    """
+
+    family: str
+    categories: tuple[str, ...]
+    strides_px: tuple[int, ...] = ()
+    bins: int = 0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
@@ -114,11 +132,13 @@ class Backbone:
         source: where the weights came from.
         sha256: of the file they came in, as its authors publish it.
         licence: SPDX name, or "unknown".
-        stages: in order; the last one ends in the vector that a head takes.
+        stages: in order; the last one ends in the vector that a head takes, or in what a
+            detector's head does.
         preprocessing: see there.
         recipe: see there.
         weights: the safetensors file; its names are the network's own.
         note: what the user should know about it, or "".
+        detector: what it finds objects with; None where its last stage gives a vector.
     """
 
     name: str
@@ -131,6 +151,7 @@ class Backbone:
     recipe: Recipe
     weights: Path
     note: str = ""
+    detector: Detector | None = None
 
     @property
     def parameters(self) -> int:
@@ -182,11 +203,13 @@ class Backbone:
         try:
             recipe: dict[str, Any] = values["recipe"]
             options: Any = tuple(map(tuple, recipe["options"]))
+            detector = values.get("detector")
             described: dict[str, Any] = {
                 **values,
                 "stages": tuple(Stage(**_frozen(stage)) for stage in values["stages"]),
                 "preprocessing": _preprocessing(_frozen(values["preprocessing"])),
                 "recipe": Recipe(recipe["adapter"], recipe["architecture"], options),
+                "detector": Detector(**_frozen(detector)) if detector else None,
             }
             return cls(**described, weights=weights)
         except (KeyError, TypeError, ValueError) as fault:

@@ -23,7 +23,8 @@ LAYOUT = """make one folder for each class and put its pictures in:
            photos/cat/2.jpg
            photos/dog/1.jpg
          or write a table (CSV, TSV or Parquet) with the columns path and label,
-         beside the pictures, and give the table"""
+         beside the pictures, and give the table;
+         or give boxes: COCO JSON, YOLO, Pascal VOC or a CSV of them"""
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",

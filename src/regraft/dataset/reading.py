@@ -21,11 +21,22 @@ from pathlib import Path
 import numpy as np
 
 from regraft.dataset import guard
+from regraft.dataset.boxes.samples import BoxReader
+from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
 from regraft.dataset.copies import settle
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.reader import LAYOUT, Reader
-from regraft.dataset.rows import DROPPED, Dataset, Problem, Sample, Split, Target, labels_of
+from regraft.dataset.rows import (
+    DROPPED,
+    BoxCounts,
+    Dataset,
+    Problem,
+    Sample,
+    Split,
+    labels_of,
+    renumbered,
+)
 from regraft.dataset.splits import with_splits
 from regraft.dataset.table import TableReader, task_of
 from regraft.dataset.texts import TextFolderReader
@@ -34,15 +45,15 @@ from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Tell, silent
 
 READERS: tuple[Reader, ...] = (
+    BoxReader(),
     TextFolderReader(),
     VideoFolderReader(),
     FolderReader(),
     TableReader(),
 )
-_TASKS = ("image-classification", "object-detection", "text-classification", "video-classification")
-_READY = ("image-classification", "text-classification", "video-classification")
 _VERIFY: Mapping[str, Callable[[Sequence[Sample], Tell], Verified]] = {
     "image-classification": verify,
+    "object-detection": verify,
     "text-classification": verify_texts,
     "video-classification": verify_clips,
 }
@@ -65,8 +76,10 @@ def read(
 
     Args:
         path: a folder of classes, with or without train/, valid/ and test/ above them; or a
-            table (CSV, TSV, Parquet) with the columns path and label.
-        task: "image-", "text-" or "video-classification"; None takes what the data look like.
+            table (CSV, TSV, Parquet) with the columns path and label; or boxes in a format of
+            `dataset.boxes.FORMATS`.
+        task: "image-classification", "object-detection", "text-classification" or
+            "video-classification"; None takes what the data look like.
         valid: data for validation, in place of what `path` has for it.
         test: data for the test, likewise.
         max_bad: share of files that may be set aside; one file always may, unless this is 0.
@@ -166,7 +179,7 @@ def read_unlabelled(
     listed = Dataset(root, task, (), tuple(samples), tuple(problems), found=found)
     verified = _VERIFY[task](listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(pool, max_bad)
+    refuse_too_many_bad(pool, max_bad)
     others = [
         replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
         for sample in apart_from
@@ -206,18 +219,15 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     """The data set with every file opened, bad ones set aside, copies grouped."""
     verified = _VERIFY[listed.task](listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(dataset, max_bad)
-    return settle(dataset, verified.thumbnails_nhw)
+    refuse_too_many_bad(dataset, max_bad)
+    settled = settle(dataset, verified.thumbnails_nhw)
+    return tiled(settled) if listed.task == "object-detection" else settled
 
 
 def _check_arguments(task: str | None, max_bad: float) -> None:
-    if task not in (None, *_TASKS):
-        raise UsageError(f"There is no task {task!r}.", where="task", mend=f"use {_TASKS[0]}")
-    if task not in (None, *_READY):
+    if task not in (None, *_VERIFY):
         raise UsageError(
-            f"The task {task} is not supported yet.",
-            where="task",
-            mend=f"use {' or '.join(_READY)}",
+            f"There is no task {task!r}.", where="task", mend=f"use {' or '.join(_VERIFY)}"
         )
     if not 0 <= max_bad < 1:
         raise UsageError(
@@ -235,6 +245,8 @@ def guess_task(path: Path, task: str | None = None) -> str:
     """
     if task is not None:
         return task
+    if BoxReader().recognises(path):
+        return "object-detection"
     if TextFolderReader().recognises(path):
         return "text-classification"
     if VideoFolderReader().recognises(path):
@@ -308,13 +320,23 @@ def _with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
         if unknown:
             problems.append(_unknown_class(id_, unknown[0]))
             continue
-        labels = tuple(sorted(known[label] for label in names))
-        target = labels if merged.multilabel else labels[0]
-        added.append(replace(sample, id=id_, target=target, split=name))
+        place = {other.classes.index(label): known[label] for label in names}
+        added.append(replace(renumbered(sample, place, merged.multilabel), id=id_, split=name))
     problems += [replace(problem, where=f"{name}:{problem.where}") for problem in other.problems]
     samples = sorted([*merged.samples, *added], key=lambda sample: sample.id)
-    return replace(merged, samples=tuple(samples), found=main.found + other.found).with_problems(
-        problems
+    return replace(
+        merged,
+        samples=tuple(samples),
+        found=main.found + other.found,
+        box_counts=_together(main.box_counts, other.box_counts),
+    ).with_problems(problems)
+
+
+def _together(one: BoxCounts | None, other: BoxCounts | None) -> BoxCounts | None:
+    if one is None or other is None:
+        return None
+    return BoxCounts(
+        one.found + other.found, one.mended + other.mended, one.refused + other.refused
     )
 
 
@@ -356,7 +378,12 @@ def _named_splits(dataset: Dataset) -> Dataset:
 # Bad files and classes ---------------------------------------------------------------------------
 
 
-def _refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+    """Stop where more files were set aside than allowed.
+
+    Raises:
+        TooManyBadSamples: names them.
+    """
     bad = [problem for problem in dataset.problems if problem.done == "set aside"]
     meant = dataset.found - sum(problem.done == "ignored" for problem in dataset.problems)
     allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0
@@ -388,13 +415,9 @@ def _with_classes(
     """The data set with these samples, whose labels are all in `names`, counted anew."""
     classes = tuple(sorted(names))
     index = {name: number for number, name in enumerate(classes)}
+    place = {old: index[name] for old, name in enumerate(dataset.classes) if name in index}
     several = dataset.multilabel or multilabel
-
-    def counted(target: Target) -> Target:
-        labels = tuple(sorted(index[dataset.classes[label]] for label in labels_of(target)))
-        return labels if several else labels[0]
-
-    samples = tuple(replace(sample, target=counted(sample.target)) for sample in samples)
+    samples = tuple(renumbered(sample, place, several) for sample in samples)
     return replace(dataset, classes=classes, samples=samples, multilabel=several)
 
 

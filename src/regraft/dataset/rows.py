@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,28 @@ Target = int | tuple[int, ...] | None
 
 DROPPED = ("set aside", "left out", "ignored")
 """Values of `Problem.done` that say that one file or row is not among the samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One object.
+
+    Attributes:
+        category: counts from 0 in the data's order of names.
+        left: in pixels of the picture as it is shown (EXIF applied), as the other edges.
+        top: see there.
+        right: see there.
+        bottom: see there.
+        crowd: many objects of the category that were not drawn one by one, or one that is too hard
+            to judge: neither learnt nor counted as missed.
+    """
+
+    category: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+    crowd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +54,10 @@ class Sample:
         group: samples of one group stay on one side of a split; "" when it stands alone.
         size: height and width in pixels of a picture, as it is shown (EXIF applied).
         format: what the file really is, for example "JPEG"; "" for text.
+        boxes: the objects, where boxes are learnt; `target` then holds their categories, each
+            once. Pixels count from the upper left corner of the picture, or of `window`.
+        window: the sample is this part of the picture: left, top, right, bottom in pixels; None
+            is all of it. `size` is that of the part, `sha256` that of the whole file.
         span_s: of a clip, where it begins and ends in its file, in seconds; None for the rest.
     """
 
@@ -43,6 +69,8 @@ class Sample:
     group: str = ""
     size: tuple[int, int] = (0, 0)
     format: str = ""
+    boxes: tuple[Box, ...] = ()
+    window: tuple[int, int, int, int] | None = None
     span_s: tuple[float, float] | None = None
 
 
@@ -66,6 +94,21 @@ class Problem:
     done: str = "nothing"
 
 
+@dataclass(frozen=True, slots=True)
+class BoxCounts:
+    """What became of the boxes that a reader came across: found = usable + refused.
+
+    Attributes:
+        found: all of them.
+        mended: how many of the usable ones were changed.
+        refused: how many cannot be used; each has a problem.
+    """
+
+    found: int
+    mended: int
+    refused: int
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples of one task, in a fixed order (sorted by id).
@@ -79,6 +122,9 @@ class Dataset:
         multilabel: a sample may have several classes, or none.
         found: files or rows that were come across; each is a sample or has a problem that says
             why not (see `DROPPED`).
+        box_counts: where boxes are learnt. What is found and neither refused nor among the
+            samples' boxes went with its picture.
+        tile_px: side of the tiles that large pictures are cut into; 0 where none is.
     """
 
     path: Path
@@ -88,6 +134,8 @@ class Dataset:
     problems: tuple[Problem, ...] = field(default=())
     multilabel: bool = False
     found: int = 0
+    box_counts: BoxCounts | None = None
+    tile_px: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -113,7 +161,22 @@ class Dataset:
         for sample in self.samples:
             row = (sample.id, sample.sha256, sample.target, sample.split, sample.group)
             digest.update(repr(row).encode())
+            if self.task == "object-detection":
+                digest.update(repr((sample.boxes, sample.window)).encode())
         return digest.hexdigest()
+
+
+def renumbered(sample: Sample, place: Mapping[int, int], several: bool) -> Sample:
+    """The sample with its labels counted in another order.
+
+    Args:
+        sample: whose labels are all in `place`.
+        place: old index to new index.
+        several: whether samples may have several labels.
+    """
+    labels = tuple(sorted(place[label] for label in labels_of(sample.target)))
+    boxes = tuple(replace(box, category=place[box.category]) for box in sample.boxes)
+    return replace(sample, target=labels if several else labels[0], boxes=boxes)
 
 
 def labels_of(target: Target) -> tuple[int, ...]:

@@ -422,6 +422,12 @@ def _rows(
     return list(rows.values()), problems
 
 
+def named_text_column(table: Table) -> str | None:
+    """The column that is called as columns of texts usually are."""
+    lower = {name.lower(): name for name in table.columns}
+    return next((lower[name] for name in _TEXT_NAMES if name in lower), None)
+
+
 def _spans(table: Table) -> list[tuple[float, float] | None]:
     """Which part of its video each row is about; None where it is the whole."""
     if not set(_SPAN) & set(table.columns):
@@ -452,10 +458,9 @@ def _text_column(table: Table) -> str:
     Raises:
         DataError: none, or it is not clear which.
     """
-    lower = {name.lower(): name for name in table.columns}
-    named = [lower[name] for name in _TEXT_NAMES if name in lower]
-    if named:
-        return named[0]
+    named = named_text_column(table)
+    if named is not None:
+        return named
     others = [name for name in table.columns if name not in _KNOWN]
     long = [name for name in others if median(map(len, table.texts(name))) >= _LONG]
     if len(long) == 1:

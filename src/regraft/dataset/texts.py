@@ -27,10 +27,12 @@ import numpy as np
 from regraft.dataset import guard
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.guard import Refused
-from regraft.dataset.rows import Dataset
+from regraft.dataset.rows import Dataset, Sample
 from regraft.seeds import generator
 
 SUFFIXES = frozenset(".txt .text .eml .md .rst .html .htm .log".split())
+EXCERPT = 160
+"""Characters of a text that are shown."""
 _SNIFFED = 500
 _FEWEST_WORDS = 8
 _HASHES, _BAND = 64, 4
@@ -95,6 +97,14 @@ def checked(text: str, where: str) -> str:
     if not text.strip():
         raise Refused("empty", "There is no text in it.", where=where, mend="take it out")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def excerpt(sample: Sample) -> dict[str, str]:
+    """How a text begins, as "excerpt"; nothing for pictures."""
+    if not isinstance(sample.source, str):
+        return {}
+    words = " ".join(sample.source[: 4 * EXCERPT].split())
+    return {"excerpt": words if len(words) <= EXCERPT else words[:EXCERPT] + "…"}
 
 
 def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:

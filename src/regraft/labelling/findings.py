@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from regraft.dataset.rows import Dataset, Sample, labels_of
+from regraft.dataset.texts import excerpt
 from regraft.labelling.likely_errors import Judged
 
 ONE_CLASS = 0.65
@@ -111,6 +112,7 @@ def outliers(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
             "given": given(dataset, dataset.samples[n]),
             "distance": float(judged.distance_n[n]),
             "reason": f"{judged.distance_n[n]:.1f} times as far from its nearest as usual.",
+            **excerpt(dataset.samples[n]),
         }
         for n in far
     ]

@@ -63,7 +63,9 @@ class Judged:
     penalty: float
 
 
-def folds(target_nc: np.ndarray, clusters: Sequence[str], seed: int) -> np.ndarray:
+def folds(
+    target_nc: np.ndarray, clusters: Sequence[str], seed: int, count: int = FOLDS
+) -> np.ndarray:
     """A fold for each sample: classes spread evenly, clusters together."""
     names = np.array([name or f"\x00{i}" for i, name in enumerate(clusters)])
     _, first, cluster_n = np.unique(names, return_index=True, return_inverse=True)
@@ -71,7 +73,7 @@ def folds(target_nc: np.ndarray, clusters: Sequence[str], seed: int) -> np.ndarr
     shuffled = generator(seed, "label folds").permutation(len(first))
     order = shuffled[np.argsort(label_k[shuffled], kind="stable")]
     fold_k = np.empty(len(first), dtype=np.int64)
-    fold_k[order] = np.arange(len(first)) % FOLDS
+    fold_k[order] = np.arange(len(first)) % count
     return fold_k[cluster_n]
 
 

@@ -6,6 +6,9 @@ once (and kept), and the labels are judged by probes on its vectors.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,67 +16,171 @@ from typing import Any
 import numpy as np
 
 from regraft import dataset as data_sets
+from regraft.backbones import Backbone
 from regraft.dataset import Dataset
-from regraft.errors import MissingExtra
+from regraft.dataset.texts import TextFolderReader, excerpt
+from regraft.errors import MissingExtra, UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import agreement, consensus, findings
-from regraft.labelling.decisions import Journal, journal_of, reviewed
+from regraft.labelling.asking import BATCH, Seen, ask_next
+from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed
 from regraft.labelling.likely_errors import LEAST, Judged, judge
-from regraft.labelling.reader import reader_for
+from regraft.labelling.pool import read_pool
+from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.share import wrong_share
 from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
+from regraft.labelling.worth import worth
 from regraft.tasks.classification import Classification
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import features
+from regraft.transfer.model import Model
 
 _TRIAL = 64
 
 Facts = dict[str, Any]
 
 
-def survey(
-    data: Path,
-    backbone: str,
-    *,
-    scale: Scale | None = None,
-    seed: int = 0,
-    max_bad: float = 0.01,
-    tell: Tell = silent,
-) -> Facts:
+@dataclass(frozen=True)
+class Request:
+    """What is asked about the labels of some data; see `regraft.verbs.labels`.
+
+    Attributes:
+        data: labelled data or votes.
+        backbone: a name, or one that is open.
+        pool: samples without labels, or None.
+        batch: how many of them to choose.
+        scale: how votes differ; told from them if None.
+        seed: of every draw.
+        max_bad: share of bad files.
+        caution: what to bear in mind about the backbone, or "".
+    """
+
+    data: Path
+    backbone: str | Backbone
+    pool: Path | None = None
+    batch: int = BATCH
+    scale: Scale | None = None
+    seed: int = 0
+    max_bad: float = 0.01
+    caution: str = ""
+
+
+def survey(request: Request, *, tell: Tell = silent) -> Facts:
     """See `regraft.verbs.labels`."""
     if find_spec("cleanlab") is None or find_spec("crowdkit") is None:
         raise MissingExtra(
             "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"
         )
-    votes = read_votes(data, scale=scale) if is_votes(data) else None
-    reader = reader_for(data)
-    found = _of_votes(votes, seed)
-    if votes is not None and reader is None:
-        why = "The table names no files, so only the votes were looked at."
-        return found | _nothing_judged(why)
-    dataset = data_sets.read_all(data, max_bad=max_bad, reader=reader, tell=tell)
-    dataset, verdicts = reviewed(dataset, Journal(journal_of(data)))
-    found["reviewed"] = len(verdicts)
-    if len(dataset) < LEAST or len(dataset.classes) < 2:
-        why = f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
-        return found | _nothing_judged(why)
-    judged = _judged(dataset, backbone, seed, tell)
-    kept = {name for name, verdict in verdicts.items() if verdict.action != "divided"}
-    found |= _of_labels(dataset, judged, kept, seed)
-    if votes is not None:
-        found["beside_people"] = _beside_people(votes, dataset, judged, seed)
+    data = request.data
+    votes = read_votes(data, scale=request.scale) if is_votes(data) else None
+    found = _of_votes(votes, request.seed) | _NOTHING
+    if votes is not None and votes_on(data) is None:
+        why = "The table holds no texts and names no files, so only the votes were looked at."
+        return found | {"not_judged": why}
+    dataset, verdicts = _labelled(request, tell)
+    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
+    pool = None
+    if request.pool is not None:
+        pool = read_pool(request.pool, dataset, max_bad=request.max_bad, tell=tell)
+    few = len(dataset) < LEAST or len(dataset.classes) < 2
+    if few:
+        found["not_judged"] = f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
+        if pool is None:
+            return found
+    with _eyes(request, dataset, pool, tell) as see:
+        known = see(dataset)
+        penalty = None
+        if not few:
+            judged = _judged(known, request.seed, tell)
+            penalty = judged.penalty
+            kept = {name for name, verdict in verdicts.items() if verdict.action != "divided"}
+            found |= _of_labels(dataset, judged, kept, request.seed)
+            found["worth"] = _worth(known, request, penalty, tell)
+            if votes is not None:
+                found["beside_people"] = _beside_people(votes, dataset, judged, request.seed)
+        if pool is not None:
+            found["next"] = ask_next(
+                see(pool), known, batch=request.batch, penalty=penalty, seed=request.seed
+            )
+            found["pool"] = {"path": str(request.pool), "samples": len(pool)}
     return found
 
 
-def _nothing_judged(why: str) -> Facts:
+_NOTHING: Facts = {
+    "likely_errors": [],
+    "next": [],
+    "share": None,
+    "outliers": [],
+    "same_classes": [],
+    "worth": None,
+    "pool": None,
+    "data": None,
+    "caution": "",
+    "not_judged": "",
+}
+
+
+def _labelled(request: Request, tell: Tell) -> tuple[Dataset, dict[str, Verdict]]:
+    """The labelled data with what reviewers changed; none where the pool is all there is."""
+    data, pool = request.data, request.pool
+    if pool is not None and data.resolve() == pool.resolve():
+        task = "text-classification" if _holds_texts(pool) else "image-classification"
+        return Dataset(data, task, (), ()), {}
+    reader = AnyReader(request.scale)
+    dataset = data_sets.read_all(data, max_bad=request.max_bad, reader=reader, tell=tell)
+    return reviewed(dataset, Journal(journal_of(data)))
+
+
+def _holds_texts(path: Path) -> bool:
+    return path.is_file() or TextFolderReader().recognises(path)
+
+
+def _of_data(dataset: Dataset) -> Facts:
     return {
-        "likely_errors": [],
-        "share": None,
-        "outliers": [],
-        "same_classes": [],
-        "not_judged": why,
+        "path": str(dataset.path),
+        "task": dataset.task,
+        "samples": len(dataset),
+        "classes": list(dataset.classes),
     }
+
+
+def caution_about(model: Model) -> str:
+    """What to bear in mind when the network of a run looks at labels."""
+    rung = model.facts.get("rung", "head")
+    if rung == "head":
+        return ""
+    return (
+        f"The network of this run was itself trained on labels (rung {rung}): where these are the "
+        "same labels, it believes the wrong ones among them, and fewer are found."
+    )
+
+
+@contextmanager
+def _eyes(
+    request: Request, dataset: Dataset, pool: Dataset | None, tell: Tell
+) -> Generator[Callable[[Dataset], Seen]]:
+    """A frozen network that looks at samples, once, and remembers (the cache)."""
+    with prepare(request.backbone, tell=tell) as preparation:
+        described = preparation.backbone()
+        wanted = dataset.task.partition("-")[0]
+        if described.modality != wanted:
+            raise UsageError(
+                f"{described.name} is for {described.modality}s, the data are {wanted}s",
+                where="--backbone",
+                mend="take one of that modality from `regraft backbones list`",
+            )
+        frozen = len(described.stages)
+        some = (dataset.samples or (pool.samples if pool else ()))[:_TRIAL]
+        engine = preparation.engine(frozen, some)
+
+        def see(samples: Dataset) -> Seen:
+            if not len(samples):
+                return Seen(samples, lambda index: np.empty((len(index), 0), np.float32))
+            table = features(samples.samples, Cut(described, frozen), engine, tell=tell)
+            return Seen(samples, lambda index: table.rows(index)[0])
+
+        yield see
 
 
 def _of_votes(votes: Votes | None, seed: int) -> Facts:
@@ -101,26 +208,36 @@ def _of_votes(votes: Votes | None, seed: int) -> Facts:
     }
 
 
-def _judged(dataset: Dataset, backbone: str, seed: int, tell: Tell) -> Judged:
-    """Probes on the vectors of a frozen network, through the cache."""
+def _judged(known: Seen, seed: int, tell: Tell) -> Judged:
+    """Probes on the vectors of a frozen network."""
+    dataset = known.dataset
     task = Classification(dataset.task, dataset.classes, dataset.multilabel)
-    with prepare(backbone, tell=tell) as preparation:
-        described = preparation.backbone()
-        frozen = len(described.stages)
-        engine = preparation.engine(frozen, dataset.samples[:_TRIAL])
-        table = features(dataset.samples, Cut(described, frozen), engine, tell=tell)
+    return judge(
+        known.rows,
+        task.targets(dataset.samples),
+        [sample.group for sample in dataset],
+        exclusive=not dataset.multilabel,
+        seed=seed,
+        tell=tell,
+    )
 
-        def rows(some: np.ndarray) -> np.ndarray:
-            return table.rows(some)[0]
 
-        return judge(
-            rows,
-            task.targets(dataset.samples),
-            [sample.group for sample in dataset],
-            exclusive=not dataset.multilabel,
-            seed=seed,
-            tell=tell,
-        )
+def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts | None:
+    """What the next labels would bring."""
+    dataset = known.dataset
+    if dataset.multilabel:
+        return None
+    task = Classification(dataset.task, dataset.classes)
+    found = worth(
+        known.rows,
+        task.targets(dataset.samples),
+        [sample.group for sample in dataset],
+        batch=request.batch,
+        penalty=penalty,
+        seed=request.seed,
+        tell=tell,
+    )
+    return found.to_json() if found else None
 
 
 def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> Facts:
@@ -137,6 +254,7 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
                 "suggested": one.suggested,
                 "score": one.score,
                 "reason": one.reason,
+                **excerpt(dataset.samples[one.row]),
             }
             for one in findings.likely_errors(dataset, judged)
             if dataset.samples[one.row].id not in kept
@@ -144,7 +262,6 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
         "share": share.to_json() if share else None,
         "outliers": findings.outliers(dataset, judged),
         "same_classes": findings.same_classes(dataset, judged),
-        "not_judged": "",
     }
 
 

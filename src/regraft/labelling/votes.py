@@ -7,7 +7,8 @@ Three tables are read (CSV, TSV, Parquet), told apart by their columns:
 - anonymous: one sample a row, `path,votes`, where `votes` is `cat|cat|dog`, a JSON list or, in
   Parquet, a list; or numbered columns `vote_1,vote_2,…`.
 
-Samples are named by a column `path` (files beside the table), `sample` or `id`.
+Samples are named by a column `path` (files beside the table), `sample` or `id`; or the samples are
+texts (a column `text`, `body`, …), and without a name a text is called by its first line.
 
 Decisions:
 
@@ -32,7 +33,7 @@ import numpy as np
 
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import Table, read_table
+from regraft.dataset.table import Table, named_text_column, read_table
 from regraft.errors import DataError, UsageError
 
 Scale = Literal["nominal", "ordinal", "multilabel"]
@@ -230,14 +231,14 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
             where=guard.shown(path),
             mend="have path,annotator,label or path,annotator_…,annotator_… or path,votes",
         )
-    names = _samples(table)
+    names = sample_names(table)
     rows = {"long": _long, "wide": _wide, "anonymous": _anonymous}[kind](table, names)
     return votes_of(rows, scale=scale, where=guard.shown(path))
 
 
 def _kind(table: Table) -> Literal["long", "wide", "anonymous"] | None:
     columns = table.columns
-    if not set(_NAMES) & set(columns):
+    if not set(_NAMES) & set(columns) and named_text_column(table) is None:
         return None
     if "annotator" in columns and ("label" in columns or "labels" in columns):
         return "long"
@@ -246,9 +247,19 @@ def _kind(table: Table) -> Literal["long", "wide", "anonymous"] | None:
     return "wide" if any(name.startswith(_PEOPLE) for name in columns) else None
 
 
-def _samples(table: Table) -> list[str]:
-    column = next(name for name in _NAMES if name in table.columns)
-    return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
+def sample_names(table: Table) -> list[str]:
+    """What the sample of each row is called."""
+    column = next((name for name in _NAMES if name in table.columns), None)
+    if column is not None:
+        return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
+    column = named_text_column(table)
+    assert column is not None, "a table without samples holds no votes"
+    digits = len(str(table.lines[-1]))
+    first: dict[str, str] = {}
+    return [
+        first.setdefault(text, f"line {line:0{digits}d}")
+        for line, text in zip(table.lines, table.texts(column), strict=True)
+    ]
 
 
 def _long(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:

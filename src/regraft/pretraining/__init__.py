@@ -1,11 +1,21 @@
-"""Pre-training without labels: objectives are modules, `pretrain` is the face.
+"""Pre-training without labels: `pretrain` is the face, an objective is one file.
 
-`verb.py` is what objectives share: the run, the judge, the verdict, the report and the resulting
-backbone. An objective (`contrastive.py`) makes views, trains in a memoised step, and gives weights
-and curves. Nothing here imports torch until an objective runs.
+`objective.py` says what an objective is and `check.py` holds one to it; `verb.py`, `learning.py`
+and `judge.py` are what all share: the run, the budget, checkpoints, the judge, the verdict, the
+report and the resulting backbone. Nothing here imports torch until an objective is chosen.
 """
 
+from regraft.pretraining.check import check_objective
+from regraft.pretraining.objective import Job, Learner, Objective
 from regraft.pretraining.settings import Settings
 from regraft.pretraining.verb import Pretrained, pretrain
 
-__all__ = ["Pretrained", "Settings", "pretrain"]
+__all__ = [
+    "Job",
+    "Learner",
+    "Objective",
+    "Pretrained",
+    "Settings",
+    "check_objective",
+    "pretrain",
+]

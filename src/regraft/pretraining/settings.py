@@ -1,4 +1,4 @@
-"""What a person may choose about contrastive pre-training."""
+"""What a person may choose about a pre-training, objective by objective."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regraft.errors import UsageError
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one pre-training.
+    """Of contrastive pre-training.
 
     Attributes:
         batch: pictures in a batch; each gives two tiles.
@@ -48,3 +48,6 @@ class Settings:
                 where="pretrain",
                 mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch",
             )
+
+
+AnySettings = Settings

@@ -18,11 +18,10 @@ from regraft.events import Said
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.transfer import ladder
+from regraft.transfer.twin import PASSES_TO_COMPARE
 
 CUT_SAMPLES = 500
 """Texts that are looked at to say how many are longer than the network reads."""
-EXCERPT = 160
-"""Characters of a text that the report shows."""
 STRIP = 5
 """Frames in a film strip."""
 SHOWN = 12
@@ -120,7 +119,7 @@ def savings(
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
     if twin["name"] == "tf-idf":
         text = twin["text"]
-    elif twin["passes"] < ladder.PASSES_TO_COMPARE:
+    elif twin["passes"] < PASSES_TO_COMPARE:
         labels = None
         text = (
             f"The network from scratch saw each photo only {twin['passes']:.1f} times in its time, "
@@ -219,7 +218,7 @@ def galleries(
             "given": ", ".join(given),
             "predicted": ", ".join(said),
             "probability": float(chance_n[i]),
-            **_excerpt(samples[i]),
+            **data_sets.texts.excerpt(samples[i]),
         }
 
     wrong = [i for i in np.argsort(-wrongness_n, kind="stable") if not correct_n[i]]
@@ -227,14 +226,6 @@ def galleries(
         "most_wrong": [entry(int(i)) for i in wrong[:SHOWN]],
         "least_certain": [entry(int(i)) for i in np.argsort(chance_n, kind="stable")[:SHOWN]],
     }
-
-
-def _excerpt(sample: Sample) -> dict[str, str]:
-    """How a text begins; nothing for pictures."""
-    if not isinstance(sample.source, str):
-        return {}
-    words = " ".join(sample.source[: 4 * EXCERPT].split())
-    return {"excerpt": words if len(words) <= EXCERPT else words[:EXCERPT] + "…"}
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -252,22 +243,9 @@ def verdict(report: dict[str, Any]) -> str:
     tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
-    if report["scratch"] and report["task"] == "text-classification":
+    if report["scratch"]:
         text += f" {report['scratch']['text']}"
-    elif report["scratch"]:
-        scratch = report["scratch"]["metric"]
-        text += (
-            f" From random weights, in the time it was given ({_passes(report['scratch'])}), the "
-            f"same network reaches {_percent(scratch['value'])}."
-        )
     return text
-
-
-def _passes(twin: dict[str, Any]) -> str:
-    """How much training the twin had; few passes say what the time buys, not what it could be."""
-    passes = twin["passes"]
-    shown = f"{passes:.0f}" if passes >= 10 else f"{passes:.1f}"
-    return f"{twin['steps']} steps, {shown} passes over the photos"
 
 
 def _percent(share: float) -> str:

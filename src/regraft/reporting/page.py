@@ -12,12 +12,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from regraft.reporting import figures
 from regraft.reporting.figures import Axis, Bin, Kind, Mark
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Facts = Mapping[str, Any]
 """A JSON object of the report."""
@@ -61,7 +64,31 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
         report: follows schema.json.
         thumbnails: sample id to a small JPEG.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    best = next(rung for rung in report["rungs"] if rung["name"] == report["best"])
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            best=best,
+            metric=metric_name(best["metric"]["name"]),
+            ladder=_ladder(report),
+            label_curve=_label_curve(report, best["metric"]["name"]),
+            reliability=_reliability(report["calibration"]),
+            classes=class_rows(report),
+            pairs=confused_pairs(report)[:_PAIRS],
+            heat=_heat(report),
+            pictures={
+                sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+                for sample, jpeg in thumbnails.items()
+            },
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates of this folder with the words and numbers of a page; all values are escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # slow to import
 
     page = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -81,22 +108,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
         "listed": listed,
         "unbroken": unbroken,
     }
-    best = next(rung for rung in report["rungs"] if rung["name"] == report["best"])
-    return page.get_template("page.html.j2").render(
-        report=report,
-        best=best,
-        metric=metric_name(best["metric"]["name"]),
-        ladder=_ladder(report),
-        label_curve=_label_curve(report, best["metric"]["name"]),
-        reliability=_reliability(report["calibration"]),
-        classes=class_rows(report),
-        pairs=confused_pairs(report)[:_PAIRS],
-        heat=_heat(report),
-        pictures={
-            sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-            for sample, jpeg in thumbnails.items()
-        },
-    )
+    return page
 
 
 # Words --------------------------------------------------------------------------------------------

@@ -49,19 +49,25 @@ def render(report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> str:
     body = Markup(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Pre-training</title>"
         "<style>{}</style><h1>Pre-training: {}</h1><p><b>{}</b></p>"
-        "<p>{} pictures of {}; {} steps, {:.0f} s, {:.0f} pictures/s; {}.</p>"
-        "<p>Start: {}, {} of {} stages frozen, tiles of {} px.</p>"
+        "<p>{} {} of {}; {} steps, {:.0f} s, {:,.0f} {}/s; {}.</p>"
+        "<p>Start: {}, {} of {} stages frozen{}.</p>"
         "<h2>Curves</h2>{}{}{}<h2>What was found in the pool</h2><ul>{}</ul></html>"
     )
     back = report["backbone"]
     return body.format(
         _STYLE, report["objective"], report["verdict"]["text"],
-        report["data"]["samples"], visible(report["data"]["path"]), report["steps"],
-        report["seconds"], report["images_per_second"], report["stopped"], visible(back["name"]),
-        back["frozen_stages"], len(back["stages"]), back["size_px"], curves,
+        report["data"]["samples"], report["data"]["things"], visible(report["data"]["path"]),
+        report["steps"], report["seconds"], report["throughput"]["per_second"],
+        report["throughput"]["unit"], report["stopped"], visible(back["name"]),
+        back["frozen_stages"], len(back["stages"]), _prepared(back["preprocessing"]), curves,
         _neighbours(report["neighbours"], thumbnails), _maps(report["map"]),
         problems or Markup("<li>Nothing.</li>"),
     )  # fmt: skip
+
+
+def _prepared(preprocessing: Mapping[str, Any]) -> str:
+    size_px = preprocessing.get("size_px")
+    return f", tiles of {size_px} px" if size_px else ""
 
 
 def _curve(name: str, points: Sequence[tuple[float, float]]) -> Markup:

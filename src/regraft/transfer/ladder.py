@@ -28,8 +28,9 @@ from regraft.store import Outcome, Run, digest
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.tasks.probe import one_blas_thread
+from regraft.transfer import twin
 from regraft.transfer.cut import Cut
-from regraft.transfer.engine import Engine
+from regraft.transfer.engine import Engine, Preparation
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.pictures import cores
@@ -52,9 +53,7 @@ VIEWS = 4
 AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
 """What random views may do; index 0 is always the plain view."""
 
-SCRATCH_LEAST_S = 60.0
-PASSES_TO_COMPARE = 10.0
-"""A twin that saw each sample fewer times says what its time buys, not what labels are worth."""
+SCRATCH_LEAST_S = 40.0
 
 
 @dataclass(frozen=True)
@@ -370,30 +369,24 @@ def fine_tune(
 def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     """The twin: the same network from random weights, on the time that the climb took.
 
-    It is given at least a minute, which is in its favour.
+    It is given at least `SCRATCH_LEAST_S`, which is in its favour; see `twin.py` for the rest.
 
     Returns:
-        its entry in report.json, and its answers.
+        its entry in report.json, and its answers. It stands on `twin_ground`.
     """
     valid = ground.dataset.split("valid")
     target_nc, weights_rn = ground.task.targets(valid), ground.weights(valid)
     allowed_s = max(SCRATCH_LEAST_S, ground.budget_s or 0.0, _seconds(climbed.entries))
-    base = replace(make_rung(ground, "scratch"), pretrained=False, decay=1.0)
-
-    def trial() -> Outcome:
-        from regraft.transfer.fit import seconds_a_step
-
-        tail = _tail(ground, 0, {}, ground.seed)
-        steps = int(allowed_s / seconds_a_step(base, tail, ground.task))
-        return Outcome({"steps": max(1, min(steps, 100 * len(ground.dataset)))}, {})
-
-    inputs = _inputs(ground, {"rung": asdict(base)})
-    steps: Any = ground.run.step("plan-scratch", inputs, trial).facts["steps"]
-    rung = replace(base, steps=steps)
-    inputs = _inputs(ground, {"rung": asdict(rung)})
+    plan = _plan_twin(ground, allowed_s)
+    own = twin_ground(ground, plan["size_px"])
+    count = len(ground.dataset.split("train"))
+    rung = twin.rung_of(count, plan["steps"])
+    if count * rung.views * _bytes_a_view(own, 0) > CACHED_BYTES:
+        rung = replace(rung, features="live")
+    inputs = _inputs(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
 
     def compute() -> Outcome:
-        return fine_tune(ground, rung, {}, inputs, target_nc, weights_rn)
+        return fine_tune(own, rung, {}, inputs, target_nc, weights_rn)
 
     step = Step.of(ground.run.step("scratch", inputs, compute))
     _announce(ground, step)
@@ -401,15 +394,45 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     gap = measure.compare(
         best_score, ground.task.score(step.valid_logits_nc, target_nc), weights_rn
     )
-    passes = steps * rung.batch / len(ground.dataset.split("train"))
-    text = (
-        f"The same network from random weights, {steps} steps ({passes:.1f} passes) in "
-        f"{allowed_s:.0f} s: the chosen rung is {_points(gap)} ahead."
-    )
-    if passes < PASSES_TO_COMPARE:
-        text += " So few passes show what this time buys, not what the network could reach."
-    facts = step.facts | {"text": text, "gap": gap.value, "p": gap.p, "passes": passes}
-    return facts, step
+    facts: Facts = step.facts | {
+        "gap": gap.value,
+        "p": gap.p,
+        "passes": rung.steps * rung.batch / count,
+        "size_px": plan["size_px"],
+    }
+    return facts | {"text": twin.text(facts, gap, climbed.best.facts["name"])}, step
+
+
+def twin_ground(ground: Ground, size_px: int) -> Ground:
+    """What the twin stands on: the same, with pictures of its own size."""
+    backbone = twin.at_size(ground.backbone, size_px)
+    pixels = Preparation(backbone, None).engine(0, ())
+    return replace(ground, backbone=backbone, engine=lambda frozen: pixels)
+
+
+def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
+    """The size of the twin's pictures and its number of steps, by a trial."""
+    train = ground.dataset.split("train")
+
+    def seconds_of_a_step(size_px: int) -> tuple[float, float]:
+        """Of training, and of reading its samples."""
+        from regraft.transfer.fit import seconds_a_step
+
+        own, rung = twin_ground(ground, size_px), twin.rung_of(len(train), 1)
+        train_s = seconds_a_step(rung, _tail(own, 0, {}, ground.seed), ground.task)
+        return train_s, rung.batch * _seconds_a_picture(own, 0)
+
+    def trial() -> Outcome:
+        sizes = twin.sizes_px(train, ground.backbone)
+        size_px = sizes[-1]
+        train_s, read_s = seconds_of_a_step(size_px)
+        size_px = twin.fitting_px(sizes, train_s, read_s, twin.most_s(len(train), allowed_s))
+        if size_px != sizes[-1]:
+            train_s, read_s = seconds_of_a_step(size_px)
+        steps = twin.steps_in(allowed_s, train_s + read_s, len(train))
+        return Outcome({"size_px": size_px, "steps": steps}, {})
+
+    return ground.run.step("plan-scratch", _inputs(ground, {"rung": "scratch"}), trial).facts
 
 
 def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -25,8 +26,10 @@ class CocoReader:
     name: str = "coco"
 
     def recognises(self, path: Path) -> bool:
-        """A JSON file, or a folder that holds some, or whose annotations/ does."""
-        return path.suffix.lower() == ".json" if path.is_file() else bool(_files(path))
+        """A JSON file; or a folder with such that have the lists, or whose annotations/ does."""
+        if path.is_file():
+            return path.suffix.lower() == ".json"
+        return bool(_files(path))
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `BoxReader`."""
@@ -35,14 +38,18 @@ class CocoReader:
         if root.name == "annotations":
             root = root.parent
         into = Collector(path, root, self.name)
-        declared: dict[int, str] = {}
+        declared: set[str] = set()
         for file in files:
             names = _read_file(into, file, root, _split(file) if path.is_dir() else "")
-            declared |= {len(declared) + i: name for i, name in enumerate(names.values())}
+            declared |= set(names.values())
         return into.finish(declared)
 
+    def place(self, name: str, split: str) -> str:
+        """See `BoxFormat`."""
+        return name
+
     def write(self, data: BoxData, folder: Path) -> None:
-        """One file per split; pictures are not copied."""
+        """One file for each split."""
         for split in ("", *SPLITS):
             pictures = [p for p in data.pictures if p.split == split]
             if not pictures:
@@ -50,14 +57,14 @@ class CocoReader:
             annotations: list[dict[str, Any]] = []
             for at, picture in enumerate(pictures, 1):
                 for box in picture.boxes:
-                    wide, high = box.right - box.left, box.bottom - box.top
+                    wide, high = round(box.right - box.left, 6), round(box.bottom - box.top, 6)
                     annotations.append(
                         {
                             "id": len(annotations) + 1,
                             "image_id": at,
                             "category_id": box.category + 1,
                             "bbox": [box.left, box.top, wide, high],
-                            "area": wide * high,
+                            "area": round(wide * high, 6),
                             "iscrowd": int(box.crowd),
                         }
                     )
@@ -76,10 +83,25 @@ def _files(folder: Path) -> list[Path]:
     for place in (folder, folder / "annotations"):
         if place.is_dir():
             files = [file for file, is_folder in guard.listed(place) if not is_folder]
-            found = [file for file in files if file.suffix.lower() == ".json"]
+            named = [file for file in files if file.suffix.lower() == ".json" and file.is_file()]
+            found = [file for file in named if _has_lists(file)]
             if found:
                 return found
     return []
+
+
+def _has_lists(file: Path) -> bool:
+    """Whether a file speaks of images, annotations and categories; a large one is not read."""
+    try:
+        if not 0 < file.stat().st_size <= guard.MAX_BYTES:
+            return False
+        with (
+            file.open("rb") as opened,
+            mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            return all(content.find(b'"%b"' % part) >= 0 for part in (b"images", b"annotations"))
+    except (OSError, ValueError):
+        return False
 
 
 def _split(file: Path) -> Split:
@@ -150,7 +172,7 @@ def _categories(into: Collector, rows: list[Any], where: str) -> dict[object, st
         name, id_ = (row.get("name"), row.get("id")) if isinstance(row, dict) else (None, None)
         if not isinstance(name, str) or not name.strip() or id_ is None:
             what = "The category has no id or no name."
-            into.say("bad-category", f"{where}: categories[{at}]", what, "set aside")
+            into.say("bad-category", f"{where}: categories[{at}]", what, "not read")
             continue
         if _key(id_) in names:
             raise DataError(

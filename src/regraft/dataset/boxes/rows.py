@@ -7,45 +7,30 @@ Decisions:
 - What can be mended is mended and said: edges outside are clipped, swapped corners swapped.
   What cannot is refused and said. The counts always add up: found = used + refused.
 - A category that nobody drew is left out, and said; so every format can hold what is read.
+- Edges are kept to a millionth of a pixel, so that formats that write other numbers (width for the
+  right edge, shares for pixels) give back the same box to the last bit.
+- Whether edges are pixels or shares of the picture is told from all boxes together: when every one
+  lies in 0…1, they are shares. One such box among boxes in pixels is refused.
+- Where some pictures have a split, the others train.
 """
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Mapping, Sequence
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from regraft.dataset import guard
-from regraft.dataset.rows import Problem, Split
+from regraft.dataset import guard, images
+from regraft.dataset.rows import Box, Problem, Split
 from regraft.errors import DataError
 
 _SLACK_PX = 1e-6
-_TURNED = 0x0112
+_DECIMALS = 6
 _LISTED = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One object.
-
-    Attributes:
-        category: counts from 0 in the data's order of names.
-        left: in pixels, as the other edges.
-        top: see there.
-        right: see there.
-        bottom: see there.
-        crowd: the box holds many objects of the category that were not drawn one by one.
-    """
-
-    category: int
-    left: float
-    top: float
-    right: float
-    bottom: float
-    crowd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +97,11 @@ class Collector:
     def __init__(self, path: Path, root: Path, form: str) -> None:
         self._path, self._root, self._form = path, root.resolve(), form
         self._pictures: dict[str, tuple[Path, int, int, Split]] = {}
-        self._boxes: dict[str, list[tuple[str, Box]]] = {}
+        self._boxes: dict[str, dict[tuple[str, Box], None]] = {}
         self._problems: list[Problem] = []
         self._unknown: list[str] = []
+        self._seen: set[Path] = set()
+        self._unit: list[tuple[str, str, Box, str]] = []
         self._found = self._mended = self._refused = 0
 
     def picture(self, file: Path, where: str, split: Split = "") -> str | None:
@@ -131,12 +118,19 @@ class Collector:
             except guard.Refused as refused:
                 fault = (refused.kind, f"{id_}: {refused.what}")
         if fault is not None:
-            self.say(fault[0], where, fault[1], "set aside")
+            self.set_aside(file, fault[0], where, fault[1])
             return None
         width_px, height_px = size
         self._pictures[id_] = (file.resolve(), width_px, height_px, split)
-        self._boxes[id_] = []
+        self._boxes[id_] = {}
         return id_
+
+    def set_aside(self, file: Path, kind: str, where: str, what: str) -> None:
+        """A picture cannot be used; said once, however often it is named."""
+        whole = Path(os.path.abspath(file))  # noqa: PTH100 (a link is not followed)
+        if whole not in self._seen:
+            self._seen.add(whole)
+            self.say(kind, where, what, "set aside")
 
     def _named(self, file: Path) -> tuple[str, tuple[str, str] | None]:
         real = file.resolve()
@@ -163,8 +157,10 @@ class Collector:
         edges: Sequence[object],
         where: str,
         crowd: bool = False,
+        pixels: bool = False,
+        mended: bool = False,
     ) -> None:
-        """A box was found: left, top, right, bottom in pixels. It is used, mended or refused.
+        """A box was found: left, top, right, bottom. It is used, mended or refused.
 
         Args:
             id_: what `picture` gave.
@@ -172,11 +168,13 @@ class Collector:
             edges: four numbers, or what stands in their place.
             where: file and line, or file and id.
             crowd: see `Box`.
+            pixels: edges are known to be pixels, however small they are.
+            mended: it was changed already.
         """
         self._found += 1
         if id_ is None:
             return self._refuse("no-picture", where, "Its picture is not used.")
-        if not isinstance(name, str) or not guard.shown(name.strip()):
+        if not isinstance(name, str) or not category_name(name):
             return self._refuse("no-category", where, "The box has no category.")
         numbers = [number(edge) for edge in edges]
         if len(numbers) != 4 or any(value is None for value in numbers):
@@ -184,8 +182,20 @@ class Collector:
         left, top, right, bottom = (float(value) for value in numbers if value is not None)
         if not all(map(math.isfinite, (left, top, right, bottom))):
             return self._refuse("not-finite", where, f"The box is {list(edges)!r}.")
-        left, right, swapped_x = _in_order(left, right)
-        top, bottom, swapped_y = _in_order(top, bottom)
+        box = Box(0, left, top, right, bottom, crowd)
+        if not pixels and self._may_be_shares(id_, box):
+            self._unit.append((id_, category_name(name), box, where))
+        else:
+            self._judge(id_, category_name(name), box, where, mended)
+
+    def _may_be_shares(self, id_: str, box: Box) -> bool:
+        edges = box.left, box.top, box.right, box.bottom
+        return all(0 <= edge <= 1 for edge in edges) and min(self.size(id_)) > 1
+
+    def _judge(self, id_: str, name: str, box: Box, where: str, mended: bool) -> None:
+        """Use, mend or refuse a box of four finite edges in pixels."""
+        left, right, swapped_x = _in_order(_rounded(box.left), _rounded(box.right))
+        top, bottom, swapped_y = _in_order(_rounded(box.top), _rounded(box.bottom))
         if left == right or top == bottom:
             return self._refuse("zero-area", where, "The box has no area.")
         width_px, height_px = self.size(id_)
@@ -193,25 +203,43 @@ class Collector:
         if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
             what = f"The box lies outside of its {width_px} × {height_px} pixels."
             return self._refuse("box-outside", where, what)
+        edges = [float(edge) for edge in clipped]
+        used = Box(0, edges[0], edges[1], edges[2], edges[3], box.crowd)
+        if self._may_be_shares(id_, used):
+            what = "It lies within the first pixel; is it in shares of the picture?"
+            return self._refuse("mixed-units", where, what)
         over = max(abs(a - b) for a, b in zip(clipped, (left, top, right, bottom), strict=True))
         if swapped_x or swapped_y:
             self.say("swapped", where, "The box ends before it begins.", "corners swapped")
         if over > _SLACK_PX:
             self.say("box-over-edge", where, f"The box goes {over:g} px too far.", "clipped")
-        named = guard.shown(name.strip())
-        box = Box(0, *clipped, crowd)
-        if (named, box) in self._boxes[id_]:
-            return self._refuse("duplicate-box", where, f"The same box of {named} was there.")
-        self._mended += swapped_x or swapped_y or over > _SLACK_PX
-        self._boxes[id_].append((named, box))
+        if (name, used) in self._boxes[id_]:
+            return self._refuse("duplicate-box", where, f"The same box of {name} was there.")
+        self._mended += mended or swapped_x or swapped_y or over > _SLACK_PX
+        self._boxes[id_][name, used] = None
+
+    def _settle_units(self) -> None:
+        """Boxes in 0…1: shares where all are, nonsense among others in pixels."""
+        shares = bool(self._unit) and not any(self._boxes.values())
+        if shares:
+            what = f"All {len(self._unit)} boxes lie within 0…1."
+            self.say("shares", self._unit[0][3], what, "read as shares of width and height")
+        for id_, name, box, where in self._unit:
+            self._judge(id_, name, self._in_pixels(id_, box) if shares else box, where, shares)
+
+    def _in_pixels(self, id_: str, box: Box) -> Box:
+        width_px, height_px = self.size(id_)
+        left, right = box.left * width_px, box.right * width_px
+        return Box(0, left, box.top * height_px, right, box.bottom * height_px, box.crowd)
 
     def _refuse(self, kind: str, where: str, what: str) -> None:
         self._refused += 1
         self.say(kind, where, what, "box refused")
 
-    def refuse(self, kind: str, where: str, what: str) -> None:
-        """A box was found that cannot even be read."""
-        self._found += 1
+    def refuse(self, kind: str, where: str, what: str, count: int = 1) -> None:
+        """Boxes were found that cannot even be read."""
+        self._found += count
+        self._refused += count - 1
         self._refuse(kind, where, what)
 
     def unknown_category(self, where: str, what: str) -> None:
@@ -222,7 +250,27 @@ class Collector:
         """A problem was found."""
         self._problems.append(Problem(kind, guard.shown(where), guard.shown(what), done))
 
-    def finish(self, declared: Mapping[int, str] | None = None) -> BoxData:
+    def _name_splits(self) -> None:
+        """Where some pictures have a split, the others train."""
+        if not any(split for *_, split in self._pictures.values()):
+            return
+        for id_, (file, width_px, height_px, split) in self._pictures.items():
+            if not split:
+                self._pictures[id_] = (file, width_px, height_px, "train")
+                self.say("no-split", id_, "It has no split where others have.", "put into train")
+
+    def _say_unlisted(self) -> None:
+        """Pictures in the folder that nothing was said about."""
+        taken = {file for file, *_ in self._pictures.values()} | self._seen
+        for file, problem in guard.files(self._root):
+            if problem is not None:
+                if guard.claims_picture(file) and file not in self._seen:
+                    self._problems.append(problem)
+            elif guard.claims_picture(file) and file not in taken and file.resolve() not in taken:
+                name = guard.shown(file.relative_to(self._root))
+                self.say("not-listed", name, "No annotation names this picture.", "ignored")
+
+    def finish(self, declared: Iterable[str] = ()) -> BoxData:
         """The rows.
 
         Args:
@@ -238,10 +286,17 @@ class Collector:
                 where="; ".join(self._unknown[:_LISTED]) + (f"; {more} more" if more > 0 else ""),
                 mend="add the category to the list, or mend its number",
             )
+        self._settle_units()
+        self._name_splits()
+        if self._path.is_dir():
+            self._say_unlisted()
         names = sorted({name for boxes in self._boxes.values() for name, _ in boxes})
-        for name in sorted({guard.shown(n) for n in (declared or {}).values()} - set(names)):
+        for name in sorted({category_name(n) for n in declared} - set(names)):
             what = f"No box is of the category {name}."
-            self.say("empty-category", name, what, "category left out")
+            self.say("empty-category", name, what, "category not learnt")
+        for one, other in _alike(names):
+            what = f"The categories {one} and {other} differ in upper and lower case alone."
+            self.say("alike-categories", other, what, "both kept")
         if not names:
             raise DataError(
                 "There is no box that can be used."
@@ -284,6 +339,24 @@ def _in_order(low: float, high: float) -> tuple[float, float, bool]:
     return (low, high, False) if low <= high else (high, low, True)
 
 
+def category_name(text: str) -> str:
+    """A category's name, printable; of a name that this gave it gives the same name."""
+    name = unicodedata.normalize("NFC", text.strip())
+    return name if name.isprintable() else guard.shown(name)
+
+
+def _rounded(edge: float) -> float:
+    return round(edge, _DECIMALS) + 0.0  # of -0.0, too, it makes 0.0
+
+
+def _alike(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    first: dict[str, str] = {}
+    for name in names:
+        known = first.setdefault(name.casefold(), name)
+        if known != name:
+            yield known, name
+
+
 def number(value: object) -> float | None:
     """The number in a value or a text, or None; truth values are no numbers."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -312,16 +385,10 @@ def shown_size(file: Path) -> tuple[int, int]:
     Raises:
         Refused: it is missing or no picture.
     """
-    from PIL import Image
-
-    data = guard.read_file(file)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            width_px, height_px = image.size
-            turned = image.getexif().get(_TURNED, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
-        raise guard.Refused("damaged", "The picture cannot be read.", where=file) from fault
-    guard.refuse_bomb(width_px, height_px, str(file))
+    data, where = guard.read_file(file), guard.shown(file.name)
+    with images.refusing(where), images.opened(data, where, file.suffix) as image:
+        width_px, height_px = image.size
+        turned = images.orientation(image) >= 5
     return (height_px, width_px) if turned else (width_px, height_px)
 
 

@@ -17,6 +17,7 @@ from regraft.dataset.boxes.rows import BoxData, Collector, text_of
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.errors import DataError
 
+_NAME = "boxes.csv"
 _EDGES = ("left", "top", "right", "bottom")
 _ALIASES = {
     "image_path": "path",
@@ -40,38 +41,47 @@ class TableReader:
     name: str = "csv"
 
     def recognises(self, path: Path) -> bool:
-        """A .csv file whose first line names a path and four edges."""
+        """A .csv file whose first line names a path and four edges; or a folder with boxes.csv."""
+        path = path / _NAME if path.is_dir() else path
         if path.suffix.lower() != ".csv" or not path.is_file():
             return False
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            first = file.readline(10_000)
+        try:
+            with path.open(encoding="utf-8-sig", errors="replace") as file:
+                first = file.readline(10_000)
+        except OSError:
+            return False
         return {"path", *_EDGES} <= set(_columns(first.strip().split(",")))
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `dataset.boxes.read_boxes`."""
-        rows = csv.reader(io.StringIO(text_of(path), newline=""))
-        root = path.resolve().parent
+        file = path / _NAME if path.is_dir() else path
+        rows = csv.reader(io.StringIO(text_of(file), newline=""))
+        root = file.resolve().parent
         into = Collector(path, root, self.name)
         columns = _columns(next(rows, []))
         missing = [name for name in ("path", "category", *_EDGES) if name not in columns]
         if missing:
             raise DataError(
                 f"There is no column {missing[0]!r}.",
-                where=f"{guard.shown(path)}:1",
+                where=f"{guard.shown(file)}:1",
                 mend="the first line is path,category,left,top,right,bottom",
             )
         try:
             for row in rows:
-                _row(into, root, columns, row, f"{path.name}:{rows.line_num}")
+                _row(into, root, columns, row, f"{file.name}:{rows.line_num}")
         except csv.Error as fault:
-            where = f"{guard.shown(path)}:{rows.line_num}"
+            where = f"{guard.shown(file)}:{rows.line_num}"
             raise DataError(
                 f"This is no CSV: {fault}.", where=where, mend="save it again"
             ) from fault
         return into.finish()
 
+    def place(self, name: str, split: str) -> str:
+        """See `BoxFormat`."""
+        return name
+
     def write(self, data: BoxData, folder: Path) -> None:
-        """One file, `boxes.csv`; pictures are not copied."""
+        """One file, `boxes.csv`."""
         out = io.StringIO(newline="")
         table = csv.writer(out, lineterminator="\n")
         table.writerow(["path", "category", *_EDGES, "crowd", "split"])
@@ -82,7 +92,7 @@ class TableReader:
                 edges = [box.left, box.top, box.right, box.bottom]
                 name = data.categories[box.category]
                 table.writerow([picture.id, name, *edges, int(box.crowd), picture.split])
-        store.commit(folder / "boxes.csv", out.getvalue().encode())
+        store.commit(folder / _NAME, out.getvalue().encode())
 
 
 def _columns(names: list[str]) -> list[str]:

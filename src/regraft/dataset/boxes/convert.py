@@ -1,0 +1,124 @@
+"""From one format of boxes to another, with copies of the pictures, and nothing lost."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from regraft.dataset import guard
+from regraft.dataset.boxes.formats import FORMATS, BoxFormat, form_of
+from regraft.dataset.boxes.rows import BoxData, Picture
+from regraft.errors import DataError, UsageError
+
+_KNOWN_FOLDERS = re.compile(r"^(?:(?:images|JPEGImages)/(?:(?:train|valid|test)/)?)+")
+
+
+def read_boxes(path: Path) -> BoxData:
+    """Read box data of any known format.
+
+    Raises:
+        DataError: the format is not known, or nothing in it can be used.
+    """
+    form = form_of(path)
+    if form is None:
+        raise DataError(
+            "These are no boxes in a known format." if path.exists() else "There is no such file.",
+            where=path,
+            mend="give a COCO JSON file, a folder with a YOLO data.yaml, a folder of Pascal VOC "
+            "XML, or a CSV of boxes",
+        )
+    return form.read(path)
+
+
+def convert_boxes(path: Path, out: Path, to: str) -> BoxData:
+    """Write box data in another format, with copies of its pictures.
+
+    Args:
+        path: what to read.
+        out: a new or empty folder; it is there completely or not at all.
+        to: "coco", "yolo", "voc" or "csv".
+
+    Returns:
+        what was read, with its problems.
+
+    Raises:
+        UsageError: `out` holds something, or the format is not known.
+        DataError: see `read_boxes`; or a name cannot be kept in that format.
+    """
+    form = next((form for form in FORMATS if form.name == to), None)
+    if form is None:
+        names = ", ".join(form.name for form in FORMATS)
+        raise UsageError(f"there is no format {to!r}", where="--to", mend=f"use one of {names}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError("the folder is not empty", where=out, mend="name a new one")
+    data = read_boxes(path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        _write(form, data, scratch)
+        scratch.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return data
+
+
+def _write(form: BoxFormat, data: BoxData, folder: Path) -> None:
+    names = plain_names(data.pictures)
+    placed: list[Picture] = []
+    for picture, name in zip(data.pictures, names, strict=True):
+        target = form.place(name, picture.split)
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture.source, folder / target)
+        placed.append(replace(picture, id=target))
+    form.write(replace(data, pictures=tuple(placed)), folder)
+
+
+def plain_names(pictures: Sequence[Picture]) -> list[str]:
+    """The pictures' names without the folders that a format wants, where they stay different.
+
+    Raises:
+        DataError: a name is not one printable line, which not every format can hold.
+    """
+    for picture in pictures:
+        # `guard.shown` doubles backslashes and escapes what is no text: then id and name differ.
+        if picture.source.name != picture.id.rsplit("/", 1)[-1]:
+            raise DataError(
+                "The picture's name is no plain text.",
+                where=picture.id,
+                mend="rename it, or the folder it is in, without odd characters",
+            )
+    plain = [_KNOWN_FOLDERS.sub("", picture.id) for picture in pictures]
+    return plain if len(set(plain)) == len(plain) else [picture.id for picture in pictures]
+
+
+def describe_boxes(data: BoxData) -> dict[str, Any]:
+    """JSON values: "format", "pictures", "negatives", "boxes", "categories", "problems"."""
+    counts = Counter(box.category for picture in data.pictures for box in picture.boxes)
+    kinds = Counter(problem.kind for problem in data.problems)
+    return {
+        "path": guard.shown(data.path),
+        "format": data.format,
+        "pictures": len(data.pictures),
+        "negatives": sum(not picture.boxes for picture in data.pictures),
+        "boxes": {
+            "found": data.found,
+            "used": data.used,
+            "mended": data.mended,
+            "refused": data.refused,
+        },
+        "categories": {name: counts[at] for at, name in enumerate(data.categories)},
+        "problems": [
+            {"kind": p.kind, "where": p.where, "what": p.what, "done": p.done}
+            for p in data.problems
+        ],
+        "kinds": dict(sorted(kinds.items())),
+    }

@@ -1,0 +1,49 @@
+"""The formats of boxes, and what a reader and writer of one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from regraft.dataset.boxes.coco import CocoReader
+from regraft.dataset.boxes.rows import BoxData
+from regraft.dataset.boxes.table import TableReader
+from regraft.dataset.boxes.voc import VocReader
+from regraft.dataset.boxes.yolo import YoloReader
+
+
+class BoxFormat(Protocol):
+    """The contract of a format; `check_box_format` checks it."""
+
+    @property
+    def name(self) -> str:
+        """As `--to` has it."""
+        ...
+
+    def recognises(self, path: Path) -> bool:
+        """Whether this format's reader reads what lies there. Never raises; opens no picture."""
+        ...
+
+    def read(self, path: Path) -> BoxData:
+        """The pictures and their boxes, judged by a `rows.Collector`.
+
+        Raises:
+            DataError: a box has a category that does not exist, or nothing can be used.
+        """
+        ...
+
+    def place(self, name: str, split: str) -> str:
+        """Where a picture of this name and split goes, relative to the folder that is written."""
+        ...
+
+    def write(self, data: BoxData, folder: Path) -> None:
+        """Write all but the pictures, whose `id` is where they were placed in `folder`."""
+        ...
+
+
+FORMATS: tuple[BoxFormat, ...] = (CocoReader(), YoloReader(), VocReader(), TableReader())
+
+
+def form_of(path: Path) -> BoxFormat | None:
+    """The format of what lies at a path, if it is one of boxes."""
+    return next((form for form in FORMATS if form.recognises(path)), None)

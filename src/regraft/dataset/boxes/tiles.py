@@ -1,0 +1,178 @@
+"""Large pictures cut into tiles for training, and what is found on tiles put together again.
+
+Decisions:
+
+- A picture is cut when its longer side has 2,000 px or more and its objects are small beside it:
+  a tile is ten times as wide as the median object, and the picture at least two tiles wide.
+- Tiles overlap by a fifth, so that an object of up to a fifth of a tile is whole on one of them.
+- Tiles of one picture are one group: no split divides them.
+- A box of which less than half is on a tile is neither learnt nor counted there (crowd). Where a
+  fifth of it or less is there, nobody could tell, and the tile does without it.
+- Two boxes of one category from different tiles are one object when they share half of the
+  smaller one (intersection over the smaller, as in SAHI, Akyon et al. 2022). One that a tile's
+  edge cuts off gives way to one that is whole; else the surer one stays.
+
+Shapes: k boxes, t tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+
+from regraft.dataset.rows import Box, Dataset, Problem, Sample
+
+TILED_FROM_PX = 2000
+OVERLAP = 0.2
+LEAST_TILE_PX = 320
+_OBJECTS_ACROSS = 10
+_LEARNT_SHARE = 0.5
+_SEEN_SHARE = 0.2
+_SAME_SHARE = 0.5
+_EDGE_PX = 2.0
+
+Window = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Boxes that were found on one picture or tile.
+
+    Attributes:
+        boxes_k4: left, top, right, bottom in its pixels.
+        labels_k: int.
+        scores_k: 0…1.
+    """
+
+    boxes_k4: np.ndarray
+    labels_k: np.ndarray
+    scores_k: np.ndarray
+
+
+def tile_size(objects: Iterable[Box]) -> int:
+    """The side of a tile in pixels that suits these objects."""
+    sides = [((b.right - b.left) * (b.bottom - b.top)) ** 0.5 for b in objects if not b.crowd]
+    return max(LEAST_TILE_PX, round(_OBJECTS_ACROSS * median(sides))) if sides else 0
+
+
+def windows(width_px: int, height_px: int, tile_px: int) -> list[Window]:
+    """The tiles of a picture, row by row; one as large as the picture when it is not cut."""
+    longer = max(width_px, height_px)
+    if not tile_px or longer < TILED_FROM_PX or longer < 2 * tile_px:
+        return [(0, 0, width_px, height_px)]
+    return [
+        (left, top, min(left + tile_px, width_px), min(top + tile_px, height_px))
+        for top in _starts(height_px, tile_px)
+        for left in _starts(width_px, tile_px)
+    ]
+
+
+def _starts(length_px: int, tile_px: int) -> list[int]:
+    """Evenly spread, the last one ending at the edge."""
+    if length_px <= tile_px:
+        return [0]
+    step = max(1, round(tile_px * (1 - OVERLAP)))
+    count = 1 + -(-(length_px - tile_px) // step)
+    return [round(i * (length_px - tile_px) / (count - 1)) for i in range(count)]
+
+
+def tiled(dataset: Dataset) -> Dataset:
+    """The data set with large pictures cut into tiles; its `size`s are known."""
+    learnt = [s for s in dataset if s.split in ("", "train")] or list(dataset)
+    tile_px = tile_size(box for sample in learnt for box in sample.boxes)
+    samples: list[Sample] = []
+    problems: list[Problem] = []
+    for sample in dataset:
+        parts = cut(sample, tile_px)
+        samples += parts
+        if len(parts) > 1:
+            what = f"It has {sample.size[1]} × {sample.size[0]} pixels."
+            problems.append(Problem("tiled", sample.id, what, f"cut into {len(parts)} tiles"))
+    tiles = dataset.with_samples(sorted(samples, key=lambda sample: sample.id))
+    return replace(tiles, tile_px=tile_px if problems else 0).with_problems(problems)
+
+
+def cut(sample: Sample, tile_px: int) -> list[Sample]:
+    """The tiles of a sample; itself when it is not cut."""
+    height_px, width_px = sample.size
+    parts = windows(width_px, height_px, tile_px)
+    if len(parts) == 1:
+        return [sample]
+    return [_tile(sample, window) for window in parts]
+
+
+def _tile(sample: Sample, window: Window) -> Sample:
+    left, top, right, bottom = window
+    boxes = tuple(seen for box in sample.boxes if (seen := _seen(box, window)) is not None)
+    return replace(
+        sample,
+        id=f"{sample.id}#{left:05},{top:05}",
+        window=window,
+        size=(bottom - top, right - left),
+        group=sample.group or sample.sha256,
+        boxes=boxes,
+        target=tuple(sorted({box.category for box in boxes})),
+    )
+
+
+def _seen(box: Box, window: Window) -> Box | None:
+    """A box as a tile shows it, or None."""
+    left, top = max(box.left, window[0]), max(box.top, window[1])
+    right, bottom = min(box.right, window[2]), min(box.bottom, window[3])
+    if right <= left or bottom <= top:
+        return None
+    whole = (box.right - box.left) * (box.bottom - box.top)
+    share = (right - left) * (bottom - top) / whole
+    if share <= _SEEN_SHARE and not box.crowd:
+        return None
+    return Box(
+        box.category,
+        left - window[0],
+        top - window[1],
+        right - window[0],
+        bottom - window[1],
+        box.crowd or share < _LEARNT_SHARE,
+    )
+
+
+def stitch(parts: Sequence[tuple[Window, Found]]) -> Found:
+    """What was found on a picture, from what was found on its tiles; the surest first."""
+    assert parts, "a picture has a tile"
+    boxes_k4 = np.concatenate(
+        [found.boxes_k4.reshape(-1, 4) + np.array([w[0], w[1]] * 2) for w, found in parts]
+    )
+    labels_k = np.concatenate([found.labels_k for _, found in parts])
+    scores_k = np.concatenate([found.scores_k for _, found in parts])
+    tile_k = np.repeat(np.arange(len(parts)), [len(found.labels_k) for _, found in parts])
+    off_k = _cut_off(boxes_k4, np.array([w for w, _ in parts]), tile_k)
+    order_k = np.lexsort((-scores_k, off_k))
+    kept_k = order_k[_kept(boxes_k4[order_k], labels_k[order_k], tile_k[order_k])]
+    kept_k = kept_k[np.argsort(-scores_k[kept_k], kind="stable")]
+    return Found(boxes_k4[kept_k], labels_k[kept_k], scores_k[kept_k])
+
+
+def _cut_off(boxes_k4: np.ndarray, window_t4: np.ndarray, tile_k: np.ndarray) -> np.ndarray:
+    """Bool_k: whether a box ends at an edge of its tile that is none of the picture's."""
+    inner_t4 = window_t4 != np.array([0, 0, *window_t4[:, 2:].max(axis=0)])
+    return ((np.abs(boxes_k4 - window_t4[tile_k]) <= _EDGE_PX) & inner_t4[tile_k]).any(axis=1)
+
+
+def _kept(boxes_k4: np.ndarray, labels_k: np.ndarray, tile_k: np.ndarray) -> np.ndarray:
+    """Bool_k, of boxes of which earlier ones come first."""
+    area_k = (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
+    kept_k = np.ones(len(boxes_k4), dtype=bool)
+    for i in range(len(boxes_k4)):
+        if not kept_k[i]:
+            continue
+        rest = slice(i + 1, None)
+        low = np.maximum(boxes_k4[rest, :2], boxes_k4[i, :2])
+        high = np.minimum(boxes_k4[rest, 2:], boxes_k4[i, 2:])
+        common = (high - low).clip(min=0).prod(axis=1)
+        smaller = np.minimum(area_k[rest], area_k[i])
+        other = (labels_k[rest] == labels_k[i]) & (tile_k[rest] != tile_k[i])
+        kept_k[rest] &= ~(other & (common >= _SAME_SHARE * smaller))
+    return kept_k

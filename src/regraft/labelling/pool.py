@@ -1,0 +1,96 @@
+"""The pool: samples without labels, of which some are to be labelled next.
+
+What is labelled already, and near copies of it, are left out; near copies within the pool share a
+group, so that one batch never asks for two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from regraft import dataset as data_sets
+from regraft.dataset import Dataset, Problem, Sample, guard, texts
+from regraft.dataset.copies import settle
+from regraft.dataset.verify import verify_texts
+from regraft.errors import DataError
+from regraft.events import Tell, silent
+
+_APART = "labelled:"
+
+
+def read_pool(
+    path: Path, labelled: Dataset, *, max_bad: float = 0.01, tell: Tell = silent
+) -> Dataset:
+    """The pool beside labelled data of the same kind.
+
+    Args:
+        path: a folder of pictures of any shape; or a folder of text files, or a table of texts.
+        labelled: what is labelled already.
+        max_bad: share of files that cannot be read and are left out before it is an error.
+        tell: hears `Advanced("reading", …)`; may raise to stop.
+
+    Raises:
+        DataError: nothing is left to label.
+        TooManyBadSamples: more files are bad than `max_bad` allows.
+    """
+    if labelled.task == "text-classification":
+        return _texts(path, labelled.samples, tell)
+    return data_sets.read_unlabelled(path, apart_from=labelled.samples, max_bad=max_bad, tell=tell)
+
+
+def _texts(path: Path, labelled: Sequence[Sample], tell: Tell) -> Dataset:
+    listed = tuple(_listed_texts(path))
+    if not listed:
+        raise DataError("There is no text.", where=guard.shown(path), mend="check the path")
+    verified = verify_texts(listed, tell)
+    beside = [
+        replace(one, id=f"{_APART}{one.id}", target=None, split="test", group="")
+        for one in labelled
+    ]
+    both = Dataset(
+        path,
+        "text-classification",
+        (),
+        (*verified.samples, *beside),
+        verified.problems,
+        found=len(listed),
+    )
+    settled = settle(both, np.empty((0, 0, 0), np.uint8))
+    kept: dict[str, Sample] = {}
+    again: list[Problem] = []
+    for sample in settled:
+        if sample.id.startswith(_APART):
+            continue
+        if sample.sha256 in kept:
+            what = f"The same text as {kept[sample.sha256].id}."
+            again.append(Problem("repeated", sample.id, what, "left out"))
+        else:
+            kept[sample.sha256] = sample
+    if not kept:
+        raise DataError(
+            "Every text of the pool is labelled already.",
+            where=guard.shown(path),
+            mend="give a pool with texts that the labelled data do not have",
+        )
+    return settled.with_samples(kept.values()).with_problems(again)
+
+
+def _listed_texts(path: Path) -> Iterator[Sample]:
+    if path.is_file():
+        rows = data_sets.texts_of(path)
+        digits = len(str(len(rows)))
+        for number, text in enumerate(rows, 1):
+            yield Sample(f"row {number:0{digits}d}", text, None, split="train")
+        return
+    if not path.is_dir():
+        raise DataError(
+            "There is no such file or folder.", where=guard.shown(path), mend="check the path"
+        )
+    root = path.resolve()
+    for file, problem in guard.files(root):
+        if problem is None and file.suffix.lower() in texts.SUFFIXES:
+            yield Sample(guard.shown(file.relative_to(root).as_posix()), file, None, split="train")

@@ -1,0 +1,261 @@
+"""What the next labels are worth, and whether a second opinion on old ones is worth more.
+
+Every labelled sample is held out once, from probes that learn from growing parts of the rest. The
+error falls as a power of the labels (Hestness et al. 2017); a line through log error against log
+labels says what the next ones bring. Second opinions are tried out: among the samples learnt from,
+the labels that fit worst are set to what the others suggest, and the same held-out samples are
+asked again. A person's second opinion sets right more than that, so what is measured is the least
+that it brings.
+
+Labels are no longer worth asking for when what they bring is less than the noise of the
+measurement: the half width of the 95 % interval of the accuracy. A gain that small could not be
+told from chance.
+
+Legend: n samples, d features, c classes, s sizes, r bootstrap draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regraft.events import Advanced, Tell, silent
+from regraft.labelling.likely_errors import Rows, fit_of, folds
+from regraft.seeds import generator
+from regraft.store import Json
+from regraft.tasks.measure import bootstrap_weights
+from regraft.tasks.probe import fit_probe
+
+OUTER, INNER = 3, 3
+MOST = 4000
+"""Samples that this is measured on; drawn by chance from more."""
+LEAST = 60
+PARTS = (0.125, 0.25, 0.5, 1.0)
+DRAWS = 400
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Accuracy that something brings, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(value: float, drawn_r: np.ndarray) -> Gain:
+        """From a value and its bootstrap draws."""
+        low, high = (float(q) for q in np.quantile(drawn_r, [0.025, 0.975]))
+        return Gain(value, min(low, value), max(high, value))
+
+    def to_json(self) -> dict[str, Json]:
+        """As it stands in labels.json."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What is known about the next labels.
+
+    Attributes:
+        labels: how many there are.
+        batch: how many more are asked about.
+        accuracy: on samples held out, learning from all others.
+        noise: half the width of its interval.
+        new: what `batch` new labels bring.
+        double: what as many new labels as there are bring.
+        second: what `batch` second opinions on the worst labels bring at least.
+        ahead: `new` less `second`.
+        curve: (labels, accuracy) pairs.
+    """
+
+    labels: int
+    batch: int
+    accuracy: Gain
+    noise: float
+    new: Gain
+    double: Gain
+    second: Gain
+    ahead: Gain
+    curve: tuple[tuple[int, float], ...]
+
+    @property
+    def stop(self) -> bool:
+        """The next labels bring less than the measurement can tell."""
+        return self.new.value < self.noise
+
+    def text(self) -> str:
+        """The outcome in words."""
+        noise = f"your noise (±{100 * self.noise:.1f} points)"
+        said = f"The next {self.batch} labels are worth {100 * self.new.value:.1f} points, "
+        said += f"{'less' if self.stop else 'more'} than {noise}; "
+        said += f"{self.labels:,} more would be worth {100 * self.double.value:.1f}."
+        second = f"{self.batch} second opinions on the worst labels are worth "
+        second += f"{'at least ' if self.second.value > 0 else ''}{100 * self.second.value:.1f}"
+        if self.ahead.low > 0:
+            return f"{said} New labels pay more: {second}."
+        if self.ahead.high < 0:
+            return f"{said} Second opinions pay more: {second}."
+        return f"{said} {second}: which of them pays more is within noise."
+
+    def to_json(self) -> dict[str, Json]:
+        """As it stands in labels.json."""
+        points: list[Json] = [{"labels": n, "value": value} for n, value in self.curve]
+        return {
+            "labels": self.labels,
+            "batch": self.batch,
+            "accuracy": self.accuracy.to_json(),
+            "noise": self.noise,
+            "new": self.new.to_json(),
+            "double": self.double.to_json(),
+            "second_opinions": self.second.to_json(),
+            "ahead": self.ahead.to_json(),
+            "stop": self.stop,
+            "curve": points,
+            "text": self.text(),
+        }
+
+
+def worth(
+    rows: Rows,
+    target_nc: np.ndarray,
+    clusters: Sequence[str],
+    *,
+    batch: int,
+    penalty: float,
+    seed: int = 0,
+    tell: Tell = silent,
+) -> Worth | None:
+    """What the next labels bring; None where there are too few to say. One class a sample.
+
+    Args:
+        rows: features by index.
+        target_nc: one-hot.
+        clusters: n names; samples that share a non-empty one are held out together.
+        batch: how many labels would be asked for next.
+        penalty: of the probes.
+        seed: of every draw.
+        tell: hears `Advanced("worth of labels", …)`.
+    """
+    count = len(target_nc)
+    some = np.sort(generator(seed, "worth").permutation(count)[:MOST])
+    names = [clusters[int(n)] for n in some]
+    asked = _Asked(rows(some), target_nc[some], names, penalty, seed)
+    if len(some) < LEAST or np.count_nonzero(asked.target_nc.sum(axis=0)) < 2:
+        return None
+    share = len(some) / count
+    right_sn, second_n, sizes = _asked_all(asked, max(1, round(batch * share)), tell)
+    weights_rn = bootstrap_weights(names, seed, DRAWS)
+    all_1n = np.ones((1, len(some)))
+    accuracy_rs, second_r = _means(right_sn, second_n, weights_rn)
+    value_s, second = _means(right_sn, second_n, all_1n)
+    accuracy = Gain.of(float(value_s[0, -1]), accuracy_rs[:, -1])
+    new = _gained(value_s, accuracy_rs, sizes, count, batch)
+    double = _gained(value_s, accuracy_rs, sizes, count, count)
+    gained_r = second_r - accuracy_rs[:, -1]
+    gained = float(second[0]) - accuracy.value
+    ahead_r = _drawn(accuracy_rs, sizes, count, batch) - gained_r
+    return Worth(
+        count,
+        batch,
+        accuracy,
+        (accuracy.high - accuracy.low) / 2,
+        new,
+        double,
+        Gain.of(gained, gained_r),
+        Gain.of(new.value - gained, ahead_r),
+        tuple((round(size), float(value)) for size, value in zip(sizes, value_s[0], strict=True)),
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the question is put to."""
+
+    x_nd: np.ndarray
+    target_nc: np.ndarray
+    clusters: Sequence[str]
+    penalty: float
+    seed: int
+
+    def answers(self, learn: np.ndarray, target_nc: np.ndarray, held: np.ndarray) -> np.ndarray:
+        """Logits of held samples from a probe on others."""
+        probe = fit_probe(
+            self.x_nd[learn],
+            target_nc,
+            exclusive=True,
+            weight_n=np.ones(len(learn)),
+            clusters=[],
+            seed=self.seed,
+            penalty=self.penalty,
+        )
+        return probe.logits(self.x_nd[held])
+
+
+def _asked_all(asked: _Asked, batch: int, tell: Tell) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Right_sn on growing parts, right_n after second opinions, and the sizes of the parts."""
+    count = len(asked.target_nc)
+    fold_n = folds(asked.target_nc, asked.clusters, asked.seed, OUTER)
+    given_n = asked.target_nc.argmax(axis=1)
+    right_sn = np.zeros((len(PARTS), count))
+    second_n = np.zeros(count)
+    sizes = np.zeros(len(PARTS))
+    for fold in range(OUTER):
+        held, learn = np.flatnonzero(fold_n == fold), np.flatnonzero(fold_n != fold)
+        order = learn[generator(asked.seed, "worth order", fold).permutation(len(learn))]
+        for s, part in enumerate(PARTS):
+            mine = order[: max(2, round(part * len(order)))]
+            sizes[s] += len(mine) / OUTER
+            logits_nc = asked.answers(mine, asked.target_nc[mine], held)
+            right_sn[s, held] = logits_nc.argmax(axis=1) == given_n[held]
+        mended_nc = _second_opinions(asked, learn, round(batch * len(learn) / count))
+        logits_nc = asked.answers(learn, mended_nc, held)
+        second_n[held] = logits_nc.argmax(axis=1) == given_n[held]
+        tell(Advanced("worth of labels", fold + 1, OUTER))
+    return right_sn, second_n, sizes.tolist()
+
+
+def _second_opinions(asked: _Asked, learn: np.ndarray, batch: int) -> np.ndarray:
+    """Targets of samples learnt from, the worst `batch` suspects as the others suggest."""
+    target_nc = asked.target_nc[learn].copy()
+    fold_n = folds(target_nc, [asked.clusters[int(n)] for n in learn], asked.seed, INNER)
+    logits_nc = np.empty(target_nc.shape)
+    for fold in range(INNER):
+        rest, held = learn[fold_n != fold], learn[fold_n == fold]
+        logits_nc[fold_n == fold] = asked.answers(rest, target_nc[fold_n != fold], held)
+    raised_nc = np.exp(logits_nc - logits_nc.max(axis=1, keepdims=True))
+    chance_nc = raised_nc / raised_nc.sum(axis=1, keepdims=True)
+    quality_n, suspect_n = fit_of(target_nc, chance_nc, exclusive=True)
+    worst = np.argsort(np.where(suspect_n, quality_n, np.inf), kind="stable")
+    worst = worst[: min(batch, int(suspect_n.sum()))]
+    target_nc[worst] = 0
+    target_nc[worst, chance_nc[worst].argmax(axis=1)] = 1
+    return target_nc
+
+
+def _means(
+    right_sn: np.ndarray, second_n: np.ndarray, weights_rn: np.ndarray
+) -> tuple[np.ndarray, Any]:
+    total_r = weights_rn.sum(axis=1)
+    return weights_rn @ right_sn.T / total_r[:, None], weights_rn @ second_n / total_r
+
+
+def _gained(
+    value_s: np.ndarray, drawn_rs: np.ndarray, sizes: Sequence[float], have: int, more: int
+) -> Gain:
+    value = float(_drawn(value_s, sizes, have, more)[0])
+    return Gain.of(value, _drawn(drawn_rs, sizes, have, more))
+
+
+def _drawn(accuracy_rs: np.ndarray, sizes: Sequence[float], have: int, more: int) -> np.ndarray:
+    """Gain_r of more labels, by a line through log error against log labels; never negative."""
+    log_s = np.log(sizes)
+    error_rs = np.log(np.maximum(1 - accuracy_rs, 1e-4))
+    far_s = log_s - log_s.mean()
+    slope_r = np.minimum(0.0, (error_rs @ far_s) / (far_s @ far_s))
+    now_r = np.exp(error_rs.mean(axis=1) + slope_r * (np.log(have) - log_s.mean()))
+    later_r = now_r * ((have + more) / have) ** slope_r
+    return now_r - later_r

@@ -1,0 +1,156 @@
+"""One pre-training from its first step to its last: plan, curves, when to stop.
+
+Decisions:
+
+- How many steps a budget buys is measured once and journalled; nothing else looks at a clock.
+- About twenty times in a training the learner is measured, and the judge's probe with it. A point
+  is in the state that is kept, so a resumed run has the curves of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from regraft.events import Event, Said, Stepped
+from regraft.pretraining.objective import Job, Learner, Objective, Point, as_facts
+from regraft.store import Outcome, Run
+from regraft.transfer import loop
+
+if TYPE_CHECKING:
+    from regraft.backbones import Network
+
+ROUNDS = 20
+MEASURING_SHARE = 0.2
+"""Of a budget; where measuring takes longer, it is done less often."""
+PATIENCE = 5
+"""Rounds in which the watched curve may fail to improve before training stops."""
+LEAST_GAIN = 0.002
+EXTRA = "extra."
+
+Probe = Callable[["Network"], dict[str, float]]
+"""Measures a network on labelled samples: {"probe": …, "neighbours": …}."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one training is run, besides what it learns.
+
+    Attributes:
+        run: where it is memoised.
+        name: of its step in the run.
+        inputs: everything that the outcome depends on.
+        probe: what the judge says, or None.
+        steps: to take; None is up to the epochs or the budget.
+    """
+
+    run: Run
+    name: str
+    inputs: dict[str, Any]
+    probe: Probe | None
+    steps: int | None = None
+
+
+def learn(objective: Objective, job: Job, course: Course) -> Outcome:
+    """Pre-train, from a checkpoint if there is one.
+
+    Returns:
+        facts: "steps", "curves", "losses", "stopped", "seconds", "throughput", "before", "after",
+            "frozen_intact"; tensors: the network's and, after "extra.", the learner's extras.
+
+    Raises:
+        RegraftError: the loss is not finite, or it is of no use to go on.
+    """
+    began = time.perf_counter()
+    with closing(objective.open(job)) as learner:
+        steps, rounds = course.steps or 0, ROUNDS
+        if course.steps is None:
+            steps, rounds = _planned(objective, job, course, learner, began)
+        before = learner.cut.certify(learner.network)
+        checkpoint = course.run.checkpoint(course.name, course.inputs)
+        begun = loop.begin(learner, course.name, steps, checkpoint)
+        with closing(_train(objective, course, learner, begun, rounds)) as events:
+            for event in events:
+                job.tell(event)
+        facts = begun.facts
+        step = facts["steps"] = facts.pop("step")
+        seen = sum(learner.amount(i) for i in range(step))
+        facts["throughput"] = {
+            "unit": objective.unit,
+            "per_second": seen / max(facts["seconds"], 1e-9),
+            "seen": seen,
+        }
+        learner.network.eval()
+        facts["after"] = learner.findings()
+        facts["frozen_intact"] = learner.cut.certify(learner.network) == before
+        tensors = {n: loop.array(t) for n, t in learner.network.tensors().items()}
+        tensors |= {EXTRA + n: loop.array(t) for n, t in learner.extras().items()}
+    return Outcome(facts, tensors)
+
+
+def _planned(
+    objective: Objective, job: Job, course: Course, learner: Learner, began: float
+) -> tuple[int, int]:
+    """Steps and rounds: those of the epochs, or those that the budget buys."""
+    if job.budget_s is None:
+        return learner.steps_an_epoch * objective.settings.epochs, ROUNDS
+    budget_s = job.budget_s
+
+    def compute() -> Outcome:
+        start = time.perf_counter()
+        _point(course, learner, 0, None)
+        measure_s = time.perf_counter() - start
+        step_s = loop.seconds_a_step(learner)
+        left_s = budget_s - (time.perf_counter() - began)
+        rounds = max(2, min(ROUNDS, int(MEASURING_SHARE * budget_s / max(measure_s, 1e-9))))
+        steps = max(1, int(0.95 * (left_s - rounds * measure_s) / step_s))
+        return Outcome({"steps": steps, "rounds": rounds, "seconds_a_step": step_s})
+
+    facts: Any = course.run.step("plan", course.inputs, compute).facts
+    return facts["steps"], facts["rounds"]
+
+
+def _train(
+    objective: Objective, course: Course, learner: Learner, begun: loop.Training, rounds: int
+) -> Generator[Event]:
+    """The loop's events, with a point of the curves every so many steps."""
+    facts, every = begun.facts, max(1, begun.steps // rounds)
+    if "curves" not in facts:
+        facts |= {"curves": [_point(course, learner, 0, None)], "stopped": "all steps taken"}
+        facts["before"] = learner.findings()
+    if facts["stopped"] != "all steps taken":
+        return
+    with closing(loop.train(begun)) as events:
+        for event in events:
+            if isinstance(event, Stepped) and (
+                event.step % every == 0 or event.step == begun.steps
+            ):
+                facts["curves"].append(_point(course, learner, event.step, event.loss))
+                learner.check(facts["curves"], event.step / begun.steps)
+                if event.step < begun.steps and _has_flattened(facts["curves"], objective.watched):
+                    facts["stopped"] = (
+                        f"the {objective.watched} has not improved in {PATIENCE} rounds"
+                    )
+            yield event
+            if facts["stopped"] != "all steps taken":
+                yield Said(facts["stopped"])
+                return
+
+
+def _point(course: Course, learner: Learner, step: int, loss: float | None) -> Point:
+    """One point of the curves."""
+    point: Point = {"step": step, "loss": loss, **learner.measure()}
+    if course.probe is not None:
+        point |= course.probe(learner.network.eval())
+    return as_facts(point)
+
+
+def _has_flattened(points: list[Point], name: str) -> bool:
+    """Whether the last rounds of a curve (more is better) have not topped those before."""
+    values = [point[name] for point in points if name in point]
+    if len(values) <= PATIENCE + 1:
+        return False
+    return max(values[-PATIENCE:]) <= max(values[:-PATIENCE]) + LEAST_GAIN

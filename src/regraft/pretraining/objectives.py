@@ -1,0 +1,54 @@
+"""The objectives by name. Some share a name and differ in what they learn from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from regraft.errors import UsageError
+from regraft.pretraining.objective import Objective
+from regraft.pretraining.settings import AnySettings, Settings
+
+NAMES = ("contrastive",)
+_SETTINGS: dict[str, type[AnySettings]] = {"contrastive": Settings}
+
+
+def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
+    """Settings of an objective, from what was chosen; None stands for what is usual.
+
+    Raises:
+        UsageError: there is no such objective, or it has no such setting.
+    """
+    kind = _SETTINGS[_known(name)]
+    chosen = {key: value for key, value in given.items() if value not in (None, False)}
+    foreign = sorted(chosen.keys() - {field.name for field in fields(kind)})
+    if foreign:
+        raise UsageError(
+            f"the objective {name} has no {', '.join(foreign)}",
+            where="pretrain",
+            mend=f"it has {', '.join(field.name for field in fields(kind))}",
+        )
+    return kind(**chosen)
+
+
+def choose(name: str, data: Path, settings: AnySettings | None = None) -> Objective:
+    """The objective of this name for the data at a path.
+
+    Raises:
+        UsageError: there is none, or the settings are another's.
+    """
+    from regraft.pretraining.pictures import ContrastivePictures
+
+    settings = settings or settings_of(name, {})
+    if not isinstance(settings, _SETTINGS[_known(name)]):
+        raise UsageError(f"these are not settings of {name}", where="settings")
+    return ContrastivePictures(settings)
+
+
+def _known(name: str) -> str:
+    if name not in NAMES:
+        raise UsageError(
+            f"there is no objective {name!r}", where="--objective", mend=f"use {' or '.join(NAMES)}"
+        )
+    return name

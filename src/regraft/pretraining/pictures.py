@@ -1,0 +1,121 @@
+"""The contrastive objective on pictures: the views are tiles of one picture.
+
+Decisions:
+
+- Pictures are decoded once to a canvas of at most twice the tile's side, the middle square. Pools
+  that fit into `POOL_BYTES` stay in memory, larger ones are decoded again for each batch, ahead of
+  the network.
+
+Legend: b pictures in a batch, n in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regraft.backbones import Backbone
+from regraft.backbones.catalogue import DEFAULT
+from regraft.dataset import Dataset, Sample, View, read_unlabelled
+from regraft.errors import UsageError
+from regraft.events import Advanced, Tell
+from regraft.pretraining.augment import augmented
+from regraft.pretraining.contrastive import Contrast, Footage, Model
+from regraft.pretraining.objective import Job, Learner
+from regraft.pretraining.settings import Settings
+from regraft.transfer.pictures import cores, look
+
+POOL_BYTES = 2 * 2**30
+FEWEST = 4
+
+
+@final
+@dataclass(frozen=True)
+class ContrastivePictures:
+    """Two tiles of one picture must find each other; see `contrastive.py`."""
+
+    settings: Settings = field(default_factory=Settings)
+    name: str = "contrastive"
+    modality: str = "image"
+    unit: str = "pictures"
+    usual_backbone: str = DEFAULT
+    watched: str = "probe"
+
+    def recognises(self, path: Path) -> bool:
+        """A folder."""
+        return path.is_dir()
+
+    def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
+        """See `Objective`."""
+        pool = read_unlabelled(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
+        if len(pool) < FEWEST:
+            raise UsageError("there are too few pictures", where=path, mend="give four or more")
+        return pool
+
+    def sized(self, backbone: Backbone) -> Backbone:
+        """The same weights for pictures of another size."""
+        size_px = self.settings.size_px
+        if size_px in (None, backbone.pictures.size_px):
+            return backbone
+        from regraft.backbones.network import assemble, describe, fill, read_safetensors
+
+        assert size_px is not None
+        prepared = replace(backbone.pictures, size_px=size_px)
+        network = assemble(backbone.recipe, prepared)
+        fill(network, read_safetensors(backbone.weights), backbone.weights)
+        return replace(backbone, preprocessing=prepared, stages=describe(network, prepared))
+
+    def open(self, job: Job) -> Learner:
+        """See `Objective`."""
+        return Contrast(self, job)
+
+    def footage(self, job: Job) -> Footage:
+        """See `Contrastive`."""
+        return Canvases(job.samples, job.backbone, job.tell)
+
+    def views(self, model: Model, rows: Tensor, draws_bk: np.ndarray) -> Tensor:
+        """See `Contrastive`."""
+        x_bchw = augmented(rows, draws_bk, model.cut.backbone.pictures.size_px)
+        x_bchw = (x_bchw - model.network.mean_c11) / model.network.std_c11
+        return x_bchw.contiguous(memory_format=torch.channels_last)
+
+
+@final
+class Canvases:
+    """The pool's pictures as squares of one size, uint8 (n, canvas_px, canvas_px, 3)."""
+
+    def __init__(self, samples: Sequence[Sample], backbone: Backbone, tell: Tell) -> None:
+        size_px = backbone.pictures.size_px
+        side = max(size_px, min(2 * size_px, 256))
+        self._samples = samples
+        canvas = replace(backbone.pictures, size_px=side, crop=1.0)
+        self._look = replace(backbone, preprocessing=canvas)
+        self._pool = ThreadPoolExecutor(cores())
+        self._kept: np.ndarray | None = None
+        if len(samples) * side * side * 3 <= POOL_BYTES:
+            kept = np.empty((len(samples), side, side, 3), np.uint8)
+            for i, pixels in enumerate(self._pool.map(self._one, range(len(samples)))):
+                kept[i] = pixels
+                if i % 64 == 63:
+                    tell(Advanced("decoding", i + 1, len(samples)))
+            self._kept = kept
+
+    def rows(self, index_b: np.ndarray) -> np.ndarray:
+        """Some of them."""
+        if self._kept is not None:
+            return self._kept[index_b]
+        return np.stack(list(self._pool.map(self._one, index_b.tolist())))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _one(self, at: int) -> np.ndarray:
+        return look(self._samples[at], [View()], self._look)[0]

@@ -1,0 +1,153 @@
+"""What `regraft labels --out` leaves: labels.json, tables to work through, one page of it all."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from regraft import dataset as data_sets
+from regraft import store
+from regraft.errors import UnreadableSample
+from regraft.reporting import figures
+from regraft.reporting.figures import Axis, Mark
+from regraft.reporting.page import environment, metric_name, percent
+
+Facts = Mapping[str, Any]
+
+COLUMNS = {
+    "likely_errors": ("sample", "given", "suggested", "score", "reason"),
+    "next": ("sample", "label", "suggested", "probability", "score", "reason"),
+}
+"""Of the two tables; `label` is empty, to be filled in."""
+SHOWN = 60
+"""Samples in each gallery of the page."""
+_SIDE_PX = 128
+
+
+def write(folder: Path, found: Facts) -> None:
+    """Commit labels.json, likely_errors.csv, next.csv and report.html.
+
+    Args:
+        folder: made if it is not there.
+        found: what `regraft.labels` gives.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    store.commit(folder / "labels.json", text.encode("utf-8", "backslashreplace"))
+    for name, columns in COLUMNS.items():
+        table = _table(found[name], columns)
+        store.commit(folder / f"{name}.csv", table.encode("utf-8", "backslashreplace"))
+    page = render(found, dict(_thumbnails(found)))
+    store.commit(folder / "report.html", page.encode("utf-8"))
+
+
+def render(found: Facts, thumbnails: Mapping[str, bytes]) -> str:
+    """The page as HTML.
+
+    Args:
+        found: what `regraft.labels` gives.
+        thumbnails: sample id to a small JPEG.
+    """
+    return (
+        environment()
+        .get_template("labels.html.j2")
+        .render(
+            found=found,
+            headline=headline(found),
+            shown=SHOWN,
+            curve=_curve(found["worth"]),
+            classes=_agreed(found["agreement"]),
+            pictures={
+                sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+                for sample, jpeg in thumbnails.items()
+            },
+        )
+    )
+
+
+def headline(found: Facts) -> str:
+    """The outcome in one or two sentences."""
+    said: list[str] = []
+    agreement = found["agreement"]
+    if agreement and agreement["alpha"]["value"] is not None:
+        said.append(f"Krippendorff's alpha is {agreement['alpha']['value']:.2f}.")
+    if found["share"]:
+        share = found["share"]
+        span = f"({percent(share['low'])} to {percent(share['high'])})"
+        said.append(f"About {percent(share['value'])} of the labels are wrong {span}.")
+    if found["beside_people"]:
+        said.append(found["beside_people"]["text"])
+    if found["next"]:
+        said.append(f"{len(found['next']):,} samples to label next.")
+    return " ".join(said) or found["not_judged"] or "Nothing was found."
+
+
+def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
+    """The rows as CSV; what a spreadsheet would take for a formula is kept text."""
+    held = io.StringIO(newline="")
+    writer = csv.writer(held)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_plain(row.get(column, "")) for column in columns])
+    return held.getvalue()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return "" if value is None else value
+
+
+def _thumbnails(found: Facts) -> Iterator[tuple[str, bytes]]:
+    """Small JPEGs of the pictures that the page shows; those that are gone are left out."""
+    data, pool = found["data"], found["pool"]
+    if not data or data["task"] != "image-classification":
+        return
+    labelled = [row["sample"] for row in (*found["likely_errors"][:SHOWN], *found["outliers"])]
+    divided = found["agreement"]["divided"] if found["agreement"] else []
+    labelled += [row["sample"] for row in divided]
+    places = [(Path(data["path"]), name) for name in labelled]
+    if pool:
+        places += [(Path(pool["path"]), row["sample"]) for row in found["next"][:SHOWN]]
+    for root, name in places:
+        path = (root if root.is_dir() else root.parent) / name
+        try:
+            picture = data_sets.images.decode(path)
+        except (UnreadableSample, OSError):
+            continue
+        picture.thumbnail((_SIDE_PX, _SIDE_PX))
+        held = io.BytesIO()
+        picture.save(held, "JPEG", quality=80)
+        yield name, held.getvalue()
+
+
+def _curve(worth: Facts | None) -> Markup | None:
+    """Accuracy against labels, with where it is expected to go."""
+    if not worth:
+        return None
+    points = [
+        Mark("", point["labels"], point["value"], point["value"], point["value"], "kept")
+        for point in worth["curve"]
+    ]
+    last = points[-1]
+    ahead = worth["labels"] * 2.0
+    value = min(1.0, last.value + worth["double"]["value"])
+    axes = (
+        Axis("labels", lambda labels: f"{labels:,.0f}"),
+        Axis(metric_name("accuracy") + ", held out", lambda share: f"{100 * share:.3g}\u00a0%"),
+    )
+    return figures.curve("worth", f"{axes[1].title}, against labels", points, (ahead, value), axes)
+
+
+def _agreed(agreement: Facts | None) -> list[Facts]:
+    return agreement["classes"] if agreement else []

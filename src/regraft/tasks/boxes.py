@@ -1,0 +1,116 @@
+"""What is right about boxes and what a model said: plain arrays, one after the other.
+
+Both are ragged: a picture has any number of boxes, also none. They lie one picture after the
+other, with a count for each picture. Edges are pixels of the sample as it is (its window, if it
+has one): left, top, right, bottom, from the upper left corner.
+
+Shapes: n samples in order, k boxes of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from regraft.dataset.rows import Sample
+
+
+@dataclass(frozen=True)
+class BoxTargets:
+    """The boxes that are there.
+
+    Attributes:
+        count_n: boxes of each sample, int64.
+        boxes_k4: float32.
+        labels_k: int64, into the task's classes.
+        crowd_k: bool; see `Box.crowd`: neither learnt nor counted as missed.
+        sizes_n2: height and width of each sample in pixels, int64.
+        keys: names each sample in random draws of views: `Sample.sha256`.
+    """
+
+    count_n: np.ndarray
+    boxes_k4: np.ndarray
+    labels_k: np.ndarray
+    crowd_k: np.ndarray
+    sizes_n2: np.ndarray
+    keys: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.count_n)
+
+    def of(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes_k4, labels_k and crowd_k of one sample."""
+        stop = int(self.count_n[: n + 1].sum())
+        some = slice(stop - int(self.count_n[n]), stop)
+        return self.boxes_k4[some], self.labels_k[some], self.crowd_k[some]
+
+    @staticmethod
+    def from_samples(samples: Sequence[Sample]) -> BoxTargets:
+        """Of samples as they were read."""
+        boxes = [box for sample in samples for box in sample.boxes]
+        edges = [(box.left, box.top, box.right, box.bottom) for box in boxes]
+        return BoxTargets(
+            np.array([len(sample.boxes) for sample in samples], dtype=np.int64),
+            np.array(edges, dtype=np.float32).reshape(-1, 4),
+            np.array([box.category for box in boxes], dtype=np.int64),
+            np.array([box.crowd for box in boxes], dtype=bool),
+            np.array([sample.size for sample in samples], dtype=np.int64).reshape(-1, 2),
+            tuple(sample.sha256 for sample in samples),
+        )
+
+
+@dataclass(frozen=True)
+class BoxAnswers:
+    """The boxes that a model says are there, the surest of each sample first.
+
+    Attributes:
+        count_n: boxes of each sample, int64.
+        boxes_k4: float32.
+        labels_k: int64, into the task's classes.
+        scores_k: float32 in 0…1.
+    """
+
+    count_n: np.ndarray
+    boxes_k4: np.ndarray
+    labels_k: np.ndarray
+    scores_k: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.count_n)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Boxes_k4, labels_k and scores_k of each sample."""
+        stop = 0
+        for count in self.count_n:
+            some, stop = slice(stop, stop + int(count)), stop + int(count)
+            yield self.boxes_k4[some], self.labels_k[some], self.scores_k[some]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As `task.Answers`: "count", "boxes", "labels", "scores"."""
+        return {
+            "count": self.count_n,
+            "boxes": self.boxes_k4,
+            "labels": self.labels_k,
+            "scores": self.scores_k,
+        }
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, np.ndarray]) -> BoxAnswers:
+        """What `arrays` gave."""
+        return BoxAnswers(arrays["count"], arrays["boxes"], arrays["labels"], arrays["scores"])
+
+    @staticmethod
+    def from_pictures(
+        pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    ) -> BoxAnswers:
+        """Of boxes_k4, labels_k and scores_k of each sample."""
+        empty = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
+        boxes, labels, scores = zip(*pictures, empty, strict=True)
+        return BoxAnswers(
+            np.array([len(part) for part in labels[:-1]], dtype=np.int64),
+            np.concatenate(boxes).astype(np.float32),
+            np.concatenate(labels).astype(np.int64),
+            np.concatenate(scores).astype(np.float32),
+        )

@@ -1,0 +1,429 @@
+"""Planted faults: each is found, with file and line or id, and the boxes still add up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from made import coco, picture, row, table, thing, voc, yolo
+from PIL import Image
+
+from regraft import dataset
+from regraft.dataset.boxes import read_boxes
+from regraft.errors import DataError
+
+NAN = float("nan")
+GOOD = "0 0.25 0.25 0.25 0.25"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault beside one good box.
+
+    kind and where are what the problem must say; found is how many boxes there are in all.
+    """
+
+    kind: str
+    where: str
+    used: int
+    found: int = 2
+    mended: int = 0
+
+
+def in_coco(fault, *more, **content):
+    return lambda folder: coco(folder, [row(), fault, *more], **content)
+
+
+COCO = {
+    "no width": (in_coco(row((1, 2, 0, 5), 5)), Fault("zero-area", "annotation 5", 1)),
+    "negative width": (in_coco(row((1, 2, -3, 5), 5)), Fault("zero-area", "annotation 5", 1)),
+    "outside": (in_coco(row((50, 2, 5, 5), 5)), Fault("box-outside", "annotation 5", 1)),
+    "over": (in_coco(row((30, 2, 20, 5), 5)), Fault("box-over-edge", "annotation 5", 2, mended=1)),
+    "NaN": (in_coco(row((NAN, 2, 5, 5), 5)), Fault("not-finite", "annotation 5", 1)),
+    "infinite": (in_coco(row((1, 2, 1e999, 5), 5)), Fault("not-finite", "annotation 5", 1)),
+    "text": (in_coco(row(("x", 2, 5, 5), 5)), Fault("not-a-number", "annotation 5", 1)),
+    "truth": (in_coco(row((True, 2, 5, 5), 5)), Fault("not-a-number", "annotation 5", 1)),
+    "three": (in_coco(row((1, 2, 5), 5)), Fault("not-a-number", "annotation 5", 1)),
+    "same box": (in_coco(row(id_=5)), Fault("duplicate-box", "annotation 5", 1)),
+    "same id": (in_coco(row((3, 3, 5, 5), 1)), Fault("duplicate-id", "annotation 1", 2)),
+    "no such image": (
+        in_coco(row((3, 3, 5, 5), 5, image_id=4)),
+        Fault("unknown-picture", "annotation 5", 1),
+    ),
+    "polygon": (
+        in_coco(row((), 5, segmentation=[[1, 1, 9, 1, 9, 8]])),
+        Fault("no-bbox", "annotation 5", 2),
+    ),
+    "run lengths": (
+        in_coco(row((), 5, segmentation={"counts": "x", "size": [3, 3]})),
+        Fault("not-a-number", "annotation 5", 1),
+    ),
+    "no object": (in_coco(7), Fault("not-an-object", "annotations[1]", 1)),
+    "mixed units": (
+        in_coco(row((0.25, 0.25, 0.5, 0.5), 5)),
+        Fault("mixed-units", "annotation 5", 1),
+    ),
+    "shares": (
+        lambda folder: coco(folder, [row((0.25, 0.25, 0.5, 0.5)), row((0.1, 0.1, 0.5, 0.5), 5)]),
+        Fault("shares", "annotation 1", 2, mended=2),
+    ),
+    "missing picture": (
+        in_coco(
+            row((3, 3, 5, 5), 5, image_id=2),
+            images=[{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+        ),
+        Fault("missing", "image 2", 1),
+    ),
+    "wrong size": (
+        in_coco(
+            row((3, 3, 5, 5), 5),
+            images=[{"id": 1, "file_name": "a.png", "width": 80, "height": 60}],
+        ),
+        Fault("wrong-size", "image 1", 2),
+    ),
+    "image without a name": (
+        in_coco(row((3, 3, 5, 5), 5), images=[{"id": 1, "file_name": "a.png"}, {"id": 2}]),
+        Fault("bad-picture", "images[1]", 2),
+    ),
+    "image twice": (
+        in_coco(row((3, 3, 5, 5), 5), images=[{"id": 1, "file_name": "a.png"}] * 2),
+        Fault("duplicate-picture", "image 1", 2),
+    ),
+    "category twice": (
+        in_coco(
+            row((3, 3, 5, 5), 5, category_id=8),
+            categories=[{"id": 7, "name": "tree"}, {"id": 8, "name": "tree"}],
+        ),
+        Fault("duplicate-category", "categories[1]", 2),
+    ),
+    "category without a name": (
+        in_coco(row((3, 3, 5, 5), 5), categories=[{"id": 7, "name": "tree"}, {"id": 8}]),
+        Fault("bad-category", "categories[1]", 2),
+    ),
+    "alike": (
+        in_coco(
+            row((3, 3, 5, 5), 5, category_id=8),
+            categories=[{"id": 7, "name": "tree"}, {"id": 8, "name": "Tree"}],
+        ),
+        Fault("alike-categories", "tree", 2),
+    ),
+    "nobody drew": (in_coco(row((3, 3, 5, 5), 5)), Fault("empty-category", "car", 2)),
+}
+
+
+def in_yolo(line, data=""):
+    return lambda folder: yolo(folder, [GOOD, line], data)
+
+
+def stray_labels(folder: Path) -> Path:
+    yolo(folder, [GOOD])
+    (folder / "labels" / "b.txt").write_text(f"{GOOD}\n")
+    return folder
+
+
+def no_labels(folder: Path) -> Path:
+    picture(yolo(folder, [GOOD]) / "images" / "b.png", level=30)
+    return folder
+
+
+def two_splits(folder: Path) -> Path:
+    yolo(folder, [GOOD], "train: images\nval: more\ntest: list.txt\nnames: [tree]\n")
+    (folder / "list.txt").write_text("images/a.png\n")
+    return folder
+
+
+def shared_labels(folder: Path) -> Path:
+    picture(yolo(folder, [GOOD]) / "images" / "a.jpg", level=30)
+    return folder
+
+
+def binary_labels(folder: Path) -> Path:
+    picture(yolo(folder, [GOOD]) / "images" / "b.png", level=30)
+    (folder / "labels" / "b.txt").write_bytes(b"\xff\xfe0 1")
+    return folder
+
+
+YOLO = {
+    "no height": (in_yolo("0 0.5 0.5 0.1 0"), Fault("zero-area", "labels/a.txt:2", 1)),
+    "negative": (in_yolo("0 0.5 0.5 -0.1 0.1"), Fault("zero-area", "labels/a.txt:2", 1)),
+    "outside": (in_yolo("0 1.5 0.5 0.1 0.1"), Fault("box-outside", "labels/a.txt:2", 1)),
+    "over": (in_yolo("0 1 0.5 0.2 0.2"), Fault("box-over-edge", "labels/a.txt:2", 2, mended=1)),
+    "pixels": (in_yolo("0 20 15 10 8"), Fault("in-pixels", "labels/a.txt:2", 2, mended=1)),
+    "NaN": (in_yolo("0 nan 0.5 0.1 0.1"), Fault("not-finite", "labels/a.txt:2", 1)),
+    "text": (in_yolo("0 0,5 0.5 0.1 0.1"), Fault("not-a-number", "labels/a.txt:2", 1)),
+    "columns": (in_yolo("0 0.5 0.5 0.1"), Fault("wrong-columns", "labels/a.txt:2", 1)),
+    "confidence": (in_yolo("0 0.5 0.5 0.1 0.1 0.9"), Fault("wrong-columns", "labels/a.txt:2", 1)),
+    "same line": (in_yolo(GOOD), Fault("duplicate-box", "labels/a.txt:2", 1)),
+    "first pixel": (in_yolo("0 0.01 0.01 0.01 0.01"), Fault("mixed-units", "labels/a.txt:2", 1)),
+    "gap": (
+        in_yolo("2 0.5 0.5 0.1 0.1", "train: images\nnames: {0: tree, 2: car}\n"),
+        Fault("category-gap", "data.yaml: names", 2),
+    ),
+    "nc": (
+        in_yolo("1 0.5 0.5 0.1 0.1", "train: images\nnc: 3\nnames: [tree, car]\n"),
+        Fault("wrong-count", "data.yaml: nc", 2),
+    ),
+    "name twice": (
+        in_yolo("1 0.5 0.5 0.1 0.1", "train: images\nnames: [tree, tree]\n"),
+        Fault("duplicate-category", "names[1]", 2),
+    ),
+    "missing split": (two_splits, Fault("missing-split", "data.yaml: val", 1, 1)),
+    "two splits": (two_splits, Fault("two-splits", "labels/a.txt", 1, 1)),
+    "stray labels": (stray_labels, Fault("no-picture", "labels/b.txt", 1)),
+    "no label file": (no_labels, Fault("no-label-file", "labels/b.txt", 1, 1)),
+    "shared label file": (shared_labels, Fault("shared-labels", "labels/a.txt", 2)),
+    "not text": (binary_labels, Fault("unreadable", "labels/b.txt:1", 1, 1)),
+}
+
+
+def in_voc(text, **more):
+    return lambda folder: voc(folder, [thing(), text], **more)
+
+
+def broken_xml(folder: Path) -> Path:
+    voc(folder, [thing()])
+    (folder / "Annotations" / "b.xml").write_text("<annotation>\n<object>\n")
+    return folder
+
+
+def other_xml(folder: Path) -> Path:
+    voc(folder, [thing()])
+    (folder / "Annotations" / "b.xml").write_text("<svg/>")
+    return folder
+
+
+def unlisted(folder: Path) -> Path:
+    picture(voc(folder, [thing()]) / "JPEGImages" / "b.png")
+    return folder
+
+
+def empty_picture(folder: Path) -> Path:
+    (voc(folder, [thing()]) / "JPEGImages" / "b.png").touch()
+    (folder / "Annotations" / "b.xml").write_text(
+        f"<annotation><filename>b.png</filename>{thing()}</annotation>"
+    )
+    return folder
+
+
+VOC = {
+    "no width": (in_voc(thing(12, 3, 11, 12)), Fault("zero-area", "a.xml:5", 1)),
+    "swapped": (in_voc(thing(20, 3, 11, 12)), Fault("swapped", "a.xml:5", 2, mended=1)),
+    "outside": (in_voc(thing(60, 3, 70, 12)), Fault("box-outside", "a.xml:5", 1)),
+    "over": (in_voc(thing(30, 3, 50, 12)), Fault("box-over-edge", "a.xml:5", 2, mended=1)),
+    "from 0": (in_voc(thing(0, 3, 9, 12)), Fault("counts-from-0", "a.xml:5", 2)),
+    "text": (in_voc(thing("one", 3, 9, 12)), Fault("not-a-number", "a.xml:5", 1)),
+    "NaN": (in_voc(thing("NaN", 3, 9, 12)), Fault("not-finite", "a.xml:5", 1)),
+    "no name": (in_voc(thing(5, 3, 9, 12, name=" ")), Fault("no-category", "a.xml:5", 1)),
+    "no box": (in_voc("<object><name>x</name></object>"), Fault("not-a-number", "a.xml:5", 1)),
+    "same": (in_voc(thing()), Fault("duplicate-box", "a.xml:5", 1)),
+    "wrong size": (in_voc(thing(5, 5), size=(30, 40)), Fault("wrong-size", "a.xml:3", 2)),
+    "polygon": (
+        in_voc(
+            "<object><name>x</name><polygon><x1>5</x1><y1>5</y1><x2>9</x2><y2>5</y2>"
+            "<x3>9</x3><y3>9</y3></polygon></object>"
+        ),
+        Fault("no-bbox", "a.xml:5", 2),
+    ),
+    "broken": (broken_xml, Fault("hostile-or-broken", "b.xml:3", 1, 1)),
+    "another thing": (other_xml, Fault("no-annotation", "b.xml", 1, 1)),
+    "picture without": (unlisted, Fault("not-listed", "JPEGImages/b.png", 1, 1)),
+    "empty picture": (empty_picture, Fault("empty", "b.xml:1", 1)),
+}
+
+
+def in_table(*lines, **more):
+    return lambda folder: table(folder, ["a.png,1,2,11,12,tree", *lines], **more)
+
+
+def not_a_picture(folder: Path) -> Path:
+    (folder / "b.png").write_text("no")
+    return table(folder, ["a.png,1,2,11,12,tree", "b.png,1,2,11,12,tree"])
+
+
+def bomb(folder: Path) -> Path:
+    # One line of a PNG whose header claims 60,000 × 60,000 pixels.
+    data = bytearray(picture(folder / "b.png").read_bytes())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    import zlib
+
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (folder / "b.png").write_bytes(bytes(data))
+    return table(folder, ["a.png,1,2,11,12,tree", "b.png,1,2,11,12,tree"])
+
+
+def link_out(folder: Path) -> Path:
+    inner = folder / "data"
+    inner.mkdir()
+    (inner / "b.png").symlink_to(picture(folder / "secret.png"))
+    return table(inner, ["a.png,1,2,11,12,tree", "b.png,1,2,11,12,tree"])
+
+
+CSV = {
+    "swapped": (
+        in_table("a.png,9,1,3,9,tree"),
+        Fault("swapped", "boxes.csv:3", 2, mended=1),
+    ),
+    "no number": (in_table("a.png,1,,9,9,tree"), Fault("not-a-number", "boxes.csv:3", 1)),
+    "columns": (in_table("a.png,1,1"), Fault("wrong-columns", "boxes.csv:3", 1)),
+    "no category": (in_table("a.png,1,1,5,5,"), Fault("no-category", "boxes.csv:3", 1)),
+    "no path": (in_table(",1,1,5,5,tree"), Fault("no-picture", "boxes.csv:3", 1)),
+    "missing": (in_table("b.png,1,1,5,5,tree"), Fault("missing", "boxes.csv:3", 1)),
+    "leaves": (in_table("../b.png,1,1,5,5,tree"), Fault("outside", "boxes.csv:3", 1)),
+    "no such split": (
+        lambda folder: table(
+            folder,
+            ["a.png,1,2,11,12,tree,train", "a.png,3,3,9,9,tree,maybe"],
+            "path,left,top,right,bottom,category,split",
+        ),
+        Fault("unknown-split", "boxes.csv:3", 2),
+    ),
+    "some without split": (
+        lambda folder: table(
+            folder,
+            [
+                "a.png,1,2,11,12,tree,train",
+                f"{picture(folder / 'b.png', level=3).name},3,3,9,9,tree,",
+            ],
+            "path,left,top,right,bottom,category,split",
+        ),
+        Fault("no-split", "b.png", 2),
+    ),
+    "no picture": (not_a_picture, Fault("not-an-image", "boxes.csv:3", 1)),
+    "bomb": (bomb, Fault("bomb", "boxes.csv:3", 1)),
+    "link out": (link_out, Fault("outside", "boxes.csv:3", 1)),
+}
+
+ALL = [
+    pytest.param(plant, fault, id=f"{form}-{name}")
+    for form, faults in (("coco", COCO), ("yolo", YOLO), ("voc", VOC), ("csv", CSV))
+    for name, (plant, fault) in faults.items()
+]
+
+
+def test_there_are_enough_of_them():
+    assert len(ALL) >= 60
+
+
+@pytest.mark.parametrize(("plant", "fault"), ALL)
+def test_a_planted_fault_is_reported_where_it_is(tmp_path, plant, fault):
+    data = read_boxes(plant(tmp_path))
+    found = [problem for problem in data.problems if problem.kind == fault.kind]
+    assert [fault.where in problem.where for problem in found] == [True], data.problems
+    assert all(problem.what and problem.done for problem in found)
+    assert (data.found, data.used, data.mended) == (fault.found, fault.used, fault.mended)
+    assert data.found == data.used + data.refused
+
+
+# What is an error ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plant", "message"),
+    [
+        (in_coco(row(id_=5, category_id=80)), "boxes.json: annotation 5: category_id 80"),
+        (in_coco(row(id_=5, category_id=None)), "annotation 5: category_id None"),
+        (in_yolo("7 0.5 0.5 0.1 0.1"), "labels/a.txt:2: category 7"),
+        (in_yolo("2 0.5 0.5 0.1 0.1"), "labels/a.txt:2: category 2 .do they count from 1"),
+        (in_yolo("-1 0.5 0.5 0.1 0.1"), "labels/a.txt:2: category -1"),
+        (in_yolo("0.5 0.5 0.5 0.1 0.1"), "labels/a.txt:2: category 0.5"),
+        (in_yolo("tree 0.5 0.5 0.1 0.1"), "labels/a.txt:2: category tree"),
+        (in_yolo(GOOD, "train: images\nnames: []\n"), "names no categories"),
+        (in_yolo(GOOD, "train: images\nnames: {a: b}\n"), "data.yaml: names"),
+        (in_coco(row(), categories=[{"id": 7, "name": "a"}, {"id": 7, "name": "b"}]), "the id 7"),
+        (
+            in_coco(row(), images=[{"id": 1, "file_name": n} for n in ("a.png", "b.png")]),
+            "Two images have the id 1",
+        ),
+        (lambda folder: table(folder, [], "path,left,top,right,bottom"), "no column 'category'"),
+        (lambda folder: coco(folder, []), "no box that can be used"),
+    ],
+)
+def test_what_cannot_be_mended_is_an_error_before_training(tmp_path, plant, message):
+    with pytest.raises(DataError, match=message):
+        dataset.read(plant(tmp_path))
+
+
+# What is made to do harm --------------------------------------------------------------------------
+
+LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10 if i else "ha" * 10}">\n' for i in range(12))
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        f"<!DOCTYPE a [\n{LAUGHS}]>\n<annotation><filename>&l11;</filename></annotation>",
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+        "<annotation><filename>&x;</filename></annotation>",
+        "<annotation>" + "<a>" * 200_000,
+        "<annotation>" + "<a/>" * 300_000 + "</annotation>",
+        "<annotation><filename>" + "a" * 9_000_000 + "</filename></annotation>",
+        "<annotation " + "".join(f'a{i}="" ' for i in range(100_000)) + "/>",
+        "<annotation>\x00</annotation>",
+        "<annotation>&undefined;</annotation>",
+        '<?xml version="1.0" encoding="no-such"?><annotation/>',
+    ],
+    ids=["laughs", "outside", "deep", "many", "long", "attributes", "nul", "undefined", "encoding"],
+)
+def test_hostile_xml_is_refused_within_a_second(tmp_path, xml):
+    voc(tmp_path, [thing()])
+    (tmp_path / "Annotations" / "b.xml").write_text(xml)
+    begun_s = time.process_time()
+    data = read_boxes(tmp_path)
+    # A second on an idle core, as promised; busy machines are given another.
+    assert time.process_time() - begun_s < 2
+    assert [p.where.partition(":")[0] for p in data.problems] == ["Annotations/b.xml"]
+    assert data.used == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 1_000_000,
+        '{"images":' * 200_000,
+        '{"images": [' + "9" * 100_000 + "]}",
+        "[1,\n",
+        "NaN",
+    ],
+    ids=["lists", "objects", "long number", "cut off", "no object"],
+)
+def test_hostile_json_is_refused_within_a_second(tmp_path, text):
+    file = tmp_path / "deep.json"
+    file.write_text(text)
+    begun_s = time.process_time()
+    with pytest.raises(DataError, match="deep.json"):
+        read_boxes(file)
+    assert time.process_time() - begun_s < 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x,x,x]\nb: &b [*a,*a,*a]\nnames: [*b,*b]\ntrain: images\n",
+        "names: " + "[" * 100_000,
+        "names: " + "{a: " * 100_000,
+        "train: images\nnames: !!python/object/apply:os.system ['true']\n",
+        "train: images\nnames: [" + "x," * 400_000 + "]\n",
+        "\x00",
+    ],
+    ids=["laughs", "deep lists", "deep maps", "code", "long", "nul"],
+)
+def test_hostile_yaml_is_refused_within_a_second(tmp_path, text):
+    yolo(tmp_path, [GOOD], text)
+    begun_s = time.process_time()
+    with pytest.raises(DataError, match="data.yaml"):
+        read_boxes(tmp_path)
+    assert time.process_time() - begun_s < 2
+
+
+def test_a_turned_picture_counts_as_it_is_shown(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    (tmp_path / "boxes.csv").write_text(
+        "path,left,top,right,bottom,category\na.jpg,1,30,20,38,tree\n"
+    )
+    data = read_boxes(tmp_path)
+    assert (data.pictures[0].width_px, data.pictures[0].height_px) == (30, 40)
+    assert (data.used, data.mended) == (1, 0)
