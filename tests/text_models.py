@@ -13,7 +13,7 @@ import torch
 def tokenizer_json() -> str:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(96))]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(96)), "[MASK]"]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, "[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -27,7 +27,7 @@ def save_model(family: str, folder: Path) -> Any:
     transformers = pytest.importorskip("transformers")
     from safetensors.torch import save_file
 
-    size: dict[str, Any] = {"vocab_size": 100, "max_position_embeddings": 66}
+    size: dict[str, Any] = {"vocab_size": 101, "max_position_embeddings": 66}
     if family == "distilbert":
         size |= {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
     else:

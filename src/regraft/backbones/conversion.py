@@ -243,6 +243,7 @@ def _keep(
     from torch import contiguous_format
 
     from regraft.backbones.network import describe, fill
+    from regraft.backbones.text_encoder import HEAD
 
     fill(network, tensors, blank.weights)
     own = {
@@ -256,6 +257,8 @@ def _keep(
             where=blank.weights,
             mend="fetch or make the file again",
         )
+    # A head for hidden words is no stage, but pre-training goes on with it.
+    own |= {name: t.contiguous() for name, t in tensors.items() if name.startswith(HEAD)}
     stages = describe(network, blank.preprocessing)
     described = replace(blank, stages=stages, note=network.note)
     return shelf.keep(wanted, described, save(own), source)

@@ -17,7 +17,7 @@ B: batch, L: tokens, D: width, H: heads.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from regraft.backbones.tokenizer import open_tokenizer
 from regraft.errors import BackboneError, MissingExtra
 
 TOKENIZER = "tokenizer_json"
+HEAD = "mlm_head."
+"""Before the names of a head for hidden words, which may lie among the weights."""
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
 _ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 
@@ -122,10 +124,11 @@ class Embeddings(nn.Module):
         self.first_position = shape.first_position
         self.register_buffer(TOKENIZER, torch.zeros(shape.tokenizer_bytes, dtype=torch.uint8))
 
-    def forward(self, ids_bl: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
-        place_l = torch.arange(ids_bl.shape[1], device=ids_bl.device) + self.first_position
-        x_bld = self.word(ids_bl.clamp(min=0)) + self.position(place_l)
+    def forward(self, ids_bl: Tensor, place_bl: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See the class; where several texts share a row, `place_bl` counts in each its own."""
+        if place_bl is None:
+            place_bl = torch.arange(ids_bl.shape[1], device=ids_bl.device)
+        x_bld = self.word(ids_bl.clamp(min=0)) + self.position(place_bl + self.first_position)
         if self.segment is not None:
             x_bld = x_bld + self.segment
         return self.norm(x_bld), (ids_bl >= 0).sum(dim=1).to(x_bld.dtype)
@@ -149,12 +152,11 @@ class Layer(nn.Module):
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        is_text_bl = text_mask(x_bld, length_b)
         split = (x_bld.shape[0], x_bld.shape[1], self.heads, -1)
         query, key, value = (
             part(x_bld).view(split).transpose(1, 2) for part in (self.query, self.key, self.value)
         )
-        seen = F.scaled_dot_product_attention(query, key, value, is_text_bl[:, None, None, :])
+        seen = F.scaled_dot_product_attention(query, key, value, may_see(x_bld, length_b))
         x_bld = self.mix_norm(x_bld + self.mix(seen.transpose(1, 2).flatten(2)))
         inner = F.gelu(self.wide(x_bld), approximate=self.approximate)
         return self.norm(x_bld + self.narrow(inner)), length_b
@@ -177,6 +179,41 @@ class LastLayer(nn.Module):
 def text_mask(x_bld: Tensor, length_b: Tensor) -> Tensor:
     """Which hidden states are text and not padding: bool (B, L)."""
     return torch.arange(x_bld.shape[1], device=x_bld.device) < length_b[:, None]
+
+
+def may_see(x_bld: Tensor, length_b: Tensor) -> Tensor:
+    """Which tokens a token attends to: bool, (B, 1, 1, L), or (B, 1, L, L) where texts share rows.
+
+    Args:
+        x_bld: hidden states.
+        length_b: how many tokens of each row are text; or (B, L), for each token which text of its
+            row it is of.
+    """
+    if length_b.ndim == 2:
+        return length_b[:, None, :, None] == length_b[:, None, None, :]
+    return text_mask(x_bld, length_b)[:, None, None, :]
+
+
+def token_states(
+    stages: Iterable[nn.Module], ids_bl: Tensor, place_bl: Tensor, text_bl: Tensor, frozen: int = 0
+) -> Tensor:
+    """Hidden states (B, L, D) of all tokens after the last layer, before they are pooled.
+
+    Args:
+        stages: of an encoder, as `parts` makes them.
+        ids_bl: token ids, -1 for padding; several texts may share a row.
+        place_bl: position of each token in its own text.
+        text_bl: which text of its row a token is of; a token sees its own text only.
+        frozen: leading stages that no gradient reaches.
+    """
+    embeddings, *layers, last = stages
+    assert isinstance(last, LastLayer), type(last)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and frozen == 0):
+        x_bld, _ = embeddings(ids_bl, place_bl)
+    for index, layer in enumerate([*layers, last.layer], 1):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and index >= frozen):
+            x_bld, _ = layer(x_bld, text_bl)
+    return x_bld
 
 
 def parts(options: Mapping[str, Any]) -> list[Part]:

@@ -7,12 +7,13 @@ report and the resulting backbone. Nothing here imports torch until an objective
 
 from regraft.pretraining.check import check_objective
 from regraft.pretraining.objective import Job, Learner, Objective
-from regraft.pretraining.settings import Settings
+from regraft.pretraining.settings import MaskedSettings, Settings
 from regraft.pretraining.verb import Pretrained, pretrain
 
 __all__ = [
     "Job",
     "Learner",
+    "MaskedSettings",
     "Objective",
     "Pretrained",
     "Settings",

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any, Protocol, final
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 
 from regraft.backbones import Network, build
 from regraft.errors import RegraftError
+from regraft.pretraining.ahead import Ahead
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.losses import backward_in_pieces, enqueued, nt_xent, statistics_kept
 from regraft.pretraining.objective import Job, Learner, Objective, Point
@@ -108,8 +108,7 @@ class Contrast(Learner):
         self.settings = settings
         self._objective, self._job = objective, job
         self._footage = objective.footage(job)
-        self._pool = ThreadPoolExecutor(1, "regraft-ahead")
-        self._ahead: tuple[int, Future[np.ndarray]] | None = None
+        self._ahead = Ahead(lambda step: self._footage.rows(self._order(step)))
         self.model = make_model(job)
         self._queue, self._keys = torch.empty(0, PROJECTED), torch.empty(0, PROJECTED)
 
@@ -141,7 +140,7 @@ class Contrast(Learner):
 
     def backward(self, step: int) -> float:
         """See `Learner`."""
-        rows, seed = self._rows(step), self._job.seed
+        rows, seed = self._ahead.of(step), self._job.seed
         self.model.train()
         draws = generator(seed, "tiles", step).random((2, len(rows), DRAWS))
         count = math.ceil(len(rows) / self.settings.piece)
@@ -230,16 +229,8 @@ class Contrast(Learner):
 
     def close(self) -> None:
         """See `Learner`."""
-        self._pool.shutdown(cancel_futures=True)
+        self._ahead.close()
         self._footage.close()
-
-    def _rows(self, step: int) -> np.ndarray:
-        """Of a step's batch; those of the next are begun."""
-        if self._ahead is None or self._ahead[0] != step:
-            self._ahead = step, self._pool.submit(self._footage.rows, self._order(step))
-        rows = self._ahead[1].result()
-        self._ahead = step + 1, self._pool.submit(self._footage.rows, self._order(step + 1))
-        return rows
 
     def _order(self, step: int) -> np.ndarray:
         """Which samples a step sees: each epoch a new order."""

@@ -8,10 +8,13 @@ from typing import Any
 
 from regraft.errors import UsageError
 from regraft.pretraining.objective import Objective
-from regraft.pretraining.settings import AnySettings, Settings
+from regraft.pretraining.settings import AnySettings, MaskedSettings, Settings
 
-NAMES = ("contrastive",)
-_SETTINGS: dict[str, type[AnySettings]] = {"contrastive": Settings}
+NAMES = ("contrastive", "masked-language")
+_SETTINGS: dict[str, type[AnySettings]] = {
+    "contrastive": Settings,
+    "masked-language": MaskedSettings,
+}
 
 
 def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
@@ -38,11 +41,15 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
     Raises:
         UsageError: there is none, or the settings are another's.
     """
-    from regraft.pretraining.pictures import ContrastivePictures
-
     settings = settings or settings_of(name, {})
     if not isinstance(settings, _SETTINGS[_known(name)]):
         raise UsageError(f"these are not settings of {name}", where="settings")
+    if isinstance(settings, MaskedSettings):
+        from regraft.pretraining.masked_language import MaskedLanguage
+
+        return MaskedLanguage(settings)
+    from regraft.pretraining.pictures import ContrastivePictures
+
     return ContrastivePictures(settings)
 
 

@@ -50,4 +50,42 @@ class Settings:
             )
 
 
-AnySettings = Settings
+@dataclass(frozen=True)
+class MaskedSettings:
+    """Of masked-language pre-training.
+
+    Attributes:
+        batch: tokens in a batch, padding not counted.
+        piece: tokens that the network sees at once; larger batches are made of pieces.
+        tokens: of a text's window at most; None is as many as the backbone reads.
+        epochs: passes over the pool, where no budget says otherwise.
+        learning_rate: at its highest.
+        whole_words: words are hidden as a whole or not at all.
+        bf16: compute in bfloat16; None measures whether that is quicker.
+        general: texts by which forgetting is measured; None takes those that come with Python.
+        keep_duplicates: let copies of the judge's samples stay in the pool.
+    """
+
+    batch: int = 8192
+    piece: int = 8192
+    tokens: int | None = None
+    epochs: int = 3
+    learning_rate: float = 3e-4
+    whole_words: bool = False
+    bf16: bool | None = None
+    general: str | None = None
+    keep_duplicates: bool = False
+
+    def __post_init__(self) -> None:
+        positive = {"batch": self.batch, "piece": self.piece, "epochs": self.epochs}
+        wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
+        wrong += [f"tokens {self.tokens}"] if self.tokens is not None and self.tokens < 8 else []
+        if wrong:
+            raise UsageError(
+                f"these settings cannot be: {', '.join(wrong)}",
+                where="pretrain",
+                mend="give windows of 8 tokens or more, at least one token in a batch, one epoch",
+            )
+
+
+AnySettings = Settings | MaskedSettings

@@ -24,6 +24,13 @@ def is_cut(text: str, backbone: Backbone) -> bool:
     return bool(_tokenizer(backbone).encode(text).overflowing)
 
 
+def whole_tokenizer(backbone: Backbone) -> Any:
+    """The `tokenizers.Tokenizer` of a backbone, which cuts nothing off and fills nothing up."""
+    tokenizer = _read(backbone.weights)
+    tokenizer.no_truncation()
+    return tokenizer
+
+
 def _tokenizer(backbone: Backbone) -> Any:
     preprocessing = backbone.preprocessing
     assert isinstance(preprocessing, TextPreprocessing), backbone.name
@@ -33,10 +40,15 @@ def _tokenizer(backbone: Backbone) -> Any:
 @lru_cache(maxsize=4)
 def _opened(weights: Path, preprocessing: TextPreprocessing) -> Any:
     """The tokenizer of a weights file; named by its checksum, so that the cache cannot be stale."""
+    tokenizer = _read(weights)
+    tokenizer.enable_truncation(preprocessing.max_tokens)
+    return tokenizer
+
+
+def _read(weights: Path) -> Any:
     from safetensors import safe_open
 
     with safe_open(weights, framework="numpy") as file:
         tokenizer = open_tokenizer(file.get_tensor(_TENSOR).tobytes())
     tokenizer.no_padding()
-    tokenizer.enable_truncation(preprocessing.max_tokens)
     return tokenizer

@@ -1,0 +1,196 @@
+"""A pool of texts without labels: a table, a folder of any shape, or one plain text file.
+
+Decisions:
+
+- In a table each row of the column of texts is a sample, labels are not looked at; in a folder
+  each text file is. One plain text file is divided at its blank lines, and paragraphs are put
+  together until they have a thousand characters.
+- What is read, in which encoding, and what counts as a copy is as for labelled texts (`texts.py`).
+- A pool's text can also *hold* a labelled one, among others. If half of the runs of eight words of
+  a labelled text stand in one text of the pool, that text is a leak (cf. Brown et al., "Language
+  models are few-shot learners", 2020, appendix C, who look for runs of 13 words). Case, digits and
+  marks do not count.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from regraft.dataset import guard, texts
+from regraft.dataset.copies import settle
+from regraft.dataset.rows import Dataset, Problem, Sample
+from regraft.dataset.table import TableReader, texts_of
+from regraft.dataset.verify import verify_texts
+from regraft.errors import DataError
+from regraft.events import Advanced, Tell, silent
+
+TASK = "text-classification"
+BLOCK = 1000
+"""Characters that paragraphs of one file are put together to."""
+RUN = 8
+"""Words in a row that are looked for."""
+HELD = 0.5
+"""Share of a labelled text's runs that make a text of the pool a leak."""
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def recognises_texts(path: Path) -> bool:
+    """Whether there are texts at a path: a table of them, a text file, a folder with some."""
+    if path.is_dir():
+        return texts.TextFolderReader().recognises(path)
+    return path.suffix.lower() in texts.SUFFIXES or TableReader().recognises(path)
+
+
+def read_unlabelled_texts(
+    path: str | Path,
+    *,
+    apart_from: Iterable[Sample] = (),
+    max_bad: float = 0.01,
+    tell: Tell = silent,
+) -> Dataset:
+    """Read a pool of texts; of equal ones one is kept. `source` is the text, `split` "train".
+
+    Args:
+        path: a table, a folder or a text file.
+        apart_from: samples of other data, with their texts; what is a copy of one of them, nearly
+            or in part, is left out as a leak.
+        max_bad: share of files that may be set aside; one always may, unless this is 0.
+        tell: hears `Advanced("reading", …)` and `Advanced("leaks", …)`; may raise to stop.
+
+    Raises:
+        DataError: there is no text.
+        TooManyBadSamples: more files are bad than `max_bad` allows.
+    """
+    from regraft.dataset.reading import refuse_too_many_bad
+
+    root = Path(path)
+    listed = _listed(root)
+    verified = verify_texts(listed.samples, tell)
+    pool = listed.with_samples(verified.samples).with_problems(verified.problems)
+    refuse_too_many_bad(pool, max_bad)
+    others = [
+        replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
+        for sample in apart_from
+    ]
+    settled = settle(pool.with_samples([*pool.samples, *others]), verified.thumbnails_nhw)
+    kept: dict[str, Sample] = {}
+    problems: list[Problem] = []
+    holders = _holders(pool.samples, others, tell)
+    for sample in settled.samples:
+        if sample.split == "test":
+            continue
+        if sample.id in holders:
+            what = f"It holds {holders[sample.id]}, or most of it."
+            problems.append(Problem("leak", sample.id, what, "left out"))
+        elif sample.sha256 in kept:
+            what = f"The same text as {kept[sample.sha256].id}."
+            problems.append(Problem("repeated", sample.id, what, "left out"))
+        else:
+            kept[sample.sha256] = sample
+    if not kept:
+        raise DataError(
+            "No text can be used.", where=guard.shown(root), mend="check what lies there"
+        )
+    return settled.with_samples(kept.values()).with_problems(problems)
+
+
+def _listed(root: Path) -> Dataset:
+    """What lies at a path, before it is read."""
+    if not root.exists():
+        raise DataError("There is no such file.", where=guard.shown(root), mend="check the path")
+    problems: list[Problem] = []
+    if root.is_dir():
+        samples, problems = _folder(root.resolve())
+    elif TableReader().recognises(root):
+        samples = _numbered("row", texts_of(root))
+    else:
+        text, _ = texts.decode(guard.read_file(root), guard.shown(root))
+        samples = _numbered("block", list(_blocks(text)))
+    found = len(samples) + len(problems)
+    return Dataset(root, TASK, (), tuple(samples), tuple(problems), found=found)
+
+
+def _folder(root: Path) -> tuple[list[Sample], list[Problem]]:
+    samples: list[Sample] = []
+    problems: list[Problem] = []
+    for file, problem in guard.files(root):
+        name = guard.shown(file.relative_to(root).as_posix())
+        if problem is not None:
+            problems.append(problem)
+        elif file.suffix.lower() in texts.SUFFIXES:
+            samples.append(Sample(name, file, None, split="train"))
+        else:
+            what = f"No text file, by its name ({', '.join(sorted(texts.SUFFIXES))})."
+            problems.append(Problem("not-a-text", name, what, "ignored"))
+    return samples, problems
+
+
+def _numbered(what: str, found: Sequence[str]) -> list[Sample]:
+    digits = len(str(len(found)))
+    return [
+        Sample(f"{what} {number:0{digits}d}", text, None, split="train")
+        for number, text in enumerate(found, 1)
+    ]
+
+
+def _blocks(text: str) -> Iterator[str]:
+    held: list[str] = []
+    for paragraph in re.split(r"\n\s*\n", text):
+        if not paragraph.strip():
+            continue
+        held.append(paragraph.strip("\n"))
+        if sum(map(len, held)) >= BLOCK:
+            yield "\n\n".join(held)
+            held = []
+    if held:
+        yield "\n\n".join(held)
+
+
+# Texts inside of texts ----------------------------------------------------------------------------
+
+
+def _holders(pool: Sequence[Sample], others: Sequence[Sample], tell: Tell) -> dict[str, str]:
+    """Which texts of the pool hold another sample, by id, and that sample's id."""
+    runs = {other.id.removeprefix("apart:"): _runs(str(other.source)) for other in others}
+    runs = {name: run for name, run in runs.items() if len(run)}
+    if not runs:
+        return {}
+    names = list(runs)
+    hash_m = np.concatenate([runs[name] for name in names])
+    owner_m = np.repeat(np.arange(len(names)), [len(runs[name]) for name in names])
+    order_m = np.argsort(hash_m, kind="stable")
+    hash_m, owner_m = hash_m[order_m], owner_m[order_m]
+    count_o = np.bincount(owner_m, minlength=len(names))
+    found: dict[str, str] = {}
+    for number, sample in enumerate(pool, 1):
+        mine = _runs(str(sample.source))
+        first, last = (np.searchsorted(hash_m, mine, side=side) for side in ("left", "right"))
+        hit = np.flatnonzero(last > first)
+        owners = [owner_m[first[i] : last[i]] for i in hit]
+        if owners:
+            hits_o = np.bincount(np.concatenate(owners), minlength=len(names))
+            share_o = hits_o / np.maximum(count_o, 1)
+            if share_o.max() >= HELD:
+                found[sample.id] = names[int(share_o.argmax())]
+        if number % 256 == 0 or number == len(pool):
+            tell(Advanced("leaks", number, len(pool)))
+    return found
+
+
+def _runs(text: str) -> np.ndarray:
+    """A number for each run of words, distinct and sorted, uint64."""
+    words = _WORD.findall(text.lower())
+    if len(words) < RUN:
+        return np.empty(0, np.uint64)
+    word_w = np.array([zlib.crc32(word.encode()) for word in words], dtype=np.uint64)
+    prime = np.uint64(0x9E3779B97F4A7C15)
+    mixed = word_w[: len(word_w) - RUN + 1].copy()
+    for shift in range(1, RUN):
+        mixed = mixed * prime + word_w[shift : len(word_w) - RUN + 1 + shift]
+    return np.unique(mixed ^ (mixed >> np.uint64(29)))

@@ -1,0 +1,55 @@
+"""The head that guesses hidden words: one layer, then the encoder's own word vectors.
+
+The head of BERT (Devlin et al. 2019), which RoBERTa and DistilBERT share: a linear layer, GELU, a
+layer norm, and the product with the table of word vectors ("tied": Press & Wolf, "Using the output
+embedding to improve language models", 2017), with a bias for each word.
+
+m: masked tokens, d: width, v: words known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regraft.seeds import seed_of
+
+
+@final
+class WordHead(nn.Module):
+    """Hidden states (m, d) to logits (m, v).
+
+    Args:
+        table: the encoder's word vectors (v, d); it stays the encoder's.
+        count_v: how often each word occurs in the pool: the head starts out guessing by that.
+        seed: of the run.
+    """
+
+    def __init__(self, table: Tensor, count_v: np.ndarray, seed: int) -> None:
+        super().__init__()
+        vocabulary, width = table.shape
+        self._table = [table]  # in a list, so that it is no parameter of this module
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, "word head"))
+            self.dense = nn.Linear(width, width)
+            nn.init.normal_(self.dense.weight, 0.0, 0.02)
+            nn.init.zeros_(self.dense.bias)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        share_v = (count_v[:vocabulary] + 1) / (count_v[:vocabulary] + 1).sum()
+        self.bias = nn.Parameter(torch.from_numpy(np.log(share_v).astype(np.float32)))
+
+    def forward(self, x_md: Tensor) -> Tensor:
+        """See the class."""
+        x_md = self.norm(F.gelu(self.dense(x_md)))
+        return F.linear(x_md, self._table[0], self.bias)
+
+    def put(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over a head that is there: its parameters by name."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(tensors[name])
