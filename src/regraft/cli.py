@@ -123,7 +123,7 @@ def fit(
 
 @app.command()
 def pretrain(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of pictures, no labels.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder, no labels.")],
     objective: Annotated[
         str, typer.Option(metavar="contrastive", help="What is learnt without labels.")
     ] = "contrastive",
@@ -164,6 +164,21 @@ def pretrain(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Leave the judge's copies in the pool.")
     ] = False,
+    clip: _Clip = None,
+    frames: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames of each half of a clip; 8.")
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="halves|same-moment", help="What of a clip must be alike."),
+    ] = None,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="Train on same moments too, and say what halves add."),
+    ] = False,
+    climb: Annotated[
+        bool, typer.Option("--climb", help="Climb the judge's labels from start and result too.")
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
 ) -> None:
     """Train a backbone on samples without labels; `fit --backbone RUN` climbs it."""
@@ -171,6 +186,8 @@ def pretrain(
     given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
         "negatives": negatives, "bf16": bf16, "keep_duplicates": keep_duplicates,
+        "clip_s": None if clip is None else seconds_of(clip, "--clip"),
+        "frames": frames, "pairs": pairs,
     }  # fmt: skip
     with telling() as tell:
         from regraft import pretraining
@@ -185,13 +202,17 @@ def pretrain(
             train=train,
             budget=budget_s,
             settings=settings_of(objective, given),
+            control=control,
+            climb=climb,
             seed=seed,
             tell=tell,
         )
     speed = done.report["throughput"]
     rate = f"{speed['per_second']:,.0f} {speed['unit']}/s"
     print(f"{done.report['steps']} steps, {rate}; {done.report['stopped']}")
-    print(terminal.shown(done.report["verdict"]["text"]))
+    for part in ("verdict", "control", "climbed"):
+        if done.report.get(part):
+            print(terminal.shown(done.report[part]["text"]))
     print(f"The backbone: --backbone {terminal.shown(done.folder)}")
 
 

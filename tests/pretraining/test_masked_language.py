@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +10,14 @@ import pytest
 import torch
 from text_models import save_model, tokenizer_json
 
-import regraft
-from regraft.backbones import build, check_backbone, open_backbone
+from regraft.backbones import build, open_backbone
 from regraft.backbones.text_encoder import token_states
 from regraft.dataset import Sample
-from regraft.errors import BackboneError, DataError, UsageError
+from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.pretraining import MaskedSettings, check_objective, pretrain
 from regraft.pretraining import masking as m
 from regraft.pretraining.masked_language import MaskedLanguage, held_out, pieces
-from regraft.store import digest
 
 
 @pytest.fixture(scope="module")

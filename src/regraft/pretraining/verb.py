@@ -15,7 +15,8 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft import store
-from regraft.backbones import Backbone, open_backbone
+from regraft.backbones import DEFAULT, Backbone, open_backbone
+from regraft.backbones.catalogue import for_clips
 from regraft.dataset import Dataset, Sample
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
@@ -23,7 +24,7 @@ from regraft.pretraining import judge as judging
 from regraft.pretraining import objectives
 from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.objective import Job, Objective
-from regraft.pretraining.settings import AnySettings
+from regraft.pretraining.settings import AnySettings, Settings
 from regraft.reporting import pretrained as page
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
@@ -110,6 +111,8 @@ def pretrain(
     train: str = "all",
     budget: float | None = None,
     settings: AnySettings | None = None,
+    control: bool = False,
+    climb: bool = False,
     seed: int = 0,
     max_bad: float = 0.01,
     tell: Tell = silent,
@@ -126,6 +129,8 @@ def pretrain(
         train: "all" or "last:K"; what lies before keeps its weights and statistics.
         budget: seconds of training.
         settings: of the objective.
+        control: for clips, train as many steps on same moments too, and compare.
+        climb: also climb the ladder on the judge's labels, from start and from result.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
         tell: listens to events.
@@ -140,27 +145,51 @@ def pretrain(
     question: dict[str, Any] = {
         "data": str(Path(data).resolve()),
         "objective": objective,
-        "backbone": backbone or chosen.usual_backbone,
+        "backbone": _named(backbone, chosen),
         "judge": str(Path(judge).resolve()) if judge else None,
         "train": train,
         "budget": budget,
         "settings": asdict(chosen.settings),
+        "control": control,
+        "climb": climb,
         "seed": seed,
         "max_bad": max_bad,
     }
+    _check_comparisons(control, climb, judge, chosen)
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
     with Run.open(folder, question, tell=tell) as run:
         start = open_backbone(question["backbone"], tell=tell)
         _check_modality(start, chosen)
         frozen = frozen_stages(train, len(start.stages))
-        labelled = _judge(judge, max_bad, seed, tell)
+        labelled = _judge(judge, chosen, max_bad, seed, tell)
         pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
         _tell_leaks(pool, tell)
         start = chosen.sized(start)
         eye = None if labelled is None else Eye(labelled, start, seed)
         report = _learn(Ground(run, question, chosen, start, frozen, pool, eye, tell))
     return Pretrained(folder, report)
+
+
+def _check_comparisons(
+    control: bool, climb: bool, judge: str | Path | None, objective: Objective
+) -> None:
+    if (control or climb) and judge is None:
+        raise UsageError(
+            "there is nothing to compare by",
+            where="--control" if control else "--climb",
+            mend="add --judge with labelled samples",
+        )
+    if control and (objective.modality != "video" or not isinstance(objective.settings, Settings)):
+        raise UsageError(
+            "the control is for the halves of clips", where="--control", mend="leave it out"
+        )
+
+
+def _named(backbone: str | None, objective: Objective) -> str:
+    if objective.modality != "video" or not isinstance(objective.settings, Settings):
+        return backbone or objective.usual_backbone
+    return for_clips(backbone or DEFAULT, objective.settings.frames)
 
 
 def _check_modality(start: Backbone, objective: Objective) -> None:
@@ -173,10 +202,14 @@ def _check_modality(start: Backbone, objective: Objective) -> None:
         )
 
 
-def _judge(judge: str | Path | None, max_bad: float, seed: int, tell: Tell) -> Dataset | None:
+def _judge(
+    judge: str | Path | None, objective: Objective, max_bad: float, seed: int, tell: Tell
+) -> Dataset | None:
     if judge is None:
         return None
-    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, tell=tell)
+    chosen = objective.settings
+    clip_s = chosen.clip_s if isinstance(chosen, Settings) else None
+    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=clip_s, tell=tell)
     if labelled.multilabel:
         raise UsageError(
             "a judge has one label for each sample",
@@ -219,9 +252,41 @@ def _learn(ground: Ground) -> dict[str, Any]:
     small: dict[str, bytes] = {}
     if eye is not None and before is not None and after is not None:
         report |= _judged(eye, before, after)
+        if ground.question["control"]:
+            report["control"] = _control(ground, eye, report["steps"], after)
+        if ground.question["climb"]:
+            from regraft.pretraining.climbing import climbed
+
+            report["climbed"] = climbed(ground, eye)
         small = judging.thumbnails(eye, report["neighbours"])
     page.write(ground.run.folder, report, small)
     return report
+
+
+def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, Any]:
+    """As many steps in which both views show the same moment; what halves add to that."""
+    from regraft.backbones import build
+    from regraft.pretraining import learning
+    from regraft.pretraining.clips import ContrastiveClips
+
+    settings = ground.objective.settings
+    assert isinstance(settings, Settings), settings
+    other = replace(ground, objective=ContrastiveClips(replace(settings, pairs="same-moment")))
+    inputs = {**other.inputs, "steps": steps}
+    course = learning.Course(ground.run, "control", inputs, None, steps)
+    learnt = ground.run.step(
+        "control", inputs, lambda: learning.learn(other.objective, other.job(), course)
+    )
+    network = build(ground.start)
+    _fill(network, learnt.tensors)
+    found = judging.compared(eye, eye.look(network).logits_nc, after.logits_nc)
+    gap = found["difference"]
+    text = (
+        f"The control, whose views show the same moment, has {100 * found['before']['value']:.1f} "
+        f"% after as many steps; halves add {100 * gap['value']:+.1f} points "
+        f"({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, p = {found['p']:.3f})."
+    )
+    return {**found, "text": text, "curves": learnt.facts["curves"]}
 
 
 def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
@@ -249,6 +314,8 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
         **{key: facts[key] for key in ("steps", "stopped", "seconds", "throughput")},
         **{key: facts[key] for key in ("curves", "losses", "before", "after")},
         "verdict": judging.not_judged(things),
+        "control": None,
+        "climbed": None,
         "neighbours": [],
         "excerpts": {},
         "map": None,

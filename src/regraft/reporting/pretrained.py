@@ -48,14 +48,14 @@ def render(report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> str:
     )
     body = Markup(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Pre-training</title>"
-        "<style>{}</style><h1>Pre-training: {}</h1><p><b>{}</b></p>"
+        "<style>{}</style><h1>Pre-training: {}</h1><p><b>{}</b></p>{}"
         "<p>{} {} of {}; {} steps, {:.0f} s, {:,.0f} {}/s; {}.</p>"
         "<p>Start: {}, {} of {} stages frozen{}.</p>"
         "<h2>Curves</h2>{}{}{}<h2>What was found in the pool</h2><ul>{}</ul></html>"
     )
     back = report["backbone"]
     return body.format(
-        _STYLE, report["objective"], report["verdict"]["text"],
+        _STYLE, report["objective"], report["verdict"]["text"], _comparisons(report),
         report["data"]["samples"], report["data"]["things"], visible(report["data"]["path"]),
         report["steps"], report["seconds"], report["throughput"]["per_second"],
         report["throughput"]["unit"], report["stopped"], visible(back["name"]),
@@ -63,6 +63,11 @@ def render(report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> str:
         _neighbours(report["neighbours"], thumbnails), _maps(report["map"]),
         problems or Markup("<li>Nothing.</li>"),
     )  # fmt: skip
+
+
+def _comparisons(report: Mapping[str, Any]) -> Markup:
+    found = [report[name]["text"] for name in ("control", "climbed") if report.get(name)]
+    return Markup("").join(Markup("<p>{}</p>").format(text) for text in found)
 
 
 def _prepared(preprocessing: Mapping[str, Any]) -> str:
