@@ -14,7 +14,7 @@ from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError, UnreadableSample
 from regraft.events import Advanced, Tell
-from regraft.transfer.clips import moments, squares
+from regraft.transfer.clips import canvas_px, moments, squares
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation, prepare
 from regraft.transfer.model import Model, split_labels
 
@@ -86,7 +86,8 @@ def _video(
     model: Model, preparation: Preparation, path: Path, engines: list[Engine]
 ) -> dict[str, Any]:
     p = model.backbone.pictures
-    side_px, margin = round(p.size_px / p.crop), (round(p.size_px / p.crop) - p.size_px) // 2
+    side_px = canvas_px(p)
+    margin = (side_px - p.size_px) // 2
     middle = slice(margin, margin + p.size_px)
     length_s = data_sets.video.examine(path, str(path)).seconds
     spans = windows(length_s, float(model.facts["clip_s"]))

@@ -210,6 +210,12 @@ def _of_clips(rest: str) -> Address:
             f"a clip of {frames} frames", where=f"video:{rest}", mend="give 2 to 64 frames"
         )
     inner = address(name)
+    if inner.adapter in ("video", "text-encoder"):
+        raise UsageError(
+            f"{name} is no network of pictures",
+            where=f"video:{rest}",
+            mend="take one of the modality image from `regraft backbones list`",
+        )
     architecture = f"{frames}:{inner.name}"
     file = None if inner.adapter == "local" else inner.file
     return Address(f"video:{architecture}", "video", architecture, file)

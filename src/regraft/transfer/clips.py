@@ -43,13 +43,19 @@ def views_of(
     Raises:
         DataError: the file can no longer be read, or is not the one that was hashed.
     """
-    p, key = preprocessing, sample.sha256
-    canvas_tssc = canvas(sample, p.frames, round(p.size_px / p.crop))
-    frames = [Image.fromarray(frame_ssc) for frame_ssc in canvas_tssc]
+    p, side_px, key = preprocessing, canvas_px(preprocessing), sample.sha256
+    frames = [Image.fromarray(frame_ssc) for frame_ssc in canvas(sample, p.frames, side_px)]
+    crop = p.size_px / side_px
     return [
-        np.stack([images.square(f, p.size_px, p.crop, p.interpolation, view, key) for f in frames])
+        np.stack([images.square(f, p.size_px, crop, p.interpolation, view, key) for f in frames])
         for view in views
     ]
+
+
+def canvas_px(preprocessing: Preprocessing) -> int:
+    """Side of the canvas whose middle, pixel for pixel, is the plain view."""
+    size_px = preprocessing.size_px
+    return size_px + 2 * round((size_px / preprocessing.crop - size_px) / 2)
 
 
 def canvas(sample: Sample, count: int, side_px: int) -> np.ndarray:
