@@ -106,7 +106,8 @@ def test_from_videos_to_a_backbone_with_verdict_control_and_climb(place: Path) -
     )  # fmt: skip
     report = json.loads((done.folder / "report.json").read_text())
     assert report["data"]["things"] == "clips"
-    assert report["data"]["samples"] == 16
+    leaks = sum(problem["kind"] == "leak" for problem in report["data"]["problems"])
+    assert report["data"]["samples"] == 16 - leaks >= 12
     assert report["backbone"]["preprocessing"]["frames"] == 2
     assert report["verdict"]["answer"] in ("helped", "no difference", "hurt")
     assert "same moment" in report["control"]["text"]
@@ -129,7 +130,7 @@ from regraft.pretraining import Settings, pretrain
 from regraft.transfer import loop
 loop.SAVE_EVERY_S = 0.0
 pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
-    batch=8, piece=8, epochs=20, clip_s=1.0, frames=2))
+    batch=8, piece=8, epochs=60, clip_s=1.0, frames=2))
 """
 
 
@@ -142,7 +143,7 @@ def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
 
     assert begin("whole").wait() == 0
     process = begin("cut")
-    while process.poll() is None and not list((place / "cut").glob("checkpoints/*0001?.json")):
+    while process.poll() is None and not list((place / "cut").glob("checkpoints/*.json")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
