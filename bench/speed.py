@@ -57,6 +57,14 @@ def peer(name: str, pictures: Path, seed: int, epochs: int) -> dict[str, float]:
     return found | {key: said[key] for key in ("accuracy", "best_accuracy")}
 
 
+def warm_up(others: Path) -> None:
+    """Everyone runs once on a few pictures, so that nobody is the first to load from disk."""
+    with harness.fresh_cache() as root:
+        fit(others, root / "run", 0)
+    for name in ("plain_loop", "fastai_loop"):
+        peer(name, others, 0, 1)
+
+
 def figures_of(raw: dict[str, list[dict[str, float]]], help_s: list[float]) -> list[Figure]:
     """What the measurements say."""
 
@@ -107,6 +115,7 @@ def main() -> None:
     pictures = data.photos_1000()
     others = data.photo_set(train=96, valid=48, size_px=(500, 375))
     raw: dict[str, list] = {name: [] for name in MEASURED}
+    warm_up(others)
     for number in range(max(args.rounds, args.plain, args.fastai)):
         if number < args.rounds:
             for state, row in regraft_round(pictures, others, number).items():

@@ -88,6 +88,13 @@ def fit(
         str | None,
         typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="given|soft|clean",
+            help="What is learnt from: labels as given, votes as they divide, no likely errors.",
+        ),
+    ] = "given",
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
     max_bad: Annotated[
         float,
@@ -112,6 +119,7 @@ def fit(
             test=test,
             budget=budget_s,
             compare=compare,
+            labels=labels,
             seed=seed,
             max_bad=max_bad,
             clip=clip_s,
@@ -308,6 +316,16 @@ def labels(
         typer.Option(metavar="nominal|ordinal|multilabel", help="How votes differ."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+    review: Annotated[
+        bool, typer.Option("--review", help="Go through what was found on a local page.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=65535, help="The page's port; 0 takes any."),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who decides; your user name if not given.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Say how good the labels of DATA are, and which to ask for next."""
@@ -320,24 +338,38 @@ def labels(
             where="--scale",
             mend=f"use one of {', '.join(SCALES)}",
         )
+    asked: dict[str, Any] = {
+        "run": run,
+        "pool": pool,
+        "batch": batch,
+        "backbone": backbone,
+        "scale": known,
+        "seed": seed,
+    }
+    if review:
+        _serve_review(data, asked, port, reviewer)
+        return
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(
-            data,
-            run=run,
-            pool=pool,
-            batch=batch,
-            out=out,
-            backbone=backbone,
-            scale=known,
-            seed=seed,
-            tell=tell,
-        )
+        found = verbs.labels(data, out=out, **asked, tell=tell)
     if as_json:
         _print_json(found)
     else:
         terminal.print_labels(terminal.output(), found, out)
+
+
+def _serve_review(data: str, asked: dict[str, Any], port: int | None, reviewer: str | None) -> None:
+    """Serve the review page until Ctrl-C."""
+    with telling() as tell:
+        from regraft import verbs
+
+        review = verbs.review(data, **asked, port=port, reviewer=reviewer, tell=tell)
+    print(f"Open {review.address}", flush=True)
+    terminal.say("Only browsers on this machine can. Press Ctrl-C to end the review.")
+    review.serve_until_stopped()
+    print(f"\n{review.summary()}")
+    print(f"decisions  {terminal.shown(review.journal.path)}")
 
 
 @app.command()

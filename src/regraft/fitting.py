@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from regraft import reporting
 from regraft.dataset import Dataset
 from regraft.errors import UsageError
 from regraft.events import Tell
+from regraft.labelling.consensus import beside_people
+from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets
 from regraft.reporting import content
 from regraft.store import Outcome, Run
 from regraft.tasks import measure
@@ -55,11 +58,38 @@ def make_ground(
     return ladder.Ground(run, rows, preparation.backbone(), task, engine, seed, budget_s, tell)
 
 
+def taught(
+    ground: ladder.Ground, said: Spoken, mode: Mode
+) -> tuple[ladder.Ground, list[dict[str, Any]]]:
+    """The ground with what is learnt from; and the likely errors that were set aside."""
+    if mode == "clean":
+        return set_aside(ground, said)
+    return replace(ground, soft=soft_targets(said)) if mode == "soft" else ground, []
+
+
+def label_facts(
+    before: ladder.Ground, climbed: ladder.Climbed, said: Spoken, mode: Mode, aside: int
+) -> dict[str, Any] | None:
+    """What was done about labels and whether it helped; None where nothing was."""
+    reviewed = len(said.verdicts)
+    if mode == "given":
+        text = f"{reviewed:,} labels were reviewed by people."
+        return {"mode": mode, "reviewed": reviewed, "text": text} if reviewed else None
+    divided = soft_targets(said, "valid") if mode == "soft" else {}
+    facts = effect(before, climbed, mode, divided)
+    if mode == "clean":
+        facts["text"] = (
+            f"{aside:,} training labels were set aside as likely errors. {facts['text']}"
+        )
+    return {"mode": mode, "reviewed": reviewed, "set_aside": aside} | facts
+
+
 def finish(
     ground: ladder.Ground,
     climbed: ladder.Climbed,
     compare: str | None,
     question: dict[str, Any],
+    said: Spoken,
 ) -> dict[str, Any]:
     """Calibrate, test once, save the model, and put the report together."""
     best, task = climbed.best, ground.task
@@ -101,6 +131,14 @@ def finish(
         "seconds": sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"]),
     }
     report |= content.galleries(task, valid, best.valid_logits_nc, target_nc, temperature)
+    if said.judged_votes is not None:
+        report["people"] = beside_people(
+            said.judged_votes,
+            [sample.id.removeprefix(said.prefix) for sample in judged[0]],
+            task.classes,
+            task.probabilities(judged[1]),
+            seed=ground.seed,
+        )
     report["verdict"] = content.verdict(report)
     facts = {"metric": best.facts["metric"], "rung": best.facts["name"], "test": report["test"]}
     facts |= content.clip_length(ground.dataset)

@@ -267,8 +267,8 @@ def _findings(report: Facts) -> Iterator[str]:
     yield shown(report["verdict"])
     if report["scratch"]:
         yield shown(report["savings"]["text"])
-    for part in ("forecast", "imbalance"):
-        if report[part]:
+    for part in ("labels", "forecast", "imbalance"):
+        if report.get(part):
             yield shown(report[part]["text"])
     problems = len(report["data"]["problems"])
     if problems:

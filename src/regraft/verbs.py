@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from regraft.backbones.catalogue import for_clips
 from regraft.dataset import boxes
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
+from regraft.labelling import lessons
+from regraft.labelling.consensus import beside_people
+from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.votes import Scale
 from regraft.reporting import content
 from regraft.store import Run
@@ -28,6 +31,10 @@ from regraft.tasks import measure
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 from regraft.transfer.model import load
+
+if TYPE_CHECKING:
+    from regraft.labelling.review.opening import Review
+    from regraft.labelling.survey import Request
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ def fit(
     test: str | Path | None = None,
     budget: float | None = None,
     compare: str | None = None,
+    labels: str = "given",
     seed: int = 0,
     max_bad: float = 0.01,
     clip: float | None = None,
@@ -64,7 +72,7 @@ def fit(
 
     Args:
         data: a folder of classes (pictures, videos or text files), or a table with `path` or
-            `text`, and `label[,split,group]`.
+            `text`, and `label[,split,group]` or votes.
         out: the run's folder; "<data>-regraft" beside the working folder by default.
         task: inferred from the data by default.
         backbone: a name that `regraft backbones list` shows, "timm:…", or a file.
@@ -73,6 +81,8 @@ def fit(
         test: likewise for the final test.
         budget: seconds for all rungs together.
         compare: "scratch" trains the same network from random weights too.
+        labels: what is learnt from: "given" labels, "soft" ones (as the votes divide), or "clean"
+            (likely errors set aside while learning).
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
         clip: seconds; longer videos are cut into clips of this length.
@@ -86,6 +96,7 @@ def fit(
     """
     data = Path(data)
     _check_options(train, compare, budget)
+    mode = lessons.check_mode(labels, data)
     kind = data_sets.guess_task(data, task)
     name = backbone or _usual_backbone(kind)
     if kind == "video-classification":
@@ -100,26 +111,24 @@ def fit(
         "test": str(Path(test).resolve()) if test else None,
         "budget": budget,
         "compare": compare,
+        "labels": labels,
         "seed": seed,
         "max_bad": max_bad,
         "clip": clip,
     }
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
-            data,
-            task=task,
-            valid=valid,
-            test=test,
-            max_bad=max_bad,
-            seed=seed,
-            clip_s=clip,
-            tell=tell,
-        )
-        ground = fitting.make_ground(run, rows, preparation, seed, budget, tell)
-        fitting.check_modality(ground)
+            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, clip_s=clip,
+            tell=tell, reader=AnyReader(),
+        )  # fmt: skip
+        said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
+        before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
+        fitting.check_modality(before)
+        ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)
-        report = fitting.finish(ground, climbed, compare, question)
+        report = fitting.finish(ground, climbed, compare, question, said)
+        report["labels"] = fitting.label_facts(before, climbed, said, mode, len(aside))
         fitting.write(ground, report)
     return Fitted(folder, report)
 
@@ -159,13 +168,15 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     """Measure the model of a run on labelled data that it has not seen.
 
     Returns:
-        "metric" with its interval, "count", "confusion", "calibration_error", "problems".
+        "metric" with its interval, "count", "confusion", "calibration_error", "problems"; "people"
+        where the data are votes.
 
     Raises:
         DataError: the data has classes that the model does not know.
     """
     model = load(run)
-    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell)
+    votes = votes_on(Path(data))
+    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell, reader=AnyReader())
     samples = predicting.relabelled(model, rows)
     with prepare(model.backbone, tell=tell) as preparation:
         x_nd = predicting.vectors(model, preparation, samples, tell)
@@ -174,6 +185,12 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
     score = model.task.score(logits_nc, target_nc)
     metric = measure.estimate(model.task.metric_name, score, weights_rn)
+    people = votes and beside_people(
+        votes,
+        [sample.id for sample in samples],
+        model.task.classes,
+        model.task.probabilities(logits_nc),
+    )
     sure_n, right_n = model.task.confidences(logits_nc, target_nc, model.temperature)
     return {
         "data": str(data),
@@ -182,6 +199,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(model.task.classes),
         "confusion": content.confusion(model.task, logits_nc, target_nc)["matrix"],
+        "people": people,
         "problems": [content.problem_facts(problem) for problem in rows.problems],
     }
 
@@ -247,7 +265,74 @@ def labels(
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import Request, caution_about, survey
+    from regraft.labelling.survey import survey
+
+    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad)
+    found = survey(request, tell=tell)
+    if out is not None:
+        from regraft.reporting import labels_page
+
+        labels_page.write(Path(out), found)
+    return found
+
+
+def review(
+    data: str | Path,
+    *,
+    run: str | Path | None = None,
+    pool: str | Path | None = None,
+    batch: int = 100,
+    backbone: str | None = None,
+    scale: Scale | None = None,
+    seed: int = 0,
+    max_bad: float = 0.01,
+    port: int | None = None,
+    reviewer: str | None = None,
+    tell: Tell = silent,
+) -> Review:
+    """A page to go through what `labels` finds, by keyboard; `labels --review` serves it.
+
+    Args:
+        data: as for `labels`; its labels are never changed.
+        run: as for `labels`.
+        pool: as for `labels`; what to label next is on the page too.
+        batch: as for `labels`.
+        backbone: as for `labels`.
+        scale: as for `labels`.
+        seed: as for `labels`.
+        max_bad: as for `labels`.
+        port: of the loopback interface; the same for the same data if None.
+        reviewer: under which name decisions are written down; the user's own if None.
+        tell: listens to events.
+
+    Returns:
+        what waits at `address`; `serve` answers, `close` ends it.
+
+    Raises:
+        DataError: the data cannot be used, or there is nothing to review.
+        MissingExtra: a package that this needs is not installed.
+        UsageError: the port is taken.
+    """
+    from regraft.labelling.review.opening import open_review
+    from regraft.labelling.survey import surveyed
+
+    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad)
+    found = surveyed(request, tell=tell)
+    return open_review(Path(data), found, reviewer=reviewer, port=port, tell=tell)
+
+
+def _about_labels(
+    data: str | Path,
+    run: str | Path | None,
+    pool: str | Path | None,
+    batch: int,
+    backbone: str | None,
+    scale: Scale | None,
+    seed: int,
+    max_bad: float,
+) -> Request:
+    """What the arguments of `labels` ask for."""
+    from regraft.labelling.survey import Request, caution_about
 
     if batch < 1:
         raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
@@ -263,13 +348,7 @@ def labels(
         caution = ""
         eyes = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
     pool = Path(pool) if pool is not None else None
-    request = Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
-    found = survey(request, tell=tell)
-    if out is not None:
-        from regraft.reporting import labels_page
-
-        labels_page.write(Path(out), found)
-    return found
+    return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
 
 
 def report(run: str | Path) -> Path:

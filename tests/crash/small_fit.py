@@ -76,6 +76,46 @@ terminal.PlainProgress = Leisurely
 main()
 """
 
+# The command as it is, but one of the calls by which the store changes the disk finds it full; a
+# write of which half fitted comes before. Says at the end how many such calls there were.
+FULL_DISK = """
+import atexit
+import errno
+import os
+import sys
+
+from regraft import store
+from regraft.cli import main
+from regraft.transfer import features, fit
+
+features.SHARD_ROWS = 16
+fit.SAVE_EVERY_S = 0.0
+calls = 0
+
+
+class FullDisk:
+    def __getattr__(self, name):
+        real = getattr(os, name)
+        if name not in ("open", "write", "fsync", "replace"):
+            return real
+
+        def call(*arguments, **options):
+            global calls
+            calls += 1
+            if calls == int(os.environ["REGRAFT_FULL_AT"]):
+                if name == "write":
+                    real(arguments[0], arguments[1][: len(arguments[1]) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*arguments, **options)
+
+        return call
+
+
+store.os = FullDisk()
+atexit.register(lambda: print("calls:", calls, file=sys.stderr))
+main()
+"""
+
 
 def write_digits(folder: Path, train: int = 10, valid: int = 10) -> None:
     """scikit-learn's digits as PNG files, so many a class."""
@@ -99,7 +139,7 @@ class Fit:
         home: holds the pictures and the network.
         out: the run.
         cache: of features and networks.
-        script: what the process runs: `PLAIN`, `HASTY` or `LEISURELY`.
+        script: what the process runs: `PLAIN`, `HASTY`, `LEISURELY` or `FULL_DISK`.
     """
 
     home: Path

@@ -1,6 +1,7 @@
 """`regraft fit` is killed, stopped, raced and damaged; repeating it always gives the same bits.
 
-REGRAFT_KILLS sets how many times it is killed at random moments; 4 by default.
+REGRAFT_KILLS sets how many times it is killed at random moments (4 by default), REGRAFT_FULL how
+often the disk is full (1), REGRAFT_AT_ONCE how many processes share a cache (2).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from small_fit import (
+    FULL_DISK,
     HASTY,
     LEISURELY,
     NETWORK,
@@ -33,6 +35,8 @@ from regraft.seeds import generator
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("REGRAFT_KILLS", "4"))
+FULL = int(os.environ.get("REGRAFT_FULL", "1"))
+AT_ONCE = int(os.environ.get("REGRAFT_AT_ONCE", "2"))
 LEAVES_S = 5.0
 SLACK_S = 5.0
 """For a machine that is busy with something else when it should note the time."""
@@ -185,15 +189,45 @@ def test_repeated_after_the_end(finished: Fit) -> None:
     assert "features:" not in said
 
 
-def test_two_at_once_share_a_cache(undisturbed: tuple[Fit, float], tmp_path: Path) -> None:
+def test_several_at_once_share_a_cache(undisturbed: tuple[Fit, float], tmp_path: Path) -> None:
     run, _ = undisturbed
     cache = tmp_path / "cache"
-    pair = [replace(run, out=tmp_path / name, cache=cache, script=HASTY) for name in ("a", "b")]
-    processes = [each.start() for each in pair]
-    for each, process in zip(pair, processes, strict=True):
-        assert process.wait(PATIENCE_S) == 0, each.said.read_text()
+    several = [
+        replace(run, out=tmp_path / f"run{number}", cache=cache, script=HASTY)
+        for number in range(AT_ONCE)
+    ]
+    processes = [each.start() for each in several]
+    for each, process in zip(several, processes, strict=True):
+        assert process.wait(AT_ONCE * PATIENCE_S) == 0, each.said.read_text()
         assert each.results() == run.results()
     assert not set_aside(cache)
+
+
+def test_a_full_disk_at_any_moment(
+    undisturbed: tuple[Fit, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so and ends; with room again, the same command goes on to the same bits."""
+    run, _ = undisturbed
+
+    def fit_with_a_full_disk(name: str, at: int) -> tuple[Fit, int, str]:
+        full = replace(run, out=tmp_path / name, cache=tmp_path / f"{name}-cache", script=FULL_DISK)
+        monkeypatch.setenv("REGRAFT_FULL_AT", str(at))
+        code = full.start().wait(PATIENCE_S)
+        return full, code, full.said.read_text()
+
+    whole, code, said = fit_with_a_full_disk("whole", 0)
+    assert code == 0 and whole.results() == run.results()
+    count = int(said.rsplit("calls: ", 1)[1])
+    assert count > 100
+    moments = generator(0, "full disk").integers(1, count + 1, FULL)
+    for number, at in enumerate(moments.tolist()):
+        full, code, said = fit_with_a_full_disk(f"run{number}", at)
+        assert "Traceback" not in said
+        if code != 0:  # a folder that cannot be flushed is no reason to stop
+            assert code == 1 and "could not" in said and "No space left" in said, said
+        replace(full, script=PLAIN).finish()
+        assert full.results() == run.results()
+        assert not list(tmp_path.rglob(".regraft-*.tmp"))
 
 
 def test_damaged_features(finished: Fit) -> None:

@@ -335,7 +335,7 @@ def test_read_all_takes_what_there_is_and_splits_nothing(tmp_path: Path) -> None
 
 def test_wrong_arguments(tmp_path: Path) -> None:
     classes(tmp_path, cat=5, dog=5)
-    for task in ("video-classification", "cooking"):
+    for task in ("cooking", "image"):
         with pytest.raises(UsageError, match=task):
             read(tmp_path, task=task)
     for share in (-0.1, 1.0, float("nan")):
@@ -432,3 +432,14 @@ def test_a_reader_of_ones_own(tmp_path: Path) -> None:
     assert splits(dataset) == {"train": 12, "valid": 4, "test": 4}
     with pytest.raises(DataError, match="not a list"):
         read(tmp_path, reader=ListReader())
+
+
+def test_where_all_files_are_bad_no_share_would_help(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for number in range(4):
+            path = tmp_path / label / f"{number}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"no picture")
+    with pytest.raises(TooManyBadSamples) as refused:
+        read(tmp_path)
+    assert "not one of them can be used" in str(refused.value.mend)

@@ -164,9 +164,9 @@ def _assembled(recipe: Recipe, preprocessing: AnyPreprocessing) -> Network:
 
 def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Part], str]:
     if recipe.adapter == "text-encoder":
-        from regraft.backbones import text_encoder
+        from regraft.backbones import text_families
 
-        return text_encoder.parts(dict(recipe.options)), ""
+        return text_families.parts(recipe.architecture, dict(recipe.options)), ""
     if recipe.adapter == "local":
         from regraft.backbones import local
 

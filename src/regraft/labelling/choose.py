@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,8 @@ def typical(
 
     both = np.concatenate([u_nd, known_md])
     clusters = min(batch + len(known_md), len(both), max(batch, 500))
-    model: Any = MiniBatchKMeans(clusters, random_state=seed % 2**32, batch_size=2048)
+    make: Any = MiniBatchKMeans  # whose stubs know n_init as text only
+    model = make(clusters, random_state=seed % 2**32, batch_size=2048, n_init=3)
     cluster_b = model.fit_predict(both)
     cluster_n = cluster_b[: len(u_nd)]
     known_k = np.bincount(cluster_b[len(u_nd) :], minlength=clusters)
@@ -148,24 +150,37 @@ def herded(
     reference_r = rng.permutation(len(u_nd))[:REFERENCES]
     candidates = _candidates(doubt_n, rng)
     reach = _reach(u_nd[reference_r])
-    near_rk = np.exp((u_nd[reference_r] @ u_nd[candidates].T - 1) / reach)
-    covered_r = np.zeros(len(reference_r), dtype=near_rk.dtype)
+    near_kr = np.exp((u_nd[candidates] @ u_nd[reference_r].T - 1) / reach)
+    covered_r = np.zeros(len(reference_r), dtype=near_kr.dtype)
     for begin in range(0, len(known_md), 2048):
         known_rm = u_nd[reference_r] @ known_md[begin : begin + 2048].T
         covered_r = np.maximum(covered_r, np.exp((known_rm - 1) / reach).max(axis=1))
-    weight_r = doubt_n[reference_r].astype(near_rk.dtype)
+    weight_r = doubt_n[reference_r].astype(near_kr.dtype)
     total = float(weight_r.sum()) or 1.0
-    open_k = np.ones(len(candidates), dtype=bool)
+    # What a sample covers can only become less, so whoever is still the best when looked at again
+    # is the best (Minoux 1978), and few have to be looked at.
+    first_k = np.concatenate(
+        [
+            np.maximum(near_kr[some] - covered_r, 0) @ weight_r
+            for some in np.array_split(np.arange(len(candidates)), 1 + len(candidates) // 500)
+        ]
+    )
+    queue = [(-float(gain), k, 0) for k, gain in enumerate(first_k)]
+    heapify(queue)
+    taken: set[str] = set()
     picks: list[Pick] = []
-    while len(picks) < batch and open_k.any():
-        gain_k = weight_r @ np.maximum(near_rk - covered_r[:, None], 0)
-        k = int(np.where(open_k, gain_k, -1).argmax())
+    while queue and len(picks) < batch:
+        gain, k, looked = heappop(queue)
         row = int(candidates[k])
-        picks.append(Pick(row, float(gain_k[k]) / total))
-        covered_r = np.maximum(covered_r, near_rk[:, k])
-        open_k[k] = False
-        if groups[row]:
-            open_k &= np.array([groups[n] != groups[row] for n in candidates])
+        if groups[row] in taken:
+            continue
+        if looked < len(picks):
+            again = float(weight_r @ np.maximum(near_kr[k] - covered_r, 0))
+            heappush(queue, (-again, k, len(picks)))
+            continue
+        picks.append(Pick(row, -gain / total))
+        covered_r = np.maximum(covered_r, near_kr[k])
+        taken |= {groups[row]} - {""}
     return picks
 
 

@@ -251,11 +251,11 @@ def against_people(votes: Votes, chance_uc: np.ndarray, *, seed: int = 0) -> dic
     model_v, _ = _agreed(votes, answer_uc[votes.sample_v])
     gap, low, high, p = bootstrap(model_v - person_v, sample_v, seed)
     if low > 0:
-        text = "The model agrees with the others more often than a single person does."
+        text = "The model agrees with the others more often than a single expert does."
     elif high < 0:
-        text = "A single person agrees with the others more often than the model does."
+        text = "A single expert agrees with the others more often than the model does."
     else:
-        text = "The model is within noise of a single person."
+        text = "The model is within noise of a single expert."
     return {
         "model": float(model_v.mean()),
         "person": float(person_v.mean()),
@@ -266,6 +266,33 @@ def against_people(votes: Votes, chance_uc: np.ndarray, *, seed: int = 0) -> dic
         "samples": len(np.unique(sample_v)),
         "text": text,
     }
+
+
+def beside_people(
+    votes: Votes,
+    names: Sequence[str],
+    classes: Sequence[str],
+    chance_nc: np.ndarray,
+    *,
+    seed: int = 0,
+) -> dict[str, Json] | None:
+    """`against_people` for answers on some samples, by name; None where nobody voted on them.
+
+    Args:
+        votes: on these samples and others.
+        names: of the n samples.
+        classes: of the c columns.
+        chance_nc: the model's answers.
+        seed: of the bootstrap.
+    """
+    row = {name: n for n, name in enumerate(names)}
+    column = {name: c for c, name in enumerate(classes)}
+    chance_uc = np.full((len(votes.samples), len(votes.classes)), np.nan)
+    for u, name in enumerate(votes.samples):
+        if name in row:
+            chance_c = chance_nc[row[name]]
+            chance_uc[u] = [chance_c[column[k]] if k in column else 0.0 for k in votes.classes]
+    return against_people(votes, chance_uc, seed=seed)
 
 
 def per_annotator(votes: Votes) -> list[dict[str, Any]]:

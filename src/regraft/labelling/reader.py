@@ -9,7 +9,14 @@ from typing import final
 
 from regraft.dataset import Dataset
 from regraft.dataset.reading import READERS
-from regraft.dataset.table import Cell, Table, dataset_of, named_text_column, read_table
+from regraft.dataset.table import (
+    Cell,
+    Table,
+    columns_of,
+    dataset_of,
+    named_text_column,
+    read_table,
+)  # fmt: skip
 from regraft.labelling.consensus import consensus
 from regraft.labelling.votes import Scale, Votes, is_votes, read_votes, sample_names
 
@@ -28,7 +35,7 @@ class VotesReader:
 
     def recognises(self, path: Path) -> bool:
         """A table of votes that holds texts or names files."""
-        return is_votes(path) and _has_samples(read_table(path))
+        return is_votes(path) and _has_samples(columns_of(path))
 
     def read(self, path: Path) -> Dataset:
         """The rows, labelled by consensus; see `Reader`.
@@ -74,8 +81,8 @@ def votes_on(path: Path, scale: Scale | None = None) -> Votes | None:
     return read_votes(path, scale=scale) if VotesReader().recognises(path) else None
 
 
-def _has_samples(table: Table) -> bool:
-    return "path" in table.columns or named_text_column(table) is not None
+def _has_samples(columns: Sequence[str]) -> bool:
+    return "path" in columns or named_text_column(columns) is not None
 
 
 def _decided(table: Table, votes: Votes) -> tuple[Table, list[str]]:
@@ -86,7 +93,7 @@ def _decided(table: Table, votes: Votes) -> tuple[Table, list[str]]:
     for row, name in enumerate(sample_names(table)):
         if name in label:
             rows.setdefault(name, row)
-    content = "path" if "path" in table.columns else named_text_column(table)
+    content = "path" if "path" in table.columns else named_text_column(table.columns)
     assert content is not None
     cells: dict[str, Sequence[Cell]] = {
         column: [table.cells[column][row] for row in rows.values()]

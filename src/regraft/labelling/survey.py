@@ -23,7 +23,7 @@ from regraft.errors import MissingExtra, UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
-from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed
+from regraft.labelling.decisions import Journal, journal_of, reviewed
 from regraft.labelling.likely_errors import LEAST, Judged, judge
 from regraft.labelling.pool import read_pool
 from regraft.labelling.reader import AnyReader, votes_on
@@ -66,8 +66,32 @@ class Request:
     caution: str = ""
 
 
+@dataclass(frozen=True)
+class Surveyed:
+    """What was found, and what it was found in.
+
+    Attributes:
+        facts: what `regraft labels --json` prints.
+        given: the data with the labels that they came with; None where no files are named.
+        dataset: the data with labels as reviewers changed them.
+        judged: None where there was too little to judge.
+        pool: samples without labels, or None.
+    """
+
+    facts: Facts
+    given: Dataset | None = None
+    dataset: Dataset | None = None
+    judged: Judged | None = None
+    pool: Dataset | None = None
+
+
 def survey(request: Request, *, tell: Tell = silent) -> Facts:
     """See `regraft.verbs.labels`."""
+    return surveyed(request, tell=tell).facts
+
+
+def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
+    """The facts of `survey`, with the data that they are about."""
     if find_spec("cleanlab") is None or find_spec("crowdkit") is None:
         raise MissingExtra(
             "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"
@@ -77,8 +101,9 @@ def survey(request: Request, *, tell: Tell = silent) -> Facts:
     found = _of_votes(votes, request.seed) | _NOTHING
     if votes is not None and votes_on(data) is None:
         why = "The table holds no texts and names no files, so only the votes were looked at."
-        return found | {"not_judged": why}
-    dataset, verdicts = _labelled(request, tell)
+        return Surveyed(found | {"not_judged": why})
+    given = _labelled(request, tell)
+    dataset, verdicts = reviewed(given, Journal(journal_of(data)))
     found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
     pool = None
     if request.pool is not None:
@@ -87,7 +112,8 @@ def survey(request: Request, *, tell: Tell = silent) -> Facts:
     if few:
         found["not_judged"] = f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
         if pool is None:
-            return found
+            return Surveyed(found, given, dataset)
+    judged: Judged | None = None
     with _eyes(request, dataset, pool, tell) as see:
         known = see(dataset)
         penalty = None
@@ -98,13 +124,16 @@ def survey(request: Request, *, tell: Tell = silent) -> Facts:
             found |= _of_labels(dataset, judged, kept, request.seed)
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
-                found["beside_people"] = _beside_people(votes, dataset, judged, request.seed)
+                names = [sample.id for sample in dataset]
+                found["beside_people"] = consensus.beside_people(
+                    votes, names, dataset.classes, judged.first_nc, seed=request.seed
+                )
         if pool is not None:
             found["next"] = ask_next(
                 see(pool), known, batch=request.batch, penalty=penalty, seed=request.seed
             )
             found["pool"] = {"path": str(request.pool), "samples": len(pool)}
-    return found
+    return Surveyed(found, given, dataset, judged, pool)
 
 
 _NOTHING: Facts = {
@@ -121,15 +150,14 @@ _NOTHING: Facts = {
 }
 
 
-def _labelled(request: Request, tell: Tell) -> tuple[Dataset, dict[str, Verdict]]:
-    """The labelled data with what reviewers changed; none where the pool is all there is."""
+def _labelled(request: Request, tell: Tell) -> Dataset:
+    """The labelled data; none where the pool is all there is."""
     data, pool = request.data, request.pool
     if pool is not None and data.resolve() == pool.resolve():
         task = "text-classification" if _holds_texts(pool) else "image-classification"
-        return Dataset(data, task, (), ()), {}
+        return Dataset(data, task, (), ())
     reader = AnyReader(request.scale)
-    dataset = data_sets.read_all(data, max_bad=request.max_bad, reader=reader, tell=tell)
-    return reviewed(dataset, Journal(journal_of(data)))
+    return data_sets.read_all(data, max_bad=request.max_bad, reader=reader, tell=tell)
 
 
 def _holds_texts(path: Path) -> bool:
@@ -263,15 +291,3 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
         "outliers": findings.outliers(dataset, judged),
         "same_classes": findings.same_classes(dataset, judged),
     }
-
-
-def _beside_people(votes: Votes, dataset: Dataset, judged: Judged, seed: int) -> Facts | None:
-    """The probes' out-of-sample answers against the people, on the same samples."""
-    row = {sample.id: n for n, sample in enumerate(dataset)}
-    column = {name: c for c, name in enumerate(dataset.classes)}
-    chance_uc = np.full((len(votes.samples), len(votes.classes)), np.nan)
-    for u, name in enumerate(votes.samples):
-        if name in row:
-            chance_c = judged.first_nc[row[name]]
-            chance_uc[u] = [chance_c[column[k]] if k in column else 0.0 for k in votes.classes]
-    return consensus.against_people(votes, chance_uc, seed=seed)

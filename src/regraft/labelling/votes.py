@@ -33,7 +33,7 @@ import numpy as np
 
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import Table, named_text_column, read_table
+from regraft.dataset.table import Table, columns_of, named_text_column, read_table
 from regraft.errors import DataError, UsageError
 
 Scale = Literal["nominal", "ordinal", "multilabel"]
@@ -209,7 +209,7 @@ def is_votes(path: Path) -> bool:
     """Whether a file is a table of votes, by its columns."""
     if path.suffix.lower() not in (".csv", ".tsv", ".parquet", ".pq") or not path.is_file():
         return False
-    return _kind(read_table(path)) is not None
+    return _kind(columns_of(path)) is not None
 
 
 def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
@@ -224,7 +224,7 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
         UsageError: the values do not fit the scale.
     """
     table = read_table(path)
-    kind = _kind(table)
+    kind = _kind(table.columns)
     if kind is None:
         raise DataError(
             f"The table holds no votes; its columns are {', '.join(table.columns)}.",
@@ -236,9 +236,8 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
     return votes_of(rows, scale=scale, where=guard.shown(path))
 
 
-def _kind(table: Table) -> Literal["long", "wide", "anonymous"] | None:
-    columns = table.columns
-    if not set(_NAMES) & set(columns) and named_text_column(table) is None:
+def _kind(columns: Sequence[str]) -> Literal["long", "wide", "anonymous"] | None:
+    if not set(_NAMES) & set(columns) and named_text_column(columns) is None:
         return None
     if "annotator" in columns and ("label" in columns or "labels" in columns):
         return "long"
@@ -252,7 +251,7 @@ def sample_names(table: Table) -> list[str]:
     column = next((name for name in _NAMES if name in table.columns), None)
     if column is not None:
         return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
-    column = named_text_column(table)
+    column = named_text_column(table.columns)
     assert column is not None, "a table without samples holds no votes"
     digits = len(str(table.lines[-1]))
     first: dict[str, str] = {}

@@ -15,8 +15,9 @@ from regraft.backbones import DEFAULTS
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
+from regraft.reporting import detection
 from regraft.tasks import measure
-from regraft.tasks.classification import Classification
+from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
 from regraft.transfer.twin import PASSES_TO_COMPARE
 
@@ -185,6 +186,8 @@ def imbalance(ground: ladder.Ground) -> dict[str, Any]:
     ratio = max(sizes) / max(1, min(sizes))
     if ground.task.balanced:
         text = "Classes are unequal: each counts the same in the loss and in the metric."
+    elif ground.task.multilabel and ratio >= IMBALANCED:
+        text = "Classes are unequal: each counts the same in the metric, however rare it is."
     else:
         text = "Classes are near enough to equal; samples count alike."
     return {"ratio": ratio, "text": text}
@@ -243,8 +246,17 @@ def verdict(report: dict[str, Any]) -> str:
     tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
-    if report["scratch"]:
-        text += f" {report['scratch']['text']}"
+    scratch = report["scratch"]
+    if scratch and report["task"] == "text-classification":
+        text += f" {scratch['text']}"
+    elif scratch:
+        text += (
+            f" The same network from random weights reaches {_percent(scratch['metric']['value'])} "
+            f"in {scratch['seconds']['total']:.0f} s, where the chosen rung has "
+            f"{_percent(best['metric']['value'])} (validation)."
+        )
+    if report.get("people"):
+        text += f" {report['people']['text']}"
     return text
 
 
@@ -285,6 +297,7 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "test": None,
         "budget": None,
         "compare": None,
+        "labels": "given",
         "seed": 0,
         "max_bad": 0.01,
         "clip": None,
@@ -303,6 +316,8 @@ def command(question: dict[str, Any], folder: Path) -> str:
 def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[str, bytes]:
     """Small JPEGs of the samples that the report shows; those that are gone are left out."""
     found: dict[str, bytes] = {}
+    if "detection" in content:
+        return detection.pictures(root if root.is_dir() else root.parent, content["detection"])
     if content["task"] not in _SHOW:
         return found
     for entry in (*content["most_wrong"], *content["least_certain"]):

@@ -56,6 +56,15 @@ class Bin:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve of shares: its name, its points, and one of them that is marked."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    at: tuple[float, float] | None = None
+
+
 def visible(text: object) -> str:
     """`text` on one line, with what cannot be seen or would reorder its neighbours escaped."""
     raw = str(text)
@@ -142,6 +151,39 @@ def curve(
         parts.append(_path("ahead", [line[-1], end]))
         parts.append(_DOT.format("left", *end, 5.0, said))
         parts.append(_TEXT.format("label", end[0] + 4, end[1] - 12, "end", said))
+    return _picture(name, title, parts)
+
+
+def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Markup:
+    """Curves over two shares, both 0…1, each with its name where it ends.
+
+    Args:
+        name: of the picture, unique on the page.
+        title: read out instead of the picture.
+        drawn: at most six.
+        x: the axis across.
+        y: the axis upwards.
+    """
+    area = Box(58, 34, _WIDTH_PX - 14, _HEIGHT_PX - 50)
+    across, up = Scale(0.0, 1.0, area.left, area.right), Scale(0.0, 1.0, area.bottom, area.top)
+    parts = [_frame(area, across, up, x, y)]
+    taken: list[float] = []
+    for number, line in enumerate(drawn):
+        at_px = [(across.px(px), up.px(py)) for px, py in line.points]
+        parts.append(_path(f"line c{number}", at_px))
+        if line.at:
+            said = f"{line.label} {x.form(line.at[0])}, {y.form(line.at[1])}".strip()
+            parts.append(
+                _DOT.format(f"c{number}", across.px(line.at[0]), up.px(line.at[1]), 5.0, said)
+            )
+        end_px, end_py = at_px[-1]
+        while any(abs(end_py - other) < 15 for other in taken):
+            end_py += 15
+        taken.append(end_py)
+        side = "end" if end_px > area.right - 90 else "start"
+        spot = (end_px - 6, end_py - 8) if side == "end" else (end_px + 6, end_py + 4)
+        text = visible(_shortened(line.label, 20))
+        parts.append(_TEXT.format(f"label c{number}", *spot, side, text))
     return _picture(name, title, parts)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from regraft.reporting import figures
+from regraft.reporting import detection, figures
 from regraft.reporting.figures import Axis, Bin, Kind, Mark
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
             classes=class_rows(report),
             pairs=confused_pairs(report)[:_PAIRS],
             heat=_heat(report),
+            plot=detection.curves(report["detection"]) if "detection" in report else None,
             pictures={
                 sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
                 for sample, jpeg in thumbnails.items()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -29,7 +29,7 @@ from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.tasks.probe import one_blas_thread
 from regraft.transfer import twin
-from regraft.transfer.cut import Cut
+from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine, Preparation
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
@@ -69,6 +69,7 @@ class Ground:
         seed: of every random choice.
         budget_s: seconds for all rungs together; None is no limit.
         tell: who listens.
+        soft: by sample id, chances of the classes to learn from instead of the label.
     """
 
     run: Run
@@ -79,6 +80,7 @@ class Ground:
     seed: int
     budget_s: float | None
     tell: Tell
+    soft: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
 
     def cut(self, frozen: int) -> Cut:
         """The cut after so many stages."""
@@ -92,6 +94,13 @@ class Ground:
         storage = "float32" if last else "uint8"
         cut = self.cut(frozen)
         return features(samples, cut, self.engine(frozen), views, storage=storage, tell=self.tell)
+
+    def lessons(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Targets to learn from; samples are measured by `task.targets`."""
+        target_nc = self.task.targets(samples)
+        for row, sample in enumerate(samples if self.soft else ()):
+            target_nc[row] = self.soft.get(sample.id, target_nc[row])
+        return target_nc
 
     def weights(self, samples: Sequence[Sample]) -> np.ndarray:
         """Bootstrap weights over samples; groups are drawn together."""
@@ -152,11 +161,15 @@ def rung_names(train: str, stages: int) -> list[str]:
     Args:
         train: "ladder", "head", "last:K" or "all".
         stages: of the backbone.
+
+    Raises:
+        UsageError: the backbone has fewer than K stages.
     """
     if train == "head":
         return ["head"]
     if train == "ladder":
         return ["head", *(f"last:{k}" for k in DEPTHS if k < stages), "all"]
+    frozen_stages(train, stages)  # refuses what there is not
     return ["head", train]
 
 
@@ -210,7 +223,7 @@ def _head(ground: Ground, target_nc: np.ndarray, weights_rn: np.ndarray) -> Step
         (x_nd,) = table.rows(np.arange(len(train) + len(valid)))
         probe = ground.task.fit_head(
             x_nd[: len(train)],
-            ground.task.targets(train),
+            ground.lessons(train),
             [sample.group for sample in train],
             ground.seed,
         )
@@ -279,13 +292,13 @@ def make_rung(ground: Ground, name: str) -> Rung:
     from regraft.transfer.fit import Rung
 
     stages = len(ground.backbone.stages)
-    frozen = 0 if name in ("all", "scratch") else stages - int(name.removeprefix("last:"))
+    frozen = frozen_stages(name, stages)
     count = len(ground.dataset.split("train"))
     batch = min(_batch(ground, frozen), count)
     epoch = max(1, count // batch)
     steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
     most = 1 if ground.backbone.modality == "text" else VIEWS
-    rung = Rung(name, max(0, frozen), steps, batch, views=min(most, math.ceil(steps / epoch)))
+    rung = Rung(name, frozen, steps, batch, views=min(most, math.ceil(steps / epoch)))
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
         return rung
     return replace(rung, features="live", views=math.ceil(steps / epoch) if most > 1 else 1)
@@ -342,7 +355,7 @@ def fine_tune(
     held = ground.activations(valid, rung.frozen)
     features_s = time.perf_counter() - began
     checkpoint = ground.run.checkpoint(f"rung-{rung.name}", inputs)
-    learn_nc = ground.task.targets(learn)
+    learn_nc = ground.lessons(learn)
     with closing(train(rung, tail, ground.task, rows, learn_nc, ground.seed, checkpoint)) as events:
         for event in events:
             ground.tell(event)
@@ -497,7 +510,7 @@ def label_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
         (x_nd,) = ground.activations([*train, *valid], frozen).rows(
             np.arange(len(train) + len(valid))
         )
-        learn_nc, held_nc = ground.task.targets(train), ground.task.targets(valid)
+        learn_nc, held_nc = ground.lessons(train), ground.task.targets(valid)
         orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
         weights_rn = ground.weights(valid)
         points: list[Any] = []
@@ -602,6 +615,7 @@ def _inputs(ground: Ground, more: Facts) -> Facts:
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "seed": ground.seed,
+        **({"soft": _digest_of(dict(ground.soft))} if ground.soft else {}),
         **more,
     }
 

@@ -1,0 +1,284 @@
+"""What `fit` learns from: labels as given, as the votes divide (soft), or without likely errors.
+
+Only what is learnt from changes. Validation and test are measured on the labels as they are:
+a model must not choose what it is measured by. What reviewers decided (see `decisions.py`) counts
+everywhere, because people said it.
+
+Whether it helped is measured on the head: once with these lessons and once with the labels as
+given, on the same validation samples.
+
+Legend: n samples, d features, c classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from regraft.dataset import Dataset, Problem, Split
+from regraft.errors import MissingExtra, UsageError
+from regraft.labelling import consensus, findings
+from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed
+from regraft.labelling.likely_errors import LEAST, judge
+from regraft.labelling.reader import votes_on
+from regraft.labelling.votes import Votes
+from regraft.store import Outcome
+from regraft.tasks import measure
+from regraft.transfer.ladder import NOISE, Climbed, Ground
+
+Mode = Literal["given", "soft", "clean"]
+MODES: tuple[Mode, ...] = ("given", "soft", "clean")
+LEAST_OF_CLASS = 5
+"""So many labels of a class are learnt from, whatever is said about them."""
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What people said about the data of a fit.
+
+    Attributes:
+        dataset: with labels as reviewers changed them.
+        verdicts: of reviewers, by sample.
+        votes: where the data are a table of votes.
+        judged_votes: those on the split that the model is measured on.
+        prefix: of that split's sample ids.
+    """
+
+    dataset: Dataset
+    verdicts: Mapping[str, Verdict]
+    votes: Votes | None
+    judged_votes: Votes | None
+    prefix: str = ""
+
+
+def spoken(
+    rows: Dataset, data: Path, valid: Path | None = None, test: Path | None = None
+) -> Spoken:
+    """Votes and decisions beside the data, and beside other data given for a split.
+
+    Args:
+        rows: as they were read.
+        data: where from.
+        valid: where the validation samples are from, if not from there.
+        test: where the test samples are from, if not from there.
+    """
+    found: dict[str, Verdict] = {}
+    for path, prefix in ((data, ""), (valid, "valid:"), (test, "test:")):
+        if path is not None:
+            rows, verdicts = reviewed(rows, Journal(journal_of(path)), prefix)
+            found |= verdicts
+    votes = votes_on(data)
+    measured = next(((p, n) for p, n in ((test, "test:"), (valid, "valid:")) if p), None)
+    if measured is None or (measured[1] == "valid:" and rows.split("test")):
+        return Spoken(rows, found, votes, votes)
+    return Spoken(rows, found, votes, votes_on(measured[0]), measured[1])
+
+
+def check_mode(labels: str, data: Path) -> Mode:
+    """The mode by its name.
+
+    Raises:
+        UsageError: there is none, or there are no votes to be soft by.
+        MissingExtra: a package that it needs is not installed.
+    """
+    mode: Mode | None = next((known for known in MODES if known == labels), None)
+    if mode is None:
+        raise UsageError(
+            f"There are no labels {labels!r}.", where="--labels", mend=f"use {', '.join(MODES)}"
+        )
+    if mode == "soft" and votes_on(data) is None:
+        raise UsageError(
+            "Soft labels are made of votes, and these data have none.",
+            where="--labels soft",
+            mend="give a table of votes (docs/labels.md), or take --labels given",
+        )
+    wanted = {"clean": "cleanlab", "soft": "crowdkit"}.get(mode)
+    if wanted and find_spec(wanted) is None:
+        raise MissingExtra(
+            f"--labels {mode} needs a package that is not installed.",
+            mend="pip install 'regraft[labels]'",
+        )
+    return mode
+
+
+def soft_targets(said: Spoken, split: Split = "train") -> dict[str, np.ndarray]:
+    """Chances_c by sample id, of a split's samples that somebody voted on.
+
+    They are the consensus' own: shares of the votes where it is a majority, else what the model of
+    the people believes. What reviewers changed is as they said.
+    """
+    if said.votes is None:
+        return {}
+    found = consensus.consensus(said.votes)
+    column = {name: c for c, name in enumerate(said.dataset.classes)}
+    place = [column.get(name, -1) for name in found.classes]
+    known = np.array([c >= 0 for c in place])
+    row = {name: u for u, name in enumerate(found.samples)}
+    soft: dict[str, np.ndarray] = {}
+    for sample in said.dataset.split(split):
+        verdict = said.verdicts.get(sample.id)
+        if sample.id not in row or (verdict is not None and verdict.action == "change"):
+            continue
+        chance_c = np.zeros(len(column), dtype=np.float32)
+        chance_c[np.array(place)[known]] = found.chance_uc[row[sample.id]][known]
+        if found.multilabel:
+            soft[sample.id] = chance_c
+        elif chance_c.sum() > 0:
+            soft[sample.id] = chance_c / chance_c.sum()
+    return soft
+
+
+def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
+    """The ground without likely errors among the training samples, and what they are.
+
+    They are found by probes that learn from training samples alone.
+
+    Returns:
+        the ground; and "sample", "given", "suggested", "score", "reason" of each.
+    """
+    train = ground.dataset.with_samples(ground.dataset.split("train"))
+    if len(train) < LEAST:
+        return ground, []
+
+    def compute() -> Outcome:
+        frozen = len(ground.backbone.stages)
+        table = ground.activations(train.samples, frozen)
+
+        def rows(index: np.ndarray) -> np.ndarray:
+            return table.rows(index)[0]
+
+        judged = judge(
+            rows,
+            ground.task.targets(train.samples),
+            [sample.group for sample in train],
+            exclusive=not train.multilabel,
+            seed=ground.seed,
+            tell=ground.tell,
+        )
+        errors: list[Any] = [
+            {
+                "sample": train.samples[one.row].id,
+                "given": findings.given(train, train.samples[one.row]),
+                "suggested": one.suggested,
+                "score": one.score,
+                "reason": one.reason,
+            }
+            for one in findings.likely_errors(train, judged)
+        ]
+        return Outcome({"errors": errors}, {})
+
+    found: Any = ground.run.step("likely-errors", _inputs(ground), compute)
+    settled = {name for name, verdict in said.verdicts.items() if verdict.action != "divided"}
+    errors = _sparing(train, [e for e in found.facts["errors"] if e["sample"] not in settled])
+    wrong = {error["sample"] for error in errors}
+    kept = [s for s in ground.dataset if not (s.split == "train" and s.id in wrong)]
+    problems = [
+        Problem("likely-error", error["sample"], error["reason"], "left out") for error in errors
+    ]
+    dataset = ground.dataset.with_samples(kept).with_problems(problems)
+    return replace(ground, dataset=dataset), errors
+
+
+def _sparing(train: Dataset, errors: list[Facts]) -> list[Facts]:
+    """The errors, the likeliest first, without those that would leave a class nearly empty."""
+    target = {sample.id: sample.target for sample in train}
+    left: dict[int, int] = {}
+    for one in target.values():
+        for c in one if isinstance(one, tuple) else (one,):
+            left[c or 0] = left.get(c or 0, 0) + 1
+    kept: list[Facts] = []
+    for error in errors:
+        one = target[error["sample"]]
+        classes = one if isinstance(one, tuple) else (one or 0,)
+        if all(left[c] > LEAST_OF_CLASS for c in classes):
+            kept.append(error)
+            for c in classes:
+                left[c] -= 1
+    return kept
+
+
+def effect(
+    before: Ground, climbed: Climbed, mode: Mode, divided: Mapping[str, np.ndarray]
+) -> Facts:
+    """Whether these lessons helped the head, against the labels as given.
+
+    Args:
+        before: with the labels as given.
+        climbed: on the lessons.
+        mode: "soft" or "clean".
+        divided: for soft labels, how the votes on validation samples divide.
+
+    Returns:
+        "gap", "low", "high", "p" (lessons less labels as given), "text"; "log_loss" against the
+        votes for soft labels.
+    """
+    train, valid = before.dataset.split("train"), before.dataset.split("valid")
+    task, frozen = before.task, len(before.backbone.stages)
+
+    def compute() -> Outcome:
+        (x_nd,) = before.activations([*train, *valid], frozen).rows(
+            np.arange(len(train) + len(valid))
+        )
+        groups = [sample.group for sample in train]
+        target_nc = task.targets(train)
+        plain = task.fit_head(x_nd[: len(train)], target_nc, groups, before.seed)
+        return Outcome({}, {"logits": plain.logits(x_nd[len(train) :]).astype(np.float32)})
+
+    step = before.run.step("head-as-given", _inputs(before), compute)
+    target_nc, weights_rn = task.targets(valid), before.weights(valid)
+    head = climbed.steps[0]
+    gap = measure.compare(
+        task.score(head.valid_logits_nc, target_nc),
+        task.score(step.tensors["logits"], target_nc),
+        weights_rn,
+    )
+    points = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+    helped = "made no difference beyond noise" if gap.p >= NOISE else "helped"
+    if gap.p < NOISE and gap.value < 0:
+        helped = "did harm"
+    facts: Facts = {"gap": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
+    facts["text"] = f"{_WHAT[mode]} {helped}: {points} for the head (p = {gap.p:.3f})."
+    if divided:
+        rows = np.array([n for n, sample in enumerate(valid) if sample.id in divided])
+        share_nc = np.array([divided[valid[n].id] for n in rows])
+        before_n, after_n = (
+            _log_loss(task.probabilities(logits_nc[rows]), share_nc, task.multilabel)
+            for logits_nc in (step.tensors["logits"], head.valid_logits_nc)
+        )
+        facts["log_loss"] = {"given": before_n, "soft": after_n}
+        facts["text"] += (
+            f" How far its probabilities are from the votes (log-loss): {after_n:.3f} "
+            f"against {before_n:.3f}."
+        )
+    return facts
+
+
+_WHAT = {
+    "given": "Nothing",
+    "soft": "Learning from the votes as they divide, instead of the majority,",
+    "clean": "Setting likely errors aside while learning",
+}
+
+
+def _inputs(ground: Ground) -> Facts:
+    return {
+        "data": ground.dataset.fingerprint(),
+        "backbone": ground.backbone.sha256,
+        "seed": ground.seed,
+    }
+
+
+def _log_loss(chance_nc: np.ndarray, share_nc: np.ndarray, multilabel: bool) -> float:
+    """Mean log-loss of chances against shares of votes, in nats."""
+    log_nc = np.log(np.maximum(chance_nc, 1e-12))
+    loss_nc = -share_nc * log_nc
+    if multilabel:
+        loss_nc -= (1 - share_nc) * np.log(np.maximum(1 - chance_nc, 1e-12))
+    return float(loss_nc.sum(axis=1).mean())

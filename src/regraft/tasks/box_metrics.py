@@ -1,0 +1,417 @@
+"""How good boxes are: average precision as COCO has it, and the confidence to show boxes from.
+
+Decisions:
+
+- What a detection matches does not depend on how often its picture is drawn. So pictures are
+  matched once, and average precision under bootstrap weights is a sum over what was matched: the
+  interval and the paired test of two rungs cost little more than the value.
+- Matching is COCO's: the surest detection first, each takes the free truth of its category that
+  it overlaps most; what matches a crowd is neither right nor wrong. IoU and the table of sizes are
+  faster-coco-eval's own; a test holds `average_precision` to its numbers within 1e-6.
+- A category that has no truth in a draw is left out of that draw's mean, as COCO does with
+  categories that have none.
+
+Shapes: n pictures, k truths and d detections of all of them, c categories, r bootstrap draws,
+t detections of one category that are right.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.measure import Score
+
+MOST = 100
+"""Detections of one category on one picture that count: COCO's limit."""
+SURE_IOU = 0.5
+COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+_RECALLS = np.linspace(0.0, 1.0, 101)
+_ROWS = 128
+"""Draws at once, so that memory stays small."""
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What each detection matched, at one IoU.
+
+    Attributes:
+        picture_d: number of the picture.
+        label_d: category that was said.
+        score_d: how sure.
+        truth_d: number of the truth that it found, or -1.
+        ignored_d: it matched a crowd.
+        rank_d: number of the detection in the answers.
+        truths_nc: truths that count, for each picture and category.
+    """
+
+    picture_d: np.ndarray
+    label_d: np.ndarray
+    score_d: np.ndarray
+    truth_d: np.ndarray
+    ignored_d: np.ndarray
+    rank_d: np.ndarray
+    truths_nc: np.ndarray
+
+    @property
+    def hit_d(self) -> np.ndarray:
+        """Which are right."""
+        return (self.truth_d >= 0) & ~self.ignored_d
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """From which confidence on boxes are shown, and what that gave where it was chosen."""
+
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+
+
+# Matching -----------------------------------------------------------------------------------------
+
+
+def overlaps(answer_d4: np.ndarray, truth_k4: np.ndarray, crowd_k: np.ndarray) -> np.ndarray:
+    """Iou_dk; with a crowd, the share of the detection that lies in it."""
+    from faster_coco_eval.core import mask
+
+    if not len(answer_d4) or not len(truth_k4):
+        return np.zeros((len(answer_d4), len(truth_k4)))
+    sides = [np.hstack([b[:, :2], b[:, 2:] - b[:, :2]]) for b in (answer_d4, truth_k4)]
+    return np.asarray(mask.iou(sides[0], sides[1], crowd_k.astype(np.uint8).tolist()))
+
+
+def match(answers: BoxAnswers, targets: BoxTargets, classes: int, iou: float = SURE_IOU) -> Matches:
+    """Match detections to truths, picture by picture, as COCO does.
+
+    Args:
+        answers: of the samples of `targets`, in the same order.
+        targets: what is right.
+        classes: c.
+        iou: how much a detection must overlap what it finds.
+    """
+    return match_at(answers, targets, classes, [iou])[0]
+
+
+def match_at(
+    answers: BoxAnswers, targets: BoxTargets, classes: int, ious: Sequence[float]
+) -> list[Matches]:
+    """`match` at several overlaps, which are computed once."""
+    assert len(answers) == len(targets), "answers and targets are of the same samples"
+    found: list[list[tuple[np.ndarray, ...]]] = [[] for _ in ious]
+    first_k, first_d = 0, 0
+    truths_nc = np.zeros((len(targets), classes), dtype=np.int64)
+    for n, (boxes_d4, labels_d, scores_d) in enumerate(answers):
+        truth_k4, truth_label_k, crowd_k = _truths(targets, n, first_k)
+        np.add.at(truths_nc[n], truth_label_k[~crowd_k], 1)
+        order_d = _surest(labels_d, scores_d)
+        iou_dk = overlaps(boxes_d4[order_d].astype(float), truth_k4.astype(float), crowd_k)
+        same_dk = labels_d[order_d][:, None] == truth_label_k[None, :]
+        for rows, least in zip(found, ious, strict=True):
+            truth_d = _greedy(np.where(same_dk, iou_dk, -1.0), crowd_k, least)
+            ignored_d = (truth_d >= 0) & crowd_k[truth_d] if len(crowd_k) else truth_d >= 0
+            truth_d = np.where(truth_d >= 0, truth_d + first_k, -1)
+            label_d, score_d = labels_d[order_d], scores_d[order_d].astype(float)
+            picture_d = np.full(len(order_d), n)
+            rows.append((picture_d, label_d, score_d, truth_d, ignored_d, order_d + first_d))
+        first_k += len(truth_k4)
+        first_d += len(boxes_d4)
+    return [_joined(rows, truths_nc) for rows in found]
+
+
+def _joined(rows: Sequence[tuple[np.ndarray, ...]], truths_nc: np.ndarray) -> Matches:
+    empty = tuple(np.zeros(0, kind) for kind in (int, int, float, int, bool, int))
+    picture_d, label_d, score_d, truth_d, ignored_d, rank_d = (
+        np.concatenate(part) for part in zip(empty, *rows, strict=True)
+    )
+    return Matches(picture_d, label_d, score_d, truth_d, ignored_d, rank_d, truths_nc)
+
+
+def _truths(targets: BoxTargets, n: int, first: int) -> tuple[np.ndarray, ...]:
+    some = slice(first, first + int(targets.count_n[n]))
+    return targets.boxes_k4[some], targets.labels_k[some], targets.crowd_k[some]
+
+
+def _surest(labels_d: np.ndarray, scores_d: np.ndarray) -> np.ndarray:
+    """Detections in the order of their scores, at most `MOST` of each category."""
+    order_d = np.argsort(-scores_d, kind="stable")
+    if len(order_d) <= MOST:
+        return order_d
+    label_d = labels_d[order_d]
+    rank_d = np.zeros(len(order_d), dtype=np.int64)
+    for label in np.unique(label_d):
+        rank_d[label_d == label] = np.arange(np.count_nonzero(label_d == label))
+    return order_d[rank_d < MOST]
+
+
+def _greedy(iou_dk: np.ndarray, crowd_k: np.ndarray, least: float) -> np.ndarray:
+    """Truth_d of one picture, -1 for none. Of equal overlaps the last one counts, as in COCO."""
+    truth_d = np.full(len(iou_dk), -1)
+    least = min(least, 1 - 1e-10)
+    possible_dk = iou_dk >= least
+    free_k = ~crowd_k
+    for d in np.flatnonzero(possible_dk.any(axis=1)):
+        # A crowd is taken only where nothing else fits, and by any number of detections.
+        for taken_k in (possible_dk[d] & free_k, possible_dk[d] & crowd_k):
+            (at,) = np.nonzero(taken_k)
+            if len(at):
+                best = at[len(at) - 1 - int(iou_dk[d][at][::-1].argmax())]
+                truth_d[d] = best
+                if not crowd_k[best]:
+                    free_k[best] = False
+                break
+    return truth_d
+
+
+# Average precision --------------------------------------------------------------------------------
+
+
+def average_precision(
+    answers: BoxAnswers, targets: BoxTargets, classes: int, ious: Sequence[float] = (SURE_IOU,)
+) -> Score:
+    """Mean over categories, and over `ious`, of the average precision, under weights on pictures.
+
+    Precision is taken at 101 steps of recall, as COCO does (Lin et al. 2014).
+
+    Args:
+        answers: of the samples of `targets`, in the same order.
+        targets: what is right.
+        classes: c.
+        ious: (0.5,) gives AP50, `COCO_IOUS` gives AP.
+    """
+    curves = [
+        [curve_of(matches, label) for label in range(classes)]
+        for matches in match_at(answers, targets, classes, ious)
+    ]
+
+    def score(weights_rn: np.ndarray) -> np.ndarray:
+        parts = [weights_rn[i : i + _ROWS] for i in range(0, len(weights_rn), _ROWS)]
+        return np.concatenate([_mean(curves, part) for part in parts])
+
+    return score
+
+
+def ap50(answers: BoxAnswers, targets: BoxTargets, classes: int) -> Score:
+    """`average_precision` at an overlap of 0.5."""
+    return average_precision(answers, targets, classes)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What precision and recall of one category are made of.
+
+    Attributes:
+        picture_t: of each right detection, the surest first.
+        score_t: how sure.
+        wrong_nt: how many wrong detections of each picture come between the right one before
+            and this one; sparse.
+        truths_n: truths of each picture.
+    """
+
+    picture_t: np.ndarray
+    score_t: np.ndarray
+    wrong_nt: Any
+    truths_n: np.ndarray
+
+    def points(self, weights_rn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Recall_rt and precision_rt, just after each right detection."""
+        right_rt = weights_rn[:, self.picture_t].cumsum(axis=1)
+        # The transpose lets the sparse matrix stand on the left.
+        wrong_rt = (self.wrong_nt.T @ weights_rn.T).T.cumsum(axis=1)
+        truths_r = weights_rn @ self.truths_n
+        recall_rt = right_rt / np.maximum(truths_r, 1e-12)[:, None]
+        return recall_rt, right_rt / np.maximum(right_rt + wrong_rt, 1e-12)
+
+
+def curve_of(matches: Matches, label: int) -> Curve:
+    """The curve of one category."""
+    here_d = (matches.label_d == label) & ~matches.ignored_d
+    return curve(
+        matches.picture_d[here_d],
+        matches.score_d[here_d],
+        matches.hit_d[here_d],
+        matches.truths_nc[:, label],
+    )
+
+
+def curve(
+    picture_d: np.ndarray, score_d: np.ndarray, hit_d: np.ndarray, truths_n: np.ndarray
+) -> Curve:
+    """The curve of the detections of one category, in the order of the pictures."""
+    from scipy.sparse import csr_array
+
+    order_d = np.argsort(-score_d, kind="stable")
+    picture_d, hit_d = picture_d[order_d], hit_d[order_d]
+    right = int(hit_d.sum())
+    before_d = np.cumsum(hit_d) - hit_d  # number of the right detection that comes next
+    wrong_d = ~hit_d & (before_d < right)
+    shape = (len(truths_n), right)
+    wrong_nt = csr_array(
+        (np.ones(np.count_nonzero(wrong_d)), (picture_d[wrong_d], before_d[wrong_d])), shape=shape
+    )
+    return Curve(picture_d[hit_d], score_d[order_d][hit_d], wrong_nt, truths_n.astype(np.float64))
+
+
+def _mean(curves: Sequence[Sequence[Curve]], weights_rn: np.ndarray) -> np.ndarray:
+    total_r, seen_r = np.zeros(len(weights_rn)), np.zeros(len(weights_rn))
+    for one in (one for by_label in curves for one in by_label):
+        there_r = weights_rn @ one.truths_n > 0
+        if there_r.any():
+            total_r += np.where(there_r, area(one, weights_rn), 0.0)
+            seen_r += there_r
+    return total_r / np.maximum(seen_r, 1)
+
+
+def area(one: Curve, weights_rn: np.ndarray) -> np.ndarray:
+    """Average precision in each draw."""
+    if not len(one.picture_t):
+        return np.zeros(len(weights_rn))
+    recall_rt, precision_rt = one.points(weights_rn)
+    best_rt = np.maximum.accumulate(precision_rt[:, ::-1], axis=1)[:, ::-1]
+    area_r = np.zeros(len(weights_rn))
+    for r, (recall_t, best_t) in enumerate(zip(recall_rt, best_rt, strict=True)):
+        at = np.searchsorted(recall_t, _RECALLS, side="left")
+        area_r[r] = best_t[at[at < len(best_t)]].sum() / len(_RECALLS)
+    return area_r
+
+
+def precision_recall(one: Curve) -> list[tuple[float, float, float]]:
+    """Recall, precision and confidence after each right detection, on all pictures once."""
+    recall_rt, precision_rt = one.points(np.ones((1, len(one.truths_n))))
+    rows = zip(recall_rt[0], precision_rt[0], one.score_t, strict=True)
+    return [(float(r), float(p), float(s)) for r, p, s in rows]
+
+
+# The confidence -----------------------------------------------------------------------------------
+
+
+def choose_confidence(matches: Matches, precision: float | None = None) -> Confidence:
+    """The confidence from which boxes are shown.
+
+    Args:
+        matches: on validation data, at the IoU that counts as found.
+        precision: the least share of shown boxes that must be right; the confidence is then the
+            lowest that keeps it (where none does, the one with the highest precision). None asks
+            for the best F1.
+    """
+    shown_d = ~matches.ignored_d
+    truths = int(matches.truths_nc.sum())
+    order_d = np.argsort(-matches.score_d[shown_d], kind="stable")
+    score_d, hit_d = matches.score_d[shown_d][order_d], matches.hit_d[shown_d][order_d]
+    if not len(score_d):
+        return Confidence(0.5, 0.0, 0.0, 0.0)
+    # Boxes of one score are shown together.
+    ends = np.flatnonzero(np.append(score_d[1:] != score_d[:-1], True))
+    right_e, said_e = hit_d.cumsum()[ends], ends + 1
+    precision_e, recall_e = right_e / said_e, right_e / max(1, truths)
+    f1_e = 2 * right_e / (said_e + truths)
+    if precision is None:
+        best = int(f1_e.argmax())
+    else:
+        (kept,) = np.nonzero(precision_e >= precision)
+        best = int(kept[-1]) if len(kept) else int(precision_e.argmax())
+    return Confidence(
+        float(score_d[ends[best]]),
+        float(precision_e[best]),
+        float(recall_e[best]),
+        float(f1_e[best]),
+    )
+
+
+def best_threshold(answers: BoxAnswers, targets: BoxTargets) -> float:
+    """The confidence with the best F1."""
+    classes = 1 + int(max(0, *answers.labels_k.tolist(), *targets.labels_k.tolist()))
+    return choose_confidence(match(answers, targets, classes)).threshold
+
+
+# COCO's table -------------------------------------------------------------------------------------
+
+
+def coco_table(answers: BoxAnswers, targets: BoxTargets, classes: Sequence[str]) -> dict[str, Any]:
+    """The numbers that COCO's own evaluation gives, by faster-coco-eval; None where undefined.
+
+    Returns:
+        "ap", "ap50", "ap75", "ar" (100 detections a picture); "sizes": the same "ap" and "ar" of
+        "small" (below 32² pixels), "medium" and "large" (from 96²) objects; "categories": for each
+        category "name", "truths", "ap", "ap50", "ar".
+    """
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    given, said = _as_coco(answers, targets, classes)
+    quiet = logging.getLogger(f"{__name__}.coco").debug
+    truth = COCO(given, print_function=quiet)
+    found = truth.loadRes(said) if said else COCO({**given, "annotations": []})
+    judge = COCOeval_faster(truth, found, "bbox", print_function=quiet)
+    judge.evaluate()
+    judge.accumulate()
+    # Shapes: IoU × recall × category × size × limit, and IoU × category × size × limit.
+    precision, recall = judge.eval["precision"], judge.eval["recall"]
+    sizes = {
+        name: {"ap": _mean_of(precision[..., at, -1]), "ar": _mean_of(recall[..., at, -1])}
+        for at, name in enumerate(judge.params.areaRngLbl)
+        if name != "all"
+    }
+    counts_c = np.bincount(targets.labels_k[~targets.crowd_k], minlength=len(classes))
+    categories = [
+        {
+            "name": name,
+            "truths": int(counts_c[c]),
+            "ap": _mean_of(precision[:, :, c, 0, -1]),
+            "ap50": _mean_of(precision[0, :, c, 0, -1]),
+            "ar": _mean_of(recall[:, c, 0, -1]),
+        }
+        for c, name in enumerate(classes)
+    ]
+    return {
+        "ap": _mean_of(precision[..., 0, -1]),
+        "ap50": _mean_of(precision[0, ..., 0, -1]),
+        "ap75": _mean_of(precision[5, ..., 0, -1]),
+        "ar": _mean_of(recall[..., 0, -1]),
+        "sizes": sizes,
+        "categories": categories,
+    }
+
+
+def _mean_of(values: np.ndarray) -> float | None:
+    there = values[values > -1]
+    return float(there.mean()) if there.size else None
+
+
+def _as_coco(
+    answers: BoxAnswers, targets: BoxTargets, classes: Sequence[str]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    annotations: list[dict[str, Any]] = []
+    said: list[dict[str, Any]] = []
+    pictures = [{"id": n + 1} for n in range(len(targets))]
+    for n, (boxes_d4, labels_d, scores_d) in enumerate(answers):
+        truth_k4, label_k, crowd_k = targets.of(n)
+        for box, label, crowd in zip(truth_k4.astype(float), label_k, crowd_k, strict=True):
+            sides = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": n + 1,
+                    "category_id": int(label) + 1,
+                    "bbox": [float(side) for side in sides],
+                    "area": float(sides[2] * sides[3]),
+                    "iscrowd": int(crowd),
+                }
+            )
+        for box, label, score in zip(boxes_d4.astype(float), labels_d, scores_d, strict=True):
+            sides = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            said.append(
+                {
+                    "image_id": n + 1,
+                    "category_id": int(label) + 1,
+                    "bbox": [float(side) for side in sides],
+                    "score": float(score),
+                }
+            )
+    categories = [{"id": c + 1, "name": name} for c, name in enumerate(classes)]
+    return {"images": pictures, "annotations": annotations, "categories": categories}, said

@@ -1,0 +1,158 @@
+"""What the page says of a detector: facts, drawings, words."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from report_samples import full_report
+from test_page import EVIL, shown
+
+from regraft import dataset
+from regraft.reporting import detection, drawing
+from regraft.tasks.boxes import BoxAnswers, BoxTargets
+
+SIZE = (320, 240)
+
+
+def made(folder: Path) -> tuple[dataset.Dataset, BoxAnswers]:
+    """Pictures of red and blue tiles; most are found, one is missed, one alarm is false."""
+    rng = np.random.default_rng(1)
+    lines = ["path,category,left,top,right,bottom,split"]
+    for number in range(12):
+        picture = Image.fromarray(rng.integers(90, 130, (SIZE[1], SIZE[0], 3), dtype=np.uint8))
+        brush = ImageDraw.Draw(picture)
+        split = "train" if number < 6 else "valid"
+        for k in range(number % 4):
+            left, top = 20 + 95 * k, int(rng.integers(10, 150))
+            colour, name = (("crimson", "red"), ("navy", EVIL))[(number + k) % 2]
+            brush.rectangle((left, top, left + 60, top + 70), fill=colour)
+            name = f'"{name.replace(chr(34), chr(34) * 2)}"'
+            lines.append(f"{number}.png,{name},{left},{top},{left + 60},{top + 70},{split}")
+        if not number % 4:
+            lines.append(f"{number}.png,,,,,,{split}")
+        picture.save(folder / f"{number}.png")
+    lines.append("0.png,red,500,500,600,600,train")
+    (folder / "boxes.csv").write_text("\n".join(lines))
+    rows = dataset.read(folder / "boxes.csv")
+    said = []
+    for number, sample in enumerate(rows.split("valid")):
+        boxes = [(b.left + 3, b.top, b.right, b.bottom) for b in sample.boxes]
+        labels = [b.category for b in sample.boxes]
+        scores = [0.9 - 0.1 * k for k in range(len(boxes))]
+        if number == 3:
+            boxes, labels, scores = boxes[1:], labels[1:], scores[1:]
+        if number == 4:
+            boxes, labels, scores = [*boxes, (200, 180, 260, 230)], [*labels, 0], [*scores, 0.95]
+        said.append(
+            (np.array(boxes, float).reshape(-1, 4), np.array(labels, int), np.array(scores))
+        )
+    return rows, BoxAnswers.from_pictures(said)
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("boxes")
+    rows, answers = made(folder)
+    valid = rows.split("valid")
+    targets = BoxTargets.from_samples(valid)
+    judged = detection.Judged(rows, valid, "valid", answers, targets, 0.5)
+    return folder, detection.section(judged)
+
+
+def as_report(found: dict[str, Any]) -> dict[str, Any]:
+    report = full_report()
+    report["task"], report["detection"] = "object-detection", found
+    report |= {"confusion": None, "calibration": None, "imbalance": None}
+    report |= {"most_wrong": [], "least_certain": []}
+    report["data"] |= {"classes": ["red", "blue"], "multilabel": True}
+    report["data"]["counts"] = {split: [3, 4] for split in ("train", "valid", "test")}
+    for rung in report["rungs"]:
+        if rung["metric"]:
+            rung["metric"]["name"] = "AP50"
+    return report
+
+
+def test_the_facts_are_counted(facts) -> None:
+    _, found = facts
+    assert json.loads(json.dumps(found)) == found
+    errors = {row["kind"]: row["count"] for row in found["errors"]}
+    assert errors["missed"] == 1
+    assert errors["background"] == 1
+    assert sum(errors.values()) == 2
+    at = found["shown"]
+    assert (at["shown"], at["right"], at["objects"]) == (11, 10, 11)
+    assert at["precision"] == pytest.approx(10 / 11)
+    assert found["boxes"] == {"found": 19, "used": 16, "mended": 0, "refused": 1, "left_out": 2}
+    assert [miss["sample"] for miss in found["misses"]] == ["7.png"]
+    (alarm,) = found["false_alarms"]
+    assert (alarm["kind"], alarm["score"]) == ("background", 0.95)
+    mistakes = [side["mistakes"] for side in found["pictures"]]
+    assert mistakes == sorted(mistakes, reverse=True)
+    assert sum(mistakes) == 2
+
+
+def test_everything_that_is_named_is_drawn_and_shown(facts) -> None:
+    folder, found = facts
+    pictures = detection.pictures(folder, found)
+    sides = {
+        f"side-{i}-{which}" for i in range(len(found["pictures"])) for which in ("truth", "said")
+    }
+    assert set(pictures) == {*sides, "misses-0", "false_alarms-0"}
+    page = shown(as_report(found), pictures)
+    assert len([src for src in page.all("src") if src.startswith("data:image/jpeg")]) == len(
+        pictures
+    )
+    for words in (
+        "confidence of 0.50 on",
+        "90.9 % of the 11 boxes shown are right",
+        "90.9 % of the 11 objects are found",
+        "19 boxes were found. 16 are used",
+        "1 were refused, 2 went with a picture that is left out",
+        "95.0 % sure; background",
+        "Missed, the largest first",
+        "an object that nothing was found on",
+    ):
+        assert words in page.text
+    assert EVIL in page.text
+
+
+def test_pictures_that_are_gone_are_left_out(facts, tmp_path: Path) -> None:
+    _, found = facts
+    assert detection.pictures(tmp_path, found) == {}
+    assert "no picture" in shown(as_report(found), {}).text
+
+
+def test_nothing_found_and_nothing_there(facts) -> None:
+    folder, _ = facts
+    rows = dataset.read(folder / "boxes.csv")
+    negatives = [sample for sample in rows if not sample.boxes][:2]
+    nothing = BoxAnswers.from_pictures([(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))] * 2)
+    targets = BoxTargets.from_samples(negatives)
+    found = detection.section(detection.Judged(rows, negatives, "test", nothing, targets, 0.5))
+    assert found["coco"]["ap50"] is None
+    page = shown(as_report(found))
+    assert "There is no object on the test split." in page.text
+
+
+def test_right_and_wrong_boxes_differ_in_more_than_colour() -> None:
+    plain = Image.new("RGB", (200, 100), "gray")
+    edges = (10.0, 30.0, 180.0, 90.0)
+    right = drawing.drawn(plain, [drawing.Mark(edges, "tree 0.9")])
+    wrong = drawing.drawn(plain, [drawing.Mark(edges, "tree 0.9", wrong=True)])
+    painted = [(np.asarray(p) != np.asarray(plain)).any(axis=2) for p in (right, wrong)]
+    blue = (np.asarray(right)[:, 12] == drawing.RIGHT).all(axis=1)
+    dashes = (np.asarray(wrong)[90] == drawing.WRONG).all(axis=1)
+    assert painted[0].any()
+    assert 0 < dashes.sum() < 160
+    assert np.diff(dashes.astype(int)).tolist().count(1) > 3
+    assert blue.sum() < 100
+    small = drawing.drawn(plain, [], longest_px=50)
+    assert small.size == (50, 25)
+    with Image.open(io.BytesIO(drawing.jpeg(small))) as back:
+        assert back.format == "JPEG"
