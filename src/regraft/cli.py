@@ -131,9 +131,13 @@ def fit(
 
 @app.command()
 def pretrain(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder, no labels.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="Pictures, videos or texts; labels are not needed."),
+    ],
     objective: Annotated[
-        str, typer.Option(metavar="contrastive", help="What is learnt without labels.")
+        str,
+        typer.Option(metavar="contrastive|masked-language", help="What is learnt without labels."),
     ] = "contrastive",
     out: Annotated[
         Path | None,
@@ -146,7 +150,7 @@ def pretrain(
         ),
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(metavar="LABELLED", help="Labelled pictures that judge it.")
+        str | None, typer.Option(metavar="LABELLED", help="Labelled samples that judge it.")
     ] = None,
     train: Annotated[
         str, typer.Option(metavar="all|last:K", help="What to train; the rest stays frozen.")
@@ -154,10 +158,16 @@ def pretrain(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long to train: 90s, 10m, 1h.")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes, without a budget.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a batch.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Pictures, or tokens, in a batch.")
+    ] = None,
     piece: Annotated[
         int | None, typer.Option(metavar="N", help="Of these, at once in memory.")
     ] = None,
@@ -167,6 +177,15 @@ def pretrain(
     ] = None,
     negatives: Annotated[
         str | None, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens of a text that are read together.")
+    ] = None,
+    whole_words: Annotated[
+        bool, typer.Option("--whole-words", help="Hide words as a whole or not at all.")
+    ] = False,
+    general: Annotated[
+        str | None, typer.Option(metavar="TEXTS", help="Texts by which forgetting is measured.")
     ] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
     keep_duplicates: Annotated[
@@ -184,16 +203,14 @@ def pretrain(
         bool,
         typer.Option("--control", help="Train on same moments too, and say what halves add."),
     ] = False,
-    climb: Annotated[
-        bool, typer.Option("--climb", help="Climb the judge's labels from start and result too.")
-    ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
 ) -> None:
     """Train a backbone on samples without labels; `fit --backbone RUN` climbs it."""
     budget_s = None if budget is None else seconds_of(budget)
     given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
-        "negatives": negatives, "bf16": bf16, "keep_duplicates": keep_duplicates,
+        "negatives": negatives, "tokens": tokens, "whole_words": whole_words, "general": general,
+        "bf16": bf16, "keep_duplicates": keep_duplicates,
         "clip_s": None if clip is None else seconds_of(clip, "--clip"),
         "frames": frames, "pairs": pairs,
     }  # fmt: skip
@@ -209,16 +226,16 @@ def pretrain(
             judge=judge,
             train=train,
             budget=budget_s,
+            compare=compare,
             settings=settings_of(objective, given),
             control=control,
-            climb=climb,
             seed=seed,
             tell=tell,
         )
     speed = done.report["throughput"]
     rate = f"{speed['per_second']:,.0f} {speed['unit']}/s"
     print(f"{done.report['steps']} steps, {rate}; {done.report['stopped']}")
-    for part in ("verdict", "control", "climbed"):
+    for part in ("verdict", "control"):
         if done.report.get(part):
             print(terminal.shown(done.report[part]["text"]))
     print(f"The backbone: --backbone {terminal.shown(done.folder)}")
