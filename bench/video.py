@@ -42,12 +42,14 @@ from regraft.pretraining.judge import Eye, compared
 
 RATE, LENGTH, SIDE_PX = 25, 16, 96
 SPANS = {"train": (0.0, 0.5), "valid": (0.6, 0.75), "test": (0.8, 1.0)}
-COUNTS = {"train": 20, "valid": 8, "test": 16}
+COUNTS = {"train": 12, "valid": 4, "test": 10}
 QUICK = {"train": 3, "valid": 2, "test": 2}
 
 
-def write(path: Path, frames_thwc: np.ndarray, rate: int = RATE) -> None:
-    """Encode a clip."""
+def write(path: Path, frames_thwc: np.ndarray, rate: int = RATE, count: int | None = None) -> None:
+    """Encode a clip of so many frames, from the beginning again where there are fewer."""
+    if path.exists():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
@@ -55,7 +57,8 @@ def write(path: Path, frames_thwc: np.ndarray, rate: int = RATE) -> None:
         )
         stream.height, stream.width = frames_thwc.shape[1:3]
         stream.pix_fmt, stream.codec_context.thread_count = "yuv420p", 1
-        for pixels in frames_thwc:
+        for at in range(count or len(frames_thwc)):
+            pixels = frames_thwc[at % len(frames_thwc)]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
 
@@ -189,8 +192,7 @@ def memory(root: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for minutes in (1, 10):
         folder = root / f"minutes-{minutes}"
-        repeats = -(-600 * minutes // len(street))
-        write(folder / "a.mp4", np.concatenate([street] * repeats)[: 600 * minutes], rate=10)
+        write(folder / "a.mp4", street, rate=10, count=600 * minutes)
         done = subprocess.run(
             [sys.executable, "-c", MEMORY, str(folder)],
             capture_output=True, text=True, check=True,
@@ -208,10 +210,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="few clips, to see that it runs")
+    parser.add_argument("--folder", type=Path, help="keep the work there, and go on from it")
     parser.add_argument("--only", choices=("memory", "shares"))
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        root, found = Path(scratch), dict[str, object]()
+        root, found = asked.folder or Path(scratch), dict[str, object]()
         if asked.only != "shares":
             found["memory"] = memory(root)
         if asked.only != "memory":

@@ -123,7 +123,7 @@ def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:
     assert page.read_text().count("data:image/jpeg") == before
 
 
-def test_the_scratch_twin_of_clips(place: Path) -> None:
+def test_a_clip_of_one_frame_is_refused(place: Path) -> None:
     with pytest.raises(UsageError):
         regraft.fit(place / "clips", place / "wrong", frames=1)
 
