@@ -387,6 +387,9 @@ def _serve_review(data: str, asked: dict[str, Any], port: int | None, reviewer: 
     review.serve_until_stopped()
     print(f"\n{review.summary()}")
     print(f"decisions  {terminal.shown(review.journal.path)}")
+    table = review.write_labelled()
+    if table is not None:
+        print(f"labelled   {terminal.shown(table)}")
 
 
 @app.command()

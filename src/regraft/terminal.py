@@ -396,6 +396,13 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
             span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
             _print(console, f"Krippendorff's alpha {alpha['value']:.3f} {span}")
         _print(console, shown(found["consensus"]["why"]))
+        if agreement["place"]:
+            place = agreement["place"]
+            _print(
+                console,
+                f"Boxes of the same object overlap by {interval(place['iou'])}; an edge is "
+                f"{place['edges_px']:.1f} px off in the median.",
+            )
     if ceiling:
         _print(console, f"One person agrees with the others on {interval(ceiling)}.")
     if found["beside_people"]:
