@@ -15,10 +15,12 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 
 # The command line is a promise. Who changes it changes this table, the docs and the changelog.
 OPTIONS = {
-    "fit": "--out --task --backbone --train --valid --test --budget --compare --seed --max-bad",
+    "fit": "--out --task --backbone --train --valid --test --budget --compare --labels --seed "
+    "--max-bad --clip --frames",
     "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
-    " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --seed",
-    "predict": "--json",
+    " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
+    " --frames --pairs --control --seed",
+    "predict": "--out --to --draw --every --json",
     "evaluate": "--json",
     "inspect": "--task --json",
     "report": "",
