@@ -176,6 +176,7 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
 
     found: Any = ground.run.step("likely-errors", _inputs(ground), compute)
     settled = {name for name, verdict in said.verdicts.items() if verdict.action != "divided"}
+    settled |= consensus.agreed(said.votes) if said.votes is not None else set()
     errors = _sparing(train, [e for e in found.facts["errors"] if e["sample"] not in settled])
     wrong = {error["sample"] for error in errors}
     kept = [s for s in ground.dataset if not (s.split == "train" and s.id in wrong)]
