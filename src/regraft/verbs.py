@@ -96,8 +96,8 @@ def fit(
     """
     data = Path(data)
     _check_options(train, compare, budget)
-    mode = lessons.check_mode(labels, data)
     kind = data_sets.guess_task(data, task)
+    mode = lessons.check_mode(labels, data, kind)
     name = backbone or _usual_backbone(kind)
     if kind == "video-classification":
         name = for_clips(backbone or DEFAULT, frames)
