@@ -395,7 +395,10 @@ def _about_labels(
         eyes: str | Backbone = model.backbone
     else:
         caution = ""
-        eyes = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
+        kind = data_sets.guess_task(Path(data), None)
+        eyes = backbone or _usual_backbone(kind)
+        if kind == "video-classification":
+            eyes = for_clips(backbone or DEFAULT)
     pool = Path(pool) if pool is not None else None
     return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
 
