@@ -96,8 +96,8 @@ def fit(
     """
     data = Path(data)
     _check_options(train, compare, budget)
-    mode = lessons.check_mode(labels, data)
     kind = data_sets.guess_task(data, task)
+    mode = lessons.check_mode(labels, data, kind)
     name = backbone or _usual_backbone(kind)
     if kind == "video-classification":
         name = for_clips(backbone or DEFAULT, frames)
@@ -397,7 +397,10 @@ def _about_labels(
         eyes: str | Backbone = model.backbone
     else:
         caution = ""
-        eyes = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
+        kind = data_sets.guess_task(Path(data), None)
+        eyes = backbone or _usual_backbone(kind)
+        if kind == "video-classification":
+            eyes = for_clips(backbone or DEFAULT)
     pool = Path(pool) if pool is not None else None
     return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
 
