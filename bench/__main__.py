@@ -17,6 +17,8 @@ QUICK = {
     "phases": ["--repeats", "1", "--epochs", "1"],
     "memory": ["--few", "200", "--many", "1000"],
     "accuracy": ["--draws", "1", "--labels", "100", "--test", "200", "--epochs", "1"],
+    "labels": ["--samples", "120", "--shares", "0.1", "--folds", "2", "--rung", "last:1"]
+    + ["--seeds", "2", "--learn", "100", "--pool", "300", "--rounds", "2", "--many", "500", "1000"],
 }
 
 

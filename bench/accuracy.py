@@ -84,7 +84,7 @@ def views(pictures: Path, counts: tuple[int, ...]) -> dict[int, float]:
     with harness.fresh_cache() as root, standing(pictures, root / "run") as ground:
         frozen = len(ground.backbone.stages)
         learn, held = ground.dataset.split("train"), ground.dataset.split("valid")
-        drawn = [replace(ladder.AUGMENTED, index=k) for k in range(max(counts))]
+        drawn = [replace(ground.task.augmented, index=k) for k in range(max(counts))]
         table, plain = ground.activations(learn, frozen, drawn), ground.activations(held, frozen)
         view_knd = [table.rows(np.arange(len(learn)), k)[0] for k in range(max(counts))]
         target_nc, held_nc = ground.task.targets(learn), ground.task.targets(held)
@@ -96,7 +96,9 @@ def views(pictures: Path, counts: tuple[int, ...]) -> dict[int, float]:
                 [sample.group or sample.id for sample in learn] * count,
                 ground.seed,
             )
-            right_n = ground.task.score(probe.logits(plain.rows(np.arange(len(held)))[0]), held_nc)
+            right_n = ground.task.score(
+                {"logits": probe.logits(plain.rows(np.arange(len(held)))[0])}, held_nc
+            )
             found[count] = measure.estimate("accuracy", right_n, ground.weights(held)).value
     return found
 
@@ -112,7 +114,7 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
         target_nc, held_nc = ground.task.targets(learn), ground.task.targets(held)
         cut, engine = ground.cut(base.frozen), ground.engine(base.frozen)
         rung = replace(base, steps=epochs * (len(learn) // base.batch))
-        drawn = [replace(ladder.AUGMENTED, index=k) for k in range(rung.views)]
+        drawn = [replace(ground.task.augmented, index=k) for k in range(rung.views)]
         for kind in STORAGES:
             rows = features(learn, cut, engine, drawn, storage=kind, tell=silent)
             plain = features(held, cut, engine, drawn[:1], storage=kind, tell=silent)
@@ -125,7 +127,7 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
             ) as events:
                 for _ in events:
                     pass
-            score = ground.task.score(answers(tail, plain, len(held))[1], held_nc)
+            score = ground.task.score(answers(tail, ground.task, plain, held)[1], held_nc)
             estimate = measure.estimate("accuracy", score, ground.weights(held))
             found[kind] = {
                 "error": float(np.linalg.norm(some - exact) / np.linalg.norm(exact)),
@@ -138,7 +140,7 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
 
 def _tail(ground: ladder.Ground, head: ladder.Step, frozen: int) -> Tail:
     network, cut = build(ground.backbone), ground.cut(frozen)
-    tail = Tail(network, cut, ground.task.head(ground.backbone.width, ground.seed))
+    tail = Tail(network, cut, ground.task.head(ground.backbone, ground.seed))
     tail.restore(head.weights)
     cut.freeze(network)
     return tail

@@ -88,7 +88,7 @@ def test_the_public_names_stay_as_they_are() -> None:
     assert set(regraft.__all__) == set(
         "Backbone Dataset Fitted Interrupted Preprocessing Problem Recipe RegraftError Sample Stage"
         " Pretrained backbone check_backbone check_reader check_task demo evaluate fit inspect"
-        " labels load predict pretrain report".split()
+        " labels load predict pretrain report review".split()
     )
     assert dir(regraft) == regraft.__all__
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from regraft.verbs import labels as labels
     from regraft.verbs import predict as predict
     from regraft.verbs import report as report
+    from regraft.verbs import review as review
 
 __all__ = [
     "Backbone",
@@ -60,6 +61,7 @@ __all__ = [
     "predict",
     "pretrain",
     "report",
+    "review",
 ]
 
 _HOMES = {
@@ -87,6 +89,7 @@ _HOMES = {
     "predict": "regraft.verbs",
     "pretrain": "regraft.pretraining",
     "report": "regraft.verbs",
+    "review": "regraft.verbs",
 }
 
 

@@ -120,9 +120,12 @@ def fit(
 
 @app.command()
 def pretrain(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of pictures, no labels.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Pictures, or texts; labels are not needed.")
+    ],
     objective: Annotated[
-        str, typer.Option(metavar="contrastive", help="What is learnt without labels.")
+        str,
+        typer.Option(metavar="contrastive|masked-language", help="What is learnt without labels."),
     ] = "contrastive",
     out: Annotated[
         Path | None,
@@ -135,7 +138,7 @@ def pretrain(
         ),
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(metavar="LABELLED", help="Labelled pictures that judge it.")
+        str | None, typer.Option(metavar="LABELLED", help="Labelled samples that judge it.")
     ] = None,
     train: Annotated[
         str, typer.Option(metavar="all|last:K", help="What to train; the rest stays frozen.")
@@ -143,10 +146,16 @@ def pretrain(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long to train: 90s, 10m, 1h.")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes, without a budget.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a batch.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Pictures, or tokens, in a batch.")
+    ] = None,
     piece: Annotated[
         int | None, typer.Option(metavar="N", help="Of these, at once in memory.")
     ] = None,
@@ -156,6 +165,15 @@ def pretrain(
     ] = None,
     negatives: Annotated[
         str | None, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens of a text that are read together.")
+    ] = None,
+    whole_words: Annotated[
+        bool, typer.Option("--whole-words", help="Hide words as a whole or not at all.")
+    ] = False,
+    general: Annotated[
+        str | None, typer.Option(metavar="TEXTS", help="Texts by which forgetting is measured.")
     ] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
     keep_duplicates: Annotated[
@@ -167,7 +185,8 @@ def pretrain(
     budget_s = None if budget is None else seconds_of(budget)
     given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
-        "negatives": negatives, "bf16": bf16, "keep_duplicates": keep_duplicates,
+        "negatives": negatives, "tokens": tokens, "whole_words": whole_words, "general": general,
+        "bf16": bf16, "keep_duplicates": keep_duplicates,
     }  # fmt: skip
     with telling() as tell:
         from regraft import pretraining
@@ -181,6 +200,7 @@ def pretrain(
             judge=judge,
             train=train,
             budget=budget_s,
+            compare=compare,
             settings=settings_of(objective, given),
             seed=seed,
             tell=tell,
@@ -299,6 +319,16 @@ def labels(
         typer.Option(metavar="nominal|ordinal|multilabel", help="How votes differ."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+    review: Annotated[
+        bool, typer.Option("--review", help="Go through what was found on a local page.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=65535, help="The page's port; 0 takes any."),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who decides; your user name if not given.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Say how good the labels of DATA are, and which to ask for next."""
@@ -311,24 +341,41 @@ def labels(
             where="--scale",
             mend=f"use one of {', '.join(SCALES)}",
         )
+    asked: dict[str, Any] = {
+        "run": run,
+        "pool": pool,
+        "batch": batch,
+        "backbone": backbone,
+        "scale": known,
+        "seed": seed,
+    }
+    if review:
+        _serve_review(data, asked, port, reviewer)
+        return
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(
-            data,
-            run=run,
-            pool=pool,
-            batch=batch,
-            out=out,
-            backbone=backbone,
-            scale=known,
-            seed=seed,
-            tell=tell,
-        )
+        found = verbs.labels(data, out=out, **asked, tell=tell)
     if as_json:
         _print_json(found)
     else:
         terminal.print_labels(terminal.output(), found, out)
+
+
+def _serve_review(data: str, asked: dict[str, Any], port: int | None, reviewer: str | None) -> None:
+    """Serve the review page until Ctrl-C."""
+    with telling() as tell:
+        from regraft import verbs
+
+        review = verbs.review(data, **asked, port=port, reviewer=reviewer, tell=tell)
+    print(f"Open {review.address}", flush=True)
+    terminal.say("Only browsers on this machine can. Press Ctrl-C to end the review.")
+    review.serve_until_stopped()
+    print(f"\n{review.summary()}")
+    print(f"decisions  {terminal.shown(review.journal.path)}")
+    table = review.write_labelled()
+    if table is not None:
+        print(f"labelled   {terminal.shown(table)}")
 
 
 @app.command()

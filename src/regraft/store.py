@@ -116,6 +116,34 @@ def commit_sealed(path: Path, data: bytes) -> str:
     return sha256
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file, made if missing, and wait until the disk has it.
+
+    What a crash or a full disk left of an earlier line is ended first, so that it cannot spoil this
+    one. Hold a `lock` meanwhile; readers need none, if they take whole lines only.
+
+    Raises:
+        StoreError: the disk is full, the folder is read-only, … Part of the line may be there.
+    """
+    with _explained(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        clean = b"" if is_new or _ends_whole(path) else b"\n"
+        _write_through(path, os.O_CREAT | os.O_APPEND, (clean + line + b"\n",))
+        if is_new:
+            _flush_folder(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk has all that was written to a file, by whomever.
+
+    Raises:
+        StoreError: the disk does not take it.
+    """
+    with _explained(path, "write"):
+        _write_through(path, os.O_APPEND, ())
+
+
 def read_sealed(path: Path) -> bytes:
     """The data that `commit_sealed` wrote.
 
@@ -228,6 +256,15 @@ def _write_through(path: Path, flags: int, parts: Iterable[bytes]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether a file is empty or ends with a line break."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _flush_folder(folder: Path) -> None:

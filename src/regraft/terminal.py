@@ -282,7 +282,7 @@ def _what_next(folder: Path, task: str) -> Iterator[str]:
     run = shown(shlex.quote(str(folder)))
     yield f"report  {shown(folder / 'report.html')}"
     yield f"model   {shown(folder / 'model')}"
-    what = "PHOTO..." if task == "image-classification" else "TEXTFILE...|TABLE|-"
+    what = "TEXTFILE...|TABLE|-" if task == "text-classification" else "PHOTO..."
     yield f"next    regraft predict {run} {what}"
 
 
@@ -426,6 +426,13 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
             span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
             _print(console, f"Krippendorff's alpha {alpha['value']:.3f} {span}")
         _print(console, shown(found["consensus"]["why"]))
+        if agreement["place"]:
+            place = agreement["place"]
+            _print(
+                console,
+                f"Boxes of the same object overlap by {interval(place['iou'])}; an edge is "
+                f"{place['edges_px']:.1f} px off in the median.",
+            )
     if ceiling:
         _print(console, f"One person agrees with the others on {interval(ceiling)}.")
     if found["beside_people"]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,10 @@ from regraft.tasks import Detection, measure
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 from regraft.transfer.model import load
+
+if TYPE_CHECKING:
+    from regraft.labelling.review.opening import Review
+    from regraft.labelling.survey import Request
 
 
 @dataclass(frozen=True)
@@ -288,7 +292,74 @@ def labels(
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import Request, caution_about, survey
+    from regraft.labelling.survey import survey
+
+    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad)
+    found = survey(request, tell=tell)
+    if out is not None:
+        from regraft.reporting import labels_page
+
+        labels_page.write(Path(out), found)
+    return found
+
+
+def review(
+    data: str | Path,
+    *,
+    run: str | Path | None = None,
+    pool: str | Path | None = None,
+    batch: int = 100,
+    backbone: str | None = None,
+    scale: Scale | None = None,
+    seed: int = 0,
+    max_bad: float = 0.01,
+    port: int | None = None,
+    reviewer: str | None = None,
+    tell: Tell = silent,
+) -> Review:
+    """A page to go through what `labels` finds, by keyboard; `labels --review` serves it.
+
+    Args:
+        data: as for `labels`; its labels are never changed.
+        run: as for `labels`.
+        pool: as for `labels`; what to label next is on the page too.
+        batch: as for `labels`.
+        backbone: as for `labels`.
+        scale: as for `labels`.
+        seed: as for `labels`.
+        max_bad: as for `labels`.
+        port: of the loopback interface; the same for the same data if None.
+        reviewer: under which name decisions are written down; the user's own if None.
+        tell: listens to events.
+
+    Returns:
+        what waits at `address`; `serve` answers, `close` ends it.
+
+    Raises:
+        DataError: the data cannot be used, or there is nothing to review.
+        MissingExtra: a package that this needs is not installed.
+        UsageError: the port is taken.
+    """
+    from regraft.labelling.review.opening import open_review
+    from regraft.labelling.survey import surveyed
+
+    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad)
+    found = surveyed(request, tell=tell)
+    return open_review(Path(data), found, reviewer=reviewer, port=port, tell=tell)
+
+
+def _about_labels(
+    data: str | Path,
+    run: str | Path | None,
+    pool: str | Path | None,
+    batch: int,
+    backbone: str | None,
+    scale: Scale | None,
+    seed: int,
+    max_bad: float,
+) -> Request:
+    """What the arguments of `labels` ask for."""
+    from regraft.labelling.survey import Request, caution_about
 
     if batch < 1:
         raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
@@ -304,13 +375,7 @@ def labels(
         caution = ""
         eyes = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
     pool = Path(pool) if pool is not None else None
-    request = Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
-    found = survey(request, tell=tell)
-    if out is not None:
-        from regraft.reporting import labels_page
-
-        labels_page.write(Path(out), found)
-    return found
+    return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
 
 
 def report(run: str | Path) -> Path:

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from text_models import save_model, tokenizer_json
 
 from regraft import backbones
+from regraft.backbones import text_files
 from regraft.errors import BackboneError
+from regraft.transfer.engine import prepare
 
-FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert")
+V3: dict[str, Any] = {
+    "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False,
+}  # fmt: skip
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("bert", {}),
+    "roberta": ("roberta", {}),
+    "xlm-roberta": ("xlm-roberta", {}),
+    "camembert": ("camembert", {}),
+    "distilbert": ("distilbert", {}),
+    "deberta-v2": ("deberta-v2", {}),
+    "deberta-v3": ("deberta-v2", V3),
+    "deberta, all distances": (
+        "deberta-v2",
+        V3 | {"position_buckets": -1, "share_att_key": False, "norm_rel_ebd": "none",
+              "max_relative_positions": 12, "type_vocab_size": 2},
+    ),
+    "modernbert": ("modernbert", {"num_hidden_layers": 4, "local_attention": 8}),
+    "modernbert, with biases": (
+        "modernbert",
+        {"norm_bias": True, "attention_bias": True, "mlp_bias": True, "num_hidden_layers": 2},
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -24,15 +50,42 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_family_keeps_the_contract_and_gives_what_its_library_gives(
     family: str, tmp_path: Path
 ) -> None:
-    model = save_model(family, tmp_path / "model")
+    kind, more = FAMILIES[family]
+    model = save_model(kind, tmp_path / "model", **more)
     backbone = backbones.convert(f"text:{tmp_path / 'model'}")
     assert len(backbones.check_backbone(backbone)) == 8
     assert backbone.modality == "text"
-    ids_bl = torch.randint(4, 100, (3, 20), generator=torch.Generator().manual_seed(1))
+    ids_bl = torch.randint(4, 100, (3, 40), generator=torch.Generator().manual_seed(1))
+    network = backbones.build(backbone)
     with torch.no_grad():
-        expected = model(ids_bl).last_hidden_state.mean(dim=1)
-        given = backbones.build(backbone)(ids_bl)
-    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
+        expected = model(ids_bl, output_hidden_states=True)
+        values = (network.entry(ids_bl),)
+        for stage, theirs in enumerate(expected.hidden_states[:-1]):
+            values = network.run(values, stage, stage + 1)
+            torch.testing.assert_close(values[0], theirs, rtol=1e-4, atol=2e-5)
+        given = network.run(values, len(expected.hidden_states) - 1, len(network.stages))[0]
+    wanted = expected.last_hidden_state.mean(dim=1)
+    torch.testing.assert_close(given, wanted, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta-v3", "modernbert"])
+def test_the_compiled_form_serves_texts_of_any_length(family: str, tmp_path: Path) -> None:
+    """Traced with one length, it runs with others."""
+    kind, more = FAMILIES[family]
+    save_model(kind, tmp_path / "model", **more)
+    with prepare(f"text:{tmp_path / 'model'}") as preparation:
+        backbone = preparation.backbone()
+        ids = torch.randint(4, 100, (4, 50), generator=torch.Generator().manual_seed(1)).int()
+        ids[1, 9:] = -1
+        ids[2, 30:] = -1
+        engine = preparation.engine_for_pixels(len(backbone.stages), ids.numpy())
+        assert engine.name.startswith("openvino")
+        assert engine.parity is not None and engine.parity.passes
+        (given,) = engine.run(ids.numpy())
+    with torch.no_grad():
+        wanted = backbones.build(backbone)(ids)
+    near = torch.nn.functional.cosine_similarity(torch.from_numpy(given), wanted)
+    assert near.min() > 0.99
 
 
 def test_padding_does_not_change_a_vector(tmp_path: Path) -> None:
@@ -66,6 +119,14 @@ def test_another_tokenizer_beside_the_same_weights_is_another_backbone(tmp_path:
     [
         ("config.json", "{}"),
         ("config.json", '{"model_type": "gpt2"}'),
+        ("config.json", '{"model_type": "bert"}'),
+        ("config.json", '{"model_type": "deberta-v2", "hidden_size": 8}'),
+        ("config.json", '{"model_type": "modernbert", "rope_parameters": [1]}'),
+        (
+            "config.json",
+            '{"model_type": "deberta-v2", "conv_kernel_size": 3, "hidden_size": 32, '
+            '"max_position_embeddings": 66}',
+        ),
         ("config.json", "[1"),
         ("tokenizer.json", "{}"),
         ("tokenizer.json", "\x00\x01"),
@@ -87,11 +148,120 @@ def test_weights_of_another_size_are_refused_by_name(tmp_path: Path) -> None:
         backbones.convert(f"text:{tmp_path / 'model'}")
 
 
-def test_code_beside_the_weights_is_not_run(tmp_path: Path) -> None:
-    save_model("bert", tmp_path / "model")
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
-    config["auto_map"] = {"AutoModel": "poison.Model"}
-    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
-    (tmp_path / "model" / "poison.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    backbones.convert(f"text:{tmp_path / 'model'}")
-    assert not (tmp_path / "ran").exists()
+POISONS: dict[str, str] = {
+    "config.json": "auto_map",
+    "tokenizer_config.json": "auto_map",
+    "pytorch_model.bin": "pickle",
+    "tokenizer.json": "pickle",
+    "vocab.txt": "pickle",
+}
+
+
+@pytest.mark.parametrize("poisoned", POISONS)
+def test_poisoned_files_execute_nothing(poisoned: str, tmp_path: Path) -> None:
+    """Code that a folder names or holds is not run, whether the folder is taken or refused."""
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    save_model("bert", folder)
+    (folder / "poison.py").write_text(f"open({str(ran)!r}, 'w')\nclass Model: pass\n")
+    if POISONS[poisoned] == "auto_map":
+        path = folder / poisoned
+        content = json.loads(path.read_text()) if path.exists() else {}
+        calls = {"AutoModel": "poison.Model", "AutoConfig": "poison.Model"}
+        calls["AutoTokenizer"] = ["poison.Model", "poison.Model"]
+        path.write_text(json.dumps(content | {"auto_map": calls, "tokenizer_class": "Model"}))
+    else:
+        (folder / poisoned).write_bytes(pickle.dumps(Poison(str(ran))))
+    if poisoned == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    if poisoned in ("vocab.txt", "tokenizer_config.json"):
+        (folder / "tokenizer.json").unlink()  # so that transformers is asked for one
+    name = f"text:{folder}"
+    if poisoned == "config.json":
+        backbones.convert(name)
+    else:
+        with pytest.raises(BackboneError):
+            backbones.convert(name)
+    assert not ran.exists()
+
+
+class Poison:
+    """Pickled, it opens a file for writing when it is read back."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (self.path, "w"))
+
+
+def test_the_poison_works(tmp_path: Path) -> None:
+    """Else the tests above could not fail."""
+    pickle.loads(pickle.dumps(Poison(str(tmp_path / "ran")))).close()
+    assert (tmp_path / "ran").exists()
+
+
+def test_remote_code_is_never_trusted() -> None:
+    source = Path(backbones.__file__).parents[1]
+    for path in source.rglob("*.py"):
+        text = path.read_text()
+        assert text.count("trust_remote_code") == text.count("trust_remote_code=False"), path
+
+
+# The hub ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The snapshot of a repository as the hub's client keeps it, with a card."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    repository = tmp_path / "hub" / "models--some--encoder"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = repository / "snapshots" / ("0" * 40)
+    save_model("bert", snapshot)
+    (snapshot / "README.md").write_text("---\nlicense: apache-2.0\n---\n# An encoder\n")
+    return snapshot
+
+
+def test_an_encoder_of_the_hub_is_found_in_its_cache(hub: Path) -> None:
+    backbone = backbones.open_backbone("text:some/encoder")
+    assert backbone.licence == "Apache-2.0"
+    assert backbone.source == f"some/encoder, {'0' * 40}"
+    assert backbones.Backbone.from_json(backbone.to_json(), backbone.weights) == backbone
+    folder = backbones.convert(f"text:{hub}")
+    assert folder.sha256 == backbone.sha256
+
+
+def test_what_is_not_in_the_cache_is_not_fetched(hub: Path) -> None:
+    with pytest.raises(BackboneError, match="not on this machine") as caught:
+        backbones.open_backbone("text:some/other")
+    assert "regraft backbones pull text:some/other" in caught.value.mend
+
+
+def test_older_weights_are_read_without_running_them(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    model = save_model("bert", folder)
+    new = backbones.convert(f"text:{folder}")
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    old = backbones.convert(f"text:{folder}")
+    assert old.sha256 != new.sha256
+    assert old.stages == new.stages
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: mit\n---\n", "MIT"),
+        ("---\nlicense: [cc-by-4.0]\n---\n", "cc-by-4.0"),
+        ("no card", "unknown"),
+        ("---\nlicense: {a: b}\n---\n", "unknown"),
+        ("---\nlicense: !!python/object/apply:os.system [false]\n---\n", "unknown"),
+    ],
+)
+def test_the_licence_is_what_the_card_says(card: str, licence: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(card)
+    assert text_files.licence_in(tmp_path) == licence

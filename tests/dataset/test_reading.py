@@ -432,3 +432,14 @@ def test_a_reader_of_ones_own(tmp_path: Path) -> None:
     assert splits(dataset) == {"train": 12, "valid": 4, "test": 4}
     with pytest.raises(DataError, match="not a list"):
         read(tmp_path, reader=ListReader())
+
+
+def test_where_all_files_are_bad_no_share_would_help(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for number in range(4):
+            path = tmp_path / label / f"{number}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"no picture")
+    with pytest.raises(TooManyBadSamples) as refused:
+        read(tmp_path)
+    assert "not one of them can be used" in str(refused.value.mend)

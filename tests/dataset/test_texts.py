@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -103,17 +105,61 @@ def test_a_text_longer_than_pythons_limit_is_read(tmp_path: Path) -> None:
     ("content", "what"),
     [
         (b"text,label\nhello there,a\nhello,b,c\n", "line 3"),
-        (b'text,label\n"never closed,a\n', "line 2"),
+        (b'text,label\nx,a\n"never closed,a\nb,c\nd,e\n', "line 3.*is never closed"),
+        (b'text,label\n"two\nlines"x,a\n', r"line 2.*expected after.*\(line 3\)"),
+        (b'text,label\n"two\nlines",a,b\n', "line 2: The row has 3 cells, the header 2"),
+        (b"text,text,label\na,b,c\n", "Two columns are called text"),
         (b"x,y\n1,2\n", "which column holds texts"),
         (b"text\nhello\n", "no column `label`"),
-        ("text,label\nGrüße,a\n".encode("latin-1"), "not in UTF-8"),
+        (
+            "text,label\nGrüße,a\nK".encode() + "öln,b\n".encode("latin-1"),
+            "line 3: This is not UTF",
+        ),
+        (b"text,label\nx,a\ny \x81 z,b\n", "line 3: This is neither UTF-8 nor Windows-1252"),
+        ("text,label\nGr\n".encode("utf-16") + b"\x00", "line 3: This is no UTF-16"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, content: bytes, what: str) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=what):
+    with pytest.raises(DataError) as caught:
         read(path)
+    assert re.search(what, f"{caught.value.where}: {caught.value.what}", re.DOTALL)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_table_is_read_in_any_usual_encoding(tmp_path: Path, encoding: str, end: str) -> None:
+    lines = ["text;label", *(f'"Grüße, Nr. {i}{end}aus Köln";{"äb"[i % 2]}' for i in range(8))]
+    path = tmp_path / "t.csv"
+    path.write_bytes(end.join(lines).encode(encoding))
+    dataset = read(path)
+    assert dataset.classes == ("b", "ä")
+    assert sorted(str(s.source) for s in dataset) == [f"Grüße, Nr. {i}\naus Köln" for i in range(8)]
+    assert min(s.id for s in dataset) == "line 02"
+    told = [p for p in dataset.problems if p.kind == "encoding"]
+    assert len(told) == (encoding in ("latin-1", "cp1252"))
+    assert all("line 2 " in p.what and p.done == "read as Windows-1252" for p in told)
+
+
+def test_columns_that_are_named_are_taken(tmp_path: Path) -> None:
+    lines = [(text, "a text that is not meant", "x", label) for text, label in rows()]
+    path = write_csv(tmp_path / "t.csv", ["note", "text", "label", "Sort"], lines)
+    reader = TableReader(text="note", label="Sort")
+    dataset = read(path, reader=reader)
+    assert dataset.classes == ("a", "b")
+    assert {sample.source for sample in dataset} == {text for text, _ in rows()}
+    assert texts_of(path, "note") == [text for text, _ in rows()]
+    with pytest.raises(DataError, match="no column nope; there are note, text, label, Sort"):
+        TableReader(text="nope").read(path)
+
+
+def test_half_a_character_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    lines = [{"text": text, "label": label} for text, label in rows()]
+    path.write_text("\n".join(map(json.dumps, [*lines, {"text": "a \ud800", "label": "a"}])))
+    dataset = read(path, max_bad=0.5)
+    assert [(p.kind, p.where) for p in dataset.problems] == [("not-a-text", "line 13")]
 
 
 def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
@@ -158,26 +204,57 @@ def test_bytes_that_are_no_text() -> None:
         texts.decode(b"\xff\xfe\x00", "x")
 
 
-@settings(
+CHARACTERS = st.characters(blacklist_categories=("Cs",))
+CELLS = st.text(CHARACTERS | st.sampled_from('",;\t\n\r\0|äß '), max_size=40)
+TABLES = settings(
     max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(
-    st.lists(
-        st.tuples(
-            st.text(st.characters(blacklist_categories=("Cs",)), max_size=40),
-            st.text(st.characters(blacklist_categories=("Cs",)), max_size=5),
-        ),
-        min_size=1,
-        max_size=6,
-    )
-)
+
+
+@TABLES
+@given(st.lists(st.tuples(CELLS, st.text(CHARACTERS, max_size=5)), min_size=1, max_size=6),
+       st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]), st.sampled_from(["\n", "\r\n", "\r"]),
+       st.sampled_from(",;\t"))  # fmt: skip
 def test_any_table_that_was_written_is_read_or_refused(
-    tmp_path: Path, lines: list[tuple[str, str]]
+    tmp_path: Path, lines: list[tuple[str, str]], encoding: str, end: str, separator: str
 ) -> None:
     """What a CSV writer wrote comes back to the character, or has a problem; nothing else."""
-    path = write_csv(tmp_path / "t.csv", ["text", "label"], lines)
+    out = io.StringIO(newline="")
+    # Of line ends Python's writer puts in quotes only those that it writes itself.
+    quoting = csv.QUOTE_MINIMAL if end == "\r\n" else csv.QUOTE_ALL
+    writer = csv.writer(out, delimiter=separator, lineterminator=end, quoting=quoting)
+    writer.writerows([("text", "label"), *lines])
+    path = tmp_path / "t.csv"
+    path.write_bytes(out.getvalue().encode(encoding))
     dataset = TableReader().read(path)
     dropped = [p for p in dataset.problems if p.done in ("set aside", "left out", "ignored")]
     assert len(dataset) + len(dropped) == len(lines) == dataset.found
     written = [text for text, _ in lines]
     assert all(sample.source in written for sample in dataset)
+    assert texts_of(path) == written
+
+
+FAULT = re.compile(r"line \d+$")
+WHOLE = ("The table has no rows", "no column", "Two columns are called")
+PIECES = st.sampled_from([
+    b"text,label\n", b"text;label\r\n", b"\xef\xbb\xbf", b"\xff\xfe", b'"', b'""', b",", b"\n",
+    b"\r", b"\0", b"\xe4", b"\xc3\xa4", b"\x81", b"hello", b"a,b\n", b'"a\nb",c\n', b"x,y,z\n",
+])  # fmt: skip
+
+
+@TABLES
+@given(st.lists(PIECES | st.binary(max_size=6), max_size=14))
+def test_any_bytes_are_read_or_refused_with_file_and_line(
+    tmp_path: Path, pieces: list[bytes]
+) -> None:
+    """Damage of every kind: what is wrong in a place is named with it; nothing else is raised."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"text,label\n" + b"".join(pieces))
+    try:
+        dataset = TableReader().read(path)
+    except DataError as fault:
+        assert str(path) in fault.where
+        assert FAULT.search(fault.where) or any(what in fault.what for what in WHOLE), fault
+    else:
+        dropped = [p for p in dataset.problems if p.done in ("set aside", "left out", "ignored")]
+        assert len(dataset) + len(dropped) == dataset.found

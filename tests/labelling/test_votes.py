@@ -84,3 +84,12 @@ def test_what_is_no_table_of_votes(tmp_path):
         read_votes(_table(tmp_path, "id,votes\n1,\n", "empty.csv"))
     with pytest.raises(UsageError, match="no steps"):
         read_votes(_table(tmp_path, "id,votes\n1,cat|dog\n", "words.csv"), scale="ordinal")
+
+
+def test_texts_are_samples_too_called_by_their_first_line(tmp_path):
+    rows = ["text,annotator,label", "good,ann,yes", "bad,ann,no", "good,ben,no"]
+    votes = read_votes(_table(tmp_path, "\n".join(rows) + "\n"))
+    assert votes.samples == ("line 2", "line 3")
+    assert votes.per_sample().tolist() == [2, 1]
+    wide = _table(tmp_path, "id,text,annotator_ann\na,good,yes\n", "wide.csv")
+    assert read_votes(wide).samples == ("a",)

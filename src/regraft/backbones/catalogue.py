@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ DEFAULTS = {
     "text-classification": DEFAULT_TEXT,
 }
 """By task."""
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _APACHE = "Apache-2.0"
 
 
@@ -161,7 +163,8 @@ def address(name: str) -> Address:
 
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
-            `text:FOLDER` (a text encoder as transformers saves it), `local:FILE.py:function` or
+            `text:FOLDER` (a text encoder as transformers saves it), `text:ORG/NAME[@REVISION]`
+            (one of the hub, pulled before), `local:FILE.py:function` or
             `package.module:function` (a network of your own), `random:ARCH` (a timm network with
             random weights), or the folder of a `pretrain` run.
 
@@ -182,8 +185,14 @@ def address(name: str) -> Address:
         path = _absolute(file)
         return Address(f"timm:{architecture}@{path}", "timm", architecture, path)
     if kind == "text" and rest:
-        path = _absolute(rest) / "model.safetensors"
-        return Address(f"text:{path.parent}", "text-encoder", "", path)
+        folder = _absolute(rest)
+        if _HUB_NAME.fullmatch(rest) and not folder.exists():
+            return Address(name, "text-encoder", rest)
+        # The usual name where there is none, so that it is what is said to be missing.
+        older = folder / "pytorch_model.bin"
+        usual = folder / "model.safetensors"
+        path = older if older.is_file() and not usual.is_file() else usual
+        return Address(f"text:{folder}", "text-encoder", "", path)
     if kind == "local":
         file, _, function = rest.rpartition(":")
         path = _absolute(file)
@@ -208,5 +217,5 @@ def _unknown(name: str) -> UsageError:
         f"there is no backbone {name!r}",
         where="--backbone",
         mend=f"{hint}Take a name from `regraft backbones list`, timm:ARCH, timm:ARCH@FILE, "
-        "text:FOLDER or local:FILE.py:function",
+        "text:FOLDER, text:ORG/NAME or local:FILE.py:function",
     )

@@ -140,25 +140,29 @@ def _local(wanted: Address) -> str:
 
 
 def _text_encoder(wanted: Address) -> str:
-    from regraft.backbones import text_encoder
+    from regraft.backbones import text_families, text_files
     from regraft.backbones.network import assemble
 
-    folder = wanted.file.parent if wanted.file else minilm_folder()
-    file = folder / "model.safetensors"
-    config, tokenizer = text_encoder.read_folder(folder)
-    shape = text_encoder.shape_of(config, len(tokenizer), folder)
     row = next((row for row in ROWS if row.name == wanted.name), None)
+    if row:
+        folder, source, licence = minilm_folder(), row.source, row.licence
+    else:
+        is_local = wanted.file is not None
+        folder = wanted.file.parent if wanted.file else text_files.hub_folder(wanted.architecture)
+        source = str(folder) if is_local else f"{wanted.architecture}, {folder.name}"
+        licence = text_files.licence_in(folder)
+    file = text_files.weights_in(folder)
+    config, tokenizer = text_files.read_folder(folder)
+    family = config.get("model_type")
+    shape = text_families.shape_of(config, len(tokenizer), folder)
     sha256 = _verified(file, row) if row else store.file_sha256(file)
+    tensors = text_families.renamed(read_tensors(file), str(family), shape, tokenizer)
     preprocessing = TextPreprocessing(
         min(row.size_px if row else MAX_TOKENS, shape.longest),
         hashlib.sha256(tokenizer).hexdigest(),
     )
-    recipe = Recipe("text-encoder", config["model_type"], shape.options())
-    tensors = text_encoder.renamed(read_tensors(file), config["model_type"], shape, tokenizer)
-    blank = Backbone(
-        wanted.name, "text", row.source if row else str(folder), sha256,
-        row.licence if row else "unknown", (), preprocessing, recipe, file,
-    )  # fmt: skip
+    recipe = Recipe("text-encoder", str(family), shape.options())
+    blank = Backbone(wanted.name, "text", source, sha256, licence, (), preprocessing, recipe, file)
     return _keep(wanted, blank, assemble(recipe, preprocessing), tensors, wanted.file)
 
 
@@ -364,6 +368,10 @@ def _pull(wanted: Address) -> dict[str, Any]:
         timm_models.pull_weights(wanted.architecture)
     if wanted.adapter == "nanodet":
         _pull_nanodet(wanted)
+    if wanted.adapter == "text-encoder" and wanted.name.startswith("text:") and not wanted.file:
+        from regraft.backbones import text_files
+
+        text_files.pull(wanted.architecture)
     return {}
 
 

@@ -156,9 +156,10 @@ def assemble(recipe: Recipe, preprocessing: AnyPreprocessing, seed: int = 0) -> 
 
 def _assembled(recipe: Recipe, preprocessing: AnyPreprocessing) -> Network:
     if recipe.adapter == "text-encoder":
-        from regraft.backbones import text_encoder
+        from regraft.backbones import text_families
 
-        return Network(text_encoder.parts(dict(recipe.options)), preprocessing)
+        stages = text_families.parts(recipe.architecture, dict(recipe.options))
+        return Network(stages, preprocessing)
     if recipe.adapter == "local":
         from regraft.backbones import local
 

@@ -16,7 +16,6 @@ B: batch, L: tokens, D: width, H: heads.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,14 +26,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
-from regraft.backbones.tokenizer import open_tokenizer
-from regraft.errors import BackboneError, MissingExtra
+from regraft.errors import BackboneError
 
 TOKENIZER = "tokenizer_json"
 HEAD = "mlm_head."
 """Before the names of a head for hidden words, which may lie among the weights."""
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
-_ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
     """
     family = config.get("model_type")
     activation = config.get("hidden_act", config.get("activation", "gelu"))
-    if family not in FAMILIES or config.get("is_decoder") or activation not in _ACTIVATIONS:
+    if family not in FAMILIES or config.get("is_decoder") or activation not in ACTIVATIONS:
         raise BackboneError(
             f"this is no encoder that is known here: {family!r} with {activation!r}",
             where=where,
@@ -103,7 +101,7 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
             config.get("pad_token_id", 1) + 1 if shifted else 0,
             0 if distil else config.get("type_vocab_size", 2),
             1e-12 if distil else config["layer_norm_eps"],
-            _ACTIVATIONS[activation],
+            ACTIVATIONS[activation],
             tokenizer_bytes,
         )
     except (KeyError, TypeError) as fault:
@@ -171,9 +169,13 @@ class LastLayer(nn.Module):
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
         """See the class."""
-        x_bld, length_b = self.layer(x_bld, length_b)
-        kept_bld = x_bld * text_mask(x_bld, length_b)[:, :, None]
-        return kept_bld.sum(dim=1) / length_b[:, None]
+        return mean(*self.layer(x_bld, length_b))
+
+
+def mean(x_bld: Tensor, length_b: Tensor) -> Tensor:
+    """The mean over the text's own hidden states: (B, D)."""
+    kept_bld = x_bld * text_mask(x_bld, length_b)[:, :, None]
+    return kept_bld.sum(dim=1) / length_b[:, None]
 
 
 def text_mask(x_bld: Tensor, length_b: Tensor) -> Tensor:
@@ -224,14 +226,15 @@ def parts(options: Mapping[str, Any]) -> list[Part]:
     found += [Part(f"layer.{i}", Layer(shape), f"layer.{i}.") for i in range(last)]
     found.append(Part(f"layer.{last}", LastLayer(shape), f"layer.{last}."))
     for part in found:
-        part.module.apply(_initialise)
+        part.module.apply(initialise)
     return found
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Weights as BERT's authors draw them."""
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) and module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
         nn.init.zeros_(module.bias)
 
 
@@ -291,30 +294,3 @@ def renamed(
 
 def _has(published: Mapping[str, Tensor], prefix: str) -> bool:
     return f"{prefix}.embeddings.word_embeddings.weight" in published
-
-
-def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """config.json and the bytes of tokenizer.json of a model's folder.
-
-    Raises:
-        BackboneError: one is missing or damaged.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        tokenizer = (folder / "tokenizer.json").read_bytes()
-        if not isinstance(config, dict):
-            raise ValueError("config.json is no object")
-        open_tokenizer(tokenizer)
-    except MissingExtra:
-        raise
-    except FileNotFoundError as fault:
-        raise BackboneError(
-            "the model's folder lacks a file",
-            where=str(fault.filename),
-            mend="it should hold config.json, tokenizer.json and model.safetensors",
-        ) from fault
-    except Exception as fault:  # the library raises Exception itself
-        raise BackboneError(
-            f"the model's description or tokenizer cannot be read: {fault}", where=folder
-        ) from fault
-    return config, tokenizer

@@ -402,10 +402,11 @@ def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
     if len(bad) > _LISTED:
         lines.append(f"  and {len(bad) - _LISTED} more")
     head = f"{len(bad)} of {meant} files cannot be used; at most {allowed} may be set aside."
+    mend = f"mend or remove them, or allow more: --max-bad {_share_above(len(bad), meant)}"
     raise TooManyBadSamples(
         "\n".join([head, *lines]),
         where=guard.shown(dataset.path),
-        mend=f"mend or remove them, or allow more: --max-bad {_share_above(len(bad), meant)}",
+        mend=mend if len(bad) < meant else "mend them; not one of them can be used",
     )
 
 

@@ -19,23 +19,26 @@ Decisions:
   set aside.
 - CSV is read by Python's own reader, because it knows the line of a fault; Parquet by pyarrow.
   A row with another number of cells than the header stops the reading, with file and line: what
-  was meant cannot be known.
+  was meant cannot be known. A row that spans lines is called by its first.
+- `encoding.py` says which bytes are characters.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, final
 
 from regraft.dataset import guard
+from regraft.dataset.encoding import read_characters
 from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
 from regraft.dataset.video import claims_video, clip_id
@@ -60,9 +63,17 @@ Cell = str | tuple[str, ...]
 @final
 @dataclass(frozen=True)
 class TableReader:
-    """Reads a table of paths and labels, or of texts and labels."""
+    """Reads a table of paths and labels, or of texts and labels.
+
+    Attributes:
+        name: see `Reader`.
+        text: the column that holds the texts; found if "".
+        label: the column that holds the classes; found if "".
+    """
 
     name: str = "table of paths or texts and labels"
+    text: str = ""
+    label: str = ""
 
     def recognises(self, path: Path) -> bool:
         """A file called .csv, .tsv, .parquet, .pq, .jsonl or .ndjson."""
@@ -74,7 +85,7 @@ class TableReader:
         Raises:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
-        return dataset_of(read_table(path))
+        return dataset_of(named(read_table(path), self.text, self.label))
 
 
 def read_table(path: Path) -> Table:
@@ -87,6 +98,39 @@ def read_table(path: Path) -> Table:
     if suffix in (".jsonl", ".ndjson"):
         return _json_lines(path)
     return _parquet(path) if suffix in (".parquet", ".pq") else _text(path)
+
+
+def named(table: Table, text: str = "", label: str = "") -> Table:
+    """The table with the columns that the user named under the names that are looked for.
+
+    Args:
+        table: any.
+        text: its column of texts, or "".
+        label: its column of classes, or "".
+
+    Raises:
+        DataError: there is no such column.
+    """
+    renamed: dict[str, str] = {}
+    for wanted, meaning in ((text, "text"), (label, "label")):
+        if not wanted:
+            continue
+        known = wanted if wanted in table.cells else _column(wanted)
+        if known not in table.cells:
+            raise DataError(
+                f"There is no column {guard.shown(wanted)}; there are {', '.join(table.columns)}.",
+                where=guard.shown(table.path),
+                mend=f"name one of these with --{meaning}",
+            )
+        renamed[known] = meaning
+    # Others that have these names would be taken for what was named.
+    hidden = ({"text", "path"} if text else set[str]()) | ({"label", "labels"} if label else set())
+    cells = {
+        renamed.get(name, name): cells
+        for name, cells in table.cells.items()
+        if name in renamed or name not in hidden
+    }
+    return replace(table, cells=cells)
 
 
 def columns_of(path: Path) -> tuple[str, ...]:
@@ -134,7 +178,7 @@ def dataset_of(table: Table) -> Dataset:
             )
             for row in sorted(rows, key=lambda row: row.id)
         ),
-        problems=tuple(problems),
+        problems=(*table.notes, *problems),
         multilabel=multilabel,
         found=len(table.lines),
     )  # fmt: skip
@@ -151,11 +195,12 @@ def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) ->
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory: `cells[column][row]`, and the line that each row stands in."""
+    """A table in memory: `cells[column][row]`, the line each row begins in, and what is odd."""
 
     path: Path
     cells: dict[str, Sequence[Cell]]
     lines: Sequence[int]
+    notes: tuple[Problem, ...] = field(default=())
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -188,33 +233,32 @@ def _task(table: Table) -> str:
     return "video-classification" if 2 * videos > len(paths) else "image-classification"
 
 
-def texts_of(path: Path) -> list[str]:
+def texts_of(path: Path, column: str = "") -> list[str]:
     """The column of texts of a table, labelled or not.
+
+    Args:
+        path: of the table.
+        column: its name; found if "".
 
     Raises:
         DataError: it cannot be read, or has no such column.
     """
-    table = read_table(path)
+    table = named(read_table(path), text=column)
     return table.texts(_text_column(table))
 
 
 def _json_lines(path: Path) -> Table:
     """A JSON object on each line; a key that a line lacks is an empty cell there."""
+    characters, notes = read_characters(path)
     objects: list[dict[str, Any]] = []
     lines: list[int] = []
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    objects.append(_object(path, number, line))
-                    lines.append(number)
-    except UnicodeDecodeError as fault:
-        raise _not_utf8(path) from fault
-    except OSError as fault:
-        raise _unreadable(path, fault.strerror) from fault
+    for number, line in enumerate(io.StringIO(characters), 1):
+        if line.strip():
+            objects.append(_object(path, number, line))
+            lines.append(number)
     names = list(dict.fromkeys(name for values in objects for name in values))
     cells = [[_cell(values.get(name)) for values in objects] for name in names]
-    return _with_header(path, [_column(name) for name in names], cells, lines)
+    return _with_header(path, [_column(name) for name in names], cells, lines, notes)
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -231,27 +275,16 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     return values
 
 
-def _not_utf8(path: Path) -> DataError:
-    return DataError(
-        "The table is not in UTF-8.",
-        where=guard.shown(path),
-        mend="save it as UTF-8 (in Excel: CSV UTF-8)",
-    )
-
-
 def _text(path: Path) -> Table:
     """A CSV or TSV file. Comma, semicolon or tab, whichever the header has most of."""
+    characters, notes = read_characters(path)
+    file = io.StringIO(characters, newline="")
+    first = file.readline()
+    file.seek(0)
+    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
     usual = csv.field_size_limit(_MOST_CHARACTERS)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-            return _checked(path, csv.reader(file, delimiter=separator, strict=True))
-    except UnicodeDecodeError as fault:
-        raise _not_utf8(path) from fault
-    except OSError as fault:
-        raise _unreadable(path, fault.strerror) from fault
+        return _checked(path, csv.reader(file, delimiter=separator, strict=True), notes)
     finally:
         csv.field_size_limit(usual)
 
@@ -262,13 +295,15 @@ def _column(text: str) -> str:
     return name.lower() if name.lower() in _KNOWN else name
 
 
-def _checked(path: Path, reader: Any) -> Table:
+def _checked(path: Path, reader: Any, notes: tuple[Problem, ...]) -> Table:
     """Every row of a CSV reader, each as long as the header."""
     header: list[str] | None = None
     lines: list[int] = []
     rows: list[list[str]] = []
+    first = 1
     try:
         for cells in reader:
+            line, first = first, reader.line_num + 1
             if not cells:
                 continue
             if header is None:
@@ -277,18 +312,24 @@ def _checked(path: Path, reader: Any) -> Table:
             if len(cells) != len(header):
                 raise DataError(
                     f"The row has {len(cells)} cells, the header {len(header)}.",
-                    where=f"{guard.shown(path)}, line {reader.line_num}",
+                    where=f"{guard.shown(path)}, line {line}",
                     mend="add or take out a separator; put text that holds one in double quotes",
                 )
             rows.append(cells)
-            lines.append(reader.line_num)
+            lines.append(line)
     except csv.Error as fault:
-        raise DataError(
-            f"The table cannot be read: {fault}.",
-            where=f"{guard.shown(path)}, line {reader.line_num}",
-            mend="check the quotes in this line and the one before",
-        ) from fault
-    return _with_header(path, header or [], list(zip(*rows, strict=True)), lines)
+        raise _damaged(path, str(fault), first, reader.line_num) from fault
+    return _with_header(path, header or [], list(zip(*rows, strict=True)), lines, notes)
+
+
+def _damaged(path: Path, why: str, first: int, last: int) -> DataError:
+    """A row that begins in one line and cannot be read on in another."""
+    if why == "unexpected end of data":
+        what, mend = "A quote that is opened in this row is never closed.", "close it"
+    else:
+        what = f"The row cannot be read: {why}." + (f" (line {last})" if last > first else "")
+        mend = "check its quotes; one inside of quoted text is written twice"
+    return DataError(what, where=f"{guard.shown(path)}, line {first}", mend=mend)
 
 
 def _parquet(path: Path) -> Table:
@@ -322,9 +363,14 @@ def _cell(value: object) -> Cell:
 
 
 def _with_header(
-    path: Path, header: list[str], cells: Sequence[Sequence[Cell]], lines: Sequence[int]
+    path: Path,
+    header: list[str],
+    cells: Sequence[Sequence[Cell]],
+    lines: Sequence[int],
+    notes: tuple[Problem, ...] = (),
 ) -> Table:
-    repeated = sorted({name for name in header if header.count(name) > 1 and name in _KNOWN})
+    meant = (*_KNOWN, *_TEXT_NAMES, *_LABEL_NAMES)
+    repeated = sorted({n for n in header if header.count(n) > 1 and n.lower() in meant})
     if repeated:
         raise DataError(
             f"Two columns are called {repeated[0]}.",
@@ -333,9 +379,9 @@ def _with_header(
         )
     if not lines:
         raise DataError(
-            "The table has no rows.", where=guard.shown(path), mend="write one row per picture"
+            "The table has no rows.", where=guard.shown(path), mend="write one row per sample"
         )
-    return Table(path, dict(zip(header, cells, strict=True)), lines)
+    return Table(path, dict(zip(header, cells, strict=True)), lines, notes)
 
 
 def _unreadable(path: Path, why: str | None) -> DataError:

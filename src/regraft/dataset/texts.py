@@ -37,6 +37,7 @@ _SNIFFED = 500
 _FEWEST_WORDS = 8
 _HASHES, _BAND = 64, 4
 _ALIKE = 0.75
+_HALF = re.compile("[\ud800-\udfff]")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -90,10 +91,13 @@ def checked(text: str, where: str) -> str:
     """The text with line ends as on Linux.
 
     Raises:
-        UnreadableSample: it is empty or holds a NUL.
+        UnreadableSample: it is empty, holds a NUL, or half a character (which JSON can).
     """
     if "\0" in text:
         raise Refused("not-a-text", "It holds a NUL.", where=where, mend="save it as plain text")
+    if _HALF.search(text):
+        what = "It holds half of a character (a lone surrogate)."
+        raise Refused("not-a-text", what, where=where, mend="save it again as UTF-8")
     if not text.strip():
         raise Refused("empty", "There is no text in it.", where=where, mend="take it out")
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -92,7 +92,8 @@ def typical(
 
     both = np.concatenate([u_nd, known_md])
     clusters = min(batch + len(known_md), len(both), max(batch, 500))
-    model: Any = MiniBatchKMeans(clusters, random_state=seed % 2**32, batch_size=2048)
+    make: Any = MiniBatchKMeans  # whose stubs know n_init as text only
+    model = make(clusters, random_state=seed % 2**32, batch_size=2048, n_init=3)
     cluster_b = model.fit_predict(both)
     cluster_n = cluster_b[: len(u_nd)]
     known_k = np.bincount(cluster_b[len(u_nd) :], minlength=clusters)

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, final
 
 from regraft.dataset import Dataset, Problem
 from regraft.dataset.rows import Target
-from regraft.errors import StoreError
-from regraft.store import canonical, digest, lock
+from regraft.store import Fact, append_line, canonical, digest, flush, lock
 
 Action = Literal["keep", "change", "skip"]
 ACTIONS: tuple[Action, ...] = ("keep", "change", "skip")
@@ -40,6 +40,7 @@ class Decision:
         reviewer: a name.
         action: "keep" the given label, "change" it, or "skip" without an opinion.
         labels: the classes after a change; empty otherwise.
+        at: when, in UTC, ISO 8601; "" if not known.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Decision:
     reviewer: str
     action: Action
     labels: tuple[str, ...] = ()
+    at: str = ""
 
 
 def journal_of(data: Path) -> Path:
@@ -59,15 +61,19 @@ def journal_of(data: Path) -> Path:
 class Journal:
     """Decisions on disk; safe to use from several threads and processes.
 
+    Only what was added since the last look is read.
+
     Args:
         path: the file; made with the first decision.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._reading = threading.Lock()
+        self._seen = _Seen()
 
     def decide(self, decision: Decision) -> bool:
-        """Write a decision down; False if its key is there already.
+        """Write a decision down; False if its key is there already. The disk has it then.
 
         Raises:
             StoreError: the disk is full, or the file cannot be written.
@@ -78,22 +84,35 @@ class Journal:
             "reviewer": decision.reviewer,
             "action": decision.action,
             "labels": list(decision.labels),
+            "at": decision.at,
         }
-        return self._append(line)
+        with self._reading, lock(self._lock):
+            if decision.key in self._look().keys:
+                flush(self.path)  # whoever wrote it may have died before the disk had it
+                return False
+            self._write(line)
+            return True
 
-    def undo(self, reviewer: str, key: str) -> Decision | None:
-        """Take back the reviewer's last decision that stands; what it was.
+    def undo(self, reviewer: str, key: str, of: str | None = None) -> Decision | None:
+        """Take back one of the reviewer's decisions that stand; what it was.
 
         Args:
             reviewer: whose.
             key: of this act; a second one with the same key takes back nothing more.
+            of: the key of the decision; the reviewer's last one if None.
         """
-        with lock(self.path.with_name(self.path.name + ".lock")):
-            lines = _lines(self.path)
-            done = next((line for line in lines if line["key"] == key), None)
+        with self._reading, lock(self._lock):
+            seen = self._look()
+            done = seen.keys.get(key)
             if done is not None:
-                return next((_decision(x) for x in lines if x["key"] == done["undo"]), None)
-            mine = [d for d in _standing(lines) if d.reviewer == reviewer]
+                flush(self.path)
+                undone = seen.keys.get(str(done.get("undo")))
+                return None if undone is None else _decision(undone)
+            mine = [
+                decision
+                for decision in _standing(seen.lines)
+                if decision.reviewer == reviewer and of in (None, decision.key)
+            ]
             if not mine:
                 return None
             self._write({"key": key, "undo": mine[-1].key, "reviewer": reviewer})
@@ -101,64 +120,65 @@ class Journal:
 
     def standing(self) -> list[Decision]:
         """Decisions that were not undone, oldest first."""
-        return _standing(_lines(self.path))
+        return _standing(self.lines())
 
-    def _append(self, line: Mapping[str, object]) -> bool:
-        with lock(self.path.with_name(self.path.name + ".lock")):
-            if any(other["key"] == line["key"] for other in _lines(self.path)):
-                return False
-            self._write(line)
-            return True
+    def lines(self) -> list[Fact]:
+        """All that was ever written, oldest first: decisions, and undos as {"key", "undo", …}."""
+        with self._reading:
+            return list(self._look().lines)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
+    def _look(self) -> _Seen:
+        self._seen = _read_on(self.path, self._seen)
+        return self._seen
 
     def _write(self, line: Mapping[str, object]) -> None:
         body = canonical(dict(line))  # pyright: ignore[reportArgumentType] (plain JSON)
-        data = digest(body)[:16].encode() + b" " + body + b"\n"
-        try:
-            torn = self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n")
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                rest = (b"\n" if torn else b"") + data
-                while rest:
-                    rest = rest[os.write(handle, rest) :]
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        except OSError as fault:
-            raise StoreError(
-                f"The decision cannot be kept: {fault.strerror}.",
-                where=self.path,
-                mend="make room on the disk, or let this folder be written to",
-            ) from fault
+        append_line(self.path, digest(body)[:16].encode() + b" " + body)
 
 
-def _lines(path: Path) -> list[dict[str, object]]:
-    """What the journal says; torn and damaged lines are left out."""
+@dataclass(frozen=True)
+class _Seen:
+    """What was read so far of one file."""
+
+    file: tuple[int, int] = (0, 0)
+    size: int = 0
+    lines: list[Fact] = field(default_factory=list[Fact])
+    keys: dict[str, Fact] = field(default_factory=dict[str, Fact])
+
+
+def _read_on(path: Path, seen: _Seen) -> _Seen:
+    """Whole lines from where the last look ended; torn, damaged and repeated ones are left out."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if (status.st_dev, status.st_ino) != seen.file or status.st_size < seen.size:
+                seen = _Seen((status.st_dev, status.st_ino))
+            file.seek(seen.size)
+            whole, end, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
-        return []
-    found: list[dict[str, object]] = []
-    for line in raw.split(b"\n"):
+        return _Seen()
+    for line in whole.split(b"\n"):
         mark, _, body = line.partition(b" ")
         if body and mark == digest(body)[:16].encode():
-            found.append(json.loads(body))
-    return found
+            fact: Fact = json.loads(body)
+            if fact["key"] not in seen.keys:
+                seen.keys[fact["key"]] = fact
+                seen.lines.append(fact)
+    return replace(seen, size=seen.size + len(whole) + len(end))
 
 
-def _decision(line: Mapping[str, object]) -> Decision:
-    labels = line["labels"]
-    assert isinstance(labels, list)
+def _decision(line: Fact) -> Decision:
     action: Action = next(known for known in ACTIONS if known == line["action"])
-    return Decision(
-        str(line["key"]),
-        str(line["sample"]),
-        str(line["reviewer"]),
-        action,
-        tuple(map(str, labels)),
-    )
+    labels = tuple(map(str, line["labels"]))
+    key, sample, reviewer = (str(line[name]) for name in ("key", "sample", "reviewer"))
+    return Decision(key, sample, reviewer, action, labels, str(line.get("at", "")))
 
 
-def _standing(lines: Iterable[Mapping[str, object]]) -> list[Decision]:
+def _standing(lines: Iterable[Fact]) -> list[Decision]:
     lines = list(lines)
     undone = {line["undo"] for line in lines if "undo" in line}
     return [_decision(line) for line in lines if "undo" not in line and line["key"] not in undone]

@@ -33,12 +33,14 @@ class Finding:
         suggested: class names, or one.
         score: 0…1; 1 is surely wrong.
         reason: a sentence.
+        classes: of the suggestion, one by one; none where nothing applies.
     """
 
     row: int
     suggested: str
     score: float
     reason: str
+    classes: tuple[int, ...]
 
 
 def given(dataset: Dataset, sample: Sample) -> str:
@@ -56,7 +58,7 @@ def likely_errors(dataset: Dataset, judged: Judged) -> list[Finding]:
             label = given(dataset, other)
             score = max(1 - float(judged.quality_n[n]), 0.5)
             reason = f"The same content as {other.id}, which is labelled {label}."
-            found[n] = Finding(n, label, score, reason)
+            found[n] = Finding(n, label, score, reason, labels_of(other.target))
     return sorted(found.values(), key=lambda one: (-one.score, dataset.samples[one.row].id))
 
 
@@ -70,16 +72,17 @@ def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
         reason = f"Models that never saw it give {name} {percent}, and it is "
         reason += "given." if applies[worst] else "not given."
         applies[worst] = not applies[worst]
-        said = ", ".join(dataset.classes[c] for c in np.flatnonzero(applies)) or "none"
+        classes = tuple(map(int, np.flatnonzero(applies)))
+        said = ", ".join(dataset.classes[c] for c in classes) or "none"
     else:
         (label,) = labels_of(sample.target)
         best = int(np.where(np.arange(len(chance_c)) == label, -1, chance_c).argmax())
-        said = dataset.classes[best]
+        classes, said = (best,), dataset.classes[best]
         reason = (
             f"Models that never saw it give {said} {100 * float(chance_c[best]):.0f} % and "
             f"{dataset.classes[label]} {100 * float(chance_c[label]):.0f} %."
         )
-    return Finding(n, said, 1 - float(judged.quality_n[n]), reason)
+    return Finding(n, said, 1 - float(judged.quality_n[n]), reason, classes)
 
 
 def conflicts(samples: Sequence[Sample]) -> list[list[int]]:

@@ -22,11 +22,13 @@ from regraft.pretraining.quality import neighbour_labels, unit
 from regraft.seeds import generator
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
+from regraft.tasks.probe import Probe
 from regraft.transfer.packing import stacked
 from regraft.transfer.pictures import ReadAhead, look
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
+    from regraft.pretraining.judge_tuned import Tuned
 
 NOISE = 0.05
 MAPPED = 500
@@ -115,12 +117,18 @@ class Eye:
     def _labels(self, samples: Sequence[Sample]) -> np.ndarray:
         return self.task.targets(samples).argmax(axis=1)
 
+    def head(self, network: Network, samples: Sequence[Sample]) -> Probe:
+        """A linear head on the frozen vectors of some labelled samples."""
+        return self._head(samples, self.features(network, samples))
+
+    def _head(self, samples: Sequence[Sample], x_nd: np.ndarray) -> Probe:
+        groups = [sample.group for sample in samples]
+        return self.task.fit_head(x_nd, self.task.targets(samples), groups, self.seed)
+
     def _fitted(
         self, samples: Sequence[Sample], x_nd: np.ndarray, held_md: np.ndarray
     ) -> np.ndarray:
-        groups = [sample.group for sample in samples]
-        head = self.task.fit_head(x_nd, self.task.targets(samples), groups, self.seed)
-        return head.logits(held_md)
+        return self._head(samples, x_nd).logits(held_md)
 
 
 def not_judged(things: str) -> dict[str, Any]:
@@ -129,17 +137,29 @@ def not_judged(things: str) -> dict[str, Any]:
     return {"answer": "not judged", "before": None, "after": None, "p": None, "text": text}
 
 
-def verdict(eye: Eye, before: Looked, after: Looked) -> dict[str, Any]:
-    """Start against result, frozen, by the paired test that the ladder uses."""
-    found = compared(eye, before.logits_nc, after.logits_nc)
-    first, last, gap = found["before"], found["after"], found["difference"]
+def verdict(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, Any]:
+    """Start against result, frozen and fine-tuned, by the paired test that the ladder uses.
+
+    "answer", "before", "after" and "p" are those of the frozen networks; "fine_tuned" has the same
+    of the fine-tuned ones.
+    """
+    frozen = compared(eye, before.logits_nc, after.logits_nc)
+    moved = compared(eye, tuned.before_nc, tuned.after_nc) | tuned.facts
     text = (
-        f"A linear head on the frozen result has {100 * last['value']:.1f} % {last['name']} on the "
-        f"judge's {found['split']} split, on the start {100 * first['value']:.1f} %: "
-        f"{found['answer']} ({100 * gap['value']:+.1f} points, {100 * gap['low']:+.1f} to "
-        f"{100 * gap['high']:+.1f}, p = {found['p']:.3f}). Fine-tuned networks were not compared."
+        f"A linear head on the frozen result has {_said(frozen)}. Fine-tuned ({moved['steps']} "
+        f"steps, {moved['samples']} samples) it has {_said(moved)}."
     )
-    return {**found, "text": text}
+    return {**frozen, "fine_tuned": moved, "text": text}
+
+
+def _said(found: dict[str, Any]) -> str:
+    first, last, gap = found["before"], found["after"], found["difference"]
+    return (
+        f"{100 * last['value']:.1f} % {last['name'].replace('_', ' ')} on the judge's "
+        f"{found['split']} split, the start {100 * first['value']:.1f} %: {found['answer']} "
+        f"({100 * gap['value']:+.1f} points, {100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, "
+        f"p = {found['p']:.3f})"
+    )
 
 
 def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]:

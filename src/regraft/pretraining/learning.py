@@ -91,6 +91,13 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
     return Outcome(facts, tensors)
 
 
+def parted(tensors: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors that `learn` gave: the network's, and the learner's extras."""
+    own = {name: some for name, some in tensors.items() if not name.startswith(EXTRA)}
+    extra = {n.removeprefix(EXTRA): some for n, some in tensors.items() if n.startswith(EXTRA)}
+    return own, extra
+
+
 def _planned(
     objective: Objective, job: Job, course: Course, learner: Learner, began: float
 ) -> tuple[int, int]:

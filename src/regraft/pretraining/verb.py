@@ -22,6 +22,7 @@ from regraft.events import Said, Tell, silent
 from regraft.pretraining import judge as judging
 from regraft.pretraining import objectives
 from regraft.pretraining.judge import Eye, Looked
+from regraft.pretraining.judge_tuned import Tuned, fine_tuned
 from regraft.pretraining.objective import Job, Objective
 from regraft.pretraining.settings import AnySettings
 from regraft.reporting import pretrained as page
@@ -109,6 +110,7 @@ def pretrain(
     judge: str | Path | None = None,
     train: str = "all",
     budget: float | None = None,
+    compare: str | None = None,
     settings: AnySettings | None = None,
     seed: int = 0,
     max_bad: float = 0.01,
@@ -117,14 +119,15 @@ def pretrain(
     """Train a backbone on samples without labels; the result is a backbone.
 
     Args:
-        data: a folder of pictures of any shape.
+        data: a folder of pictures of any shape; or texts: a folder, a table or a text file.
         out: the run's folder; "<data>-pretrained" by default.
-        objective: "contrastive".
+        objective: "contrastive" or "masked-language".
         backbone: to start from, as for `fit`; "random:ARCH" starts from random weights.
         judge: labelled data, as for `fit`: measures progress on its valid split, and start against
             result on its test split.
         train: "all" or "last:K"; what lies before keeps its weights and statistics.
         budget: seconds of training.
+        compare: "scratch" trains the same network from random weights too, for as many steps.
         settings: of the objective.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
@@ -144,12 +147,15 @@ def pretrain(
         "judge": str(Path(judge).resolve()) if judge else None,
         "train": train,
         "budget": budget,
+        "compare": compare,
         "settings": asdict(chosen.settings),
         "seed": seed,
         "max_bad": max_bad,
     }
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
+    if compare not in (None, "scratch"):
+        raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
     with Run.open(folder, question, tell=tell) as run:
         start = open_backbone(question["backbone"], tell=tell)
         _check_modality(start, chosen)
@@ -213,15 +219,36 @@ def _learn(ground: Ground) -> dict[str, Any]:
     network = build(start)
     before = eye.look(network) if eye else None
     _fill(network, {n: a for n, a in learnt.tensors.items() if n not in extra})
-    _publish(ground, network, {n.removeprefix(learning.EXTRA): a for n, a in extra.items()})
+    result = _publish(
+        ground, network, {n.removeprefix(learning.EXTRA): a for n, a in extra.items()}
+    )
     after = eye.look(network) if eye else None
-    report = _facts(ground, learnt.facts)
+    facts: dict[str, Any] = learnt.facts
+    report = _facts(ground, facts)
+    if ground.question["compare"] == "scratch":
+        report["scratch"] = _scratch(ground, facts["steps"])
     small: dict[str, bytes] = {}
     if eye is not None and before is not None and after is not None:
-        report |= _judged(eye, before, after)
+        tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
+        report |= _judged(eye, before, after, tuned)
         small = judging.thumbnails(eye, report["neighbours"])
     page.write(ground.run.folder, report, small)
     return report
+
+
+def _scratch(ground: Ground, steps: int) -> dict[str, Any]:
+    """The same network, objective and steps from random weights."""
+    from regraft.pretraining import learning
+
+    inputs: dict[str, Any] = {**ground.inputs, "steps": steps}
+    course = learning.Course(ground.run, "scratch", inputs, None, steps)
+
+    def compute() -> Outcome:
+        learnt = learning.learn(ground.objective, ground.job(from_scratch=True), course)
+        return Outcome(learnt.facts)
+
+    facts: dict[str, Any] = ground.run.step("scratch", inputs, compute).facts
+    return {key: facts[key] for key in ("steps", "seconds", "curves", "before", "after")}
 
 
 def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
@@ -252,13 +279,14 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
         "neighbours": [],
         "excerpts": {},
         "map": None,
+        "scratch": None,
     }  # fmt: skip
 
 
-def _judged(eye: Eye, before: Looked, after: Looked) -> dict[str, Any]:
+def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, Any]:
     shown = judging.neighbours(eye, before, after)
     return {
-        "verdict": judging.verdict(eye, before, after),
+        "verdict": judging.verdict(eye, before, after, tuned),
         "neighbours": shown,
         "excerpts": judging.excerpts(eye, shown),
         "map": judging.chart(eye, before, after),
@@ -273,8 +301,8 @@ def _fill(network: Network, arrays: dict[str, np.ndarray]) -> None:
     fill(network, {n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, "pretrain")
 
 
-def _publish(ground: Ground, network: Network, extra: dict[str, np.ndarray]) -> None:
-    """Write RUN/backbone, which `--backbone RUN` opens."""
+def _publish(ground: Ground, network: Network, extra: dict[str, np.ndarray]) -> Backbone:
+    """Write RUN/backbone, which `--backbone RUN` opens; gives it."""
     import torch
     from safetensors.torch import save
 
@@ -284,6 +312,8 @@ def _publish(ground: Ground, network: Network, extra: dict[str, np.ndarray]) -> 
     weights = save(own)
     source = f"{start.source}, pre-trained on {Path(ground.question['data']).name}"
     described = replace(start, name=str(folder), source=source, sha256=store.digest(weights))
-    store.commit(folder / "backbone" / "weights.safetensors", weights)
+    target = folder / "backbone" / "weights.safetensors"
+    store.commit(target, weights)
     values: Any = described.to_json()
     store.commit_sealed(folder / "backbone" / "backbone.json", store.canonical(values))
+    return replace(described, weights=target)

@@ -15,7 +15,7 @@ from regraft.errors import UnreadableSample
 from regraft.events import Said
 from regraft.reporting import detection
 from regraft.tasks import measure
-from regraft.tasks.classification import Classification
+from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
 from regraft.transfer.twin import PASSES_TO_COMPARE
 
@@ -174,6 +174,8 @@ def imbalance(rows: Dataset, task: Classification) -> dict[str, Any]:
     ratio = max(sizes) / max(1, min(sizes))
     if task.balanced:
         text = "Classes are unequal: each counts the same in the loss and in the metric."
+    elif task.multilabel and ratio >= IMBALANCED:
+        text = "Classes are unequal: each counts the same in the metric, however rare it is."
     else:
         text = "Classes are near enough to equal; samples count alike."
     return {"ratio": ratio, "text": text}

@@ -16,7 +16,7 @@ from regraft.tasks.classification import Classification
 
 _COUNT = 60
 _WIDTH = 8
-_BACKBONE = Backbone(
+MADE_UP = Backbone(
     "made up",
     "image",
     "",
@@ -66,9 +66,9 @@ def _check_head(task: Classification, target_nc: np.ndarray) -> None:
     _promise(right > 0.9, "fit_head() learns what is linear")
     again = task.fit_head(x_nd, target_nc, [""] * _COUNT, 0)
     _promise(again.weight_cd.tobytes() == probe.weight_cd.tobytes(), "and twice the same")
-    head = task.head(_BACKBONE, 0)
+    head = task.head(MADE_UP, 0)
     count = sum(parameter.numel() for parameter in head.parameters())
-    _promise(count == task.head_parameters(_BACKBONE), "head_parameters() counts head()")
+    _promise(count == task.head_parameters(MADE_UP), "head_parameters() counts head()")
     _promise(head.weight.shape == probe.weight_cd.shape, "head() takes what fit_head() finds")
 
 

@@ -5,6 +5,9 @@ Decisions:
 - OpenVINO runs one picture at a time, each on one thread, as many at once as there are cores. What
   comes out for a picture then depends on that picture alone, not on its neighbours in a batch, on
   timing or on how many cores there are. (On EfficientNet-Lite0 batches of four are 5 % quicker.)
+- Texts run in batches of nearly equal lengths, filled up to a length that depends on the text
+  alone. Whether a text then gives the same bits alone and with any others is tried out before an
+  engine serves in that way; where it does not, texts run one at a time.
 - The quickest engine is tried first: OpenVINO in bf16 (all but the first stages, see
   `compiled.py`) where the processor has it, OpenVINO in f32, torch in f32; on a GPU torch in bf16,
   then in f32. The first one serves whose features of the user's own pictures are near enough to
@@ -41,10 +44,21 @@ from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
 from regraft.transfer.pictures import cores, look, pixels_of
-from regraft.transfer.runners import CannotRun, Nothing, OpenVino, Runner, Tensors, Torch
+from regraft.transfer.runners import (
+    AT_ONCE_TOKENS,
+    FILLED,
+    CannotRun,
+    Nothing,
+    OpenVino,
+    Runner,
+    Tensors,
+    Torch,
+)
 from regraft.transfer.worker import Worker
 
 TRIAL_SAMPLES = 64
+TRIED_APART, TRIED_WITH = 6, 7
+"""Texts that a batching engine is tried with, and the others in each one's batch."""
 VERDICTS = 200
 """How many are kept for a backbone; one more sends the oldest away."""
 
@@ -57,15 +71,17 @@ class Serving:
         name: "openvino-bf16", "openvino-f32", "torch-f32", "torch-cuda", or "none" at cut 0.
         precision: "bf16", "f32", or "uint8" at cut 0.
         parity: None before it is judged, and at cut 0.
+        batched: whether several texts run at once.
     """
 
     name: str
     precision: str
     parity: Parity | None = None
+    batched: bool = False
 
     def is_same(self, other: Serving) -> bool:
         """Whether it is the same engine, judged or not."""
-        return (self.name, self.precision) == (other.name, other.precision)
+        return replace(self, parity=None) == replace(other, parity=None)
 
 
 NONE = Serving("none", "uint8")
@@ -261,6 +277,8 @@ class Engine:
         if serving.name == TORCH_F32.name:
             return facts | {"threads": cores(), "omp": os.environ.get("OMP_NUM_THREADS", "")}
         facts |= {"openvino": version("openvino"), "batch": 1, "threads": 1}
+        if serving.batched:
+            facts |= {"filled_up_to": FILLED, "at_once_tokens": AT_ONCE_TOKENS}
         return facts | {"exact_stages": EXACT_STAGES}
 
     def to_json(self) -> dict[str, Any]:
@@ -284,12 +302,14 @@ class Engine:
         reference, name = self._reference()
         for candidate in self._candidates():
             try:
+                if candidate.batched and not self._keeps_texts_apart(candidate):
+                    continue
                 measured = self._measured(candidate, reference, name)
             except CannotRun:
                 self._open.clear()
                 continue
             if measured.passes:
-                served = Serving(candidate.name, candidate.precision, measured)
+                served = replace(candidate, parity=measured)
                 self._keep(served)
                 return served
             self._open.clear()
@@ -302,9 +322,25 @@ class Engine:
         compiled = self._preparation.compiled()
         if compiled is not None and not compiled.parity:
             return (TORCH_F32,)
+        quick = (OPENVINO_BF16, OPENVINO_F32)
         if self.cut.frozen <= EXACT_STAGES or "BF16" not in _abilities():
-            return OPENVINO_F32, TORCH_F32
-        return OPENVINO_BF16, OPENVINO_F32, TORCH_F32
+            quick = (OPENVINO_F32,)
+        if self.cut.backbone.modality == "text":
+            quick = tuple(s for one in quick for s in (replace(one, batched=True), one))
+        return *quick, TORCH_F32
+
+    def _keeps_texts_apart(self, candidate: Serving) -> bool:
+        """Whether texts give the same bits alone and at the end of a batch of others."""
+        pixels = list(self.trial_pixels)
+        some = [alone(row) for row in pixels[:: max(1, len(pixels) // TRIED_APART)]]
+        runner = self._runner(candidate)
+        for row in some:
+            others = [np.resize(np.roll(some[0], n), len(row)) for n in range(TRIED_WITH)]
+            (apart,) = runner.stream([row])
+            *_, among = runner.stream([*others, row])
+            if any(a.tobytes() != b.tobytes() for a, b in zip(apart, among, strict=True)):
+                return False
+        return True
 
     def _reference(self) -> tuple[Tensors, str]:
         """What candidates are compared with, and its name."""
@@ -329,13 +365,14 @@ class Engine:
         if candidate in (TORCH_F32, CUDA_F32):
             return Parity(1.0, 1.0, len(self.trial_pixels), "torch f32, which it is")
         compiled = self._preparation.compiled()
-        if candidate == OPENVINO_F32 and name.startswith("openvino") and compiled is not None:
+        is_exact = replace(candidate, batched=False) == OPENVINO_F32
+        if is_exact and name.startswith("openvino") and compiled is not None:
             certificate = self._certificate(compiled)
             return replace(certificate, reference=f"torch f32 on {compiled.when}")
         return parity(cosines(self._runner(candidate).run(self.trial_pixels), reference), name)
 
     def _runner(self, serving: Serving) -> Runner:
-        name = f"{serving.name} {serving.precision}"
+        name = f"{serving.name} {serving.precision} {serving.batched}"
         if name not in self._open:
             self._open[name] = self._opened(serving)
         return self._open[name]
@@ -354,7 +391,8 @@ class Engine:
             compiled = self._preparation.compiled()
             graph = compiled and compiled.graph(self.cut)
         assert graph is not None
-        return OpenVino(graph, serving.precision)
+        longest = self.cut.backbone.preprocessing.longest if serving.batched else 0
+        return OpenVino(graph, serving.precision, longest)
 
     @cached_property
     def _verdict_file(self) -> Path:
@@ -370,7 +408,8 @@ class Engine:
         except Damaged:
             quarantine(self._verdict_file)
             return None
-        return Serving(values["name"], values["precision"], Parity(**values["parity"]))
+        measured = Parity(**values["parity"])
+        return Serving(values["name"], values["precision"], measured, values.get("batched", False))
 
     def _keep(self, serving: Serving) -> None:
         commit_sealed(self._verdict_file, canonical(asdict(serving)))

@@ -7,6 +7,8 @@ Decisions:
   precision, storage, versions. Adding ten pictures computes ten.
 - Pictures are decoded on all cores, ahead of the engine and while it is still being compiled or
   judged. What was decoded and not used waits in a bounded amount of memory.
+- Texts go to the engine by length, a few thousand at a time, so that those of one length run
+  together. Rows are kept by content: the order they are computed in does not matter.
 - Nothing is kept before the engine has passed. If it is refused, the work is done again with the
   next one.
 - Rows are committed every few hundred, and when the caller stops the work.
@@ -16,11 +18,13 @@ Decisions:
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import islice
 from typing import TypeAlias, final
 
 import numpy as np
@@ -43,6 +47,8 @@ FIRST_BYTES = 160 * 2**20
 """Decoded pictures that may wait while the engine is made ready."""
 AHEAD_BYTES = 16 * 2**20
 """Decoded pictures that may wait while it runs."""
+SORTED = 4096
+"""Texts that are put in order of length at a time."""
 SHARD_ROWS = 512
 SHARD_BYTES = 32 * 2**20
 TELL_EVERY_S = 0.1
@@ -272,11 +278,28 @@ def _compute(job: _Job, shards: Shards, serving: Serving, missing: frozenset[str
     with ReadAhead(load, tasks, FIRST_BYTES // task_bytes, AHEAD_BYTES // task_bytes) as ahead:
         if not engine.serving.is_same(serving):
             return None
-        keys = [_row_key(sample, view) for sample, views in tasks for view in views]
-        pictures = (picture for pictures in ahead for picture in pictures)
-        with closing(engine.stream(pictures)) as stream:
-            _keep(job, shards, zip(keys, stream, strict=True), len(missing))
+        keys = (_row_key(sample, view) for sample, views in tasks for view in views)
+        pairs = zip(keys, (picture for pictures in ahead for picture in pictures), strict=True)
+        if not isinstance(job.preprocessing, Preprocessing):
+            pairs = _by_length(pairs)
+        names: deque[str] = deque()
+
+        def inputs() -> Iterator[np.ndarray]:
+            for key, picture in pairs:
+                names.append(key)
+                yield picture
+
+        with closing(engine.stream(inputs())) as stream:
+            rows = ((names.popleft(), row) for row in stream)
+            _keep(job, shards, rows, len(missing))
     return len(missing)
+
+
+def _by_length(pairs: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Some thousand texts at a time, the longest first."""
+    rest = iter(pairs)
+    while some := list(islice(rest, SORTED)):
+        yield from sorted(some, key=lambda pair: -len(pair[1]))
 
 
 def _tasks(job: _Job, missing: frozenset[str]) -> Iterator[_Task]:

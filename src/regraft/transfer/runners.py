@@ -1,8 +1,8 @@
 """The engines: each turns a stream of pictures into a stream of features.
 
-Every picture goes in as uint8 (H, W, 3), every text as int32 ids (L,) and alone, so that nothing
-is filled up; what comes out for it, in order, is one float32 array
-for each tensor that crosses the cut, without a batch axis.
+Every picture goes in as uint8 (H, W, 3), every text as int32 ids (L,). What comes out for it, in
+order, is one float32 array for each tensor that crosses the cut, without a batch axis and without
+what it was filled up with to run beside others.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ MOST_STREAMS = 32
 
 CUDA_BATCH = 64
 
+FILLED = 16
+"""Lengths of texts that run in batches are filled up to a multiple of this."""
+AT_ONCE_TOKENS = 4096
+"""Of a batch of texts; more does not run faster."""
+
 Tensors = tuple[np.ndarray, ...]
 
 
@@ -41,7 +46,10 @@ class Runner(ABC):
 
     def run(self, pixels_bhwc: np.ndarray) -> Tensors:
         """Features of some pictures: float32 arrays (B, …)."""
-        rows = self.stream(alone(row) for row in pixels_bhwc)
+        inputs = [alone(row) for row in pixels_bhwc]
+        order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))  # as it is, for pictures
+        found = dict(zip(order, self.stream(inputs[i] for i in order), strict=True))
+        rows = (found[i] for i in range(len(inputs)))
         return tuple(stacked(parts) for parts in zip(*rows, strict=True))
 
 
@@ -62,12 +70,14 @@ class OpenVino(Runner):
     Args:
         graph: an `openvino.Model` of one picture.
         precision: "bf16" or "f32".
+        longest: tokens of a text at most, if texts of nearly one length that follow each other are
+            to run together; else 0.
 
     Raises:
         CannotRun: if OpenVINO finds no kernels for the graph in this precision.
     """
 
-    def __init__(self, graph: Any, precision: str) -> None:
+    def __init__(self, graph: Any, precision: str, longest: int = 0) -> None:
         streams = min(cores(), MOST_STREAMS)
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
@@ -76,35 +86,74 @@ class OpenVino(Runner):
             "ENABLE_CPU_PINNING": False,  # decoding wants the same cores
         }
         try:
+            if longest:
+                graph.reshape([-1, -1])
             self._compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
         except RuntimeError as error:
             raise CannotRun(str(error)) from error
         self._at_once = 2 * streams
+        self._longest = longest
 
     def stream(self, pictures: Iterable[np.ndarray]) -> Generator[Tensors, None, None]:
         """See `Runner`."""
-        running: deque[tuple[Any, np.ndarray]] = deque()
+        batches = self._batches(pictures) if self._longest else ([row] for row in pictures)
+        running: deque[tuple[Any, np.ndarray, list[np.ndarray]]] = deque()
         idle = [self._compiled.create_infer_request() for _ in range(self._at_once)]
         try:
-            for picture in pictures:
+            for batch in batches:
                 if not idle:
-                    request, _ = running.popleft()
-                    yield _results(request)
+                    request, _, given = running.popleft()
+                    yield from _results(request, given)
                     idle.append(request)
                 request = idle.pop()
-                # The picture is kept with the request: its memory is shared, not copied.
-                request.start_async({0: picture[None]}, share_inputs=True)
-                running.append((request, picture))
+                # The pixels are kept with the request: their memory is shared, not copied.
+                whole = self._filled(batch) if self._longest else batch[0][None]
+                request.start_async({0: whole}, share_inputs=True)
+                running.append((request, whole, batch))
             while running:
-                yield _results(running.popleft()[0])
+                request, _, given = running.popleft()
+                yield from _results(request, given)
+        except RuntimeError as error:  # some graphs only show in use what they cannot do
+            raise CannotRun(str(error)) from error
         finally:
-            for request, _ in running:
+            for request, _, _ in running:
                 request.wait()
 
+    def _batches(self, texts: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        """Texts that follow each other and are filled up to one length."""
+        batch: list[np.ndarray] = []
+        for ids in texts:
+            length = self._length(ids)
+            is_full = (len(batch) + 1) * length > AT_ONCE_TOKENS
+            if batch and (is_full or length != self._length(batch[0])):
+                yield batch
+                batch = []
+            batch.append(ids)
+        if batch:
+            yield batch
 
-def _results(request: Any) -> Tensors:
+    def _filled(self, batch: list[np.ndarray]) -> np.ndarray:
+        """Texts as one array of ids, -1 where there is none."""
+        whole = np.full((len(batch), self._length(batch[0])), -1, dtype=np.int32)
+        for row, ids in zip(whole, batch, strict=True):
+            row[: len(ids)] = ids
+        return whole
+
+    def _length(self, ids: np.ndarray) -> int:
+        """What a text is filled up to; depends on the text alone."""
+        return min(-(-len(ids) // FILLED) * FILLED, self._longest)
+
+
+def _results(request: Any, batch: list[np.ndarray]) -> Iterator[Tensors]:
+    """What came out for each of a batch; of texts what stands at their own tokens."""
     request.wait()
-    return tuple(np.array(tensor.data[0]) for tensor in request.output_tensors)
+    arrays = [tensor.data for tensor in request.output_tensors]
+    for n, given in enumerate(batch):
+        rows = (array[n] for array in arrays)
+        is_text = given.ndim == 1
+        yield tuple(
+            np.array(row[: len(given)] if is_text and row.ndim > 1 else row) for row in rows
+        )
 
 
 @final

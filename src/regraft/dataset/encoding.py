@@ -1,0 +1,88 @@
+"""The characters of a table: which encoding its bytes are in, and what is refused.
+
+Decisions:
+
+- UTF-8 with or without a byte-order mark, or UTF-16 with one.
+- What is not UTF-8 and holds no character that UTF-8 writes as several bytes is taken for
+  Windows-1252, of which Latin-1 text is a part: spreadsheets of Western Europe save it. That is
+  reported. What holds both is two encodings in one file, and what Windows-1252 has no character
+  for is another one still: refused, with the line, because any guess would be wrong without a
+  trace.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import Path
+
+from regraft.dataset import guard
+from regraft.dataset.rows import Problem
+from regraft.errors import DataError
+
+_SEVERAL_BYTES = re.compile(
+    rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
+_END = re.compile(rb"\r\n?|\n")
+_SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
+
+
+def read_characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
+    """The characters of a file, without a byte-order mark, and what is to be said about them.
+
+    Raises:
+        DataError: it cannot be read, or not be told what is in it; names the line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as fault:
+        raise DataError(
+            f"The table cannot be read: {fault.strerror}.",
+            where=guard.shown(path),
+            mend="check its permissions and the disk",
+        ) from fault
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return data.decode("utf-16"), ()
+        except UnicodeDecodeError as fault:
+            before = data[: fault.start].decode("utf-16", "ignore")
+            line = 1 + len(_END.findall(before.encode()))
+            raise _refused(path, line, "This is no UTF-16.") from fault
+    try:
+        return data.decode("utf-8-sig"), ()
+    except UnicodeDecodeError:
+        return _western(path, data)
+
+
+def _western(path: Path, data: bytes) -> tuple[str, tuple[Problem, ...]]:
+    """Bytes that are not UTF-8, as Windows-1252."""
+    line = _line(data, _first_fault(data))
+    if b"\0" in data:
+        what = "There are NULs among the characters; this is no text."
+        raise _refused(path, _line(data, data.index(b"\0")), what)
+    if _SEVERAL_BYTES.search(data):
+        raise _refused(path, line, "This is not UTF-8, though other lines are.")
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError as fault:
+        what = "This is neither UTF-8 nor Windows-1252."
+        raise _refused(path, _line(data, fault.start), what) from fault
+    what = f"The table is not in UTF-8 (line {line} is the first that shows it)."
+    note = Problem("encoding", guard.shown(path.name), what, "read as Windows-1252")
+    return text, (note,)
+
+
+def _line(data: bytes, at: int) -> int:
+    return 1 + len(_END.findall(data, 0, at))
+
+
+def _first_fault(data: bytes) -> int:
+    try:
+        data.decode()
+    except UnicodeDecodeError as fault:
+        return fault.start
+    raise AssertionError("it was not UTF-8 before")
+
+
+def _refused(path: Path, line: int, what: str) -> DataError:
+    return DataError(what, where=f"{guard.shown(path)}, line {line}", mend=_SAVE)

@@ -1,0 +1,153 @@
+"""What can be decided at the desk, and what cannot."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from desks import CLASSES, EVIL, desk_of, picture_queue, text_queue
+from PIL import Image
+
+from regraft.errors import UnreadableSample
+from regraft.labelling.decisions import Decision, verdicts
+from regraft.labelling.review.desk import NotThere, Unfit, reviewer_name
+from regraft.labelling.review.pictures import LARGE_PX, picture_of
+
+
+def _asked(**changed):
+    usual = {"key": "k" * 8, "sample": "001.png", "reviewer": "ann", "action": "keep"}
+    return {**usual, "labels": [], **changed}
+
+
+def test_a_decision_goes_to_the_journal_with_a_time(tmp_path):
+    desk = desk_of(picture_queue(tmp_path))
+    assert desk.decide(_asked(action="change", labels=[EVIL])) == {"written": True}
+    (decision,) = desk.journal.standing()
+    assert (decision.sample, decision.labels) == ("001.png", (EVIL,))
+    assert decision.at.startswith("20") and decision.at.endswith("+00:00")
+
+
+def test_the_same_key_again_is_the_same_decision_whatever_else_it_says(tmp_path):
+    desk = desk_of(picture_queue(tmp_path))
+    desk.decide(_asked())
+    assert desk.decide(_asked(sample="002.png", action="skip")) == {"written": False}
+    assert [decision.sample for decision in desk.journal.standing()] == ["001.png"]
+
+
+def test_a_change_to_the_given_label_keeps_it(tmp_path):
+    desk = desk_of(picture_queue(tmp_path))
+    desk.decide(_asked(action="change", labels=["cat"]))
+    assert verdicts(desk.journal.standing())["001.png"].action == "keep"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"key": "short"},
+        {"key": "k" * 65},
+        {"key": "../../../etc"},
+        {"key": 7},
+        {"sample": 1},
+        {"sample": None},
+        {"reviewer": ""},
+        {"reviewer": "a\nb"},
+        {"reviewer": "\ud800"},
+        {"reviewer": "x" * 61},
+        {"reviewer": ["ann"]},
+        {"action": "delete"},
+        {"action": None},
+        {"action": "keep", "labels": ["dog"]},
+        {"action": "skip", "labels": ["dog"]},
+        {"action": "change"},
+        {"action": "change", "labels": ["dog", "cat"]},
+        {"action": "change", "labels": ["wolf"]},
+        {"action": "change", "labels": [1]},
+        {"action": "change", "labels": [["dog"]]},
+        {"action": "change", "labels": "dog"},
+        {"action": "change", "labels": {"dog": 1}},
+        {"more": 1},
+    ],
+)
+def test_what_makes_no_sense_is_not_written(tmp_path, changed):
+    desk = desk_of(picture_queue(tmp_path))
+    with pytest.raises(Unfit):
+        desk.decide(_asked(**changed))
+    assert not desk.journal.path.exists()
+
+
+def test_an_unknown_sample_is_not_there(tmp_path):
+    desk = desk_of(picture_queue(tmp_path))
+    for sample in ("", "../001.png", "999.png", str(tmp_path / "photos" / "001.png")):
+        with pytest.raises(NotThere):
+            desk.decide(_asked(sample=sample))
+    for row in (6, 10**9):
+        with pytest.raises(NotThere):
+            desk.picture(row)
+    with pytest.raises(NotThere):
+        desk.text(0)
+
+
+def test_only_ones_own_decision_is_taken_back_and_only_once(tmp_path):
+    desk = desk_of(picture_queue(tmp_path))
+    desk.decide(_asked(key="a" * 8))
+    desk.decide(_asked(key="b" * 8, sample="002.png"))
+    undo = {"key": "u" * 8, "of": "a" * 8, "reviewer": "ben"}
+    assert desk.undo(undo) == {"undone": None}
+    for _ in range(2):
+        assert desk.undo({**undo, "reviewer": "ann"}) == {"undone": "001.png"}
+    assert desk.undo({**undo, "key": "v" * 8, "reviewer": "ann"}) == {"undone": None}
+    assert [decision.key for decision in desk.journal.standing()] == ["b" * 8]
+
+
+def test_several_classes_may_apply_or_none_and_nothing_unlabelled_is_kept(tmp_path):
+    desk = desk_of(text_queue(tmp_path, ["a", "b"], multilabel=True))
+    desk.decide(_asked(sample="line 2", action="change", labels=["dog", EVIL]))
+    desk.decide(_asked(key="l" * 8, sample="line 3", action="change", labels=[]))
+    assert [decision.labels for decision in desk.journal.standing()] == [(EVIL, "dog"), ()]
+    with pytest.raises(Unfit, match="no label to keep"):
+        desk.decide(_asked(key="m" * 8, sample="line 2"))
+
+
+def test_events_go_on_from_where_a_page_is_and_begin_again_if_it_is_ahead(tmp_path):
+    desk = desk_of(picture_queue(tmp_path))
+    desk.decide(_asked())
+    desk.journal.decide(Decision("other", "002.png", "ben", "skip"))
+    assert [line["key"] for line in desk.events(1)["events"]] == ["other"]
+    assert desk.events(2) == {"from": 2, "events": []}
+    assert len(desk.events(9)["events"]) == 2
+
+
+def test_pictures_are_bounded_and_come_from_their_folder_alone(tmp_path):
+    queue = picture_queue(tmp_path)
+    desk = desk_of(queue)
+    assert desk.picture(0).kind == "image/png"
+    sample = queue.samples[0]
+    Image.new("RGB", (4000, 2000)).save(sample.source)
+    with pytest.raises(UnreadableSample, match="changed after"):
+        desk.picture(0)
+    large = picture_of(type(sample)("x", sample.source, 0), queue.roots)
+    assert large.kind == "image/jpeg" and len(large.data) < 200_000
+    with Image.open(BytesIO(large.data)) as shown:
+        assert shown.size == (LARGE_PX, LARGE_PX // 2)
+    secret = tmp_path / "secret.png"
+    sample.source.replace(secret)
+    sample.source.symlink_to(secret)
+    with pytest.raises(UnreadableSample, match="leads out"):
+        desk.picture(0)
+
+
+def test_long_texts_are_cut_and_say_so(tmp_path):
+    desk = desk_of(text_queue(tmp_path, ["short", "long " * 20_000]))
+    assert desk.text(0) == {"text": "short", "cut": False}
+    assert desk.text(1)["cut"] and len(desk.text(1)["text"]) == 50_000
+
+
+def test_names_are_composed_and_trimmed():
+    assert reviewer_name("  Zoe\u0308 ") == "Zo\u00eb"
+
+
+def test_the_opening_names_all_that_a_page_needs(tmp_path):
+    opening = desk_of(picture_queue(tmp_path)).opening()
+    assert opening["classes"] == list(CLASSES)
+    assert opening["items"][0]["given"] == [EVIL]
+    assert opening["examples"] == [[0, 3], [1, 4], [2, 5]]

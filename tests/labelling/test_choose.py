@@ -1,0 +1,126 @@
+"""What is chosen is typical at first, then doubtful and diverse, and never twice the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from regraft.labelling import choose
+from regraft.labelling.worth import worth
+
+
+def _blobs(count: int, seed: int, classes: int = 6, first: float = 0.5):
+    """Directions in tight clouds; the first is larger."""
+    rng = np.random.default_rng(seed)
+    which = np.where(rng.random(count) < first, 0, rng.integers(0, classes, count))
+    middle = np.eye(classes, 16)[which]
+    x_nd = (middle + 0.15 * rng.normal(size=(count, 16))).astype(np.float32)
+    return choose.directions(x_nd, np.zeros(16, np.float32)), which
+
+
+def test_typical_samples_come_from_every_cloud_and_from_its_middle():
+    u_nd, which = _blobs(600, 0)
+    picks = choose.typical(u_nd, u_nd[:0], 6, [""] * 600)
+    rows = [pick.row for pick in picks]
+    assert len(set(which[rows])) >= 5
+    middles = np.stack([u_nd[which == k].mean(axis=0) for k in range(6)])
+    nearness = (u_nd * middles[which]).sum(axis=1)
+    assert np.mean(nearness[rows]) > np.quantile(nearness, 0.7)
+
+
+def test_clouds_that_hold_a_label_come_last():
+    u_nd, which = _blobs(600, 1, first=0.0)
+    known = u_nd[[int(np.flatnonzero(which == k)[0]) for k in (0, 1, 2)]]
+    picks = choose.typical(u_nd, known, 3, [""] * 600)
+    assert not {0, 1, 2} & {int(which[pick.row]) for pick in picks}
+
+
+def test_the_lazy_choice_is_the_greedy_one():
+    u_nd, _ = _blobs(150, 2)
+    doubt_n = np.random.default_rng(2).random(150).astype(np.float32)
+    lazy = [pick.row for pick in choose.herded(u_nd, doubt_n, u_nd[:5], 12, [""] * 150)]
+    apart = 1 - u_nd @ u_nd.T
+    reach = float(np.median(np.partition(apart, 10, axis=1)[:, 10]))
+    near = np.exp(-apart / reach)
+    covered = near[:, :5].max(axis=1)
+    greedy: list[int] = []
+    for _ in range(12):
+        gain = (doubt_n[:, None] * np.maximum(near - covered[:, None], 0)).sum(axis=0)
+        gain[greedy] = -1
+        greedy.append(int(gain.argmax()))
+        covered = np.maximum(covered, near[:, greedy[-1]])
+    assert lazy == greedy
+
+
+def test_no_batch_holds_near_duplicates_or_two_of_a_group():
+    u_nd, _ = _blobs(100, 3)
+    twice = np.concatenate([u_nd, u_nd + 1e-5])
+    doubt_n = np.ones(200, dtype=np.float32)
+    rows = [pick.row % 100 for pick in choose.herded(twice, doubt_n, twice[:0], 40, [""] * 200)]
+    assert len(set(rows)) == 40
+    groups = [f"g{n // 50}" for n in range(200)]
+    for picks in (
+        choose.herded(twice, doubt_n, twice[:0], 40, groups),
+        choose.typical(twice, twice[:0], 40, groups),
+    ):
+        chosen = [groups[pick.row] for pick in picks]
+        assert len(chosen) == len(set(chosen)) == 4
+
+
+def test_doubt_decides_between_places_that_are_as_full():
+    u_nd, which = _blobs(400, 4)
+    doubt_n = np.where(which == 3, 1.0, 0.05).astype(np.float32)
+    picks = choose.herded(u_nd, doubt_n, u_nd[:0], 5, [""] * 400)
+    assert [int(which[pick.row]) for pick in picks].count(3) >= 3
+    chance_nc = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.6, 0.3, 0.1]])
+    assert choose.doubt(chance_nc) == pytest.approx([1.0, 0.0, 0.7])
+
+
+def test_a_large_pool_is_thinned_to_the_doubtful_and_some_others():
+    doubt_n = np.linspace(0, 1, 50_000)
+    some = choose.thinned(50_000, doubt_n, seed=0)
+    assert len(some) == choose.MOST == len(set(some.tolist()))
+    assert set(range(50_000 - choose.MOST // 2, 50_000)) <= set(some.tolist())
+    assert choose.thinned(7, None, 0).tolist() == list(range(7))
+
+
+# What labels are worth ----------------------------------------------------------------------------
+
+
+def _clouds(count: int, wrong: float, seed: int):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 4, count)
+    x_nd = rng.normal(size=(count, 24)).astype(np.float32)
+    x_nd[np.arange(count), truth] += 2.5
+    planted = rng.random(count) < wrong
+    given = np.where(planted, (truth + rng.integers(1, 4, count)) % 4, truth)
+    return x_nd, np.eye(4, dtype=np.float32)[given]
+
+
+def _worth(x_nd, target_nc, batch):
+    return worth(lambda rows: x_nd[rows], target_nc, [""] * len(x_nd), batch=batch, penalty=1e-2)
+
+
+def test_what_labels_are_worth_is_near_what_they_bring():
+    pytest.importorskip("cleanlab")
+    x_nd, target_nc = _clouds(1200, 0.0, seed=0)
+    few, all_of_them = (_worth(x_nd[:n], target_nc[:n], 50) for n in (300, 1200))
+    brought = all_of_them.accuracy.value - few.accuracy.value
+    step = _worth(x_nd[:300], target_nc[:300], 900).new
+    assert step.low - 0.02 <= brought <= step.high + 0.03
+    assert few.new.value > all_of_them.new.value >= 0
+    assert few.stop and "less than your noise" in few.text()
+
+
+def test_second_opinions_pay_where_many_labels_are_wrong():
+    pytest.importorskip("cleanlab")
+    clean, noisy = (_worth(*_clouds(600, wrong, seed=1), 100) for wrong in (0.0, 0.3))
+    assert noisy.second.value > clean.second.value
+    assert noisy.second.value > 0.01
+
+
+def test_too_few_labels_say_nothing():
+    pytest.importorskip("cleanlab")
+    assert _worth(*_clouds(40, 0.0, seed=2), 10) is None

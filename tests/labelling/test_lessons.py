@@ -1,0 +1,176 @@
+"""What `fit` learns from: soft and clean labels, the journal, and the people beside the model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cleanlab")
+pytest.importorskip("crowdkit")
+pytest.importorskip("tokenizers")
+
+from text_models import save_model
+
+import regraft
+from regraft import cli
+from regraft.errors import UsageError
+from regraft.labelling.decisions import Decision, Journal, journal_of
+
+_COUNT = 90
+_WRONG = (7, 20, 33, 46)
+"""Samples of which most people say what is not so."""
+
+
+def _text(i: int) -> str:
+    rng = np.random.default_rng(i)
+    return " ".join(f"w{2 * n + i % 2}" for n in rng.integers(0, 48, 7))
+
+
+def _votes(path: Path) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text", "annotator", "label"])
+        for i in range(_COUNT):
+            rng = np.random.default_rng(1000 + i)
+            for person in ("ann", "ben", "cec"):
+                told = i % 2 if rng.random() < 0.85 else 1 - i % 2
+                told = 1 - i % 2 if i in _WRONG else told
+                writer.writerow([f"t{i:03d}", _text(i), person, ["<b>ham", "spam"][told]])
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lessons")
+    save_model("bert", folder / "model")
+    _votes(folder / "votes.csv")
+    return folder
+
+
+def _fit(place: Path, name: str, **options) -> regraft.Fitted:
+    backbone = f"text:{place / 'model'}"
+    return regraft.fit(
+        place / "votes.csv", place / name, backbone=backbone, train="head", **options
+    )
+
+
+def _model_bytes(fitted: regraft.Fitted) -> bytes:
+    return (fitted.folder / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_table_of_votes_is_fitted_and_set_beside_the_people(place: Path) -> None:
+    report = _fit(place, "given").report
+    assert report["labels"] is None
+    people = report["people"]
+    assert 0 < people["samples"] <= _COUNT
+    assert people["text"] in report["verdict"]
+    assert "<b>ham" not in (place / "given" / "report.html").read_text()
+    assert report["data"]["classes"] == ["<b>ham", "spam"]
+    measured = regraft.evaluate(place / "given", place / "votes.csv")
+    assert measured["people"]["samples"] == _COUNT
+
+
+def test_soft_labels_are_learnt_from_and_measured_against_the_majority(place: Path) -> None:
+    given, soft = _fit(place, "given"), _fit(place, "soft", labels="soft")
+    assert _model_bytes(given) != _model_bytes(soft)
+    found = soft.report["labels"]
+    assert found["mode"] == "soft" and "majority" in found["text"]
+    assert found["low"] <= found["gap"] <= found["high"]
+    assert set(found["log_loss"]) == {"given", "soft"}
+    assert soft.report["data"]["splits"] == given.report["data"]["splits"]
+    assert "--labels soft" in soft.report["reproduce"]
+    assert _model_bytes(_fit(place, "soft-again", labels="soft")) == _model_bytes(soft)
+
+
+def test_clean_sets_aside_training_samples_only_and_says_whether_it_helped(place: Path) -> None:
+    given, clean = _fit(place, "given"), _fit(place, "clean", labels="clean")
+    found = clean.report["labels"]
+    aside = [p for p in clean.report["data"]["problems"] if p["kind"] == "likely-error"]
+    before, after = (one.report["data"]["splits"] for one in (given, clean))
+    assert 0 < found["set_aside"] == len(aside) == before["train"] - after["train"]
+    assert (before["valid"], before["test"]) == (after["valid"], after["test"])
+    assert "set aside" in found["text"]
+    assert _model_bytes(_fit(place, "clean-again", labels="clean")) == _model_bytes(clean)
+
+
+def test_what_reviewers_decided_is_learnt_and_the_table_is_left_alone(place: Path) -> None:
+    table = (place / "votes.csv").read_bytes()
+    journal = Journal(journal_of(place / "votes.csv"))
+    before = _fit(place, "before")
+    try:
+        for i in _WRONG:
+            label = ["<b>ham", "spam"][i % 2]
+            journal.decide(Decision(f"k{i}", f"t{i:03d}", "ann", "change", (label,)))
+        after = _fit(place, "after", labels="clean")
+        assert after.report["labels"]["reviewed"] == len(_WRONG)
+        told = [p for p in after.report["data"]["problems"] if p["kind"] == "review"]
+        assert len(told) == len(_WRONG)
+        settled = {f"t{i:03d}" for i in _WRONG}
+        aside = {
+            p["where"] for p in after.report["data"]["problems"] if p["kind"] == "likely-error"
+        }
+        assert not settled & aside
+        assert before.report["data"]["fingerprint"] != after.report["data"]["fingerprint"]
+    finally:
+        journal.path.unlink()
+    assert (place / "votes.csv").read_bytes() == table
+
+
+def test_soft_labels_without_votes_are_refused(place: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.csv"
+    plain.write_text("text,label\n" + "".join(f"{_text(i)},{i % 2}\n" for i in range(40)))
+    with pytest.raises(UsageError, match="made of votes"):
+        regraft.fit(plain, tmp_path / "run", labels="soft")
+    with pytest.raises(UsageError, match="no labels 'hard'"):
+        regraft.fit(plain, tmp_path / "run", labels="hard")
+
+
+# What to label next -------------------------------------------------------------------------------
+
+
+def _pool(place: Path) -> Path:
+    pool = place / "pool.csv"
+    with pool.open("w", newline="") as file:
+        rows = [[_text(i)] for i in (*range(500, 560), 500, 3)]  # a repeated one, a labelled one
+        csv.writer(file).writerows([["text"], *rows])
+    return pool
+
+
+def test_the_pool_is_asked_with_reasons_and_written_as_tables(place: Path, capsys) -> None:
+    pool, out = _pool(place), place / "out"
+    arguments = ["labels", place / "votes.csv", "--pool", pool, "--batch", 8, "--out", out]
+    arguments += ["--backbone", f"text:{place / 'model'}", "--json"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(argument) for argument in arguments])
+    assert stop.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["pool"]["samples"] == 60
+    assert len({row["sample"] for row in found["next"]}) == 8
+    assert all(row["suggested"] in ("<b>ham", "spam") for row in found["next"])
+    assert found["worth"]["text"]
+    rows = list(csv.DictReader((out / "next.csv").read_text().splitlines()))
+    assert [row["sample"] for row in rows] == [row["sample"] for row in found["next"]]
+    assert all(row["label"] == "" for row in rows)
+    assert json.loads((out / "labels.json").read_text()) == found
+    page = (out / "report.html").read_text()
+    assert "What to label next" in page and "&lt;b&gt;ham" in page and "<b>ham" not in page
+
+
+def test_without_labels_typical_samples_are_asked(place: Path) -> None:
+    pool = _pool(place)
+    found = regraft.labels(pool, pool=pool, batch=5, backbone=f"text:{place / 'model'}")
+    assert len(found["next"]) == 5
+    assert all(row["suggested"] is None for row in found["next"])
+    assert found["likely_errors"] == [] and found["worth"] is None
+
+
+def test_the_network_of_a_run_can_look_at_the_labels(place: Path) -> None:
+    run = _fit(place, "given").folder
+    found = regraft.labels(place / "votes.csv", run=run)
+    assert found["caution"] == "" and found["share"]
+    with pytest.raises(UsageError, match="has a backbone"):
+        regraft.labels(place / "votes.csv", run=run, backbone="minilm-l6")
