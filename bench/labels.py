@@ -130,7 +130,7 @@ def fine_tuned(given: Dataset, backbone: str, count: int, rung: str, root: Path)
             ground = fitting.make_ground(run, rows, preparation, 0, None, silent)
             ground = replace(ground, task=replace(ground.task, balanced=False))
             climbed = ladder.climb(ground, ["head", rung])
-            logits_nc = climbed.steps[-1].valid_logits_nc
+            logits_nc = climbed.steps[-1].answers["logits"]
             chance_nc[fold_n == fold] = ground.task.probabilities(logits_nc)
     return chance_nc
 

@@ -17,7 +17,7 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 OPTIONS = {
     "fit": "--out --task --backbone --train --valid --test --budget --compare --labels --seed "
     "--max-bad --clip --frames",
-    "predict": "--json",
+    "predict": "--out --to --draw --every --json",
     "evaluate": "--json",
     "inspect": "--task --json",
     "report": "",

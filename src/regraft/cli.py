@@ -248,20 +248,35 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, videos, texts, folders, patterns; tables of texts; - for stdin.",
+            help="Pictures, texts, videos, folders, patterns; tables of texts; - for stdin.",
         ),
     ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Boxes: a folder to write them to.")
+    ] = None,
+    to: Annotated[
+        str, typer.Option(metavar="json|csv|coco|yolo", help="Boxes: the format written.")
+    ] = "json",
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Boxes: write pictures with them, too.")
+    ] = False,
+    every: Annotated[
+        str, typer.Option(metavar="TIME", help="Boxes: look at a video once in this time.")
+    ] = "1s",
     as_json: _Json = False,
 ) -> None:
-    """Label pictures, videos or texts, and say which of them are unlike the training data."""
+    """Label pictures, videos or texts, or find objects; say what is unlike the training data."""
+    every_s = seconds_of(every, "--every")
     with telling() as tell:
         from regraft import verbs
 
-        predictions = verbs.predict(run, inputs, tell=tell)
+        predictions = verbs.predict(
+            run, inputs, out=out, to=to, draw=draw, every=every_s, tell=tell
+        )
     if as_json:
         _print_json(predictions)
     else:
-        terminal.print_predictions(terminal.output(), predictions)
+        terminal.print_predictions(terminal.output(), predictions, out)
     if any("problem" in row for row in predictions):
         raise typer.Exit(1)
 
@@ -343,6 +358,14 @@ def labels(
     reviewer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who decides; your user name if not given.")
     ] = None,
+    to_label_studio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what to look at as tasks for Label Studio."),
+    ] = None,
+    from_label_studio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the annotations of an export as decisions first."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Say how good the labels of DATA are, and which to ask for next."""
@@ -369,7 +392,14 @@ def labels(
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(data, out=out, **asked, tell=tell)
+        found = verbs.labels(
+            data,
+            out=out,
+            **asked,
+            to_label_studio=to_label_studio,
+            from_label_studio=from_label_studio,
+            tell=tell,
+        )
     if as_json:
         _print_json(found)
     else:
@@ -499,6 +529,10 @@ def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:
 
 def seconds_of(budget: str, option: str = "--budget") -> float:
     """The seconds in a length of time such as "90s", "10m" or "1h30m".
+
+    Args:
+        budget: what was typed.
+        option: where.
 
     Raises:
         UsageError: when it is none.

@@ -89,6 +89,10 @@ class Stage:
     shapes: tuple[tuple[int, ...], ...]
 
 
+SOURCE_HEAD = "source_head."
+"""How the tensors of a detector's own head begin in the weights file."""
+
+
 @dataclass(frozen=True)
 class Detector:
     """What a network finds objects with, and what its own head, cut off, could find.
@@ -180,8 +184,9 @@ class Backbone:
 
     @property
     def width(self) -> int:
-        """Length of the vector that the last stage gives."""
-        return self.stages[-1].shapes[0][-1]
+        """Length of the vector that the last stage gives; of a detector, channels of its maps."""
+        first = self.stages[-1].shapes[0]
+        return first[0 if self.detector else -1]
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the place of the weights, as JSON values."""

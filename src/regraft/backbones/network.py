@@ -16,7 +16,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import AnyPreprocessing, Backbone, Preprocessing, Recipe, Stage
+from regraft.backbones.backbone import (
+    AnyPreprocessing,
+    Backbone,
+    Detector,
+    Preprocessing,
+    Recipe,
+    Stage,
+)
 from regraft.errors import BackboneError
 from regraft.seeds import seed_of
 
@@ -44,7 +51,7 @@ class Network(nn.Module):
     """Stages in order, and the way in.
 
     Args:
-        parts: at least one; the last gives a vector, (B, width).
+        parts: at least one; the last gives a vector, (B, width), or what a detector's head takes.
         preprocessing: sets what `entry` does.
         note: what the user should know about these stages, or "".
     """
@@ -176,6 +183,10 @@ def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Pa
         from regraft.backbones import efficientnet_lite
 
         return efficientnet_lite.parts(preprocessing.size_px), ""
+    if recipe.adapter == "nanodet":
+        from regraft.backbones import nanodet
+
+        return nanodet.parts(), ""
     if recipe.adapter == "timm":
         from regraft.backbones import timm_models
 
@@ -255,11 +266,14 @@ def _shape(value: Tensor, given: Tensor) -> tuple[int, ...]:
     return (-1, *shape[1:]) if is_ragged else shape
 
 
-def describe(network: Network, preprocessing: AnyPreprocessing) -> tuple[Stage, ...]:
+def describe(
+    network: Network, preprocessing: AnyPreprocessing, detector: Detector | None = None
+) -> tuple[Stage, ...]:
     """The stages on paper; runs one blank input through them.
 
     Raises:
-        BackboneError: what comes out at the end is not one vector per picture.
+        BackboneError: what comes out at the end is not one vector per picture, unless it is for
+            the head of a detector.
     """
     assert not network.training, "shapes are those of eval mode"
     stages: list[Stage] = []
@@ -272,7 +286,7 @@ def describe(network: Network, preprocessing: AnyPreprocessing) -> tuple[Stage, 
             parameters = sum(value.numel() for value in network.stages[index].parameters())
             tensors = tuple(sorted(network.tensors_of(index)))
             stages.append(Stage(name, parameters, tensors, shapes))
-    if len(stages[-1].shapes) != 1 or len(stages[-1].shapes[0]) != 1:
+    if detector is None and (len(stages[-1].shapes) != 1 or len(stages[-1].shapes[0]) != 1):
         raise BackboneError(
             f"the network ends in {stages[-1].shapes} for each picture, not in one vector",
             where=stages[-1].name,

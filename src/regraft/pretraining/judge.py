@@ -188,7 +188,7 @@ def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]
     held = eye.held
     target_nc = eye.task.targets(held)
     weights_rn = measure.bootstrap_weights([sample.group for sample in held], eye.seed)
-    old, new = (eye.task.score(logits_nc, target_nc) for logits_nc in (old_nc, new_nc))
+    old, new = (eye.task.score({"logits": logits_nc}, target_nc) for logits_nc in (old_nc, new_nc))
     gap = measure.compare(new, old, weights_rn)
     name = eye.task.metric_name
     return {

@@ -78,8 +78,8 @@ class MaskedSettings:
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """
 
-    batch: int = 8192
-    piece: int = 8192
+    batch: int = 4096
+    piece: int = 4096
     tokens: int | None = None
     epochs: int = 3
     learning_rate: float = 3e-4

@@ -180,13 +180,13 @@ def confusion(task: Classification, logits_nc: np.ndarray, target_nc: np.ndarray
     return {"matrix": matrix.tolist()}
 
 
-def imbalance(ground: ladder.Ground) -> dict[str, Any]:
+def imbalance(rows: Dataset, task: Classification) -> dict[str, Any]:
     """How unequal the classes are, and what is done about it."""
-    sizes = counts(ground.dataset, "train")
+    sizes = counts(rows, "train")
     ratio = max(sizes) / max(1, min(sizes))
-    if ground.task.balanced:
+    if task.balanced:
         text = "Classes are unequal: each counts the same in the loss and in the metric."
-    elif ground.task.multilabel and ratio >= IMBALANCED:
+    elif task.multilabel and ratio >= IMBALANCED:
         text = "Classes are unequal: each counts the same in the metric, however rare it is."
     else:
         text = "Classes are near enough to equal; samples count alike."

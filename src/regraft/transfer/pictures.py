@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Generic, TypeVar, final
 
 import numpy as np
+from PIL import Image
 
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample, View, images
@@ -23,6 +24,8 @@ from regraft.dataset.guard import read_file, shown
 from regraft.errors import DataError, UnreadableSample
 from regraft.transfer import clips
 from regraft.transfer.tokens import token_ids
+
+PLAIN = View()
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -68,11 +71,19 @@ def _look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) -
             where=sample.id,
             mend=fault.mend or "copy it again from where it came, or take it out",
         ) from fault
+    if sample.window is not None:
+        image = image.crop(sample.window)
+    return [pixels_of(image, preprocessing, view, sample.view_key) for view in views]
+
+
+def pixels_of(
+    image: Image.Image, preprocessing: Preprocessing, view: View = PLAIN, key: str = ""
+) -> np.ndarray:
+    """A view of a picture as the network takes it: uint8 (size_px, size_px, 3)."""
     p = preprocessing
-    return [
-        images.square(image, p.size_px, p.crop, p.interpolation, view, sample.sha256)
-        for view in views
-    ]
+    if p.whole:
+        return images.framed(image, p.size_px, p.interpolation, view, key)
+    return images.square(image, p.size_px, p.crop, p.interpolation, view, key)
 
 
 @final
