@@ -53,7 +53,7 @@ CACHED_BYTES = 4 * 2**30
 VIEWS = 4
 """Different views of each picture; index 0 is always the plain one."""
 
-CURVE_POINTS = 4
+CURVE_POINTS = 3
 """Of the label curve, where each takes a training loop."""
 
 SCRATCH_LEAST_S = 40.0
@@ -314,14 +314,15 @@ def make_rung(ground: Ground, name: str) -> Rung:
     stages = len(ground.backbone.stages)
     frozen = frozen_stages(name, stages)
     count = len(ground.dataset.split("train"))
-    batch = min(32, count)
-    epoch = max(1, count // batch)
-    steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
+    pace = ground.task.pace
+    batch, steps = min(pace.batch, count), pace.steps(count)
+    passes = math.ceil(steps / max(1, count // batch))
     most = VIEWS if ground.backbone.modality == "image" else 1
-    rung = Rung(name, frozen, steps, batch, views=min(most, math.ceil(steps / epoch)))
+    rate = pace.head_rate if name == "head" else pace.rate
+    rung = Rung(name, frozen, steps, batch, learning_rate=rate, views=min(most, passes))
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
         return rung
-    return replace(rung, features="live", views=math.ceil(steps / epoch) if most > 1 else 1)
+    return replace(rung, features="live", views=passes if most > 1 else 1)
 
 
 def _deeper(
