@@ -189,7 +189,7 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
 def test_what_is_imported_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["labels"], *extras["text"]]
+    lines = [*project["dependencies"], *extras["labels"], *extras["text"], *extras["video"]]
     declared = {re.match(r"[A-Za-z0-9-]+", line).group() for line in lines}
     packages = importlib.metadata.packages_distributions()
     modules = {
