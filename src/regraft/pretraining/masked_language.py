@@ -53,7 +53,7 @@ WEIGHT_DECAY = 0.01
 BETAS = (0.9, 0.98)
 HELD_SHARE, HELD_TOKENS = 0.05, 32_768
 GENERAL_TOKENS = 16_384
-HEAD_BATCHES, HEAD_PASSES, HEAD_RATE = 120, 3, 1e-3
+HEAD_BATCHES, HEAD_PASSES, HEAD_RATE = 120, 3, 3e-3
 HEAD_SHARE = 0.1
 """Of a budget: what training the head alone may take."""
 _SOURCE = "the Python language reference"

@@ -20,6 +20,13 @@ from torch import Tensor, nn
 from regraft.seeds import seed_of
 
 
+QUIET = 0.2
+"""What the norm's weights begin with: the head's first guesses are then those of the word counts.
+
+With 1, a head on MiniLM begins 0.7 nats worse than the counts, and 24 steps do not make up for it.
+"""
+
+
 @final
 class WordHead(nn.Module):
     """Hidden states (m, d) to logits (m, v).
@@ -40,6 +47,7 @@ class WordHead(nn.Module):
             nn.init.normal_(self.dense.weight, 0.0, 0.02)
             nn.init.zeros_(self.dense.bias)
         self.norm = nn.LayerNorm(width, eps=1e-12)
+        nn.init.constant_(self.norm.weight, QUIET)
         share_v = (count_v[:vocabulary] + 1) / (count_v[:vocabulary] + 1).sum()
         self.bias = nn.Parameter(torch.from_numpy(np.log(share_v).astype(np.float32)))
 
