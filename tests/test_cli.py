@@ -17,6 +17,9 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 OPTIONS = {
     "fit": "--out --task --backbone --train --valid --test --budget --compare --labels --seed "
     "--max-bad --clip --frames",
+    "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
+    " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
+    " --frames --pairs --control --seed",
     "predict": "--out --to --draw --every --json",
     "evaluate": "--json",
     "inspect": "--task --json",

@@ -179,10 +179,12 @@ def predict(
         )
     if model.backbone.modality == "text":
         return predicting.label_texts(model, inputs, tell)
-    paths = list(predicting.pictures(inputs))
+    paths = list(predicting.files_of(inputs))
     if not paths:
         raise DataError(
-            "no pictures found", where=", ".join(map(str, inputs)), mend="name files or folders"
+            "nothing to look at is there",
+            where=", ".join(map(str, inputs)),
+            mend="name files or folders",
         )
     with prepare(model.backbone, tell=tell) as preparation:
         if finds:

@@ -144,10 +144,11 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
                 found["beside_people"] = consensus.beside_people(
                     votes, names, dataset.classes, judged.first_nc, seed=request.seed
                 )
-        if pool is not None:
+        if pool is not None and len(pool):
             found["next"] = ask_next(
                 see(pool), known, batch=request.batch, penalty=penalty, seed=request.seed
             )
+        if pool is not None:
             found["pool"] = {"path": str(request.pool), "samples": len(pool)}
     return Surveyed(found, given, dataset, judged, pool)
 
