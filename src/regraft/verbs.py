@@ -128,7 +128,7 @@ def fit(
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)
         report = fitting.finish(ground, climbed, compare, question, said)
-        report["labels"] = fitting.label_facts(before, climbed, said, mode, len(aside))
+        report["labels"] = fitting.label_facts(before, ground, climbed, said, mode, len(aside))
         fitting.write(ground, report)
     return Fitted(folder, report)
 
