@@ -10,11 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "dataset"))
 from made_videos import moving, write
-from regraft.predicting.videos import windows
 
 import regraft
 from regraft.cli import main
 from regraft.errors import UsageError
+from regraft.predicting.videos import windows
 
 NETWORK = """
 import torch
@@ -113,6 +113,13 @@ def test_evaluate_and_inspect(
     said = capsys.readouterr().out
     assert "video-classification" in said
     assert "2.0 to 2.0 s" in said
+
+
+def test_labels_of_videos_are_judged(place: Path) -> None:
+    pytest.importorskip("cleanlab")
+    found = regraft.labels(place / "clips", backbone=f"local:{place / 'net.py'}:tiny")
+    assert found["data"]["task"] == "video-classification"
+    assert found["share"] is not None and found["not_judged"] == ""
 
 
 def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:

@@ -134,6 +134,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             judged = _judged(known, request.seed, tell)
             penalty = judged.penalty
             kept = {name for name, verdict in verdicts.items() if verdict.action != "divided"}
+            kept |= consensus.agreed(votes) if votes is not None else set()
             found |= _of_labels(dataset, judged, kept, request.seed)
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
@@ -307,7 +308,7 @@ def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts |
 
 
 def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> Facts:
-    """What the probes tell; what reviewers have settled is no longer suspected."""
+    """What the probes tell; what people have settled is not suspected."""
     share = None
     if not dataset.multilabel:
         given_n = np.array([sample.target for sample in dataset], dtype=np.int64)
