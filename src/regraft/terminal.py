@@ -282,7 +282,10 @@ def _what_next(folder: Path, task: str) -> Iterator[str]:
     run = shown(shlex.quote(str(folder)))
     yield f"report  {shown(folder / 'report.html')}"
     yield f"model   {shown(folder / 'model')}"
-    what = "TEXTFILE...|TABLE|-" if task == "text-classification" else "PHOTO..."
+    what = {
+        "text-classification": "TEXTFILE...|TABLE|-",
+        "video-classification": "VIDEO...",
+    }.get(task, "PHOTO...")
     yield f"next    regraft predict {run} {what}"
 
 
@@ -314,6 +317,20 @@ def print_predictions(
             if row["unlike_training"]:
                 rest += "  unlike the training data"
         _print(console, f"{name:<{name_width}}  {rest}")
+        if len(row.get("timeline", ())) > 1:
+            _print(console, *_timeline(row["timeline"]))
+
+
+def _timeline(parts: Sequence[Facts]) -> Iterator[str]:
+    """A line for each stretch of a video with one label."""
+    begin = 0
+    for end in range(1, len(parts) + 1):
+        if end < len(parts) and _label(parts[end]) == _label(parts[begin]):
+            continue
+        chance = max(part["probability"] for part in parts[begin:end])
+        span = f"{parts[begin]['start_s']:.1f} to {parts[end - 1]['stop_s']:.1f} s"
+        yield f"  {span:<18}  {_label(parts[begin])}  up to {chance:.3f}"
+        begin = end
 
 
 def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | None) -> None:
@@ -451,10 +468,31 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     if found["next"]:
         _print_ranked(console, found["next"], ("sample", "suggested"))
         _print(console, f"{len(found['next']):,} samples to label next; {rest}.")
+    _print_label_studio(console, found)
     if out is not None:
         _print(console, "", f"report  {shown(out / 'report.html')}")
         if found["next"]:
             _print(console, f"next    {shown(out / 'next.csv')}")
+
+
+def _print_label_studio(console: Console, found: Facts) -> None:
+    """What went to Label Studio and what came back, with what was left out."""
+    taken, written = found["from_label_studio"], found["to_label_studio"]
+    if taken:
+        known = f", {taken['known']:,} known before" if taken["known"] else ""
+        _print(console, f"{taken['written']:,} decisions from Label Studio{known}.")
+        lost = taken["unmatched"]
+        if lost["count"]:
+            examples = ", ".join(map(shown, lost["examples"]))
+            _print(console, f"{lost['count']:,} annotations fit no sample here: {examples}")
+        for name, count in taken["unknown_classes"].items():
+            _print(console, f"{count:,} annotations say {shown(name)}, which is no class here.")
+    if written:
+        _print(console, "", f"tasks      {shown(written['tasks'])} ({written['count']:,})")
+        _print(console, f"interface  {shown(written['interface'])}")
+        if written["root"]:
+            root = shlex.quote(shown(written["root"]))
+            _print(console, f"pictures   LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}")
 
 
 def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:
@@ -476,7 +514,9 @@ def _sizes(sizes: Facts) -> str:
         for name, size in sizes.items()
         if name in ("height", "width")
     )
-    return ", ".join(parts)
+    lengths = sizes.get("seconds")
+    length = f"{lengths['min']:.1f} to {lengths['max']:.1f} s" if lengths else ""
+    return ", ".join([*parts, *([length] if length else [])])
 
 
 def _print_kind(console: Console, kind: Facts) -> None:

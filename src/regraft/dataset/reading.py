@@ -183,6 +183,10 @@ def read_unlabelled(
     verified = _VERIFY[task](listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
     refuse_too_many_bad(pool, max_bad)
+    if clip_s is not None:
+        # Cut first, so that a clip which the other data hold goes without the rest of its file.
+        pool = _cut(pool, clip_s)
+        verified = verify_clips(pool.samples, silent)
     others = [
         replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
         for sample in apart_from
@@ -203,7 +207,7 @@ def read_unlabelled(
             kept[sample.sha256] = sample
     if not kept:
         raise DataError("No picture can be used.", where=guard.shown(root), mend="check the folder")
-    return _cut(settled.with_samples(kept.values()).with_problems(again), clip_s)
+    return settled.with_samples(kept.values()).with_problems(again)
 
 
 def _tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
