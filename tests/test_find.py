@@ -181,3 +181,17 @@ def test_what_the_terminal_says(capsys: pytest.CaptureFixture[str]) -> None:
         "2 red, 1 blue in all",
         "written to out",
     ]
+
+
+def test_what_evaluate_says(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"name": "red", "truths": 7, "ap50": 0.5, "ap": 0.25, "ar": None}
+    evaluation = {
+        "metric": {"name": "AP50", "value": 0.5, "low": 0.4, "high": 0.6},
+        "count": 12,
+        "coco": {"categories": [row], "ap50": 0.5, "ap": 0.25, "ar": None},
+        "problems": [],
+    }
+    terminal.print_evaluation(Console(width=80), evaluation)
+    said = capsys.readouterr().out
+    assert "AP50 50.0 % (40.0 to 60.0) on 12 pictures" in said
+    assert "25.0 %" in said and "–" in said
