@@ -129,7 +129,9 @@ def finish(
         twin = ladder.scratch(ground, climbed)
     report: dict[str, Any] = {
         "task": task.name,
-        "data": content.data_facts(ground.dataset) | content.truncated(ground),
+        "data": content.data_facts(ground.dataset)
+        | content.truncated(ground)
+        | content.clip_length(ground.dataset),
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],
@@ -155,6 +157,7 @@ def finish(
         "test": report["test"],
         "tile_px": ground.dataset.tile_px,
     }
+    facts |= content.clip_length(ground.dataset)
     save(ground, best, calibrated, facts)
     return report
 

@@ -19,7 +19,7 @@ from text_models import save_model, tokenizer_json
 
 import regraft
 from regraft.backbones import build, check_backbone, open_backbone
-from regraft.backbones.text_encoder import token_states
+from regraft.backbones.text_families import token_states
 from regraft.dataset import Sample
 from regraft.dataset.unlabelled_texts import read_unlabelled_texts
 from regraft.errors import DataError, UsageError
@@ -390,3 +390,54 @@ def test_a_text_that_holds_a_labelled_one_is_a_leak_and_one_that_shares_a_phrase
 
 
 NUMBERS = ("one", "two", "three", "four", "five")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
+def test_a_published_head_is_taken_over_and_guesses_as_its_library_does(
+    family: str, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    from safetensors.torch import save_file
+
+    from regraft.pretraining import Job
+
+    save_model(family, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").write_text(spelt(tokenizer_json()))
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "model")
+    torch.manual_seed(1)
+    whole = transformers.AutoModelForMaskedLM.from_config(config).eval()
+    torch.nn.init.normal_(whole.get_output_embeddings().bias)
+    tensors = {
+        k: v.contiguous().clone() for k, v in whole.state_dict().items() if "decoder" not in k
+    }
+    save_file(tensors, tmp_path / "model" / "model.safetensors")
+    samples = tuple(Sample(str(i), words(i, 30), None, group=str(i)) for i in range(30))
+    job = Job(
+        open_backbone(f"text:{tmp_path / 'model'}"), 0, samples, 0, lambda _, f: f(), None, False,
+        silent,
+    )  # fmt: skip
+    learner = MaskedLanguage(settings()).open(job)
+    row = learner._examples[0].batch
+    with torch.no_grad():
+        mine = learner._guess(row)[1]
+        theirs = whole(torch.from_numpy(row.id_rl.astype(np.int64))).logits
+    learner.close()
+    torch.testing.assert_close(mine, theirs.flatten(0, 1)[row.masked_m], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["deberta-v2", "modernbert"])
+def test_other_families_share_rows_too(family: str, tmp_path: Path) -> None:
+    save_model(family, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").write_text(spelt(tokenizer_json()))
+    found = open_backbone(f"text:{tmp_path / 'model'}")
+    network = build(found)
+    texts = [words(i, 5 + 3 * i) for i in range(8)]
+    batch = m.packed(m.windows_of(texts, found, 32, silent), np.arange(8), 32, 0, 0, False)
+    together = states(network, batch)
+    for r, row in enumerate(batch.window_rl):
+        for k in range(row.max() + 1):
+            some = np.flatnonzero(row == k)
+            ids = torch.from_numpy(batch.id_rl[r : r + 1, some].astype(np.int64))
+            with torch.no_grad():
+                pooled = network(ids)[0]
+            torch.testing.assert_close(pooled, together[r, some].mean(dim=0), rtol=1e-4, atol=1e-5)

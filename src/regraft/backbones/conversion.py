@@ -51,7 +51,7 @@ def convert(name: str) -> Backbone:
     """
     wanted = address(name)
     with store.lock(shelf.name_file(wanted).with_suffix(".lock")):
-        done = None if wanted.adapter == "local" else shelf.stored(wanted)
+        done = None if wanted.is_own_code else shelf.stored(wanted)
         return done or shelf.described(_CONVERT[wanted.adapter](wanted))
 
 
@@ -241,6 +241,28 @@ def _pull_nanodet(wanted: Address) -> None:
         _keep(wanted, blank, assemble(recipe, preprocessing), tensors, None)
 
 
+def _video(wanted: Address) -> str:
+    from regraft.backbones import video
+    from regraft.backbones.network import assemble, read_safetensors
+
+    count, _, name = wanted.architecture.partition(":")
+    inner = convert(name)
+    if inner.modality != "image":
+        raise BackboneError(
+            f"{name} is for {inner.modality}s; clips are looked at with a network of pictures",
+            where=wanted.name,
+            mend="take one of the modality image from `regraft backbones list`",
+        )
+    preprocessing = replace(inner.pictures, frames=int(count))
+    recipe = video.recipe(inner.recipe, int(count), inner.width)
+    network = assemble(recipe, preprocessing)
+    tensors = read_safetensors(inner.weights) | video.fresh(recipe)
+    outer = replace(
+        inner, name=wanted.name, modality="video", preprocessing=preprocessing, recipe=recipe
+    )
+    return _keep(wanted, outer, network, tensors, wanted.file)
+
+
 _CONVERT = {
     "nanodet": _nanodet,
     "efficientnet-lite": _efficientnet_lite,
@@ -249,6 +271,7 @@ _CONVERT = {
     "local": _local,
     "random": _random,
     "run": _run,
+    "video": _video,
 }
 
 
@@ -366,12 +389,12 @@ def _pull(wanted: Address) -> dict[str, Any]:
         from regraft.backbones import timm_models
 
         timm_models.pull_weights(wanted.architecture)
-    if wanted.adapter == "nanodet":
-        _pull_nanodet(wanted)
     if wanted.adapter == "text-encoder" and wanted.name.startswith("text:") and not wanted.file:
         from regraft.backbones import text_files
 
         text_files.pull(wanted.architecture)
+    if wanted.adapter == "nanodet":
+        _pull_nanodet(wanted)
     return {}
 
 

@@ -27,6 +27,7 @@ from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, journal_of, reviewed
 from regraft.labelling.decisions import verdicts as verdicts_of
+from regraft.labelling.label_studio import take_in
 from regraft.labelling.likely_errors import LEAST, Judged, judge
 from regraft.labelling.pool import read_pool, settled_by
 from regraft.labelling.reader import AnyReader, votes_on
@@ -57,6 +58,7 @@ class Request:
         seed: of every draw.
         max_bad: share of bad files.
         caution: what to bear in mind about the backbone, or "".
+        label_studio: an export whose annotations become decisions first, or None.
     """
 
     data: Path
@@ -67,6 +69,7 @@ class Request:
     seed: int = 0
     max_bad: float = 0.01
     caution: str = ""
+    label_studio: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     journal = Journal(journal_of(data))
     if request.pool is not None:
         pool = read_pool(request.pool, given, max_bad=request.max_bad, tell=tell)
+    if request.label_studio is not None:
+        found["from_label_studio"] = take_in(request.label_studio, given, pool, journal)
+    if pool is not None:
         given, pool = settled_by(given, pool, verdicts_of(journal.standing()))
     dataset, verdicts = reviewed(given, journal)
     found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
@@ -153,6 +159,8 @@ _NOTHING: Facts = {
     "pool": None,
     "data": None,
     "caution": "",
+    "from_label_studio": None,
+    "to_label_studio": None,
     "not_judged": "",
 }
 

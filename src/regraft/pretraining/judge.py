@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -19,6 +20,7 @@ from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample, View
 from regraft.pretraining.quality import neighbour_labels, unit
+from regraft.reporting import content
 from regraft.seeds import generator
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
@@ -72,6 +74,8 @@ class Eye:
         """Vectors_nd of plain views, in float32 torch."""
         import torch
 
+        if self._backbone.frames:
+            return self._of_clips(network, samples)
         missing = [s for s in samples if s.sha256 not in self._inputs]
         with ReadAhead(lambda s: look(s, [View()], self._backbone)[0], missing, 64, 64) as ahead:
             for sample, given in zip(missing, ahead, strict=True):
@@ -86,6 +90,23 @@ class Eye:
                 some = order_n[start : start + 64]
                 batch = stacked([inputs[i] for i in some])
                 found[some] = network(torch.from_numpy(batch)).numpy()
+        return found
+
+    def _of_clips(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
+        """Vectors_nd; clips are large and lie in the cache of frames, so none is held here."""
+        import torch
+
+        size = max(1, 64 // self._backbone.frames)
+        found = np.empty((len(samples), self._backbone.width), np.float32)
+        network.eval()
+        with (
+            ReadAhead(lambda s: look(s, [View()], self._backbone)[0], samples, size, size) as ahead,
+            torch.inference_mode(),
+        ):
+            rest = iter(ahead)
+            for start in range(0, len(samples), size):
+                batch = np.stack(list(islice(rest, size)))
+                found[start : start + size] = network(torch.from_numpy(batch)).numpy()
         return found
 
     def probe(self, network: Network) -> dict[str, float]:
@@ -218,18 +239,18 @@ def excerpts(eye: Eye, shown: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def thumbnails(eye: Eye, shown: list[dict[str, Any]]) -> dict[str, bytes]:
-    """Small JPEGs of the pictures among some samples, by id."""
-    import io
-
+    """Small JPEGs of the pictures among some samples, and film strips of the clips, by id."""
     names = _named(shown)
     found: dict[str, bytes] = {}
     for sample in eye.dataset:
-        if sample.id in names and isinstance(sample.source, Path):
+        if sample.id not in names or not isinstance(sample.source, Path):
+            continue
+        if sample.span_s is not None:
+            picture = content.film_strip(sample.source, sample.span_s, 56, 3)
+        else:
             picture = data_sets.images.decode(sample.source)
             picture.thumbnail((72, 72))
-            held = io.BytesIO()
-            picture.save(held, "JPEG", quality=80)
-            found[sample.id] = held.getvalue()
+        found[sample.id] = content.jpeg(picture)
     return found
 
 

@@ -93,9 +93,8 @@ def _steps(ground: ladder.Ground, budget_s: float | None) -> int:
     from regraft.transfer.fit import Tail, seconds_a_step
 
     rung, backbone = ladder.make_rung(ground, "all"), ground.backbone
-    head = ground.task.head(backbone, ground.seed)
-    tail, some = Tail(build(backbone), ground.cut(0), head), ground.dataset.split("train")
-    step_s = seconds_a_step(rung, tail, ground.task, some[: rung.batch])
+    tail = Tail(build(backbone), ground.cut(0), ground.task.head(backbone, ground.seed))
+    step_s = seconds_a_step(rung, tail, ground.task, ground.dataset.split("train")[: rung.batch])
     allowed_s = max(LEAST_S, BUDGET_SHARE * (budget_s or 0.0))
     return max(FEWEST_STEPS, min(MOST_STEPS, int(allowed_s / step_s)))
 
@@ -113,4 +112,4 @@ def _answered(
     weights_rn = measure.bootstrap_weights([sample.group for sample in valid], eye.seed)
     tuned = ladder.fine_tune(ground, rung, start, inputs, target_nc, weights_rn)
     _, answers = ladder.final_answers(ground, ladder.Step.of(tuned), eye.held)
-    return Outcome({}, dict(answers))
+    return Outcome({}, {"logits": answers["logits"].astype(np.float32)})

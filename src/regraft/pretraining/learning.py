@@ -64,8 +64,8 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
     Raises:
         RegraftError: the loss is not finite, or it is of no use to go on.
     """
-    began = time.perf_counter()
     with closing(objective.open(job)) as learner:
+        began = time.perf_counter()
         steps, rounds = course.steps or 0, ROUNDS
         if course.steps is None:
             steps, rounds = _planned(objective, job, course, learner, began)

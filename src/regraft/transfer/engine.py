@@ -161,7 +161,8 @@ class Preparation:
         """
         cut = Cut(self.backbone(), frozen)
         distinct = {sample.view_key: sample for sample in samples}
-        chosen = [distinct[key] for key in sorted(distinct)[:TRIAL_SAMPLES]]
+        most = max(8, TRIAL_SAMPLES // max(1, cut.backbone.frames))
+        chosen = [distinct[key] for key in sorted(distinct)[:most]]
         names = tuple(sample.view_key for sample in chosen)
         return Engine(self, cut, Trial(digest(*names), lambda: _plain_views(cut, chosen), names))
 
@@ -444,7 +445,7 @@ def _known(backbone: str | Backbone) -> tuple[Backbone | None, dict[str, Any]]:
         return backbone, _described(backbone)
     wanted = address(backbone)
     # What a user's own function makes can change without its file changing: ask it each time.
-    found = None if wanted.adapter == "local" else shelf.stored(wanted)
+    found = None if wanted.is_own_code else shelf.stored(wanted)
     return found, {"name": backbone} if found is None else _described(found)
 
 

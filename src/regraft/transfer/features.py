@@ -34,6 +34,7 @@ from regraft.backbones.backbone import AnyPreprocessing, Preprocessing
 from regraft.dataset import Sample, View
 from regraft.events import Advanced, Tell, silent
 from regraft.store import Json, canonical, digest
+from regraft.transfer import clips
 from regraft.transfer.cache import features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
@@ -216,6 +217,7 @@ def _input_facts(preprocessing: AnyPreprocessing) -> dict[str, Json]:
         "interpolation": preprocessing.interpolation,
         **({"whole": True} if preprocessing.whole else {}),
         "pillow": PIL.__version__,
+        **({"frames": preprocessing.frames, **clips.facts()} if preprocessing.frames else {}),
     }
 
 

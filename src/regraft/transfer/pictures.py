@@ -22,6 +22,7 @@ from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample, View, images
 from regraft.dataset.guard import read_file, shown
 from regraft.errors import DataError, UnreadableSample
+from regraft.transfer import clips
 from regraft.transfer.tokens import token_ids
 
 PLAIN = View()
@@ -39,7 +40,8 @@ def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.n
     """Views of a sample as the network takes them; a file is read and decoded once.
 
     Returns:
-        for each view of a picture uint8 (size_px, size_px, 3); of a text int32 (tokens,).
+        for each view of a picture uint8 (size_px, size_px, 3); of a clip (frames, size_px,
+        size_px, 3); of a text int32 (tokens,).
 
     Raises:
         DataError: the file can no longer be read, or is not the one that was hashed.
@@ -47,6 +49,8 @@ def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.n
     if not isinstance(backbone.preprocessing, Preprocessing):
         assert isinstance(sample.source, str), sample
         return [token_ids(sample.source, backbone)] * len(views)
+    if backbone.frames:
+        return clips.views_of(sample, views, backbone.preprocessing)
     return _look(sample, views, backbone.preprocessing)
 
 

@@ -192,7 +192,9 @@ class Desk:
         names: list[Any] = asked
         classes = self.queue.dataset.classes
         if self.is_open:
-            if any(not isinstance(name, str) or name != _new_class(name) for name in names):
+            if not all(
+                isinstance(name, str) and name and name == _new_class(name) for name in names
+            ):
                 raise Unfit(f"A class's name has 1 to {LONGEST_NAME} printable characters.")
             return tuple(sorted(set(names)))
         if any(name not in classes for name in names):

@@ -93,10 +93,12 @@ class Review:
         changed = sum(verdict.action == "change" for verdict in found)
         divided = sum(verdict.action == "divided" for verdict in found)
         people = len({decision.reviewer for decision in standing})
-        return (
-            f"{len(standing):,} decisions of {people:,} reviewers: {len(found):,} samples settled "
-            f"or divided, {changed:,} labels changed, {divided:,} divided"
-        )
+        said = f"{_many(len(standing), 'decision')} by {_many(people, 'reviewer')}: "
+        return said + f"{_many(changed, 'label')} changed, {divided:,} divided"
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def labelled_table(pool: Path) -> Path:
