@@ -19,7 +19,9 @@ from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
+from regraft.transfer.few_labels import few_labels, refitted
 from regraft.transfer.model import save
+from regraft.transfer.words import decisive_words
 
 
 def check_modality(ground: ladder.Ground) -> None:
@@ -92,7 +94,8 @@ def finish(
     said: Spoken,
 ) -> dict[str, Any]:
     """Calibrate, test once, save the model, and put the report together."""
-    best, task = climbed.best, ground.task
+    is_text = ground.task.name == "text-classification"
+    best, task = refitted(ground, climbed.best) if is_text else climbed.best, ground.task
     valid, test = ground.dataset.split("valid"), ground.dataset.split("test")
     target_nc = task.targets(valid)
     temperature = task.fit_temperature(best.valid_logits_nc, target_nc)
@@ -100,7 +103,7 @@ def finish(
     penalty = climbed.steps[0].facts["penalty"]
     curve = ladder.label_curve(ground, penalty)
     twin = None
-    if task.name == "text-classification":
+    if is_text:
         twin = ladder.tfidf(ground, climbed)
     elif compare == "scratch":
         twin = ladder.scratch(ground, climbed)
@@ -111,6 +114,7 @@ def finish(
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],
+        "refitted_on": best.facts.get("refitted_on"),
         "test": tested.facts["metric"] if tested else None,
         "scratch": twin[0] if twin else None,
         "label_curve": curve,
@@ -137,10 +141,24 @@ def finish(
             task.probabilities(judged[1]),
             seed=ground.seed,
         )
+    if is_text:
+        report["few_labels"] = few_labels(ground)
+        name_words(ground, best, report)
     report["verdict"] = content.verdict(report)
     facts = {"metric": best.facts["metric"], "rung": best.facts["name"], "test": report["test"]}
     save(ground, best, temperature, facts)
     return report
+
+
+def name_words(ground: ladder.Ground, best: ladder.Step, report: dict[str, Any]) -> None:
+    """Add to the texts that the report shows which words their answers hang on."""
+    shown: list[dict[str, Any]] = [*report["most_wrong"], *report["least_certain"]]
+    known = {sample.id: sample for sample in ground.dataset.split("valid")}
+    names = list(dict.fromkeys(entry["sample"] for entry in shown))
+    words = decisive_words(ground, best, [known[name] for name in names])
+    by_name = dict(zip(names, words, strict=True))
+    for entry in shown:
+        entry["words"] = by_name[entry["sample"]]
 
 
 def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
@@ -157,6 +175,7 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "rung": {key: best.facts[key] for key in ("name", "frozen_stages")},
+        **({"refitted": True} if "refitted_on" in best.facts else {}),
         "seed": ground.seed,
     }
     return ground.run.step("test", inputs, compute)

@@ -231,6 +231,11 @@ def verdict(report: dict[str, Any]) -> str:
         f"{what} reaches {_percent(metric['value'])} {name} {where} "
         f"({_percent(metric['low'])} to {_percent(metric['high'])})."
     )
+    if report.get("refitted_on"):
+        text += (
+            f" It was fitted once more on all {report['refitted_on']} labels for training and "
+            "validation, because they are few."
+        )
     tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."

@@ -246,7 +246,7 @@ def _head(ground: Ground, target_nc: np.ndarray, weights_rn: np.ndarray) -> Step
         weights = {"head.weight": probe.weight_cd, "head.bias": probe.bias_c}
         return Step.outcome(facts, weights, logits_nc.astype(np.float32))
 
-    step = Step.of(ground.run.step("head", _inputs(ground, {"rung": "head"}), compute))
+    step = Step.of(ground.run.step("head", inputs_of(ground, {"rung": "head"}), compute))
     _announce(ground, step)
     return step
 
@@ -266,7 +266,7 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
         features_s = pictures * _seconds_a_picture(ground, rung.frozen)
         return Outcome({"seconds": train_s + features_s}, {})
 
-    inputs = _inputs(ground, {"rung": asdict(rung)})
+    inputs = inputs_of(ground, {"rung": asdict(rung)})
     seconds: Any = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
     over = ground.budget_s is not None and _seconds(entries) + seconds > ground.budget_s
     fits = "fit" if rung.features == "cached" else "do not fit"
@@ -313,7 +313,7 @@ def _deeper(
 ) -> Step:
     """Train more of the network, from the best rung so far."""
     rung = make_rung(ground, name)
-    inputs = _inputs(ground, {"rung": asdict(rung), "start": _digest_of(best.weights)})
+    inputs = inputs_of(ground, {"rung": asdict(rung), "start": _digest_of(best.weights)})
 
     def compute() -> Outcome:
         return fine_tune(ground, rung, best.weights, inputs, target_nc, weights_rn)
@@ -388,7 +388,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     rung = twin.rung_of(count, plan["steps"])
     if count * rung.views * _bytes_a_view(own, 0) > CACHED_BYTES:
         rung = replace(rung, features="live")
-    inputs = _inputs(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
+    inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
 
     def compute() -> Outcome:
         return fine_tune(own, rung, {}, inputs, target_nc, weights_rn)
@@ -437,7 +437,7 @@ def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
         steps = twin.steps_in(allowed_s, train_s + read_s, len(train))
         return Outcome({"size_px": size_px, "steps": steps}, {})
 
-    return ground.run.step("plan-scratch", _inputs(ground, {"rung": "scratch"}), trial).facts
+    return ground.run.step("plan-scratch", inputs_of(ground, {"rung": "scratch"}), trial).facts
 
 
 def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
@@ -472,7 +472,7 @@ def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
         }
         return Step.outcome(facts, {}, logits_nc)
 
-    step = Step.of(ground.run.step("tf-idf", _inputs(ground, {"rung": "tf-idf"}), compute))
+    step = Step.of(ground.run.step("tf-idf", inputs_of(ground, {"rung": "tf-idf"}), compute))
     _announce(ground, step)
     gap = measure.compare(
         ground.task.score(climbed.best.valid_logits_nc, target_nc),
@@ -522,7 +522,7 @@ def label_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
         return Outcome({"points": points}, {})
 
     outcome = ground.run.step(
-        "label-curve", _inputs(ground, {"penalty": penalty, "draws": draws}), compute
+        "label-curve", inputs_of(ground, {"penalty": penalty, "draws": draws}), compute
     )
     points: Any = outcome.facts["points"]
     return points
@@ -556,13 +556,19 @@ def final_answers(
     ground: Ground, step: Step, samples: Sequence[Sample]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vectors_nd and logits_nc of a climbed rung on plain views of any samples."""
-    table = ground.activations(samples, step.frozen)
+    return answers_of(ground, step, ground.activations(samples, step.frozen), len(samples))
+
+
+def answers_of(
+    ground: Ground, step: Step, table: Features | LiveFeatures, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors_nd and logits_nc of a climbed rung on activations at its cut."""
     if step.frozen == len(ground.backbone.stages):
-        (x_nd,) = table.rows(np.arange(len(samples)))
+        (x_nd,) = table.rows(np.arange(count))
         return x_nd, x_nd @ step.weights["head.weight"].T + step.weights["head.bias"]
     from regraft.transfer.fit import answers
 
-    return answers(_tail(ground, step.frozen, step.weights), table, len(samples))
+    return answers(_tail(ground, step.frozen, step.weights), table, count)
 
 
 def _judge(
@@ -601,7 +607,7 @@ def _tail(
     return tail
 
 
-def _inputs(ground: Ground, more: Facts) -> Facts:
+def inputs_of(ground: Ground, more: Facts) -> Facts:
     """What a step's outcome depends on besides the code."""
     return {
         "data": ground.dataset.fingerprint(),
