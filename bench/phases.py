@@ -36,16 +36,23 @@ BATCH = 32
 
 @contextmanager
 def standing(
-    pictures: Path, run: Path, *, test: Path | None = None, seed: int = 0
+    pictures: Path,
+    run: Path,
+    *,
+    valid: Path | None = None,
+    test: Path | None = None,
+    seed: int = 0,
+    budget_s: float | None = None,
 ) -> Iterator[ladder.Ground]:
     """What `regraft.fit` makes before it climbs."""
     with Run.open(run, {}) as opened, prepare(DEFAULT, tell=silent) as preparation:
-        rows = data_sets.read(pictures, test=test, seed=seed)
+        rows = data_sets.read(pictures, valid=valid, test=test, seed=seed)
         task = Classification(rows.task, rows.classes)
         engine = functools.cache(
             lambda frozen: preparation.engine(frozen, rows.split("train")[:TRIAL_SAMPLES])
         )
-        yield ladder.Ground(opened, rows, preparation.backbone(), task, engine, seed, None, silent)
+        backbone = preparation.backbone()
+        yield ladder.Ground(opened, rows, backbone, task, engine, seed, budget_s, silent)
 
 
 def decoded(samples: Sequence[Sample], ground: ladder.Ground) -> np.ndarray:

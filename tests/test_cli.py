@@ -15,8 +15,9 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 
 # The command line is a promise. Who changes it changes this table, the docs and the changelog.
 OPTIONS = {
-    "fit": "--out --task --backbone --train --valid --test --budget --compare --seed --max-bad",
-    "predict": "--json",
+    "fit": "--out --task --backbone --train --valid --test --budget --compare --labels --seed "
+    "--max-bad --clip --frames",
+    "predict": "--out --to --draw --every --json",
     "evaluate": "--json",
     "inspect": "--task --json",
     "report": "",

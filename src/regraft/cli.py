@@ -40,10 +40,16 @@ app.add_typer(_cache, name="cache")
 
 _Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="A folder of classes, or a table of pictures or texts."),
+    typer.Argument(metavar="DATA", help="A folder of classes, or a table."),
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `fit` wrote.")]
 _Task = Annotated[str | None, typer.Option(metavar="T", help="The task; inferred if not given.")]
+_Clip = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Cut longer videos into clips of this length.")
+]
+_Frames = Annotated[
+    int | None, typer.Option(metavar="N", help="Frames of a clip that the network looks at; 8.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -94,9 +100,12 @@ def fit(
         float,
         typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Bad files to set aside at most."),
     ] = 0.01,
+    clip: _Clip = None,
+    frames: _Frames = None,
 ) -> None:
     """Find the best model that DATA supports, measuring every step."""
     budget_s = None if budget is None else seconds_of(budget)
+    clip_s = None if clip is None else seconds_of(clip, "--clip")
     with telling() as tell:
         from regraft import verbs
 
@@ -113,6 +122,8 @@ def fit(
             labels=labels,
             seed=seed,
             max_bad=max_bad,
+            clip=clip_s,
+            frames=frames,
             tell=tell,
         )
     terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
@@ -120,9 +131,13 @@ def fit(
 
 @app.command()
 def pretrain(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of pictures, no labels.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="Pictures, videos or texts; labels are not needed."),
+    ],
     objective: Annotated[
-        str, typer.Option(metavar="contrastive", help="What is learnt without labels.")
+        str,
+        typer.Option(metavar="contrastive|masked-language", help="What is learnt without labels."),
     ] = "contrastive",
     out: Annotated[
         Path | None,
@@ -135,7 +150,7 @@ def pretrain(
         ),
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(metavar="LABELLED", help="Labelled pictures that judge it.")
+        str | None, typer.Option(metavar="LABELLED", help="Labelled samples that judge it.")
     ] = None,
     train: Annotated[
         str, typer.Option(metavar="all|last:K", help="What to train; the rest stays frozen.")
@@ -143,10 +158,16 @@ def pretrain(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long to train: 90s, 10m, 1h.")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes, without a budget.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Pictures in a batch.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Pictures, or tokens, in a batch.")
+    ] = None,
     piece: Annotated[
         int | None, typer.Option(metavar="N", help="Of these, at once in memory.")
     ] = None,
@@ -157,9 +178,30 @@ def pretrain(
     negatives: Annotated[
         str | None, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
     ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens of a text that are read together.")
+    ] = None,
+    whole_words: Annotated[
+        bool, typer.Option("--whole-words", help="Hide words as a whole or not at all.")
+    ] = False,
+    general: Annotated[
+        str | None, typer.Option(metavar="TEXTS", help="Texts by which forgetting is measured.")
+    ] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Leave the judge's copies in the pool.")
+    ] = False,
+    clip: _Clip = None,
+    frames: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames of each half of a clip; 8.")
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="halves|same-moment", help="What of a clip must be alike."),
+    ] = None,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="Train on same moments too, and say what halves add."),
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
 ) -> None:
@@ -167,7 +209,10 @@ def pretrain(
     budget_s = None if budget is None else seconds_of(budget)
     given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
-        "negatives": negatives, "bf16": bf16, "keep_duplicates": keep_duplicates,
+        "negatives": negatives, "tokens": tokens, "whole_words": whole_words, "general": general,
+        "bf16": bf16, "keep_duplicates": keep_duplicates,
+        "clip_s": None if clip is None else seconds_of(clip, "--clip"),
+        "frames": frames, "pairs": pairs,
     }  # fmt: skip
     with telling() as tell:
         from regraft import pretraining
@@ -181,14 +226,18 @@ def pretrain(
             judge=judge,
             train=train,
             budget=budget_s,
+            compare=compare,
             settings=settings_of(objective, given),
+            control=control,
             seed=seed,
             tell=tell,
         )
     speed = done.report["throughput"]
     rate = f"{speed['per_second']:,.0f} {speed['unit']}/s"
     print(f"{done.report['steps']} steps, {rate}; {done.report['stopped']}")
-    print(terminal.shown(done.report["verdict"]["text"]))
+    for part in ("verdict", "control"):
+        if done.report.get(part):
+            print(terminal.shown(done.report[part]["text"]))
     print(f"The backbone: --backbone {terminal.shown(done.folder)}")
 
 
@@ -199,20 +248,35 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, texts, folders, patterns; tables of texts; - for stdin.",
+            help="Pictures, texts, videos, folders, patterns; tables of texts; - for stdin.",
         ),
     ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Boxes: a folder to write them to.")
+    ] = None,
+    to: Annotated[
+        str, typer.Option(metavar="json|csv|coco|yolo", help="Boxes: the format written.")
+    ] = "json",
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Boxes: write pictures with them, too.")
+    ] = False,
+    every: Annotated[
+        str, typer.Option(metavar="TIME", help="Boxes: look at a video once in this time.")
+    ] = "1s",
     as_json: _Json = False,
 ) -> None:
-    """Label pictures or texts, and say which of them are unlike the training data."""
+    """Label pictures, videos or texts, or find objects; say what is unlike the training data."""
+    every_s = seconds_of(every, "--every")
     with telling() as tell:
         from regraft import verbs
 
-        predictions = verbs.predict(run, inputs, tell=tell)
+        predictions = verbs.predict(
+            run, inputs, out=out, to=to, draw=draw, every=every_s, tell=tell
+        )
     if as_json:
         _print_json(predictions)
     else:
-        terminal.print_predictions(terminal.output(), predictions)
+        terminal.print_predictions(terminal.output(), predictions, out)
     if any("problem" in row for row in predictions):
         raise typer.Exit(1)
 
@@ -294,6 +358,14 @@ def labels(
     reviewer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who decides; your user name if not given.")
     ] = None,
+    to_label_studio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what to look at as tasks for Label Studio."),
+    ] = None,
+    from_label_studio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the annotations of an export as decisions first."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Say how good the labels of DATA are, and which to ask for next."""
@@ -320,7 +392,14 @@ def labels(
     with telling() as tell:
         from regraft import verbs
 
-        found = verbs.labels(data, out=out, **asked, tell=tell)
+        found = verbs.labels(
+            data,
+            out=out,
+            **asked,
+            to_label_studio=to_label_studio,
+            from_label_studio=from_label_studio,
+            tell=tell,
+        )
     if as_json:
         _print_json(found)
     else:
@@ -338,6 +417,9 @@ def _serve_review(data: str, asked: dict[str, Any], port: int | None, reviewer: 
     review.serve_until_stopped()
     print(f"\n{review.summary()}")
     print(f"decisions  {terminal.shown(review.journal.path)}")
+    table = review.write_labelled()
+    if table is not None:
+        print(f"labelled   {terminal.shown(table)}")
 
 
 @app.command()
@@ -445,8 +527,12 @@ def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:
 # Helpers ------------------------------------------------------------------------------------------
 
 
-def seconds_of(budget: str) -> float:
+def seconds_of(budget: str, option: str = "--budget") -> float:
     """The seconds in a length of time such as "90s", "10m" or "1h30m".
+
+    Args:
+        budget: what was typed.
+        option: where.
 
     Raises:
         UsageError: when it is none.
@@ -458,7 +544,7 @@ def seconds_of(budget: str) -> float:
     if seconds <= 0:
         raise UsageError(
             f"{terminal.shown(budget)} is not a length of time",
-            where="--budget",
+            where=option,
             mend="give a number and a unit, for example 90s, 10m or 1h30m",
         )
     return seconds

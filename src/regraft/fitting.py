@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from regraft import reporting
-from regraft.dataset import Dataset
+from regraft.backbones import DEFAULTS, Backbone
+from regraft.dataset import Dataset, Split
 from regraft.errors import UsageError
-from regraft.events import Tell
+from regraft.events import Said, Tell
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets
-from regraft.reporting import content
+from regraft.reporting import content, detected
 from regraft.store import Outcome, Run
-from regraft.tasks import measure
+from regraft.tasks import Detection, Task, measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
@@ -26,12 +25,28 @@ from regraft.transfer.words import decisive_words
 
 def check_modality(ground: ladder.Ground) -> None:
     """Refuse, before anything is computed, a backbone that reads other things than these data."""
-    wanted = ground.dataset.task.partition("-")[0]
+    wanted = ground.dataset.task.partition("-")[0].replace("object", "image")
     if ground.backbone.modality != wanted:
         raise UsageError(
             f"{ground.backbone.name} is for {ground.backbone.modality}s, the data are {wanted}s",
             where="--backbone",
             mend="take one of that modality from `regraft backbones list`",
+        )
+
+
+def check_detector(rows: Dataset, backbone: Backbone) -> None:
+    """Refuse a backbone that finds objects for data without boxes, and the other way round.
+
+    Raises:
+        UsageError: it does not suit the data.
+    """
+    needed = rows.task == "object-detection"
+    if needed != (backbone.detector is not None):
+        kind = "finds objects" if backbone.detector else "does not find objects"
+        raise UsageError(
+            f"{backbone.name} {kind}, the data are for {rows.task}",
+            where="--backbone",
+            mend=f"for example {DEFAULTS[rows.task]}; see `regraft backbones list`",
         )
 
 
@@ -44,11 +59,9 @@ def make_ground(
     tell: Tell,
 ) -> ladder.Ground:
     """Task, backbone and engines for these data."""
-    counts = content.counts(rows, "train")
-    ratio = max(counts) / max(1, min(counts))
-    task = Classification(
-        rows.task, rows.classes, rows.multilabel, not rows.multilabel and ratio >= IMBALANCED
-    )
+    backbone = preparation.backbone()
+    check_detector(rows, backbone)
+    task = _task(rows, backbone, tell)
     some = rows.split("train")[:: max(1, len(rows.split("train")) // TRIAL_SAMPLES)]
     engines: dict[int, Engine] = {}
 
@@ -57,7 +70,19 @@ def make_ground(
             engines[frozen] = preparation.engine(frozen, some[:TRIAL_SAMPLES])
         return engines[frozen]
 
-    return ladder.Ground(run, rows, preparation.backbone(), task, engine, seed, budget_s, tell)
+    return ladder.Ground(run, rows, backbone, task, engine, seed, budget_s, tell)
+
+
+def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:
+    if rows.task == "object-detection":
+        task = Detection.of(rows, backbone)
+        tell(Said(task.mapping()))
+        return task
+    counts = content.counts(rows, "train")
+    ratio = max(counts) / max(1, min(counts))
+    return Classification(
+        rows.task, rows.classes, rows.multilabel, not rows.multilabel and ratio >= IMBALANCED
+    )
 
 
 def taught(
@@ -94,23 +119,24 @@ def finish(
     said: Spoken,
 ) -> dict[str, Any]:
     """Calibrate, test once, save the model, and put the report together."""
-    is_text = ground.task.name == "text-classification"
-    best, task = refitted(ground, climbed.best) if is_text else climbed.best, ground.task
+    best, task = climbed.best, ground.task
+    is_text = isinstance(task, Classification) and task.name == "text-classification"
+    if isinstance(task, Classification) and is_text:
+        best = refitted(ground, task, best)
     valid, test = ground.dataset.split("valid"), ground.dataset.split("test")
-    target_nc = task.targets(valid)
-    temperature = task.fit_temperature(best.valid_logits_nc, target_nc)
+    calibrated = task.calibrate(best.answers, task.targets(valid))
     tested = _test(ground, best) if test else None
-    penalty = climbed.steps[0].facts["penalty"]
-    curve = ladder.label_curve(ground, penalty)
+    curve = ladder.label_curve(ground, climbed)
     twin = None
     if is_text:
         twin = ladder.tfidf(ground, climbed)
     elif compare == "scratch":
         twin = ladder.scratch(ground, climbed)
-    judged = (test, tested.tensors["logits"]) if tested else (valid, best.valid_logits_nc)
     report: dict[str, Any] = {
         "task": task.name,
-        "data": content.data_facts(ground.dataset) | content.truncated(ground),
+        "data": content.data_facts(ground.dataset)
+        | content.truncated(ground)
+        | content.clip_length(ground.dataset),
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],
@@ -120,11 +146,6 @@ def finish(
         "label_curve": curve,
         "forecast": ladder.forecast(curve),
         "savings": content.savings(climbed, twin[0] if twin else None, curve),
-        "calibration": content.calibration(
-            task, temperature, *judged, "test" if tested else "valid"
-        ),
-        "confusion": {"split": "valid", **content.confusion(task, best.valid_logits_nc, target_nc)},
-        "imbalance": content.imbalance(ground),
         "plan": list(climbed.plan),
         "engine": ground.engine(best.frozen).to_json(),
         "environment": content.environment(),
@@ -132,33 +153,71 @@ def finish(
         "seed": ground.seed,
         "seconds": sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"]),
     }
-    report |= content.galleries(task, valid, best.valid_logits_nc, target_nc, temperature)
+    report |= _particulars(ground, best, calibrated, tested)
     if said.judged_votes is not None:
-        report["people"] = beside_people(
-            said.judged_votes,
-            [sample.id.removeprefix(said.prefix) for sample in judged[0]],
-            task.classes,
-            task.probabilities(judged[1]),
-            seed=ground.seed,
-        )
-    if is_text:
-        report["few_labels"] = few_labels(ground)
-        name_words(ground, best, report)
+        report["people"] = _beside_people(ground, said, tested or Outcome({}, best.answers))
+    if isinstance(task, Classification) and is_text:
+        report["few_labels"] = few_labels(ground, task)
+        _name_words(ground, task, best, report)
     report["verdict"] = content.verdict(report)
-    facts = {"metric": best.facts["metric"], "rung": best.facts["name"], "test": report["test"]}
-    save(ground, best, temperature, facts)
+    facts = {
+        "metric": best.facts["metric"],
+        "rung": best.facts["name"],
+        "test": report["test"],
+        "tile_px": ground.dataset.tile_px,
+    }
+    facts |= content.clip_length(ground.dataset)
+    save(ground, best, calibrated, facts)
     return report
 
 
-def name_words(ground: ladder.Ground, best: ladder.Step, report: dict[str, Any]) -> None:
+def _name_words(
+    ground: ladder.Ground, task: Classification, best: ladder.Step, report: dict[str, Any]
+) -> None:
     """Add to the texts that the report shows which words their answers hang on."""
     shown: list[dict[str, Any]] = [*report["most_wrong"], *report["least_certain"]]
     known = {sample.id: sample for sample in ground.dataset.split("valid")}
     names = list(dict.fromkeys(entry["sample"] for entry in shown))
-    words = decisive_words(ground, best, [known[name] for name in names])
+    words = decisive_words(ground, task, best, [known[name] for name in names])
     by_name = dict(zip(names, words, strict=True))
     for entry in shown:
         entry["words"] = by_name[entry["sample"]]
+
+
+def _particulars(
+    ground: ladder.Ground,
+    best: ladder.Step,
+    calibrated: dict[str, float],
+    tested: Outcome | None,
+) -> dict[str, Any]:
+    """What the report says of this kind of task alone."""
+    task, valid = ground.task, ground.dataset.split("valid")
+    if not isinstance(task, Classification):
+        assert isinstance(task, Detection), task
+        return detected.facts_of(ground, task, best, calibrated["threshold"], tested)
+    temperature, logits_nc = calibrated["temperature"], best.answers["logits"]
+    target_nc = task.targets(valid)
+    split: Split = "test" if tested else "valid"
+    judged_nc = tested.tensors["logits"] if tested else logits_nc
+    judged = ground.dataset.split(split)
+    return {
+        "calibration": content.calibration(task, temperature, judged, judged_nc, split),
+        "confusion": {"split": "valid", **content.confusion(task, logits_nc, target_nc)},
+        "imbalance": content.imbalance(ground.dataset, task),
+    } | content.galleries(task, valid, logits_nc, target_nc, temperature)
+
+
+def _beside_people(ground: ladder.Ground, said: Spoken, judged: Outcome) -> dict[str, Any] | None:
+    assert isinstance(ground.task, Classification), "votes are on classes"
+    assert said.judged_votes is not None, "there are votes"
+    samples = ground.dataset.split("test") or ground.dataset.split("valid")
+    return beside_people(
+        said.judged_votes,
+        [sample.id.removeprefix(said.prefix) for sample in samples],
+        ground.task.classes,
+        ground.task.probabilities(judged.tensors["logits"]),
+        seed=ground.seed,
+    )
 
 
 def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
@@ -166,10 +225,10 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
     test = ground.dataset.split("test")
 
     def compute() -> Outcome:
-        _, logits_nc = ladder.final_answers(ground, best, test)
-        score = ground.task.score(logits_nc, ground.task.targets(test))
+        _, answers = ladder.final_answers(ground, best, test)
+        score = ground.task.score(answers, ground.task.targets(test))
         metric = measure.estimate(ground.task.metric_name, score, ground.weights(test))
-        return Outcome({"metric": metric.to_json()}, {"logits": logits_nc.astype(np.float32)})
+        return Outcome({"metric": metric.to_json()}, dict(answers))
 
     inputs: dict[str, Any] = {
         "data": ground.dataset.fingerprint(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -281,7 +282,10 @@ def _what_next(folder: Path, task: str) -> Iterator[str]:
     run = shown(shlex.quote(str(folder)))
     yield f"report  {shown(folder / 'report.html')}"
     yield f"model   {shown(folder / 'model')}"
-    what = "PHOTO..." if task == "image-classification" else "TEXTFILE...|TABLE|-"
+    what = {
+        "text-classification": "TEXTFILE...|TABLE|-",
+        "video-classification": "VIDEO...",
+    }.get(task, "PHOTO...")
     yield f"next    regraft predict {run} {what}"
 
 
@@ -289,13 +293,18 @@ def _name(metric: Facts) -> str:
     return shown(metric["name"]).replace("_", " ")
 
 
-def print_predictions(console: Console, predictions: Sequence[Facts]) -> None:
+def print_predictions(
+    console: Console, predictions: Sequence[Facts], out: Path | None = None
+) -> None:
     """A line a sample: its label, the probability, and whether it is unlike the training data.
 
     Args:
         console: where to.
         predictions: what `predict` gave.
+        out: the folder it was written to, if any.
     """
+    if any("objects" in row for row in predictions):
+        return _print_objects(console, predictions, out)
     names = [shown(row["sample"]) for row in predictions]
     labels = [_label(row) for row in predictions]
     name_width = max(map(len, names), default=0)
@@ -308,6 +317,42 @@ def print_predictions(console: Console, predictions: Sequence[Facts]) -> None:
             if row["unlike_training"]:
                 rest += "  unlike the training data"
         _print(console, f"{name:<{name_width}}  {rest}")
+        if len(row.get("timeline", ())) > 1:
+            _print(console, *_timeline(row["timeline"]))
+
+
+def _timeline(parts: Sequence[Facts]) -> Iterator[str]:
+    """A line for each stretch of a video with one label."""
+    begin = 0
+    for end in range(1, len(parts) + 1):
+        if end < len(parts) and _label(parts[end]) == _label(parts[begin]):
+            continue
+        chance = max(part["probability"] for part in parts[begin:end])
+        span = f"{parts[begin]['start_s']:.1f} to {parts[end - 1]['stop_s']:.1f} s"
+        yield f"  {span:<18}  {_label(parts[begin])}  up to {chance:.3f}"
+        begin = end
+
+
+def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | None) -> None:
+    """A line a picture: how many objects of each category, the most frequent first."""
+    width = max(len(shown(row["sample"])) for row in predictions)
+    total: Counter[str] = Counter()
+    for row in predictions:
+        if "problem" in row:
+            rest = f"not read: {shown(row['problem'])}"
+        else:
+            counts = Counter(thing["label"] for thing in row["objects"])
+            total.update(counts)
+            rest = _counted(counts) or "nothing"
+        _print(console, f"{shown(row['sample']):<{width}}  {rest}")
+    if len(predictions) > 1:
+        _print(console, "", f"{_counted(total) or 'nothing'} in all")
+    if out is not None:
+        _print(console, f"written to {shown(out)}")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{number:,} {shown(name)}" for name, number in counts.most_common())
 
 
 def print_evaluation(console: Console, evaluation: Facts) -> None:
@@ -347,6 +392,8 @@ def print_description(console: Console, description: Facts) -> None:
         f"{_formats(description['formats'])}; {_sizes(description['sizes'])}",
         "",
     )
+    if "boxes" in description:
+        _print(console, *_boxes(description["boxes"]), "")
     splits = ("train", "valid", "test", "total")
     table = _table("class", *splits, right=splits)
     for row in classes[:_CLASSES]:
@@ -361,6 +408,22 @@ def print_description(console: Console, description: Facts) -> None:
     _print(console, "", shown(description["imbalance"]["text"]), leak)
     for kind in description["problems"]:
         _print_kind(console, kind)
+
+
+def _boxes(boxes: Facts) -> Iterator[str]:
+    """What is known about the boxes of a data set; the table after it counts pictures."""
+    yield (
+        f"{boxes['found']:,} boxes: {boxes['used']:,} used ({boxes['mended']:,} mended), "
+        f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture"
+    )
+    sides = boxes["sides"]
+    yield (
+        f"objects {sides['min']:g} to {sides['max']:g} px across (median {sides['median']:g}); "
+        f"{boxes['negatives']:,} pictures without any"
+    )
+    yield ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
+    if boxes["tile_px"]:
+        yield f"large pictures are cut into tiles of {boxes['tile_px']:,} px"
 
 
 def print_labels(console: Console, found: Facts, out: Path | None = None) -> None:
@@ -380,6 +443,13 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
             span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
             _print(console, f"Krippendorff's alpha {alpha['value']:.3f} {span}")
         _print(console, shown(found["consensus"]["why"]))
+        if agreement["place"]:
+            place = agreement["place"]
+            _print(
+                console,
+                f"Boxes of the same object overlap by {interval(place['iou'])}; an edge is "
+                f"{place['edges_px']:.1f} px off in the median.",
+            )
     if ceiling:
         _print(console, f"One person agrees with the others on {interval(ceiling)}.")
     if found["beside_people"]:
@@ -398,10 +468,31 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     if found["next"]:
         _print_ranked(console, found["next"], ("sample", "suggested"))
         _print(console, f"{len(found['next']):,} samples to label next; {rest}.")
+    _print_label_studio(console, found)
     if out is not None:
         _print(console, "", f"report  {shown(out / 'report.html')}")
         if found["next"]:
             _print(console, f"next    {shown(out / 'next.csv')}")
+
+
+def _print_label_studio(console: Console, found: Facts) -> None:
+    """What went to Label Studio and what came back, with what was left out."""
+    taken, written = found["from_label_studio"], found["to_label_studio"]
+    if taken:
+        known = f", {taken['known']:,} known before" if taken["known"] else ""
+        _print(console, f"{taken['written']:,} decisions from Label Studio{known}.")
+        lost = taken["unmatched"]
+        if lost["count"]:
+            examples = ", ".join(map(shown, lost["examples"]))
+            _print(console, f"{lost['count']:,} annotations fit no sample here: {examples}")
+        for name, count in taken["unknown_classes"].items():
+            _print(console, f"{count:,} annotations say {shown(name)}, which is no class here.")
+    if written:
+        _print(console, "", f"tasks      {shown(written['tasks'])} ({written['count']:,})")
+        _print(console, f"interface  {shown(written['interface'])}")
+        if written["root"]:
+            root = shlex.quote(shown(written["root"]))
+            _print(console, f"pictures   LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}")
 
 
 def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:
@@ -423,7 +514,9 @@ def _sizes(sizes: Facts) -> str:
         for name, size in sizes.items()
         if name in ("height", "width")
     )
-    return ", ".join(parts)
+    lengths = sizes.get("seconds")
+    length = f"{lengths['min']:.1f} to {lengths['max']:.1f} s" if lengths else ""
+    return ", ".join([*parts, *([length] if length else [])])
 
 
 def _print_kind(console: Console, kind: Facts) -> None:

@@ -8,7 +8,7 @@ run, so repeating the same call goes on where the last one stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
+from regraft.backbones.catalogue import for_clips
 from regraft.dataset import boxes
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
@@ -24,9 +25,9 @@ from regraft.labelling import lessons
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.votes import Scale
-from regraft.reporting import content
+from regraft.reporting import content, detected
 from regraft.store import Run
-from regraft.tasks import measure
+from regraft.tasks import Detection, measure
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 from regraft.transfer.model import load
@@ -63,13 +64,15 @@ def fit(
     labels: str = "given",
     seed: int = 0,
     max_bad: float = 0.01,
+    clip: float | None = None,
+    frames: int | None = None,
     tell: Tell = silent,
 ) -> Fitted:
     """Fit a model to labelled data, climbing only as far as it pays, and measure every step.
 
     Args:
-        data: a folder of classes (pictures or text files), or a table with `path` or `text`, and
-            `label[,split,group]` or votes.
+        data: a folder of classes (pictures, videos or text files), or a table with `path` or
+            `text`, and `label[,split,group]` or votes.
         out: the run's folder; "<data>-regraft" beside the working folder by default.
         task: inferred from the data by default.
         backbone: a name that `regraft backbones list` shows, "timm:…", or a file.
@@ -82,6 +85,8 @@ def fit(
             (likely errors set aside while learning).
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
+        clip: seconds; longer videos are cut into clips of this length.
+        frames: how many frames of a clip the network looks at; 8 by default.
         tell: listens to events.
 
     Raises:
@@ -94,6 +99,8 @@ def fit(
     mode = lessons.check_mode(labels, data)
     kind = data_sets.guess_task(data, task)
     name = backbone or _usual_backbone(kind)
+    if kind == "video-classification":
+        name = for_clips(backbone or DEFAULT, frames)
     folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
     question: dict[str, Any] = {
         "data": str(data.resolve()),
@@ -107,11 +114,12 @@ def fit(
         "labels": labels,
         "seed": seed,
         "max_bad": max_bad,
+        "clip": clip,
     }
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
-            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, tell=tell,
-            reader=AnyReader(),
+            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, clip_s=clip,
+            tell=tell, reader=AnyReader(),
         )  # fmt: skip
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
@@ -126,22 +134,49 @@ def fit(
 
 
 def predict(
-    run: str | Path, inputs: Sequence[str | Path], *, tell: Tell = silent
+    run: str | Path,
+    inputs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    to: str = "json",
+    draw: bool = False,
+    every: float = 1.0,
+    tell: Tell = silent,
 ) -> list[dict[str, Any]]:
-    """Label pictures or texts with the model of a run.
+    """Label pictures, videos or texts, or find objects, with the model of a run.
 
     Args:
         run: the folder that `fit` wrote, or the `model` folder in it.
         inputs: pictures, folders of pictures, or patterns such as "*.jpg"; for a model of texts
             text files, folders and patterns of them, tables (each row of their column of texts),
-            or "-" for the lines of stdin.
+            or "-" for the lines of stdin; for a model that finds objects videos, too.
+        out: a folder to write what was found to; for models that find objects.
+        to: "json", "csv", "coco" or "yolo": the format of that file.
+        draw: whether the pictures with boxes on them are written there, too.
+        every: of a video, one frame in so many seconds is looked at.
         tell: listens to events.
 
     Returns:
         for each picture "sample", "label", "probability", "probabilities", "unlike_training" and
-        "distance"; or "sample" and "problem" where it cannot be read.
+        "distance"; of a model that finds objects "sample", "width", "height" and "objects", each
+        with "label", "probability" and "box" (left, top, right, bottom in pixels); or "sample" and
+        "problem" where it cannot be read. A video has a "timeline" besides: the answers for parts
+        of it, each with "start_s" and "stop_s".
+
+    Raises:
+        UsageError: there is no such format, or the model finds no objects to write.
+        DataError: there is nothing to look at.
     """
+    wanted = predicting.Wanted(Path(out) if out is not None else None, to, draw, every)
+    predicting.check_wanted(wanted)
     model = load(run)
+    finds = model.backbone.modality != "text" and model.backbone.detector is not None
+    if not finds and wanted != predicting.Wanted():
+        raise UsageError(
+            "this model finds no objects; files are written of boxes alone",
+            where="--out",
+            mend="use --json and write what it prints to a file",
+        )
     if model.backbone.modality == "text":
         return predicting.label_texts(model, inputs, tell)
     paths = list(predicting.pictures(inputs))
@@ -150,6 +185,10 @@ def predict(
             "no pictures found", where=", ".join(map(str, inputs)), mend="name files or folders"
         )
     with prepare(model.backbone, tell=tell) as preparation:
+        if finds:
+            return predicting.find_objects(model, preparation, paths, wanted, tell)
+        if model.backbone.modality == "video":
+            return predicting.label_videos(model, preparation, paths, tell)
         return predicting.label_pictures(model, preparation, paths, tell)
 
 
@@ -165,31 +204,41 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     """
     model = load(run)
     votes = votes_on(Path(data))
-    rows = data_sets.read_all(Path(data), task=model.task.name, tell=tell, reader=AnyReader())
+    tile_px = model.facts.get("tile_px")
+    rows = data_sets.read_all(
+        Path(data), task=model.task.name, tile_px=tile_px, tell=tell, reader=AnyReader()
+    )
     samples = predicting.relabelled(model, rows)
+    problems = [content.problem_facts(problem) for problem in rows.problems]
     with prepare(model.backbone, tell=tell) as preparation:
+        if isinstance(model.task, Detection):
+            found = predicting.found_in(model, preparation, samples, tell)
+            return detected.measured(model.task, samples, found) | {
+                "data": str(data),
+                "problems": problems,
+            }
         x_nd = predicting.vectors(model, preparation, samples, tell)
-    logits_nc = model.logits(x_nd)
-    target_nc = model.task.targets(samples)
+    task, logits_nc = model.classifier, model.logits(x_nd)
+    target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
-    score = model.task.score(logits_nc, target_nc)
-    metric = measure.estimate(model.task.metric_name, score, weights_rn)
     people = votes and beside_people(
         votes,
         [sample.id for sample in samples],
-        model.task.classes,
-        model.task.probabilities(logits_nc),
+        task.classes,
+        task.probabilities(logits_nc),
     )
-    sure_n, right_n = model.task.confidences(logits_nc, target_nc, model.temperature)
+    score = task.score({"logits": logits_nc}, target_nc)
+    metric = measure.estimate(task.metric_name, score, weights_rn)
+    sure_n, right_n = task.confidences(logits_nc, target_nc, model.temperature)
     return {
         "data": str(data),
         "count": len(samples),
         "metric": metric.to_json(),
         "calibration_error": measure.calibration_error(sure_n, right_n),
-        "classes": list(model.task.classes),
-        "confusion": content.confusion(model.task, logits_nc, target_nc)["matrix"],
+        "classes": list(task.classes),
+        "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
         "people": people,
-        "problems": [content.problem_facts(problem) for problem in rows.problems],
+        "problems": problems,
     }
 
 
@@ -228,6 +277,8 @@ def labels(
     scale: Scale | None = None,
     seed: int = 0,
     max_bad: float = 0.01,
+    to_label_studio: str | Path | None = None,
+    from_label_studio: str | Path | None = None,
     tell: Tell = silent,
 ) -> dict[str, Any]:
     """How good the labels of a data set are, and which to ask for next.
@@ -243,6 +294,8 @@ def labels(
         scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
         seed: of folds, intervals and choices.
         max_bad: as for `fit`.
+        to_label_studio: a file to write what to look at into, as tasks for Label Studio.
+        from_label_studio: an export whose annotations become decisions first.
         tell: listens to events.
 
     Returns:
@@ -254,10 +307,17 @@ def labels(
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import survey
+    from regraft.labelling.survey import surveyed
 
     request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad)
-    found = survey(request, tell=tell)
+    if from_label_studio is not None:
+        request = replace(request, label_studio=Path(from_label_studio))
+    seen = surveyed(request, tell=tell)
+    found = seen.facts
+    if to_label_studio is not None:
+        from regraft.labelling.label_studio import write_survey
+
+        found["to_label_studio"] = write_survey(seen, Path(to_label_studio))
     if out is not None:
         from regraft.reporting import labels_page
 

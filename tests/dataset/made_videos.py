@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import chain
+from itertools import repeat as repeated
 from pathlib import Path
 
 import av
@@ -43,6 +45,7 @@ def write(
     times: Sequence[int] | None = None,
     rotation: int = 0,
     sound: bool = False,
+    repeat: int = 1,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Encode frames; `times` are ticks of 1/1000 s for a variable rate."""
@@ -59,7 +62,7 @@ def write(
         if rotation:
             stream.set_display_rotation(rotation)
         tones = container.add_stream("aac", rate=8000) if sound else None
-        for number, pixels in enumerate(frames):
+        for number, pixels in enumerate(chain.from_iterable(repeated(frames, repeat))):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             if times is not None:
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)

@@ -42,7 +42,7 @@ def test_the_lazy_choice_is_the_greedy_one():
     doubt_n = np.random.default_rng(2).random(150).astype(np.float32)
     lazy = [pick.row for pick in choose.herded(u_nd, doubt_n, u_nd[:5], 12, [""] * 150)]
     apart = 1 - u_nd @ u_nd.T
-    reach = float(np.median(np.partition(apart, 10, axis=1)[:, 10]))
+    reach = float(np.median(np.partition(apart, choose.REACH, axis=1)[:, choose.REACH]))
     near = np.exp(-apart / reach)
     covered = near[:, :5].max(axis=1)
     greedy: list[int] = []

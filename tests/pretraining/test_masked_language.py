@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +17,17 @@ import pytest
 import torch
 from text_models import save_model, tokenizer_json
 
-from regraft.backbones import build, open_backbone
-from regraft.backbones.text_encoder import token_states
+import regraft
+from regraft.backbones import build, check_backbone, open_backbone
+from regraft.backbones.text_families import token_states
 from regraft.dataset import Sample
+from regraft.dataset.unlabelled_texts import read_unlabelled_texts
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.pretraining import MaskedSettings, check_objective, pretrain
 from regraft.pretraining import masking as m
 from regraft.pretraining.masked_language import MaskedLanguage, held_out, pieces
+from regraft.transfer.cut import Cut
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +212,232 @@ def test_an_encoder_of_pictures_and_windows_too_long_are_refused(place: Path) ->
     with pytest.raises(UsageError, match="at most"):
         pretrain(place / "pool", place / "r2", objective="masked-language",
                  backbone=f"text:{place / 'model'}", settings=settings(tokens=2000))  # fmt: skip
+
+
+# The run as a whole -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def judged(place: Path) -> Path:
+    """Two classes, told apart by which words they use; two of its texts stand in the pool."""
+    rows = [("text", "label", "split")]
+    for i in range(60):
+        drawn = 2 * np.random.default_rng(i).integers(0, 45, 12) + i % 2
+        rows.append(
+            (
+                spelt(" ".join(f"w{n}" for n in drawn)),
+                "ab"[i % 2],
+                ("train", "valid", "test")[i // 2 % 3],
+            )
+        )
+    with (place / "judge.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    inside = words(200, 30) + " . " + rows[3][0] + " . " + words(201, 30)
+    (place / "pool" / "holds-one.txt").write_text(inside)
+    (place / "pool" / "copy.txt").write_text(rows[5][0])
+    return place / "judge.csv"
+
+
+@pytest.fixture(scope="module")
+def done(place: Path, judged: Path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(place / "cache"))
+        return pretrain(
+            place / "pool", place / "run", objective="masked-language", compare="scratch",
+            backbone=f"text:{place / 'model'}", judge=judged, settings=settings(epochs=30),
+        )  # fmt: skip
+
+
+def test_the_loss_falls_below_its_references(done) -> None:
+    report = done.report
+    first, last = report["before"]["held_out"], report["after"]["held_out"]
+    assert last["loss"] < first["loss"] - 0.3
+    assert last["loss"] < report["after"]["unigram"]["loss"] - 0.3
+    assert last["accuracy"] > report["after"]["unigram"]["accuracy"]
+    assert report["scratch"]["steps"] == report["steps"]
+    assert report["curves"][0]["held_loss"] == pytest.approx(first["loss"], abs=1e-5)
+    assert report["curves"][-1]["held_loss"] == pytest.approx(last["loss"], abs=1e-5)
+    assert report["after"]["general"]["source"] == "the Python language reference"
+    assert report["throughput"]["unit"] == "tokens"
+    parts = report["after"]["examples"][0]["parts"]
+    assert any(isinstance(part, dict) and part["truth"].strip() for part in parts)
+
+
+def test_leaks_are_named_and_kept_out(done, place: Path, judged: Path) -> None:
+    leaks = {p["where"]: p["what"] for p in done.report["data"]["problems"] if p["kind"] == "leak"}
+    assert set(leaks) == {"holds-one.txt", "copy.txt"}
+    found = MaskedLanguage(settings()).read(place / "pool", [], 0.01, silent)
+    assert {"holds-one.txt", "copy.txt"} <= {sample.id for sample in found}
+
+
+def test_the_verdict_is_about_frozen_and_fine_tuned(done) -> None:
+    verdict = done.report["verdict"]
+    for one in (verdict, verdict["fine_tuned"]):
+        assert one["answer"] in ("helped", "no difference", "hurt")
+        assert 0 <= one["p"] <= 1
+        assert one["split"] == "test"
+    assert verdict["fine_tuned"]["steps"] >= 20
+    assert "Fine-tuned" in verdict["text"]
+
+
+def test_the_page_shows_references_and_words_filled_in(done) -> None:
+    page = (done.folder / "report.html").read_text()
+    assert not re.search(r"(src|href)=[\"'](?!data:)", page)
+    for said in ("unigram", "random weights", "Python language reference", "holds-one.txt"):
+        assert said in page, said
+
+
+def test_the_result_is_a_backbone_with_its_head(done, place: Path, judged: Path) -> None:
+    result = open_backbone(str(done.folder))
+    check_backbone(result)
+    fitted = regraft.fit(judged, place / "fit", backbone=str(done.folder), train="head")
+    assert fitted.report["backbone"]["sha256"] == result.sha256
+    again = pretrain(
+        place / "pool", place / "again", objective="masked-language",
+        backbone=str(done.folder), settings=settings(epochs=1),
+    )  # fmt: skip
+    before = again.report["before"]["held_out"]["loss"]
+    assert before == pytest.approx(done.report["after"]["held_out"]["loss"], abs=0.3)
+    assert not list((place / "again" / "steps").glob("head-*.json"))
+
+
+def test_what_is_frozen_stays(place: Path) -> None:
+    run = pretrain(
+        place / "pool", place / "frozen", objective="masked-language", train="last:1",
+        backbone=f"text:{place / 'model'}", settings=settings(),
+    )  # fmt: skip
+    assert run.report["backbone"]["frozen_intact"] is True
+    start, end = backbone(place), open_backbone(str(run.folder))
+    for stage in range(3):
+        same = Cut(start, stage).fingerprint() == Cut(end, stage).fingerprint()
+        assert same, stage
+    assert Cut(start, 3).fingerprint() != Cut(end, 3).fingerprint()
+
+
+RUN = """
+import sys
+from regraft.pretraining import MaskedSettings, pretrain
+from regraft.transfer import loop
+loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
+pretrain("pool", sys.argv[1], objective="masked-language", backbone="text:model", settings=
+    MaskedSettings(batch=512, epochs=40, bf16=True, whole_words=True))
+"""
+
+
+def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
+    (place / "run.py").write_text(RUN)
+
+    def begin(out: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "run.py", out], cwd=place, env=dict(os.environ))
+
+    assert begin("whole").wait() == 0
+    process = begin("cut")
+    while process.poll() is None and not list((place / "cut").glob("checkpoints/*0002?.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert begin("cut").wait() == 0
+    weights = [place / run / "backbone" / "weights.safetensors" for run in ("whole", "cut")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_budget_decides_the_steps_once(place: Path) -> None:
+    def once():
+        return pretrain(
+            place / "pool", place / "budget", objective="masked-language", budget=4.0,
+            backbone=f"text:{place / 'model'}", settings=settings(bf16=None),
+        ).report  # fmt: skip
+
+    assert once()["steps"] == once()["steps"] > 0
+
+
+# Pools --------------------------------------------------------------------------------------------
+
+
+def test_pools_are_tables_folders_and_files(tmp_path: Path) -> None:
+    texts = [f"Some text, number {word}, of which there are several." for word in NUMBERS]
+    (tmp_path / "mails.jsonl").write_text("\n".join(json.dumps({"body": t}) for t in texts))
+    assert [s.source for s in read_unlabelled_texts(tmp_path / "mails.jsonl")] == texts
+    folder = tmp_path / "deep" / "er"
+    folder.mkdir(parents=True)
+    for word, text in zip(NUMBERS, texts, strict=True):
+        (folder / f"{word}.txt").write_text(text)
+    (folder / "again.txt").write_text(texts[0])
+    (folder / "odd.bin").write_bytes(b"\0\1")
+    found = read_unlabelled_texts(tmp_path / "deep")
+    assert sorted(str(s.source) for s in found) == sorted(texts)
+    kinds = {(p.kind, p.where) for p in found.problems}
+    assert {("repeated", "er/one.txt"), ("not-a-text", "er/odd.bin")} <= kinds
+    assert found.found == len(found) + sum(
+        p.done in ("left out", "ignored") for p in found.problems
+    )
+    (tmp_path / "book.txt").write_text("\n\n\n".join("word " * 150 + word for word in NUMBERS))
+    blocks = read_unlabelled_texts(tmp_path / "book.txt", max_bad=0)
+    assert [len(str(s.source)) > 1000 for s in blocks] == [True, True, False]
+    with pytest.raises(DataError, match="no such file"):
+        read_unlabelled_texts(tmp_path / "nowhere")
+
+
+def test_a_text_that_holds_a_labelled_one_is_a_leak_and_one_that_shares_a_phrase_is_not() -> None:
+    labelled = "please send me the invoice for the last order of ten blue chairs before friday noon"
+    held = f"From the archive. {labelled.upper()}! And more of other things, which go on and on."
+    phrase = "the last order of ten blue chairs before friday was sent to somebody else entirely"
+    from regraft.dataset.unlabelled_texts import _holders
+
+    pool = [Sample("held", held, None), Sample("phrase", phrase, None)]
+    apart = [Sample("apart:line 7", labelled, None)]
+    assert _holders(pool, apart, silent) == {"held": "line 7"}
+
+
+NUMBERS = ("one", "two", "three", "four", "five")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
+def test_a_published_head_is_taken_over_and_guesses_as_its_library_does(
+    family: str, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    from safetensors.torch import save_file
+
+    from regraft.pretraining import Job
+
+    save_model(family, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").write_text(spelt(tokenizer_json()))
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "model")
+    torch.manual_seed(1)
+    whole = transformers.AutoModelForMaskedLM.from_config(config).eval()
+    torch.nn.init.normal_(whole.get_output_embeddings().bias)
+    tensors = {
+        k: v.contiguous().clone() for k, v in whole.state_dict().items() if "decoder" not in k
+    }
+    save_file(tensors, tmp_path / "model" / "model.safetensors")
+    samples = tuple(Sample(str(i), words(i, 30), None, group=str(i)) for i in range(30))
+    job = Job(
+        open_backbone(f"text:{tmp_path / 'model'}"), 0, samples, 0, lambda _, f: f(), None, False,
+        silent,
+    )  # fmt: skip
+    learner = MaskedLanguage(settings()).open(job)
+    row = learner._examples[0].batch
+    with torch.no_grad():
+        mine = learner._guess(row)[1]
+        theirs = whole(torch.from_numpy(row.id_rl.astype(np.int64))).logits
+    learner.close()
+    torch.testing.assert_close(mine, theirs.flatten(0, 1)[row.masked_m], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["deberta-v2", "modernbert"])
+def test_other_families_share_rows_too(family: str, tmp_path: Path) -> None:
+    save_model(family, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").write_text(spelt(tokenizer_json()))
+    found = open_backbone(f"text:{tmp_path / 'model'}")
+    network = build(found)
+    texts = [words(i, 5 + 3 * i) for i in range(8)]
+    batch = m.packed(m.windows_of(texts, found, 32, silent), np.arange(8), 32, 0, 0, False)
+    together = states(network, batch)
+    for r, row in enumerate(batch.window_rl):
+        for k in range(row.max() + 1):
+            some = np.flatnonzero(row == k)
+            ids = torch.from_numpy(batch.id_rl[r : r + 1, some].astype(np.int64))
+            with torch.no_grad():
+                pooled = network(ids)[0]
+            torch.testing.assert_close(pooled, together[r, some].mean(dim=0), rtol=1e-4, atol=1e-5)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from regraft.backbones.backbone import Stage
 from regraft.dataset.rows import Sample
 from regraft.errors import ContractBroken
 from regraft.seeds import generator
 from regraft.tasks import Classification, check_task
+from regraft.tasks.check import MADE_UP
 
 ONE = Classification("image-classification", ("ant", "bee", "<i>"))
 SEVERAL = Classification("image-classification", ("ant", "bee", "<i>"), multilabel=True)
@@ -65,8 +68,9 @@ def test_answers_for_people() -> None:
 def test_the_head_starts_the_same_for_the_same_seed() -> None:
     import torch
 
-    assert torch.equal(ONE.head(8, 1).weight, ONE.head(8, 1).weight)
-    assert not torch.equal(ONE.head(8, 1).weight, ONE.head(8, 2).weight)
+    backbone = replace(MADE_UP, stages=(Stage("last", 0, (), ((8,),)),))
+    assert torch.equal(ONE.head(backbone, 1).weight, ONE.head(backbone, 1).weight)
+    assert not torch.equal(ONE.head(backbone, 1).weight, ONE.head(backbone, 2).weight)
 
 
 @pytest.mark.parametrize(

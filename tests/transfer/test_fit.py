@@ -14,17 +14,20 @@ from torch import nn
 
 from regraft.backbones.backbone import Backbone, Preprocessing, Recipe
 from regraft.backbones.network import Network, Part, describe
+from regraft.dataset import Sample, View
 from regraft.errors import RegraftError
 from regraft.events import Saved, Stepped
 from regraft.seeds import generator
 from regraft.store import Checkpoint, Run
 from regraft.tasks.classification import Classification
+from regraft.tasks.task import Criterion
 from regraft.transfer.cut import Cut
 from regraft.transfer.fit import Rung, Tail, answers, seconds_a_step, train
 
 TASK = Classification("image-classification", ("dark", "light"))
 RUNG = Rung("last:2", frozen=1, steps=24, batch=8, views=2)
 COUNT = 32
+SAMPLES = [Sample(str(i), Path("made up"), i % 2) for i in range(COUNT)]
 
 
 class Pictures:
@@ -50,6 +53,10 @@ class Pictures:
     def target_nc(self) -> np.ndarray:
         return np.eye(2, dtype=np.float32)[self.light_n]
 
+    @property
+    def criterion(self) -> Criterion:
+        return TASK.criterion(self.target_nc, [View()])
+
 
 def make_tail(frozen: int = 1) -> Tail:
     with torch.random.fork_rng():
@@ -74,7 +81,7 @@ def make_tail(frozen: int = 1) -> Tail:
         Path("nowhere"),
     )
     cut = Cut(backbone, frozen)
-    tail = Tail(network, cut, TASK.head(6, 0))
+    tail = Tail(network, cut, TASK.head(backbone, 0))
     cut.freeze(network)
     return tail
 
@@ -86,7 +93,7 @@ def checkpoint(folder: Path) -> Checkpoint:
 def run(tail: Tail, rung: Rung, kept: Checkpoint, stop_after: int | None = None) -> list[float]:
     pictures = Pictures(tail)
     losses: list[float] = []
-    with closing(train(rung, tail, TASK, pictures, pictures.target_nc, 0, kept)) as events:
+    with closing(train(rung, tail, pictures.criterion, pictures, COUNT, 0, kept)) as events:
         for event in events:
             if isinstance(event, Stepped):
                 losses.append(event.loss)
@@ -110,7 +117,8 @@ def test_it_learns_and_leaves_the_frozen_part_alone(tmp_path: Path) -> None:
     statistics = {name for name in before if "running" in name or "batches" in name}
     assert changed == set(before) - statistics
     pictures = Pictures(tail)
-    _, logits_nc = answers(tail, pictures, COUNT)
+    _, found = answers(tail, TASK, pictures, SAMPLES)
+    logits_nc = found["logits"]
     assert (logits_nc.argmax(axis=1) == pictures.light_n).mean() > 0.9
 
 
@@ -142,7 +150,7 @@ def test_killed_without_a_word_it_goes_on_from_the_last_save(
     kept, tail = checkpoint(tmp_path / "parts"), make_tail()
     pictures = Pictures(tail)
     saves = 0
-    with closing(train(RUNG, tail, TASK, pictures, pictures.target_nc, 0, kept)) as events:
+    with closing(train(RUNG, tail, pictures.criterion, pictures, COUNT, 0, kept)) as events:
         for event in events:
             saves += isinstance(event, Saved)
             if saves == 5:
@@ -161,9 +169,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_state(tmp_path: Path
     good = tail.snapshot()
     broken = make_tail()
     pictures = Pictures(broken)
-    target_nc = pictures.target_nc * np.float32("nan")
+    criterion = TASK.criterion(pictures.target_nc * np.float32("nan"), [View()])
     with pytest.raises(RegraftError, match="step 4 of 24") as fault:
-        list(train(RUNG, broken, TASK, pictures, target_nc, 0, kept))
+        list(train(RUNG, broken, criterion, pictures, COUNT, 0, kept))
     assert "last:2" in fault.value.where
     state = kept.load()
     assert state is not None
@@ -174,6 +182,6 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_state(tmp_path: Path
 def test_timing_a_step_changes_nothing() -> None:
     tail = make_tail()
     before = tail.snapshot()
-    assert seconds_a_step(RUNG, tail, TASK) > 0
+    assert seconds_a_step(RUNG, tail, TASK, SAMPLES[:8]) > 0
     assert same(tail.snapshot(), before)
     assert all(p.grad is None for p in tail.parameters())

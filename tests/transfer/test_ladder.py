@@ -1,11 +1,16 @@
-"""The rungs that are asked for."""
+"""The rungs that are asked for, and when the climb stops."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 
 from regraft.errors import UsageError
-from regraft.transfer.ladder import rung_names
+from regraft.transfer import ladder
+from regraft.transfer.ladder import Step, climb, rung_names
 
 
 @pytest.mark.parametrize(
@@ -24,3 +29,49 @@ def test_rungs_in_order(train: str, names: list[str]) -> None:
 def test_more_stages_than_there_are_is_refused_before_anything_is_trained() -> None:
     with pytest.raises(UsageError, match="9 stages"):
         rung_names("last:50", 9)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "best"),
+    [
+        (["kept", "no gain", "no gain", "skipped", "skipped", "skipped"], "head"),
+        (["kept", "no gain", "worse", "skipped", "skipped", "skipped"], "head"),
+        (["kept", "no gain", "kept", "no gain", "no gain", "skipped"], "last:2"),
+        (["kept", "no gain", "kept", "no gain", "kept", "no gain"], "last:8"),
+        (["kept", "kept", "kept", "kept", "kept", "kept"], "all"),
+    ],
+)
+def test_two_rungs_in_vain_end_the_climb(
+    verdicts: list[str], best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = iter(verdicts)
+    started_from: list[str] = []
+
+    def deeper(ground: Any, name: str, plan: Any, start: Step, *rest: Any) -> Step:
+        started_from.append(start.facts["name"])
+        return Step({"name": name}, {}, np.zeros(0))
+
+    monkeypatch.setattr(ladder, "_head", lambda *_: Step({"name": "head"}, {}, np.zeros(0)))
+    monkeypatch.setattr(ladder, "_plan", lambda *_: {"over_budget": False})
+    monkeypatch.setattr(ladder, "_deeper", deeper)
+    monkeypatch.setattr(ladder, "_judge", lambda *_: (next(judged), ""))
+    monkeypatch.setattr(
+        ladder, "_skipped", lambda _, name, why: {"name": name, "verdict": "skipped", "why": why}
+    )
+    ground: Any = SimpleNamespace(
+        dataset=SimpleNamespace(split=lambda name: ()),
+        task=SimpleNamespace(targets=lambda samples: None),
+        weights=lambda samples: None,
+        tell=lambda event: None,
+    )
+    climbed = climb(ground, rung_names("ladder", 9))
+    assert [entry["verdict"] for entry in climbed.entries] == verdicts
+    assert climbed.best.facts["name"] == best
+    kept = "head"
+    for name, verdict, start in zip(
+        rung_names("ladder", 9)[1:], verdicts[1:], started_from, strict=False
+    ):
+        assert start == kept, "a rung starts from the best before it"
+        kept = name if verdict == "kept" else kept
+    if "skipped" in verdicts:
+        assert "brought no gain" in climbed.entries[-1]["why"]

@@ -85,7 +85,7 @@ def show(name: str, *, tell: Tell = silent) -> dict[str, Any]:
         **facts,
         **described,
         "parameters": backbone.parameters,
-        "size_px": abs(backbone.preprocessing.input_shape[0] * backbone.preprocessing.longest),
+        "size_px": abs(backbone.preprocessing.input_shape[-2:][0] * backbone.preprocessing.longest),
         "width": backbone.width,
         "weights": str(backbone.weights),
         "ready": True,

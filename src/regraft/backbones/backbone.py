@@ -17,11 +17,12 @@ from regraft.errors import BackboneError
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the network's input.
+    """How a picture, or each frame of a clip, becomes the network's input.
 
     The shorter side is resized to `size_px / crop`, the middle `size_px` square is kept, and the
     uint8 values x in 0…255 become (x / 255 - mean) / std, channel by channel (RGB). Where objects
     are looked for the picture stays `whole`: its longer side becomes `size_px`, the rest is black.
+    A network of clips sees so many `frames` of each; 0 is a network of pictures.
     """
 
     size_px: int = 224
@@ -30,11 +31,13 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     whole: bool = False
+    frames: int = 0
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one picture as the network takes it."""
-        return (self.size_px, self.size_px, 3)
+        """Of one picture or clip as the network takes it."""
+        picture = (self.size_px, self.size_px, 3)
+        return (self.frames, *picture) if self.frames else picture
 
     @property
     def longest(self) -> int:
@@ -86,6 +89,10 @@ class Stage:
     shapes: tuple[tuple[int, ...], ...]
 
 
+SOURCE_HEAD = "source_head."
+"""How the tensors of a detector's own head begin in the weights file."""
+
+
 @dataclass(frozen=True)
 class Detector:
     """What a network finds objects with, and what its own head, cut off, could find.
@@ -109,7 +116,7 @@ class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
     Attributes:
-        adapter: "efficientnet-lite", "timm", "text-encoder" or "local".
+        adapter: "efficientnet-lite", "timm", "text-encoder", "video" or "local".
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
     """
@@ -125,7 +132,7 @@ class Backbone:
 
     Attributes:
         name: what the user calls it.
-        modality: "image", "text", …
+        modality: "image", "text" or "video".
         source: where the weights came from.
         sha256: of the file they came in, as its authors publish it.
         licence: SPDX name, or "unknown".
@@ -171,9 +178,15 @@ class Backbone:
         )
 
     @property
+    def frames(self) -> int:
+        """How many frames of a clip it looks at; 0 where it takes no clips."""
+        return self.preprocessing.frames if isinstance(self.preprocessing, Preprocessing) else 0
+
+    @property
     def width(self) -> int:
-        """Length of the vector that the last stage gives."""
-        return self.stages[-1].shapes[0][-1]
+        """Length of the vector that the last stage gives; of a detector, channels of its maps."""
+        first = self.stages[-1].shapes[0]
+        return first[0 if self.detector else -1]
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the place of the weights, as JSON values."""

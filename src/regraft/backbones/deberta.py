@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
-from regraft.backbones.text_encoder import ACTIVATIONS, TOKENIZER, initialise, mean, text_mask
+from regraft.backbones.text_encoder import ACTIVATIONS, TOKENIZER, initialise, may_see, mean
 from regraft.errors import BackboneError
 
 
@@ -143,11 +143,13 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(shape.width, eps=shape.epsilon)
         self.register_buffer(TOKENIZER, torch.zeros(shape.tokenizer_bytes, dtype=torch.uint8))
 
-    def forward(self, ids_bl: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
+    def forward(self, ids_bl: Tensor, place_bl: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See the class; where several texts share a row, `place_bl` counts in each its own."""
         x_bld = self.word(ids_bl.clamp(min=0))
+        if place_bl is None:
+            place_bl = torch.arange(ids_bl.shape[1], device=ids_bl.device)
         if self.position is not None:
-            x_bld = x_bld + self.position(torch.arange(ids_bl.shape[1], device=ids_bl.device))
+            x_bld = x_bld + self.position(place_bl)
         if self.segment is not None:
             x_bld = x_bld + self.segment
         return self.norm(x_bld), (ids_bl >= 0).sum(dim=1).to(x_bld.dtype)
@@ -183,8 +185,8 @@ class Layer(nn.Module):
         score_bhll = query @ key.transpose(-1, -2)
         if self.distance is not None:
             score_bhll = score_bhll + self._by_distance(query, key)
-        is_text_bl = text_mask(x_bld, length_b)
-        score_bhll = score_bhll * scale + (~is_text_bl[:, None, None, :]).to(x_bld.dtype) * -1e9
+        hidden = ~may_see(x_bld, length_b)
+        score_bhll = score_bhll * scale + hidden.to(x_bld.dtype) * -1e9
         seen = score_bhll.softmax(dim=-1) @ value
         x_bld = self.mix_norm(x_bld + self.mix(seen.transpose(1, 2).flatten(2)))
         inner = F.gelu(self.wide(x_bld), approximate=self.shape.approximate)
@@ -234,7 +236,11 @@ class LastLayer(nn.Module):
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
         """See the class."""
-        return mean(*self.layer(x_bld, length_b))
+        return mean(self.states(x_bld, length_b), length_b)
+
+    def states(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
+        """The hidden states that the mean is taken over."""
+        return self.layer(x_bld, length_b)[0]
 
 
 def parts(options: Mapping[str, Any]) -> list[Part]:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
-from regraft.backbones.text_encoder import ACTIVATIONS, TOKENIZER, initialise, mean, text_mask
+from regraft.backbones.text_encoder import ACTIVATIONS, TOKENIZER, initialise, may_see, mean
 from regraft.errors import BackboneError
 
 
@@ -121,8 +121,8 @@ class Embeddings(nn.Module):
         self.norm = _norm(shape)
         self.register_buffer(TOKENIZER, torch.zeros(shape.tokenizer_bytes, dtype=torch.uint8))
 
-    def forward(self, ids_bl: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
+    def forward(self, ids_bl: Tensor, place_bl: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See the class; places do not matter, the layers know distances only."""
         x_bld = self.norm(self.word(ids_bl.clamp(min=0)))
         return x_bld, (ids_bl >= 0).sum(dim=1).to(x_bld.dtype)
 
@@ -156,7 +156,7 @@ class Layer(nn.Module):
         place_l = torch.arange(x_bld.shape[1], device=x_bld.device)
         angle_le = (place_l[:, None] * self.frequency).repeat(1, 2)
         query, key = (_turned(part, angle_le) for part in (query, key))
-        sees_b1ll = text_mask(x_bld, length_b)[:, None, None, :]
+        sees_b1ll = may_see(x_bld, length_b)
         if self.reach:
             sees_b1ll = sees_b1ll & ((place_l[:, None] - place_l[None, :]).abs() <= self.reach)
             # A row of padding would see nothing, which has no softmax.
@@ -183,8 +183,11 @@ class LastLayer(nn.Module):
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
         """See the class."""
-        x_bld, length_b = self.layer(x_bld, length_b)
-        return mean(self.final(x_bld), length_b)
+        return mean(self.states(x_bld, length_b), length_b)
+
+    def states(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
+        """The hidden states that the mean is taken over."""
+        return self.final(self.layer(x_bld, length_b)[0])
 
 
 def _norm(shape: Shape) -> nn.LayerNorm:

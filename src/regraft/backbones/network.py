@@ -16,7 +16,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import AnyPreprocessing, Backbone, Preprocessing, Recipe, Stage
+from regraft.backbones.backbone import (
+    AnyPreprocessing,
+    Backbone,
+    Detector,
+    Preprocessing,
+    Recipe,
+    Stage,
+)
 from regraft.errors import BackboneError
 from regraft.seeds import seed_of
 
@@ -44,7 +51,7 @@ class Network(nn.Module):
     """Stages in order, and the way in.
 
     Args:
-        parts: at least one; the last gives a vector, (B, width).
+        parts: at least one; the last gives a vector, (B, width), or what a detector's head takes.
         preprocessing: sets what `entry` does.
         note: what the user should know about these stages, or "".
     """
@@ -61,19 +68,22 @@ class Network(nn.Module):
         self.names = tuple(part.name for part in parts)
         self.prefixes = tuple(part.prefix for part in parts)
         self.note = note
+        self.frames = 0
         self.takes_text = not isinstance(preprocessing, Preprocessing)
         if isinstance(preprocessing, Preprocessing):
+            self.frames = preprocessing.frames
             for name, values in (("mean_c11", preprocessing.mean), ("std_c11", preprocessing.std)):
                 self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def entry(self, pixels_bhwc: Tensor) -> Tensor:
         """uint8 pixels (B, H, W, 3), RGB, to the float32 input of stage 0, (B, 3, H, W).
 
-        Texts come as token ids (B, L), -1 for padding, and go on as int64.
+        Clips have one more axis, T, after the first. Texts come as token ids (B, L), -1 for
+        padding, and go on as int64.
         """
         if self.takes_text:
             return pixels_bhwc.to(torch.int64)
-        x_bchw = pixels_bhwc.permute(0, 3, 1, 2).to(torch.float32)
+        x_bchw = pixels_bhwc.movedim(-1, -3).to(torch.float32)
         return (x_bchw / 255 - self.mean_c11) / self.std_c11
 
     def run(self, values: tuple[Tensor, ...], start: int, stop: int) -> tuple[Tensor, ...]:
@@ -85,8 +95,14 @@ class Network(nn.Module):
             stop: first stage not to run.
         """
         for index in range(start, stop):
+            # All stages of a clip network but the last take frames, which are put into the batch.
+            apart = self.frames and index < len(self.stages) - 1
+            if apart:
+                values = tuple(value.flatten(0, 1) for value in values)
             given = self.stages[index](*values)
             values = given if isinstance(given, tuple) else (given,)
+            if apart:
+                values = tuple(value.unflatten(0, (-1, self.frames)) for value in values)
         return values
 
     def forward(self, pixels_bhwc: Tensor) -> Tensor:
@@ -130,10 +146,11 @@ def build(backbone: Backbone, *, random_seed: int | None = None) -> Network:
     if random_seed is None:
         names = {name for names in described for name in names}
         fill(network, read_safetensors(backbone.weights, names), backbone.weights)
-    elif backbone.recipe.adapter == "local":
+    elif "local" in (backbone.recipe.adapter, dict(backbone.recipe.options).get("adapter")):
         from regraft.backbones import local
 
-        local.initialise(network.stages, seed=random_seed)
+        own = len(network.stages) - bool(network.frames)
+        local.initialise(network.stages[:own], seed=random_seed)
     return network
 
 
@@ -148,25 +165,37 @@ def assemble(recipe: Recipe, preprocessing: AnyPreprocessing, seed: int = 0) -> 
 
 
 def _assembled(recipe: Recipe, preprocessing: AnyPreprocessing) -> Network:
+    parts, note = _parts(recipe, preprocessing)
+    return Network(parts, preprocessing, note)
+
+
+def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Part], str]:
     if recipe.adapter == "text-encoder":
         from regraft.backbones import text_families
 
-        stages = text_families.parts(recipe.architecture, dict(recipe.options))
-        return Network(stages, preprocessing)
+        return text_families.parts(recipe.architecture, dict(recipe.options)), ""
     if recipe.adapter == "local":
         from regraft.backbones import local
 
-        return Network(local.parts(recipe.architecture), preprocessing)
+        return local.parts(recipe.architecture), ""
     assert isinstance(preprocessing, Preprocessing), recipe
     if recipe.adapter == "efficientnet-lite":
         from regraft.backbones import efficientnet_lite
 
-        return Network(efficientnet_lite.parts(preprocessing.size_px), preprocessing)
+        return efficientnet_lite.parts(preprocessing.size_px), ""
+    if recipe.adapter == "nanodet":
+        from regraft.backbones import nanodet
+
+        return nanodet.parts(), ""
     if recipe.adapter == "timm":
         from regraft.backbones import timm_models
 
-        parts, note = timm_models.parts(recipe.architecture, preprocessing.size_px)
-        return Network(parts, preprocessing, note)
+        return timm_models.parts(recipe.architecture, preprocessing.size_px)
+    if recipe.adapter == "video":
+        from regraft.backbones import video
+
+        frame, note = _parts(video.inner_recipe(recipe), preprocessing)
+        return video.parts(frame, dict(recipe.options)), note
     raise BackboneError(f"there is no adapter {recipe.adapter!r}", mend="update regraft")
 
 
@@ -237,11 +266,14 @@ def _shape(value: Tensor, given: Tensor) -> tuple[int, ...]:
     return (-1, *shape[1:]) if is_ragged else shape
 
 
-def describe(network: Network, preprocessing: AnyPreprocessing) -> tuple[Stage, ...]:
+def describe(
+    network: Network, preprocessing: AnyPreprocessing, detector: Detector | None = None
+) -> tuple[Stage, ...]:
     """The stages on paper; runs one blank input through them.
 
     Raises:
-        BackboneError: what comes out at the end is not one vector per picture.
+        BackboneError: what comes out at the end is not one vector per picture, unless it is for
+            the head of a detector.
     """
     assert not network.training, "shapes are those of eval mode"
     stages: list[Stage] = []
@@ -254,7 +286,7 @@ def describe(network: Network, preprocessing: AnyPreprocessing) -> tuple[Stage, 
             parameters = sum(value.numel() for value in network.stages[index].parameters())
             tensors = tuple(sorted(network.tensors_of(index)))
             stages.append(Stage(name, parameters, tensors, shapes))
-    if len(stages[-1].shapes) != 1 or len(stages[-1].shapes[0]) != 1:
+    if detector is None and (len(stages[-1].shapes) != 1 or len(stages[-1].shapes[0]) != 1):
         raise BackboneError(
             f"the network ends in {stages[-1].shapes} for each picture, not in one vector",
             where=stages[-1].name,

@@ -40,7 +40,7 @@ def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
     """
     wanted = address(name)
     # What a user's own function makes can change without its file changing: ask it each time.
-    found = None if wanted.adapter == "local" else stored(wanted)
+    found = None if wanted.is_own_code else stored(wanted)
     if found is None:
         tell(Said(f"Preparing {name} (once)" if wanted.adapter != "local" else f"Making {name}"))
         found = described(ask("convert", wanted)["key"])

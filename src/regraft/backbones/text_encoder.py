@@ -16,7 +16,7 @@ B: batch, L: tokens, D: width, H: heads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,11 @@ class LastLayer(nn.Module):
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
         """See the class."""
-        return mean(*self.layer(x_bld, length_b))
+        return mean(self.states(x_bld, length_b), length_b)
+
+    def states(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
+        """The hidden states that the mean is taken over."""
+        return self.layer(x_bld, length_b)[0]
 
 
 def mean(x_bld: Tensor, length_b: Tensor) -> Tensor:
@@ -194,28 +198,6 @@ def may_see(x_bld: Tensor, length_b: Tensor) -> Tensor:
     if length_b.ndim == 2:
         return length_b[:, None, :, None] == length_b[:, None, None, :]
     return text_mask(x_bld, length_b)[:, None, None, :]
-
-
-def token_states(
-    stages: Iterable[nn.Module], ids_bl: Tensor, place_bl: Tensor, text_bl: Tensor, frozen: int = 0
-) -> Tensor:
-    """Hidden states (B, L, D) of all tokens after the last layer, before they are pooled.
-
-    Args:
-        stages: of an encoder, as `parts` makes them.
-        ids_bl: token ids, -1 for padding; several texts may share a row.
-        place_bl: position of each token in its own text.
-        text_bl: which text of its row a token is of; a token sees its own text only.
-        frozen: leading stages that no gradient reaches.
-    """
-    embeddings, *layers, last = stages
-    assert isinstance(last, LastLayer), type(last)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and frozen == 0):
-        x_bld, _ = embeddings(ids_bl, place_bl)
-    for index, layer in enumerate([*layers, last.layer], 1):
-        with torch.set_grad_enabled(torch.is_grad_enabled() and index >= frozen):
-            x_bld, _ = layer(x_bld, text_bl)
-    return x_bld
 
 
 def parts(options: Mapping[str, Any]) -> list[Part]:
@@ -289,7 +271,37 @@ def renamed(
     if segments is not None:
         found["embeddings.segment"] = segments[0].float()
     found[f"embeddings.{TOKENIZER}"] = torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8)
+    heads = [{mine: published.get(their) for mine, their in head.items()} for head in _HEADS]
+    for head in heads:
+        whole = {HEAD + mine: t.float() for mine, t in head.items() if t is not None}
+        found |= whole if len(whole) == len(head) else {}
     return found
+
+
+_HEADS = (
+    {
+        "dense.weight": "cls.predictions.transform.dense.weight",
+        "dense.bias": "cls.predictions.transform.dense.bias",
+        "norm.weight": "cls.predictions.transform.LayerNorm.weight",
+        "norm.bias": "cls.predictions.transform.LayerNorm.bias",
+        "bias": "cls.predictions.bias",
+    },
+    {
+        "dense.weight": "lm_head.dense.weight",
+        "dense.bias": "lm_head.dense.bias",
+        "norm.weight": "lm_head.layer_norm.weight",
+        "norm.bias": "lm_head.layer_norm.bias",
+        "bias": "lm_head.bias",
+    },
+    {
+        "dense.weight": "vocab_transform.weight",
+        "dense.bias": "vocab_transform.bias",
+        "norm.weight": "vocab_layer_norm.weight",
+        "norm.bias": "vocab_layer_norm.bias",
+        "bias": "vocab_projector.bias",
+    },
+)
+"""Heads for hidden words as BERT, RoBERTa and DistilBERT publish them."""
 
 
 def _has(published: Mapping[str, Tensor], prefix: str) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from regraft.backbones import deberta, modern_bert, text_encoder
 from regraft.backbones.network import Part
@@ -61,3 +62,36 @@ def renamed(
     if isinstance(shape, modern_bert.Shape):
         return modern_bert.renamed(published, shape, tokenizer)
     return text_encoder.renamed(published, family, shape, tokenizer)
+
+
+def token_states(
+    stages: Iterable[nn.Module], ids_bl: Tensor, place_bl: Tensor, text_bl: Tensor, frozen: int = 0
+) -> Tensor:
+    """Hidden states (B, L, D) of all tokens after the last layer, before they are pooled.
+
+    Args:
+        stages: of an encoder, as `parts` makes them.
+        ids_bl: token ids, -1 for padding; several texts may share a row.
+        place_bl: position of each token in its own text.
+        text_bl: which text of its row a token is of; a token sees its own text only.
+        frozen: leading stages that no gradient reaches.
+    """
+    embeddings, *layers, last = stages
+    assert isinstance(last, _LAST), type(last)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and frozen == 0):
+        x_bld, _ = embeddings(ids_bl, place_bl)
+    for index, layer in enumerate(layers, 1):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and index >= frozen):
+            x_bld, _ = layer(x_bld, text_bl)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and len(layers) + 1 >= frozen):
+        return last.states(x_bld, text_bl)
+
+
+def word_table(embeddings: nn.Module) -> Tensor:
+    """The word vectors (V, D) of an encoder's first stage: the parameter itself."""
+    assert isinstance(embeddings, _FIRST), type(embeddings)
+    return embeddings.word.weight
+
+
+_LAST = (text_encoder.LastLayer, deberta.LastLayer, modern_bert.LastLayer)
+_FIRST = (text_encoder.Embeddings, deberta.Embeddings, modern_bert.Embeddings)

@@ -66,7 +66,11 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
         assert len(written) == len(contents), "texts and pictures are not mixed"
         pairs = texts.near_pairs(written)
     elif any(sample.span_s for sample in samples):
-        pairs = clips.near_pairs(thumbnails_nhw[different])
+        # Of one file it is known which moments a clip shows, and what moves on may come again.
+        files = [samples[i].source for i in different]
+        pairs = [
+            (i, j) for i, j in clips.near_pairs(thumbnails_nhw[different]) if files[i] != files[j]
+        ]
         _join_overlapping(samples, forest)
     else:
         sides_px = np.array([min(samples[i].size) for i in different], np.int64)

@@ -418,6 +418,85 @@ def square(
     return np.array(result)
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The square of a picture's plane that becomes the network's input.
+
+    Attributes:
+        left: of the square, in pixels of the picture; it may begin outside.
+        top: likewise.
+        side: of the square, in pixels of the picture.
+        mirror: left and right are swapped.
+    """
+
+    left: float
+    top: float
+    side: float
+    mirror: bool = False
+
+    def onto(self, boxes_k4: npt.NDArray[np.float32], size_px: int) -> npt.NDArray[np.float32]:
+        """Boxes of the picture as the input of `size_px` pixels a side has them; not clipped."""
+        scale = size_px / self.side
+        shifted_k4 = (boxes_k4 - np.array([self.left, self.top] * 2, np.float32)) * scale
+        if self.mirror:
+            shifted_k4[:, [0, 2]] = size_px - shifted_k4[:, [2, 0]]
+        return shifted_k4.astype(np.float32)
+
+    def back(self, boxes_k4: npt.NDArray[np.float32], size_px: int) -> npt.NDArray[np.float32]:
+        """The inverse of `onto`."""
+        boxes_k4 = boxes_k4.copy()
+        if self.mirror:
+            boxes_k4[:, [0, 2]] = size_px - boxes_k4[:, [2, 0]]
+        scale = self.side / size_px
+        return (boxes_k4 * scale + np.array([self.left, self.top] * 2)).astype(np.float32)
+
+
+def frame(size: tuple[int, int], view: View, key: str) -> Frame:
+    """Which part of a picture a view shows where the picture stays whole.
+
+    Args:
+        size: width and height in pixels.
+        view: the plain one shows all, in the middle of the square. A random one has a side
+            between `view.crop` and 1 / `view.crop` of that, at a random place: within the picture
+            where it is smaller, around it where it is larger.
+        key: names the picture in random draws; its sha256.
+    """
+    side = float(max(size))
+    if view.index == 0:
+        return Frame((size[0] - side) / 2, (size[1] - side) / 2, side)
+    draws = generator(0, "view", key, view.index).random(8)
+    side *= math.exp(math.log(view.crop) * (1 - 2 * draws[0]))
+    left, top = ((length - side) * draw for length, draw in zip(size, draws[2:4], strict=True))
+    return Frame(left, top, side, view.mirror and bool(draws[4] < 0.5))
+
+
+def framed(image: Image.Image, size_px: int, interpolation: str, view: View, key: str) -> Pixels:
+    """What `frame` says, as the network takes it; outside of the picture it is black.
+
+    Returns:
+        uint8 of shape (size_px, size_px, 3).
+    """
+    shown_part = frame(image.size, view, key)
+    scale = size_px / shown_part.side
+    target: list[int] = []
+    source: list[float] = []
+    for begin, length in zip((shown_part.left, shown_part.top), image.size, strict=True):
+        low = max(0, round(-begin * scale))
+        high = max(low + 1, min(size_px, round((length - begin) * scale)))
+        target += [low, high]
+        source += [max(0.0, begin + low / scale), min(float(length), begin + high / scale)]
+    x0, x1, y0, y1 = target
+    box = (source[0], source[2], source[1], source[3])
+    method = Image.Resampling[interpolation.upper()]
+    part = image.resize((x1 - x0, y1 - y0), method, box=box)
+    if view.index and view.colour > 0.0:
+        draws = generator(0, "view", key, view.index).random(8)
+        part = _coloured(part, 1.0 + view.colour * (2.0 * draws[5:8] - 1.0))
+    pixels = np.zeros((size_px, size_px, 3), dtype=np.uint8)
+    pixels[y0:y1, x0:x1] = np.asarray(part)
+    return np.ascontiguousarray(pixels[:, ::-1]) if shown_part.mirror else pixels
+
+
 def _resized(image: Image.Image, size_px: int, interpolation: str, box: Box) -> Image.Image:
     method = Image.Resampling[interpolation.upper()]
     return image.resize((size_px, size_px), method, box=box)

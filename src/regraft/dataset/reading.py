@@ -100,7 +100,7 @@ def read(
     if test is not None:
         listed = _with_given(listed, "test", _listed(Path(test), reader, listed.task))
     dataset = _opened(_named_splits(listed), max_bad, tell)
-    return with_splits(_learnable(_cut(dataset, clip_s)), seed)
+    return _tiled(with_splits(_learnable(_cut(dataset, clip_s)), seed))
 
 
 def read_all(
@@ -109,6 +109,7 @@ def read_all(
     task: str | None = None,
     max_bad: float = 0.01,
     clip_s: float | None = None,
+    tile_px: int | None = None,
     tell: Tell = silent,
     reader: Reader | None = None,
 ) -> Dataset:
@@ -121,6 +122,8 @@ def read_all(
         task: as for `read`.
         max_bad: as for `read`.
         clip_s: as for `read`.
+        tile_px: side of the tiles of large pictures, where boxes are learnt; None takes what
+            suits these objects.
         tell: as for `read`.
         reader: as for `read`.
 
@@ -135,7 +138,7 @@ def read_all(
     dataset = _cut(_opened(whole, max_bad, tell), clip_s)
     if not dataset.samples:
         raise DataError("No sample can be used.", where=guard.shown(dataset.path), mend=LAYOUT)
-    return dataset
+    return _tiled(dataset, tile_px)
 
 
 def read_unlabelled(
@@ -180,6 +183,10 @@ def read_unlabelled(
     verified = _VERIFY[task](listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
     refuse_too_many_bad(pool, max_bad)
+    if clip_s is not None:
+        # Cut first, so that a clip which the other data hold goes without the rest of its file.
+        pool = _cut(pool, clip_s)
+        verified = verify_clips(pool.samples, silent)
     others = [
         replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
         for sample in apart_from
@@ -200,7 +207,11 @@ def read_unlabelled(
             kept[sample.sha256] = sample
     if not kept:
         raise DataError("No picture can be used.", where=guard.shown(root), mend="check the folder")
-    return _cut(settled.with_samples(kept.values()).with_problems(again), clip_s)
+    return settled.with_samples(kept.values()).with_problems(again)
+
+
+def _tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
+    return tiled(dataset, tile_px) if dataset.task == "object-detection" else dataset
 
 
 def _cut(dataset: Dataset, clip_s: float | None) -> Dataset:
@@ -220,8 +231,7 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     verified = _VERIFY[listed.task](listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
     refuse_too_many_bad(dataset, max_bad)
-    settled = settle(dataset, verified.thumbnails_nhw)
-    return tiled(settled) if listed.task == "object-detection" else settled
+    return settle(dataset, verified.thumbnails_nhw)
 
 
 def _check_arguments(task: str | None, max_bad: float) -> None:
@@ -336,7 +346,10 @@ def _together(one: BoxCounts | None, other: BoxCounts | None) -> BoxCounts | Non
     if one is None or other is None:
         return None
     return BoxCounts(
-        one.found + other.found, one.mended + other.mended, one.refused + other.refused
+        one.found + other.found,
+        one.mended + other.mended,
+        one.refused + other.refused,
+        one.used + other.used,
     )
 
 

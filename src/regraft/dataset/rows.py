@@ -73,6 +73,11 @@ class Sample:
     window: tuple[int, int, int, int] | None = None
     span_s: tuple[float, float] | None = None
 
+    @property
+    def view_key(self) -> str:
+        """Names what is seen of it: its content, and its part where it is not the whole."""
+        return self.sha256 if self.window is None else f"{self.sha256} {self.window}"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -96,17 +101,24 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class BoxCounts:
-    """What became of the boxes that a reader came across: found = usable + refused.
+    """What became of the boxes that a reader came across: found = used + refused + left out.
 
     Attributes:
         found: all of them.
-        mended: how many of the usable ones were changed.
+        mended: how many of those that are not refused were changed.
         refused: how many cannot be used; each has a problem.
+        used: how many are on the pictures of the data set, counted before these are cut to tiles.
     """
 
     found: int
     mended: int
     refused: int
+    used: int
+
+    @property
+    def left_out(self) -> int:
+        """How many went with a picture that is left out or set aside."""
+        return self.found - self.refused - self.used
 
 
 @dataclass(frozen=True)
@@ -122,8 +134,7 @@ class Dataset:
         multilabel: a sample may have several classes, or none.
         found: files or rows that were come across; each is a sample or has a problem that says
             why not (see `DROPPED`).
-        box_counts: where boxes are learnt. What is found and neither refused nor among the
-            samples' boxes went with its picture.
+        box_counts: where boxes are learnt.
         tile_px: side of the tiles that large pictures are cut into; 0 where none is.
     """
 

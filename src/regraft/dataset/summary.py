@@ -28,10 +28,16 @@ def describe(dataset: Dataset) -> dict[str, Any]:
          "duplicates": {"exact", "near"} in sets of copies, "leaks": count,
          "imbalance": {"ratio", "text"}: largest to smallest class of train,
          "problems": [{"kind", "count", "done": [str], "examples": [{"where", "what"}]}]}
+
+        Where boxes are learnt, classes count pictures, and "boxes" holds
+        {"found", "used", "mended", "refused", "left_out",
+         "negatives": pictures without boxes, "crowds", "tile_px": 0 where nothing is cut,
+         "categories": {name: boxes}, "sides": {"min", "median", "max"}, √area in pixels}.
     """
     kinds = Counter(problem.kind for problem in dataset.problems)
     groups = Counter(sample.group for sample in dataset if sample.group)
-    return {
+    boxes = {"boxes": _boxes(dataset)} if dataset.box_counts else {}
+    return boxes | {
         "path": str(dataset.path),
         "task": dataset.task,
         "multilabel": dataset.multilabel,
@@ -79,6 +85,36 @@ def _sizes(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
     return {
         name: {"min": min(values), "median": median(values), "max": max(values)}
         for name, values in measures.items()
+    }
+
+
+def box_counts(dataset: Dataset) -> dict[str, int]:
+    """What became of the boxes: found is used, refused and left out together."""
+    counts = dataset.box_counts
+    assert counts is not None, "boxes are learnt"
+    return {
+        "found": counts.found,
+        "used": counts.used,
+        "mended": counts.mended,
+        "refused": counts.refused,
+        "left_out": counts.left_out,
+    }
+
+
+def _boxes(dataset: Dataset) -> dict[str, Any]:
+    boxes = [box for sample in dataset for box in sample.boxes]
+    counts = Counter(box.category for box in boxes)
+    sides = sorted(((b.right - b.left) * (b.bottom - b.top)) ** 0.5 for b in boxes) or [0.0]
+    return box_counts(dataset) | {
+        "negatives": sum(not sample.boxes for sample in dataset),
+        "crowds": sum(box.crowd for box in boxes),
+        "tile_px": dataset.tile_px,
+        "categories": {name: counts[number] for number, name in enumerate(dataset.classes)},
+        "sides": {
+            "min": round(sides[0], 1),
+            "median": round(median(sides), 1),
+            "max": round(sides[-1], 1),
+        },
     }
 
 

@@ -13,7 +13,7 @@ Legend: u samples, a annotators, k values, p pairs (k*k), v votes, r bootstrap d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,19 +57,28 @@ class Alpha:
         }
 
 
-def alpha(votes: Votes, *, seed: int = 0, draws: int = DRAWS) -> Alpha:
+def alpha(
+    votes: Votes, *, seed: int = 0, draws: int = DRAWS, clusters: Sequence[str] = ()
+) -> Alpha:
     """Krippendorff's alpha for the scale of the votes, with a bootstrap interval.
 
     Args:
         votes: of any number per sample.
         seed: of the bootstrap.
         draws: of the bootstrap; 0 gives no interval.
+        clusters: a name for each sample; those of one name are drawn together. Each alone if
+            empty.
     """
     pairs = _Pairs.of(votes)
     if not pairs.samples:
         return Alpha(None, None, None, 0)
     value = float(pairs.alphas(np.ones((1, pairs.samples)))[0])
-    drawn_r = [pairs.alphas(w_ru) for w_ru in _weights(pairs.samples, seed, draws)]
+    names = np.array(clusters)[votes.per_sample() >= 2] if len(clusters) else None
+    _, cluster_u = np.unique(
+        np.arange(pairs.samples) if names is None else names, return_inverse=True
+    )
+    drawn = _weights(int(cluster_u.max()) + 1, seed, draws)
+    drawn_r = [pairs.alphas(w_rk[:, cluster_u]) for w_rk in drawn]
     if not drawn_r:
         return Alpha(value, None, None, pairs.samples)
     low, high = (float(q) for q in np.quantile(np.concatenate(drawn_r), [0.025, 0.975]))

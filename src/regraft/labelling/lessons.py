@@ -28,7 +28,7 @@ from regraft.labelling.likely_errors import LEAST, judge
 from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
-from regraft.tasks import measure
+from regraft.tasks import Classification, measure
 from regraft.transfer.ladder import NOISE, Climbed, Ground
 
 Mode = Literal["given", "soft", "clean"]
@@ -221,6 +221,7 @@ def effect(
     """
     train, valid = before.dataset.split("train"), before.dataset.split("valid")
     task, frozen = before.task, len(before.backbone.stages)
+    assert isinstance(task, Classification), task
 
     def compute() -> Outcome:
         (x_nd,) = before.activations([*train, *valid], frozen).rows(
@@ -235,8 +236,8 @@ def effect(
     target_nc, weights_rn = task.targets(valid), before.weights(valid)
     head = climbed.steps[0]
     gap = measure.compare(
-        task.score(head.valid_logits_nc, target_nc),
-        task.score(step.tensors["logits"], target_nc),
+        task.score(head.answers, target_nc),
+        task.score({"logits": step.tensors["logits"]}, target_nc),
         weights_rn,
     )
     points = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
@@ -250,7 +251,7 @@ def effect(
         share_nc = np.array([divided[valid[n].id] for n in rows])
         before_n, after_n = (
             _log_loss(task.probabilities(logits_nc[rows]), share_nc, task.multilabel)
-            for logits_nc in (step.tensors["logits"], head.valid_logits_nc)
+            for logits_nc in (step.tensors["logits"], head.answers["logits"])
         )
         facts["log_loss"] = {"given": before_n, "soft": after_n}
         facts["text"] += (

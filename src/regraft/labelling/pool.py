@@ -6,8 +6,10 @@ group, so that one batch never asks for two of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ from regraft.dataset.copies import settle
 from regraft.dataset.verify import verify_texts
 from regraft.errors import DataError
 from regraft.events import Tell, silent
+from regraft.labelling.decisions import Verdict
+from regraft.store import commit
 
 _APART = "labelled:"
 
@@ -40,6 +44,59 @@ def read_pool(
     if labelled.task == "text-classification":
         return _texts(path, labelled.samples, tell)
     return data_sets.read_unlabelled(path, apart_from=labelled.samples, max_bad=max_bad, tell=tell)
+
+
+def name_of(pool: Dataset, sample: Sample) -> str:
+    """What a sample of a pool is called in the journal: like no sample of the labelled data."""
+    place = guard.shown(pool.path.resolve())
+    return f"{place}/{sample.id}" if pool.path.is_dir() else f"{place}: {sample.id}"
+
+
+def settled_by(
+    labelled: Dataset, pool: Dataset, verdicts: Mapping[str, Verdict]
+) -> tuple[Dataset, Dataset]:
+    """Samples that reviewers have labelled move from the pool to the end of the labelled data.
+
+    There they are called by `name_of` and have no target yet; `decisions.reviewed` sets it.
+    Where nothing was labelled before, the classes are those that the reviewers named.
+    """
+    changed = {name: v.labels for name, v in verdicts.items() if v.action == "change"}
+    mine = {name_of(pool, sample): sample for sample in pool}
+    classes = labelled.classes
+    if not classes:
+        named = {label for name, labels in changed.items() if name in mine for label in labels}
+        classes = tuple(sorted(named))
+    moved = {
+        name: sample
+        for name, sample in mine.items()
+        if set(changed.get(name, ("",))) <= set(classes)
+    }
+    rest = {sample.id for sample in moved.values()}
+    known = replace(labelled, classes=classes).with_samples(
+        (*labelled, *(replace(sample, id=name) for name, sample in moved.items()))
+    )
+    return known, pool.with_samples(sample for sample in pool if sample.id not in rest)
+
+
+def write_labelled(path: Path, samples: Sequence[tuple[Sample, Sequence[str]]], pool: Path) -> None:
+    """The samples of a pool that have labels now, as a table that `fit` takes.
+
+    Args:
+        path: the table, in the folder that the pool is in.
+        samples: with their classes.
+        pool: the folder or table that they are from.
+    """
+    several = any(len(labels) != 1 for _, labels in samples)
+    place = pool.resolve().parent
+    table = StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    is_text = any(isinstance(sample.source, str) for sample, _ in samples)
+    rows.writerow(["text" if is_text else "path", "labels" if several else "label"])
+    for sample, labels in samples:
+        what = sample.source
+        name = what if isinstance(what, str) else what.relative_to(place).as_posix()
+        rows.writerow([name, "|".join(labels)])
+    commit(path, table.getvalue().encode())
 
 
 def _texts(path: Path, labelled: Sequence[Sample], tell: Tell) -> Dataset:

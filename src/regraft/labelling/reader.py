@@ -35,7 +35,8 @@ class VotesReader:
 
     def recognises(self, path: Path) -> bool:
         """A table of votes that holds texts or names files."""
-        return is_votes(path) and _has_samples(columns_of(path))
+        is_table = path.suffix.lower() != ".json"  # an export of votes names no files of ours
+        return is_table and is_votes(path) and _has_samples(columns_of(path))
 
     def read(self, path: Path) -> Dataset:
         """The rows, labelled by consensus; see `Reader`.

@@ -6,7 +6,7 @@ once (and kept), and the labels are judged by probes on its vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,14 +18,18 @@ import numpy as np
 from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset
+from regraft.dataset.boxes import BoxData
 from regraft.dataset.texts import TextFolderReader, excerpt
 from regraft.errors import MissingExtra, UsageError
 from regraft.events import Tell, silent
-from regraft.labelling import agreement, consensus, findings
+from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
+from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, journal_of, reviewed
+from regraft.labelling.decisions import verdicts as verdicts_of
+from regraft.labelling.label_studio import take_in
 from regraft.labelling.likely_errors import LEAST, Judged, judge
-from regraft.labelling.pool import read_pool
+from regraft.labelling.pool import read_pool, settled_by
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.share import wrong_share
 from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
@@ -54,6 +58,7 @@ class Request:
         seed: of every draw.
         max_bad: share of bad files.
         caution: what to bear in mind about the backbone, or "".
+        label_studio: an export whose annotations become decisions first, or None.
     """
 
     data: Path
@@ -64,6 +69,7 @@ class Request:
     seed: int = 0
     max_bad: float = 0.01
     caution: str = ""
+    label_studio: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class Surveyed:
         given: the data with the labels that they came with; None where no files are named.
         dataset: the data with labels as reviewers changed them.
         judged: None where there was too little to judge.
-        pool: samples without labels, or None.
+        pool: samples without labels, or None; those that reviewers labelled are behind the data.
     """
 
     facts: Facts
@@ -97,17 +103,24 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"
         )
     data = request.data
+    drawn = annotators_in(data)
+    if drawn is not None:
+        return Surveyed(_of_boxes(drawn, request))
     votes = read_votes(data, scale=request.scale) if is_votes(data) else None
     found = _of_votes(votes, request.seed) | _NOTHING
     if votes is not None and votes_on(data) is None:
         why = "The table holds no texts and names no files, so only the votes were looked at."
         return Surveyed(found | {"not_judged": why})
-    given = _labelled(request, tell)
-    dataset, verdicts = reviewed(given, Journal(journal_of(data)))
-    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
-    pool = None
+    given, pool = _labelled(request, tell), None
+    journal = Journal(journal_of(data))
     if request.pool is not None:
-        pool = read_pool(request.pool, dataset, max_bad=request.max_bad, tell=tell)
+        pool = read_pool(request.pool, given, max_bad=request.max_bad, tell=tell)
+    if request.label_studio is not None:
+        found["from_label_studio"] = take_in(request.label_studio, given, pool, journal)
+    if pool is not None:
+        given, pool = settled_by(given, pool, verdicts_of(journal.standing()))
+    dataset, verdicts = reviewed(given, journal)
+    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
     few = len(dataset) < LEAST or len(dataset.classes) < 2
     if few:
         found["not_judged"] = f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
@@ -146,6 +159,8 @@ _NOTHING: Facts = {
     "pool": None,
     "data": None,
     "caution": "",
+    "from_label_studio": None,
+    "to_label_studio": None,
     "not_judged": "",
 }
 
@@ -211,6 +226,27 @@ def _eyes(
         yield see
 
 
+def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
+    """Several people's boxes on the same pictures."""
+    things, categories = box_agreement.objects(drawn)
+    votes = box_agreement.votes_on_objects(things, categories)
+    found = _of_votes(votes, request.seed) | _NOTHING
+    pictures = box_agreement.clusters(things, votes)
+    found["agreement"] |= {
+        "scale": "boxes",
+        "alpha": agreement.alpha(votes, seed=request.seed, clusters=pictures).to_json(),
+        "place": box_agreement.place(things, request.seed),
+    }
+    found["data"] = {
+        "path": str(request.data),
+        "task": "object-detection",
+        "samples": len({one.picture for one in things}),
+        "classes": list(categories),
+    }
+    why = "Several people's boxes on the same pictures: their agreement was looked at."
+    return found | {"not_judged": why}
+
+
 def _of_votes(votes: Votes | None, seed: int) -> Facts:
     """What votes alone tell."""
     nothing: Facts = {"agreement": None, "consensus": None, "ceiling": None, "beside_people": None}
@@ -230,6 +266,7 @@ def _of_votes(votes: Votes | None, seed: int) -> Facts:
             "people": consensus.per_annotator(votes),
             "pairs": agreement.per_pair(votes),
             "divided": agreement.divided(votes),
+            "place": None,
         },
         "consensus": consensus.summary(consensus.consensus(votes)),
         "ceiling": ceiling.to_json() if ceiling else None,

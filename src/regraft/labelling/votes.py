@@ -7,6 +7,8 @@ Three tables are read (CSV, TSV, Parquet), told apart by their columns:
 - anonymous: one sample a row, `path,votes`, where `votes` is `cat|cat|dog`, a JSON list or, in
   Parquet, a list; or numbered columns `vote_1,vote_2,…`.
 
+An export of Label Studio ("JSON" or "JSON-MIN") holds votes too; see `label_studio.py`.
+
 Samples are named by a column `path` (files beside the table), `sample` or `id`; or the samples are
 texts (a column `text`, `body`, …), and without a name a text is called by its first line.
 
@@ -35,6 +37,7 @@ from regraft.dataset import guard
 from regraft.dataset.reader import class_name
 from regraft.dataset.table import Table, columns_of, named_text_column, read_table
 from regraft.errors import DataError, UsageError
+from regraft.labelling import label_studio
 
 Scale = Literal["nominal", "ordinal", "multilabel"]
 SCALES: tuple[Scale, ...] = ("nominal", "ordinal", "multilabel")
@@ -207,6 +210,8 @@ def _numbers(values: set[Value]) -> dict[Value, float] | None:
 
 def is_votes(path: Path) -> bool:
     """Whether a file is a table of votes, by its columns."""
+    if label_studio.is_export(path):
+        return True
     if path.suffix.lower() not in (".csv", ".tsv", ".parquet", ".pq") or not path.is_file():
         return False
     return _kind(columns_of(path)) is not None
@@ -223,6 +228,8 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
         DataError: the table is damaged, or is none of votes.
         UsageError: the values do not fit the scale.
     """
+    if path.suffix.lower() == ".json":
+        return votes_of(label_studio.votes_in(path), scale=scale, where=guard.shown(path))
     table = read_table(path)
     kind = _kind(table.columns)
     if kind is None:

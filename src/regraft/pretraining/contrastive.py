@@ -62,13 +62,14 @@ class Contrastive(Objective, Protocol):
         """The pool as rows."""
         ...
 
-    def views(self, model: Model, rows: Tensor, draws_bk: np.ndarray) -> Tensor:
-        """One random view of each row, as stage 0 of the network takes it.
+    def views(self, model: Model, rows: Tensor, draws_2bk: np.ndarray, half: int) -> Tensor:
+        """One of the two random views of each row, as stage 0 of the network takes it.
 
         Args:
             model: which it is for.
             rows: as `footage` gives them.
-            draws_bk: in 0…1, shape (b, DRAWS); a view is a pure function of row and draws.
+            draws_2bk: in 0…1, shape (2, b, DRAWS); views are a pure function of row and draws.
+            half: which view: 0 or 1.
         """
         ...
 
@@ -143,12 +144,15 @@ class Contrast(Learner):
         rows, seed = self._ahead.of(step), self._job.seed
         self.model.train()
         draws = generator(seed, "tiles", step).random((2, len(rows), DRAWS))
-        count = math.ceil(len(rows) / self.settings.piece)
+        frames = max(1, self._job.backbone.frames)
+        count = min(len(rows), math.ceil(len(rows) * frames / self.settings.piece))
         pieces = np.array_split(np.arange(len(rows)), count)
 
         def embed(some: np.ndarray) -> tuple[Tensor, ...]:
             batch = torch.from_numpy(rows[some])
-            views = [self._objective.views(self.model, batch, half[some]) for half in draws]
+            views = [
+                self._objective.views(self.model, batch, draws[:, some], half) for half in (0, 1)
+            ]
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(seed, "noise", step, int(some[0])))
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
@@ -197,11 +201,12 @@ class Contrast(Learner):
         views: list[list[np.ndarray]] = [[], []]
         self.model.train()
         with torch.no_grad(), statistics_kept(self.model):
-            for start in range(0, len(index_n), 128):
-                rows = torch.from_numpy(self._footage.rows(index_n[start : start + 128]))
+            size = max(8, 128 // max(1, self._job.backbone.frames))
+            for start in range(0, len(index_n), size):
+                rows = torch.from_numpy(self._footage.rows(index_n[start : start + size]))
                 draws = generator(self._job.seed, "look", start).random((2, len(rows), DRAWS))
                 for half in (0, 1):
-                    view = self._objective.views(self.model, rows, draws[half])
+                    view = self._objective.views(self.model, rows, draws, half)
                     views[half].append(self.model(view).numpy())
         return quality(*(np.concatenate(parts) for parts in views)).to_json()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -19,14 +20,17 @@ from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample, View
 from regraft.pretraining.quality import neighbour_labels, unit
+from regraft.reporting import content
 from regraft.seeds import generator
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
+from regraft.tasks.probe import Probe
 from regraft.transfer.packing import stacked
 from regraft.transfer.pictures import ReadAhead, look
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
+    from regraft.pretraining.judge_tuned import Tuned
 
 NOISE = 0.05
 MAPPED = 500
@@ -70,6 +74,8 @@ class Eye:
         """Vectors_nd of plain views, in float32 torch."""
         import torch
 
+        if self._backbone.frames:
+            return self._of_clips(network, samples)
         missing = [s for s in samples if s.sha256 not in self._inputs]
         with ReadAhead(lambda s: look(s, [View()], self._backbone)[0], missing, 64, 64) as ahead:
             for sample, given in zip(missing, ahead, strict=True):
@@ -84,6 +90,23 @@ class Eye:
                 some = order_n[start : start + 64]
                 batch = stacked([inputs[i] for i in some])
                 found[some] = network(torch.from_numpy(batch)).numpy()
+        return found
+
+    def _of_clips(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
+        """Vectors_nd; clips are large and lie in the cache of frames, so none is held here."""
+        import torch
+
+        size = max(1, 64 // self._backbone.frames)
+        found = np.empty((len(samples), self._backbone.width), np.float32)
+        network.eval()
+        with (
+            ReadAhead(lambda s: look(s, [View()], self._backbone)[0], samples, size, size) as ahead,
+            torch.inference_mode(),
+        ):
+            rest = iter(ahead)
+            for start in range(0, len(samples), size):
+                batch = np.stack(list(islice(rest, size)))
+                found[start : start + size] = network(torch.from_numpy(batch)).numpy()
         return found
 
     def probe(self, network: Network) -> dict[str, float]:
@@ -115,12 +138,18 @@ class Eye:
     def _labels(self, samples: Sequence[Sample]) -> np.ndarray:
         return self.task.targets(samples).argmax(axis=1)
 
+    def head(self, network: Network, samples: Sequence[Sample]) -> Probe:
+        """A linear head on the frozen vectors of some labelled samples."""
+        return self._head(samples, self.features(network, samples))
+
+    def _head(self, samples: Sequence[Sample], x_nd: np.ndarray) -> Probe:
+        groups = [sample.group for sample in samples]
+        return self.task.fit_head(x_nd, self.task.targets(samples), groups, self.seed)
+
     def _fitted(
         self, samples: Sequence[Sample], x_nd: np.ndarray, held_md: np.ndarray
     ) -> np.ndarray:
-        groups = [sample.group for sample in samples]
-        head = self.task.fit_head(x_nd, self.task.targets(samples), groups, self.seed)
-        return head.logits(held_md)
+        return self._head(samples, x_nd).logits(held_md)
 
 
 def not_judged(things: str) -> dict[str, Any]:
@@ -129,17 +158,29 @@ def not_judged(things: str) -> dict[str, Any]:
     return {"answer": "not judged", "before": None, "after": None, "p": None, "text": text}
 
 
-def verdict(eye: Eye, before: Looked, after: Looked) -> dict[str, Any]:
-    """Start against result, frozen, by the paired test that the ladder uses."""
-    found = compared(eye, before.logits_nc, after.logits_nc)
-    first, last, gap = found["before"], found["after"], found["difference"]
+def verdict(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, Any]:
+    """Start against result, frozen and fine-tuned, by the paired test that the ladder uses.
+
+    "answer", "before", "after" and "p" are those of the frozen networks; "fine_tuned" has the same
+    of the fine-tuned ones.
+    """
+    frozen = compared(eye, before.logits_nc, after.logits_nc)
+    moved = compared(eye, tuned.before_nc, tuned.after_nc) | tuned.facts
     text = (
-        f"A linear head on the frozen result has {100 * last['value']:.1f} % {last['name']} on the "
-        f"judge's {found['split']} split, on the start {100 * first['value']:.1f} %: "
-        f"{found['answer']} ({100 * gap['value']:+.1f} points, {100 * gap['low']:+.1f} to "
-        f"{100 * gap['high']:+.1f}, p = {found['p']:.3f}). Fine-tuned networks were not compared."
+        f"A linear head on the frozen result has {_said(frozen)}. Fine-tuned ({moved['steps']} "
+        f"steps, {moved['samples']} samples) it has {_said(moved)}."
     )
-    return {**found, "text": text}
+    return {**frozen, "fine_tuned": moved, "text": text}
+
+
+def _said(found: dict[str, Any]) -> str:
+    first, last, gap = found["before"], found["after"], found["difference"]
+    return (
+        f"{100 * last['value']:.1f} % {last['name'].replace('_', ' ')} on the judge's "
+        f"{found['split']} split, the start {100 * first['value']:.1f} %: {found['answer']} "
+        f"({100 * gap['value']:+.1f} points, {100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, "
+        f"p = {found['p']:.3f})"
+    )
 
 
 def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]:
@@ -147,7 +188,7 @@ def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]
     held = eye.held
     target_nc = eye.task.targets(held)
     weights_rn = measure.bootstrap_weights([sample.group for sample in held], eye.seed)
-    old, new = (eye.task.score(logits_nc, target_nc) for logits_nc in (old_nc, new_nc))
+    old, new = (eye.task.score({"logits": logits_nc}, target_nc) for logits_nc in (old_nc, new_nc))
     gap = measure.compare(new, old, weights_rn)
     name = eye.task.metric_name
     return {
@@ -198,18 +239,18 @@ def excerpts(eye: Eye, shown: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def thumbnails(eye: Eye, shown: list[dict[str, Any]]) -> dict[str, bytes]:
-    """Small JPEGs of the pictures among some samples, by id."""
-    import io
-
+    """Small JPEGs of the pictures among some samples, and film strips of the clips, by id."""
     names = _named(shown)
     found: dict[str, bytes] = {}
     for sample in eye.dataset:
-        if sample.id in names and isinstance(sample.source, Path):
+        if sample.id not in names or not isinstance(sample.source, Path):
+            continue
+        if sample.span_s is not None:
+            picture = content.film_strip(sample.source, sample.span_s, 56, 3)
+        else:
             picture = data_sets.images.decode(sample.source)
             picture.thumbnail((72, 72))
-            held = io.BytesIO()
-            picture.save(held, "JPEG", quality=80)
-            found[sample.id] = held.getvalue()
+        found[sample.id] = content.jpeg(picture)
     return found
 
 

@@ -64,8 +64,8 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
     Raises:
         RegraftError: the loss is not finite, or it is of no use to go on.
     """
-    began = time.perf_counter()
     with closing(objective.open(job)) as learner:
+        began = time.perf_counter()
         steps, rounds = course.steps or 0, ROUNDS
         if course.steps is None:
             steps, rounds = _planned(objective, job, course, learner, began)
@@ -89,6 +89,13 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
         tensors = {n: loop.array(t) for n, t in learner.network.tensors().items()}
         tensors |= {EXTRA + n: loop.array(t) for n, t in learner.extras().items()}
     return Outcome(facts, tensors)
+
+
+def parted(tensors: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors that `learn` gave: the network's, and the learner's extras."""
+    own = {name: some for name, some in tensors.items() if not name.startswith(EXTRA)}
+    extra = {n.removeprefix(EXTRA): some for n, some in tensors.items() if n.startswith(EXTRA)}
+    return own, extra
 
 
 def _planned(

@@ -32,7 +32,8 @@ from torch import Tensor
 from regraft.backbones import Backbone, Network, TextPreprocessing, build
 from regraft.backbones.catalogue import DEFAULT_TEXT
 from regraft.backbones.network import read_safetensors
-from regraft.backbones.text_encoder import HEAD, Embeddings, token_states
+from regraft.backbones.text_encoder import HEAD
+from regraft.backbones.text_families import token_states, word_table
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.unlabelled_texts import read_unlabelled_texts, recognises_texts
 from regraft.errors import DataError, UsageError
@@ -231,9 +232,7 @@ class Cloze:
 
     @property
     def _table(self) -> Tensor:
-        embeddings = self._network.stages[0]
-        assert isinstance(embeddings, Embeddings), type(embeddings)
-        return embeddings.word.weight
+        return word_table(self._network.stages[0])
 
     def _states(self, batch: Packed) -> Tensor:
         """Hidden states (m, d) where words are to be guessed."""

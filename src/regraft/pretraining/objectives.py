@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from regraft.dataset.clips import holds_videos
 from regraft.errors import UsageError
 from regraft.pretraining.objective import Objective
 from regraft.pretraining.settings import AnySettings, MaskedSettings, Settings
@@ -48,6 +49,14 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
         from regraft.pretraining.masked_language import MaskedLanguage
 
         return MaskedLanguage(settings)
+    if data.is_dir() and holds_videos(data):
+        from regraft.pretraining.clips import ContrastiveClips
+
+        return ContrastiveClips(settings)
+    if settings.is_for_clips:
+        raise UsageError(
+            "there are no videos here to cut into clips", where=data, mend="leave these options out"
+        )
     from regraft.pretraining.pictures import ContrastivePictures
 
     return ContrastivePictures(settings)

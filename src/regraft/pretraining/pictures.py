@@ -61,16 +61,7 @@ class ContrastivePictures:
 
     def sized(self, backbone: Backbone) -> Backbone:
         """The same weights for pictures of another size."""
-        size_px = self.settings.size_px
-        if size_px in (None, backbone.pictures.size_px):
-            return backbone
-        from regraft.backbones.network import assemble, describe, fill, read_safetensors
-
-        assert size_px is not None
-        prepared = replace(backbone.pictures, size_px=size_px)
-        network = assemble(backbone.recipe, prepared)
-        fill(network, read_safetensors(backbone.weights), backbone.weights)
-        return replace(backbone, preprocessing=prepared, stages=describe(network, prepared))
+        return resized(backbone, self.settings.size_px)
 
     def open(self, job: Job) -> Learner:
         """See `Objective`."""
@@ -80,11 +71,24 @@ class ContrastivePictures:
         """See `Contrastive`."""
         return Canvases(job.samples, job.backbone, job.tell)
 
-    def views(self, model: Model, rows: Tensor, draws_bk: np.ndarray) -> Tensor:
+    def views(self, model: Model, rows: Tensor, draws_2bk: np.ndarray, half: int) -> Tensor:
         """See `Contrastive`."""
-        x_bchw = augmented(rows, draws_bk, model.cut.backbone.pictures.size_px)
+        x_bchw = augmented(rows, draws_2bk[half], model.cut.backbone.pictures.size_px)
         x_bchw = (x_bchw - model.network.mean_c11) / model.network.std_c11
         return x_bchw.contiguous(memory_format=torch.channels_last)
+
+
+def resized(backbone: Backbone, size_px: int | None) -> Backbone:
+    """The same weights for pictures, or frames, of another size; None is its own."""
+    if size_px in (None, backbone.pictures.size_px):
+        return backbone
+    from regraft.backbones.network import assemble, describe, fill, read_safetensors
+
+    assert size_px is not None
+    prepared = replace(backbone.pictures, size_px=size_px)
+    network = assemble(backbone.recipe, prepared)
+    fill(network, read_safetensors(backbone.weights), backbone.weights)
+    return replace(backbone, preprocessing=prepared, stages=describe(network, prepared))
 
 
 @final

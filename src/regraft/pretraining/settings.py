@@ -13,9 +13,12 @@ class Settings:
     """Of contrastive pre-training.
 
     Attributes:
-        batch: pictures in a batch; each gives two tiles.
-        piece: pictures that the network sees at once; larger batches are made of pieces.
+        batch: pictures or clips in a batch; each gives two views.
+        piece: pictures or frames that the network sees at once; larger batches are made of pieces.
         size_px: side of a tile; None is the backbone's own.
+        clip_s: videos that are longer are cut into clips of this length; None cuts none.
+        frames: of each view of a clip; None is what the backbone looks at.
+        pairs: of a clip: its two halves, or, as a control, the same moment twice.
         epochs: passes over the pool, where no budget says otherwise.
         learning_rate: at its highest.
         temperature: of the loss.
@@ -35,10 +38,19 @@ class Settings:
     queue: int = 4096
     bf16: bool = False
     keep_duplicates: bool = False
+    clip_s: float | None = None
+    frames: int | None = None
+    pairs: Literal["halves", "same-moment"] = "halves"
+
+    @property
+    def is_for_clips(self) -> bool:
+        """Whether something was chosen that only videos have."""
+        return (self.clip_s, self.frames, self.pairs) != (None, None, "halves")
 
     def __post_init__(self) -> None:
         positive = {"batch": self.batch, "piece": self.piece, "epochs": self.epochs}
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
+        wrong += ["pairs"] if self.pairs not in ("halves", "same-moment") else []
         wrong += ["batch 1"] if self.batch == 1 else []
         wrong += [f"size {self.size_px}"] if self.size_px is not None and self.size_px < 16 else []
         wrong += ["negatives"] if self.negatives not in ("batch", "queue") else []
@@ -66,8 +78,8 @@ class MaskedSettings:
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """
 
-    batch: int = 8192
-    piece: int = 8192
+    batch: int = 4096
+    piece: int = 4096
     tokens: int | None = None
     epochs: int = 3
     learning_rate: float = 3e-4

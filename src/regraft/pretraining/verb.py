@@ -15,15 +15,17 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft import store
-from regraft.backbones import Backbone, open_backbone
+from regraft.backbones import DEFAULT, Backbone, open_backbone
+from regraft.backbones.catalogue import for_clips
 from regraft.dataset import Dataset, Sample
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining import judge as judging
 from regraft.pretraining import objectives
 from regraft.pretraining.judge import Eye, Looked
+from regraft.pretraining.judge_tuned import Tuned, fine_tuned
 from regraft.pretraining.objective import Job, Objective
-from regraft.pretraining.settings import AnySettings
+from regraft.pretraining.settings import AnySettings, Settings
 from regraft.reporting import pretrained as page
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
@@ -109,7 +111,9 @@ def pretrain(
     judge: str | Path | None = None,
     train: str = "all",
     budget: float | None = None,
+    compare: str | None = None,
     settings: AnySettings | None = None,
+    control: bool = False,
     seed: int = 0,
     max_bad: float = 0.01,
     tell: Tell = silent,
@@ -117,15 +121,17 @@ def pretrain(
     """Train a backbone on samples without labels; the result is a backbone.
 
     Args:
-        data: a folder of pictures of any shape.
+        data: a folder of pictures of any shape; or texts: a folder, a table or a text file.
         out: the run's folder; "<data>-pretrained" by default.
-        objective: "contrastive".
+        objective: "contrastive" or "masked-language".
         backbone: to start from, as for `fit`; "random:ARCH" starts from random weights.
         judge: labelled data, as for `fit`: measures progress on its valid split, and start against
             result on its test split.
         train: "all" or "last:K"; what lies before keeps its weights and statistics.
         budget: seconds of training.
+        compare: "scratch" trains the same network from random weights too, for as many steps.
         settings: of the objective.
+        control: for clips, train as many steps on same moments too, and compare.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
         tell: listens to events.
@@ -140,27 +146,51 @@ def pretrain(
     question: dict[str, Any] = {
         "data": str(Path(data).resolve()),
         "objective": objective,
-        "backbone": backbone or chosen.usual_backbone,
+        "backbone": _named(backbone, chosen),
         "judge": str(Path(judge).resolve()) if judge else None,
         "train": train,
         "budget": budget,
+        "compare": compare,
         "settings": asdict(chosen.settings),
+        "control": control,
         "seed": seed,
         "max_bad": max_bad,
     }
+    _check_control(control, judge, chosen)
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
+    if compare not in (None, "scratch"):
+        raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
     with Run.open(folder, question, tell=tell) as run:
         start = open_backbone(question["backbone"], tell=tell)
         _check_modality(start, chosen)
         frozen = frozen_stages(train, len(start.stages))
-        labelled = _judge(judge, max_bad, seed, tell)
+        labelled = _judge(judge, chosen, max_bad, seed, tell)
         pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
         _tell_leaks(pool, tell)
         start = chosen.sized(start)
         eye = None if labelled is None else Eye(labelled, start, seed)
         report = _learn(Ground(run, question, chosen, start, frozen, pool, eye, tell))
     return Pretrained(folder, report)
+
+
+def _check_control(control: bool, judge: str | Path | None, objective: Objective) -> None:
+    if control and judge is None:
+        raise UsageError(
+            "there is nothing to compare by",
+            where="--control",
+            mend="add --judge with labelled samples",
+        )
+    if control and (objective.modality != "video" or not isinstance(objective.settings, Settings)):
+        raise UsageError(
+            "the control is for the halves of clips", where="--control", mend="leave it out"
+        )
+
+
+def _named(backbone: str | None, objective: Objective) -> str:
+    if objective.modality != "video" or not isinstance(objective.settings, Settings):
+        return backbone or objective.usual_backbone
+    return for_clips(backbone or DEFAULT, objective.settings.frames)
 
 
 def _check_modality(start: Backbone, objective: Objective) -> None:
@@ -173,10 +203,14 @@ def _check_modality(start: Backbone, objective: Objective) -> None:
         )
 
 
-def _judge(judge: str | Path | None, max_bad: float, seed: int, tell: Tell) -> Dataset | None:
+def _judge(
+    judge: str | Path | None, objective: Objective, max_bad: float, seed: int, tell: Tell
+) -> Dataset | None:
     if judge is None:
         return None
-    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, tell=tell)
+    chosen = objective.settings
+    clip_s = chosen.clip_s if isinstance(chosen, Settings) else None
+    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=clip_s, tell=tell)
     if labelled.multilabel:
         raise UsageError(
             "a judge has one label for each sample",
@@ -213,15 +247,64 @@ def _learn(ground: Ground) -> dict[str, Any]:
     network = build(start)
     before = eye.look(network) if eye else None
     _fill(network, {n: a for n, a in learnt.tensors.items() if n not in extra})
-    _publish(ground, network, {n.removeprefix(learning.EXTRA): a for n, a in extra.items()})
+    result = _publish(
+        ground, network, {n.removeprefix(learning.EXTRA): a for n, a in extra.items()}
+    )
     after = eye.look(network) if eye else None
-    report = _facts(ground, learnt.facts)
+    facts: dict[str, Any] = learnt.facts
+    report = _facts(ground, facts)
+    if ground.question["compare"] == "scratch":
+        report["scratch"] = _scratch(ground, facts["steps"])
     small: dict[str, bytes] = {}
     if eye is not None and before is not None and after is not None:
-        report |= _judged(eye, before, after)
+        tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
+        report |= _judged(eye, before, after, tuned)
+        if ground.question["control"]:
+            report["control"] = _control(ground, eye, report["steps"], after)
         small = judging.thumbnails(eye, report["neighbours"])
     page.write(ground.run.folder, report, small)
     return report
+
+
+def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, Any]:
+    """As many steps in which both views show the same moment; what halves add to that."""
+    from regraft.backbones import build
+    from regraft.pretraining import learning
+    from regraft.pretraining.clips import ContrastiveClips
+
+    settings = ground.objective.settings
+    assert isinstance(settings, Settings), settings
+    other = replace(ground, objective=ContrastiveClips(replace(settings, pairs="same-moment")))
+    inputs = {**other.inputs, "steps": steps}
+    course = learning.Course(ground.run, "control", inputs, None, steps)
+    learnt = ground.run.step(
+        "control", inputs, lambda: learning.learn(other.objective, other.job(), course)
+    )
+    network = build(ground.start)
+    _fill(network, learnt.tensors)
+    found = judging.compared(eye, eye.look(network).logits_nc, after.logits_nc)
+    gap = found["difference"]
+    text = (
+        f"The control, whose views show the same moment, has {100 * found['before']['value']:.1f} "
+        f"% after as many steps; halves add {100 * gap['value']:+.1f} points "
+        f"({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, p = {found['p']:.3f})."
+    )
+    return {**found, "text": text, "curves": learnt.facts["curves"]}
+
+
+def _scratch(ground: Ground, steps: int) -> dict[str, Any]:
+    """The same network, objective and steps from random weights."""
+    from regraft.pretraining import learning
+
+    inputs: dict[str, Any] = {**ground.inputs, "steps": steps}
+    course = learning.Course(ground.run, "scratch", inputs, None, steps)
+
+    def compute() -> Outcome:
+        learnt = learning.learn(ground.objective, ground.job(from_scratch=True), course)
+        return Outcome(learnt.facts)
+
+    facts: dict[str, Any] = ground.run.step("scratch", inputs, compute).facts
+    return {key: facts[key] for key in ("steps", "seconds", "curves", "before", "after")}
 
 
 def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
@@ -249,16 +332,18 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
         **{key: facts[key] for key in ("steps", "stopped", "seconds", "throughput")},
         **{key: facts[key] for key in ("curves", "losses", "before", "after")},
         "verdict": judging.not_judged(things),
+        "control": None,
         "neighbours": [],
         "excerpts": {},
         "map": None,
+        "scratch": None,
     }  # fmt: skip
 
 
-def _judged(eye: Eye, before: Looked, after: Looked) -> dict[str, Any]:
+def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, Any]:
     shown = judging.neighbours(eye, before, after)
     return {
-        "verdict": judging.verdict(eye, before, after),
+        "verdict": judging.verdict(eye, before, after, tuned),
         "neighbours": shown,
         "excerpts": judging.excerpts(eye, shown),
         "map": judging.chart(eye, before, after),
@@ -273,8 +358,8 @@ def _fill(network: Network, arrays: dict[str, np.ndarray]) -> None:
     fill(network, {n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, "pretrain")
 
 
-def _publish(ground: Ground, network: Network, extra: dict[str, np.ndarray]) -> None:
-    """Write RUN/backbone, which `--backbone RUN` opens."""
+def _publish(ground: Ground, network: Network, extra: dict[str, np.ndarray]) -> Backbone:
+    """Write RUN/backbone, which `--backbone RUN` opens; gives it."""
     import torch
     from safetensors.torch import save
 
@@ -284,6 +369,8 @@ def _publish(ground: Ground, network: Network, extra: dict[str, np.ndarray]) -> 
     weights = save(own)
     source = f"{start.source}, pre-trained on {Path(ground.question['data']).name}"
     described = replace(start, name=str(folder), source=source, sha256=store.digest(weights))
-    store.commit(folder / "backbone" / "weights.safetensors", weights)
+    target = folder / "backbone" / "weights.safetensors"
+    store.commit(target, weights)
     values: Any = described.to_json()
     store.commit_sealed(folder / "backbone" / "backbone.json", store.canonical(values))
+    return replace(described, weights=target)

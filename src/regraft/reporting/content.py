@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from regraft import dataset as data_sets
 from regraft.backbones import DEFAULTS
@@ -21,6 +23,8 @@ from regraft.transfer.twin import PASSES_TO_COMPARE
 
 CUT_SAMPLES = 500
 """Texts that are looked at to say how many are longer than the network reads."""
+STRIP = 5
+"""Frames in a film strip."""
 SHOWN = 12
 """Samples in each gallery of the report."""
 
@@ -36,6 +40,14 @@ def data_facts(rows: Dataset) -> dict[str, Any]:
         "counts": {name: counts(rows, name) for name in data_sets.SPLITS},
         "problems": [problem_facts(problem) for problem in rows.problems],
     }
+
+
+def clip_length(rows: Dataset) -> dict[str, Any]:
+    """How long the clips are that were learnt from; nothing for pictures and texts."""
+    spans = [s.span_s for s in rows.split("train") if s.span_s is not None]
+    if not spans:
+        return {}
+    return {"clip_s": round(float(np.median([stop - start for start, stop in spans])), 3)}
 
 
 def truncated(ground: ladder.Ground) -> dict[str, Any]:
@@ -168,13 +180,13 @@ def confusion(task: Classification, logits_nc: np.ndarray, target_nc: np.ndarray
     return {"matrix": matrix.tolist()}
 
 
-def imbalance(ground: ladder.Ground) -> dict[str, Any]:
+def imbalance(rows: Dataset, task: Classification) -> dict[str, Any]:
     """How unequal the classes are, and what is done about it."""
-    sizes = counts(ground.dataset, "train")
+    sizes = counts(rows, "train")
     ratio = max(sizes) / max(1, min(sizes))
-    if ground.task.balanced:
+    if task.balanced:
         text = "Classes are unequal: each counts the same in the loss and in the metric."
-    elif ground.task.multilabel and ratio >= IMBALANCED:
+    elif task.multilabel and ratio >= IMBALANCED:
         text = "Classes are unequal: each counts the same in the metric, however rare it is."
     else:
         text = "Classes are near enough to equal; samples count alike."
@@ -293,6 +305,7 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "labels": "given",
         "seed": 0,
         "max_bad": 0.01,
+        "clip": None,
     }
     words = ["regraft", "fit", str(question["data"]), "--out", str(folder)]
     if question["backbone"] not in DEFAULTS.values():
@@ -300,28 +313,64 @@ def command(question: dict[str, Any], folder: Path) -> str:
     for name, usual in options.items():
         value = question[name]
         if value != usual and value is not None:
-            unit = "s" if name == "budget" else ""
+            unit = "s" if name in ("budget", "clip") else ""
             words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]
     return shlex.join(words)
 
 
 def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[str, bytes]:
     """Small JPEGs of the samples that the report shows; those that are gone are left out."""
-    import io
-
     found: dict[str, bytes] = {}
     if "detection" in content:
         return detection.pictures(root if root.is_dir() else root.parent, content["detection"])
-    if content["task"] != "image-classification":
+    if content["task"] not in _SHOW:
         return found
     for entry in (*content["most_wrong"], *content["least_certain"]):
-        path = (root if root.is_dir() else root.parent) / entry["sample"]
         try:
-            picture = data_sets.images.decode(path)
+            picture = _SHOW[content["task"]](
+                root if root.is_dir() else root.parent, entry["sample"], size_px
+            )
         except (UnreadableSample, OSError):
             continue
-        picture.thumbnail((size_px, size_px))
-        held = io.BytesIO()
-        picture.save(held, "JPEG", quality=80)
-        found[entry["sample"]] = held.getvalue()
+        found[entry["sample"]] = jpeg(picture)
     return found
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    """A small picture as it stands on a page."""
+    held = io.BytesIO()
+    picture.save(held, "JPEG", quality=80)
+    return held.getvalue()
+
+
+def _show_picture(root: Path, sample: str, size_px: int) -> Image.Image:
+    picture = data_sets.images.decode(root / sample)
+    picture.thumbnail((size_px, size_px))
+    return picture
+
+
+def _show_clip(root: Path, sample: str, size_px: int) -> Image.Image:
+    name, span_s = data_sets.video.parted(sample)
+    return film_strip(root / name, span_s, size_px)
+
+
+def film_strip(
+    path: Path, span_s: tuple[float, float] | None, size_px: int, count: int = STRIP
+) -> Image.Image:
+    """Some frames of a clip side by side, each in a square.
+
+    Raises:
+        UnreadableSample: the file cannot be decoded.
+    """
+    from regraft.transfer.clips import moments
+
+    if span_s is None:
+        span_s = (0.0, data_sets.video.examine(path, path.name).seconds)
+    strip = Image.new("RGB", (count * size_px + (count - 1) * 2, size_px), "white")
+    for place, frame in enumerate(data_sets.video.stills(path, path.name, moments(span_s, count))):
+        square = data_sets.images.square(frame, size_px, 1.0, "bilinear", data_sets.View(), "")
+        strip.paste(Image.fromarray(square), (place * (size_px + 2), 0))
+    return strip
+
+
+_SHOW = {"image-classification": _show_picture, "video-classification": _show_clip}

@@ -18,6 +18,7 @@ import numpy as np
 from markupsafe import Markup
 
 from regraft.dataset import Dataset, Sample, images
+from regraft.dataset.summary import box_counts
 from regraft.errors import UnreadableSample
 from regraft.reporting import figures
 from regraft.reporting.drawing import Mark, drawn, jpeg
@@ -92,28 +93,6 @@ def section(judged: Judged) -> dict[str, Any]:
         "misses": _misses(judged, errors),
         "false_alarms": _false_alarms(judged, errors),
     }
-
-
-def box_counts(rows: Dataset) -> dict[str, int]:
-    """Boxes found, used, mended, refused and left out with their picture; they add up.
-
-    Tiles may show a box several times, or never more than a rim of it; what is used is counted on
-    whole pictures, so where large pictures are cut, it is what was found less what is not used.
-    """
-    assert rows.box_counts is not None, "boxes are learnt"
-    counts = rows.box_counts
-    left_out = 0 if rows.tile_px else counts.found - counts.refused - _in_samples(rows)
-    return {
-        "found": counts.found,
-        "used": counts.found - counts.refused - left_out,
-        "mended": counts.mended,
-        "refused": counts.refused,
-        "left_out": left_out,
-    }
-
-
-def _in_samples(rows: Dataset) -> int:
-    return sum(len(sample.boxes) for sample in rows)
 
 
 def _shown(errors: Errors, threshold: float) -> dict[str, Any]:

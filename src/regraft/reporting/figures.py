@@ -214,6 +214,40 @@ def reliability(name: str, title: str, after: Sequence[Bin], before: Sequence[Bi
     return _picture(name, title, parts, width_px=414, height_px=426)
 
 
+def courses(
+    name: str,
+    title: str,
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    levels: Sequence[tuple[str, float]],
+    axes: tuple[Axis, Axis],
+) -> Markup:
+    """Lines over a linear axis, and levels across that they are compared with.
+
+    Args:
+        name: of the picture, unique on the page.
+        title: read out instead of the picture.
+        series: class in the style sheet ("line", "before") and points, at least two.
+        levels: what a level is, and where it is.
+        axes: across and up.
+    """
+    x, y = axes
+    area = Box(58, 34, _WIDTH_PX - 14, _HEIGHT_PX - 50)
+    places = [place for _, points in series for place in points]
+    values = [value for _, value in places] + [value for _, value in levels]
+    low, high = min(values), max(values)
+    air = max(0.06 * (high - low), 1e-6)
+    across = Scale(min(p[0] for p in places), max(p[0] for p in places), area.left, area.right)
+    up = Scale(low - air, high + air, area.bottom, area.top)
+    parts = [_frame(area, across, up, x, y)]
+    for label, value in levels:
+        parts.append(_path("ideal", [(area.left, up.px(value)), (area.right, up.px(value))]))
+        said = f"{visible(label)} {y.form(value)}"
+        parts.append(_TEXT.format("label", area.right, up.px(value) - 5, "end", said))
+    for kind, points in series:
+        parts.append(_path(kind, [(across.px(at), up.px(value)) for at, value in points]))
+    return _picture(name, title, parts)
+
+
 # Scales -------------------------------------------------------------------------------------------
 
 

@@ -5,27 +5,54 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from regraft import store
-from regraft.reporting.figures import visible
+from regraft.reporting import figures
+from regraft.reporting.figures import Axis, visible
+from regraft.reporting.page import environment
 
+Facts = Mapping[str, Any]
+
+_CURVES = {
+    "loss": "loss while learning",
+    "held_loss": "loss on what is held out",
+    "held_accuracy": "hidden words guessed right, held out",
+    "probe": "linear probe, judge's validation split",
+    "neighbours": "nearest neighbours, judge's validation split",
+    "alignment": "alignment: distance of two views",
+    "uniformity": "uniformity",
+    "effective_rank": "effective rank",
+    "spread": "spread: 0 is one point",
+}
 _COLOURS = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000",
     "#994455", "#997700",
 )  # fmt: skip
-_STYLE = Markup(
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-    "svg{width:19em;margin-right:1em}td{padding:2px 6px}img{height:56px;margin:1px}"
-    "figure{display:inline-block;margin:0}figcaption{color:#555}"
-)
-_CURVES = ("loss", "probe", "neighbours", "alignment", "uniformity", "effective_rank", "spread")
+_TITLES = {"helped": "helped", "hurt": "hurt", "no difference": "made no difference"}
+_PROBLEMS = 50
 
 
-def write(folder: Path, report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> None:
+@dataclass(frozen=True)
+class Reference:
+    """A line of the table of references: what guesses, and how well.
+
+    Attributes:
+        name: what guesses.
+        held: {"loss", "accuracy"} on what is held out.
+        general: the same on the general text, or None.
+    """
+
+    name: str
+    held: Facts
+    general: Facts | None
+
+
+def write(folder: Path, report: Facts, thumbnails: Mapping[str, bytes]) -> None:
     """Commit report.json and report.html.
 
     Raises:
@@ -36,104 +63,122 @@ def write(folder: Path, report: Mapping[str, Any], thumbnails: Mapping[str, byte
     store.commit(folder / "report.html", render(report, thumbnails).encode("utf-8"))
 
 
-def render(report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> str:
-    """The page: verdict, curves, neighbours before and after, map. One file, no network."""
-    curves = Markup("").join(
-        _curve(name, [(p["step"], p[name]) for p in report["curves"] if p.get(name) is not None])
-        for name in _CURVES
-    )
-    problems = Markup("").join(
-        Markup("<li>{}: {} ({})</li>").format(visible(p["where"]), p["what"], p["done"])
-        for p in report["data"]["problems"][:20]
-    )
-    body = Markup(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Pre-training</title>"
-        "<style>{}</style><h1>Pre-training: {}</h1><p><b>{}</b></p>"
-        "<p>{} {} of {}; {} steps, {:.0f} s, {:,.0f} {}/s; {}.</p>"
-        "<p>Start: {}, {} of {} stages frozen{}.</p>"
-        "<h2>Curves</h2>{}{}{}<h2>What was found in the pool</h2><ul>{}</ul></html>"
-    )
-    back = report["backbone"]
-    return body.format(
-        _STYLE, report["objective"], report["verdict"]["text"],
-        report["data"]["samples"], report["data"]["things"], visible(report["data"]["path"]),
-        report["steps"], report["seconds"], report["throughput"]["per_second"],
-        report["throughput"]["unit"], report["stopped"], visible(back["name"]),
-        back["frozen_stages"], len(back["stages"]), _prepared(back["preprocessing"]), curves,
-        _neighbours(report["neighbours"], thumbnails), _maps(report["map"]),
-        problems or Markup("<li>Nothing.</li>"),
-    )  # fmt: skip
-
-
-def _prepared(preprocessing: Mapping[str, Any]) -> str:
-    size_px = preprocessing.get("size_px")
-    return f", tiles of {size_px} px" if size_px else ""
-
-
-def _curve(name: str, points: Sequence[tuple[float, float]]) -> Markup:
-    if len(points) < 2:
-        return Markup("")
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    low, high = min(ys), max(ys)
-    line = " ".join(
-        f"{10 + 280 * (x - xs[0]) / max(xs[-1] - xs[0], 1e-9):.1f},"
-        f"{110 - 100 * (y - low) / max(high - low, 1e-9):.1f}"
-        for x, y in points
-    )
-    return Markup(
-        "<figure><svg viewBox='0 0 300 120' role=img><polyline fill=none stroke='#4477aa' "
-        "stroke-width=2 points='{}'/></svg><figcaption>{}: {:.3f} to {:.3f}, last {:.3f}"
-        "</figcaption></figure>"
-    ).format(line, name.replace("_", " "), low, high, ys[-1])
-
-
-def _neighbours(rows: Sequence[Mapping[str, Any]], thumbnails: Mapping[str, bytes]) -> Markup:
-    if not rows:
-        return Markup("")
-
-    def shown(names: Sequence[str]) -> Markup:
-        return Markup("").join(
-            Markup("<img alt='{}' src='data:image/jpeg;base64,{}'>").format(
-                visible(name), base64.b64encode(thumbnails[name]).decode()
-            )
-            for name in names
-            if name in thumbnails
-        )
-
-    lines = Markup("").join(
-        Markup("<tr><td>{}<td>{}<td>{}</tr>").format(
-            shown([row["sample"]]), shown(row["before"]), shown(row["after"])
-        )
-        for row in rows
-    )
+def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
+    """The page: verdict, references, curves, examples, neighbours, map. One file, no network."""
     return (
-        Markup("<h2>Nearest labelled pictures</h2><table><tr><th>of<th>before<th>after</tr>")
-        + lines
-        + Markup("</table>")
-    )
-
-
-def _maps(found: Mapping[str, Any] | None) -> Markup:
-    if not found:
-        return Markup("")
-    maps = Markup("").join(_map(name, found[name], found["labels"]) for name in ("before", "after"))
-    legend = Markup(" ").join(
-        Markup("<span style='color:{}'>&#9679; {}</span>").format(
-            _COLOURS[i % len(_COLOURS)], escape(visible(name))
+        environment()
+        .get_template("pretrained.html.j2")
+        .render(
+            report=report,
+            headline=headline(report),
+            references=references(report),
+            curves=_curves(report),
+            maps=_maps(report["map"]),
+            classes=[
+                (visible(name), _COLOURS[i % len(_COLOURS)])
+                for i, name in enumerate((report["map"] or {"classes": []})["classes"])
+            ],
+            examples=list(_examples(report)),
+            most_problems=_PROBLEMS,
+            pictures={
+                sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+                for sample, jpeg in thumbnails.items()
+            },
         )
-        for i, name in enumerate(found["classes"])
     )
-    return Markup("<h2>Embeddings on two principal axes</h2>") + maps + legend
 
 
-def _map(name: str, places: Sequence[Sequence[float]], labels: Sequence[int]) -> Markup:
+def headline(report: Facts) -> str:
+    """The outcome in a sentence."""
+    answer = report["verdict"]["answer"]
+    if answer in _TITLES:
+        tuned = report["verdict"]["fine_tuned"]["answer"]
+        said = f"Pre-training {_TITLES[answer]} the frozen network"
+        same = tuned == answer
+        return f"{said}{' and' if same else '; it'} {_TITLES[tuned]} the fine-tuned one."
+    found = references(report)
+    if found:
+        first, last = (next(r.held for r in found if r.name == n) for n in ("start", "result"))
+        return (
+            f"The loss on held-out words went from {first['loss']:.2f} to {last['loss']:.2f}; "
+            f"{100 * last['accuracy']:.0f} % of them are guessed right."
+        )
+    return f"{report['steps']:,} steps of pre-training; whether they help was not judged."
+
+
+def references(report: Facts) -> list[Reference]:
+    """What guesses hidden words, the worst first; none where no words are hidden."""
+    after = report["after"]
+    if "held_out" not in after:
+        return []
+    found = [
+        Reference("unigram", after["unigram"], None),
+        Reference("start", report["before"]["held_out"], report["before"]["general"]),
+        Reference("result", after["held_out"], after["general"]),
+    ]
+    scratch = report["scratch"]
+    if scratch:
+        trained = scratch["after"]
+        found.insert(2, Reference("random weights", trained["held_out"], trained["general"]))
+    return found
+
+
+def _curves(report: Facts) -> list[tuple[str, Markup]]:
+    """Caption and picture of each curve that there is."""
+    found: list[tuple[str, Markup]] = []
+    for name, title in _CURVES.items():
+        points = _points(report["curves"], name)
+        if len(points) < 2:
+            continue
+        series = [("line", points)]
+        scratch = _points((report["scratch"] or {"curves": []})["curves"], name)
+        if len(scratch) > 1:
+            series.append(("before", scratch))
+        levels = _levels(report, name)
+        axes = Axis("steps", lambda n: f"{n:,.0f}"), Axis(title, _number)
+        caption = f"{title}: first {_number(points[0][1])}, last {_number(points[-1][1])}"
+        found.append((caption, figures.courses(f"curve-{name}", title, series, levels, axes)))
+    return found
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _points(curves: Sequence[Facts], name: str) -> list[tuple[float, float]]:
+    return [(point["step"], point[name]) for point in curves if point.get(name) is not None]
+
+
+def _levels(report: Facts, name: str) -> list[tuple[str, float]]:
+    kind = {"held_loss": "loss", "held_accuracy": "accuracy"}.get(name)
+    if kind is None:
+        return []
+    return [
+        ("unigram", report["after"]["unigram"][kind]),
+        ("start", report["before"]["held_out"][kind]),
+    ]
+
+
+def _examples(report: Facts) -> list[tuple[Facts, Facts]]:
+    """The same hidden words, filled in before and after."""
+    before, after = (report[when].get("examples", []) for when in ("before", "after"))
+    return list(zip(before, after, strict=True))
+
+
+def _maps(found: Facts | None) -> list[tuple[str, Markup]]:
+    if not found:
+        return []
+    return [(name, _map(found[name], found["labels"])) for name in ("before", "after")]
+
+
+def _map(places: Sequence[Sequence[float]], labels: Sequence[int]) -> Markup:
     reach = max((abs(value) for place in places for value in place), default=1.0) or 1.0
     dots = Markup("").join(
-        Markup("<circle r=2 cx='{:.1f}' cy='{:.1f}' fill='{}'/>").format(
-            150 + 140 * place[0] / reach, 150 - 140 * place[-1] / reach, _COLOURS[label % 10]
+        Markup("<circle r=2.5 cx='{:.1f}' cy='{:.1f}' fill='{}'/>").format(
+            150 + 140 * place[0] / reach,
+            150 - 140 * place[-1] / reach,
+            _COLOURS[label % len(_COLOURS)],
         )
         for place, label in zip(places, labels, strict=True)
     )
-    return Markup(
-        "<figure><svg viewBox='0 0 300 300'>{}</svg><figcaption>{}</figcaption></figure>"
-    ).format(dots, name)
+    return Markup("<svg class='map' viewBox='0 0 300 300' role='img'>{}</svg>").format(dots)

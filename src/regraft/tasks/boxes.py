@@ -27,7 +27,7 @@ class BoxTargets:
         labels_k: int64, into the task's classes.
         crowd_k: bool; see `Box.crowd`: neither learnt nor counted as missed.
         sizes_n2: height and width of each sample in pixels, int64.
-        keys: names each sample in random draws of views: `Sample.sha256`.
+        keys: names each sample in random draws of views: `Sample.view_key`.
     """
 
     count_n: np.ndarray
@@ -57,7 +57,7 @@ class BoxTargets:
             np.array([box.category for box in boxes], dtype=np.int64),
             np.array([box.crowd for box in boxes], dtype=bool),
             np.array([sample.size for sample in samples], dtype=np.int64).reshape(-1, 2),
-            tuple(sample.sha256 for sample in samples),
+            tuple(sample.view_key for sample in samples),
         )
 
 

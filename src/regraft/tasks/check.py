@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
 from regraft.dataset.rows import Sample
 from regraft.errors import ContractBroken
 from regraft.seeds import generator
@@ -15,6 +16,17 @@ from regraft.tasks.classification import Classification
 
 _COUNT = 60
 _WIDTH = 8
+MADE_UP = Backbone(
+    "made up",
+    "image",
+    "",
+    "",
+    "",
+    (Stage("last", 0, (), ((_WIDTH,),)),),
+    Preprocessing(),
+    Recipe("none", "none"),
+    Path("made up"),
+)
 
 
 def check_task(task: Classification) -> None:
@@ -31,9 +43,12 @@ def check_task(task: Classification) -> None:
     weight_n = task.sample_weights(target_nc)
     _promise(abs(weight_n.mean() - 1) < 1e-6, "sample_weights() have mean 1")
     ones_1n = np.ones((1, _COUNT))
-    best = float(task.score(right_nc, target_nc)(ones_1n)[0])
+    best = float(task.score({"logits": right_nc}, target_nc)(ones_1n)[0])
     _promise(abs(best - 1) < 1e-9, "score() of right answers is 1")
-    _promise(float(task.score(wrong_nc, target_nc)(ones_1n)[0]) < best, "wrong ones score less")
+    _promise(
+        float(task.score({"logits": wrong_nc}, target_nc)(ones_1n)[0]) < best,
+        "wrong ones score less",
+    )
     chance_nc = task.probabilities(right_nc)
     _promise(bool(((chance_nc >= 0) & (chance_nc <= 1)).all()), "probabilities() lie in 0…1")
     answer = task.decode(chance_nc[0])
@@ -51,7 +66,9 @@ def _check_head(task: Classification, target_nc: np.ndarray) -> None:
     _promise(right > 0.9, "fit_head() learns what is linear")
     again = task.fit_head(x_nd, target_nc, [""] * _COUNT, 0)
     _promise(again.weight_cd.tobytes() == probe.weight_cd.tobytes(), "and twice the same")
-    head = task.head(_WIDTH, 0)
+    head = task.head(MADE_UP, 0)
+    count = sum(parameter.numel() for parameter in head.parameters())
+    _promise(count == task.head_parameters(MADE_UP), "head_parameters() counts head()")
     _promise(head.weight.shape == probe.weight_cd.shape, "head() takes what fit_head() finds")
 
 

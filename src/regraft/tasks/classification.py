@@ -10,18 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regraft.backbones.backbone import Backbone
+from regraft.dataset.images import View
 from regraft.dataset.rows import Sample
 from regraft.seeds import seed_of
 from regraft.tasks import measure
 from regraft.tasks.probe import Probe, fit_probe
+from regraft.tasks.task import Answers, Criterion, Outputs
 
 if TYPE_CHECKING:
     import torch
 
+AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
 IMBALANCED = 3.0
 """From this ratio of the largest to the smallest class on, every class counts the same."""
 
@@ -49,6 +53,25 @@ class Classification:
             return "mean_average_precision"
         return "balanced_accuracy" if self.balanced else "accuracy"
 
+    @property
+    def convex(self) -> bool:
+        """See `Task`."""
+        return True
+
+    @property
+    def augmented(self) -> View:
+        """See `Task`."""
+        return AUGMENTED
+
+    def facts(self) -> dict[str, Any]:
+        """See `Task`."""
+        return {
+            "task": self.name,
+            "classes": list(self.classes),
+            "multilabel": self.multilabel,
+            "balanced": self.balanced,
+        }
+
     def targets(self, samples: Sequence[Sample]) -> np.ndarray:
         """Target_nc: ones where a class applies, float32."""
         target_nc = np.zeros((len(samples), len(self.classes)), dtype=np.float32)
@@ -68,7 +91,7 @@ class Classification:
     def fit_head(
         self,
         x_nd: np.ndarray,
-        target_nc: np.ndarray,
+        targets: np.ndarray,
         clusters: Sequence[str],
         seed: int,
         penalty: float | None = None,
@@ -76,16 +99,21 @@ class Classification:
         """A linear head on frozen features. See `regraft.tasks.probe.fit_probe`."""
         return fit_probe(
             x_nd,
-            target_nc,
+            targets,
             exclusive=not self.multilabel,
-            weight_n=self.sample_weights(target_nc),
+            weight_n=self.sample_weights(targets),
             clusters=clusters,
             seed=seed,
             penalty=penalty,
         )
 
-    def score(self, logits_nc: np.ndarray, target_nc: np.ndarray) -> measure.Score:
+    def answers(self, outputs: Outputs, samples: Sequence[Sample]) -> Answers:
+        """The logits: {"logits": logits_nc}, float32."""
+        return {"logits": outputs.float().cpu().numpy()}
+
+    def score(self, answers: Answers, targets: np.ndarray) -> measure.Score:
         """The metric of these answers, as a function of weights on the samples."""
+        logits_nc, target_nc = answers["logits"], targets
         if self.multilabel:
             return measure.mean_average_precision(logits_nc, target_nc > 0)
         correct_n = self.correct(logits_nc, target_nc)
@@ -120,6 +148,10 @@ class Classification:
             return sure_n, ((chance_nc > 0.5) == (target_nc > 0)).ravel()
         return chance_nc.max(axis=1), self.correct(logits_nc, target_nc)
 
+    def calibrate(self, answers: Answers, targets: np.ndarray) -> dict[str, float]:
+        """The temperature."""
+        return {"temperature": self.fit_temperature(answers["logits"], targets)}
+
     def fit_temperature(self, logits_nc: np.ndarray, target_nc: np.ndarray) -> float:
         """The divisor of the logits with the least log-loss (Guo et al. 2017), 0.05…20."""
         from scipy.optimize import minimize_scalar
@@ -147,13 +179,30 @@ class Classification:
             answer["labels"] = [name for name, p in every.items() if p > 0.5]
         return answer
 
-    def head(self, width: int, seed: int) -> torch.nn.Linear:
+    def head(self, backbone: Backbone, seed: int, *, pretrained: bool = True) -> torch.nn.Linear:
         """The head as a module, vector_nd to logits_nc, from a seeded random start."""
         import torch
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(seed, "head"))
-            return torch.nn.Linear(width, len(self.classes))
+            return torch.nn.Linear(backbone.width, len(self.classes))
+
+    def head_parameters(self, backbone: Backbone) -> int:
+        """See `Task`."""
+        return len(self.classes) * (backbone.width + 1)
+
+    def criterion(self, targets: np.ndarray, views: Sequence[View]) -> Criterion:
+        """See `Task`; a view changes no label."""
+        import torch
+
+        target_nc = torch.from_numpy(targets)
+        weight_n = torch.from_numpy(self.sample_weights(targets).astype(np.float32))
+
+        def loss(outputs: Outputs, index_b: np.ndarray, view: int) -> torch.Tensor:
+            device = outputs.device
+            return self.loss(outputs, target_nc[index_b].to(device), weight_n[index_b].to(device))
+
+        return loss
 
     def loss(
         self, logits_nc: torch.Tensor, target_nc: torch.Tensor, weight_n: torch.Tensor

@@ -67,6 +67,10 @@ class Task(Protocol[T]):
         """What random views may do."""
         ...
 
+    def facts(self) -> dict[str, Any]:
+        """JSON values that `tasks.restored` makes the same task of."""
+        ...
+
     def targets(self, samples: Sequence[Sample]) -> T:
         """What is right for these samples."""
         ...

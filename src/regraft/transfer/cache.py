@@ -31,7 +31,7 @@ class Entry:
     """A folder of the cache.
 
     Attributes:
-        kind: "features", "compiled" or "backbones".
+        kind: "features", "frames", "compiled" or "backbones".
         path: the folder.
         about: what is in it.
         bytes: on disk.
@@ -50,25 +50,43 @@ def features_folder() -> Path:
     return cache_folder() / "features"
 
 
+def frames_folder() -> Path:
+    """Where frames of clips lie."""
+    return cache_folder() / "frames"
+
+
 def limit_bytes() -> int:
     """How much features may take on disk.
 
     Raises:
         UsageError: the limit that the user set makes no sense.
     """
-    text = os.environ.get(LIMIT, "").strip().lower()
+    return bytes_allowed(LIMIT, sum(entry.bytes for entry in _features()))
+
+
+def bytes_allowed(variable: str, there: int) -> int:
+    """What a part of the cache may take: as the user says, or by what is free.
+
+    Args:
+        variable: of the environment.
+        there: bytes that it takes now.
+
+    Raises:
+        UsageError: the limit that the user set makes no sense.
+    """
+    text = os.environ.get(variable, "").strip().lower()
     if text:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]b|)", text)
         if match is None:
             raise UsageError(
                 f"{text!r} is not a size",
-                where=LIMIT,
+                where=variable,
                 mend="for example 20 GB, or a number of bytes",
             )
         return int(float(match[1]) * _UNITS[match[2]])
-    folder = features_folder()
+    folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    could_be_free = shutil.disk_usage(folder).free + sum(entry.bytes for entry in _features())
+    could_be_free = shutil.disk_usage(folder).free + there
     return min(MOST_BYTES, int(could_be_free * SHARE_OF_DISK))
 
 
@@ -86,6 +104,7 @@ def make_room(more_bytes: int) -> None:
 def show() -> list[Entry]:
     """What is in the cache, the last used first."""
     entries = [*_features(), *_others("compiled", "manifest.json"), *_others("backbones", "*.json")]
+    entries += _frames()
     return sorted(entries, key=lambda entry: -entry.used)
 
 
@@ -96,6 +115,10 @@ def clear() -> tuple[int, int]:
         bytes removed, and bytes left because they are in use.
     """
     removed = left = 0
+    for entry in _frames():
+        # A process that misses a frame decodes it again.
+        shutil.rmtree(entry.path, ignore_errors=True)
+        removed += entry.bytes
     for entry in [*_features(), *_others("compiled", "manifest.json")]:
         if _remove(entry.path):
             removed += entry.bytes
@@ -115,6 +138,15 @@ def _features() -> list[Entry]:
             text, used = "unfinished", 0.0
         entries.append(Entry("features", folder, text, _bytes_in(folder), used))
     return entries
+
+
+def _frames() -> list[Entry]:
+    folder = frames_folder()
+    if not folder.is_dir():
+        return []
+    times = [path.stat().st_mtime for path in folder.glob("*.frames")]
+    about = f"frames of {len(times)} clips"
+    return [Entry("frames", folder, about, _bytes_in(folder), max(times, default=0.0))]
 
 
 def _others(kind: str, described: str) -> list[Entry]:

@@ -188,7 +188,8 @@ def _judge(
         near_sn = _nearness(served.run(some_bhwc), stages) if served else []
         return stages[frozen - 1], near_sn
 
-    parts = np.array_split(pixels_bhwc, math.ceil(len(pixels_bhwc) / AT_ONCE))
+    at_once = max(1, AT_ONCE // max(1, backbone.frames))
+    parts = np.array_split(pixels_bhwc, math.ceil(len(pixels_bhwc) / at_once))
     with ThreadPoolExecutor(cores()) as pool:
         features, near = zip(*pool.map(judged, parts), strict=True)
     near_sn = np.concatenate(near, axis=1) if served else ()

@@ -43,7 +43,7 @@ from regraft.transfer.compiled import EXACT_STAGES, Compiled, find, place, proce
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
-from regraft.transfer.pictures import cores, look
+from regraft.transfer.pictures import cores, look, pixels_of
 from regraft.transfer.runners import (
     AT_ONCE_TOKENS,
     FILLED,
@@ -99,7 +99,7 @@ class Trial:
     Attributes:
         key: the same for the same pixels.
         load: gives the pixels (B, H, W, 3).
-        samples: sha256 of the samples whose plain views they are, or none.
+        samples: `view_key` of the samples whose plain views they are, or none.
     """
 
     key: str
@@ -160,9 +160,10 @@ class Preparation:
             samples: all of the user's; up to 64 of them, chosen by content, will judge it.
         """
         cut = Cut(self.backbone(), frozen)
-        distinct = {sample.sha256: sample for sample in samples}
-        chosen = [distinct[sha256] for sha256 in sorted(distinct)[:TRIAL_SAMPLES]]
-        names = tuple(sample.sha256 for sample in chosen)
+        distinct = {sample.view_key: sample for sample in samples}
+        most = max(8, TRIAL_SAMPLES // max(1, cut.backbone.frames))
+        chosen = [distinct[key] for key in sorted(distinct)[:most]]
+        names = tuple(sample.view_key for sample in chosen)
         return Engine(self, cut, Trial(digest(*names), lambda: _plain_views(cut, chosen), names))
 
     def engine_for_pixels(self, frozen: int, pixels_bhwc: np.ndarray) -> Engine:
@@ -178,7 +179,7 @@ class Preparation:
         """
         p = self.backbone().preprocessing
         assert isinstance(p, Preprocessing), path
-        return images.square(images.decode(path), p.size_px, p.crop, p.interpolation, View(), "")
+        return pixels_of(images.decode(path), p)
 
     def torch_features(self, cut: Cut, pixels_bhwc: np.ndarray) -> Tensors:
         """Features in float32 torch, from a process of its own; compiles what is not compiled."""
@@ -259,7 +260,7 @@ class Engine:
         return self._trial.load()
 
     def trial_views(self) -> dict[str, np.ndarray]:
-        """If it is still to be judged: plain views that this will take, by the sample's sha256."""
+        """If it is still to be judged: plain views that this will take, by `Sample.view_key`."""
         if self.cut.frozen == 0 or self._recalled() is not None:
             return {}
         inputs = map(alone, self.trial_pixels)
@@ -444,7 +445,7 @@ def _known(backbone: str | Backbone) -> tuple[Backbone | None, dict[str, Any]]:
         return backbone, _described(backbone)
     wanted = address(backbone)
     # What a user's own function makes can change without its file changing: ask it each time.
-    found = None if wanted.adapter == "local" else shelf.stored(wanted)
+    found = None if wanted.is_own_code else shelf.stored(wanted)
     return found, {"name": backbone} if found is None else _described(found)
 
 

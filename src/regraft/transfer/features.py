@@ -34,6 +34,7 @@ from regraft.backbones.backbone import AnyPreprocessing, Preprocessing
 from regraft.dataset import Sample, View
 from regraft.events import Advanced, Tell, silent
 from regraft.store import Json, canonical, digest
+from regraft.transfer import clips
 from regraft.transfer.cache import features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
@@ -214,7 +215,9 @@ def _input_facts(preprocessing: AnyPreprocessing) -> dict[str, Json]:
         "size_px": preprocessing.size_px,
         "crop": preprocessing.crop,
         "interpolation": preprocessing.interpolation,
+        **({"whole": True} if preprocessing.whole else {}),
         "pillow": PIL.__version__,
+        **({"frames": preprocessing.frames, **clips.facts()} if preprocessing.frames else {}),
     }
 
 
@@ -243,8 +246,8 @@ def _identity(job: _Job, serving: Serving, packing: Packing) -> dict[str, Json]:
 
 def _row_key(sample: Sample, view: View) -> str:
     if view.index == 0:
-        return f"{sample.sha256} plain"
-    return f"{sample.sha256} {canonical(asdict(view)).decode()}"
+        return f"{sample.view_key} plain"
+    return f"{sample.view_key} {canonical(asdict(view)).decode()}"
 
 
 def _complete(job: _Job, shards: Shards, serving: Serving) -> int | None:
@@ -270,8 +273,8 @@ def _compute(job: _Job, shards: Shards, serving: Serving, missing: frozenset[str
 
     def load(task: _Task) -> list[np.ndarray]:
         sample, views = task
-        if views == [View()] and sample.sha256 in at_hand:
-            return [at_hand[sample.sha256]]
+        if views == [View()] and sample.view_key in at_hand:
+            return [at_hand[sample.view_key]]
         return look(sample, views, job.cut.backbone)
 
     with ReadAhead(load, tasks, FIRST_BYTES // task_bytes, AHEAD_BYTES // task_bytes) as ahead:
@@ -303,7 +306,7 @@ def _by_length(pairs: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, n
 
 def _tasks(job: _Job, missing: frozenset[str]) -> Iterator[_Task]:
     """What to read: each picture once, with the views of it that are missing."""
-    distinct = {sample.sha256: sample for sample in job.samples}
+    distinct = {sample.view_key: sample for sample in job.samples}
     for sample in distinct.values():
         views = [view for view in job.views if _row_key(sample, view) in missing]
         if views:

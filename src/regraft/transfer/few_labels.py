@@ -25,6 +25,7 @@ from regraft.dataset import Sample
 from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.tasks import measure
+from regraft.tasks.classification import Classification
 from regraft.transfer.ladder import Facts, Ground, Step, inputs_of
 
 LABELS = 8
@@ -33,7 +34,7 @@ FEW = 32
 _FOLDS = 5
 
 
-def few_labels(ground: Ground) -> Facts | None:
+def few_labels(ground: Ground, task: Classification) -> Facts | None:
     """How well the head, and for texts TF-IDF, do with few labels.
 
     Returns:
@@ -44,8 +45,8 @@ def few_labels(ground: Ground) -> Facts | None:
     frozen = len(ground.backbone.stages)
     samples = [*ground.dataset.split("train"), *ground.dataset.split("valid")]
     count = len(ground.dataset.split("train"))
-    target_nc = ground.task.targets(samples)
-    draws = _drawn(ground, samples, target_nc[:count]) or _folds(ground, samples, target_nc)
+    target_nc = task.targets(samples)
+    draws = _drawn(ground, samples, target_nc[:count]) or _folds(ground, task, samples, target_nc)
     if not draws:
         return None
     is_drawn = len(draws[0]) == 1
@@ -58,18 +59,18 @@ def few_labels(ground: Ground) -> Facts | None:
         weights_rn = ground.weights(held)
         found: dict[str, list[np.ndarray]] = {"head": [], "tfidf": []}
         for k, parts in enumerate(draws):
-            logits = {name: np.zeros(held_nc.shape, np.float32) for name in _rivals(ground)}
+            logits = {name: np.zeros(held_nc.shape, np.float32) for name in _rivals(task)}
             for learn, out in parts:
                 clusters = groups[learn].tolist()
-                head = ground.task.fit_head(x_nd[learn], target_nc[learn], clusters, ground.seed)
+                head = task.fit_head(x_nd[learn], target_nc[learn], clusters, ground.seed)
                 place = out - count if is_drawn else out
                 logits["head"][place] = head.logits(x_nd[out])
                 if "tfidf" in logits:
-                    logits["tfidf"][place] = _lexical(ground, samples, target_nc, learn, out)
+                    logits["tfidf"][place] = _lexical(task, samples, target_nc, learn, out)
             mine_rn = np.concatenate([np.ones((1, len(held))), weights_rn[k :: len(draws)]])
             for name, logits_nc in logits.items():
-                found[name].append(ground.task.score(logits_nc, held_nc)(mine_rn))
-        return Outcome(_summed_up(ground, found), {})
+                found[name].append(task.score({"logits": logits_nc}, held_nc)(mine_rn))
+        return Outcome(_summed_up(task, found), {})
 
     asked: Facts = {"few": [LABELS, DRAWS], "how": "drawn" if is_drawn else "cross-validated"}
     facts = ground.run.step("few-labels", inputs_of(ground, asked), compute).facts
@@ -78,13 +79,13 @@ def few_labels(ground: Ground) -> Facts | None:
     return known | {"text": _text(known)}
 
 
-def refitted(ground: Ground, best: Step) -> Step:
+def refitted(ground: Ground, task: Classification, best: Step) -> Step:
     """The chosen head fitted on training and validation samples, where labels are few.
 
     What was measured on the validation samples stays as it was measured: before this.
     """
     samples = [*ground.dataset.split("train"), *ground.dataset.split("valid")]
-    target_nc = ground.task.targets(samples)
+    target_nc = task.targets(samples)
     if best.facts["name"] != "head" or target_nc.sum(axis=0).min() > FEW or ground.soft:
         return best
 
@@ -92,7 +93,7 @@ def refitted(ground: Ground, best: Step) -> Step:
         frozen = len(ground.backbone.stages)
         (x_nd,) = ground.activations(samples, frozen).rows(np.arange(len(samples)))
         clusters = [sample.group for sample in samples]
-        head = ground.task.fit_head(x_nd, target_nc, clusters, ground.seed)
+        head = task.fit_head(x_nd, target_nc, clusters, ground.seed)
         weights = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
         return Outcome({"penalty": head.penalty, "labels": len(samples)}, weights)
 
@@ -130,14 +131,16 @@ def _drawn(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> 
     return draws
 
 
-def _folds(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> list[Draw]:
+def _folds(
+    ground: Ground, task: Classification, samples: Sequence[Sample], target_nc: np.ndarray
+) -> list[Draw]:
     """All samples answered for by heads that have not seen them, with other folds each time."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     label_n = target_nc.argmax(axis=1)
     group_n = np.array([sample.group or sample.sha256 for sample in samples])
     least = min(len(set(group_n[label_n == c])) for c in range(target_nc.shape[1]))
-    if ground.task.multilabel or least < 2:
+    if task.multilabel or least < 2:
         return []
     draws: list[Draw] = []
     for k in range(DRAWS):
@@ -150,12 +153,12 @@ def _folds(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> 
     return draws
 
 
-def _rivals(ground: Ground) -> tuple[str, ...]:
-    return ("head", "tfidf") if ground.task.name == "text-classification" else ("head",)
+def _rivals(task: Classification) -> tuple[str, ...]:
+    return ("head", "tfidf") if task.name == "text-classification" else ("head",)
 
 
 def _lexical(
-    ground: Ground,
+    task: Classification,
     samples: Sequence[Sample],
     target_nc: np.ndarray,
     learn: np.ndarray,
@@ -166,17 +169,17 @@ def _lexical(
     texts = [str(sample.source) for sample in samples]
     clusters = [samples[i].group for i in learn]
     some = [texts[i] for i in learn]
-    model = fit_tfidf(some, target_nc[learn], clusters, ground.task.balanced)
+    model = fit_tfidf(some, target_nc[learn], clusters, task.balanced)
     return model.logits([texts[i] for i in out])
 
 
-def _summed_up(ground: Ground, found: dict[str, list[np.ndarray]]) -> Facts:
+def _summed_up(task: Classification, found: dict[str, list[np.ndarray]]) -> Facts:
     """Means over draws, and what 95 % of them give."""
 
     def metric(rows: Sequence[np.ndarray]) -> Facts:
         value = float(np.mean([row[0] for row in rows]))
         low, high = np.quantile(np.concatenate([row[1:] for row in rows]), (0.025, 0.975))
-        name = ground.task.metric_name
+        name = task.metric_name
         return {"name": name, "value": value, "low": float(low), "high": float(high)}
 
     facts: dict[str, Any] = {"metric": metric(found["head"])}

@@ -5,27 +5,28 @@ where its inputs come from (cached activations, live pictures), what the task is
 Between two events everything is in a state that can be kept: a caller that stops listening closes
 the generator, which saves that state, and the next call goes on from it to the same bits.
 
-Shapes: b samples in a batch, n samples, c classes.
+Shapes: b samples in a batch, n samples.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
 from regraft.backbones.network import Network
+from regraft.dataset import Sample, View
 from regraft.errors import RegraftError
 from regraft.events import Event, Saved, Stepped
 from regraft.seeds import generator, seed_of
 from regraft.store import Checkpoint, Outcome
-from regraft.tasks.classification import Classification
+from regraft.tasks.task import Answers, Criterion, Outputs, Task
 from regraft.transfer.cut import Cut
 
 if TYPE_CHECKING:
@@ -83,17 +84,17 @@ class Tail(nn.Module):
         self.cut = cut
         self.head = head
 
-    def vectors(self, rows: tuple[np.ndarray, ...]) -> torch.Tensor:
-        """What the backbone gives the head for these activations: vector_bd."""
+    def values(self, rows: tuple[np.ndarray, ...]) -> tuple[torch.Tensor, ...]:
+        """What the backbone gives the head for these activations."""
         device = next(self.head.parameters()).device
         values = tuple(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in rows)
         if self.cut.frozen == 0:
             values = (self.network.entry(values[0]),)
-        return self.network.run(values, self.cut.frozen, len(self.network.stages))[0]
+        return self.network.run(values, self.cut.frozen, len(self.network.stages))
 
-    def forward(self, rows: tuple[np.ndarray, ...]) -> torch.Tensor:
-        """Logits_bc."""
-        return self.head(self.vectors(rows))
+    def forward(self, rows: tuple[np.ndarray, ...]) -> Outputs:
+        """What the head gives."""
+        return self.head(*self.values(rows))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that training may change, by the names of the weights file and "head."."""
@@ -117,13 +118,13 @@ class Tail(nn.Module):
 def train(
     rung: Rung,
     tail: Tail,
-    task: Classification,
+    criterion: Criterion,
     rows: Rows,
-    target_nc: np.ndarray,
+    count: int,
     seed: int,
     checkpoint: Checkpoint,
 ) -> Generator[Event, None, None]:
-    """Train `tail` in place. Goes on from `checkpoint` if it holds anything.
+    """Train `tail` in place on `count` samples. Goes on from `checkpoint` if it holds anything.
 
     AdamW (Loshchilov & Hutter 2019), linear warm-up, cosine to zero, learning rates that fall
     towards the input (Howard & Ruder 2018). Norm layers of a pre-trained network keep their
@@ -134,24 +135,18 @@ def train(
     """
     optimiser = torch.optim.AdamW(_groups(rung, tail), weight_decay=WEIGHT_DECAY)
     first = _resume(checkpoint, tail, optimiser)
-    target = torch.from_numpy(target_nc)
-    weight = torch.from_numpy(task.sample_weights(target_nc).astype(np.float32))
     tail.train()
     if rung.pretrained:
         _keep_statistics(tail)
     step, saved_at = first, time.monotonic()
     try:
         for step in range(first, rung.steps):
-            index_b, view = _batch(rung, len(target_nc), seed, step)
+            index_b, view = _batch(rung, count, seed, step)
             _set_rates(optimiser, step, rung.steps)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(seed, "noise", rung.name, step))
-                logits_bc = tail(rows.rows(index_b, view))
-            loss = task.loss(
-                logits_bc,
-                target[index_b].to(logits_bc.device),
-                weight[index_b].to(logits_bc.device),
-            )
+                outputs = tail(rows.rows(index_b, view))
+            loss = criterion(outputs, index_b, view)
             if not math.isfinite(loss.item()):
                 raise RegraftError(
                     f"the loss is {loss.item()} at step {step + 1} of {rung.steps}",
@@ -174,35 +169,54 @@ def train(
     tail.eval()
 
 
-def answers(tail: Tail, rows: Rows, count: int, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors_nd and logits_nc of the plain views of samples 0…count-1."""
+def answers(
+    tail: Tail, task: Task[Any], rows: Rows, samples: Sequence[Sample], batch: int = 64
+) -> tuple[np.ndarray, Answers]:
+    """Vectors_nd (see `pooled`) and answers of the plain views of the samples that rows are of."""
     tail.eval()
     vectors: list[np.ndarray] = []
-    logits: list[np.ndarray] = []
+    found: list[Answers] = []
     with torch.inference_mode():
-        for start in range(0, count, batch):
-            index_b = np.arange(start, min(start + batch, count))
-            vector_bd = tail.vectors(rows.rows(index_b))
-            vectors.append(vector_bd.float().cpu().numpy())
-            logits.append(tail.head(vector_bd).float().cpu().numpy())
-    return np.concatenate(vectors), np.concatenate(logits)
+        for start in range(0, len(samples), batch):
+            some = samples[start : start + batch]
+            values = tail.values(rows.rows(np.arange(start, start + len(some))))
+            vectors.append(pooled([value.float().cpu().numpy() for value in values]))
+            found.append(task.answers(tail.head(*values), some))
+    return np.concatenate(vectors), joined(found)
 
 
-def seconds_a_step(rung: Rung, tail: Tail, task: Classification) -> float:
+def pooled(values: Sequence[np.ndarray]) -> np.ndarray:
+    """One vector for each sample, vector_bd: vectors as they are, maps by their mean, in a row."""
+    return np.concatenate(
+        [x if x.ndim == 2 else x.reshape(*x.shape[:2], -1).mean(axis=2) for x in values], axis=1
+    )
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The answers of several batches as one."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def seconds_a_step(rung: Rung, tail: Tail, task: Task[Any], samples: Sequence[Sample]) -> float:
     """Measured time of one training step on rows of zeros.
 
     The tail is left as it was, but for the statistics of the twin's norm layers.
+
+    Args:
+        rung: as `train` takes it.
+        tail: what is trained.
+        task: gives the loss.
+        samples: as many as a batch has; their targets are taken.
     """
-    rows = tail.cut.blank(rung.batch)
-    target_bc = torch.zeros(rung.batch, len(task.classes))
-    target_bc[:, 0] = 1
+    rows, index_b = tail.cut.blank(len(samples)), np.arange(len(samples))
+    criterion = task.criterion(task.targets(samples), [View()])
     tail.train()
     if rung.pretrained:
         _keep_statistics(tail)
     timings: list[float] = []
     for _ in range(2):
         start = time.perf_counter()
-        task.loss(tail(rows), target_bc, torch.ones(rung.batch)).backward()
+        criterion(tail(rows), index_b, 0).backward()
         timings.append(time.perf_counter() - start)
         tail.zero_grad(set_to_none=True)
     return min(timings)

@@ -2,7 +2,7 @@
 
 `model.safetensors` holds every tensor of the backbone under its own name, the head as "head.*",
 and vectors of training samples as "reference". `model.json` holds the rest and the checksums.
-A loaded model is a backbone with all stages frozen and a linear head, so it is served by the same
+A loaded model is a backbone with all stages frozen and a head, so it is served by the same
 compiled engine that training used.
 
 Shapes: n samples, m reference vectors, d width, c classes.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,17 @@ import numpy as np
 from regraft.backbones import Backbone
 from regraft.errors import StoreError
 from regraft.store import canonical, commit, digest, file_sha256
+from regraft.tasks import Detection, restored
+from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.classification import Classification
+from regraft.tasks.task import Task
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from regraft.transfer.ladder import Ground, Step
 
-FORMAT = 1
+FORMAT = 2
 NEIGHBOURS = 5
 REFERENCES = 2000
 USUAL = 0.99
@@ -35,15 +41,14 @@ USUAL = 0.99
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier that was fitted.
+    """What was fitted.
 
     Attributes:
         folder: where it lies.
         backbone: with the weights of this model.
         task: classes and what outputs mean.
-        weight_cd: of the head.
-        bias_c: of the head.
-        temperature: divides the logits, so that probabilities are calibrated.
+        head: its tensors, by the names of `Task.head`.
+        calibrated: what `Task.calibrate` set on held-out answers.
         reference_md: unit vectors of training samples.
         usual_distance: held-out samples were nearly always nearer than this.
         facts: the rest of model.json: how it was measured, licence, versions.
@@ -51,29 +56,62 @@ class Model:
 
     folder: Path
     backbone: Backbone
-    task: Classification
-    weight_cd: np.ndarray
-    bias_c: np.ndarray
-    temperature: float
+    task: Task[Any]
+    head: dict[str, np.ndarray]
+    calibrated: dict[str, float]
     reference_md: np.ndarray
     usual_distance: float
     facts: dict[str, Any]
 
+    @property
+    def classifier(self) -> Classification:
+        """The task, where it is classification."""
+        assert isinstance(self.task, Classification), self.task
+        return self.task
+
+    @property
+    def temperature(self) -> float:
+        """Divides a classifier's logits, so that probabilities are calibrated."""
+        return self.calibrated["temperature"]
+
     def logits(self, x_nd: np.ndarray) -> np.ndarray:
-        """Logits_nc of vectors that the backbone gave."""
-        return x_nd @ self.weight_cd.T + self.bias_c
+        """Logits_nc of vectors that the backbone gave, by a linear head."""
+        return x_nd @ self.head["weight"].T + self.head["bias"]
 
     def answers(self, x_nd: np.ndarray) -> list[dict[str, object]]:
         """Label, probability and likeness to the training data for each vector."""
-        chance_nc = self.task.probabilities(self.logits(x_nd), self.temperature)
-        distance_n = distances(x_nd, self.reference_md)
+        chance_nc = self.classifier.probabilities(self.logits(x_nd), self.temperature)
         return [
-            self.task.decode(chance_c)
-            | {
+            self.classifier.decode(chance_c) | likeness
+            for chance_c, likeness in zip(chance_nc, self.likeness(x_nd), strict=True)
+        ]
+
+    @cached_property
+    def _found_by(self) -> nn.Module:
+        """A detector's head."""
+        import torch
+
+        head = self.task.head(self.backbone, 0, pretrained=False)
+        head.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in self.head.items()})
+        return head.eval()
+
+    def find(self, values: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> BoxAnswers:
+        """The objects in pictures of these heights and widths, from what the backbone gave."""
+        import torch
+
+        assert isinstance(self.task, Detection), self.task
+        with torch.inference_mode():
+            outputs = self._found_by(*(torch.from_numpy(value) for value in values))
+        return self.task.found(outputs, sizes)
+
+    def likeness(self, x_nd: np.ndarray) -> list[dict[str, object]]:
+        """How near each vector is to those of the training data."""
+        return [
+            {
                 "unlike_training": bool(distance > self.usual_distance),
                 "distance": round(float(distance), 6),
             }
-            for chance_c, distance in zip(chance_nc, distance_n, strict=True)
+            for distance in distances(x_nd, self.reference_md)
         ]
 
 
@@ -84,7 +122,7 @@ def distances(x_nd: np.ndarray, reference_md: np.ndarray) -> np.ndarray:
     return np.partition(distance_nm, near - 1, axis=1)[:, :near].mean(axis=1)
 
 
-def save(ground: Ground, step: Step, temperature: float, facts: dict[str, Any]) -> Path:
+def save(ground: Ground, step: Step, calibrated: dict[str, float], facts: dict[str, Any]) -> Path:
     """Write the model of a climbed rung. The same run gives the same bytes.
 
     Returns:
@@ -109,18 +147,17 @@ def save(ground: Ground, step: Step, temperature: float, facts: dict[str, Any]) 
     # single number an axis.)
     whole = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     commit(weights, to_bytes(whole))
-    task = ground.task
-    content: dict[str, Any] = facts | {
-        "format": FORMAT,
-        "task": task.name,
-        "classes": list(task.classes),
-        "multilabel": task.multilabel,
-        "balanced": task.balanced,
-        "temperature": temperature,
-        "usual_distance": usual,
-        "sha256": file_sha256(weights),
-        "backbone": ground.backbone.to_json(),
-    }
+    content: dict[str, Any] = (
+        facts
+        | ground.task.facts()
+        | {
+            "format": FORMAT,
+            "calibrated": calibrated,
+            "usual_distance": usual,
+            "sha256": file_sha256(weights),
+            "backbone": ground.backbone.to_json(),
+        }
+    )
     content["checksum"] = digest(canonical(content))
     commit(folder / "model.json", (json.dumps(content, indent=1) + "\n").encode())
     return folder
@@ -149,19 +186,12 @@ def load(run: str | Path) -> Model:
         )
     tensors = load_file(weights)
     backbone = Backbone.from_json(content["backbone"], weights)
-    task = Classification(
-        content["task"],
-        tuple(content["classes"]),
-        content["multilabel"],
-        content["balanced"],
-    )
     return Model(
         folder,
         backbone,
-        task,
-        tensors["head.weight"],
-        tensors["head.bias"],
-        content["temperature"],
+        restored(content, backbone.detector),
+        {n.removeprefix("head."): a for n, a in tensors.items() if n.startswith("head.")},
+        content["calibrated"],
         tensors["reference"],
         content["usual_distance"],
         content,

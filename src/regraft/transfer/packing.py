@@ -200,11 +200,16 @@ def _channel_axis(shape: Shape) -> int | None:
 
 
 def _channels(shape: Shape) -> int:
+    if len(shape) == 4:  # frames first, each with channels of its own
+        return shape[0] * _channels(shape[1:])
     axis = _channel_axis(shape)
     return 1 if axis is None else shape[axis]
 
 
 def _by_channel(x: np.ndarray, shape: Shape) -> np.ndarray:
+    if len(shape) == 4:
+        x_bgm = _by_channel(x.reshape(-1, *shape[1:]), shape[1:])
+        return x_bgm.reshape(len(x), _channels(shape), -1)
     axis = _channel_axis(shape)
     if axis is not None:
         x = np.moveaxis(x, axis + 1, 1)
@@ -212,6 +217,9 @@ def _by_channel(x: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 def _from_channels(x_bgm: np.ndarray, shape: Shape) -> np.ndarray:
+    if len(shape) == 4:
+        frames = x_bgm.reshape(-1, _channels(shape[1:]), x_bgm.shape[-1])
+        return _from_channels(frames, shape[1:]).reshape(-1, *shape)
     axis = _channel_axis(shape)
     if axis is None:
         return x_bgm.reshape(-1, *shape)

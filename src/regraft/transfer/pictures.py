@@ -16,12 +16,16 @@ from types import TracebackType
 from typing import Generic, TypeVar, final
 
 import numpy as np
+from PIL import Image
 
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample, View, images
 from regraft.dataset.guard import read_file, shown
 from regraft.errors import DataError, UnreadableSample
+from regraft.transfer import clips
 from regraft.transfer.tokens import token_ids
+
+PLAIN = View()
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -36,7 +40,8 @@ def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.n
     """Views of a sample as the network takes them; a file is read and decoded once.
 
     Returns:
-        for each view of a picture uint8 (size_px, size_px, 3); of a text int32 (tokens,).
+        for each view of a picture uint8 (size_px, size_px, 3); of a clip (frames, size_px,
+        size_px, 3); of a text int32 (tokens,).
 
     Raises:
         DataError: the file can no longer be read, or is not the one that was hashed.
@@ -44,6 +49,8 @@ def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.n
     if not isinstance(backbone.preprocessing, Preprocessing):
         assert isinstance(sample.source, str), sample
         return [token_ids(sample.source, backbone)] * len(views)
+    if backbone.frames:
+        return clips.views_of(sample, views, backbone.preprocessing)
     return _look(sample, views, backbone.preprocessing)
 
 
@@ -64,11 +71,19 @@ def _look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) -
             where=sample.id,
             mend=fault.mend or "copy it again from where it came, or take it out",
         ) from fault
+    if sample.window is not None:
+        image = image.crop(sample.window)
+    return [pixels_of(image, preprocessing, view, sample.view_key) for view in views]
+
+
+def pixels_of(
+    image: Image.Image, preprocessing: Preprocessing, view: View = PLAIN, key: str = ""
+) -> np.ndarray:
+    """A view of a picture as the network takes it: uint8 (size_px, size_px, 3)."""
     p = preprocessing
-    return [
-        images.square(image, p.size_px, p.crop, p.interpolation, view, sample.sha256)
-        for view in views
-    ]
+    if p.whole:
+        return images.framed(image, p.size_px, p.interpolation, view, key)
+    return images.square(image, p.size_px, p.crop, p.interpolation, view, key)
 
 
 @final

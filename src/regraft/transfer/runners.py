@@ -184,7 +184,8 @@ class Torch(Runner):
         Batches have one size, filled up with blank pictures: a batch of another size may be
         computed by other kernels, with other last bits.
         """
-        size = CUDA_BATCH if self._device == "cuda" and not self._network.takes_text else 1
+        many = max(1, CUDA_BATCH // max(1, self._network.frames))
+        size = many if self._device == "cuda" and not self._network.takes_text else 1
         rest = iter(pictures)
         while some := list(islice(rest, size)):
             blank = [np.zeros_like(some[0])] * (size - len(some))

@@ -30,7 +30,9 @@ LEAST = 0.05
 _WORD = re.compile(r"\S+")
 
 
-def decisive_words(ground: Ground, best: Step, samples: Sequence[Sample]) -> list[list[Facts]]:
+def decisive_words(
+    ground: Ground, task: Classification, best: Step, samples: Sequence[Sample]
+) -> list[list[Facts]]:
     """For each text the runs of words that its answer hangs on most, the weightiest first.
 
     Returns:
@@ -49,7 +51,7 @@ def decisive_words(ground: Ground, best: Step, samples: Sequence[Sample]) -> lis
         logits_nc = _answers(ground, best, variants)
         at, found = len(texts), list[list[Facts]]()
         for k, (text, spans) in enumerate(zip(texts, parts, strict=True)):
-            odds_n = _log_odds(ground.task, logits_nc, int(logits_nc[k].argmax()))
+            odds_n = _log_odds(task, logits_nc, int(logits_nc[k].argmax()))
             found.append(_named(text, spans, odds_n[k] - odds_n[at : at + len(spans)]))
             at += len(spans)
         return Outcome({"words": found}, {})
@@ -83,7 +85,8 @@ def _answers(ground: Ground, best: Step, texts: Sequence[str]) -> np.ndarray:
     base = ground.dataset.samples[0]
     samples = [replace(base, id=str(i), source=text) for i, text in enumerate(texts)]
     cut, engine = ground.cut(best.frozen), ground.engine(best.frozen)
-    return answers_of(ground, best, LiveFeatures(samples, cut, engine, [View()]), len(texts))[1]
+    rows = LiveFeatures(samples, cut, engine, [View()])
+    return answers_of(ground, best, rows, samples)[1]["logits"]
 
 
 def _log_odds(task: Classification, logits_nc: np.ndarray, label: int) -> np.ndarray:

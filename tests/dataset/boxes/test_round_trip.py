@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from regraft.errors import ContractBroken, DataError, UsageError
 
 NAMES = [form.name for form in FORMATS]
 GOOD = "0 0.25 0.25 0.25 0.25"
+EXAMPLES = int(os.environ.get("REGRAFT_EXAMPLES", "20"))
+"""As many data sets are made up; more find more."""
 SIZES = [(40, 30), (7, 5), (1333, 800)]
 
 edge = st.one_of(st.floats(-2, 1400), st.integers(-2, 1400), st.floats(0, 1))
@@ -32,7 +35,7 @@ box = st.tuples(
 splits = st.tuples(*[st.sampled_from(["", "train", "valid", "test"])] * 3)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(boxes=st.lists(box, min_size=1, max_size=12), split=splits)
 def test_through_all_formats_and_back(tmp_path_factory: pytest.TempPathFactory, boxes, split):
     folder = tmp_path_factory.mktemp("boxes")

@@ -33,8 +33,30 @@ def chromium():
 
 
 @pytest.fixture
-def open_page(chromium):
-    """Opens an address; whatever the page complains about fails the test in the end."""
+def serve():
+    """Serves a queue in this process."""
+    running = []
+
+    def serve_(queue, reviewer="ann"):
+        server = ReviewServer(desk_of(queue, reviewer), 0, "t" * 32)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        running.append((server, thread))
+        return server
+
+    yield serve_
+    for server, thread in running:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def open_page(chromium, serve):
+    """Opens an address; whatever the page complains about fails the test in the end.
+
+    It needs `serve` only to close its pages before the servers end.
+    """
     contexts, complaints = [], []
 
     def open_(address: str, *, quietly: bool = False, context=None, **settings):
@@ -55,25 +77,6 @@ def open_page(chromium):
     for context in contexts:
         context.close()
     assert not complaints
-
-
-@pytest.fixture
-def serve():
-    """Serves a queue in this process."""
-    running = []
-
-    def serve_(queue, reviewer="ann"):
-        server = ReviewServer(desk_of(queue, reviewer), 0, "t" * 32)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        running.append((server, thread))
-        return server
-
-    yield serve_
-    for server, thread in running:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _sample(page) -> str:
@@ -338,6 +341,7 @@ def test_from_the_command_line_to_the_journal_and_back(open_page, tmp_path):
             assert "The same content as red/0.png" in page.locator(".reason").inner_text()
             _press(page, "Enter")
             _saved(page)
+            page.close()
         finally:
             process.terminate()
         assert process.wait(10) == 143

@@ -80,10 +80,16 @@ def _starts(length_px: int, tile_px: int) -> list[int]:
     return [round(i * (length_px - tile_px) / (count - 1)) for i in range(count)]
 
 
-def tiled(dataset: Dataset) -> Dataset:
-    """The data set with large pictures cut into tiles; its `size`s are known."""
+def tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
+    """The data set with large pictures cut into tiles.
+
+    Args:
+        dataset: whole pictures, whose sizes are known.
+        tile_px: side of the tiles; None takes what suits the objects of the training pictures.
+    """
     learnt = [s for s in dataset if s.split in ("", "train")] or list(dataset)
-    tile_px = tile_size(box for sample in learnt for box in sample.boxes)
+    if tile_px is None:
+        tile_px = tile_size(box for sample in learnt for box in sample.boxes)
     samples: list[Sample] = []
     problems: list[Problem] = []
     for sample in dataset:
@@ -93,7 +99,11 @@ def tiled(dataset: Dataset) -> Dataset:
             what = f"It has {sample.size[1]} × {sample.size[0]} pixels."
             problems.append(Problem("tiled", sample.id, what, f"cut into {len(parts)} tiles"))
     tiles = dataset.with_samples(sorted(samples, key=lambda sample: sample.id))
-    return replace(tiles, tile_px=tile_px if problems else 0).with_problems(problems)
+    counts = dataset.box_counts
+    if counts is not None:
+        counts = replace(counts, used=sum(len(sample.boxes) for sample in dataset))
+    tiles = replace(tiles, tile_px=tile_px if problems else 0, box_counts=counts)
+    return tiles.with_problems(problems)
 
 
 def cut(sample: Sample, tile_px: int) -> list[Sample]:
@@ -107,7 +117,7 @@ def cut(sample: Sample, tile_px: int) -> list[Sample]:
 
 def _tile(sample: Sample, window: Window) -> Sample:
     left, top, right, bottom = window
-    boxes = tuple(seen for box in sample.boxes if (seen := _seen(box, window)) is not None)
+    boxes = tuple(part for box in sample.boxes if (part := seen(box, window)) is not None)
     return replace(
         sample,
         id=f"{sample.id}#{left:05},{top:05}",
@@ -119,7 +129,7 @@ def _tile(sample: Sample, window: Window) -> Sample:
     )
 
 
-def _seen(box: Box, window: Window) -> Box | None:
+def seen(box: Box, window: Window) -> Box | None:
     """A box as a tile shows it, or None."""
     left, top = max(box.left, window[0]), max(box.top, window[1])
     right, bottom = min(box.right, window[2]), min(box.bottom, window[3])

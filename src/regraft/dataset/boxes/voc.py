@@ -13,14 +13,12 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import final
-from xml.sax import SAXException, SAXParseException  # noqa: S406 (the types alone)
-from xml.sax.handler import ContentHandler  # noqa: S406 (likewise)
-from xml.sax.saxutils import escape  # noqa: S406 (it writes)
-from xml.sax.xmlreader import Locator  # noqa: S406 (likewise)
+from typing import Any, final
+
+from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
@@ -32,6 +30,7 @@ from regraft.errors import DataError
 _MAX_XML_BYTES = 8 * 2**20
 _MAX_DEPTH = 16
 _MAX_NODES = 200_000
+_MAX_TEXT = 4096
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _SETS: dict[Split, str] = {"train": "train", "valid": "val", "test": "test"}
 
@@ -176,24 +175,19 @@ def _pages(into: Collector, root: Path) -> Iterator[_Page]:
 
 
 @final
-class _Builder(ContentHandler):
-    """Makes nodes, and stops at what nobody means."""
+class _Builder:
+    """Makes nodes, and stops at what nobody means: a target of ElementTree's parser."""
 
     def __init__(self, where: str) -> None:
-        super().__init__()
         self._where = where
         self._open: list[_Node] = []
         self._count = 0
-        self._locator: Locator | None = None
+        self.line: Callable[[], int] = lambda: 0
         self.root: _Node | None = None
 
-    def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802, D102
-        self._locator = locator
-
-    def startElement(self, name: str, attrs: object) -> None:  # noqa: N802, D102 (sax's name)
-        node = _Node(
-            guard.shown(name[:100]), (self._locator.getLineNumber() or 0) if self._locator else 0
-        )
+    def start(self, tag: str, attributes: object) -> None:
+        """An element begins."""
+        node = _Node(guard.shown(tag[:100]), self.line())
         self._count += 1
         if len(self._open) >= _MAX_DEPTH or self._count > _MAX_NODES:
             raise DataError(
@@ -207,12 +201,17 @@ class _Builder(ContentHandler):
             self.root = node
         self._open.append(node)
 
-    def endElement(self, name: str) -> None:  # noqa: N802, D102
+    def end(self, tag: str) -> None:
+        """It ends."""
         self._open.pop()
 
-    def characters(self, content: str) -> None:  # noqa: D102
-        if self._open and len(self._open[-1].text) < 4096:
-            self._open[-1].text += content
+    def data(self, text: str) -> None:
+        """Text in it."""
+        if len(self._open[-1].text) < _MAX_TEXT:
+            self._open[-1].text += text
+
+    def close(self) -> None:
+        """The file ends."""
 
 
 def _parsed(data: bytes, where: str) -> _Node:
@@ -222,22 +221,23 @@ def _parsed(data: bytes, where: str) -> _Node:
         DataError: the XML is broken, too large, too deep, or has entities.
     """
     from defusedxml import DefusedXmlException
-    from defusedxml.sax import parseString
+    from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
     if len(data) > _MAX_XML_BYTES:
-        raise DataError(
-            f"The XML has {len(data)} bytes.", where=where, mend="this is no annotation"
-        )
+        raise DataError(f"The XML has {len(data)} bytes.", where=where)
     builder = _Builder(where)
+    parser: Any = DefusedXMLParser(target=builder, forbid_dtd=True)
+    builder.line = lambda: int(parser.parser.CurrentLineNumber)
     try:
-        parseString(data, builder, forbid_dtd=True)
-    except SAXParseException as fault:
-        at = f"{where}:{fault.getLineNumber()}"
-        raise DataError(f"This is no XML: {fault.getMessage()}.", where=at) from fault
+        parser.feed(data)
+        parser.close()
+    except ParseError as fault:
+        at = f"{where}:{fault.position[0]}"
+        raise DataError(f"This is no XML: {guard.shown(str(fault))}.", where=at) from fault
     except DefusedXmlException as fault:
         what = "The XML has a document type or entities, which can be made to do harm."
         raise DataError(what, where=where, mend="take out the DOCTYPE") from fault
-    except (SAXException, ValueError, LookupError) as fault:
+    except (ValueError, LookupError) as fault:
         if isinstance(fault, DataError):
             raise
         raise DataError(f"This is no XML: {guard.shown(str(fault))}.", where=where) from fault

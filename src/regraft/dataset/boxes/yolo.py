@@ -152,7 +152,7 @@ def _loaded(file: Path) -> dict[str, Any]:
                 line = event.start_mark.line + 1
                 what = "The YAML has aliases or is nested too deeply."
                 raise DataError(what, where=f"{where}:{line}", mend="write it out plainly")
-        content = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 (a safe loader)
+        content = yaml.CSafeLoader(text).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as fault:
         if isinstance(fault, DataError):
             raise

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, final
 
 from regraft.dataset import Dataset, guard
+from regraft.dataset.reader import class_name
 from regraft.labelling.decisions import ACTIONS, Action, Decision, Journal
 from regraft.labelling.review.items import KINDS, Item, Queue, names_of
 from regraft.labelling.review.pictures import LARGE_PX, SMALL_PX, Picture, picture_of, text_of
@@ -91,6 +92,7 @@ class Desk:
             "task": data.task,
             "classes": list(data.classes),
             "multilabel": data.multilabel,
+            "open": self.is_open,
             "kinds": {**KINDS},
             "reviewer": self.reviewer,
             "items": [_item(data, self.queue, item) for item in self.queue.items],
@@ -114,8 +116,8 @@ class Desk:
         _check_fields(asked, {"key", "sample", "reviewer", "action", "labels"})
         row = self._row(asked["sample"])
         sample, data = self.queue.samples[row], self.queue.dataset
-        given = names_of(data, sample) if row < len(data) else None
-        labels = _labels(data, asked["labels"])
+        given = names_of(data, sample)
+        labels = self._labels(asked["labels"])
         action: Action | None = next((a for a in ACTIONS if a == asked["action"]), None)
         if action is None:
             raise Unfit("The action is none of " + ", ".join(ACTIONS) + ".")
@@ -178,6 +180,27 @@ class Desk:
         text, is_cut = text_of(sample)
         return {"text": text, "cut": is_cut}
 
+    @property
+    def is_open(self) -> bool:
+        """Nothing was labelled before, so that reviewers name the classes."""
+        data = self.queue.dataset
+        return not any(sample.target is not None for sample in data)
+
+    def _labels(self, asked: object) -> tuple[str, ...]:
+        if not isinstance(asked, list):
+            raise Unfit("The labels are no list.")
+        names: list[Any] = asked
+        classes = self.queue.dataset.classes
+        if self.is_open:
+            if not all(
+                isinstance(name, str) and name and name == _new_class(name) for name in names
+            ):
+                raise Unfit(f"A class's name has 1 to {LONGEST_NAME} printable characters.")
+            return tuple(sorted(set(names)))
+        if any(name not in classes for name in names):
+            raise Unfit("The data have no such class.")
+        return tuple(name for name in classes if name in names)
+
     def _row(self, sample: object) -> int:
         if not isinstance(sample, str):
             raise Unfit("The sample is no id.")
@@ -202,6 +225,11 @@ def _item(data: Dataset, queue: Queue, item: Item) -> Fact:
     }
 
 
+def _new_class(name: str) -> str:
+    """A class's name as readers of data would have it; "" where it is too long or has a bar."""
+    return "" if len(name) > LONGEST_NAME or "|" in name or ";" in name else class_name(name)
+
+
 def _check_fields(asked: Mapping[str, Any], names: set[str]) -> None:
     if set(asked) != names:
         raise Unfit("These fields are wanted: " + ", ".join(sorted(names)) + ".")
@@ -211,11 +239,3 @@ def _key(text: object) -> str:
     if not isinstance(text, str) or not _KEY.fullmatch(text):
         raise Unfit("A key has 8 to 64 letters, digits and hyphens.")
     return text
-
-
-def _labels(data: Dataset, given: object) -> tuple[str, ...]:
-    if not isinstance(given, list):
-        raise Unfit("The labels are no list.")
-    if any(name not in data.classes for name in given):
-        raise Unfit("The data have no such class.")
-    return tuple(name for name in data.classes if name in given)

@@ -5,8 +5,8 @@ Legend: n samples, c classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from regraft.dataset.rows import labels_of
 from regraft.labelling import findings
 from regraft.labelling.decisions import Decision
 from regraft.labelling.likely_errors import Judged
+from regraft.labelling.pool import name_of
 from regraft.labelling.survey import Surveyed
 
 Kind = Literal["error", "divided", "outlier", "next", "decided"]
@@ -67,6 +68,7 @@ class Queue:
         items: in the order of `KINDS`, the most urgent first.
         examples_c: for each class, rows of samples that look most like it and are so labelled.
         roots: the folders that files are shown from.
+        pool: samples without labels that some of the items are of, or None.
     """
 
     dataset: Dataset
@@ -74,34 +76,36 @@ class Queue:
     items: tuple[Item, ...]
     examples_c: tuple[tuple[int, ...], ...]
     roots: tuple[Path, ...]
+    pool: Dataset | None = None
 
 
-def queue_of(
-    found: Surveyed, decisions: Iterable[Decision] = (), pool: Dataset | None = None
-) -> Queue:
+def queue_of(found: Surveyed, decisions: Iterable[Decision] = ()) -> Queue:
     """What a survey found, as a list to go through; a sample is in it once.
 
     Args:
         found: the survey; it names files or texts.
         decisions: those made before; their samples stay in the list.
-        pool: unlabelled samples that `found.facts["next"]` may name.
     """
-    given, dataset = found.given, found.dataset
+    given, dataset, pool = found.given, found.dataset, found.pool
     assert given is not None and dataset is not None
-    samples = (*given.samples, *(pool or ()))
-    row = {sample.id: n for n, sample in reversed(list(enumerate(samples)))}
+    asked = (
+        {sample.id: replace(sample, id=name_of(pool, sample)) for sample in pool} if pool else {}
+    )
+    samples = (*given.samples, *asked.values())
+    row = {sample.id: n for n, sample in enumerate(samples)}
+    place = {name: row[sample.id] for name, sample in asked.items()}
     items: dict[int, Item] = {}
     for item in (
         *_errors(given, dataset, found.judged),
         *_divided(given, found, row),
         *_outliers(given, found, row),
-        *_next(found.facts.get("next") or (), row, given),
-        *_decided(given, decisions, row),
+        *_next(found.facts["next"], place, given),
+        *_decided(samples, given, decisions, row),
     ):
         items.setdefault(item.row, item)
     examples_c = _examples(dataset, found.judged)
     roots = tuple(_root(data.path.resolve()) for data in (given, pool) if data is not None)
-    return Queue(given, samples, tuple(items.values()), examples_c, roots)
+    return Queue(given, samples, tuple(items.values()), examples_c, roots, pool)
 
 
 def names_of(dataset: Dataset, sample: Sample) -> tuple[str, ...] | None:
@@ -149,25 +153,21 @@ def _plain(
     return Item(n, kind, names_of(given, given.samples[n]), None, score, reason, chances)
 
 
-def _next(rows: Iterable[Mapping[str, Any]], row: Mapping[str, int], given: Dataset) -> list[Item]:
-    items: list[Item] = []
+def _next(
+    rows: Iterable[Mapping[str, Any]], place: Mapping[str, int], given: Dataset
+) -> Iterable[Item]:
     for fact in rows:
-        if fact["sample"] not in row:
-            continue
-        said = fact.get("suggested")
-        suggested = (said,) if said in given.classes else None
-        score, reason = fact.get("score"), str(fact.get("reason") or "Worth a label.")
-        items.append(Item(row[fact["sample"]], "next", None, suggested, score, reason))
-    return items
+        said = str(fact["suggested"] or "").split("|") if given.multilabel else [fact["suggested"]]
+        suggested = tuple(name for name in given.classes if name in said) or None
+        yield Item(place[fact["sample"]], "next", None, suggested, None, str(fact["reason"]))
 
 
 def _decided(
-    given: Dataset, decisions: Iterable[Decision], row: Mapping[str, int]
+    samples: Sequence[Sample], given: Dataset, decisions: Iterable[Decision], row: Mapping[str, int]
 ) -> Iterable[Item]:
-    known = (one.sample for one in decisions if one.sample in row)
-    for n in sorted({row[name] for name in known}):
-        names = names_of(given, given.samples[n]) if n < len(given) else None
-        yield Item(n, "decided", names, None, None, "A reviewer has decided on it before.")
+    for n in sorted({row[one.sample] for one in decisions if one.sample in row}):
+        why = "A reviewer has decided on it before."
+        yield Item(n, "decided", names_of(given, samples[n]), None, None, why)
 
 
 def _chances(dataset: Dataset, chance_c: np.ndarray) -> tuple[tuple[str, float], ...]:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from regraft.dataset import guard
 from regraft.errors import DataError, Interrupted, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.labelling.decisions import Journal, journal_of, verdicts
+from regraft.labelling.pool import write_labelled
 from regraft.labelling.review.desk import Desk, Unfit, reviewer_name
 from regraft.labelling.review.items import queue_of
 from regraft.labelling.review.server import HOST, ReviewServer
@@ -62,6 +64,28 @@ class Review:
         self.server.shutdown()
         self.server.server_close()
 
+    def write_labelled(self) -> Path | None:
+        """What of the pool is labelled now, as a table beside it; None where nothing is.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        queue = self.server.desk.queue
+        if queue.pool is None:
+            return None
+        found = verdicts(self.journal.standing())
+        place = guard.shown(queue.pool.path.resolve())
+        labelled = [
+            (sample, found[sample.id].labels)
+            for sample in queue.samples
+            if sample.id.startswith(place) and sample.id in found
+            if found[sample.id].action == "change"
+        ]
+        if not labelled:
+            return None
+        write_labelled(labelled_table(queue.pool.path), labelled, queue.pool.path)
+        return labelled_table(queue.pool.path)
+
     def summary(self) -> str:
         """What the journal holds now, in a sentence."""
         standing = self.journal.standing()
@@ -69,10 +93,18 @@ class Review:
         changed = sum(verdict.action == "change" for verdict in found)
         divided = sum(verdict.action == "divided" for verdict in found)
         people = len({decision.reviewer for decision in standing})
-        return (
-            f"{len(standing):,} decisions of {people:,} reviewers: {len(found):,} samples settled "
-            f"or divided, {changed:,} labels changed, {divided:,} divided"
-        )
+        said = f"{_many(len(standing), 'decision')} by {_many(people, 'reviewer')}: "
+        return said + f"{_many(changed, 'label')} changed, {divided:,} divided"
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def labelled_table(pool: Path) -> Path:
+    """Where the labels that a pool was given are written, as a table that `fit` takes."""
+    pool = pool.resolve()
+    return pool.with_name(f"{pool.name}.labelled.csv")
 
 
 def open_review(

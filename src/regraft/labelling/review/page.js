@@ -81,6 +81,12 @@
     }
   }
 
+  /* Where nothing was labelled before, reviewers name the classes. */
+  function classes() {
+    if (!queue.open) return queue.classes;
+    return [...new Set([...queue.classes, ...standing.flatMap((decision) => decision.labels)])].sort();
+  }
+
   const mine = (item) => people.get(item.sample)?.get(reviewer) ?? null;
   const others = (item) => [...(people.get(item.sample)?.values() ?? [])].filter((d) => d.reviewer !== reviewer);
 
@@ -281,14 +287,14 @@
     if (!queue.multilabel) { decide("change", [name]); return; }
     const set = new Set(draft ?? current().given ?? []);
     if (!set.delete(name)) set.add(name);
-    draft = queue.classes.filter((other) => set.has(other));
+    draft = classes().filter((other) => set.has(other));
     drawPanel();
   }
 
   /* The classes that have a key, as pairs of key and name. Few classes keep their keys for good,
      so that fingers learn them; classes that are called by a digit have it as their key. */
   function keyed(item) {
-    const all = queue.classes;
+    const all = classes();
     if (all.length > DIGITS.length) {
       const likely = item.chances.map(([name]) => name);
       return (likely.length ? likely : all).slice(0, 9).map((name, place) => [DIGITS[place], name]);
@@ -445,12 +451,12 @@
       row.style.setProperty("--s", share ?? 0);
       return row;
     });
-    const title = queue.multilabel ? "Classes that apply" : queue.classes.length > names.length ? "The likeliest classes" : "All classes";
+    const title = queue.multilabel ? "Classes that apply" : classes().length > names.length ? "The likeliest classes" : "All classes";
     const areShort = names.length > 5 && names.every(([, name]) => name.length <= 12);
-    const box = el("div", { class: "others" }, el("h2", {}, title), el("div", { class: areShort ? "two" : "one" }, ...rows));
-    if (queue.classes.length > names.length) {
+    const box = el("div", { class: "others" }, el("h2", {}, names.length ? title : "No class has a name yet"), el("div", { class: areShort ? "two" : "one" }, ...rows));
+    if (classes().length > names.length || queue.open) {
       box.append(el("button", { type: "button", class: "other", onclick: choose, "data-focus": "find" },
-        el("kbd", { "aria-hidden": "true" }, "C"), el("span", {}, `Find one of ${queue.classes.length} classes…`), el("span")));
+        el("kbd", { "aria-hidden": "true" }, "C"), el("span", {}, queue.open ? "Another class…" : `Find one of ${classes().length} classes…`), el("span")));
     }
     return box;
   }
@@ -475,7 +481,7 @@
   function examples(item) {
     if (item.is_text) return null;
     const names = [...new Set([...(item.given ?? []), ...(item.suggested ?? [])])].slice(0, 3);
-    const sets = names.map((name) => [name, (queue.examples[queue.classes.indexOf(name)] ?? []).filter((row) => row !== item.row)]);
+    const sets = names.map((name) => [name, (queue.examples[classes().indexOf(name)] ?? []).filter((row) => row !== item.row)]);
     const shown = sets.filter(([, rows]) => rows.length);
     if (!shown.length) return null;
     return el("div", { class: "like" }, ...shown.map(([name, rows]) => el("div", {},
@@ -543,7 +549,9 @@
 
   function matches() {
     const text = $("wanted").value.trim().toLowerCase();
-    const found = queue.classes.filter((name) => name.toLowerCase().includes(text));
+    const found = classes().filter((name) => name.toLowerCase().includes(text));
+    const own = $("wanted").value.normalize("NFC").trim();
+    if (queue.open && own && !found.includes(own)) found.push(own);
     return found.sort((a, b) => Number(b.toLowerCase().startsWith(text)) - Number(a.toLowerCase().startsWith(text))).slice(0, 100);
   }
 
@@ -553,8 +561,8 @@
     const rows = found.map((name, place) => el("li", {
       role: "option", id: `match-${place}`, "aria-selected": String(place === picked), dir: "auto",
       onclick: () => { $("chooser").close(); take(name); },
-    }, name));
-    $("matches").replaceChildren(...(rows.length ? rows : [el("li", { class: "none" }, "No class is called that.")]));
+    }, classes().includes(name) ? name : `New class: ${name}`));
+    $("matches").replaceChildren(...(rows.length ? rows : [el("li", { class: "none" }, queue.open ? "Type the name of a class." : "No class is called that.")]));
     $("wanted").setAttribute("aria-activedescendant", rows.length ? `match-${picked}` : "");
     rows[picked]?.scrollIntoView({ block: "nearest" });
   }
@@ -704,7 +712,7 @@
     $("name").textContent = queue.name;
     $("name").title = queue.path;
     $("reviewer").textContent = reviewer;
-    $("class").append(...queue.classes.map((name) => el("option", { value: name }, name)));
+    $("class").append(...classes().map((name) => el("option", { value: name }, name)));
     wire();
     loadOutbox();
     await poll();

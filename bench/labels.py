@@ -1,0 +1,535 @@
+"""What is said about labels, against the truth: wrong ones planted, votes held back, pools opened.
+
+- `planted`: 5, 10 and 20 % wrong labels, uniform and between similar classes, in Fashion-MNIST and
+  e-mail. Our ranking (probes on frozen vectors) against cleanlab's on out-of-sample predictions of
+  a fine-tuned network (`last:2`, cross-validated): average precision, and time from nothing.
+- `votes`: the Amazon ratings (20 people a sentence): alpha against nltk's, the human ceiling, soft
+  labels against the majority.
+- `next`: accuracy against labels for our choice, chance, and plain uncertainty (the least margin),
+  which begins with a draw by chance or with our first batch.
+- `many`: 100,000 samples judged from vectors on disk: seconds, and memory against 20,000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench import data, harness, label_data
+from bench.harness import Figure
+from regraft import fitting
+from regraft.dataset import Dataset, Sample
+from regraft.events import silent
+from regraft.labelling import agreement, choose, consensus
+from regraft.labelling.likely_errors import fit_of, folds, judge
+from regraft.labelling.votes import Votes, votes_of
+from regraft.store import Run
+from regraft.tasks.probe import fit_probe
+from regraft.transfer import ladder
+from regraft.transfer.cut import Cut
+from regraft.transfer.engine import prepare
+from regraft.transfer.features import features
+
+BACKBONES = {"fashion": "efficientnet-lite0", "mail": "minilm-l6", "amazon": "minilm-l6"}
+PARTS = ("planted", "votes", "next", "many")
+
+
+# Data ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Samples with true labels."""
+
+    name: str
+    dataset: Dataset
+    truth_n: np.ndarray
+
+
+def fashion(count: int, seed: int = 0) -> Labelled:
+    """Pictures drawn from the training part of Fashion-MNIST."""
+    known = data.fashion_mnist()
+    rows = np.random.default_rng(seed).permutation(len(known.train_labels))[:count]
+    folder = data.DATA / "fashion-pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = []
+    for row in rows:
+        path = folder / f"{row:05}.png"
+        if not path.exists():
+            Image.fromarray(known.train_pictures[row]).save(path)
+        target = int(known.train_labels[row])
+        samples.append(Sample(path.name, path, target, sha256(path.read_bytes()).hexdigest()))
+    classes = tuple(data.FASHION_CLASSES)
+    rows_of = Dataset(folder, "image-classification", classes, tuple(samples))
+    return Labelled("fashion", rows_of, np.array([s.target for s in samples]))
+
+
+def mail(count: int, seed: int = 0) -> Labelled:
+    """E-mails, ham and spam, drawn by chance; equal texts once."""
+    known = label_data.emails()
+    order = np.random.default_rng(seed).permutation(len(known))
+    found: dict[str, Sample] = {}
+    for row in order:
+        text, label = known[row]
+        sample = Sample(
+            f"mail {row:04}", text, int(label == "spam"), sha256(text.encode()).hexdigest()
+        )
+        found.setdefault(sample.sha256, sample)
+    samples = tuple(found.values())[:count]
+    rows_of = Dataset(Path("mail"), "text-classification", ("ham", "spam"), samples)
+    return Labelled("mail", rows_of, np.array([s.target for s in samples]))
+
+
+def vectors(name: str, samples: Sequence[Sample]) -> np.ndarray:
+    """Frozen vectors_nd, through the cache."""
+    with prepare(BACKBONES[name]) as preparation:
+        backbone = preparation.backbone()
+        frozen = len(backbone.stages)
+        engine = preparation.engine(frozen, samples[:64])
+        table = features(samples, Cut(backbone, frozen), engine)
+        return table.rows(np.arange(len(samples)))[0]
+
+
+# Planted errors -----------------------------------------------------------------------------------
+
+
+def alike(x_nd: np.ndarray, truth_n: np.ndarray) -> np.ndarray:
+    """How often a probe takes one class for another: what people would confuse too."""
+    classes = int(truth_n.max()) + 1
+    target_nc = np.eye(classes, dtype=np.float32)[truth_n]
+    judged = judge(lambda rows: x_nd[rows], target_nc, [""] * len(x_nd), exclusive=True, rounds=1)
+    table = np.array([judged.chance_nc[truth_n == c].mean(axis=0) for c in range(classes)])
+    return table + 1e-4
+
+
+def fine_tuned(given: Dataset, backbone: str, count: int, rung: str, root: Path) -> np.ndarray:
+    """Out-of-sample chance_nc of a fine-tuned network, cross-validated."""
+    targets = np.array([s.target for s in given])
+    classes = len(given.classes)
+    fold_n = folds(np.eye(classes, dtype=np.float32)[targets], [""] * len(given), 0, count)
+    chance_nc = np.zeros((len(given), classes))
+    for fold in range(count):
+        split = ["valid" if f == fold else "train" for f in fold_n]
+        rows = given.with_samples(
+            replace(s, split=one) for s, one in zip(given, split, strict=True)
+        )
+        with Run.open(root / f"fold-{fold}", {}) as run, prepare(backbone) as preparation:
+            ground = fitting.make_ground(run, rows, preparation, 0, None, silent)
+            ground = replace(ground, task=replace(ground.task, balanced=False))
+            climbed = ladder.climb(ground, ["head", rung])
+            logits_nc = climbed.steps[-1].answers["logits"]
+            chance_nc[fold_n == fold] = ground.task.probabilities(logits_nc)
+    return chance_nc
+
+
+def planted(counts: dict[str, int], shares: Sequence[float], fold_count: int, rung: str) -> list:
+    """Both rankings on each planting."""
+    from sklearn.metrics import average_precision_score
+
+    found = []
+    for name, count in counts.items():
+        known = {"fashion": fashion, "mail": mail}[name](count)
+        for kind in ("uniform", "similar"):
+            for share in shares:
+                with harness.fresh_cache() as root:
+                    began = time.perf_counter()
+                    x_nd = vectors(name, known.dataset.samples)
+                    features_s = time.perf_counter() - began
+                    weights = alike(x_nd, known.truth_n) if kind == "similar" else None
+                    given_n = label_data.planted(known.truth_n, share, 0, weights)
+                    wrong_n = given_n != known.truth_n
+                    target_nc = np.eye(len(known.dataset.classes), dtype=np.float32)[given_n]
+                    began = time.perf_counter()
+                    judged = judge(
+                        lambda rows, x_nd=x_nd: x_nd[rows], target_nc, [""] * count, exclusive=True
+                    )
+                    ours_s = features_s + time.perf_counter() - began
+                    noisy = known.dataset.with_samples(
+                        replace(s, target=int(c))
+                        for s, c in zip(known.dataset, given_n, strict=True)
+                    )
+                with harness.fresh_cache() as root:
+                    began = time.perf_counter()
+                    chance_nc = fine_tuned(noisy, BACKBONES[name], fold_count, rung, root)
+                    quality_n, _ = fit_of(target_nc, chance_nc, exclusive=True)
+                    theirs_s = time.perf_counter() - began
+                row = {
+                    "data": name, "kind": kind, "share": share, "samples": count,
+                    "ours": float(average_precision_score(wrong_n, -judged.quality_n)),
+                    "theirs": float(average_precision_score(wrong_n, -quality_n)),
+                    "ours_s": ours_s, "theirs_s": theirs_s,
+                }  # fmt: skip
+                print(json.dumps(row), flush=True)
+                found.append(row)
+    return found
+
+
+def planted_figures(rows: list) -> list[Figure]:
+    """A figure for each planting and one for the time."""
+    figures = [
+        Figure(
+            f"likely errors, {r['data']}, {r['share']:.0%} {r['kind']}: average precision ahead",
+            100 * (r["ours"] - r["theirs"]), "points", "≥ 0",
+            f"{r['ours']:.3f} against {r['theirs']:.3f}, {r['samples']} samples",
+        )
+        for r in rows
+    ]  # fmt: skip
+    ratio = [r["theirs_s"] / r["ours_s"] for r in rows]
+    note = f"{min(ratio):.1f} to {max(ratio):.1f} over {len(rows)} plantings, features included"
+    return [
+        *figures,
+        Figure("likely errors: times faster", float(np.median(ratio)), "×", "≥ 10", note),
+    ]
+
+
+# Votes --------------------------------------------------------------------------------------------
+
+
+def _votes(ratings: Sequence[tuple[str, str, list[int]]], people: int | None = None) -> Votes:
+    """Votes on the sign of each rating, by the first so many people."""
+    names = {-1: "negative", 0: "neutral", 1: "positive"}
+    return votes_of(
+        (id_, "", (names[int(np.sign(r))],)) for id_, _, some in ratings for r in some[:people]
+    )
+
+
+def votes(seeds: int, people: Sequence[int], learn: int) -> dict:
+    """Alpha twice, the ceiling, and soft labels against the majority."""
+    from nltk.metrics.agreement import AnnotationTask
+
+    ratings = label_data.amazon_ratings()
+    whole = votes_of(
+        ((i, f"p{p}", (str(r),)) for i, _, some in ratings for p, r in enumerate(some)),
+        scale="ordinal",
+    )
+    count = {k: 0 for k in range(-4, 5)}
+    for _, _, some in ratings:
+        for r in some:
+            count[r] += 1
+
+    def distance(a: int, b: int) -> float:
+        low, high = min(a, b), max(a, b)
+        between = sum(n for k, n in count.items() if low <= k <= high)
+        return (between - (count[low] + count[high]) / 2) ** 2
+
+    told = [(f"p{p}", i, r) for i, _, some in ratings for p, r in enumerate(some)]
+    second = AnnotationTask(told, distance).alpha()
+    ours = agreement.alpha(whole)
+    every = _votes(ratings)
+    samples = [Sample(i, text, 0, sha256(text.encode()).hexdigest()) for i, text, _ in ratings]
+    x_nd = vectors("amazon", samples)
+    row = {name: u for u, name in enumerate(every.samples)}
+    order = np.array([row[i] for i, _, _ in ratings])
+    truth_nc = consensus.soft_labels(every)[order]
+    lines = []
+    for seed in range(seeds):
+        drawn = np.random.default_rng(seed).permutation(len(ratings))
+        train, test = drawn[:learn], drawn[-1500:]
+        for some in people:
+            shares_nc = consensus.soft_labels(_votes(ratings, some))[order][train]
+            hard_nc = np.eye(3, dtype=np.float32)[shares_nc.argmax(axis=1)]
+            line = {"seed": seed, "people": some}
+            for kind, target_nc in (("soft", shares_nc), ("majority", hard_nc)):
+                probe = fit_probe(
+                    x_nd[train], target_nc.astype(np.float32), exclusive=True,
+                    weight_n=np.ones(learn), clusters=[""] * learn, seed=seed,
+                )  # fmt: skip
+                logits_nc = probe.logits(x_nd[test])
+                log_nc = logits_nc - np.log(np.exp(logits_nc).sum(axis=1, keepdims=True))
+                right_n = logits_nc.argmax(axis=1) == truth_nc[test].argmax(axis=1)
+                line[kind] = float(right_n.mean())
+                line[f"{kind}_log_loss"] = float(-(truth_nc[test] * log_nc).sum(axis=1).mean())
+                if kind == "soft" and some == max(people) and seed == 0:
+                    ids = [ratings[n][0] for n in test]
+                    chance_nc = np.exp(log_nc)
+                    beside = consensus.beside_people(every, ids, every.classes, chance_nc)
+            lines.append(line)
+    ceiling = consensus.ceiling(every)
+    assert ceiling is not None and ours.value is not None
+    return {
+        "alpha": ours.to_json(), "second": second, "ceiling": ceiling.to_json(),
+        "beside": beside, "lines": lines, "learn": learn,
+    }  # fmt: skip
+
+
+def votes_figures(found: dict) -> list[Figure]:
+    """Alpha, ceiling, and the gaps over seeds."""
+    alpha, ceiling = found["alpha"], found["ceiling"]
+    figures = [
+        Figure(
+            "Amazon: alpha less a second implementation's", abs(alpha["value"] - found["second"]),
+            "", "≤ 1e-6", f"alpha {alpha['value']:.4f} ({alpha['low']:.4f} to {alpha['high']:.4f})",
+        ),
+        Figure(
+            "Amazon: one person agrees with the others", 100 * ceiling["value"], "%", "",
+            f"{ceiling['low']:.1%} to {ceiling['high']:.1%}; sign of the rating; a model: "
+            f"{found['beside']['model']:.1%}, {found['beside']['text']}",
+        ),
+    ]  # fmt: skip
+    for people in sorted({line["people"] for line in found["lines"]}):
+        lines = [line for line in found["lines"] if line["people"] == people]
+        for key, what, sign in (("", "accuracy", 1), ("_log_loss", "log-loss against votes", -1)):
+            gaps = [sign * (line[f"soft{key}"] - line[f"majority{key}"]) for line in lines]
+            error = np.std(gaps, ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else 0.0
+            means = [
+                float(np.mean([line[f"{k}{key}"] for line in lines])) for k in ("soft", "majority")
+            ]
+            figures.append(
+                Figure(
+                    f"Amazon, {people} people, {found['learn']} sentences: soft better in {what}",
+                    100 * float(np.mean(gaps)), "points" if sign == 1 else "nats/100", "",
+                    f"±{196 * error:.2f}; {means[0]:.3f} against {means[1]:.3f}, {len(gaps)} seeds",
+                )
+            )  # fmt: skip
+    return figures
+
+
+# What to label next -------------------------------------------------------------------------------
+
+
+def _answers(x_nd: np.ndarray, y_n: np.ndarray, asked_nd: np.ndarray, classes: int) -> np.ndarray:
+    target_nc = np.eye(classes, dtype=np.float32)[y_n]
+    probe = fit_probe(
+        x_nd, target_nc, exclusive=True, weight_n=np.ones(len(y_n)),
+        clusters=[""] * len(y_n), seed=0,
+    )  # fmt: skip
+    logits_nc = probe.logits(asked_nd)
+    logits_nc[:, np.setdiff1d(np.arange(classes), y_n)] = -1e9  # a class that nobody named yet
+    raised_nc = np.exp(logits_nc - logits_nc.max(axis=1, keepdims=True))
+    return raised_nc / raised_nc.sum(axis=1, keepdims=True)
+
+
+def _chosen(
+    strategy: str, u_nd: np.ndarray, known: np.ndarray, chance_nc: np.ndarray | None, batch: int,
+    seed: int,
+) -> list[int]:  # fmt: skip
+    """The next rows; `known` are labelled already."""
+    free = np.setdiff1d(np.arange(len(u_nd)), known)
+    shuffled = np.random.default_rng([seed, len(known)]).permutation(free)
+    if chance_nc is None:
+        if strategy in ("chance", "uncertainty"):
+            return shuffled[:batch].tolist()
+        return [
+            pick.row for pick in choose.typical(u_nd, u_nd[known], batch, [""] * len(u_nd), seed)
+        ]
+    if strategy == "chance":
+        return shuffled[:batch].tolist()
+    doubt_n = choose.doubt(chance_nc)
+    if strategy.startswith("uncertainty"):
+        return free[np.argsort(-doubt_n[free], kind="stable")[:batch]].tolist()
+    picks = choose.herded(u_nd[free], doubt_n[free], u_nd[known], batch, [""] * len(free), seed)
+    return [int(free[pick.row]) for pick in picks]
+
+
+STRATEGIES = ("ours", "chance", "uncertainty", "uncertainty, our start")
+
+
+def next_labels(
+    counts: dict[str, tuple[int, int]], seeds: Sequence[int], batch: int, rounds: int
+) -> list[dict]:
+    """Accuracy (balanced for mail) after each batch, for each strategy and seed."""
+    found = []
+    for name, (pool_count, test_count) in counts.items():
+        known = {"fashion": fashion, "mail": mail}[name](pool_count + test_count)
+        x_nd, y_n = vectors(name, known.dataset.samples), known.truth_n
+        test = slice(pool_count, None)
+        classes = len(known.dataset.classes)
+        for seed in seeds:
+            rows = np.random.default_rng(seed).permutation(pool_count)[: pool_count * 3 // 4]
+            pool_nd, pool_y = x_nd[rows], y_n[rows]
+            u_nd = choose.directions(pool_nd, pool_nd.mean(axis=0))
+            for strategy in STRATEGIES:
+                labelled = np.empty(0, dtype=np.int64)
+                curve = []
+                for _ in range(rounds):
+                    chance_nc = None
+                    if len(np.unique(pool_y[labelled])) > 1:
+                        chance_nc = _answers(pool_nd[labelled], pool_y[labelled], pool_nd, classes)
+                    new = _chosen(strategy, u_nd, labelled, chance_nc, batch, seed)
+                    labelled = np.concatenate([labelled, np.array(new, dtype=np.int64)])
+                    said_n = np.full(len(y_n[test]), pool_y[labelled[0]])
+                    if len(np.unique(pool_y[labelled])) > 1:
+                        answer_nc = _answers(
+                            pool_nd[labelled], pool_y[labelled], x_nd[test], classes
+                        )
+                        said_n = answer_nc.argmax(axis=1)
+                    recall = [(said_n[y_n[test] == c] == c).mean() for c in range(classes)]
+                    curve.append(float(np.mean(recall)))
+                found.append({"data": name, "seed": seed, "strategy": strategy, "curve": curve})
+            print(
+                name,
+                seed,
+                {r["strategy"]: round(float(np.mean(r["curve"])), 4) for r in found[-4:]},
+                flush=True,
+            )
+    return found
+
+
+def next_figures(rows: list[dict], batch: int) -> list[Figure]:
+    """The area under our curve less the others', paired by seed."""
+    figures = []
+    for name in dict.fromkeys(row["data"] for row in rows):
+        area = {
+            strategy: np.array(
+                [
+                    np.mean(r["curve"])
+                    for r in rows
+                    if (r["data"], r["strategy"]) == (name, strategy)
+                ]
+            )
+            for strategy in STRATEGIES
+        }
+        labels = batch * len(rows[0]["curve"])
+        for strategy in STRATEGIES[1:]:
+            gap = area["ours"] - area[strategy]
+            error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
+            figures.append(
+                Figure(
+                    f"next labels, {name}: area under the curve ahead of {strategy}",
+                    100 * float(gap.mean()), "points", "≥ 0",
+                    f"±{196 * error:.1f}; {area['ours'].mean():.1%} against "
+                    f"{area[strategy].mean():.1%}, up to {labels} labels, {len(gap)} seeds, ahead "
+                    f"in {int((gap > 0).sum())}",
+                )
+            )  # fmt: skip
+    return figures
+
+
+# Many samples -------------------------------------------------------------------------------------
+
+
+def judge_many(path: Path, count: int, width: int, classes: int) -> dict:
+    """Judge vectors on disk in this process: seconds, and how much memory grew."""
+    import psutil
+
+    x_nd = np.memmap(path, np.float32, "r", shape=(count, width))
+    rng = np.random.default_rng(0)
+    truth_n = np.load(path.with_suffix(".npy"))[:count]
+    given_n = label_data.planted(truth_n, 0.1, 0)
+    target_nc = np.eye(classes, dtype=np.float32)[given_n]
+    del rng
+    process = psutil.Process()
+    before, peak = process.memory_info().rss, [0]
+
+    def rows(index: np.ndarray) -> np.ndarray:
+        # Read as the cache reads: into memory of its own, so that the map does not count.
+        return np.array(x_nd[index])
+
+    def look(_event: object) -> None:
+        peak[0] = max(peak[0], process.memory_full_info().uss)
+
+    began = time.perf_counter()
+    judged = judge(rows, target_nc, [""] * count, exclusive=True, tell=look)
+    found = given_n != truth_n
+    return {
+        "samples": count, "seconds": time.perf_counter() - began, "uss_peak": peak[0],
+        "rss_before": before, "suspects_right": float(found[judged.suspect_n].mean()),
+    }  # fmt: skip
+
+
+def many(counts: Sequence[int]) -> list[dict]:
+    """Vectors like those of Fashion-MNIST, as many as are asked for, judged in fresh processes."""
+    base = fashion(2000)
+    base_nd = vectors("fashion", base.dataset.samples)
+    found = []
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "vectors.f32"
+        most, width = max(counts), base_nd.shape[1]
+        rng = np.random.default_rng(0)
+        which = rng.integers(0, len(base_nd), most)
+        spread_d = base_nd.std(axis=0)
+        with path.open("wb") as file:
+            for begin in range(0, most, 5000):
+                some = which[begin : begin + 5000]
+                noise = rng.normal(0, 0.3, (len(some), width)).astype(np.float32)
+                file.write((base_nd[some] + noise * spread_d).astype(np.float32).tobytes())
+        np.save(path.with_suffix(".npy"), base.truth_n[which])
+        for count in counts:
+            arguments = ["--judge", str(path), "--count", str(count), "--width", str(width)]
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-m", "bench.labels", *arguments],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+            print(found[-1], flush=True)
+    return found
+
+
+def many_figures(rows: list[dict]) -> list[Figure]:
+    """Minutes, and memory against the smaller number."""
+    few, most = rows[0], rows[-1]
+    return [
+        Figure(
+            f"{most['samples']:,} samples judged from vectors on disk", most["seconds"] / 60, "min",
+            "≤ 10", f"{few['samples']:,}: {few['seconds'] / 60:.1f} min",
+        ),
+        Figure(
+            f"memory of {most['samples']:,} over {few['samples']:,}",
+            most["uss_peak"] / few["uss_peak"], "×", "≤ 1.5",
+            f"{most['uss_peak'] / 1e6:.0f} MB against {few['uss_peak'] / 1e6:.0f} MB at the peak",
+        ),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Measure, and write results/labels-PART.json for each part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
+    parser.add_argument("--samples", type=int, default=2000, help="of each data set, for planted")
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.05, 0.1, 0.2])
+    parser.add_argument("--data", nargs="*", default=["fashion", "mail"])
+    parser.add_argument("--folds", type=int, default=5, help="of the fine-tuned peer")
+    parser.add_argument("--rung", default="last:2", help="of the fine-tuned peer")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--learn", type=int, default=500, help="sentences to learn from")
+    parser.add_argument("--pool", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--many", type=int, nargs="*", default=[20_000, 100_000])
+    parser.add_argument("--judge", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--width", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.judge:
+        print(json.dumps(judge_many(args.judge, args.count, args.width, 10)))
+        return
+    if set(args.parts) - set(PARTS):
+        parser.error(f"there are {', '.join(PARTS)}")
+    counts = {name: args.samples for name in args.data}
+    pools = {name: (args.pool, min(1000, args.pool // 2)) for name in args.data}
+    jobs: dict[str, Callable[[], tuple[list[Figure], object]]] = {
+        "planted": lambda: _with(
+            planted_figures, planted(counts, args.shares, args.folds, args.rung)
+        ),
+        "votes": lambda: _with(votes_figures, votes(args.seeds, (3, 20), args.learn)),
+        "next": lambda: _with(
+            lambda rows: next_figures(rows, 20),
+            next_labels(pools, range(args.seeds), 20, args.rounds),
+        ),
+        "many": lambda: _with(many_figures, many(args.many)),
+    }
+    warm = nullcontext() if os.environ.get("REGRAFT_CACHE") else harness.fresh_cache()
+    with warm:
+        for part in args.parts or PARTS:
+            figures, raw = jobs[part]()
+            harness.save(f"labels-{part}", figures, {"raw": raw})
+
+
+def _with(figures: Callable, raw: object) -> tuple[list[Figure], object]:
+    return figures(raw), raw
+
+
+if __name__ == "__main__":
+    main()

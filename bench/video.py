@@ -1,0 +1,277 @@
+"""Videos: what pre-training on halves of clips is worth, what decoding costs, what memory does.
+
+python -m bench.video [--epochs 60] [--size 64] [--frames 4]
+
+Four real videos are cut into clips of 0.64 s: 16 scenes, a quadrant of each video, and in each
+clip a window at a place of its own, mirrored or not, brighter or darker. The first half of a
+video's time is to train on, 60 to 75 % to validate, the last fifth to test: no moment is on two
+sides, and a gap lies between. Two questions:
+
+    scene        which of the 16 scenes is this?
+    direction    is it played forward or backward?
+
+Four frame encoders answer, frozen, with a linear head on the mean of the frames: a ResNet-10-t
+with random weights, the same pre-trained on halves of the training clips (no labels), the same
+pre-trained on same moments (the control, as many steps), and EfficientNet-Lite0 of ImageNet.
+Direction cannot be seen in the mean of frames, so there the ladder also trains the temporal stage
+(`last:1`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+import regraft
+from bench import data
+from regraft.backbones import Backbone, build, open_backbone
+from regraft.dataset import read, read_unlabelled
+from regraft.events import silent
+from regraft.pretraining import Job, Settings, pretrain
+from regraft.pretraining.clips import ContrastiveClips
+from regraft.pretraining.judge import Eye, compared
+
+RATE, LENGTH, SIDE_PX = 25, 16, 96
+SPANS = {"train": (0.0, 0.5), "valid": (0.6, 0.75), "test": (0.8, 1.0)}
+COUNTS = {"train": 12, "valid": 4, "test": 10}
+QUICK = {"train": 3, "valid": 2, "test": 2}
+
+
+def write(path: Path, frames_thwc: np.ndarray, rate: int = RATE, count: int | None = None) -> None:
+    """Encode a clip of so many frames, from the beginning again where there are fewer."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=rate, options={"preset": "veryfast", "crf": "20"}
+        )
+        stream.height, stream.width = frames_thwc.shape[1:3]
+        stream.pix_fmt, stream.codec_context.thread_count = "yuv420p", 1
+        for at in range(count or len(frames_thwc)):
+            pixels = frames_thwc[at % len(frames_thwc)]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def frames_of(path: Path, width_px: int = 320) -> np.ndarray:
+    """All frames of a video, made smaller."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        height_px = round(width_px * stream.height / stream.width / 2) * 2
+        sized = {"width": width_px, "height": height_px, "format": "rgb24"}
+        return np.stack([f.to_ndarray(**sized) for f in container.decode(stream)])
+
+
+def cuts(root: Path, counts: dict[str, int]) -> tuple[Path, Path, Path]:
+    """Folders of the two questions, and the pool."""
+    scene, direction, pool = root / "scene", root / "direction", root / "pool"
+    for number, (name, path) in enumerate(data.videos().items()):
+        whole = frames_of(path)
+        height, width = whole.shape[1] // 2, whole.shape[2] // 2
+        for quadrant in range(4):
+            top, left = divmod(quadrant, 2)
+            part = whole[:, top * height : (top + 1) * height, left * width : (left + 1) * width]
+            for split, (begin, end) in SPANS.items():
+                for i in range(counts[split]):
+                    rng = np.random.default_rng([number, quadrant, len(split), i])
+                    clip = drawn(part, rng, begin, end)
+                    write(scene / split / f"{name}-{quadrant}" / f"{i:02}.mp4", clip)
+                    back = rng.random() < 0.5
+                    played = clip[::-1] if back else clip
+                    target = direction / split / ("backward" if back else "forward")
+                    write(target / f"{name}-{quadrant}-{i:02}.mp4", played)
+                    if split == "train":
+                        write(pool / f"{name}-{quadrant}-{i:02}.mp4", clip)
+    return scene, direction, pool
+
+
+def drawn(part_thwc: np.ndarray, rng: np.random.Generator, begin: float, end: float) -> np.ndarray:
+    """A clip out of a stretch of time: a window that stays, mirrored or not, brighter or darker."""
+    count, height, width, _ = part_thwc.shape
+    first, last = int(begin * count), max(int(end * count) - LENGTH, int(begin * count))
+    at = int(rng.integers(first, last + 1))
+    side = int(min(height, width) * rng.uniform(0.6, 0.9))
+    y, x = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
+    window = part_thwc[at : at + LENGTH, y : y + side, x : x + side]
+    sized = np.stack([np.asarray(Image.fromarray(f).resize((SIDE_PX, SIDE_PX), 2)) for f in window])
+    if rng.random() < 0.5:
+        sized = sized[:, :, ::-1]
+    lit = (sized.astype(np.float32) - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-30, 30)
+    return lit.clip(0, 255).astype(np.uint8)
+
+
+def judged(question: Path, encoders: dict[str, Backbone]) -> dict[str, object]:
+    """Accuracy of each on the test clips, and each against the one before by a paired test."""
+    labelled = read(question)
+    logits: dict[str, np.ndarray] = {}
+    for name, backbone in encoders.items():
+        eye = Eye(labelled, backbone, 0)
+        network = build(backbone)
+        logits[name] = eye.look(network).logits_nc
+    found: dict[str, object] = {}
+    for one, other in (
+        ("random", "halves"), ("same moment", "halves"), ("imagenet", "halves"),
+    ):  # fmt: skip
+        pair = compared(eye, logits[one], logits[other])
+        found[one], found[other] = pair["before"], pair["after"]
+        found[f"halves against {one}"] = {"p": pair["p"], **pair["difference"]}
+    return found
+
+
+def shares(pool: Path, settings: Settings, backbone: Backbone) -> dict[str, float]:
+    """What of a step is decoding and what augmentation; decoding is spread over its epochs."""
+    objective = ContrastiveClips(settings)
+    samples = read_unlabelled(pool).samples
+    job = Job(backbone, 0, samples, 0, lambda _, work: work(), None, False, silent)
+    began = time.perf_counter()
+    learner = objective.open(job)
+    decode_s = time.perf_counter() - began
+    spent = {"rows": 0.0, "views": 0.0}
+    footage, plain = learner._footage, ContrastiveClips.views
+
+    def timed(name, work):
+        def call(*given):
+            start = time.process_time()
+            answer = work(*given)
+            spent[name] += time.process_time() - start
+            return answer
+
+        return call
+
+    footage.rows = timed("rows", footage.rows)
+    ContrastiveClips.views = timed("views", plain)  # type: ignore[method-assign]
+    try:
+        learner.backward(0)
+        spent.update(rows=0.0, views=0.0)
+        start, steps = time.process_time(), 6
+        for step in range(1, 1 + steps):
+            learner.backward(step)
+        total_s = time.process_time() - start
+    finally:
+        ContrastiveClips.views = plain  # type: ignore[method-assign]
+        learner.close()
+    epochs = steps / learner.steps_an_epoch
+    a_step = total_s / steps
+    once = decode_s / (settings.epochs * learner.steps_an_epoch)
+    return {
+        "step_s": a_step,
+        "augmentation": spent["views"] / total_s,
+        "frames to rows": spent["rows"] / total_s,
+        "decoding, spread over the epochs": once / a_step,
+        "decoding_s": decode_s,
+        "epochs measured": epochs,
+    }
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import regraft
+from regraft.dataset import read_unlabelled
+from regraft.transfer.clips import canvas
+pool = read_unlabelled(sys.argv[1], clip_s=6.0)
+for sample in pool:
+    canvas(sample, 8, 256)
+print(len(pool), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def memory(root: Path) -> dict[str, object]:
+    """Peak resident bytes of reading, cutting and decoding a minute and ten minutes."""
+    street = frames_of(data.videos()["vtest"], 384)
+    found: dict[str, object] = {}
+    for minutes in (1, 10):
+        folder = root / f"minutes-{minutes}"
+        write(folder / "a.mp4", street, rate=10, count=600 * minutes)
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(folder)],
+            capture_output=True, text=True, check=True,
+            env={**__import__("os").environ, "REGRAFT_CACHE": str(root / f"cache-{minutes}")},
+        )  # fmt: skip
+        clips, peak = map(int, done.stdout.split())
+        found[f"{minutes} min"] = {"clips": clips, "peak_bytes": peak}
+    return found
+
+
+def main() -> None:
+    """Print one JSON object; progress goes to stderr."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--frames", type=int, default=4)
+    parser.add_argument("--quick", action="store_true", help="few clips, to see that it runs")
+    parser.add_argument("--folder", type=Path, help="keep the work there, and go on from it")
+    parser.add_argument("--only", choices=("memory", "shares"))
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        root, found = asked.folder or Path(scratch), dict[str, object]()
+        if asked.only != "shares":
+            found["memory"] = memory(root)
+        if asked.only != "memory":
+            found |= learnt(root, asked)
+        print(json.dumps(found, indent=1))
+
+
+def learnt(root: Path, asked: argparse.Namespace) -> dict[str, object]:
+    """Everything about pre-training."""
+    scene, direction, pool = cuts(root, QUICK if asked.quick else COUNTS)
+    settings = Settings(
+        batch=64, epochs=asked.epochs, size_px=asked.size, frames=asked.frames, bf16=True
+    )
+    start = ContrastiveClips(settings).sized(
+        open_backbone(f"video:{asked.frames}:random:resnet10t")
+    )
+    found: dict[str, object] = {"shares": shares(pool, settings, start)}
+    say(found)
+    if asked.only:
+        return found
+    encoders = {"random": start}
+    for name, pairs in (("halves", "halves"), ("same moment", "same-moment")):
+        run = root / pairs
+        done = pretrain(
+            pool, run, backbone="random:resnet10t",
+            settings=Settings(**{**settings.__dict__, "pairs": pairs}),
+        )  # fmt: skip
+        encoders[name] = open_backbone(str(run))
+        report = done.report
+        found[name] = {
+            "steps": report["steps"], "seconds": report["seconds"],
+            "throughput": report["throughput"], "last": report["curves"][-1],
+        }  # fmt: skip
+        say({name: found[name]})
+    encoders["imagenet"] = open_backbone(f"video:{asked.frames}:efficientnet-lite0")
+    for question in (scene, direction):
+        found[question.name] = judged(question, encoders)
+        say({question.name: found[question.name]})
+    for name in ("halves", "imagenet"):
+        fitted = regraft.fit(
+            direction, root / f"fit-{name}", train="last:1",
+            backbone=str(root / "halves") if name == "halves" else None,
+            frames=None if name == "halves" else asked.frames,
+        )  # fmt: skip
+        found[f"direction, ladder from {name}"] = {
+            "rungs": {r["name"]: [r["metric"], r["verdict"]] for r in fitted.report["rungs"]},
+            "best": fitted.report["best"],
+            "test": fitted.report["test"],
+        }
+        say(found[f"direction, ladder from {name}"])
+    return found
+
+
+def say(found: object) -> None:
+    """Progress."""
+    print(json.dumps(found), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

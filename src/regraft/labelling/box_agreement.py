@@ -1,0 +1,206 @@
+"""Several people's boxes on the same pictures: whether they saw the same objects, and where.
+
+Boxes of one object are matched first, whatever they are called: person by person, each box with at
+most one object, the whole of it with the greatest overlap (Hungarian method), at least `LEAST_IOU`.
+An object is then what people voted on: those who drew it say what it is, those who looked at the
+picture and drew nothing there say so. Alpha over these votes is agreement about what is there
+(Tschirschwitz et al., "Drawing the same bounding box twice?", 2023); how far matched boxes overlap
+is agreement about where.
+
+What nobody drew is not counted, as nobody can count it. Objects of one picture are drawn together
+for the interval. Crowds are left out.
+
+Legend: g objects, a annotators, k boxes, 4 edges (left, top, right, bottom) in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from regraft.dataset.boxes import FORMATS, Box, BoxData
+from regraft.labelling.agreement import bootstrap
+from regraft.labelling.votes import Votes, votes_of
+
+LEAST_IOU = 0.5
+NOTHING = "(nothing)"
+"""What a person says who looked and drew no box there."""
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Object:
+    """Boxes that are taken for the same thing.
+
+    Attributes:
+        picture: its id.
+        boxes: who drew what.
+        looked: who looked at the picture.
+    """
+
+    picture: str
+    boxes: Mapping[str, Box]
+    looked: tuple[str, ...]
+
+    @property
+    def middle_4(self) -> np.ndarray:
+        """The mean box."""
+        return np.mean([_edges(box) for box in self.boxes.values()], axis=0)
+
+
+def annotators_in(folder: Path) -> dict[str, BoxData] | None:
+    """Files of boxes that different people drew on the same pictures, by the files' names.
+
+    Args:
+        folder: with two files or more (COCO JSON or CSV), and the pictures.
+
+    Returns:
+        None where there are none, or where they have no picture in common (they are then parts of
+        one data set).
+
+    Raises:
+        DataError: one of the files cannot be read.
+    """
+    if not folder.is_dir():
+        return None
+    files = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file.suffix.lower() in (".json", ".csv")
+    ]
+    known = [(f, form) for f in files for form in FORMATS if form.recognises(f)]
+    if len(known) < 2:
+        return None
+    drawn = {file.stem: form.read(file) for file, form in known}
+    seen = [{picture.id for picture in data.pictures} for data in drawn.values()]
+    together = any(first & second for first, second in combinations(seen, 2))
+    return drawn if together and len(drawn) == len(known) else None
+
+
+def objects(drawn: Mapping[str, BoxData]) -> tuple[list[Object], tuple[str, ...]]:
+    """The objects that people drew, and the categories of all of them together.
+
+    Args:
+        drawn: by person; categories are compared by name.
+    """
+    categories = tuple(sorted({name for data in drawn.values() for name in data.categories}))
+    at = {name: c for c, name in enumerate(categories)}
+    by_picture: dict[str, dict[str, list[Box]]] = {}
+    for person, data in drawn.items():
+        for picture in data.pictures:
+            boxes = [
+                Box(at[data.categories[b.category]], b.left, b.top, b.right, b.bottom)
+                for b in picture.boxes
+                if not b.crowd
+            ]
+            by_picture.setdefault(picture.id, {})[person] = boxes
+    found: list[Object] = []
+    for picture, boxes in sorted(by_picture.items()):
+        looked = tuple(sorted(boxes))
+        found += [Object(picture, one, looked) for one in _matched(boxes)]
+    return found, categories
+
+
+def _matched(boxes: Mapping[str, Sequence[Box]]) -> Iterator[dict[str, Box]]:
+    """Boxes of one picture that belong together; who drew most begins."""
+    from scipy.optimize import linear_sum_assignment
+
+    groups: list[dict[str, Box]] = []
+    for person in sorted(boxes, key=lambda name: (-len(boxes[name]), name)):
+        mine = list(boxes[person])
+        left = set(range(len(mine)))
+        if groups and mine:
+            middle_g4 = np.array([np.mean([_edges(b) for b in g.values()], axis=0) for g in groups])
+            iou_gk = overlap(middle_g4, np.array([_edges(b) for b in mine]))
+            rows, columns = linear_sum_assignment(-np.where(iou_gk >= LEAST_IOU, iou_gk, 0.0))
+            for g, k in zip(rows.tolist(), columns.tolist(), strict=True):
+                if iou_gk[g, k] >= LEAST_IOU:
+                    groups[g][person] = mine[k]
+                    left.discard(k)
+        groups += [{person: mine[k]} for k in sorted(left)]
+    yield from groups
+
+
+def _edges(box: Box) -> tuple[float, float, float, float]:
+    return (box.left, box.top, box.right, box.bottom)
+
+
+def overlap(first_g4: np.ndarray, second_k4: np.ndarray) -> np.ndarray:
+    """Intersection over union of each two boxes, iou_gk."""
+    low = np.maximum(first_g4[:, None, :2], second_k4[None, :, :2])
+    high = np.minimum(first_g4[:, None, 2:], second_k4[None, :, 2:])
+    common_gk = np.maximum(high - low, 0).prod(axis=2)
+    area_g, area_k = ((b[:, 2:] - b[:, :2]).prod(axis=1) for b in (first_g4, second_k4))
+    return common_gk / np.maximum(area_g[:, None] + area_k - common_gk, 1e-12)
+
+
+def votes_on_objects(found: Sequence[Object], categories: Sequence[str]) -> Votes:
+    """Who says what about each object; `NOTHING` from those who looked and drew none.
+
+    Raises:
+        DataError: nobody drew anything.
+    """
+    return votes_of(
+        (
+            (
+                called(one, number),
+                person,
+                (categories[one.boxes[person].category] if person in one.boxes else NOTHING,),
+            )
+            for number, one in enumerate(found)
+            for person in one.looked
+        ),
+        scale="nominal",
+    )
+
+
+def called(one: Object, number: int) -> str:
+    """An object's name: picture, place, number."""
+    left, top, right, bottom = (round(float(edge)) for edge in one.middle_4)
+    return f"{one.picture} [{left}, {top}, {right}, {bottom}] #{number}"
+
+
+def place(found: Sequence[Object], seed: int = 0) -> Facts | None:
+    """How far boxes of the same object lie apart; None where no two people drew the same.
+
+    Returns:
+        "iou" with "value", "low", "high" (95 %, pictures drawn whole); "edges_px", the median
+        distance of two edges; "pairs" of people with theirs, the least alike first.
+    """
+    iou: list[float] = []
+    edges: list[float] = []
+    picture: list[str] = []
+    pairs: dict[tuple[str, str], list[float]] = {}
+    for one in found:
+        for first, second in combinations(sorted(one.boxes), 2):
+            a, b = (np.array([_edges(one.boxes[name])]) for name in (first, second))
+            iou.append(float(overlap(a, b)[0, 0]))
+            edges += np.abs(a - b)[0].tolist()
+            picture.append(one.picture)
+            pairs.setdefault((first, second), []).append(iou[-1])
+    if not iou:
+        return None
+    _, picture_v = np.unique(picture, return_inverse=True)
+    value, low, high, _ = bootstrap(np.array(iou), picture_v, seed)
+    rows = [
+        {"annotators": list(names), "boxes": len(some), "iou": float(np.mean(some))}
+        for names, some in pairs.items()
+    ]
+    return {
+        "iou": {"value": value, "low": low, "high": high},
+        "edges_px": float(median(edges)),
+        "pairs": sorted(rows, key=lambda row: row["iou"]),
+    }
+
+
+def clusters(found: Sequence[Object], votes: Votes) -> list[str]:
+    """The picture of each sample of the votes."""
+    picture = {called(one, number): one.picture for number, one in enumerate(found)}
+    return [picture[name] for name in votes.samples]

@@ -1,0 +1,436 @@
+"""Label Studio: what to look at goes out as tasks with pre-annotations, exports come back.
+
+Out go two files: tasks (JSON, for "Import") and a labelling interface (XML, for "Labeling
+Interface"). A task says which sample it is about (`data.sample`), so that an export finds home
+whatever else happens to it. Back come exports as "JSON" (every annotation) or "JSON-MIN".
+
+Decisions:
+
+- An annotation becomes a decision of its annotator: "keep" if it says what was given, else
+  "change"; a cancelled one is "skip". Its key is made from what it says, so reading the same export
+  twice, or a longer one later, adds only what is new.
+- Tasks that were not made here are matched too: by the file's path or by the text, if that fits
+  one sample only. Label Studio puts eight hexadecimal digits before the names of uploaded files.
+- What cannot be matched, or names no class of the data, is left out and said.
+
+Formats: https://labelstud.io/guide/export and …/guide/predictions (Label Studio 1.x).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from markupsafe import escape
+
+from regraft.dataset import Dataset, Sample, guard
+from regraft.dataset.reader import class_name
+from regraft.errors import DataError
+from regraft.labelling.decisions import Decision, Journal
+from regraft.store import commit, digest
+
+if TYPE_CHECKING:
+    from regraft.labelling.review.items import Item, Queue
+    from regraft.labelling.survey import Surveyed
+
+_CONTROL = "label"
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)", re.ASCII)
+_EXAMPLES = 5
+_NAMES = {
+    "error": "likely error",
+    "divided": "people disagree",
+    "outlier": "unlike the rest",
+    "next": "to label next",
+    "decided": "decided before",
+}
+
+Fact = dict[str, Any]
+
+
+# Out ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Written:
+    """What to give to Label Studio.
+
+    Attributes:
+        tasks: the file to import.
+        interface: the labelling interface.
+        count: of tasks.
+        root: the folder that Label Studio has to serve pictures from; None for texts.
+    """
+
+    tasks: Path
+    interface: Path
+    count: int
+    root: Path | None
+
+
+def write_tasks(queue: Queue, path: Path) -> Written:
+    """Write what is still to be looked at as tasks, and the interface beside them (`.xml`).
+
+    Raises:
+        DataError: there is nothing to look at.
+        StoreError: the files cannot be written.
+    """
+    items = [item for item in queue.items if item.kind != "decided"]
+    if not items:
+        raise DataError("There is nothing to look at.", mend="give a --pool to label from")
+    is_text = isinstance(queue.samples[items[0].row].source, str)
+    root = None if is_text else Path(os.path.commonpath([root.parent for root in queue.roots]))
+    tasks = [_task(queue, item, root) for item in items]
+    commit(path, json.dumps(tasks, indent=1, ensure_ascii=False).encode())
+    interface = path.with_suffix(".xml")
+    commit(interface, interface_of(queue.dataset, is_text=is_text).encode())
+    return Written(path, interface, len(tasks), root)
+
+
+def write_survey(found: Surveyed, path: Path) -> Fact:
+    """`write_tasks` of what a survey found.
+
+    Returns:
+        {"tasks", "interface", "count", "root"}: files, and the folder to serve pictures from.
+
+    Raises:
+        DataError: there is nothing to look at, or nothing to show.
+        StoreError: the files cannot be written.
+    """
+    from regraft.labelling.review.items import queue_of
+
+    if found.given is None:
+        raise DataError(
+            "There is nothing to show: the table names no files and no texts.",
+            mend="add a column `path`",
+        )
+    done = write_tasks(queue_of(found), path)
+    root = None if done.root is None else str(done.root)
+    return {
+        "tasks": str(done.tasks),
+        "interface": str(done.interface),
+        "count": done.count,
+        "root": root,
+    }
+
+
+def interface_of(dataset: Dataset, *, is_text: bool) -> str:
+    """The labelling interface for a classification."""
+    shown = "Text" if is_text else "Image"
+    name = shown.lower()
+    choice = "multiple" if dataset.multilabel else "single"
+    lines = [
+        "<View>",
+        f'  <{shown} name="{name}" value="${name}"/>',
+        f'  <Choices name="{_CONTROL}" toName="{name}" choice="{choice}" showInLine="true">',
+        *(f'    <Choice value="{escape(label)}"/>' for label in dataset.classes),
+        "  </Choices>",
+        '  <Header size="6" value="$reason"/>',
+        "</View>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _task(queue: Queue, item: Item, root: Path | None) -> Fact:
+    sample = queue.samples[item.row]
+    name = "text" if root is None else "image"
+    data: Fact = {
+        name: sample.source if isinstance(sample.source, str) else _address(sample.source, root),
+        "sample": sample.id,
+        "given": ", ".join(item.given or ()),
+        "reason": item.reason,
+        "why": _NAMES[item.kind],
+    }
+    if item.suggested is None:
+        return {"data": data}
+    result = {
+        "id": "suggestion",
+        "type": "choices",
+        "from_name": _CONTROL,
+        "to_name": name,
+        "value": {"choices": list(item.suggested)},
+    }
+    prediction: Fact = {"model_version": "regraft", "result": [result]}
+    chance = dict(item.chances).get(item.suggested[0]) if len(item.suggested) == 1 else None
+    if chance is not None:
+        prediction["score"] = round(chance, 6)
+    return {"data": data, "predictions": [prediction]}
+
+
+def _address(file: Path, root: Path | None) -> str:
+    assert root is not None
+    return "/data/local-files/?d=" + quote(file.relative_to(root).as_posix())
+
+
+# Back ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one person said about one task.
+
+    Attributes:
+        data: the task's.
+        annotator: a name.
+        labels: what was chosen; None where the task was skipped.
+        at: when, or "".
+    """
+
+    data: Mapping[str, object]
+    annotator: str
+    labels: tuple[str, ...] | None
+    at: str
+
+
+def is_export(path: Path) -> bool:
+    """Whether a file is an export of Label Studio, by its content. Never raises."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    try:
+        return any(True for _ in _annotations(path))
+    except DataError:
+        return False
+
+
+def read_export(path: Path) -> list[Annotation]:
+    """The annotations of an export.
+
+    Raises:
+        DataError: it is none, or is damaged.
+    """
+    found = list(_annotations(path))
+    if not found:
+        raise DataError(
+            "The export holds no annotation.",
+            where=guard.shown(path),
+            mend="annotate first, then export as JSON",
+        )
+    return found
+
+
+def votes_in(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
+    """An export as votes: sample, annotator, classes. Samples are called as tasks say."""
+    return [
+        (_called(one.data), one.annotator, one.labels)
+        for one in read_export(path)
+        if one.labels is not None
+    ]
+
+
+def take_in(path: Path, dataset: Dataset, pool: Dataset | None, journal: Journal) -> Fact:
+    """Write the annotations of an export into the journal, each of them once.
+
+    Args:
+        path: the export.
+        dataset: the data that the journal is about.
+        pool: samples without labels that tasks may be about too.
+        journal: where decisions go.
+
+    Returns:
+        {"annotations", "written", "known": there before, "unmatched": {"count", "examples"},
+         "unknown_classes": {name: count}, several for one sample of one class among them}
+
+    Raises:
+        DataError: the export is none, or is damaged.
+        StoreError: the journal cannot be written.
+    """
+    homes = _Homes.of(dataset, pool)
+    written, known = 0, 0
+    strangers: list[str] = []
+    unknown: Counter[str] = Counter()
+    annotations = read_export(path)
+    for one in annotations:
+        sample = homes.find(one.data)
+        if sample is None:
+            strangers.append(_called(one.data))
+            continue
+        strange = [name for name in one.labels or () if name not in homes.classes]
+        if dataset.classes and strange:
+            unknown.update(strange)
+            continue
+        if len(one.labels or ()) > 1 and not dataset.multilabel:
+            unknown[", ".join(one.labels or ())] += 1
+            continue
+        if one.labels == () and not dataset.multilabel:
+            one = replace(one, labels=None)  # nothing was chosen: no opinion
+        if journal.decide(_decision(one, sample, homes)):
+            written += 1
+        else:
+            known += 1
+    return {
+        "annotations": len(annotations),
+        "written": written,
+        "known": known,
+        "unmatched": {"count": len(strangers), "examples": strangers[:_EXAMPLES]},
+        "unknown_classes": dict(unknown),
+    }
+
+
+@dataclass(frozen=True)
+class _Homes:
+    """Samples by all that a task may call them."""
+
+    classes: frozenset[str]
+    given: Mapping[str, tuple[str, ...] | None]
+    names: Mapping[str, str | None]
+
+    @staticmethod
+    def of(dataset: Dataset, pool: Dataset | None) -> _Homes:
+        from regraft.labelling.pool import name_of
+        from regraft.labelling.review.items import names_of
+
+        labelled = {sample.id: names_of(dataset, sample) for sample in dataset}
+        samples = list(dataset)
+        if pool is not None:
+            samples += [replace(sample, id=name_of(pool, sample)) for sample in pool]
+        names: dict[str, str | None] = {}
+        for sample in samples:
+            for name in _callings(sample):
+                names[name] = None if name in names else sample.id
+        names |= {sample.id: sample.id for sample in samples}
+        return _Homes(frozenset(dataset.classes), labelled, names)
+
+    def find(self, data: Mapping[str, object]) -> str | None:
+        """The one sample that a task is about; None where there is none, or are several."""
+        own = data.get("sample")
+        if isinstance(own, str) and self.names.get(own):
+            return self.names[own]
+        for value in data.values():
+            for name in _addressed(value) if isinstance(value, str) else ():
+                if self.names.get(name):
+                    return self.names[name]
+        return None
+
+
+def _callings(sample: Sample) -> Iterator[str]:
+    """The text; or the file's name, with each of the folders above it."""
+    if isinstance(sample.source, str):
+        yield f"text:{sample.source.strip()}"
+        return
+    parts = sample.source.parts
+    for begin in range(1, len(parts)):
+        yield "file:" + "/".join(parts[begin:])
+
+
+def _addressed(value: str) -> Iterator[str]:
+    """What a value of a task may call a sample, the surest first."""
+    yield f"text:{value.strip()}"
+    try:
+        address = urlsplit(value)
+        wanted = parse_qs(address.query).get("d", [address.path])[0]
+    except ValueError:
+        return
+    parts = [part for part in wanted.split("/") if part]
+    for begin in range(len(parts)):
+        yield "file:" + "/".join(parts[begin:])
+    uploaded = _UPLOADED.fullmatch(parts[-1]) if parts else None
+    if uploaded:
+        yield f"file:{uploaded[1]}"
+
+
+def _decision(one: Annotation, sample: str, homes: _Homes) -> Decision:
+    if one.labels is None:
+        action, labels = "skip", ()
+    elif homes.given.get(sample) == one.labels:
+        action, labels = "keep", ()
+    else:
+        action, labels = "change", one.labels
+    key = digest("label studio", sample, one.annotator, one.at, action, *labels)[:32]
+    return Decision(f"label-studio-{key}", sample, one.annotator, action, labels, one.at)
+
+
+def _called(data: Mapping[str, object]) -> str:
+    """A task's sample, in one line."""
+    own = data.get("sample")
+    texts = [value for value in (own, *data.values()) if isinstance(value, str)]
+    return guard.shown(texts[0][:200]) if texts else "a task without data"
+
+
+def _annotations(path: Path) -> Iterator[Annotation]:
+    for number, task in enumerate(_tasks(path), 1):
+        where = f"{guard.shown(path)}, task {number}"
+        listed = task.get("annotations", task.get("completions"))
+        if isinstance(listed, list):
+            data = task.get("data")
+            if not isinstance(data, dict):
+                raise _odd(where, "it has no data")
+            for one in _dicts(listed, where):
+                yield _full(data, one, where)
+        elif "annotation_id" in task:
+            yield _short(task, where)
+
+
+def _tasks(path: Path) -> list[Fact]:
+    where = guard.shown(path)
+    try:
+        value: Any = json.loads(guard.read_file(path).decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list):
+        raise DataError(
+            "This is no export of Label Studio.", where=where, mend="export as JSON or JSON-MIN"
+        )
+    return _dicts(value, where)
+
+
+def _dicts(value: Sequence[Any], where: str) -> list[Fact]:
+    if not all(isinstance(one, dict) for one in value):
+        raise _odd(where, "a task or an annotation is no object")
+    return list(value)
+
+
+def _full(data: Mapping[str, object], one: Fact, where: str) -> Annotation:
+    """An annotation of "JSON"."""
+    at = str(one.get("updated_at") or one.get("created_at") or "")
+    annotator = _annotator(one.get("completed_by"))
+    results = one.get("result")
+    if one.get("was_cancelled") or one.get("skipped"):
+        return Annotation(data, annotator, None, at)
+    if not isinstance(results, list):
+        raise _odd(where, "an annotation has no result")
+    chosen = [result for result in _dicts(results, where) if result.get("type") == "choices"]
+    ours = [result for result in chosen if result.get("from_name") == _CONTROL] or chosen
+    labels: set[str] = set()
+    for result in ours:
+        value = result.get("value")
+        labels |= _names(value.get("choices") if isinstance(value, dict) else None, where)
+    return Annotation(data, annotator, tuple(sorted(labels)), at)
+
+
+def _short(task: Fact, where: str) -> Annotation:
+    """A row of "JSON-MIN": the data and the choices lie side by side."""
+    said = task.get(_CONTROL, task.get("choice"))
+    if isinstance(said, dict):
+        said = said.get("choices")
+    data = {name: value for name, value in task.items() if name not in (_CONTROL, "choice")}
+    at = str(task.get("updated_at") or task.get("created_at") or "")
+    labels = tuple(sorted(_names([] if said is None else said, where)))
+    return Annotation(data, _annotator(task.get("annotator")), labels, at)
+
+
+def _names(value: object, where: str) -> set[str]:
+    names: list[Any] = value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str) and class_name(name) for name in names):
+        raise _odd(where, "the choices are no names")
+    return {class_name(name) for name in names}
+
+
+def _annotator(given: object) -> str:
+    """A name: an e-mail address, else a number."""
+    if isinstance(given, dict):
+        parts = (given.get("email"), given.get("username"), given.get("id"))
+        given = next((part for part in parts if part not in (None, "")), "")
+    text = class_name(str(given if given is not None else ""))[:60]
+    return f"annotator {text}" if text.isdigit() else text or "annotator"
+
+
+def _odd(where: str, what: str) -> DataError:
+    return DataError(
+        f"The export of Label Studio is damaged: {what}.", where=where, mend="export again as JSON"
+    )

@@ -1,0 +1,140 @@
+"""Objects in pictures and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from regraft.dataset import Sample
+from regraft.dataset.boxes.predicted import FILES, below, common_folder, write_predictions
+from regraft.dataset.boxes.tiles import Found, stitch, windows
+from regraft.dataset.frames import frames
+from regraft.errors import UnreadableSample, UsageError
+from regraft.events import Advanced, Tell
+from regraft.predicting.named import values
+from regraft.reporting.drawing import Mark, drawn, jpeg
+from regraft.store import commit
+from regraft.tasks.boxes import BoxAnswers
+from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
+from regraft.transfer.model import Model
+from regraft.transfer.pictures import pixels_of
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to become of the objects that are found, beside the answer.
+
+    Attributes:
+        out: a folder for files; None writes none.
+        to: format of the file; see `dataset.boxes.predicted.FILES`.
+        draw: whether pictures with the boxes on them are written too.
+        every_s: of a video, one frame in so many seconds is looked at.
+    """
+
+    out: Path | None = None
+    to: str = "json"
+    draw: bool = False
+    every_s: float = 1.0
+
+
+def check_wanted(wanted: Wanted) -> None:
+    """Refuse before anything is computed.
+
+    Raises:
+        UsageError: an option is wrong.
+    """
+    if wanted.to not in FILES:
+        raise UsageError(
+            f"there is no format {wanted.to!r}", where="--to", mend=f"use one of {', '.join(FILES)}"
+        )
+    if not wanted.every_s > 0:
+        raise UsageError("the time is not positive", where="--every", mend="for example 1s")
+    if wanted.out is None and (wanted.draw or wanted.to != "json"):
+        raise UsageError("there is no folder to write to", where="--out", mend="name one")
+
+
+def find_objects(
+    model: Model, preparation: Preparation, paths: Sequence[Path], wanted: Wanted, tell: Tell
+) -> list[dict[str, Any]]:
+    """Objects in files, one picture after the other; large ones are looked at tile by tile.
+
+    Args:
+        model: finds objects.
+        preparation: of its backbone.
+        paths: pictures and videos.
+        wanted: files to write, too.
+        tell: listens to events.
+
+    Returns:
+        for each picture "sample", "width", "height" and "objects", the surest first, each with
+        "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
+    """
+    answers: list[dict[str, Any]] = []
+    common = common_folder(paths)
+    preprocessing = model.backbone.pictures
+    engine = None
+    for name, picture in frames(paths, wanted.every_s):
+        if isinstance(picture, UnreadableSample):
+            answers.append({"sample": name, "problem": picture.what})
+            continue
+        parts = windows(*picture.size, model.facts["tile_px"])
+        batch = np.stack([pixels_of(picture.crop(window), preprocessing) for window in parts])
+        engine = engine or preparation.engine_for_pixels(len(model.backbone.stages), batch)
+        values = engine.run(batch)
+        sizes = [(bottom - top, right - left) for left, top, right, bottom in parts]
+        tiles = [Found(*one) for one in model.find(values, sizes)]
+        whole = stitch(list(zip(parts, tiles, strict=True))) if len(parts) > 1 else tiles[0]
+        answers.append({"sample": name, **_objects(model, whole, picture.size)})
+        if wanted.draw and wanted.out is not None:
+            _draw(picture, answers[-1], wanted.out / "drawn" / f"{below(name, common)}.jpg")
+        tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
+    if wanted.out is not None:
+        write_predictions(answers, model.task.classes, wanted.out, wanted.to)
+    return answers
+
+
+def _draw(picture: Image.Image, answer: dict[str, Any], file: Path) -> None:
+    """The picture with its boxes and what they are."""
+    marks = [
+        Mark(tuple(thing["box"]), f"{thing['label']} {thing['probability']:.2f}")
+        for thing in answer["objects"]
+    ]
+    commit(file, jpeg(drawn(picture, marks), 90))
+
+
+def _objects(model: Model, found: Found, size: tuple[int, int]) -> dict[str, Any]:
+    sure_k = found.scores_k >= model.calibrated["threshold"]
+    rows = zip(found.boxes_k4[sure_k], found.labels_k[sure_k], found.scores_k[sure_k], strict=True)
+    return {
+        "width": size[0],
+        "height": size[1],
+        "objects": [
+            {
+                "label": model.task.classes[label],
+                "probability": round(float(score), 4),
+                "box": [round(float(edge), 1) for edge in box],
+            }
+            for box, label, score in rows
+        ],
+    }
+
+
+def found_in(
+    model: Model, preparation: Preparation, samples: Sequence[Sample], tell: Tell
+) -> BoxAnswers:
+    """Objects in samples, through the cache."""
+    table = values(model, preparation, samples, "uint8", tell)
+    parts: list[BoxAnswers] = []
+    for start in range(0, len(samples), TRIAL_SAMPLES):
+        some = samples[start : start + TRIAL_SAMPLES]
+        given = table.rows(np.arange(start, start + len(some)))
+        parts.append(model.find(given, [sample.size for sample in some]))
+    arrays = [part.arrays() for part in parts]
+    return BoxAnswers.from_arrays(
+        {name: np.concatenate([one[name] for one in arrays]) for name in arrays[0]}
+    )

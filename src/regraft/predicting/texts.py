@@ -1,0 +1,76 @@
+"""Classes of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from regraft import dataset as data_sets
+from regraft.errors import DataError, UnreadableSample
+from regraft.events import Advanced, Tell
+from regraft.predicting.named import pictures
+from regraft.transfer.engine import TRIAL_SAMPLES, prepare
+from regraft.transfer.model import Model
+
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+
+
+def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[dict[str, Any]]:
+    """Answers for texts, in batches."""
+    from regraft.transfer.packing import stacked
+    from regraft.transfer.tokens import token_ids
+
+    named = list(_texts(inputs))
+    if not named:
+        raise DataError(
+            "no texts found", where=", ".join(map(str, inputs)), mend="name files or tables"
+        )
+    answers: list[dict[str, Any]] = []
+    engine = None
+    with prepare(model.backbone, tell=tell) as preparation:
+        for start in range(0, len(named), TRIAL_SAMPLES):
+            some = named[start : start + TRIAL_SAMPLES]
+            texts = [text for _, text in some if isinstance(text, str)]
+            labelled = iter(())
+            if texts:
+                ids = stacked([token_ids(text, model.backbone) for text in texts])
+                engine = engine or preparation.engine_for_pixels(len(model.backbone.stages), ids)
+                labelled = iter(model.answers(engine.run(ids)[0]))
+            for name, text in some:
+                answer = next(labelled) if isinstance(text, str) else {"problem": text.what}
+                answers.append({"sample": name, **answer})
+            tell(Advanced("predicting", len(answers), len(named)))
+    return answers
+
+
+def _texts(inputs: Sequence[str | Path]) -> Iterable[tuple[str, str | UnreadableSample]]:
+    """Names and texts behind files, folders, patterns, tables and "-", in order."""
+    import sys
+
+    for given in inputs:
+        if str(given) == "-":
+            for number, line in enumerate(sys.stdin, 1):
+                yield f"line {number}", _checked(line.rstrip("\n"), f"line {number}")
+            continue
+        for path in pictures([given]):
+            if path.suffix.lower() in TABLES and path.is_file():
+                for number, text in enumerate(data_sets.texts_of(path), 1):
+                    name = f"{path}, row {number}"
+                    yield name, _checked(text, name)
+            else:
+                yield str(path), _read_text(path)
+
+
+def _checked(text: str, where: str) -> str | UnreadableSample:
+    try:
+        return data_sets.texts.checked(text, where)
+    except UnreadableSample as fault:
+        return fault
+
+
+def _read_text(path: Path) -> str | UnreadableSample:
+    try:
+        return data_sets.texts.decode(data_sets.guard.read_file(path), str(path))[0]
+    except UnreadableSample as fault:
+        return fault

@@ -1,0 +1,156 @@
+"""The contrastive objective on videos: the views are the two halves of one clip.
+
+Decisions:
+
+- A clip is cut in the middle. Some frames of each half, evenly spaced, are a view; what is drawn
+  for a view (crop, mirror, colours, blur) is the same for all of its frames, and another for the
+  other half. What the halves share is what lasts in the scene, and what moves in it.
+- The control, `pairs="same-moment"`, takes both views from the same frames of one half, so they
+  differ by what was drawn alone. It sees each half of a clip equally often.
+- Of each half twice as many frames are kept as the network looks at; a view takes every other one,
+  beginning with the first or the second.
+- The middle squares of the frames come from the cache of frames (`transfer/clips.py`). Pools that
+  fit into `POOL_BYTES` stay in memory.
+
+Legend: b clips in a batch, t frames of a view, s side in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regraft.backbones import Backbone
+from regraft.backbones.catalogue import DEFAULTS
+from regraft.dataset import Dataset, Sample, read_unlabelled
+from regraft.dataset.clips import holds_videos
+from regraft.errors import UsageError
+from regraft.events import Advanced, Tell
+from regraft.pretraining.augment import DRAWS, augmented
+from regraft.pretraining.contrastive import Contrast, Footage, Model
+from regraft.pretraining.objective import Job, Learner
+from regraft.pretraining.pictures import FEWEST, POOL_BYTES, resized
+from regraft.pretraining.settings import Settings
+from regraft.transfer.clips import canvas
+from regraft.transfer.pictures import cores
+
+DENSITY = 2
+"""Frames that are kept for each one that a view takes."""
+
+
+@final
+@dataclass(frozen=True)
+class ContrastiveClips:
+    """The two halves of one clip must find each other; see `contrastive.py`."""
+
+    settings: Settings = field(default_factory=Settings)
+    name: str = "contrastive"
+    modality: str = "video"
+    unit: str = "clips"
+    usual_backbone: str = DEFAULTS["video-classification"]
+    watched: str = "probe"
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with videos in it."""
+        return path.is_dir() and holds_videos(path)
+
+    def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
+        """See `Objective`."""
+        clip_s = self.settings.clip_s
+        pool = read_unlabelled(
+            path, apart_from=apart_from, max_bad=max_bad, clip_s=clip_s, tell=tell
+        )
+        if len(pool) < FEWEST:
+            raise UsageError(
+                f"there are {len(pool)} clips, too few to tell apart",
+                where=path,
+                mend="give four or more, or cut long ones into several: --clip 6s",
+            )
+        return pool
+
+    def sized(self, backbone: Backbone) -> Backbone:
+        """The same weights for frames of another size."""
+        return resized(backbone, self.settings.size_px)
+
+    def open(self, job: Job) -> Learner:
+        """See `Objective`."""
+        return Contrast(self, job)
+
+    def footage(self, job: Job) -> Footage:
+        """See `Contrastive`."""
+        return Halves(job.samples, job.backbone, job.tell)
+
+    def views(self, model: Model, rows: Tensor, draws_2bk: np.ndarray, half: int) -> Tensor:
+        """See `Contrastive`."""
+        frames = model.cut.backbone.frames
+        chosen = half_of(rows, draws_2bk, half, frames, self.settings.pairs == "same-moment")
+        size_px = model.cut.backbone.pictures.size_px
+        x = augmented(chosen, draws_2bk[half], size_px)
+        x = (x - model.network.mean_c11) / model.network.std_c11
+        x = x.contiguous(memory_format=torch.channels_last)
+        return x.unflatten(0, (-1, frames))
+
+
+def half_of(
+    rows: Tensor, draws_2bk: np.ndarray, half: int, frames: int, same_moment: bool
+) -> Tensor:
+    """The frames of one view of each clip, uint8 (b, t, s, s, 3).
+
+    Args:
+        rows: uint8 (b, 2 * DENSITY * t, s, s, 3).
+        draws_2bk: for both views; the last draw decides which frames.
+        half: 0 or 1.
+        frames: t.
+        same_moment: take the frames of one moment for both views.
+    """
+    where_b = draws_2bk[0 if same_moment else half, :, DRAWS - 1]
+    if same_moment:
+        side_b = (where_b * 2).astype(int)
+        phase_b = (where_b * 2 * DENSITY).astype(int) % DENSITY
+    else:
+        side_b = np.full(len(where_b), half)
+        phase_b = (where_b * DENSITY).astype(int)
+    first_b = side_b * DENSITY * frames + phase_b
+    index_bt = torch.from_numpy(first_b[:, None] + DENSITY * np.arange(frames)[None])
+    return rows[torch.arange(len(rows))[:, None], index_bt]
+
+
+@final
+class Halves:
+    """The frames of the pool's clips, first half first: uint8 (b, 2 * DENSITY * t, s, s, 3)."""
+
+    def __init__(self, samples: Sequence[Sample], backbone: Backbone, tell: Tell) -> None:
+        size_px = backbone.pictures.size_px
+        self._side_px = max(size_px, min(2 * size_px, 256))
+        self._count = 2 * DENSITY * backbone.frames
+        self._samples = samples
+        self._pool = ThreadPoolExecutor(cores())
+        self._kept: np.ndarray | None = None
+        shape = (len(samples), self._count, self._side_px, self._side_px, 3)
+        fits = int(np.prod(shape)) <= POOL_BYTES
+        kept = np.empty(shape if fits else 0, np.uint8)
+        for i, frames in enumerate(self._pool.map(self._one, range(len(samples)))):
+            if fits:
+                kept[i] = frames
+            tell(Advanced("decoding", i + 1, len(samples)))
+        self._kept = kept if fits else None
+
+    def rows(self, index_b: np.ndarray) -> np.ndarray:
+        """Some of them."""
+        if self._kept is not None:
+            return self._kept[index_b]
+        return np.stack(list(self._pool.map(self._one, index_b.tolist())))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _one(self, at: int) -> np.ndarray:
+        return canvas(self._samples[at], self._count, self._side_px)

@@ -1,0 +1,115 @@
+"""Start and result fine-tuned on the judge's labels: the same rung, steps, order and seed for both.
+
+All stages are trained, from a linear head on the frozen vectors, by the ladder's own loop. How many
+steps is decided once, from a trial of one step and the budget, and journalled.
+
+n: samples, c: classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from regraft.backbones import Backbone
+from regraft.events import Said, Tell
+from regraft.pretraining.judge import Eye
+from regraft.seeds import generator
+from regraft.store import Outcome, Run
+from regraft.tasks import measure
+from regraft.transfer import ladder
+from regraft.transfer.engine import Preparation
+
+MOST_SAMPLES, MOST_STEPS, FEWEST_STEPS = 1000, 100, 20
+LEAST_S, BUDGET_SHARE = 60.0, 0.1
+"""What one of the two may take: so many seconds, or this share of the budget if that is more."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Answers of both on the held samples.
+
+    Attributes:
+        before_nc: logits of the start, fine-tuned.
+        after_nc: logits of the result, fine-tuned.
+        facts: "steps" and "samples".
+    """
+
+    before_nc: np.ndarray
+    after_nc: np.ndarray
+    facts: dict[str, Any]
+
+
+def fine_tuned(
+    run: Run, eye: Eye, backbones: tuple[Backbone, Backbone], budget_s: float | None, tell: Tell
+) -> Tuned:
+    """Fine-tune start and result on the judge's training samples.
+
+    Args:
+        run: where it is memoised.
+        eye: the judge's.
+        backbones: the start's and the result's.
+        budget_s: of the pre-training, or None.
+        tell: who listens.
+    """
+    grounds = [_ground(run, eye, backbone, tell) for backbone in backbones]
+    inputs: dict[str, Any] = {
+        "judge": eye.dataset.fingerprint(),
+        "backbones": [backbone.sha256 for backbone in backbones],
+        "seed": eye.seed,
+        "budget": budget_s,
+    }
+    steps: Any = run.step(
+        "judge-plan", inputs, lambda: Outcome({"steps": _steps(grounds[0], budget_s)})
+    ).facts["steps"]
+    tell(Said("judging: start and result are fine-tuned on the judge's labels"))
+    inputs["steps"] = steps
+    answers: list[np.ndarray] = []
+    for name, ground in zip(("before", "after"), grounds, strict=True):
+        compute = partial(_answered, ground, eye, name, steps, inputs)
+        answers.append(run.step(f"judge-{name}", inputs, compute).tensors["logits"])
+    train = len(grounds[0].dataset.split("train"))
+    return Tuned(answers[0], answers[1], {"steps": steps, "samples": train})
+
+
+def _ground(run: Run, eye: Eye, backbone: Backbone, tell: Tell) -> ladder.Ground:
+    """What the ladder's loop stands on: few enough samples, the whole network trained."""
+    engine = Preparation(backbone, None).engine(0, ())
+    order_n = generator(eye.seed, "judge", len(eye.train)).permutation(len(eye.train))
+    some = {eye.train[i].id for i in order_n[:MOST_SAMPLES]}
+    kept = [s for s in eye.dataset if s.split != "train" or s.id in some]
+    return ladder.Ground(
+        run, eye.dataset.with_samples(kept), backbone, eye.task, lambda _: engine, eye.seed, None,
+        tell,
+    )  # fmt: skip
+
+
+def _steps(ground: ladder.Ground, budget_s: float | None) -> int:
+    """As many as the time allows."""
+    from regraft.backbones import build
+    from regraft.transfer.fit import Tail, seconds_a_step
+
+    rung, backbone = ladder.make_rung(ground, "all"), ground.backbone
+    tail = Tail(build(backbone), ground.cut(0), ground.task.head(backbone, ground.seed))
+    step_s = seconds_a_step(rung, tail, ground.task, ground.dataset.split("train")[: rung.batch])
+    allowed_s = max(LEAST_S, BUDGET_SHARE * (budget_s or 0.0))
+    return max(FEWEST_STEPS, min(MOST_STEPS, int(allowed_s / step_s)))
+
+
+def _answered(
+    ground: ladder.Ground, eye: Eye, name: str, steps: int, inputs: dict[str, Any]
+) -> Outcome:
+    from regraft.backbones import build
+
+    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    rung = replace(ladder.make_rung(ground, "all"), name=f"judge-{name}", steps=steps)
+    head = eye.head(build(ground.backbone), train)
+    start = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
+    target_nc = ground.task.targets(valid)
+    weights_rn = measure.bootstrap_weights([sample.group for sample in valid], eye.seed)
+    tuned = ladder.fine_tune(ground, rung, start, inputs, target_nc, weights_rn)
+    _, answers = ladder.final_answers(ground, ladder.Step.of(tuned), eye.held)
+    return Outcome({}, {"logits": answers["logits"].astype(np.float32)})

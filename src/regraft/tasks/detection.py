@@ -1,0 +1,178 @@
+"""Object detection: boxes and their categories in pictures.
+
+The numbers that decide (metric, threshold) are in `box_metrics.py`; head, loss and decoding are
+those of the detector's family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector
+from regraft.dataset.images import View, frame
+from regraft.dataset.rows import Dataset, Sample
+from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.measure import Score
+from regraft.tasks.probe import Probe
+from regraft.tasks.task import Answers, Criterion, Outputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What is learnt.
+
+    Attributes:
+        classes: categories, in the order of the scores.
+        detector: what finds them.
+        size_px: side of the network's input.
+        frequency: boxes of each category a training picture.
+    """
+
+    classes: tuple[str, ...]
+    detector: Detector
+    size_px: int
+    frequency: tuple[float, ...]
+
+    @staticmethod
+    def of(rows: Dataset, backbone: Backbone) -> Detection:
+        """For a data set with splits, on a detector."""
+        assert backbone.detector is not None, backbone.name
+        train = rows.split("train")
+        counts = np.zeros(len(rows.classes))
+        for sample in train:
+            for box in sample.boxes:
+                counts[box.category] += not box.crowd
+        return Detection(
+            rows.classes,
+            backbone.detector,
+            backbone.pictures.size_px,
+            tuple(float(count) for count in counts / max(1, len(train))),
+        )
+
+    @property
+    def name(self) -> str:
+        """See `Task`."""
+        return "object-detection"
+
+    @property
+    def metric_name(self) -> str:
+        """AP at an overlap of 0.5: what people who count objects look at."""
+        return "AP50"
+
+    @property
+    def convex(self) -> bool:
+        """See `Task`."""
+        return False
+
+    @property
+    def augmented(self) -> View:
+        """See `Task`."""
+        return AUGMENTED
+
+    @property
+    def kept_rows(self) -> tuple[int, ...]:
+        """For each category its row in the source's head, by its name; -1 where it has none."""
+        known = {name.lower(): row for row, name in enumerate(self.detector.categories)}
+        return tuple(known.get(name.lower(), -1) for name in self.classes)
+
+    def mapping(self) -> str:
+        """What becomes of the source's own categories, in a sentence."""
+        rows = list(zip(self.classes, self.kept_rows, strict=True))
+        known = [name for name, row in rows if row >= 0]
+        new = [name for name, row in rows if row < 0]
+        parts: list[str] = []
+        if known:
+            parts.append(f"known to the source and kept: {', '.join(known)}")
+        if new:
+            parts.append(f"new: {', '.join(new)}")
+        return f"categories: {'; '.join(parts)}"
+
+    def facts(self) -> dict[str, Any]:
+        """See `Task`."""
+        return {
+            "task": self.name,
+            "classes": list(self.classes),
+            "size_px": self.size_px,
+            "frequency": list(self.frequency),
+        }
+
+    def targets(self, samples: Sequence[Sample]) -> BoxTargets:
+        """See `Task`."""
+        return BoxTargets.from_samples(samples)
+
+    def answers(self, outputs: Outputs, samples: Sequence[Sample]) -> Answers:
+        """See `Task`; boxes are in pixels of the samples."""
+        return self.found(outputs, [sample.size for sample in samples]).arrays()
+
+    def found(self, outputs: Outputs, sizes: Sequence[tuple[int, int]]) -> BoxAnswers:
+        """Boxes in pixels of pictures of these heights and widths."""
+        from regraft.tasks.dense import decode
+
+        pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        decoded = decode(outputs, self.detector, self.size_px)
+        for (boxes_k4, labels_k, scores_k), (height, width) in zip(decoded, sizes, strict=True):
+            seen = frame((width, height), View(), "")
+            boxes_k4 = seen.back(boxes_k4, self.size_px).clip(0, [width, height, width, height])
+            real_k = (boxes_k4[:, 2:] > boxes_k4[:, :2]).all(axis=1)
+            pictures.append((boxes_k4[real_k], labels_k[real_k], scores_k[real_k]))
+        return BoxAnswers.from_pictures(pictures)
+
+    def score(self, answers: Answers, targets: BoxTargets) -> Score:
+        """See `Task`."""
+        from regraft.tasks.box_metrics import average_precision
+
+        return average_precision(BoxAnswers.from_arrays(answers), targets, len(self.classes))
+
+    def calibrate(self, answers: Answers, targets: BoxTargets) -> dict[str, float]:
+        """The confidence from which a box is reported: the one with the best F1."""
+        from regraft.tasks.box_metrics import choose_confidence, match
+
+        found = match(BoxAnswers.from_arrays(answers), targets, len(self.classes))
+        return {"threshold": choose_confidence(found).threshold}
+
+    def fit_head(
+        self,
+        x_nd: np.ndarray,
+        targets: BoxTargets,
+        clusters: Sequence[str],
+        seed: int,
+        penalty: float | None = None,
+    ) -> Probe:
+        """There is no convex problem here."""
+        raise AssertionError("a detector's head is trained by the loop")
+
+    def head(self, backbone: Backbone, seed: int, *, pretrained: bool = True) -> nn.Module:
+        """See `Task`."""
+        from regraft.backbones.network import read_safetensors
+        from regraft.tasks.dense import make_head
+
+        source = {}
+        if pretrained:
+            tensors = read_safetensors(backbone.weights)
+            source = {
+                name.removeprefix(SOURCE_HEAD): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(SOURCE_HEAD)
+            }
+        kept, width = self.kept_rows, backbone.width
+        return make_head(self.detector, self.size_px, width, self.frequency, kept, source, seed)
+
+    def head_parameters(self, backbone: Backbone) -> int:
+        """See `Task`."""
+        maps = len(self.detector.strides_px)
+        return maps * (backbone.width + 1) * (len(self.classes) + 4 * (self.detector.bins + 1))
+
+    def criterion(self, targets: BoxTargets, views: Sequence[View]) -> Criterion:
+        """See `Task`."""
+        from regraft.tasks.dense import criterion
+
+        return criterion(self.detector, self.size_px, targets, views)

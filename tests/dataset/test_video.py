@@ -1,0 +1,288 @@
+"""Videos in: what is decoded, how clips are cut and split, and what damage does."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_videos import CODECS, moving, write
+
+from regraft.dataset import check_reader, describe, guess_task, read, read_unlabelled, video
+from regraft.dataset.clips import VideoFolderReader
+from regraft.errors import DataError, UnreadableSample, UsageError
+
+TRUNCATIONS = int(os.environ.get("REGRAFT_TRUNCATIONS", "300"))
+
+
+def shown(path: Path, *times_s: float) -> list[np.ndarray]:
+    return [np.asarray(image).astype(int) for image in video.stills(path, path.name, times_s)]
+
+
+def error(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).mean())
+
+
+def folder(root: Path, count: int = 6, frames: int = 12) -> Path:
+    """Two classes of videos that differ in everything."""
+    for kind in (0, 1):
+        for i in range(count):
+            pixels = moving(frames, seed=10 * kind + i, step=1.0 + 3 * kind)
+            write(root / f"{'slow' if kind == 0 else 'fast'}" / f"{i}.mp4", pixels)
+    return root
+
+
+@pytest.mark.parametrize("suffix", sorted(CODECS))
+def test_every_format_gives_its_frames_by_time(suffix: str, tmp_path: Path) -> None:
+    pixels = moving(24)
+    path = write(tmp_path / f"a{suffix}", pixels)
+    found = video.examine(path, "a")
+    assert (found.frames, found.failed, found.lost_s, found.size) == (24, 0, 0.0, (48, 64))
+    assert found.seconds == pytest.approx(2.0)
+    for at in (0, 7, 15, 23):
+        (frame,) = shown(path, (at + 0.5) / 12)
+        near = [error(frame, pixels[k]) for k in range(24)]
+        assert int(np.argmin(near)) == at
+
+
+def test_a_variable_rate_is_read_by_time(tmp_path: Path) -> None:
+    pixels = moving(12)
+    ticks = [0, 20, 40, 60, 80, 100, 600, 700, 1300, 1400, 1500, 1600]
+    path = write(tmp_path / "a.mp4", pixels, times=ticks)
+    for time_s, at in ((0.0, 0), (0.05, 2), (0.5, 5), (0.65, 6), (1.2, 7), (9.0, 11)):
+        (frame,) = shown(path, time_s)
+        assert int(np.argmin([error(frame, one) for one in pixels])) == at
+
+
+@pytest.mark.parametrize(("degrees", "quarters"), [(90, 1), (180, 2), (-90, 3)])
+def test_the_rotation_flag_is_applied(degrees: int, quarters: int, tmp_path: Path) -> None:
+    pixels = moving(8)
+    path = write(tmp_path / "a.mp4", pixels, rotation=degrees)
+    (frame,) = shown(path, 0.0)
+    upright = np.rot90(pixels[0], quarters)
+    assert frame.shape == upright.shape
+    assert error(frame, upright) < 6
+    assert video.examine(path, "a").size == upright.shape[:2]
+
+
+def test_sound_is_passed_over_and_sound_alone_is_no_video(tmp_path: Path) -> None:
+    import av
+
+    path = write(tmp_path / "a.mkv", moving(12), sound=True)
+    found = video.examine(path, "a")
+    assert (found.seconds, found.lost_s) == (pytest.approx(1.0), 0.0)
+    alone = tmp_path / "b.mp4"
+    with av.open(str(alone), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
+        frame.sample_rate, frame.pts = 8000, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(UnreadableSample, match="no moving pictures"):
+        video.examine(alone, "b")
+
+
+def test_a_seek_gives_what_decoding_from_the_start_gives(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", moving(200), rate=8)
+    times_s = [0.1, 1.0, 9.0, 9.2, 20.0, 24.9]
+    sought = list(video.stills(path, "a", times_s))
+    plain = list(video._stills(path, "a", times_s, seek=False))
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(sought, plain, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["a.mp4", "a.mkv"])
+def test_truncated_anywhere_it_is_shortened_and_said_so_or_a_named_problem(
+    kind: str, tmp_path: Path
+) -> None:
+    pixels = moving(24)
+    options = {"movflags": "faststart"} if kind == "a.mp4" else {}
+    data = write(tmp_path / kind, pixels, options=options).read_bytes()
+    outcomes: set[str] = set()
+    for number in range(TRUNCATIONS):
+        path = tmp_path / f"cut{Path(kind).suffix}"
+        path.write_bytes(data[: int(len(data) * (number + 0.5) / TRUNCATIONS)])
+        try:
+            found = video.examine(path, "cut")
+        except UnreadableSample as fault:
+            assert fault.what and fault.mend
+            outcomes.add("named")
+            continue
+        if found.frames < 24:
+            assert found.lost_s > 0 or found.failed, f"cut {number}"
+            outcomes.add("shortened")
+        assert len(shown(path, 0.0, found.seconds / 2, found.seconds)) == 3
+    assert outcomes == {"named", "shortened"}
+
+
+def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind in ("a.mp4", "a.avi"):
+        data = write(tmp_path / kind, moving(16)).read_bytes()
+        for _ in range(60):
+            spoilt = bytearray(data)
+            for at in rng.integers(len(data), size=5):
+                spoilt[at] = rng.integers(256)
+            path = tmp_path / f"b{Path(kind).suffix}"
+            path.write_bytes(spoilt)
+            try:
+                found = video.examine(path, "b")
+                assert len(shown(path, 0.0, found.seconds)) == 2
+            except UnreadableSample as fault:
+                assert fault.what
+
+
+def test_a_playlist_reads_no_other_file(tmp_path: Path) -> None:
+    target = write(tmp_path / "other.mp4", moving(8))
+    path = tmp_path / "a.mp4"
+    path.write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:{target}\n#EXT-X-ENDLIST\n"
+    )
+    with pytest.raises(UnreadableSample):
+        video.examine(path, "a")
+    path.write_text(f"ffconcat version 1.0\nfile '{target}'\n")
+    with pytest.raises(UnreadableSample):
+        video.examine(path, "a")
+
+
+def test_a_folder_of_classes(tmp_path: Path) -> None:
+    root = folder(tmp_path / "clips")
+    (root / "slow" / "0.mp4").write_bytes((root / "slow" / "0.mp4").read_bytes()[:300])
+    dataset = read(root)
+    assert dataset.task == guess_task(root) == "video-classification"
+    assert dataset.classes == ("fast", "slow")
+    assert len(dataset) == 11
+    (bad,) = (p for p in dataset.problems if p.done == "set aside")
+    assert bad.where == "slow/0.mp4"
+    assert all(s.span_s == (0.0, pytest.approx(1.0)) and s.size == (48, 64) for s in dataset)
+    assert describe(dataset)["sizes"]["seconds"]["max"] == pytest.approx(1.0)
+    again = read(root)
+    assert again.fingerprint() == dataset.fingerprint()
+    check_reader(VideoFolderReader(), root)
+
+
+def test_long_videos_are_cut_and_stay_on_one_side(tmp_path: Path) -> None:
+    root = tmp_path / "clips"
+    for kind in (0, 1):
+        for i in range(5):
+            pixels = moving(40, seed=10 * kind + i, step=1.0 + 3 * kind)
+            write(root / "ab"[kind] / f"{i}.mp4", pixels, rate=8)
+    dataset = read(root, clip_s=1.0)
+    assert len(dataset) == 2 * 5 * 5
+    assert {s.span_s for s in dataset if s.id.startswith("a/0")} == {
+        (float(k), float(k + 1)) for k in range(5)
+    }
+    sides: dict[Path | str, set[str]] = {}
+    for sample in dataset:
+        sides.setdefault(sample.source, set()).add(sample.split)
+    assert all(len(names) == 1 for names in sides.values())
+    assert set().union(*sides.values()) == {"train", "valid", "test"}
+    assert len({s.sha256 for s in dataset}) == len(dataset)
+    name, span_s = video.parted(dataset.samples[0].id)
+    assert (root / name).is_file()
+    assert span_s == dataset.samples[0].span_s
+
+
+def test_the_rest_of_a_cut_is_a_clip_if_it_is_half_as_long(tmp_path: Path) -> None:
+    for i, frames in enumerate((20, 18, 12, 9)):
+        write(tmp_path / "clips" / f"{i}.mp4", moving(frames, seed=i), rate=8)
+    pool = read_unlabelled(tmp_path / "clips", clip_s=1.0)
+    lengths = {}
+    for sample in pool:
+        assert sample.span_s is not None
+        start_s, stop_s = sample.span_s
+        lengths.setdefault(Path(str(sample.source)).stem, []).append(round(stop_s - start_s, 3))
+    assert lengths == {"0": [1.0, 1.0, 0.5], "1": [1.0, 1.0], "2": [1.0, 0.5], "3": [1.0]}
+    rests = [p.where for p in pool.problems if p.kind == "rest"]
+    assert rests == ["1.mp4", "3.mp4"]
+
+
+def test_a_table_with_spans_and_splits(tmp_path: Path) -> None:
+    for i in range(2):
+        write(tmp_path / f"{i}.mp4", moving(48, seed=i), rate=8)
+    rows = ["path,label,split,start,stop"]
+    for i in range(2):
+        rows += [f"{i}.mp4,{'ab'[i]},train,{k},{k + 1}" for k in range(3)]
+        rows += [f"{i}.mp4,{'ab'[i]},valid,4,5", f"{i}.mp4,{'ab'[i]},test,5,99"]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    dataset = read(tmp_path / "t.csv")
+    assert dataset.task == guess_task(tmp_path / "t.csv") == "video-classification"
+    assert {s.split: s.span_s for s in dataset if s.id.startswith("0")}["test"] == (5.0, 6.0)
+    assert any(p.kind == "shortened" for p in dataset.problems)
+    assert len(dataset.split("train")) == 6
+    (tmp_path / "t.csv").write_text("path,label,start,stop\n0.mp4,a,3,2\n")
+    with pytest.raises(DataError, match="cannot go"):
+        read(tmp_path / "t.csv")
+
+
+def test_overlapping_spans_in_two_splits_are_leaks(tmp_path: Path) -> None:
+    for i in range(2):
+        write(tmp_path / f"{i}.mp4", moving(48, seed=i), rate=8)
+    parts = (("train", "0,2"), ("train", "2,3"), ("valid", "2.5,4"))
+    rows = [f"{i}.mp4,{'ab'[i]},{split},{span}" for i in range(2) for split, span in parts]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,split,start,stop", *rows]))
+    dataset = read(tmp_path / "t.csv")
+    leaks = sorted(p.where for p in dataset.problems if p.kind == "leak")
+    assert leaks == ["0.mp4@2.00-3.00s", "1.mp4@2.00-3.00s"]
+
+
+def test_copies_are_found_by_motion_and_scenes_are_not_copies(tmp_path: Path) -> None:
+    root = tmp_path / "clips"
+    long = moving(72, seed=3, size=(96, 128), step=3.1)
+    for k in range(3):
+        # One camera that stands still, three different moments.
+        write(root / "a" / f"{k}.mp4", long[24 * k : 24 * (k + 1)])
+    other = moving(24, seed=8, size=(96, 128), step=5)
+    write(root / "b" / "0.mp4", other)
+    write(root / "b" / "copy.avi", other[:, ::2, ::2])
+    write(root / "b" / "1.mp4", moving(24, seed=9, size=(96, 128)))
+    still = np.repeat(moving(1, seed=4, size=(96, 128)), 24, axis=0)
+    write(root / "a" / "still.mp4", still)
+    write(root / "b" / "still.mp4", still[:, :, ::-1])
+    dataset = read(root)
+    near = [p for p in dataset.problems if p.kind == "near-duplicate"]
+    assert [(p.where, p.what) for p in near] == [("b/0.mp4", "Nearly the same as b/copy.avi.")]
+
+
+def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / "pool" / f"{i}.mp4", moving(32, seed=i, size=(96, 128)), rate=8)
+    copy = moving(32, seed=1, size=(96, 128))[8:16]
+    write(tmp_path / "judge" / "x" / "a.avi", copy, rate=8)
+    write(tmp_path / "judge" / "y" / "b.mp4", moving(8, seed=9, size=(96, 128)), rate=8)
+    judged = read_unlabelled(tmp_path / "judge")
+    pool = read_unlabelled(tmp_path / "pool", apart_from=judged, clip_s=1.0)
+    assert [p.where for p in pool.problems if p.kind == "leak"] == ["1.mp4@1.00-2.00s"]
+    assert len(pool) == 11
+
+
+def test_only_videos_are_cut(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.fromarray(moving(1, seed=i + 7 * (name == "b"))[0]).save(
+                tmp_path / name / f"{i}.png"
+            )
+    with pytest.raises(UsageError, match="Only videos"):
+        read(tmp_path, clip_s=2.0)
+
+
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    def peak_bytes(frames: int) -> int:
+        path = write(
+            tmp_path / f"{frames}.mp4", moving(10, size=(240, 320)), rate=30, repeat=frames // 10
+        )
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found = video.examine(path, "a")
+        assert found.frames == frames
+        for image in video.stills(path, "a", np.linspace(0, found.seconds, 8).tolist()):
+            assert image.width == 320
+        return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+    peak_bytes(60)
+    assert peak_bytes(1000) < 50 * 2**20  # all frames at once are 230 MB

@@ -1,0 +1,181 @@
+"""From what a survey found to a review, and what a review leaves behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from desks import ask, picture_queue
+from PIL import Image
+
+from regraft import dataset as data_sets
+from regraft.dataset import Dataset, Sample
+from regraft.errors import DataError, UsageError
+from regraft.labelling.decisions import Decision, Journal, journal_of, verdicts
+from regraft.labelling.likely_errors import Judged
+from regraft.labelling.pool import name_of, settled_by
+from regraft.labelling.review.items import queue_of
+from regraft.labelling.review.opening import labelled_table, open_review
+from regraft.labelling.survey import Surveyed
+
+NOTHING = {"agreement": None, "outliers": [], "next": [], "not_judged": ""}
+
+
+def _data(folder: Path, names: list[str], target: int | None = 0) -> Dataset:
+    folder.mkdir(exist_ok=True)
+    samples = []
+    for n, name in enumerate(names):
+        Image.new("RGB", (8, 8), (n, 9, 9)).save(folder / name)
+        samples.append(Sample(name, (folder / name).resolve(), target, f"{folder}{n}"))
+    classes = () if target is None else ("cat", "dog")
+    return Dataset(folder, "image-classification", classes, tuple(samples))
+
+
+def _judged(count: int, suspects: list[int]) -> Judged:
+    chance_nc = np.tile([0.9, 0.1], (count, 1)).astype(np.float32)
+    chance_nc[suspects] = [0.2, 0.8]
+    suspect_n = np.isin(np.arange(count), suspects)
+    quality_n = np.where(suspect_n, 0.2, 0.9)
+    return Judged(chance_nc, chance_nc, quality_n, suspect_n, np.ones(count), 1.0)
+
+
+def test_a_sample_is_in_the_list_once_and_for_the_most_urgent_reason(tmp_path):
+    data = _data(tmp_path / "photos", ["0.png", "1.png", "2.png", "3.png"])
+    facts = {
+        **NOTHING,
+        "agreement": {
+            "divided": [
+                {"sample": "1.png", "disagreement": 0.5, "votes": {"cat": 1, "dog": 1}},
+                {"sample": "2.png", "disagreement": 0.4, "votes": {"cat": 2, "dog": 1}},
+                {"sample": "elsewhere", "disagreement": 0.4, "votes": {}},
+            ]
+        },
+        "outliers": [{"sample": "2.png", "reason": "Far."}, {"sample": "3.png", "reason": "Far."}],
+    }
+    before = [Decision("k", "0.png", "ann", "keep"), Decision("l", "gone.png", "ann", "keep")]
+    queue = queue_of(Surveyed(facts, data, data, _judged(4, [1])), before)
+    assert [(item.kind, item.row) for item in queue.items] == [
+        ("error", 1),
+        ("divided", 2),
+        ("outlier", 3),
+        ("decided", 0),
+    ]
+    assert queue.items[0].suggested == ("dog",)
+    assert queue.items[0].chances[0] == ("dog", pytest.approx(0.8))
+    assert queue.items[1].reason == "People voted: 2 for cat, 1 for dog."
+    assert queue.examples_c == ((0, 2, 3), ())
+
+
+def test_a_sample_of_the_pool_is_not_mistaken_for_one_of_the_data(tmp_path):
+    data = _data(tmp_path / "photos", ["0.png", "1.png"])
+    pool = _data(tmp_path / "pool", ["0.png", "1.png"], None)
+    journal = Journal(journal_of(data.path))
+    asked = {"suggested": "dog", "reason": "In doubt.", "score": 0.5}
+    facts = {**NOTHING, "next": [{"sample": "0.png", **asked}, {"sample": "1.png", **asked}]}
+    review = open_review(data.path, Surveyed(facts, data, data, None, pool), port=0)
+    name = name_of(pool, pool.samples[0])
+    desk = review.server.desk
+    ids = [row["sample"] for row in desk.opening()["items"]]
+    assert ids == [name, name_of(pool, pool.samples[1])]
+    desk.decide(_change("k" * 8, name, "dog"))
+    assert set(verdicts(journal.standing())) == {name}
+    table = review.write_labelled()
+    assert table == labelled_table(pool.path)
+    assert table.read_text() == "path,label\npool/0.png,dog\n"
+    assert data_sets.read_all(table).classes == ("dog",)
+    review.server.server_close()
+
+
+def _change(key: str, sample: str, label: str) -> dict[str, object]:
+    said = {"key": key, "sample": sample, "reviewer": "ann", "action": "change"}
+    return {**said, "labels": [label]}
+
+
+def test_what_was_labelled_leaves_the_pool_and_joins_the_data(tmp_path):
+    data = _data(tmp_path / "photos", ["0.png", "1.png"])
+    pool = _data(tmp_path / "pool", ["0.png", "1.png", "2.png"], None)
+    names = [name_of(pool, sample) for sample in pool]
+    said = [
+        Decision("1", names[0], "ann", "change", ("dog",)),
+        Decision("2", names[1], "ann", "change", ("wolf",)),
+        Decision("3", names[2], "ann", "skip"),
+        Decision("4", "1.png", "ann", "change", ("dog",)),
+    ]
+    known, left = settled_by(data, pool, verdicts(said))
+    assert [sample.id for sample in known] == ["0.png", "1.png", names[0]]
+    assert [sample.id for sample in left] == ["1.png", "2.png"]
+    fresh, _ = settled_by(Dataset(pool.path, data.task, (), ()), pool, verdicts(said))
+    assert fresh.classes == ("dog", "wolf") and len(fresh) == 2
+
+
+def test_where_nothing_is_labelled_reviewers_name_the_classes(tmp_path):
+    pool = _data(tmp_path / "pool", ["0.png"], None)
+    facts = {**NOTHING, "next": [{"sample": "0.png", "suggested": None, "reason": "Typical."}]}
+    nothing = Dataset(pool.path, pool.task, (), ())
+    review = open_review(pool.path, Surveyed(facts, nothing, nothing, None, pool), port=0)
+    desk, name = review.server.desk, name_of(pool, pool.samples[0])
+    assert desk.opening()["open"]
+    for label in ("", " cat", "a|b", "a\nb", "x" * 61, 7):
+        with pytest.raises(Exception, match="1 to 60 printable"):
+            desk.decide(_change("k" * 8, name, label))
+    desk.decide(_change("k" * 8, name, "<b>"))
+    assert review.summary() == "1 decision by 1 reviewer: 1 label changed, 0 divided"
+    review.server.server_close()
+
+
+def test_the_port_is_the_datas_own_and_the_next_one_if_it_is_taken(tmp_path):
+    queue = picture_queue(tmp_path)
+    found = Surveyed(NOTHING, queue.dataset, queue.dataset, None)
+    found = replace(found, facts={**NOTHING, "outliers": [{"sample": "000.png", "reason": "Far."}]})
+    first = open_review(queue.dataset.path, found)
+    heard = []
+    second = open_review(queue.dataset.path, found, tell=lambda event: heard.append(event.text))
+    assert second.server.server_port != first.server.server_port
+    assert "is taken" in heard[0]
+    assert first.server.token != second.server.token
+    with pytest.raises(UsageError, match="cannot be used"):
+        open_review(queue.dataset.path, found, port=first.server.server_port)
+    port = first.server.server_port
+    for review in (first, second):
+        review.server.server_close()
+    again = open_review(queue.dataset.path, found)
+    assert again.server.server_port == port
+    again.server.server_close()
+    with pytest.raises(UsageError, match="printable"):
+        open_review(queue.dataset.path, found, reviewer="a\nb")
+
+
+def test_nothing_to_review_is_said(tmp_path):
+    data = _data(tmp_path / "photos", ["0.png"])
+    with pytest.raises(DataError, match="nothing to review"):
+        open_review(data.path, Surveyed(NOTHING, data, data))
+    with pytest.raises(DataError, match="nothing to show"):
+        open_review(data.path, Surveyed(NOTHING))
+
+
+def test_ctrl_c_ends_a_review_in_peace(tmp_path):
+    pytest.importorskip("cleanlab")
+    pytest.importorskip("crowdkit")
+    from test_browser import _two_colours
+
+    _two_colours(tmp_path / "photos")
+    regraft = Path(sys.executable).with_name("regraft")
+    command = [str(regraft), "labels", "photos", "--review", "--port", "0", "--reviewer", "ann"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = re.fullmatch(r"Open (\S+)\n", process.stdout.readline())[1]
+            sample = ask(address, "queue").value["items"][0]["sample"]
+            body = {**_change("k" * 8, sample, "red"), "reviewer": "ann"}
+            assert ask(address, "decide", body).value == {"written": True}
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+        finally:
+            process.terminate()
+        assert process.wait(10) == 0
+    assert "1 decision by 1 reviewer" in rest and "photos.decisions.jsonl" in rest

@@ -1,0 +1,97 @@
+"""Boxes of several people: matched, counted, and set beside each other."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import regraft
+from regraft.dataset.boxes import Box
+from regraft.labelling import box_agreement
+from regraft.labelling.box_agreement import NOTHING, overlap
+
+pytest.importorskip("cleanlab")
+
+
+def _write(folder, name, boxes):
+    """A CSV of boxes: (picture, category, left, top, right, bottom)."""
+    with (folder / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "category", "left", "top", "right", "bottom"])
+        writer.writerows(boxes)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for n in range(12):
+        noise = np.random.default_rng(n).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{n}.png")
+    base = [(f"{n}.png", "cat", 10, 10, 40, 40) for n in range(12)]
+    base += [(f"{n}.png", "dog", 45, 10, 75, 50) for n in range(12)]
+    moved = [(p, c, le + 2, t + 2, r + 2, b + 2) for p, c, le, t, r, b in base]
+    other = [("<script>" if p == "0.png" and c == "dog" else c) for p, c, *_ in moved]
+    named = [(p, c, *rest) for (p, _, *rest), c in zip(moved, other, strict=True)]
+    _write(tmp_path, "ann", base)
+    _write(tmp_path, "ben", named)
+    _write(tmp_path, "cec", [row for row in base if row[:2] != ("3.png", "cat")])
+    return tmp_path
+
+
+def test_the_same_objects_are_found_and_differences_are_votes(folder):
+    drawn = box_agreement.annotators_in(folder)
+    assert set(drawn) == {"ann", "ben", "cec"}
+    found, categories = box_agreement.objects(drawn)
+    assert len(found) == 24
+    votes = box_agreement.votes_on_objects(found, categories)
+    assert len(votes) == 72 and NOTHING in votes.classes
+    said = {
+        name: sorted(votes.values[k][0] for k in votes.value_v[votes.sample_v == u])
+        for u, name in enumerate(votes.samples)
+    }
+    divided = [values for values in said.values() if len(set(values)) > 1]
+    assert sorted(divided) == [[NOTHING, "cat", "cat"], ["<script>", "dog", "dog"]]
+    where = box_agreement.place(found)
+    square = overlap(np.array([[10.0, 10, 40, 40]]), np.array([[12.0, 12, 42, 42]]))[0, 0]
+    assert square == pytest.approx(28**2 / (2 * 30**2 - 28**2))
+    assert where["pairs"][-1]["annotators"] == ["ann", "cec"]
+    assert where["pairs"][-1]["iou"] == pytest.approx(1.0)
+    assert where["iou"]["low"] < where["iou"]["value"] < where["iou"]["high"] < 1
+
+
+def test_one_box_belongs_to_one_object_and_the_best_matching_is_taken():
+    # Greedy by the first pair would leave the second pair unmatched.
+    first = [Box(0, 0, 0, 10, 10), Box(0, 4, 0, 14, 10)]
+    second = [Box(0, 3, 0, 13, 10), Box(0, 7, 0, 17, 10)]
+    groups = list(box_agreement._matched({"a": first, "b": second}))
+    assert [set(group) for group in groups] == [{"a", "b"}, {"a", "b"}]
+
+
+def test_boxes_far_apart_are_two_objects_that_one_person_each_saw():
+    groups = list(box_agreement._matched({"a": [Box(0, 0, 0, 9, 9)], "b": [Box(0, 20, 0, 29, 9)]}))
+    assert [set(group) for group in groups] == [{"a"}, {"b"}]
+
+
+def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
+    found = regraft.labels(folder, out=tmp_path / "out")
+    agreement = found["agreement"]
+    assert agreement["scale"] == "boxes" and agreement["annotators"] == 3
+    assert 0.7 < agreement["alpha"]["value"] < 1
+    assert agreement["alpha"]["low"] <= agreement["alpha"]["value"] <= agreement["alpha"]["high"]
+    assert agreement["place"]["edges_px"] == pytest.approx(2.0)
+    assert found["ceiling"]["value"] > 0.9
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Where boxes lie" in page and "<script>" not in page
+    json.dumps(found, allow_nan=False)
+
+
+def test_parts_of_one_data_set_are_no_annotators(folder):
+    (folder / "ben.csv").unlink()
+    (folder / "cec.csv").unlink()
+    assert box_agreement.annotators_in(folder) is None
+    _write(folder, "ann", [("0.png", "cat", 1, 1, 9, 9)])
+    _write(folder, "more", [("1.png", "cat", 1, 1, 9, 9)])
+    assert box_agreement.annotators_in(folder) is None

@@ -1,0 +1,258 @@
+"""To Label Studio and back, by hand-made exports in its own formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import unquote
+
+import defusedxml.ElementTree as xml
+import pytest
+
+from regraft.dataset import Dataset, Sample
+from regraft.errors import DataError
+from regraft.labelling import label_studio, votes
+from regraft.labelling.decisions import Journal, reviewed, verdicts
+from regraft.labelling.label_studio import interface_of, is_export, take_in, write_tasks
+from regraft.labelling.review.items import Item, Queue
+
+EVIL = "<script>\"&'</script>"
+CLASSES = (EVIL, "cat", "dog")
+
+
+def _pictures(folder: Path) -> Dataset:
+    root = folder / "my photos"
+    samples = tuple(
+        Sample(name, root / name, n % 3)
+        for n, name in enumerate(["a/ü 1.png", "b/2.png", "c/3.png"])
+    )
+    (folder / "my photos").mkdir(exist_ok=True)
+    return Dataset(root, "image-classification", CLASSES, samples)
+
+
+def _queue(data: Dataset, *, pool: Dataset | None = None) -> Queue:
+    names = data.classes
+    items = [
+        Item(n, "error", (names[n % 3],), (names[(n + 1) % 3],), 0.9, "Odd.", ((names[0], 0.25),))
+        for n in range(len(data))
+    ]
+    roots = tuple(one.path.resolve() for one in (data, pool) if one)
+    samples = (*data, *(pool or ()))
+    items += [Item(n, "next", None, None, None, "New.") for n in range(len(data), len(samples))]
+    return Queue(data, samples, tuple(items), ((),) * 3, roots, pool)
+
+
+def _annotated(tasks, choices, person: object = 1, **more):
+    """What Label Studio exports as JSON after a person has chosen."""
+    return [
+        {
+            "id": number,
+            "data": task["data"],
+            "predictions": task.get("predictions", []),
+            "annotations": [
+                {
+                    "id": 100 + number,
+                    "completed_by": person,
+                    "was_cancelled": chosen is None,
+                    "updated_at": "2026-01-02T03:04:05.000000Z",
+                    "result": []
+                    if chosen is None
+                    else [
+                        {
+                            "id": "x",
+                            "type": "choices",
+                            "from_name": "label",
+                            "to_name": "image",
+                            "origin": "manual",
+                            "value": {"choices": list(chosen)},
+                        }
+                    ],
+                    **more,
+                }
+            ],
+        }
+        for number, (task, chosen) in enumerate(zip(tasks, choices, strict=True), 1)
+    ]
+
+
+def _export(folder: Path, tasks) -> Path:
+    path = folder / "export.json"
+    path.write_text(json.dumps(tasks))
+    return path
+
+
+def test_there_and_back(tmp_path):
+    data = _pictures(tmp_path)
+    written = write_tasks(_queue(data), tmp_path / "tasks.json")
+    tasks = json.loads(written.tasks.read_text())
+    assert written.count == 3 and written.root == tmp_path
+    address = tasks[0]["data"]["image"]
+    assert address == "/data/local-files/?d=my%20photos/a/%C3%BC%201.png"
+    assert (written.root / unquote(address.partition("=")[2])) == data.samples[0].source
+    (result,) = tasks[0]["predictions"][0]["result"]
+    assert (result["type"], result["value"]) == ("choices", {"choices": ["cat"]})
+    assert tasks[2]["predictions"][0]["score"] == 0.25
+
+    journal = Journal(tmp_path / "my photos.decisions.jsonl")
+    path = _export(tmp_path, _annotated(tasks, [[EVIL], ["dog"], None], {"email": "ann@x.org"}))
+    taken = take_in(path, data, None, journal)
+    assert (taken["written"], taken["known"], taken["unmatched"]["count"]) == (3, 0, 0)
+    said = [(d.sample, d.action, d.labels, d.reviewer) for d in journal.standing()]
+    assert said == [
+        ("a/ü 1.png", "keep", (), "ann@x.org"),
+        ("b/2.png", "change", ("dog",), "ann@x.org"),
+        ("c/3.png", "skip", (), "ann@x.org"),
+    ]
+    dataset, _ = reviewed(data, journal)
+    assert [sample.target for sample in dataset] == [0, 2, 2]
+
+
+def test_the_same_export_again_adds_nothing_and_a_later_one_only_what_is_new(tmp_path):
+    data = _pictures(tmp_path)
+    tasks = json.loads(write_tasks(_queue(data), tmp_path / "tasks.json").tasks.read_text())
+    journal = Journal(tmp_path / "decisions.jsonl")
+    first = _annotated(tasks, [["cat"], ["cat"], ["cat"]])
+    for known in (0, 3):
+        assert take_in(_export(tmp_path, first), data, None, journal)["known"] == known
+    later = _annotated(tasks, [["cat"], ["dog"], ["cat"]], updated_at="2026-02-01T00:00:00Z")
+    second = [first[0], later[1], first[2]]
+    taken = take_in(_export(tmp_path, second), data, None, journal)
+    assert (taken["written"], taken["known"]) == (1, 2)
+    assert verdicts(journal.standing())["b/2.png"].labels == ("dog",)
+
+
+@pytest.mark.parametrize(
+    ("image", "sample"),
+    [
+        ("/data/local-files/?d=my%20photos/b/2.png", "b/2.png"),
+        ("/data/local-files/?d=elsewhere/b/2.png", "b/2.png"),
+        ("/data/upload/7/0a1b2c3d-2.png", "b/2.png"),
+        ("http://pictures.example/c/3.png?size=1", "c/3.png"),
+        ("s3://bucket/c/3.png", "c/3.png"),
+        ("/data/upload/7/0a1b2c3d-4.png", None),
+        ("http://[", None),
+        ("", None),
+    ],
+)
+def test_tasks_that_were_made_elsewhere_find_their_sample(tmp_path, image, sample):
+    data = _pictures(tmp_path)
+    journal = Journal(tmp_path / "decisions.jsonl")
+    path = _export(tmp_path, _annotated([{"data": {"image": image}}], [["cat"]]))
+    taken = take_in(path, data, None, journal)
+    assert [decision.sample for decision in journal.standing()] == ([sample] if sample else [])
+    assert taken["unmatched"]["count"] == (0 if sample else 1)
+
+
+def test_a_name_that_fits_two_samples_fits_none(tmp_path):
+    data = _pictures(tmp_path)
+    twice = data.with_samples([*data, Sample("z/2.png", data.path / "z" / "2.png", 0)])
+    path = _export(tmp_path, _annotated([{"data": {"image": "/data/upload/7/2.png"}}], [["cat"]]))
+    assert take_in(path, twice, None, Journal(tmp_path / "d.jsonl"))["unmatched"]["count"] == 1
+
+
+def test_samples_of_a_pool_go_there_and_back_under_their_own_names(tmp_path):
+    from regraft.labelling.pool import name_of
+
+    data = _pictures(tmp_path)
+    (tmp_path / "pool").mkdir()
+    new = Sample("b/2.png", tmp_path / "pool" / "b" / "2.png", None)
+    pool = Dataset(tmp_path / "pool", "image-classification", (), (new,))
+    named = pool.with_samples([Sample(name_of(pool, new), new.source, None)])
+    queue = _queue(data, pool=named)
+    tasks = json.loads(write_tasks(queue, tmp_path / "t.json").tasks.read_text())
+    assert tasks[3]["data"]["image"] == "/data/local-files/?d=pool/b/2.png"
+    assert "predictions" not in tasks[3]
+    journal = Journal(tmp_path / "decisions.jsonl")
+    take_in(_export(tmp_path, _annotated(tasks[3:], [["cat"]])), data, pool, journal)
+    assert [d.sample for d in journal.standing()] == [f"{tmp_path.resolve()}/pool/b/2.png"]
+
+
+def test_the_short_export_and_texts(tmp_path):
+    samples = (Sample("line 2", "a <b>\ntext", 1), Sample("line 3", "other", 1))
+    data = Dataset(tmp_path / "mails.csv", "text-classification", CLASSES, samples)
+    queue = Queue(data, samples, (Item(0, "error", ("cat",), ("dog",), 0.9, "?"),), ((),) * 3, ())
+    written = write_tasks(queue, tmp_path / "tasks.json")
+    (task,) = json.loads(written.tasks.read_text())
+    assert task["data"]["text"] == "a <b>\ntext" and written.root is None
+    short = [
+        {**task["data"], "id": 1, "annotator": 4, "annotation_id": 9, "label": "dog"},
+        {"text": "other", "id": 2, "annotator": "b@x", "annotation_id": 3, "choice": "cat"},
+    ]
+    journal = Journal(tmp_path / "decisions.jsonl")
+    assert take_in(_export(tmp_path, short), data, None, journal)["written"] == 2
+    assert [(d.sample, d.action, d.reviewer) for d in journal.standing()] == [
+        ("line 2", "change", "annotator 4"),
+        ("line 3", "keep", "b@x"),
+    ]
+
+
+def test_several_classes(tmp_path):
+    samples = (Sample("line 2", "a", (1,)), Sample("line 3", "b", ()))
+    data = Dataset(tmp_path / "m.csv", "text-classification", CLASSES, samples, (), True)
+    tasks = [{"data": {"sample": sample.id}} for sample in samples]
+    journal = Journal(tmp_path / "decisions.jsonl")
+    take_in(_export(tmp_path, _annotated(tasks, [["dog", "cat"], []])), data, None, journal)
+    assert [(d.action, d.labels) for d in journal.standing()] == [
+        ("change", ("cat", "dog")),
+        ("keep", ()),
+    ]
+    assert 'choice="multiple"' in interface_of(data, is_text=True)
+
+
+def test_what_is_no_class_is_left_out_and_said(tmp_path):
+    data = _pictures(tmp_path)
+    tasks = [{"data": {"sample": sample.id}} for sample in data]
+    journal = Journal(tmp_path / "decisions.jsonl")
+    path = _export(tmp_path, _annotated(tasks, [["wolf"], ["cat", "dog"], []]))
+    taken = take_in(path, data, None, journal)
+    assert taken["unknown_classes"] == {"wolf": 1, "cat, dog": 1}
+    assert [decision.action for decision in journal.standing()] == ["skip"]
+
+
+def test_the_interface_holds_every_class_to_the_letter(tmp_path):
+    root = xml.fromstring(interface_of(_pictures(tmp_path), is_text=False))
+    assert tuple(choice.get("value") for choice in root.iter("Choice")) == CLASSES
+    assert root.find("Image").get("value") == "$image"
+    assert root.find("Choices").attrib["toName"] == "image"
+
+
+def test_an_export_is_a_table_of_votes(tmp_path):
+    tasks = [{"data": {"sample": f"{n}.png"}} for n in range(4)]
+    both = _annotated(tasks, [["cat"], ["dog"], ["cat"], None], 1)
+    other = _annotated(tasks, [["cat"], ["cat"], ["cat"], ["dog"]], {"id": 2})
+    for task, more in zip(both, other, strict=True):
+        task["annotations"] += more["annotations"]
+    found = votes.read_votes(_export(tmp_path, both))
+    assert votes.is_votes(tmp_path / "export.json")
+    assert (len(found), found.annotators) == (7, ("annotator 1", "annotator 2"))
+    assert found.samples == ("0.png", "1.png", "2.png", "3.png")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[",
+        "[1]",
+        "[[]]",
+        "[" * 100_000,
+        '"text"',
+        "\x00",
+        '[{"annotations": [1], "data": {}}]',
+        '[{"annotations": [{}], "data": {}}]',
+        '[{"annotations": [{"result": []}]}]',
+        '[{"annotations": [{"result": [1]}], "data": {}}]',
+        '[{"annotations": [{"result": [{"type": "choices"}]}], "data": {}}]',
+        json.dumps(_annotated([{"data": {}}], [[3]])),
+        json.dumps(_annotated([{"data": {}}], [[""]])),
+        '[{"annotation_id": 1, "label": {"choices": 3}}]',
+    ],
+)
+def test_what_is_no_export_is_refused(tmp_path, content):
+    path = tmp_path / "export.json"
+    path.write_text(content)
+    assert not is_export(path)
+    with pytest.raises(DataError):
+        label_studio.read_export(path)
+    assert not is_export(tmp_path / "nothing.json")

@@ -1,0 +1,93 @@
+"""The page and the tables on labels: everything is text, and nothing is fetched."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from report_samples import full_report
+
+from regraft.reporting import labels_page, render
+
+_BAD = "<script>alert(1)</script>"
+
+
+def _found() -> dict:
+    alpha = {"value": 0.5, "low": 0.4, "high": 0.6, "samples": 2}
+    error = {"sample": _BAD, "given": _BAD, "suggested": _BAD, "score": 0.9, "reason": _BAD}
+    people = {
+        "model": 0.7, "person": 0.8, "gap": -0.1, "low": -0.2, "high": 0.1, "p": 0.2,
+        "samples": 3, "text": "The model is within noise of a single expert.",
+    }  # fmt: skip
+    gain = {"value": 0.004, "low": 0.001, "high": 0.01}
+    return {
+        "agreement": {
+            "scale": "nominal", "votes": 4, "samples": 2, "annotators": 2, "alpha": alpha,
+            "fleiss": None, "classes": [{"class": _BAD, "share": 0.5, "alpha": alpha}],
+            "people": [{"annotator": _BAD, "votes": 2, "shared": 2, "agreement": 0.5}],
+            "pairs": [{"annotators": [_BAD, "b"], "samples": 2, "same": 0.5, "kappa": None}],
+            "divided": [{"sample": _BAD, "disagreement": 1.0, "votes": {_BAD: 1, "b": 1}}],
+            "place": None,
+        },
+        "consensus": {"method": "majority", "why": _BAD, "samples": 2, "ties": 0, "labels": []},
+        "ceiling": {"value": 0.8, "low": 0.7, "high": 0.9, "samples": 2},
+        "beside_people": people,
+        "reviewed": 0,
+        "likely_errors": [error],
+        "next": [{**error, "probability": 0.5, "excerpt": _BAD}, {**error, "sample": "=1+1"}],
+        "share": {"value": 0.1, "low": 0.0, "high": 0.2},
+        "outliers": [{"sample": _BAD, "given": _BAD, "distance": 3.0, "reason": _BAD}],
+        "same_classes": [{"classes": [_BAD, "b"], "apart": 0.6}],
+        "worth": {
+            "labels": 100, "batch": 100, "accuracy": gain, "noise": 0.02, "new": gain,
+            "double": gain, "second_opinions": gain, "ahead": gain, "stop": True,
+            "curve": [{"labels": 10, "value": 0.5}, {"labels": 80, "value": 0.7}],
+            "text": "The next 100 labels are worth 0.4 points, less than your noise.",
+        },
+        "pool": {"path": "pool", "samples": 10},
+        "data": {
+            "path": _BAD, "task": "image-classification", "samples": 2, "classes": [_BAD, "b"]
+        },
+        "caution": _BAD,
+        "not_judged": "",
+    }  # fmt: skip
+
+
+def test_whatever_is_named_like_markup_is_text_and_nothing_is_fetched() -> None:
+    page = labels_page.render(_found(), {_BAD: b"jpeg"})
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") > 10
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in page
+    assert "default-src 'none'" in page
+
+
+def test_every_part_may_be_missing() -> None:
+    found = _found()
+    for name in ("agreement", "consensus", "ceiling", "beside_people", "share", "worth"):
+        found[name] = None
+    for name in ("likely_errors", "next", "outliers", "same_classes"):
+        found[name] = []
+    found |= {"pool": None, "data": None, "caution": "", "not_judged": "Too few."}
+    assert "Too few." in labels_page.render(found, {})
+
+
+def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
+    labels_page.write(tmp_path / "out", _found())
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "next.csv").read_text())))
+    assert [row["sample"] for row in rows] == [_BAD, "'=1+1"]
+    assert [row["label"] for row in rows] == ["", ""]
+    errors = list(csv.DictReader(io.StringIO((tmp_path / "out" / "likely_errors.csv").read_text())))
+    assert errors[0]["suggested"] == _BAD
+
+
+@pytest.mark.parametrize("part", ["people", "labels"])
+def test_a_report_of_a_fit_shows_people_and_lessons(part: str) -> None:
+    lessons = {"mode": "soft", "reviewed": 2, "text": f"It helped {_BAD}."}
+    report = full_report() | {part: {"people": _found()["beside_people"], "labels": lessons}[part]}
+    page = render(report, {})
+    wanted = {"people": "Beside people", "labels": "What was learnt from"}[part]
+    assert wanted in page and wanted not in render(full_report(), {})
+    assert "<script>" not in page

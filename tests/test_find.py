@@ -1,0 +1,183 @@
+"""`predict` of a model that finds objects: pictures, videos and tiles in, files out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from regraft import predicting, terminal
+from regraft.backbones import Preprocessing
+from regraft.errors import UsageError
+from regraft.events import silent
+from regraft.predicting import Wanted, find_objects
+from regraft.tasks.boxes import BoxAnswers
+
+PREPROCESSING = Preprocessing(64, 1.0, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), whole=True)
+NOTHING_MORE = Wanted()
+
+
+class Finder:
+    """Stands in for a network: finds the red squares in what it is shown, sure of each by 0.8."""
+
+    backbone = SimpleNamespace(pictures=PREPROCESSING, stages=())
+    task = SimpleNamespace(classes=("blue", "red"))
+    calibrated = {"threshold": 0.5}
+
+    def __init__(self, tile_px: int = 0) -> None:
+        self.facts = {"tile_px": tile_px}
+
+    def find(self, values: Any, sizes: Any) -> BoxAnswers:
+        (batch,) = values
+        found = []
+        for pixels, (height, width) in zip(batch, sizes, strict=True):
+            scale = max(height, width) / PREPROCESSING.size_px
+            red = (pixels[..., 0] > 150) & (pixels[..., 1] < 120)
+            ys, xs = np.nonzero(red)
+            boxes = [[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]] if len(xs) else []
+            box_k4 = np.array(boxes, float).reshape(-1, 4) * scale
+            unsure = np.array([[0.0, 0.0, 9.0, 9.0]])
+            scores = np.array([0.8] * len(boxes) + [0.1])
+            found.append((np.vstack([box_k4, unsure]), np.ones(len(scores), int), scores))
+        return BoxAnswers.from_pictures(found)
+
+
+PREPARATION: Any = SimpleNamespace(
+    engine_for_pixels=lambda stages, batch: SimpleNamespace(run=lambda batch: [batch])
+)
+
+
+def photo(path: Path, at: tuple[int, int] | None, size: tuple[int, int] = (128, 128)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.new("RGB", size, (40, 160, 60))
+    if at:
+        picture.paste((230, 10, 10), (*at, at[0] + 32, at[1] + 32))
+    picture.save(path)
+    return path
+
+
+def find(
+    paths: list[Path], wanted: Wanted = NOTHING_MORE, tile_px: int = 0
+) -> list[dict[str, Any]]:
+    finder: Any = Finder(tile_px)
+    return find_objects(finder, PREPARATION, paths, wanted, silent)
+
+
+def test_objects_are_in_pixels_of_the_picture(tmp_path: Path) -> None:
+    one, two = photo(tmp_path / "a.png", (32, 64)), photo(tmp_path / "b.png", None)
+    three = tmp_path / "no.png"
+    found = find([one, two, three])
+    assert found[0] == {
+        "sample": str(one),
+        "width": 128,
+        "height": 128,
+        "objects": [{"label": "red", "probability": 0.8, "box": [32.0, 64.0, 64.0, 96.0]}],
+    }
+    assert found[1]["objects"] == []
+    assert found[2] == {"sample": str(three), "problem": "There is no such file."}
+
+
+def test_a_large_picture_is_looked_at_tile_by_tile(tmp_path: Path) -> None:
+    path = photo(tmp_path / "a.png", (1500, 900), size=(2000, 1200))
+    (whole,) = find([path], tile_px=400)
+    (thing,) = whole["objects"]
+    assert thing["box"] == pytest.approx([1500, 900, 1532, 932], abs=7)
+    # The whole picture in 64 px shows a square of one pixel: tiles see it better.
+    (blind,) = find([path], tile_px=0)
+    error = np.abs(np.array(thing["box"]) - [1500, 900, 1532, 932]).max()
+    assert (
+        not blind["objects"]
+        or error <= np.abs(np.array(blind["objects"][0]["box"]) - [1500, 900, 1532, 932]).max()
+    )
+
+
+@pytest.mark.parametrize("to", ["json", "csv", "coco", "yolo"])
+def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
+    paths = [photo(tmp_path / "in/a.png", (32, 64)), photo(tmp_path / "in/sub/a.png", None)]
+    wanted = Wanted(tmp_path / "out", to, draw=True)
+    found = find(paths, wanted)
+    again = find(paths, wanted)
+    assert found == again
+    drawings = sorted((tmp_path / "out/drawn").rglob("*.jpg"))
+    assert [d.relative_to(tmp_path / "out/drawn").as_posix() for d in drawings] == [
+        "a.png.jpg",
+        "sub/a.png.jpg",
+    ]
+    with Image.open(drawings[0]) as drawn:
+        left, middle = drawn.getpixel((32, 80)), drawn.getpixel((48, 80))
+    assert left[2] > left[0]  # the blue edge, where the square begins
+    assert middle[0] > 180
+    written = {p.name for p in (tmp_path / "out").iterdir()} - {"drawn"}
+    names = {"json": {"predictions.json"}, "csv": {"predictions.csv"}}
+    names |= {"coco": {"predictions.json"}, "yolo": {"classes.txt", "labels"}}
+    assert written == names[to]
+    if to == "json":
+        assert json.loads((tmp_path / "out/predictions.json").read_text()) == found
+
+
+def test_a_video_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "walk.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 128
+        stream.pix_fmt = "yuv420p"
+        for number in range(30):
+            picture = Image.new("RGB", (128, 128), (40, 160, 60))
+            picture.paste((230, 10, 10), (2 * number, 40, 2 * number + 40, 80))
+            for packet in stream.encode(av.VideoFrame.from_image(picture)):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    found = find([path, tmp_path / "no.mp4"], Wanted(tmp_path / "out", "yolo", True, every_s=1.0))
+    names = [Path(row["sample"]).name for row in found]
+    assert names == ["walk.mp4@0.00s", "walk.mp4@1.00s", "walk.mp4@2.00s", "no.mp4"]
+    lefts = [row["objects"][0]["box"][0] for row in found[:3]]
+    assert lefts == pytest.approx([0, 20, 40], abs=5)
+    assert "problem" in found[3]
+    assert (tmp_path / "out/labels/walk.mp4@1.00s.txt").exists()
+    assert (tmp_path / "out/drawn/walk.mp4@2.00s.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "where"),
+    [
+        (Wanted(Path("x"), "xls"), "--to"),
+        (Wanted(Path("x"), every_s=0.0), "--every"),
+        (Wanted(None, draw=True), "--out"),
+        (Wanted(None, "coco"), "--out"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_first(wanted: Wanted, where: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        predicting.check_wanted(wanted)
+    assert refused.value.where == where
+
+
+def test_what_the_terminal_says(capsys: pytest.CaptureFixture[str]) -> None:
+    thing = {"label": "red", "probability": 0.8, "box": [0, 0, 1, 1]}
+    rows = [
+        {
+            "sample": "a.png",
+            "width": 9,
+            "height": 9,
+            "objects": [thing, {**thing, "label": "blue"}, thing],
+        },
+        {"sample": "long.png", "width": 9, "height": 9, "objects": []},
+        {"sample": "no.png", "problem": "There is no such file."},
+    ]
+    terminal.print_predictions(Console(width=80), rows, Path("out"))
+    assert capsys.readouterr().out.splitlines() == [
+        "a.png     2 red, 1 blue",
+        "long.png  nothing",
+        "no.png    not read: There is no such file.",
+        "",
+        "2 red, 1 blue in all",
+        "written to out",
+    ]

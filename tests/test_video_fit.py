@@ -1,0 +1,136 @@
+"""`fit`, `predict`, `evaluate`, `inspect` on videos, from the command line down."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "dataset"))
+from made_videos import moving, write
+from regraft.predicting.videos import windows
+
+import regraft
+from regraft.cli import main
+from regraft.errors import UsageError
+
+NETWORK = """
+import torch
+from torch import nn
+from regraft import Preprocessing
+
+def tiny():
+    def block(i, o):
+        return nn.Sequential(nn.Conv2d(i, o, 3, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        end = nn.Sequential(block(16, 24), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        return [("a", block(3, 8)), ("b", block(8, 16)), ("c", end)], Preprocessing(size_px=32)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bright clips and dark ones, two classes."""
+    root = tmp_path_factory.mktemp("videos")
+    for i in range(14):
+        for kind, name in enumerate(("bright", "dark")):
+            pixels = moving(16, seed=20 * kind + i)
+            pixels = pixels // 3 if kind else pixels // 2 + 120
+            suffix = (".mp4", ".mkv", ".avi")[i % 3]
+            write(root / "clips" / name / f"{i}{suffix}", pixels, rate=8)
+    (root / "net.py").write_text(NETWORK)
+    return root
+
+
+@pytest.fixture(scope="module")
+def fitted(place: Path) -> regraft.Fitted:
+    return regraft.fit(
+        place / "clips", place / "run", backbone=f"local:{place / 'net.py'}:tiny",
+        clip=1.0, frames=4, train="last:2",
+    )  # fmt: skip
+
+
+def test_the_ladder_climbs_clips(fitted: regraft.Fitted) -> None:
+    report = fitted.report
+    assert report["task"] == "video-classification"
+    assert report["backbone"]["stages"] == ["a", "b", "c", "temporal"]
+    assert report["data"]["splits"]["train"] + report["data"]["splits"]["valid"] + (
+        report["data"]["splits"]["test"]
+    ) == 2 * 14 * 2  # fmt: skip
+    assert report["data"]["clip_s"] == 1.0
+    assert [rung["frozen_stages"] for rung in report["rungs"]] == [4, 2]
+    assert all(rung["frozen_intact"] for rung in report["rungs"])
+    assert report["test"]["value"] > 0.9
+    page = (fitted.folder / "report.html").read_text()
+    assert 'class="shots strips"' in page
+    assert page.count("data:image/jpeg") > 3
+    assert "--clip 1.0s" in report["reproduce"]
+
+
+def test_repeating_computes_nothing(fitted: regraft.Fitted, place: Path) -> None:
+    before = (fitted.folder / "model" / "model.safetensors").read_bytes()
+    again = regraft.fit(
+        place / "clips", place / "run", backbone=f"local:{place / 'net.py'}:tiny",
+        clip=1.0, frames=4, train="last:2",
+    )  # fmt: skip
+    assert (again.folder / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_predict_gives_a_timeline(
+    fitted: regraft.Fitted, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+
+    dark, bright = moving(24, seed=77) // 3, moving(24, seed=78) // 2 + 120
+    both = write(place / "both.mp4", np.concatenate([dark, bright]), rate=8)
+    broken = place / "broken.mp4"
+    broken.write_bytes(both.read_bytes()[:100])
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(fitted.folder), str(both), str(broken), "--json"])
+    assert ended.value.code == 1
+    whole, problem = json.loads(capsys.readouterr().out)
+    assert "problem" in problem
+    labels = [part["label"] for part in whole["timeline"]]
+    assert labels[0] == "dark" and labels[-1] == "bright"
+    assert whole["timeline"][0]["start_s"] == 0.0
+    assert whole["timeline"][-1]["stop_s"] == pytest.approx(6.0)
+    with pytest.raises(SystemExit):
+        main(["predict", str(fitted.folder), str(both)])
+    said = capsys.readouterr().out
+    assert "0.0 to" in said and "dark" in said
+
+
+def test_evaluate_and_inspect(
+    fitted: regraft.Fitted, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = regraft.evaluate(fitted.folder, place / "clips")
+    assert found["metric"]["value"] > 0.9
+    with pytest.raises(SystemExit):
+        main(["inspect", str(place / "clips")])
+    said = capsys.readouterr().out
+    assert "video-classification" in said
+    assert "2.0 to 2.0 s" in said
+
+
+def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:
+    page = fitted.folder / "report.html"
+    before = page.read_text().count("data:image/jpeg")
+    page.unlink()
+    regraft.report(fitted.folder)
+    assert page.read_text().count("data:image/jpeg") == before
+
+
+def test_a_clip_of_one_frame_is_refused(place: Path) -> None:
+    with pytest.raises(UsageError):
+        regraft.fit(place / "clips", place / "wrong", frames=1)
+
+
+def test_windows_cover_a_video() -> None:
+    assert windows(1.0, 2.0) == [(0.0, 1.0)]
+    spans = windows(10.0, 2.0)
+    assert spans[0][0] == 0.0 and spans[-1][1] == pytest.approx(10.0)
+    assert all(stop - start == pytest.approx(2.0) for start, stop in spans)
+    assert all(b[0] <= a[1] for a, b in zip(spans, spans[1:], strict=False))
