@@ -16,10 +16,10 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 # The command line is a promise. Who changes it changes this table, the docs and the changelog.
 OPTIONS = {
     "fit": "--out --task --backbone --train --valid --test --budget --compare --labels --seed "
-    "--max-bad --clip --frames",
+    "--max-bad --clip --frames --columns",
     "predict": "--out --to --draw --every --json",
     "evaluate": "--json",
-    "inspect": "--task --json",
+    "inspect": "--task --columns --json",
     "report": "",
     "demo": "--out",
     "backbones list": "--json",

@@ -10,11 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "dataset"))
 from made_videos import moving, write
-from regraft.predicting.videos import windows
 
 import regraft
 from regraft.cli import main
 from regraft.errors import UsageError
+from regraft.predicting.videos import windows
 
 NETWORK = """
 import torch

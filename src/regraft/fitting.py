@@ -167,6 +167,8 @@ def finish(
         "tile_px": ground.dataset.tile_px,
     }
     facts |= content.clip_length(ground.dataset)
+    if "columns" in question:
+        facts["columns"] = question["columns"]
     save(ground, best, calibrated, facts)
     return report
 

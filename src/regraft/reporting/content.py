@@ -306,12 +306,13 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "seed": 0,
         "max_bad": 0.01,
         "clip": None,
+        "columns": None,
     }
     words = ["regraft", "fit", str(question["data"]), "--out", str(folder)]
     if question["backbone"] not in DEFAULTS.values():
         words += ["--backbone", question["backbone"]]
     for name, usual in options.items():
-        value = question[name]
+        value = question.get(name)
         if value != usual and value is not None:
             unit = "s" if name in ("budget", "clip") else ""
             words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]
