@@ -32,6 +32,7 @@ LABELS = 8
 DRAWS = 10
 FEW = 32
 _FOLDS = 5
+_TRIES = 5
 
 
 def few_labels(ground: Ground, task: Classification) -> Facts | None:
@@ -143,13 +144,15 @@ def _folds(
     if task.multilabel or least < 2:
         return []
     draws: list[Draw] = []
-    for k in range(DRAWS):
+    for k in range(_TRIES * DRAWS):  # with few groups a fold may leave a class without samples
         shuffle = seed_of(ground.seed, "few labels", k) % 2**32
         folds = StratifiedGroupKFold(min(_FOLDS, least), shuffle=True, random_state=shuffle)
         parts: Draw = list(folds.split(label_n, label_n, group_n))
         classes = target_nc.shape[1]
         if all(len(set(label_n[learn])) == classes for learn, _ in parts):
             draws.append(parts)
+        if len(draws) == DRAWS:
+            break
     return draws
 
 
