@@ -10,11 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "dataset"))
 from made_videos import moving, write
-from regraft.predicting.videos import windows
 
 import regraft
 from regraft.cli import main
 from regraft.errors import UsageError
+from regraft.predicting.videos import windows
 
 NETWORK = """
 import torch
@@ -91,7 +91,9 @@ def test_predict_gives_a_timeline(
     with pytest.raises(SystemExit) as ended:
         main(["predict", str(fitted.folder), str(both), str(broken), "--json"])
     assert ended.value.code == 1
-    whole, problem = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert said.out, said.err
+    whole, problem = json.loads(said.out)
     assert "problem" in problem
     labels = [part["label"] for part in whole["timeline"]]
     assert labels[0] == "dark" and labels[-1] == "bright"
