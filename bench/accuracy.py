@@ -137,8 +137,9 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
             exact = some if exact is None else exact
             tail = _tail(ground, head, rung.frozen)
             checkpoint = ground.run.checkpoint(f"storage-{kind}", {})
+            criterion = ground.task.criterion(target_nc, drawn)
             with closing(
-                train(rung, tail, ground.task, rows, target_nc, ground.seed, checkpoint)
+                train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
             ) as events:
                 for _ in events:
                     pass

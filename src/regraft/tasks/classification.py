@@ -20,7 +20,7 @@ from regraft.dataset.rows import Sample
 from regraft.seeds import seed_of
 from regraft.tasks import measure
 from regraft.tasks.probe import Probe, fit_probe
-from regraft.tasks.task import Answers, Criterion, Outputs
+from regraft.tasks.task import Answers, Criterion, Outputs, Pace
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +62,11 @@ class Classification:
     def augmented(self) -> View:
         """See `Task`."""
         return AUGMENTED
+
+    @property
+    def pace(self) -> Pace:
+        """See `Task`."""
+        return Pace()
 
     def facts(self) -> dict[str, Any]:
         """See `Task`."""

@@ -18,11 +18,12 @@ from regraft.dataset.rows import Dataset, Sample
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
 from regraft.tasks.measure import Score
 from regraft.tasks.probe import Probe
-from regraft.tasks.task import Answers, Criterion, Outputs
+from regraft.tasks.task import Answers, Criterion, Outputs, Pace
 
 if TYPE_CHECKING:
     from torch import nn
 
+PACE = Pace(batch=16, epochs=20, least_steps=200, most_steps=1200, head_rate=5e-3)
 AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
 
 
@@ -95,6 +96,11 @@ class Detection:
         if new:
             parts.append(f"new: {', '.join(new)}")
         return f"categories: {'; '.join(parts)}"
+
+    @property
+    def pace(self) -> Pace:
+        """See `Task`."""
+        return PACE
 
     def facts(self) -> dict[str, Any]:
         """See `Task`."""

@@ -15,6 +15,7 @@ Shapes: n samples, b samples of a batch, r bootstrap draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -37,6 +38,32 @@ Criterion = Callable[[Outputs, np.ndarray, int], "torch.Tensor"]
 """(outputs of a head, index_b of the samples, view) -> the loss, one number."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long and how fast the loop trains.
+
+    Attributes:
+        batch: samples a step.
+        epochs: passes over the samples.
+        least_steps: however few samples there are.
+        most_steps: however many there are, unless two passes take more.
+        head_rate: learning rate at its highest where the head alone is trained.
+        rate: of the head where more is.
+    """
+
+    batch: int = 32
+    epochs: int = 10
+    least_steps: int = 60
+    most_steps: int = 600
+    head_rate: float = 1e-3
+    rate: float = 1e-3
+
+    def steps(self, count: int) -> int:
+        """For so many samples."""
+        epoch = max(1, count // min(self.batch, count))
+        return min(max(self.epochs * epoch, self.least_steps), max(self.most_steps, 2 * epoch))
 
 
 class Task(Protocol[T]):
@@ -65,6 +92,11 @@ class Task(Protocol[T]):
     @property
     def augmented(self) -> View:
         """What random views may do."""
+        ...
+
+    @property
+    def pace(self) -> Pace:
+        """How its rungs are trained."""
         ...
 
     def facts(self) -> dict[str, Any]:

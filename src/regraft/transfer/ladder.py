@@ -55,11 +55,10 @@ handwritten digits the last stage brings 3 points, within noise, the last two br
 CACHED_BYTES = 4 * 2**30
 """Activations of a rung that need more than this are computed live."""
 
-BATCH = 32
 VIEWS = 4
 """Different views of each picture; index 0 is always the plain one."""
 
-CURVE_POINTS = 4
+CURVE_POINTS = 3
 """Of the label curve, where each takes a training loop."""
 
 SCRATCH_LEAST_S = 40.0
@@ -322,21 +321,22 @@ def make_rung(ground: Ground, name: str) -> Rung:
     stages = len(ground.backbone.stages)
     frozen = frozen_stages(name, stages)
     count = len(ground.dataset.split("train"))
-    batch = min(_batch(ground, frozen), count)
-    epoch = max(1, count // batch)
-    steps = min(max(10 * epoch, 60), max(600, 2 * epoch))
+    pace = replace(ground.task.pace, batch=_batch(ground, frozen))
+    batch, steps = min(pace.batch, count), pace.steps(count)
+    passes = math.ceil(steps / max(1, count // batch))
     most = 1 if ground.backbone.modality == "text" else VIEWS
-    rung = Rung(name, frozen, steps, batch, views=min(most, math.ceil(steps / epoch)))
+    rate = pace.head_rate if name == "head" else pace.rate
+    rung = Rung(name, frozen, steps, batch, learning_rate=rate, views=min(most, passes))
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
         return rung
-    return replace(rung, features="live", views=math.ceil(steps / epoch) if most > 1 else 1)
+    return replace(rung, features="live", views=passes if most > 1 else 1)
 
 
 def _batch(ground: Ground, frozen: int) -> int:
     """Samples in a step: fewer clips where the network is trained frame by frame."""
-    frames = ground.backbone.frames
+    most, frames = ground.task.pace.batch, ground.backbone.frames
     by_frame = frames and frozen < len(ground.backbone.stages) - 1
-    return max(4, BATCH // frames) if by_frame else BATCH
+    return max(4, most // frames) if by_frame else most
 
 
 def _deeper(
