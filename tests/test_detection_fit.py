@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ def small():
     prepared = Preprocessing(size_px=64, crop=1.0, interpolation="bilinear", whole=True)
     return stages, prepared, Detector("dense", (), (8, 16), 6)
 """
+KILLS = int(os.environ.get("REGRAFT_KILLS", "4")) // 2
 COUNTS = {"train": 24, "valid": 10, "test": 6}
 
 
@@ -164,3 +168,47 @@ def test_a_backbone_that_finds_nothing_is_refused_for_boxes(
     data = fitted.report["data"]["path"]
     with pytest.raises(UsageError, match="does not find objects"):
         regraft.fit(data, tmp_path / "run", backbone="efficientnet-lite0", train="head")
+
+
+HASTY = """
+from regraft.cli import main
+from regraft.transfer import features, fit
+
+features.SHARD_ROWS = 16
+fit.SAVE_EVERY_S = 0.0
+main()
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_bits(
+    fitted: regraft.Fitted, tmp_path: Path
+) -> None:
+    """As the digits of tests/crash, of a detector: the head is trained by the loop here."""
+    moments, kills = generator(0, "kills"), 0
+    out = tmp_path / "run"
+    words = ["fit", fitted.report["data"]["path"], "--out", str(out), "--train", "last:2"]
+    words += ["--backbone", _backbone(json.loads((fitted.folder / "run.json").read_bytes()))]
+    environment = {**os.environ, "REGRAFT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HASTY, *words],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            patience = float(moments.uniform(3.0, 12.0)) if kills < KILLS else 240.0
+            assert process.wait(patience) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    quiet = tmp_path / "quiet"
+    words[3] = str(quiet)
+    subprocess.run([sys.executable, "-c", HASTY, *words], env=environment, check=True)
+    names = ("model.safetensors",)
+    assert [(out / "model" / n).read_bytes() for n in names] == [
+        (quiet / "model" / n).read_bytes() for n in names
+    ]
