@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from regraft.seeds import seed_of
 
-
 QUIET = 0.2
 """What the norm's weights begin with: the head's first guesses are then those of the word counts.
 
