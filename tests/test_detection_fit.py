@@ -187,12 +187,12 @@ HASTY = """
 from regraft.cli import main
 from regraft.tasks import detection
 from regraft.tasks.task import Pace
-from regraft.transfer import features, fit
+from regraft.transfer import features, loop
 
 detection.PACE = Pace(batch=8, epochs=4, least_steps=30, most_steps=30, head_rate=1e-2, rate=5e-3)
 
 features.SHARD_ROWS = 16
-fit.SAVE_EVERY_S = 0.0
+loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 main()
 """
 

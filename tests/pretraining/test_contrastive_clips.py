@@ -127,7 +127,7 @@ RUN = """
 import sys
 from regraft.pretraining import Settings, pretrain
 from regraft.transfer import loop
-loop.SAVE_EVERY_S = 0.0
+loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
     batch=8, piece=8, epochs=20, clip_s=1.0, frames=2))
 """
