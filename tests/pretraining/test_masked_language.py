@@ -253,8 +253,8 @@ def done(place: Path, judged: Path):
 def test_the_loss_falls_below_its_references(done) -> None:
     report = done.report
     first, last = report["before"]["held_out"], report["after"]["held_out"]
-    assert last["loss"] < first["loss"] - 0.3
-    assert last["loss"] < report["after"]["unigram"]["loss"] - 0.3
+    assert last["loss"] < first["loss"] - 0.2
+    assert last["loss"] < report["after"]["unigram"]["loss"] - 0.2
     assert last["accuracy"] > report["after"]["unigram"]["accuracy"]
     assert report["scratch"]["steps"] == report["steps"]
     assert report["curves"][0]["held_loss"] == pytest.approx(first["loss"], abs=1e-5)
@@ -322,7 +322,7 @@ from regraft.pretraining import MaskedSettings, pretrain
 from regraft.transfer import loop
 loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 pretrain("pool", sys.argv[1], objective="masked-language", backbone="text:model", settings=
-    MaskedSettings(batch=512, epochs=40, bf16=True, whole_words=True))
+    MaskedSettings(batch=512, epochs=12, bf16=True, whole_words=True))
 """
 
 

@@ -113,7 +113,7 @@ from regraft.pretraining import Settings, pretrain
 from regraft.transfer import loop
 loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
-    batch=16, epochs=60, negatives="queue"))
+    batch=16, epochs=20, negatives="queue"))
 """
 
 
