@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -174,15 +175,16 @@ def shares(pool: Path, settings: Settings, backbone: Backbone) -> dict[str, floa
 
 
 MEMORY = """
-import resource, sys
+import re, sys
 from pathlib import Path
-import regraft
 from regraft.dataset import read_unlabelled
 from regraft.transfer.clips import canvas
 pool = read_unlabelled(sys.argv[1], clip_s=6.0)
 for sample in pool:
     canvas(sample, 8, 256)
-print(len(pool), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# (What getrusage calls the peak is inherited from the process that began this one.)
+status = Path("/proc/self/status").read_text()
+print(len(pool), 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1]))
 """
 
 
@@ -196,7 +198,7 @@ def memory(root: Path) -> dict[str, object]:
         done = subprocess.run(
             [sys.executable, "-c", MEMORY, str(folder)],
             capture_output=True, text=True, check=True,
-            env={**__import__("os").environ, "REGRAFT_CACHE": str(root / f"cache-{minutes}")},
+            env={**os.environ, "REGRAFT_CACHE": str(root / f"cache-{minutes}")},
         )  # fmt: skip
         clips, peak = map(int, done.stdout.split())
         found[f"{minutes} min"] = {"clips": clips, "peak_bytes": peak}

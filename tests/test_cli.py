@@ -17,6 +17,9 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 OPTIONS = {
     "fit": "--out --task --backbone --train --valid --test --budget --compare --labels --seed "
     "--max-bad --clip --frames",
+    "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
+    " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
+    " --frames --pairs --control --seed",
     "predict": "--out --to --draw --every --json",
     "evaluate": "--json",
     "inspect": "--task --json",
@@ -36,14 +39,19 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_every_verb_and_is_quick() -> None:
-    seconds = []
+    """Beside what typer itself takes to be imported; bench/speed.py has the seconds."""
+    bare = [sys.executable, "-c", "import typer, rich.console"]
+    ours_s, bare_s = [], []
     for _ in range(3):
         began_s = time.perf_counter()
+        subprocess.run(bare, check=True)
+        between_s = time.perf_counter()
         helped = run("--help")
-        seconds.append(time.perf_counter() - began_s)
+        bare_s.append(between_s - began_s)
+        ours_s.append(time.perf_counter() - between_s)
     assert helped.returncode == 0
     assert {verb.split()[0] for verb in OPTIONS} <= set(helped.stdout.split())
-    assert min(seconds) < 0.5
+    assert min(ours_s) < 2.5 * min(bare_s)
 
 
 def test_nothing_expensive_is_imported_before_a_verb_needs_it() -> None:

@@ -87,8 +87,8 @@ def test_the_public_names_stay_as_they_are() -> None:
     assert regraft.__all__ == sorted(regraft.__all__)
     assert set(regraft.__all__) == set(
         "Backbone Dataset Fitted Interrupted Preprocessing Problem Recipe RegraftError Sample Stage"
-        " Pretrained backbone check_backbone check_reader check_task demo evaluate fit inspect"
-        " labels load predict pretrain report review".split()
+        " Pretrained backbone check_backbone check_objective check_reader check_task demo evaluate"
+        " fit inspect labels load predict pretrain report review".split()
     )
     assert dir(regraft) == regraft.__all__
 
@@ -189,7 +189,7 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
 def test_what_is_imported_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["labels"], *extras["text"]]
+    lines = [*project["dependencies"], *extras["labels"], *extras["text"], *extras["video"]]
     declared = {re.match(r"[A-Za-z0-9-]+", line).group() for line in lines}
     packages = importlib.metadata.packages_distributions()
     modules = {

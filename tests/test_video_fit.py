@@ -115,6 +115,13 @@ def test_evaluate_and_inspect(
     assert "2.0 to 2.0 s" in said
 
 
+def test_labels_of_videos_are_judged(place: Path) -> None:
+    pytest.importorskip("cleanlab")
+    found = regraft.labels(place / "clips", backbone=f"local:{place / 'net.py'}:tiny")
+    assert found["data"]["task"] == "video-classification"
+    assert found["share"] is not None and found["not_judged"] == ""
+
+
 def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:
     page = fitted.folder / "report.html"
     before = page.read_text().count("data:image/jpeg")

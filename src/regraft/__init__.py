@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from regraft.errors import Interrupted as Interrupted
     from regraft.errors import RegraftError as RegraftError
     from regraft.pretraining import Pretrained as Pretrained
+    from regraft.pretraining import check_objective as check_objective
     from regraft.pretraining import pretrain as pretrain
     from regraft.tasks import check_task as check_task
     from regraft.verbs import Fitted as Fitted
@@ -50,6 +51,7 @@ __all__ = [
     "Stage",
     "backbone",
     "check_backbone",
+    "check_objective",
     "check_reader",
     "check_task",
     "demo",
@@ -78,6 +80,7 @@ _HOMES = {
     "Stage": "regraft.backbones.backbone",
     "backbone": "regraft.backbones:open_backbone",
     "check_backbone": "regraft.backbones",
+    "check_objective": "regraft.pretraining",
     "check_reader": "regraft.dataset",
     "check_task": "regraft.tasks",
     "demo": "regraft.verbs",

@@ -96,8 +96,8 @@ def fit(
     """
     data = Path(data)
     _check_options(train, compare, budget)
-    mode = lessons.check_mode(labels, data)
     kind = data_sets.guess_task(data, task)
+    mode = lessons.check_mode(labels, data, kind)
     name = backbone or _usual_backbone(kind)
     if kind == "video-classification":
         name = for_clips(backbone or DEFAULT, frames)
@@ -179,10 +179,12 @@ def predict(
         )
     if model.backbone.modality == "text":
         return predicting.label_texts(model, inputs, tell)
-    paths = list(predicting.pictures(inputs))
+    paths = list(predicting.files_of(inputs))
     if not paths:
         raise DataError(
-            "no pictures found", where=", ".join(map(str, inputs)), mend="name files or folders"
+            "nothing to look at is there",
+            where=", ".join(map(str, inputs)),
+            mend="name files or folders",
         )
     with prepare(model.backbone, tell=tell) as preparation:
         if finds:
@@ -395,7 +397,10 @@ def _about_labels(
         eyes: str | Backbone = model.backbone
     else:
         caution = ""
-        eyes = backbone or _usual_backbone(data_sets.guess_task(Path(data), None))
+        kind = data_sets.guess_task(Path(data), None)
+        eyes = backbone or _usual_backbone(kind)
+        if kind == "video-classification":
+            eyes = for_clips(backbone or DEFAULT)
     pool = Path(pool) if pool is not None else None
     return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
 

@@ -52,6 +52,12 @@ def test_majority_counts_and_ties_are_named():
     assert found.chance_uc[0] == pytest.approx([2 / 3, 1 / 3, 0])
 
 
+def test_people_are_sure_where_three_or_more_nearly_all_say_the_same():
+    rows = [("1", "", ("cat",))] * 4 + [("1", "", ("dog",))] + [("2", "", ("cat",))] * 2
+    rows += [("3", "", (name,)) for name in ("cat", "cat", "dog")]
+    assert c.agreed(votes_of(rows)) == {"1"}
+
+
 def test_several_classes_are_decided_one_by_one():
     rows = [("1", p, v) for p, v in zip("abc", [("x", "y"), ("x",), ()], strict=True)]
     found = c.consensus(votes_of(rows))

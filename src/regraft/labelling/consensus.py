@@ -42,6 +42,7 @@ VOTES_A_HARD_SAMPLE = 4
 MOST_FOR_GLAD = 20_000
 """Votes; GLAD takes about a millisecond for each."""
 SHOWN = 50
+SURE_VOTES, SURE_SHARE = 3, 0.8
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,19 @@ def _modelled(votes: Votes, method: Method) -> np.ndarray:
 def soft_labels(votes: Votes) -> np.ndarray:
     """Chance_uc to learn from: the shares of the votes, nothing modelled."""
     return votes.tally().astype(np.float64) / np.maximum(votes.per_sample(), 1)[:, None]
+
+
+def agreed(votes: Votes) -> set[str]:
+    """Samples that people are sure of: `SURE_VOTES` votes or more, nearly all of them the same.
+
+    A model that says otherwise is more likely wrong than they are. Not for several classes.
+    """
+    if votes.scale == "multilabel":
+        return set()
+    count_uc = votes.tally()
+    total_u = count_uc.sum(axis=1)
+    sure_u = (total_u >= SURE_VOTES) & (count_uc.max(axis=1) >= SURE_SHARE * total_u)
+    return {votes.samples[u] for u in np.flatnonzero(sure_u)}
 
 
 # The human ceiling --------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from markupsafe import escape
 from regraft.dataset import Dataset, Sample, guard
 from regraft.dataset.reader import class_name
 from regraft.errors import DataError
-from regraft.labelling.decisions import Decision, Journal
+from regraft.labelling.decisions import Decision, Journal, journal_of, verdicts
 from regraft.store import commit, digest
 
 if TYPE_CHECKING:
@@ -74,14 +74,23 @@ class Written:
     root: Path | None
 
 
-def write_tasks(queue: Queue, path: Path) -> Written:
+def write_tasks(queue: Queue, path: Path, settled: Collection[str] = ()) -> Written:
     """Write what is still to be looked at as tasks, and the interface beside them (`.xml`).
+
+    Args:
+        queue: what there is to look at.
+        path: the file of tasks.
+        settled: samples that reviewers have settled, by id; they are left out.
 
     Raises:
         DataError: there is nothing to look at.
         StoreError: the files cannot be written.
     """
-    items = [item for item in queue.items if item.kind != "decided"]
+    items = [
+        item
+        for item in queue.items
+        if item.kind != "decided" and queue.samples[item.row].id not in settled
+    ]
     if not items:
         raise DataError("There is nothing to look at.", mend="give a --pool to label from")
     is_text = isinstance(queue.samples[items[0].row].source, str)
@@ -110,7 +119,10 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
             "There is nothing to show: the table names no files and no texts.",
             mend="add a column `path`",
         )
-    done = write_tasks(queue_of(found), path)
+    journal = Journal(journal_of(found.given.path))
+    found_before = verdicts(journal.standing()).items()
+    settled = {name for name, verdict in found_before if verdict.action != "divided"}
+    done = write_tasks(queue_of(found), path, settled)
     root = None if done.root is None else str(done.root)
     return {
         "tasks": str(done.tasks),

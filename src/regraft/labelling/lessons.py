@@ -81,17 +81,23 @@ def spoken(
     return Spoken(rows, found, votes, votes_on(measured[0]), measured[1])
 
 
-def check_mode(labels: str, data: Path) -> Mode:
+def check_mode(labels: str, data: Path, task: str) -> Mode:
     """The mode by its name.
 
     Raises:
-        UsageError: there is none, or there are no votes to be soft by.
+        UsageError: there is none, or there are no votes to be soft by, or boxes are learnt.
         MissingExtra: a package that it needs is not installed.
     """
     mode: Mode | None = next((known for known in MODES if known == labels), None)
     if mode is None:
         raise UsageError(
             f"There are no labels {labels!r}.", where="--labels", mend=f"use {', '.join(MODES)}"
+        )
+    if mode != "given" and task == "object-detection":
+        raise UsageError(
+            "Boxes are learnt as they are given.",
+            where=f"--labels {mode}",
+            mend="leave it out; `regraft labels` says how far several people's boxes agree",
         )
     if mode == "soft" and votes_on(data) is None:
         raise UsageError(
@@ -176,6 +182,7 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
 
     found: Any = ground.run.step("likely-errors", _inputs(ground), compute)
     settled = {name for name, verdict in said.verdicts.items() if verdict.action != "divided"}
+    settled |= consensus.agreed(said.votes) if said.votes is not None else set()
     errors = _sparing(train, [e for e in found.facts["errors"] if e["sample"] not in settled])
     wrong = {error["sample"] for error in errors}
     kept = [s for s in ground.dataset if not (s.split == "train" and s.id in wrong)]

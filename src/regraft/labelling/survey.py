@@ -134,6 +134,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             judged = _judged(known, request.seed, tell)
             penalty = judged.penalty
             kept = {name for name, verdict in verdicts.items() if verdict.action != "divided"}
+            kept |= consensus.agreed(votes) if votes is not None else set()
             found |= _of_labels(dataset, judged, kept, request.seed)
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
@@ -141,10 +142,11 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
                 found["beside_people"] = consensus.beside_people(
                     votes, names, dataset.classes, judged.first_nc, seed=request.seed
                 )
-        if pool is not None:
+        if pool is not None and len(pool):
             found["next"] = ask_next(
                 see(pool), known, batch=request.batch, penalty=penalty, seed=request.seed
             )
+        if pool is not None:
             found["pool"] = {"path": str(request.pool), "samples": len(pool)}
     return Surveyed(found, given, dataset, judged, pool)
 
@@ -306,7 +308,7 @@ def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts |
 
 
 def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> Facts:
-    """What the probes tell; what reviewers have settled is no longer suspected."""
+    """What the probes tell; what people have settled is not suspected."""
     share = None
     if not dataset.multilabel:
         given_n = np.array([sample.target for sample in dataset], dtype=np.int64)

@@ -1,6 +1,6 @@
 """The inside of `predict` and `evaluate`: what a model says of pictures, texts and videos."""
 
-from regraft.predicting.named import pictures, relabelled, vectors
+from regraft.predicting.named import files_of, relabelled, vectors
 from regraft.predicting.objects import Wanted, check_wanted, find_objects, found_in
 from regraft.predicting.pictures import label_pictures
 from regraft.predicting.texts import label_texts
@@ -14,7 +14,7 @@ __all__ = [
     "label_pictures",
     "label_texts",
     "label_videos",
-    "pictures",
+    "files_of",
     "relabelled",
     "vectors",
 ]

@@ -18,7 +18,7 @@ from regraft.transfer.model import Model, split_labels
 from regraft.transfer.packing import Storage
 
 
-def pictures(inputs: Sequence[str | Path]) -> Iterable[Path]:
+def files_of(inputs: Sequence[str | Path]) -> Iterable[Path]:
     """Files behind names, folders and patterns, in order."""
     for given in inputs:
         path = Path(given)

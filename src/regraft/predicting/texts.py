@@ -9,7 +9,7 @@ from typing import Any
 from regraft import dataset as data_sets
 from regraft.errors import DataError, UnreadableSample
 from regraft.events import Advanced, Tell
-from regraft.predicting.named import pictures
+from regraft.predicting.named import files_of
 from regraft.transfer.engine import TRIAL_SAMPLES, prepare
 from regraft.transfer.model import Model
 
@@ -53,7 +53,7 @@ def _texts(inputs: Sequence[str | Path]) -> Iterable[tuple[str, str | Unreadable
             for number, line in enumerate(sys.stdin, 1):
                 yield f"line {number}", _checked(line.rstrip("\n"), f"line {number}")
             continue
-        for path in pictures([given]):
+        for path in files_of([given]):
             if path.suffix.lower() in TABLES and path.is_file():
                 for number, text in enumerate(data_sets.texts_of(path), 1):
                     name = f"{path}, row {number}"

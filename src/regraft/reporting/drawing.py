@@ -103,7 +103,7 @@ def _write(
     brush.text((left + 3, top + 1), text, fill=_HALO, font=font)
 
 
-def jpeg(picture: Image.Image, quality: int = 82) -> bytes:
+def jpeg(picture: Image.Image, quality: int = 75) -> bytes:
     """The picture as a JPEG."""
     import io
 

@@ -335,10 +335,9 @@ def make_rung(ground: Ground, name: str) -> Rung:
 
 def _batch(ground: Ground, frozen: int) -> int:
     """Samples in a step: fewer clips where the network is trained frame by frame."""
-    frames = ground.backbone.frames
+    most, frames = ground.task.pace.batch, ground.backbone.frames
     by_frame = frames and frozen < len(ground.backbone.stages) - 1
-    batch = ground.task.pace.batch
-    return max(4, batch // frames) if by_frame else batch
+    return max(4, most // frames) if by_frame else most
 
 
 def _deeper(

@@ -193,9 +193,7 @@ def _resume(checkpoint: Checkpoint, work: Work, optimiser: torch.optim.Optimizer
             value = arrays[name]
             if value.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last):
                 value = value.contiguous(memory_format=torch.channels_last)
-            optimiser.state[parameter][name.removeprefix(prefix)] = value.to(
-                parameter.device if value.ndim else "cpu"
-            )
+            optimiser.state[parameter][name.removeprefix(prefix)] = value.to(parameter.device)
     return dict(kept.facts)
 
 
