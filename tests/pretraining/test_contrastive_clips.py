@@ -127,7 +127,7 @@ RUN = """
 import sys
 from regraft.pretraining import Settings, pretrain
 from regraft.transfer import loop
-loop.SAVE_EVERY_S = 0.0
+loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
     batch=8, piece=8, epochs=20, clip_s=1.0, frames=2))
 """
@@ -162,6 +162,8 @@ def test_a_loss_that_is_no_number_names_the_batch(
         return plain(*given) * (float("nan") if len(seen) == 3 else 1.0)
 
     monkeypatch.setattr(contrastive, "nt_xent", broken)
+    monkeypatch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
     with pytest.raises(RegraftError, match="step 3 of") as fault:
         pretrain(place / "pool", place / "run", backbone=start(place), settings=settings())
     assert "s, deep/" in fault.value.where
