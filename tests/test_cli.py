@@ -20,7 +20,7 @@ OPTIONS = {
     "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
     " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
     " --frames --pairs --control --seed",
-    "predict": "--out --to --draw --every --json",
+    "predict": "--out --to --draw --every --precision --json",
     "evaluate": "--json",
     "inspect": "--task --columns --json",
     "report": "",

@@ -269,6 +269,10 @@ def predict(
     every: Annotated[
         str, typer.Option(metavar="TIME", help="Boxes: look at a video once in this time.")
     ] = "1s",
+    precision: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Boxes: the share that should be right, as 0.9."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Label pictures, videos or texts, or find objects; say what is unlike the training data."""
@@ -277,7 +281,7 @@ def predict(
         from regraft import verbs
 
         predictions = verbs.predict(
-            run, inputs, out=out, to=to, draw=draw, every=every_s, tell=tell
+            run, inputs, out=out, to=to, draw=draw, every=every_s, precision=precision, tell=tell
         )
     if as_json:
         _print_json(predictions)

@@ -95,15 +95,19 @@ def taught(
 
 
 def label_facts(
-    before: ladder.Ground, climbed: ladder.Climbed, said: Spoken, mode: Mode, aside: int
+    before: ladder.Ground,
+    ground: ladder.Ground,
+    climbed: ladder.Climbed,
+    said: Spoken,
+    mode: Mode,
+    aside: int,
 ) -> dict[str, Any] | None:
     """What was done about labels and whether it helped; None where nothing was."""
     reviewed = len(said.verdicts)
     if mode == "given":
         text = f"{reviewed:,} labels were reviewed by people."
         return {"mode": mode, "reviewed": reviewed, "text": text} if reviewed else None
-    divided = soft_targets(said, "valid") if mode == "soft" else {}
-    facts = effect(before, climbed, mode, divided)
+    facts = effect(before, climbed, mode, ground.soft)
     if mode == "clean":
         facts["text"] = (
             f"{aside:,} training labels were set aside as likely errors. {facts['text']}"

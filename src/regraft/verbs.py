@@ -133,7 +133,7 @@ def fit(
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)
         report = fitting.finish(ground, climbed, compare, question, said)
-        report["labels"] = fitting.label_facts(before, climbed, said, mode, len(aside))
+        report["labels"] = fitting.label_facts(before, ground, climbed, said, mode, len(aside))
         fitting.write(ground, report)
     return Fitted(folder, report)
 
@@ -146,6 +146,7 @@ def predict(
     to: str = "json",
     draw: bool = False,
     every: float = 1.0,
+    precision: float | None = None,
     tell: Tell = silent,
 ) -> list[dict[str, Any]]:
     """Label pictures, videos or texts, or find objects, with the model of a run.
@@ -159,6 +160,8 @@ def predict(
         to: "json", "csv", "coco" or "yolo": the format of that file.
         draw: whether the pictures with boxes on them are written there, too.
         every: of a video, one frame in so many seconds is looked at.
+        precision: the share of boxes that should be right, one of `box_metrics.PRECISIONS`; those
+            with the best F1 on the validation split are shown if it is None.
         tell: listens to events.
 
     Returns:
@@ -172,7 +175,7 @@ def predict(
         UsageError: there is no such format, or the model finds no objects to write.
         DataError: there is nothing to look at.
     """
-    wanted = predicting.Wanted(Path(out) if out is not None else None, to, draw, every)
+    wanted = predicting.Wanted(Path(out) if out is not None else None, to, draw, every, precision)
     predicting.check_wanted(wanted)
     model = load(run)
     finds = model.backbone.modality != "text" and model.backbone.detector is not None

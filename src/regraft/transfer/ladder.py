@@ -321,8 +321,9 @@ def make_rung(ground: Ground, name: str) -> Rung:
     stages = len(ground.backbone.stages)
     frozen = frozen_stages(name, stages)
     count = len(ground.dataset.split("train"))
-    pace = replace(ground.task.pace, batch=_batch(ground, frozen))
-    batch, steps = min(pace.batch, count), pace.steps(count)
+    pace = ground.task.pace
+    batch = min(_batch(ground, frozen), count)
+    steps = pace.steps(count, batch)
     passes = math.ceil(steps / max(1, count // batch))
     most = 1 if ground.backbone.modality == "text" else VIEWS
     rate = pace.head_rate if name == "head" else pace.rate
@@ -334,9 +335,10 @@ def make_rung(ground: Ground, name: str) -> Rung:
 
 def _batch(ground: Ground, frozen: int) -> int:
     """Samples in a step: fewer clips where the network is trained frame by frame."""
-    most, frames = ground.task.pace.batch, ground.backbone.frames
+    frames = ground.backbone.frames
     by_frame = frames and frozen < len(ground.backbone.stages) - 1
-    return max(4, most // frames) if by_frame else most
+    batch = ground.task.pace.batch
+    return max(4, batch // frames) if by_frame else batch
 
 
 def _deeper(
