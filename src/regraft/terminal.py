@@ -266,7 +266,7 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
 
 def _findings(report: Facts) -> Iterator[str]:
     yield shown(report["verdict"])
-    if report["scratch"]:
+    if report["scratch"] and report["savings"]["text"]:
         yield shown(report["savings"]["text"])
     for part in ("labels", "forecast", "imbalance"):
         if report.get(part):

@@ -17,6 +17,8 @@ import numpy as np
 INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 MOST_WORDS = 50_000
 _FOLDS = 3
+_SURE = 10.0
+"""Log-odds of a class that all texts have."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,28 @@ class Lexical:
         model: gives logits of those.
         inverse_penalty: the one chosen.
         parameters: numbers that were fitted.
+        always: where a text may have several classes, the logit of each class that all or none of
+            the texts have, and 0 where `model` holds one for it; else None.
     """
 
     words: Any
     model: Any
     inverse_penalty: float
     parameters: int
+    always: np.ndarray | None = None
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Logits_nc, float32."""
-        score_nc = np.asarray(self.model.decision_function(self.words.transform(texts)))
-        if score_nc.ndim == 1:
-            score_nc = np.stack([-score_nc / 2, score_nc / 2], axis=1)
-        return score_nc.astype(np.float32)
+        x_nw = self.words.transform(texts)
+        if self.always is None:
+            score_nc = np.asarray(self.model.decision_function(x_nw))
+            if score_nc.ndim == 1:
+                score_nc = np.stack([-score_nc / 2, score_nc / 2], axis=1)
+            return score_nc.astype(np.float32)
+        found_nc = np.tile(self.always, (len(texts), 1))
+        for c, model in zip(np.flatnonzero(self.always == 0), self.model, strict=True):
+            found_nc[:, c] = model.decision_function(x_nw)
+        return found_nc
 
 
 def fit_tfidf(
@@ -59,23 +70,39 @@ def fit_tfidf(
     words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=MOST_WORDS)
     x_nw: Any = words.fit_transform(texts)
     exclusive = bool((target_nc.sum(axis=1) == 1).all())
-    y_n = target_nc.argmax(axis=1) if exclusive else target_nc.astype(int)
-    best = _chosen(x_nw, target_nc, y_n, clusters, balanced) if exclusive else 10.0
+    if not exclusive:
+        return _fit_several(words, x_nw, target_nc, balanced)
+    y_n = target_nc.argmax(axis=1)
+    best = _chosen(x_nw, target_nc, y_n, clusters, balanced)
     model = _model(best, balanced).fit(x_nw, y_n)
     parameters = sum(one.coef_.size + 1 for one in model.estimators_)
     return Lexical(words, model, best, parameters)
 
 
-def _model(inverse_penalty: float, balanced: bool) -> Any:
+def _fit_several(words: Any, x_nw: Any, target_nc: np.ndarray, balanced: bool) -> Lexical:
+    """A model for each class that some of the texts have and some have not."""
+    share_c = target_nc.mean(axis=0)
+    always_c = np.where(share_c == 1, _SURE, np.where(share_c == 0, -_SURE, 0)).astype(np.float32)
+    models = [
+        _binary(10.0, balanced).fit(x_nw, target_nc[:, c] > 0)
+        for c in np.flatnonzero(always_c == 0)
+    ]
+    return Lexical(words, models, 10.0, sum(one.coef_.size + 1 for one in models), always_c)
+
+
+def _binary(inverse_penalty: float, balanced: bool) -> Any:
     from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
 
     weight = "balanced" if balanced else None
-    return OneVsRestClassifier(
-        LogisticRegression(
-            C=inverse_penalty, class_weight=weight, solver="liblinear", random_state=0
-        )
+    return LogisticRegression(
+        C=inverse_penalty, class_weight=weight, solver="liblinear", random_state=0
     )
+
+
+def _model(inverse_penalty: float, balanced: bool) -> Any:
+    from sklearn.multiclass import OneVsRestClassifier
+
+    return OneVsRestClassifier(_binary(inverse_penalty, balanced))
 
 
 def _chosen(

@@ -41,13 +41,16 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
     Returns:
         "labels_a_class", "how" ("drawn" or "cross-validated"), "draws", "metric", for texts
         "tfidf" (a metric) and "ahead" (mean of the paired differences, and what 95 % of the draws
-        give), "text"; None where a class has too few samples even for folds.
+        give), "text"; None where a class has too few samples even for folds, or a sample may have
+        several classes, where a number of labels a class means little.
     """
+    if task.multilabel:
+        return None
     frozen = len(ground.backbone.stages)
     samples = [*ground.dataset.split("train"), *ground.dataset.split("valid")]
     count = len(ground.dataset.split("train"))
     target_nc = task.targets(samples)
-    draws = _drawn(ground, samples, target_nc[:count]) or _folds(ground, task, samples, target_nc)
+    draws = _drawn(ground, samples, target_nc[:count]) or _folds(ground, samples, target_nc)
     if not draws:
         return None
     is_drawn = len(draws[0]) == 1
@@ -132,16 +135,14 @@ def _drawn(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> 
     return draws
 
 
-def _folds(
-    ground: Ground, task: Classification, samples: Sequence[Sample], target_nc: np.ndarray
-) -> list[Draw]:
+def _folds(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> list[Draw]:
     """All samples answered for by heads that have not seen them, with other folds each time."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     label_n = target_nc.argmax(axis=1)
     group_n = np.array([sample.group or sample.sha256 for sample in samples])
     least = min(len(set(group_n[label_n == c])) for c in range(target_nc.shape[1]))
-    if task.multilabel or least < 2:
+    if least < 2:
         return []
     draws: list[Draw] = []
     for k in range(_TRIES * DRAWS):  # with few groups a fold may leave a class without samples

@@ -525,11 +525,11 @@ def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     )
     name = "TF-IDF and logistic regression, which need no pre-trained network"
     if gap.p >= NOISE:
-        text = f"{name}, do as well: the chosen rung is {_points(gap)} ahead, within noise."
+        text = f"{name}, do as well: {_points(gap)} for the chosen rung, within noise."
     elif gap.value > 0:
         text = f"The chosen rung is {_points(gap)} ahead of {name}."
     else:
-        text = f"{name}, win: the chosen rung is {_points(gap)} ahead. Use them for these texts."
+        text = f"{name}, win: {_points(gap)} for the chosen rung. Use them for these texts."
     return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def decisive_words(
             odds_n = _log_odds(task, logits_nc, int(logits_nc[k].argmax()))
             found.append(_named(text, spans, odds_n[k] - odds_n[at : at + len(spans)]))
             at += len(spans)
-        return Outcome({"words": found}, {})
+        words: Any = found
+        return Outcome({"words": words}, {})
 
     asked: Facts = {"rung": best.facts["name"], "texts": digest(*texts), "parts": PARTS}
     facts: Facts = ground.run.step("words", inputs_of(ground, asked), compute).facts
