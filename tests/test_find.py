@@ -28,7 +28,7 @@ class Finder:
 
     backbone = SimpleNamespace(pictures=PREPROCESSING, stages=())
     task = SimpleNamespace(classes=("blue", "red"))
-    calibrated = {"threshold": 0.5}
+    calibrated = {"threshold": 0.5, "precision_0.9": 0.05}
 
     def __init__(self, tile_px: int = 0) -> None:
         self.facts = {"tile_px": tile_px}
@@ -81,6 +81,14 @@ def test_objects_are_in_pixels_of_the_picture(tmp_path: Path) -> None:
     }
     assert found[1]["objects"] == []
     assert found[2] == {"sample": str(three), "problem": "There is no such file."}
+
+
+def test_the_confidence_is_the_one_for_the_wanted_precision(tmp_path: Path) -> None:
+    path = photo(tmp_path / "a.png", (32, 64))
+    assert len(find([path])[0]["objects"]) == 1
+    assert len(find([path], Wanted(precision=0.9))[0]["objects"]) == 2
+    with pytest.raises(UsageError, match="reached: 0.9"):
+        find([path], Wanted(precision=0.99))
 
 
 def test_a_large_picture_is_looked_at_tile_by_tile(tmp_path: Path) -> None:
@@ -181,3 +189,17 @@ def test_what_the_terminal_says(capsys: pytest.CaptureFixture[str]) -> None:
         "2 red, 1 blue in all",
         "written to out",
     ]
+
+
+def test_what_evaluate_says(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"name": "red", "truths": 7, "ap50": 0.5, "ap": 0.25, "ar": None}
+    evaluation = {
+        "metric": {"name": "AP50", "value": 0.5, "low": 0.4, "high": 0.6},
+        "count": 12,
+        "coco": {"categories": [row], "ap50": 0.5, "ap": 0.25, "ar": None},
+        "problems": [],
+    }
+    terminal.print_evaluation(Console(width=80), evaluation)
+    said = capsys.readouterr().out
+    assert "AP50 50.0 % (40.0 to 60.0) on 12 pictures" in said
+    assert "25.0 %" in said and "–" in said

@@ -362,6 +362,8 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
         console: where to.
         evaluation: what `evaluate` gave.
     """
+    if "coco" in evaluation:
+        return _print_measured(console, evaluation)
     metric = evaluation["metric"]
     _print(
         console,
@@ -375,6 +377,26 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
             table.add_row(Text(shown(given)), Text(shown(said)), f"{times:,}")
         console.print("", table, sep="\n")
     _print_problems(console, evaluation["problems"])
+
+
+def _print_measured(console: Console, evaluation: Facts) -> None:
+    """What COCO's measures say of a model that finds objects."""
+    metric, coco = evaluation["metric"], evaluation["coco"]
+    _print(console, f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} pictures", "")
+    columns = ("objects", "AP50", "AP", "AR")
+    table = _table("category", *columns, right=columns)
+    for row in coco["categories"]:
+        shares = (_share(row[name]) for name in ("ap50", "ap", "ar"))
+        table.add_row(Text(shown(row["name"])), f"{row['truths']:,}", *shares)
+    total = sum(row["truths"] for row in coco["categories"])
+    means = (_share(coco[name]) for name in ("ap50", "ap", "ar"))
+    table.add_row("mean", f"{total:,}", *means, style="bold")
+    console.print(table)
+    _print_problems(console, evaluation["problems"])
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def print_description(console: Console, description: Facts) -> None:
@@ -421,9 +443,10 @@ def _boxes(boxes: Facts) -> Iterator[str]:
         f"objects {sides['min']:g} to {sides['max']:g} px across (median {sides['median']:g}); "
         f"{boxes['negatives']:,} pictures without any"
     )
-    yield ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
+    names = ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
     if boxes["tile_px"]:
-        yield f"large pictures are cut into tiles of {boxes['tile_px']:,} px"
+        yield f"large pictures are cut into tiles of {boxes['tile_px']:,} px, which overlap"
+    yield f"on the tiles: {names}" if boxes["tile_px"] else names
 
 
 def print_labels(console: Console, found: Facts, out: Path | None = None) -> None:

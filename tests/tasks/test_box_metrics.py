@@ -158,6 +158,25 @@ def test_the_confidence_has_the_best_f1_or_the_wanted_precision() -> None:
     assert most.precision == max(p for p, *_ in by_hand.values())
 
 
+def test_confidences_for_wanted_precisions_are_kept_where_they_are_reached() -> None:
+    answers, targets = made(5)
+    raw = box_metrics.match(answers, targets, 3)
+    assert set(box_metrics.confidences(raw)) == {"threshold"}  # half of the boxes are never right
+    # Those that are right are made surer.
+    right_d = box_metrics.match(answers, targets, 3)
+    scores_k = answers.scores_k.copy()
+    scores_k[right_d.rank_d[right_d.hit_d]] += 0.4
+    answers = BoxAnswers(answers.count_n, answers.boxes_k4, answers.labels_k, scores_k)
+    matches = box_metrics.match(answers, targets, 3)
+    kept = box_metrics.confidences(matches)
+    assert kept["threshold"] == box_metrics.choose_confidence(matches).threshold
+    reached = [p for p in box_metrics.PRECISIONS if f"precision_{p:g}" in kept]
+    assert len(reached) > 3
+    for precision in reached:
+        right, said, _ = brute(answers, targets, kept[f"precision_{precision:g}"])
+        assert right / said >= precision
+
+
 def test_the_curve_ends_where_the_last_truth_is_found() -> None:
     answers, targets = made(1)
     one = box_metrics.curve_of(box_metrics.match(answers, targets, 3), 0)

@@ -34,12 +34,14 @@ class Wanted:
         to: format of the file; see `dataset.boxes.predicted.FILES`.
         draw: whether pictures with the boxes on them are written too.
         every_s: of a video, one frame in so many seconds is looked at.
+        precision: the share of boxes that should be right; None shows those with the best F1.
     """
 
     out: Path | None = None
     to: str = "json"
     draw: bool = False
     every_s: float = 1.0
+    precision: float | None = None
 
 
 def check_wanted(wanted: Wanted) -> None:
@@ -75,7 +77,7 @@ def find_objects(
         "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
     """
     answers: list[dict[str, Any]] = []
-    common = common_folder(paths)
+    common, threshold = common_folder(paths), _threshold(model, wanted.precision)
     preprocessing = model.backbone.pictures
     engine = None
     for name, picture in frames(paths, wanted.every_s):
@@ -89,7 +91,7 @@ def find_objects(
         sizes = [(bottom - top, right - left) for left, top, right, bottom in parts]
         tiles = [Found(*one) for one in model.find(values, sizes)]
         whole = stitch(list(zip(parts, tiles, strict=True))) if len(parts) > 1 else tiles[0]
-        answers.append({"sample": name, **_objects(model, whole, picture.size)})
+        answers.append({"sample": name, **_objects(model, whole, picture.size, threshold)})
         if wanted.draw and wanted.out is not None:
             _draw(picture, answers[-1], wanted.out / "drawn" / f"{below(name, common)}.jpg")
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
@@ -107,8 +109,23 @@ def _draw(picture: Image.Image, answer: dict[str, Any], file: Path) -> None:
     commit(file, jpeg(drawn(picture, marks), 90))
 
 
-def _objects(model: Model, found: Found, size: tuple[int, int]) -> dict[str, Any]:
-    sure_k = found.scores_k >= model.calibrated["threshold"]
+def _threshold(model: Model, precision: float | None) -> float:
+    """The confidence from which boxes are shown, as it was found on the validation split."""
+    if precision is None:
+        return model.calibrated["threshold"]
+    held = f"precision_{precision:g}"
+    if held not in model.calibrated:
+        known = [name.removeprefix("precision_") for name in model.calibrated if "_" in name]
+        raise UsageError(
+            f"no confidence is known that gives a precision of {precision:g}",
+            where="--precision",
+            mend=f"its validation data reached: {', '.join(known) or 'none'}",
+        )
+    return model.calibrated[held]
+
+
+def _objects(model: Model, found: Found, size: tuple[int, int], threshold: float) -> dict[str, Any]:
+    sure_k = found.scores_k >= threshold
     rows = zip(found.boxes_k4[sure_k], found.labels_k[sure_k], found.scores_k[sure_k], strict=True)
     return {
         "width": size[0],

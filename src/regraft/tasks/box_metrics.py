@@ -30,6 +30,8 @@ from regraft.tasks.measure import Score
 MOST = 100
 """Detections of one category on one picture that count: COCO's limit."""
 SURE_IOU = 0.5
+PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""Shares of right boxes that a user may ask for."""
 COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _ROWS = 128
@@ -324,10 +326,19 @@ def choose_confidence(matches: Matches, precision: float | None = None) -> Confi
     )
 
 
-def best_threshold(answers: BoxAnswers, targets: BoxTargets) -> float:
-    """The confidence with the best F1."""
-    classes = 1 + int(max(0, *answers.labels_k.tolist(), *targets.labels_k.tolist()))
-    return choose_confidence(match(answers, targets, classes)).threshold
+def confidences(matches: Matches) -> dict[str, float]:
+    """The confidences that are kept with a model.
+
+    Returns:
+        "threshold" has the best F1; "precision_0.9" is the lowest from which on nine in ten boxes
+        are right, and so on for `PRECISIONS`, where that was reached.
+    """
+    kept = {"threshold": choose_confidence(matches).threshold}
+    for wanted in PRECISIONS:
+        chosen = choose_confidence(matches, wanted)
+        if chosen.precision >= wanted:
+            kept[f"precision_{wanted:g}"] = chosen.threshold
+    return kept
 
 
 # COCO's table -------------------------------------------------------------------------------------

@@ -139,11 +139,10 @@ class Detection:
         return average_precision(BoxAnswers.from_arrays(answers), targets, len(self.classes))
 
     def calibrate(self, answers: Answers, targets: BoxTargets) -> dict[str, float]:
-        """The confidence from which a box is reported: the one with the best F1."""
-        from regraft.tasks.box_metrics import choose_confidence, match
+        """Confidences from which a box is reported; see `box_metrics.confidences`."""
+        from regraft.tasks.box_metrics import confidences, match
 
-        found = match(BoxAnswers.from_arrays(answers), targets, len(self.classes))
-        return {"threshold": choose_confidence(found).threshold}
+        return confidences(match(BoxAnswers.from_arrays(answers), targets, len(self.classes)))
 
     def fit_head(
         self,

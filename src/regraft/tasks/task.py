@@ -60,9 +60,9 @@ class Pace:
     head_rate: float = 1e-3
     rate: float = 1e-3
 
-    def steps(self, count: int) -> int:
-        """For so many samples."""
-        epoch = max(1, count // min(self.batch, count))
+    def steps(self, count: int, batch: int) -> int:
+        """For so many samples, in batches of this size."""
+        epoch = max(1, count // batch)
         return min(max(self.epochs * epoch, self.least_steps), max(self.most_steps, 2 * epoch))
 
 
