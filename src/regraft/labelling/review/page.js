@@ -20,6 +20,7 @@
   let settled = [];         // acknowledged, but not read back from the journal yet
   let refused = [];         // what the server would not take, with its reason
   let people = new Map();   // sample -> Map(reviewer -> decision)
+  let statuses = new Map(); // sample -> what its opinions come to, found out when asked
   let standing = [];        // decisions that were not taken back, oldest first
   let order = [];           // what the filters let through, as places in queue.items
   let at = -1;              // place in `order`; order.length when there is nothing left
@@ -76,6 +77,7 @@
     const undone = new Set(all.filter((line) => line.undo).map((line) => line.undo));
     standing = all.filter((line) => !line.undo && !undone.has(line.key));
     people = new Map();
+    statuses = new Map();
     for (const line of standing) {
       if (!people.has(line.sample)) people.set(line.sample, new Map());
       people.get(line.sample).set(line.reviewer, line);
@@ -92,6 +94,12 @@
   const others = (item) => [...(people.get(item.sample)?.values() ?? [])].filter((d) => d.reviewer !== reviewer);
 
   function status(item) {
+    if (!people.has(item.sample)) return "todo";
+    if (!statuses.has(item.sample)) statuses.set(item.sample, judge(item));
+    return statuses.get(item.sample);
+  }
+
+  function judge(item) {
     const counts = new Map();
     let skips = 0;
     for (const decision of people.get(item.sample)?.values() ?? []) {
