@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from PIL import Image, ImageDraw
 import regraft
 from regraft.errors import UsageError
 from regraft.seeds import generator
+from regraft.tasks.task import Pace
 
 NETWORK = """
 import torch
@@ -45,6 +50,7 @@ def small():
     prepared = Preprocessing(size_px=64, crop=1.0, interpolation="bilinear", whole=True)
     return stages, prepared, Detector("dense", (), (8, 16), 6)
 """
+KILLS = int(os.environ.get("REGRAFT_KILLS", "4")) // 2
 COUNTS = {"train": 24, "valid": 10, "test": 6}
 
 
@@ -84,6 +90,17 @@ def write_shapes(folder: Path) -> Path:
     return folder
 
 
+PACE = Pace(batch=8, epochs=20, least_steps=80, most_steps=80, head_rate=1e-2, rate=5e-3)
+"""Short, because the network is small and knows nothing."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("regraft.tasks.detection.PACE", PACE)
+        yield
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> regraft.Fitted:
     folder = tmp_path_factory.mktemp("detection")
@@ -99,8 +116,8 @@ def test_the_rungs_learn_and_what_is_frozen_stays(fitted: regraft.Fitted) -> Non
     assert head["metric"]["name"] == "AP50"
     assert head["frozen_intact"] and deeper["frozen_intact"]
     assert head["features"] == "cached"
-    assert deeper["metric"]["value"] > 0.5
-    assert fitted.report["test"]["value"] > 0.4
+    assert deeper["metric"]["value"] > head["metric"]["value"]
+    assert deeper["metric"]["value"] > 0.25
     assert fitted.report["detection"]["boxes"]["refused"] == 0
     assert len(fitted.report["label_curve"]) == 3
 
@@ -149,7 +166,7 @@ def test_predicting_finds_the_shapes_where_they_are(fitted: regraft.Fitted) -> N
             and abs(thing["box"][3] - y - height) < 12
             for thing in answer["objects"]
         )
-    assert found >= 0.5 * len(content["annotations"])
+    assert found >= 0.3 * len(content["annotations"])
 
 
 def test_evaluating_the_test_split_gives_the_reports_number(fitted: regraft.Fitted) -> None:
@@ -164,3 +181,51 @@ def test_a_backbone_that_finds_nothing_is_refused_for_boxes(
     data = fitted.report["data"]["path"]
     with pytest.raises(UsageError, match="does not find objects"):
         regraft.fit(data, tmp_path / "run", backbone="efficientnet-lite0", train="head")
+
+
+HASTY = """
+from regraft.cli import main
+from regraft.tasks import detection
+from regraft.tasks.task import Pace
+from regraft.transfer import features, fit
+
+detection.PACE = Pace(batch=8, epochs=4, least_steps=30, most_steps=30, head_rate=1e-2, rate=5e-3)
+
+features.SHARD_ROWS = 16
+fit.SAVE_EVERY_S = 0.0
+main()
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_bits(
+    fitted: regraft.Fitted, tmp_path: Path
+) -> None:
+    """As the digits of tests/crash, of a detector: the head is trained by the loop here."""
+    moments, kills = generator(0, "kills"), 0
+    out = tmp_path / "run"
+    words = ["fit", fitted.report["data"]["path"], "--out", str(out), "--train", "last:2"]
+    words += ["--backbone", _backbone(json.loads((fitted.folder / "run.json").read_bytes()))]
+    environment = {**os.environ, "REGRAFT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HASTY, *words],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            patience = float(moments.uniform(3.0, 12.0)) if kills < KILLS else 240.0
+            assert process.wait(patience) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    quiet = tmp_path / "quiet"
+    words[3] = str(quiet)
+    subprocess.run([sys.executable, "-c", HASTY, *words], env=environment, check=True)
+    names = ("model.safetensors",)
+    assert [(out / "model" / n).read_bytes() for n in names] == [
+        (quiet / "model" / n).read_bytes() for n in names
+    ]

@@ -130,12 +130,13 @@ def _local(wanted: Address) -> str:
     from regraft.backbones.network import assemble
 
     recipe = Recipe("local", wanted.architecture)
-    preprocessing = local.preprocessing(wanted.architecture)
+    preprocessing, detector = local.preprocessing(wanted.architecture)
     network = assemble(recipe, preprocessing)
     tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}
     blank = Backbone(
-        wanted.name, "image", wanted.architecture, "", "unknown", (), preprocessing, recipe, Path()
-    )
+        wanted.name, "image", wanted.architecture, "", "unknown", (), preprocessing, recipe, Path(),
+        detector=detector,
+    )  # fmt: skip
     return _keep(wanted, blank, network, tensors, None)
 
 

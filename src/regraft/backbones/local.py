@@ -7,6 +7,8 @@ prepared:
 
 Each stage is a module whose forward takes the tensors that the stage before gave and gives one
 tensor, or a tuple; the last one gives a vector. Weights that the function loads are kept.
+
+A network that finds objects returns a third thing, a `Detector`; its last stage gives the maps.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from regraft.backbones.backbone import Preprocessing
+from regraft.backbones.backbone import Detector, Preprocessing
 from regraft.backbones.network import Part
 from regraft.errors import BackboneError, RegraftError
 from regraft.seeds import seed_of
@@ -34,16 +36,19 @@ def parts(address: str) -> list[Part]:
     return _made(address)[0]
 
 
-def preprocessing(address: str) -> Preprocessing:
-    """How the user's network wants its pictures. Runs the user's code."""
-    return _made(address)[1]
+def preprocessing(address: str) -> tuple[Preprocessing, Detector | None]:
+    """How the user's network wants its pictures, and what it finds objects with, if it does.
+
+    Runs the user's code.
+    """
+    return _made(address)[1:]
 
 
-def _made(address: str) -> tuple[list[Part], Preprocessing]:
+def _made(address: str) -> tuple[list[Part], Preprocessing, Detector | None]:
     place, _, name = address.rpartition(":")
     try:
         function = getattr(_module(place), name)
-        stages, prepared = function()
+        stages, prepared, *rest = function()
         found = [_part(title, module) for title, module in stages]
     except RegraftError:
         raise
@@ -64,7 +69,10 @@ def _made(address: str) -> tuple[list[Part], Preprocessing]:
         raise BackboneError(
             f"the second thing returned is {prepared!r}, not a Preprocessing", where=address
         )
-    return found, prepared
+    detector = rest[0] if rest else None
+    if not isinstance(detector, Detector | None):
+        raise BackboneError(f"the third thing returned is {detector!r}, no Detector", where=address)
+    return found, prepared, detector
 
 
 def _part(title: Any, module: Any) -> Part:
