@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 import regraft
 from regraft.errors import UsageError
 from regraft.seeds import generator
+from regraft.store import read_sealed
 from regraft.tasks.task import Pace
 
 NETWORK = """
@@ -125,7 +126,7 @@ def test_the_rungs_learn_and_what_is_frozen_stays(fitted: regraft.Fitted) -> Non
 def test_repeating_the_command_changes_nothing(fitted: regraft.Fitted) -> None:
     weights = fitted.folder / "model" / "model.safetensors"
     before = weights.read_bytes()
-    run = json.loads((fitted.folder / "run.json").read_bytes())
+    run = json.loads(read_sealed(fitted.folder / "run.json"))
     again = regraft.fit(
         fitted.report["data"]["path"],
         fitted.folder,
@@ -205,7 +206,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(
     moments, kills = generator(0, "kills"), 0
     out = tmp_path / "run"
     words = ["fit", fitted.report["data"]["path"], "--out", str(out), "--train", "last:2"]
-    words += ["--backbone", _backbone(json.loads((fitted.folder / "run.json").read_bytes()))]
+    words += ["--backbone", _backbone(json.loads(read_sealed(fitted.folder / "run.json")))]
     environment = {**os.environ, "REGRAFT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     while True:
         process = subprocess.Popen(
