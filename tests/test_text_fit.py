@@ -15,6 +15,8 @@ import regraft
 from regraft.dataset import Sample
 from regraft.errors import UsageError
 from regraft.store import digest
+from regraft.transfer import model as regraft_model
+from regraft.transfer import words as words_of
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import features
@@ -136,3 +138,100 @@ def test_rows_at_a_cut_hold_no_padding_and_come_back(place: Path, fitted: regraf
                     assert together[1][i] == tokens
             exact = engine.run(np.array([[2, 5, 9, 3, -1, -1]], dtype=np.int32))
             assert exact[0].shape[1] == 4
+
+
+def test_the_report_says_what_few_labels_give(fitted: regraft.Fitted) -> None:
+    few = fitted.report["few_labels"]
+    assert (few["labels_a_class"], few["how"], few["draws"]) == (8, "drawn", 10)
+    for metric in (few["metric"], few["tfidf"], few["ahead"]):
+        assert metric["low"] <= metric["value"] <= metric["high"]
+    gap = few["metric"]["value"] - few["tfidf"]["value"]
+    assert few["ahead"]["value"] == pytest.approx(gap)
+    assert "What few labels give" in (fitted.folder / "report.html").read_text()
+
+
+def test_words_that_carry_an_answer_are_words_of_the_text(
+    fitted: regraft.Fitted, place: Path
+) -> None:
+    with (place / "texts.csv").open(newline="") as file:
+        texts = {f"line {n:02d}": row["text"] for n, row in enumerate(csv.DictReader(file), 2)}
+    shown = [*fitted.report["most_wrong"], *fitted.report["least_certain"]]
+    named = [(texts[entry["sample"]], part) for entry in shown for part in entry["words"]]
+    assert named
+    for text, part in named:
+        assert part["words"] in text
+        assert abs(part["weight"]) >= words_of.LEAST
+    assert named[0][1]["words"] in (fitted.folder / "report.html").read_text()
+
+
+def test_a_weight_is_what_the_answer_loses_without_the_words(
+    fitted: regraft.Fitted, place: Path
+) -> None:
+    """By the model itself, as `predict` loads it."""
+    with (place / "texts.csv").open(newline="") as file:
+        texts = {f"line {n:02d}": row["text"] for n, row in enumerate(csv.DictReader(file), 2)}
+    entry = next(entry for entry in fitted.report["least_certain"] if entry["words"])
+    part, text = entry["words"][0], texts[entry["sample"]]
+    if text.split().count(part["words"]) > 1:
+        pytest.skip("the words stand in the text twice")
+    model = regraft_model.load(fitted.folder)
+    odds = []
+    for given in (text, " ".join(text.replace(part["words"], " ", 1).split())):
+        (place / "one.txt").write_text(given)
+        (answer,) = regraft.predict(fitted.folder, [place / "one.txt"])
+        chance = answer["probabilities"][entry["predicted"]]
+        odds.append(model.temperature * np.log(chance / (1 - chance)))
+    assert odds[0] - odds[1] == pytest.approx(part["weight"], abs=0.1 + 0.1 * abs(part["weight"]))
+
+
+def test_few_texts_are_cross_validated_and_all_put_to_use(place: Path) -> None:
+    save_model("bert", place / "model")
+    table = write_table(place / "few.csv", 0, 16)
+    done = regraft.fit(
+        table, place / "run-few", backbone=f"text:{place / 'model'}", train="head", seed=2
+    )
+    few = done.report["few_labels"]
+    assert (few["how"], few["draws"]) == ("cross-validated", 10)
+    splits = done.report["data"]["splits"]
+    assert done.report["refitted_on"] == splits["train"] + splits["valid"]
+    assert "because they are few" in done.report["verdict"]
+    again = regraft.fit(
+        table, place / "run-few", backbone=f"text:{place / 'model'}", train="head", seed=2
+    )
+    assert again.report["few_labels"] == few
+
+
+def test_several_labels_a_text(place: Path) -> None:
+    save_model("bert", place / "model")
+    path = place / "several.csv"
+    with path.open("w", newline="") as file:
+        rows = [(words(i, i % 2), "|".join("ab"[: 1 + i % 2]) if i % 5 else "") for i in range(60)]
+        csv.writer(file).writerows([("text", "labels"), *rows])
+    done = regraft.fit(
+        path, place / "run-several", backbone=f"text:{place / 'model'}", train="head"
+    )
+    assert done.report["data"]["multilabel"]
+    assert done.report["rungs"][0]["metric"]["name"] == "mean_average_precision"
+    assert done.report["scratch"]["name"] == "tf-idf"
+    (place / "one.txt").write_text(words(100, 1))
+    (answer,) = regraft.predict(done.folder, [place / "one.txt"])
+    assert set(answer["probabilities"]) == {"a", "b"}
+    assert isinstance(answer["labels"], list)
+
+
+def test_named_columns_are_remembered(place: Path) -> None:
+    save_model("bert", place / "model")
+    path = place / "odd.csv"
+    with path.open("w", newline="") as file:
+        rows = [(words(i, i % 2), "not meant", "ab"[i % 2]) for i in range(40)]
+        csv.writer(file).writerows([("Notiz", "text", "Sorte"), *rows])
+    done = regraft.fit(
+        path, place / "run-odd", backbone=f"text:{place / 'model'}", train="head",
+        columns="text=Notiz,label=Sorte",
+    )  # fmt: skip
+    assert done.report["data"]["classes"] == ["a", "b"]
+    assert "--columns text=Notiz,label=Sorte" in done.report["reproduce"]
+    assert len({a["distance"] for a in regraft.predict(done.folder, [path])}) > 1
+    assert regraft.evaluate(done.folder, path)["count"] == 40
+    with pytest.raises(UsageError, match="no columns"):
+        regraft.inspect(path, columns="body")

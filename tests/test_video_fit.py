@@ -91,7 +91,9 @@ def test_predict_gives_a_timeline(
     with pytest.raises(SystemExit) as ended:
         main(["predict", str(fitted.folder), str(both), str(broken), "--json"])
     assert ended.value.code == 1
-    whole, problem = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert said.out, said.err
+    whole, problem = json.loads(said.out)
     assert "problem" in problem
     labels = [part["label"] for part in whole["timeline"]]
     assert labels[0] == "dark" and labels[-1] == "bright"

@@ -50,6 +50,10 @@ _Clip = Annotated[
 _Frames = Annotated[
     int | None, typer.Option(metavar="N", help="Frames of a clip that the network looks at; 8.")
 ]
+_Columns = Annotated[
+    str | None,
+    typer.Option(metavar="text=A,label=B", help="Columns of a table; found if not given."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -102,6 +106,7 @@ def fit(
     ] = 0.01,
     clip: _Clip = None,
     frames: _Frames = None,
+    columns: _Columns = None,
 ) -> None:
     """Find the best model that DATA supports, measuring every step."""
     budget_s = None if budget is None else seconds_of(budget)
@@ -124,6 +129,7 @@ def fit(
             max_bad=max_bad,
             clip=clip_s,
             frames=frames,
+            columns=columns,
             tell=tell,
         )
     terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
@@ -299,12 +305,14 @@ def evaluate(run: _Run, data: _Data, as_json: _Json = False) -> None:
 
 
 @app.command()
-def inspect(data: _Data, task: _Task = None, as_json: _Json = False) -> None:
+def inspect(
+    data: _Data, task: _Task = None, columns: _Columns = None, as_json: _Json = False
+) -> None:
     """Show what is in DATA and what is wrong with it."""
     with telling() as tell:
         from regraft import verbs
 
-        description = verbs.inspect(data, task=task, tell=tell)
+        description = verbs.inspect(data, task=task, columns=columns, tell=tell)
     if as_json:
         _print_json(description)
     else:

@@ -18,7 +18,9 @@ from regraft.tasks import Detection, Task, measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
+from regraft.transfer.few_labels import few_labels, refitted
 from regraft.transfer.model import save
+from regraft.transfer.words import decisive_words
 
 
 def check_modality(ground: ladder.Ground) -> None:
@@ -93,15 +95,19 @@ def taught(
 
 
 def label_facts(
-    before: ladder.Ground, climbed: ladder.Climbed, said: Spoken, mode: Mode, aside: int
+    before: ladder.Ground,
+    ground: ladder.Ground,
+    climbed: ladder.Climbed,
+    said: Spoken,
+    mode: Mode,
+    aside: int,
 ) -> dict[str, Any] | None:
     """What was done about labels and whether it helped; None where nothing was."""
     reviewed = len(said.verdicts)
     if mode == "given":
         text = f"{reviewed:,} labels were reviewed by people."
         return {"mode": mode, "reviewed": reviewed, "text": text} if reviewed else None
-    divided = soft_targets(said, "valid") if mode == "soft" else {}
-    facts = effect(before, climbed, mode, divided)
+    facts = effect(before, climbed, mode, ground.soft)
     if mode == "clean":
         facts["text"] = (
             f"{aside:,} training labels were set aside as likely errors. {facts['text']}"
@@ -118,12 +124,15 @@ def finish(
 ) -> dict[str, Any]:
     """Calibrate, test once, save the model, and put the report together."""
     best, task = climbed.best, ground.task
+    is_text = isinstance(task, Classification) and task.name == "text-classification"
+    if isinstance(task, Classification) and is_text:
+        best = refitted(ground, task, best)
     valid, test = ground.dataset.split("valid"), ground.dataset.split("test")
     calibrated = task.calibrate(best.answers, task.targets(valid))
     tested = _test(ground, best) if test else None
     curve = ladder.label_curve(ground, climbed)
     twin = None
-    if task.name == "text-classification":
+    if is_text:
         twin = ladder.tfidf(ground, climbed)
     elif compare == "scratch":
         twin = ladder.scratch(ground, climbed)
@@ -135,6 +144,7 @@ def finish(
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],
+        "refitted_on": best.facts.get("refitted_on"),
         "test": tested.facts["metric"] if tested else None,
         "scratch": twin[0] if twin else None,
         "label_curve": curve,
@@ -150,6 +160,9 @@ def finish(
     report |= _particulars(ground, best, calibrated, tested)
     if said.judged_votes is not None:
         report["people"] = _beside_people(ground, said, tested or Outcome({}, best.answers))
+    if isinstance(task, Classification) and is_text:
+        report["few_labels"] = few_labels(ground, task)
+        _name_words(ground, task, best, report)
     report["verdict"] = content.verdict(report)
     facts = {
         "metric": best.facts["metric"],
@@ -158,8 +171,23 @@ def finish(
         "tile_px": ground.dataset.tile_px,
     }
     facts |= content.clip_length(ground.dataset)
+    if "columns" in question:
+        facts["columns"] = question["columns"]
     save(ground, best, calibrated, facts)
     return report
+
+
+def _name_words(
+    ground: ladder.Ground, task: Classification, best: ladder.Step, report: dict[str, Any]
+) -> None:
+    """Add to the texts that the report shows which words their answers hang on."""
+    shown: list[dict[str, Any]] = [*report["most_wrong"], *report["least_certain"]]
+    known = {sample.id: sample for sample in ground.dataset.split("valid")}
+    names = list(dict.fromkeys(entry["sample"] for entry in shown))
+    words = decisive_words(ground, task, best, [known[name] for name in names])
+    by_name = dict(zip(names, words, strict=True))
+    for entry in shown:
+        entry["words"] = by_name[entry["sample"]]
 
 
 def _particulars(
@@ -212,6 +240,7 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "rung": {key: best.facts[key] for key in ("name", "frozen_stages")},
+        **({"refitted": True} if "refitted_on" in best.facts else {}),
         "seed": ground.seed,
     }
     return ground.run.step("test", inputs, compute)

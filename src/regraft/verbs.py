@@ -66,6 +66,7 @@ def fit(
     max_bad: float = 0.01,
     clip: float | None = None,
     frames: int | None = None,
+    columns: str | None = None,
     tell: Tell = silent,
 ) -> Fitted:
     """Fit a model to labelled data, climbing only as far as it pays, and measure every step.
@@ -87,6 +88,7 @@ def fit(
         max_bad: share of unreadable files that are set aside before it is an error.
         clip: seconds; longer videos are cut into clips of this length.
         frames: how many frames of a clip the network looks at; 8 by default.
+        columns: of a table, where their names do not tell: "text=body,label=kind".
         tell: listens to events.
 
     Raises:
@@ -96,7 +98,9 @@ def fit(
     """
     data = Path(data)
     _check_options(train, compare, budget)
-    kind = data_sets.guess_task(data, task)
+    reader = data_sets.reader_of(columns) if columns else None
+    said_task = task or ("text-classification" if reader and reader.text else None)
+    kind = data_sets.guess_task(data, said_task)
     mode = lessons.check_mode(labels, data, kind)
     name = backbone or _usual_backbone(kind)
     if kind == "video-classification":
@@ -115,11 +119,12 @@ def fit(
         "seed": seed,
         "max_bad": max_bad,
         "clip": clip,
+        **({"columns": columns} if columns else {}),
     }
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
             data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, clip_s=clip,
-            tell=tell, reader=AnyReader(),
+            tell=tell, reader=reader or AnyReader(),
         )  # fmt: skip
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
@@ -128,7 +133,7 @@ def fit(
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)
         report = fitting.finish(ground, climbed, compare, question, said)
-        report["labels"] = fitting.label_facts(before, climbed, said, mode, len(aside))
+        report["labels"] = fitting.label_facts(before, ground, climbed, said, mode, len(aside))
         fitting.write(ground, report)
     return Fitted(folder, report)
 
@@ -210,9 +215,11 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     model = load(run)
     votes = votes_on(Path(data))
     tile_px = model.facts.get("tile_px")
+    columns = model.facts.get("columns")
     rows = data_sets.read_all(
-        Path(data), task=model.task.name, tile_px=tile_px, tell=tell, reader=AnyReader()
-    )
+        Path(data), task=model.task.name, tile_px=tile_px, tell=tell,
+        reader=data_sets.reader_of(columns) if columns else AnyReader(),
+    )  # fmt: skip
     samples = predicting.relabelled(model, rows)
     problems = [content.problem_facts(problem) for problem in rows.problems]
     with prepare(model.backbone, tell=tell) as preparation:
@@ -247,9 +254,21 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     }
 
 
-def inspect(data: str | Path, *, task: str | None = None, tell: Tell = silent) -> dict[str, Any]:
-    """What is in a data set, and what is wrong with it. Nothing is trained."""
-    return data_sets.describe(data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell))
+def inspect(
+    data: str | Path, *, task: str | None = None, columns: str | None = None, tell: Tell = silent
+) -> dict[str, Any]:
+    """What is in a data set, and what is wrong with it. Nothing is trained.
+
+    Args:
+        data: as for `fit`.
+        task: as for `fit`.
+        columns: as for `fit`.
+        tell: listens to events.
+    """
+    reader = data_sets.reader_of(columns) if columns else None
+    return data_sets.describe(
+        data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell, reader=reader)
+    )
 
 
 def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, Any]:

@@ -48,10 +48,10 @@ PLAIN = "from regraft.cli import main; main()"
 # The command as it is, but states and rows are kept so often that a kill finds some half-way.
 HASTY = """
 from regraft.cli import main
-from regraft.transfer import features, fit
+from regraft.transfer import features, loop
 
 features.SHARD_ROWS = 16
-fit.SAVE_EVERY_S = 0.0
+loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 main()
 """
 
@@ -86,10 +86,10 @@ import sys
 
 from regraft import store
 from regraft.cli import main
-from regraft.transfer import features, fit
+from regraft.transfer import features, loop
 
 features.SHARD_ROWS = 16
-fit.SAVE_EVERY_S = 0.0
+loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 calls = 0
 
 

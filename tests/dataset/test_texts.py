@@ -197,6 +197,24 @@ def test_near_copies_stay_on_one_side(tmp_path: Path) -> None:
         assert len({s.split for s in dataset if str(s.source).startswith(start)}) == 1
 
 
+def mail(number: int, answers: str = "") -> str:
+    head = f"From: a@b\nSubject: x\nMessage-ID: <{number}@host>"
+    if answers:
+        head += f"\nReferences: <0@host>\n\t{answers}"
+    letter = chr(97 + number % 26)
+    return f"{head}\n\n" + " ".join(letter * n for n in range(1, 40))
+
+
+def test_mails_of_a_thread_are_one_group_and_no_copies(tmp_path: Path) -> None:
+    some = [mail(1), mail(2, "<1@host>"), mail(3, "<2@host>"), mail(4), "Message-ID: <1@host> said"]
+    assert texts.threads(some) == ["<0@host>"] * 3 + ["", ""]
+    lines = [(mail(i, f"<{i % 10}@host>"), "ab"[i % 2]) for i in range(10, 22)] + rows(20)
+    dataset = read(write_csv(tmp_path / "t.csv", ["text", "label"], lines))
+    thread = [s for s in dataset if str(s.source).startswith("From")]
+    assert len({s.split for s in thread}) == len({s.group for s in thread}) == 1
+    assert not [p for p in dataset.problems if p.kind in ("conflict", "near-duplicate")]
+
+
 def test_bytes_that_are_no_text() -> None:
     with pytest.raises(UnreadableSample, match="NUL"):
         texts.decode(b"a\0b", "x")

@@ -152,6 +152,7 @@ def test_the_pool_is_asked_with_reasons_and_written_as_tables(place: Path, capsy
     assert len({row["sample"] for row in found["next"]}) == 8
     assert all(row["suggested"] in ("<b>ham", "spam") for row in found["next"])
     assert found["worth"]["text"]
+    assert found["agreement"]["divided"][0]["excerpt"].startswith("w")
     rows = list(csv.DictReader((out / "next.csv").read_text().splitlines()))
     assert [row["sample"] for row in rows] == [row["sample"] for row in found["next"]]
     assert all(row["label"] == "" for row in rows)

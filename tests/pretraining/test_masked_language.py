@@ -209,6 +209,8 @@ def test_an_encoder_of_pictures_and_windows_too_long_are_refused(place: Path) ->
     with pytest.raises(UsageError, match="is for images"):
         pretrain(place / "pool", place / "r1", objective="masked-language",
                  backbone="random:resnet10t")  # fmt: skip
+    with pytest.raises(UsageError, match="look like texts"):
+        pretrain(place / "pool", place / "r0")
     with pytest.raises(UsageError, match="at most"):
         pretrain(place / "pool", place / "r2", objective="masked-language",
                  backbone=f"text:{place / 'model'}", settings=settings(tokens=2000))  # fmt: skip

@@ -183,6 +183,8 @@ def test_a_loss_that_is_no_number_names_the_batch(
         return plain(*given) * (float("nan") if len(seen) == 5 else 1.0)
 
     monkeypatch.setattr(contrastive, "nt_xent", broken)
+    monkeypatch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
     with pytest.raises(RegraftError, match="step 5 of") as fault:
         pretrain(place / "pool", place / "run", backbone=start(place), settings=settings())
     assert ".png" in fault.value.where

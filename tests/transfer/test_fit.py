@@ -144,7 +144,8 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path: Path, stop_after
 def test_killed_without_a_word_it_goes_on_from_the_last_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regraft.transfer.fit.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
     undisturbed = make_tail()
     run(undisturbed, RUNG, checkpoint(tmp_path / "whole"))
     kept, tail = checkpoint(tmp_path / "parts"), make_tail()
@@ -176,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_state(tmp_path: Path
     state = kept.load()
     assert state is not None
     assert state.facts["step"] == 3
-    assert all(state.tensors[f"tail.{n}"].tobytes() == a.tobytes() for n, a in good.items())
+    assert all(state.tensors[f"work.{n}"].tobytes() == a.tobytes() for n, a in good.items())
 
 
 def test_timing_a_step_changes_nothing() -> None:

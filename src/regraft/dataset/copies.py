@@ -41,7 +41,7 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     Returns:
         The data set with `group` filled in, without leaking samples, with the problems found.
     """
-    samples = dataset.samples
+    samples = _in_threads(dataset.samples)
     alike = _copies(samples, thumbnails_nhw)
     sets = [[samples[i] for i in members] for members in _members(alike, len(samples))]
     problems = [_duplicate(copies) for copies in sets]
@@ -52,6 +52,16 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     left_out = {leak.where for leak in leaks}
     kept = (sample for sample in grouped if sample.id not in left_out)
     return dataset.with_samples(kept).with_problems(problems)
+
+
+def _in_threads(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """E-mails of one thread as one group, where they are in no group that was given."""
+    contents = [sample.source for sample in samples]
+    written = [text for text in contents if isinstance(text, str)]
+    if len(written) < len(samples):
+        return samples
+    named = zip(samples, texts.threads(written), strict=True)
+    return tuple(replace(sample, group=sample.group or name) for sample, name in named)
 
 
 def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:

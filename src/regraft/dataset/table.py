@@ -42,7 +42,7 @@ from regraft.dataset.encoding import read_characters
 from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
 from regraft.dataset.video import claims_video, clip_id
-from regraft.errors import DataError
+from regraft.errors import DataError, UsageError
 
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 _TEXT_NAMES = ("text", "body", "message", "content", "document", "mail", "email", "review")
@@ -88,6 +88,26 @@ class TableReader:
         return dataset_of(named(read_table(path), self.text, self.label))
 
 
+def reader_of(columns: str) -> TableReader:
+    """The reader for columns that the user named.
+
+    Args:
+        columns: "text=NAME", "label=NAME" or both with a comma between.
+
+    Raises:
+        UsageError: it is nothing of the kind.
+    """
+    pairs = [part.partition("=") for part in columns.split(",")]
+    given = {meaning.strip(): name.strip() for meaning, _, name in pairs}
+    if not all(given.values()) or not set(given) <= {"text", "label"} or len(given) < len(pairs):
+        raise UsageError(
+            f"These are no columns: {guard.shown(columns)}.",
+            where="--columns",
+            mend="for example text=body,label=kind",
+        )
+    return TableReader(text=given.get("text", ""), label=given.get("label", ""))
+
+
 def read_table(path: Path) -> Table:
     """The cells of a CSV, TSV, JSONL or Parquet file.
 
@@ -120,7 +140,7 @@ def named(table: Table, text: str = "", label: str = "") -> Table:
             raise DataError(
                 f"There is no column {guard.shown(wanted)}; there are {', '.join(table.columns)}.",
                 where=guard.shown(table.path),
-                mend=f"name one of these with --{meaning}",
+                mend="name one of these: --columns text=…,label=…",
             )
         renamed[known] = meaning
     # Others that have these names would be taken for what was named.

@@ -8,6 +8,8 @@ Decisions:
   1997) of word triples in 16 bands of 4; those of which 3 in 4 hashes agree are copies: newsletters
   of one template, answers that quote the whole mail. Case, digits and marks do not count.
 - Texts of fewer than eight words are copies only if they are equal.
+- E-mails that begin with their header lines are in threads by Message-ID, In-Reply-To and
+  References (RFC 5322). Mails of a thread are no copies, but one group.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import codecs
 import re
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +27,7 @@ from typing import final
 import numpy as np
 
 from regraft.dataset import guard
+from regraft.dataset.duplicates import Forest
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.guard import Refused
 from regraft.dataset.rows import Dataset, Sample
@@ -38,6 +41,12 @@ _FEWEST_WORDS = 8
 _HASHES, _BAND = 64, 4
 _ALIKE = 0.75
 _HALF = re.compile("[\ud800-\udfff]")
+_HEAD_CHARACTERS = 16_384
+_IS_MAIL = re.compile(r"^(from|date|subject):", re.I | re.M)
+_THREAD_LINES = re.compile(
+    r"^(?:message-id|in-reply-to|references):(.*(?:\n[ \t].*)*)", re.I | re.M
+)
+_MESSAGE_ID = re.compile(r"<[^<>\s]{3,250}>")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -135,6 +144,32 @@ def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
                 if alike >= _ALIKE:
                     pairs.add((first, other))
     return sorted(pairs)
+
+
+def threads(texts: Sequence[str]) -> list[str]:
+    """The thread that each e-mail is of, called by its first message id; "" where it is of none."""
+    forest = Forest(len(texts))
+    first: dict[str, int] = {}
+    named = [_message_ids(text) for text in texts]
+    for i, ids in enumerate(named):
+        for name in ids:
+            forest.join(first.setdefault(name, i), i)
+    sizes = Counter(forest.root(i) for i in range(len(texts)))
+    called: dict[int, str] = {}
+    for i, ids in enumerate(named):
+        if sizes[forest.root(i)] > 1:
+            root = forest.root(i)
+            called[root] = min(called.get(root, ids[0]), *ids)
+    return [called.get(forest.root(i), "") for i in range(len(texts))]
+
+
+def _message_ids(text: str) -> list[str]:
+    """Message ids in the header lines of an e-mail; none where the text has no such lines."""
+    head = text[:_HEAD_CHARACTERS].partition("\n\n")[0]
+    if not _IS_MAIL.search(head):
+        return []
+    lines = _THREAD_LINES.findall(head)
+    return list(dict.fromkeys(name for line in lines for name in _MESSAGE_ID.findall(line)))
 
 
 def _triples(text: str) -> np.ndarray | None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regraft.dataset import Dataset, Problem, Split
+from regraft.dataset import Dataset, Problem
 from regraft.errors import MissingExtra, UsageError
 from regraft.labelling import consensus, findings
 from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed
@@ -114,8 +114,8 @@ def check_mode(labels: str, data: Path, task: str) -> Mode:
     return mode
 
 
-def soft_targets(said: Spoken, split: Split = "train") -> dict[str, np.ndarray]:
-    """Chances_c by sample id, of a split's samples that somebody voted on.
+def soft_targets(said: Spoken) -> dict[str, np.ndarray]:
+    """Chances_c by sample id, of samples that somebody voted on; `fit` learns from those of train.
 
     They are the consensus' own: shares of the votes where it is a majority, else what the model of
     the people believes. What reviewers changed is as they said.
@@ -128,7 +128,7 @@ def soft_targets(said: Spoken, split: Split = "train") -> dict[str, np.ndarray]:
     known = np.array([c >= 0 for c in place])
     row = {name: u for u, name in enumerate(found.samples)}
     soft: dict[str, np.ndarray] = {}
-    for sample in said.dataset.split(split):
+    for sample in said.dataset:
         verdict = said.verdicts.get(sample.id)
         if sample.id not in row or (verdict is not None and verdict.action == "change"):
             continue
@@ -253,8 +253,8 @@ def effect(
         helped = "did harm"
     facts: Facts = {"gap": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
     facts["text"] = f"{_WHAT[mode]} {helped}: {points} for the head (p = {gap.p:.3f})."
-    if divided:
-        rows = np.array([n for n, sample in enumerate(valid) if sample.id in divided])
+    rows = np.array([n for n, sample in enumerate(valid) if sample.id in divided], dtype=np.int64)
+    if len(rows):
         share_nc = np.array([divided[valid[n].id] for n in rows])
         before_n, after_n = (
             _log_loss(task.probabilities(logits_nc[rows]), share_nc, task.multilabel)

@@ -121,6 +121,8 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         given, pool = settled_by(given, pool, verdicts_of(journal.standing()))
     dataset, verdicts = reviewed(given, journal)
     found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
+    if votes is not None:
+        found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
     few = len(dataset) < LEAST or len(dataset.classes) < 2
     if few:
         found["not_judged"] = f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
@@ -179,6 +181,12 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
 
 def _holds_texts(path: Path) -> bool:
     return path.is_file() or TextFolderReader().recognises(path)
+
+
+def _with_excerpts(rows: list[Facts], dataset: Dataset) -> list[Facts]:
+    """The rows with how their texts begin; as they are for pictures."""
+    named = {sample.id: sample for sample in dataset}
+    return [row | (excerpt(named[row["sample"]]) if row["sample"] in named else {}) for row in rows]
 
 
 def _of_data(dataset: Dataset) -> Facts:

@@ -21,7 +21,9 @@ def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[
     from regraft.transfer.packing import stacked
     from regraft.transfer.tokens import token_ids
 
-    named = list(_texts(inputs))
+    columns = model.facts.get("columns")
+    column = data_sets.reader_of(columns).text if columns else ""
+    named = list(_texts(inputs, column))
     if not named:
         raise DataError(
             "no texts found", where=", ".join(map(str, inputs)), mend="name files or tables"
@@ -44,8 +46,15 @@ def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[
     return answers
 
 
-def _texts(inputs: Sequence[str | Path]) -> Iterable[tuple[str, str | UnreadableSample]]:
-    """Names and texts behind files, folders, patterns, tables and "-", in order."""
+def _texts(
+    inputs: Sequence[str | Path], column: str
+) -> Iterable[tuple[str, str | UnreadableSample]]:
+    """Names and texts behind files, folders, patterns, tables and "-", in order.
+
+    Args:
+        inputs: as for `predict`.
+        column: of a table, where it has one of this name.
+    """
     import sys
 
     for given in inputs:
@@ -55,7 +64,8 @@ def _texts(inputs: Sequence[str | Path]) -> Iterable[tuple[str, str | Unreadable
             continue
         for path in files_of([given]):
             if path.suffix.lower() in TABLES and path.is_file():
-                for number, text in enumerate(data_sets.texts_of(path), 1):
+                known = column if column in data_sets.columns_of(path) else ""
+                for number, text in enumerate(data_sets.texts_of(path, known), 1):
                     name = f"{path}, row {number}"
                     yield name, _checked(text, name)
             else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regraft.dataset.clips import holds_videos
+from regraft.dataset.unlabelled_texts import recognises_texts
 from regraft.errors import UsageError
 from regraft.pretraining.objective import Objective
 from regraft.pretraining.settings import AnySettings, MaskedSettings, Settings
@@ -56,6 +57,12 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
     if settings.is_for_clips:
         raise UsageError(
             "there are no videos here to cut into clips", where=data, mend="leave these options out"
+        )
+    if recognises_texts(data):
+        raise UsageError(
+            f"the objective {name} learns from pictures and videos, these look like texts",
+            where=data,
+            mend="use --objective masked-language",
         )
     from regraft.pretraining.pictures import ContrastivePictures
 

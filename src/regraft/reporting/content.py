@@ -243,6 +243,11 @@ def verdict(report: dict[str, Any]) -> str:
         f"{what} reaches {_percent(metric['value'])} {name} {where} "
         f"({_percent(metric['low'])} to {_percent(metric['high'])})."
     )
+    if report.get("refitted_on"):
+        text += (
+            f" It was fitted once more on all {report['refitted_on']} labels for training and "
+            "validation, because they are few."
+        )
     tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
@@ -301,12 +306,13 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "seed": 0,
         "max_bad": 0.01,
         "clip": None,
+        "columns": None,
     }
     words = ["regraft", "fit", str(question["data"]), "--out", str(folder)]
     if question["backbone"] not in DEFAULTS.values():
         words += ["--backbone", question["backbone"]]
     for name, usual in options.items():
-        value = question[name]
+        value = question.get(name)
         if value != usual and value is not None:
             unit = "s" if name in ("budget", "clip") else ""
             words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]

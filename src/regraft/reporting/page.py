@@ -202,7 +202,7 @@ def _ladder(report: Facts) -> tuple[Markup, Markup]:
         (rung["name"], rung, _kind(rung, report["best"])) for rung in measured
     ]
     if report["scratch"]:
-        rows.append(("scratch twin", report["scratch"], "scratch"))
+        rows.append((_twin(report["scratch"]), report["scratch"], "scratch"))
     y = Axis(f"{metric_name(measured[0]['metric']['name'])}, validation", _tick_percent)
     by_time = [_marked(name, row, kind, row["seconds"]["total"]) for name, row, kind in rows]
     by_size = [_marked(name, row, kind, row["trainable_parameters"]) for name, row, kind in rows]
@@ -218,6 +218,10 @@ def _ladder(report: Facts) -> tuple[Markup, Markup]:
             y,
         ),
     )
+
+
+def _twin(twin: Facts) -> str:
+    return "TF-IDF" if twin.get("name") == "tf-idf" else "scratch twin"
 
 
 def _kind(rung: Facts, best: str) -> Kind:

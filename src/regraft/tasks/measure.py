@@ -24,6 +24,11 @@ Score = Callable[[np.ndarray], np.ndarray]
 """weights_rn -> values_r: one metric of one model's answers, under each draw's weights."""
 
 
+def spoken(name: str) -> str:
+    """A metric's stable name as people say it."""
+    return name.replace("_", " ")
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A metric with its 95 % interval."""

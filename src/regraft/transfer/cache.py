@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +145,10 @@ def _frames() -> list[Entry]:
     folder = frames_folder()
     if not folder.is_dir():
         return []
-    times = [path.stat().st_mtime for path in folder.glob("*.frames")]
+    times: list[float] = []
+    for path in folder.glob("*.frames"):
+        with suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
     about = f"frames of {len(times)} clips"
     return [Entry("frames", folder, about, _bytes_in(folder), max(times, default=0.0))]
 

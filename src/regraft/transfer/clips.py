@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ def canvas(sample: Sample, count: int, side_px: int) -> np.ndarray:
     shape = (count, side_px, side_px, 3)
     try:
         data = store.read_sealed(kept)
-        os.utime(kept)
+        with suppress(FileNotFoundError):
+            os.utime(kept)
         return np.frombuffer(data, np.uint8).reshape(shape).copy()
     except FileNotFoundError:
         pass
@@ -134,8 +136,12 @@ def _key(sample: Sample, count: int, side_px: int) -> str:
 def _room_for(folder: Path, more_bytes: int) -> bool:
     """Whether there is room, after what was not used for long has gone."""
     folder.mkdir(parents=True, exist_ok=True)
-    with os.scandir(folder) as scan:
-        files = [(e.stat().st_mtime, e.stat().st_size, e.path) for e in scan if e.is_file()]
+    files: list[tuple[float, int, str]] = []
+    for path in folder.glob("*.frames"):
+        # Another thread or process may send it away at any moment.
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            files.append((status.st_mtime, status.st_size, str(path)))
     total = sum(size for _, size, _ in files) + more_bytes
     most = bytes_allowed("REGRAFT_FRAMES_LIMIT", total - more_bytes)
     for used, size, path in sorted(files):

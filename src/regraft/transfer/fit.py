@@ -1,20 +1,18 @@
-"""The one training loop, a generator of events.
+"""Training what lies right of a cut: the last stages of a network and a head.
 
-It trains what lies right of a cut: the last stages of a network and a head. It does not know
-where its inputs come from (cached activations, live pictures), what the task is, or who listens.
-Between two events everything is in a state that can be kept: a caller that stops listening closes
-the generator, which saves that state, and the next call goes on from it to the same bits.
+It does not know where its inputs come from (cached activations, live pictures), what the task is,
+or who listens. The loop itself, with its states and its resuming, is `loop.py`, which pre-training
+uses too.
 
 Shapes: b samples in a batch, n samples.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
 import torch
@@ -22,20 +20,17 @@ from torch import nn
 
 from regraft.backbones.network import Network
 from regraft.dataset import Sample, View
-from regraft.errors import RegraftError
-from regraft.events import Event, Saved, Stepped
+from regraft.events import Event
 from regraft.seeds import generator, seed_of
-from regraft.store import Checkpoint, Outcome
+from regraft.store import Checkpoint
 from regraft.tasks.task import Answers, Criterion, Outputs, Task
+from regraft.transfer import loop
 from regraft.transfer.cut import Cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAVE_EVERY_S = 10.0
-WARM_UP = 0.1
 WEIGHT_DECAY = 0.01
-GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,47 +121,66 @@ def train(
 ) -> Generator[Event, None, None]:
     """Train `tail` in place on `count` samples. Goes on from `checkpoint` if it holds anything.
 
-    AdamW (Loshchilov & Hutter 2019), linear warm-up, cosine to zero, learning rates that fall
-    towards the input (Howard & Ruder 2018). Norm layers of a pre-trained network keep their
-    statistics: few labels would only blur them.
+    The loop is `loop.train`; here, learning rates fall towards the input (Howard & Ruder 2018), and
+    norm layers of a pre-trained network keep their statistics: few labels would only blur them.
 
     Raises:
         RegraftError: the loss is not finite; the last good state is kept.
     """
-    optimiser = torch.optim.AdamW(_groups(rung, tail), weight_decay=WEIGHT_DECAY)
-    first = _resume(checkpoint, tail, optimiser)
+    work = _Fitting(rung, tail, criterion, rows, count, seed)
+    training = loop.begin(work, rung.name, rung.steps, checkpoint)
     tail.train()
     if rung.pretrained:
         _keep_statistics(tail)
-    step, saved_at = first, time.monotonic()
-    try:
-        for step in range(first, rung.steps):
-            index_b, view = _batch(rung, count, seed, step)
-            _set_rates(optimiser, step, rung.steps)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_of(seed, "noise", rung.name, step))
-                outputs = tail(rows.rows(index_b, view))
-            loss = criterion(outputs, index_b, view)
-            if not math.isfinite(loss.item()):
-                raise RegraftError(
-                    f"the loss is {loss.item()} at step {step + 1} of {rung.steps}",
-                    where=f"rung {rung.name}, samples {index_b[:8].tolist()}…",
-                    mend="the state before this step is kept; look at these samples",
-                )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(_trained(tail), GRADIENT_NORM)
-            optimiser.step()
-            step += 1
-            yield Stepped(rung.name, step, rung.steps, float(loss.item()))
-            if time.monotonic() - saved_at > SAVE_EVERY_S:
-                checkpoint.save(_state(step, tail, optimiser))
-                saved_at = time.monotonic()
-                yield Saved(f"{rung.name}, step {step}")
-    except GeneratorExit:
-        checkpoint.save(_state(step, tail, optimiser))
-        raise
+    yield from loop.train(training)
     tail.eval()
+
+
+@final
+@dataclass(frozen=True)
+class _Fitting:
+    """A tail, as the loop sees it; see `loop.Work`."""
+
+    rung: Rung
+    tail: Tail
+    criterion: Criterion
+    rows: Rows
+    count: int
+    seed: int
+
+    def groups(self) -> list[dict[str, Any]]:
+        """One group for the head and one for each trained stage, with its learning rate."""
+        rung, groups = self.rung, list[dict[str, Any]]()
+        parts = [*self.tail.network.stages[rung.frozen :], self.tail.head]
+        for distance, part in enumerate(reversed(parts)):
+            rate = rung.learning_rate * (rung.decay**distance if rung.pretrained else 1.0)
+            parameters = [p for p in part.parameters() if p.requires_grad]
+            if parameters:
+                groups.append({"params": parameters, "lr": rate, "weight_decay": WEIGHT_DECAY})
+        return groups
+
+    def backward(self, step: int) -> float:
+        index_b, view = _batch(self.rung, self.count, self.seed, step)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self.seed, "noise", self.rung.name, step))
+            outputs = self.tail(self.rows.rows(index_b, view))
+        loss = self.criterion(outputs, index_b, view)
+        if torch.isfinite(loss):
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        return float(loss.item())
+
+    def stepped(self, step: int) -> None:
+        """Nothing moves without gradients but norm layers, by themselves."""
+
+    def named(self, step: int) -> str:
+        index_b, _ = _batch(self.rung, self.count, self.seed, step)
+        return f"rung {self.rung.name}, samples {index_b[:8].tolist()}…"
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return self.tail.tensors()
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.tail.restore({name: tensor.cpu().numpy() for name, tensor in tensors.items()})
 
 
 def answers(
@@ -222,22 +236,6 @@ def seconds_a_step(rung: Rung, tail: Tail, task: Task[Any], samples: Sequence[Sa
     return min(timings)
 
 
-def _groups(rung: Rung, tail: Tail) -> list[dict[str, object]]:
-    """One parameter group for the head and one for each trained stage, with its learning rate."""
-    groups: list[dict[str, object]] = []
-    parts = [*tail.network.stages[rung.frozen :], tail.head]
-    for distance, part in enumerate(reversed(parts)):
-        rate = rung.learning_rate * (rung.decay**distance if rung.pretrained else 1.0)
-        parameters = [p for p in part.parameters() if p.requires_grad]
-        if parameters:
-            groups.append({"params": parameters, "lr": rate, "highest": rate})
-    return groups
-
-
-def _trained(tail: Tail) -> list[nn.Parameter]:
-    return [p for p in tail.parameters() if p.requires_grad]
-
-
 def _keep_statistics(tail: Tail) -> None:
     """Norm layers with running statistics go on using those of the pre-training."""
     for module in tail.modules():
@@ -252,45 +250,3 @@ def _batch(rung: Rung, n: int, seed: int, step: int) -> tuple[NDArray[np.int64],
     order_n = generator(seed, "order", rung.name, epoch).permutation(n)
     start = place * rung.batch
     return order_n[start : start + rung.batch], epoch % rung.views
-
-
-def _set_rates(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
-    warm = max(1, round(WARM_UP * steps))
-    if step < warm:
-        share = (step + 1) / warm
-    else:
-        share = 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-    for group in optimiser.param_groups:
-        group["lr"] = group["highest"] * share
-
-
-def _state(step: int, tail: Tail, optimiser: torch.optim.Optimizer) -> Outcome:
-    """Weights and the optimiser's moments, by name."""
-    tensors = {f"tail.{name}": array for name, array in tail.snapshot().items()}
-    for i, parameter in enumerate(_ordered(optimiser)):
-        for key, value in optimiser.state[parameter].items():
-            tensors[f"optimiser.{i}.{key}"] = value.detach().cpu().numpy().copy()
-    return Outcome({"step": step}, tensors)
-
-
-def _resume(checkpoint: Checkpoint, tail: Tail, optimiser: torch.optim.Optimizer) -> int:
-    """Put back what `_state` kept; the number of steps already taken."""
-    kept = checkpoint.load()
-    if kept is None:
-        return 0
-    tail.restore(
-        {n.removeprefix("tail."): a for n, a in kept.tensors.items() if n.startswith("tail.")}
-    )
-    for i, parameter in enumerate(_ordered(optimiser)):
-        prefix = f"optimiser.{i}."
-        for name, array in kept.tensors.items():
-            if name.startswith(prefix):
-                value = torch.from_numpy(array.copy())
-                optimiser.state[parameter][name.removeprefix(prefix)] = value
-    step = kept.facts["step"]
-    assert isinstance(step, int)
-    return step
-
-
-def _ordered(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
-    return [p for group in optimiser.param_groups for p in group["params"]]

@@ -260,7 +260,7 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
         weights = {"head.weight": probe.weight_cd, "head.bias": probe.bias_c}
         return Step.outcome(facts, weights, answers)
 
-    step = Step.of(ground.run.step("head", _inputs(ground, {"rung": "head"}), compute))
+    step = Step.of(ground.run.step("head", inputs_of(ground, {"rung": "head"}), compute))
     _announce(ground, step)
     return step
 
@@ -268,7 +268,7 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
 def _trained_head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
     """The first rung where a head is no convex problem: the loop trains it from cached values."""
     rung = make_rung(ground, "head")
-    inputs = _inputs(ground, {"rung": asdict(rung)})
+    inputs = inputs_of(ground, {"rung": asdict(rung)})
 
     def compute() -> Outcome:
         return fine_tune(ground, rung, {}, inputs, targets, weights_rn)
@@ -294,7 +294,7 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
         features_s = pictures * _seconds_a_picture(ground, rung.frozen)
         return Outcome({"seconds": train_s + features_s}, {})
 
-    inputs = _inputs(ground, {"rung": asdict(rung)})
+    inputs = inputs_of(ground, {"rung": asdict(rung)})
     seconds: Any = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
     over = ground.budget_s is not None and _seconds(entries) + seconds > ground.budget_s
     fits = "fit" if rung.features == "cached" else "do not fit"
@@ -351,7 +351,7 @@ def _deeper(
 ) -> Step:
     """Train more of the network, from the best rung so far."""
     rung = make_rung(ground, name)
-    inputs = _inputs(ground, {"rung": asdict(rung), "start": _digest_of(best.weights)})
+    inputs = inputs_of(ground, {"rung": asdict(rung), "start": _digest_of(best.weights)})
 
     def compute() -> Outcome:
         return fine_tune(ground, rung, best.weights, inputs, targets, weights_rn)
@@ -432,7 +432,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     rung = twin.rung_of(count, plan["steps"])
     if count * rung.views * _bytes_a_view(own, 0) > CACHED_BYTES:
         rung = replace(rung, features="live")
-    inputs = _inputs(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
+    inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
 
     def compute() -> Outcome:
         return fine_tune(own, rung, {}, inputs, targets, weights_rn)
@@ -480,7 +480,7 @@ def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
         steps = twin.steps_in(allowed_s, train_s + read_s, len(train))
         return Outcome({"size_px": size_px, "steps": steps}, {})
 
-    return ground.run.step("plan-scratch", _inputs(ground, {"rung": "scratch"}), trial).facts
+    return ground.run.step("plan-scratch", inputs_of(ground, {"rung": "scratch"}), trial).facts
 
 
 def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
@@ -516,7 +516,7 @@ def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
         }
         return Step.outcome(facts, {}, answers)
 
-    step = Step.of(ground.run.step("tf-idf", _inputs(ground, {"rung": "tf-idf"}), compute))
+    step = Step.of(ground.run.step("tf-idf", inputs_of(ground, {"rung": "tf-idf"}), compute))
     _announce(ground, step)
     gap = measure.compare(
         ground.task.score(climbed.best.answers, target_nc),
@@ -563,7 +563,7 @@ def refitted(ground: Ground, name: str) -> Outcome:
     valid = ground.dataset.split("valid")
     targets, weights_rn = ground.task.targets(valid), ground.weights(valid)
     rung = replace(make_rung(ground, "head"), name=name)
-    inputs = _inputs(ground, {"rung": asdict(rung)})
+    inputs = inputs_of(ground, {"rung": asdict(rung)})
 
     def compute() -> Outcome:
         return fine_tune(ground, rung, {}, inputs, targets, weights_rn)
@@ -603,7 +603,7 @@ def _convex_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]
         return Outcome({"points": points}, {})
 
     outcome = ground.run.step(
-        "label-curve", _inputs(ground, {"penalty": penalty, "draws": draws}), compute
+        "label-curve", inputs_of(ground, {"penalty": penalty, "draws": draws}), compute
     )
     points: Any = outcome.facts["points"]
     return points
@@ -637,7 +637,13 @@ def final_answers(
     ground: Ground, step: Step, samples: Sequence[Sample]
 ) -> tuple[np.ndarray, Answers]:
     """Vectors_nd and answers of a climbed rung on plain views of any samples."""
-    table = ground.activations(samples, step.frozen)
+    return answers_of(ground, step, ground.activations(samples, step.frozen), samples)
+
+
+def answers_of(
+    ground: Ground, step: Step, table: Features | LiveFeatures, samples: Sequence[Sample]
+) -> tuple[np.ndarray, Answers]:
+    """Vectors_nd and answers of a climbed rung on activations of samples at its cut."""
     if step.frozen == len(ground.backbone.stages) and ground.task.convex:
         (x_nd,) = table.rows(np.arange(len(samples)))
         logits_nc = x_nd @ step.weights["head.weight"].T + step.weights["head.bias"]
@@ -684,7 +690,7 @@ def _tail(
     return tail
 
 
-def _inputs(ground: Ground, more: Facts) -> Facts:
+def inputs_of(ground: Ground, more: Facts) -> Facts:
     """What a step's outcome depends on besides the code."""
     return {
         "data": ground.dataset.fingerprint(),

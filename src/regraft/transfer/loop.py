@@ -102,11 +102,11 @@ def train(training: Training) -> Generator[Event, None, None]:
             step, began = facts["step"], time.monotonic()
             loss = take(work, optimiser, step, training.steps)
             if not math.isfinite(loss):
-                training.checkpoint.save(_state(training))
+                # Not kept: norm layers have seen this batch. What was kept last is good.
                 raise RegraftError(
                     f"the loss is {loss} at step {step + 1} of {training.steps}",
                     where=work.named(step),
-                    mend="the state before this step is kept; look at these samples, "
+                    mend="the last good state is kept; look at these samples, "
                     "or begin anew with a lower learning rate",
                 )
             facts["step"] = step + 1

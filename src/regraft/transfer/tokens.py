@@ -31,6 +31,11 @@ def whole_tokenizer(backbone: Backbone) -> Any:
     return tokenizer
 
 
+def read_to(text: str, backbone: Backbone) -> int:
+    """Where in a text the network's reading ends: the place behind the last letter."""
+    return max((stop for _, stop in _tokenizer(backbone).encode(text).offsets), default=0)
+
+
 def _tokenizer(backbone: Backbone) -> Any:
     preprocessing = backbone.preprocessing
     assert isinstance(preprocessing, TextPreprocessing), backbone.name

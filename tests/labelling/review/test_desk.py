@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
+import numpy as np
 import pytest
 from desks import CLASSES, EVIL, desk_of, picture_queue, text_queue
 from PIL import Image
 
+from regraft.dataset import Sample
 from regraft.errors import UnreadableSample
 from regraft.labelling.decisions import Decision, verdicts
 from regraft.labelling.review.desk import NotThere, Unfit, reviewer_name
@@ -151,3 +154,20 @@ def test_the_opening_names_all_that_a_page_needs(tmp_path):
     assert opening["classes"] == list(CLASSES)
     assert opening["items"][0]["given"] == [EVIL]
     assert opening["examples"] == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_a_clip_is_shown_as_four_of_its_moments(tmp_path, monkeypatch):
+    pytest.importorskip("av")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "dataset"))
+    from made_videos import moving, write
+
+    path = write(tmp_path / "clips" / "a.mp4", moving(48))
+    for name in ("a.mp4", "a.mp4@1.00-3.00s"):
+        sheet = picture_of(Sample(name, path, 0, "of its content"), (tmp_path,))
+        with Image.open(BytesIO(sheet.data)) as shown:
+            assert shown.size == (128, 96)
+            quarter = np.asarray(shown.crop((0, 0, 64, 48)).convert("L"), dtype=float)
+            last = np.asarray(shown.crop((64, 48, 128, 96)).convert("L"), dtype=float)
+        assert np.abs(quarter - last).max() > 60, "the blot moves"
+    with pytest.raises(UnreadableSample, match="leads out"):
+        picture_of(Sample("a.mp4", path, 0), (tmp_path / "elsewhere",))

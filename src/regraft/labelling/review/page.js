@@ -17,6 +17,7 @@
   let queue = null;
   let events = [];          // the journal, as far as it was read
   let outbox = [];          // {seq, path, body}: not acknowledged yet
+  let settled = [];         // acknowledged, but not read back from the journal yet
   let refused = [];         // what the server would not take, with its reason
   let people = new Map();   // sample -> Map(reviewer -> decision)
   let standing = [];        // decisions that were not taken back, oldest first
@@ -67,7 +68,7 @@
   function replay() {
     const seen = new Set();
     const all = [];
-    const waiting = outbox.map(({ path, body, at: when }) =>
+    const waiting = [...settled, ...outbox].map(({ path, body, at: when }) =>
       path === "undo" ? { key: body.key, undo: body.of, reviewer: body.reviewer } : { ...body, at: when });
     for (const line of [...events, ...waiting]) {
       if (!seen.has(line.key)) { seen.add(line.key); all.push(line); }
@@ -166,6 +167,7 @@
       const entry = outbox[0];
       const reply = await ask(entry.path, entry.body);
       if (reply.ok) {
+        settled.push(entry);
         forget(entry);
         trouble = "";
         pause = 400;
@@ -211,6 +213,8 @@
     if (!reply.ok) return;
     const before = events.length;
     events = [...events.slice(0, reply.value.from), ...reply.value.events];
+    const read = new Set(reply.value.events.map((line) => line.key));
+    settled = settled.filter((entry) => !read.has(entry.body.key));
     if (events.length !== before || reply.value.from !== before) { replay(); drawCounts(); drawPanel(); }
   }
 
@@ -519,7 +523,7 @@
   function drawState() {
     const count = outbox.length;
     $("saved").classList.toggle("waiting", count > 0);
-    const own = events.filter((line) => !line.undo).length;
+    const own = events.length + settled.length;
     $("saved").textContent = count ? `saving ${count}` : own ? "all saved to disk" : "nothing to save";
     const kept = outbox.every((entry) => entry.kept !== false);
     const waiting = count ? ` ${count === 1 ? "One decision is" : `${count} decisions are`} not saved yet; ${kept ? "this browser keeps them" : "do not close this tab"}.` : "";

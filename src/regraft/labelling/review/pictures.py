@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from regraft.dataset import Sample, guard, images
+from regraft.dataset import Sample, guard, images, video
 from regraft.errors import UnreadableSample
 
 LARGE_PX = 1280
@@ -36,6 +36,8 @@ class Picture:
 def picture_of(sample: Sample, roots: Sequence[Path], side_px: int = LARGE_PX) -> Picture:
     """A sample's picture, as a person would see it, at most `side_px` wide and high.
 
+    Of a clip, four moments on one sheet.
+
     Args:
         sample: one whose source is a file.
         roots: the folders that the file must still be in one of.
@@ -49,6 +51,8 @@ def picture_of(sample: Sample, roots: Sequence[Path], side_px: int = LARGE_PX) -
     place = sample.source.resolve()
     if not any(place.is_relative_to(root.resolve()) for root in roots):
         raise UnreadableSample("The file leads out of the data now.", where=where)
+    if video.claims_video(sample.source):
+        return _encoded(_sheet(sample, sample.source, side_px))
     data = guard.read_file(sample.source)
     if sample.sha256 and hashlib.sha256(data).hexdigest() != sample.sha256:
         raise UnreadableSample(
@@ -56,6 +60,26 @@ def picture_of(sample: Sample, roots: Sequence[Path], side_px: int = LARGE_PX) -
         )
     image = images.decode_bytes(data, where, sample.source.suffix)
     image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    return _encoded(image)
+
+
+def _sheet(sample: Sample, source: Path, side_px: int) -> Image.Image:
+    """Four moments of a clip, from left to right and down."""
+    where = guard.shown(sample.id)
+    _, span_s = video.parted(sample.id)
+    begin_s, end_s = span_s or (0.0, video.examine(source, where).seconds)
+    times_s = [begin_s + (end_s - begin_s) * (n + 0.5) / 4 for n in range(4)]
+    frames = list(video.stills(source, where, times_s))
+    for frame in frames:
+        frame.thumbnail((side_px // 2, side_px // 2), Image.Resampling.LANCZOS)
+    width_px, height_px = frames[0].size
+    sheet = Image.new("RGB", (2 * width_px, 2 * height_px))
+    for n, frame in enumerate(frames):
+        sheet.paste(frame, (n % 2 * width_px, n // 2 * height_px))
+    return sheet
+
+
+def _encoded(image: Image.Image) -> Picture:
     encoded = BytesIO()
     if image.width * image.height <= _LOSSLESS_PX:
         image.save(encoded, "PNG", compress_level=1)
