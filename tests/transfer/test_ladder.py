@@ -60,7 +60,7 @@ def test_two_rungs_in_vain_end_the_climb(
     )
     ground: Any = SimpleNamespace(
         dataset=SimpleNamespace(split=lambda name: ()),
-        task=SimpleNamespace(targets=lambda samples: None),
+        task=SimpleNamespace(targets=lambda samples: None, convex=True),
         weights=lambda samples: None,
         tell=lambda event: None,
     )
