@@ -236,14 +236,9 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
         metric = measure.estimate(ground.task.metric_name, score, ground.weights(test))
         return Outcome({"metric": metric.to_json()}, dict(answers))
 
-    inputs: dict[str, Any] = {
-        "data": ground.dataset.fingerprint(),
-        "backbone": ground.backbone.sha256,
-        "rung": {key: best.facts[key] for key in ("name", "frozen_stages")},
-        **({"refitted": True} if "refitted_on" in best.facts else {}),
-        "seed": ground.seed,
-    }
-    return ground.run.step("test", inputs, compute)
+    rung = {key: best.facts[key] for key in ("name", "frozen_stages")}
+    asked: ladder.Facts = {"rung": rung, "weights": ladder.digest_of(best.weights)}
+    return ground.run.step("test", ladder.inputs_of(ground, asked), compute)
 
 
 def write(ground: ladder.Ground, report: dict[str, Any]) -> None:

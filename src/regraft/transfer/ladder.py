@@ -351,7 +351,7 @@ def _deeper(
 ) -> Step:
     """Train more of the network, from the best rung so far."""
     rung = make_rung(ground, name)
-    inputs = inputs_of(ground, {"rung": asdict(rung), "start": _digest_of(best.weights)})
+    inputs = inputs_of(ground, {"rung": asdict(rung), "start": digest_of(best.weights)})
 
     def compute() -> Outcome:
         return fine_tune(ground, rung, best.weights, inputs, targets, weights_rn)
@@ -696,12 +696,13 @@ def inputs_of(ground: Ground, more: Facts) -> Facts:
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "seed": ground.seed,
-        **({"soft": _digest_of(dict(ground.soft))} if ground.soft else {}),
+        **({"soft": digest_of(dict(ground.soft))} if ground.soft else {}),
         **more,
     }
 
 
-def _digest_of(weights: dict[str, np.ndarray]) -> str:
+def digest_of(weights: dict[str, np.ndarray]) -> str:
+    """The same for the same arrays under the same names."""
     return digest(*(part for name in sorted(weights) for part in (name, weights[name].tobytes())))
 
 

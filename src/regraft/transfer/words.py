@@ -20,7 +20,7 @@ from regraft.dataset import Sample, View
 from regraft.store import Outcome, digest
 from regraft.tasks.classification import Classification
 from regraft.transfer.features import LiveFeatures
-from regraft.transfer.ladder import Facts, Ground, Step, answers_of, inputs_of
+from regraft.transfer.ladder import Facts, Ground, Step, answers_of, digest_of, inputs_of
 from regraft.transfer.tokens import read_to
 
 PARTS = 40
@@ -58,7 +58,12 @@ def decisive_words(
         words: Any = found
         return Outcome({"words": words}, {})
 
-    asked: Facts = {"rung": best.facts["name"], "texts": digest(*texts), "parts": PARTS}
+    asked: Facts = {
+        "rung": best.facts["name"],
+        "weights": digest_of(best.weights),
+        "texts": digest(*texts),
+        "parts": PARTS,
+    }
     facts: Facts = ground.run.step("words", inputs_of(ground, asked), compute).facts
     return facts["words"]
 
