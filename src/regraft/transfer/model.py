@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.backbones import Backbone
+from regraft.dataset import Sample
 from regraft.errors import StoreError
+from regraft.seeds import generator
 from regraft.store import canonical, commit, digest, file_sha256
 from regraft.tasks import Detection, restored
 from regraft.tasks.boxes import BoxAnswers
@@ -133,9 +135,9 @@ def save(ground: Ground, step: Step, calibrated: dict[str, float], facts: dict[s
 
     from regraft.transfer.ladder import final_answers
 
-    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
-    x_nd, _ = final_answers(ground, step, [*train[:REFERENCES], *valid])
-    reference_md = _unit(x_nd[: len(train[:REFERENCES])]).astype(np.float16)
+    valid, some = ground.dataset.split("valid"), references(ground)
+    x_nd, _ = final_answers(ground, step, [*some, *valid])
+    reference_md = _unit(x_nd[: len(some)]).astype(np.float16)
     usual = float(np.quantile(distances(x_nd[len(reference_md) :], reference_md), USUAL))
     known = load_file(ground.backbone.weights)
     tensors = {name: known[name] for stage in ground.backbone.stages for name in stage.tensors}
@@ -161,6 +163,13 @@ def save(ground: Ground, step: Step, calibrated: dict[str, float], facts: dict[s
     content["checksum"] = digest(canonical(content))
     commit(folder / "model.json", (json.dumps(content, indent=1) + "\n").encode())
     return folder
+
+
+def references(ground: Ground) -> list[Sample]:
+    """Training samples that others are compared with, drawn from all classes, in order."""
+    train = ground.dataset.split("train")
+    drawn = generator(ground.seed, "references").permutation(len(train))[:REFERENCES]
+    return [train[i] for i in sorted(drawn)]
 
 
 def load(run: str | Path) -> Model:
