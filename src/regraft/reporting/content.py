@@ -248,7 +248,8 @@ def verdict(report: dict[str, Any]) -> str:
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
             "validation, because they are few."
         )
-    tried = [e for e in report["rungs"] if e["verdict"] in ("no gain", "worse")]
+    deeper = report["rungs"][list(entries).index(report["best"]) + 1 :]
+    tried = [e for e in deeper if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
     scratch = report["scratch"]
