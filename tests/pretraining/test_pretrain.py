@@ -196,10 +196,30 @@ def test_wrong_settings_are_refused(place: Path) -> None:
         Settings(batch=1)
     with pytest.raises(UsageError, match="whole_words"):
         settings_of("contrastive", {"whole_words": True, "size_px": None})
+    with pytest.raises(UsageError, match="epochs 0"):
+        settings_of("contrastive", {"epochs": 0, "bf16": False})
     with pytest.raises(UsageError):
         pretrain(place / "pool", place / "run", objective="guessing")
     with pytest.raises(UsageError):
         pretrain(place / "pool", place / "run2", backbone=start(place), train="head")
+
+
+def test_a_judge_of_another_kind_is_refused(place: Path) -> None:
+    texts = place / "texts.csv"
+    rows = [f"{word} number {i},{word}" for i in range(20) for word in ("red", "blue")]
+    texts.write_text("\n".join(["text,label", *rows]))
+    with pytest.raises(UsageError, match="text-classification"):
+        pretrain(place / "pool", place / "run", backbone=start(place), judge=texts)
+
+
+def test_a_network_that_finds_objects_is_refused(place: Path) -> None:
+    text = NETWORK.replace(", nn.AdaptiveAvgPool2d(1), nn.Flatten()", "")
+    text = text.replace("size_px=32)", 'size_px=32, whole=True), Detector("dense", (), (8,), 6)')
+    head = "from regraft.backbones.backbone import Detector\n"
+    (place / "finder.py").write_text(head + text)
+    network = f"local:{place / 'finder.py'}:tiny"
+    with pytest.raises(UsageError, match="finds objects"):
+        pretrain(place / "pool", place / "run", backbone=network)
 
 
 def test_random_weights_at_a_size_of_ones_own(place: Path) -> None:

@@ -15,6 +15,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from regraft.events import Event, Said, Stepped
 from regraft.pretraining.objective import Job, Learner, Objective, Point, as_facts
 from regraft.store import Outcome, Run
@@ -91,7 +93,9 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
     return Outcome(facts, tensors)
 
 
-def parted(tensors: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def parted(
+    tensors: dict[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Tensors that `learn` gave: the network's, and the learner's extras."""
     own = {name: some for name, some in tensors.items() if not name.startswith(EXTRA)}
     extra = {n.removeprefix(EXTRA): some for n, some in tensors.items() if n.startswith(EXTRA)}

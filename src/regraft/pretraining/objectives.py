@@ -26,7 +26,8 @@ def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
         UsageError: there is no such objective, or it has no such setting.
     """
     kind = _SETTINGS[_known(name)]
-    chosen = {key: value for key, value in given.items() if value not in (None, False)}
+    # By identity: 0 equals False, and is to be refused, not passed over.
+    chosen = {k: value for k, value in given.items() if value is not None and value is not False}
     foreign = sorted(chosen.keys() - {field.name for field in fields(kind)})
     if foreign:
         raise UsageError(

@@ -201,6 +201,12 @@ def _check_modality(start: Backbone, objective: Objective) -> None:
             where="--backbone",
             mend="take one of that modality from `regraft backbones list`",
         )
+    if start.detector is not None:
+        raise UsageError(
+            f"{start.name} finds objects; pre-training is for networks that give one vector",
+            where="--backbone",
+            mend="take another from `regraft backbones list`",
+        )
 
 
 def _judge(
@@ -216,6 +222,13 @@ def _judge(
             "a judge has one label for each sample",
             where="--judge",
             mend="give a folder of classes, or a table with one label in each row",
+        )
+    if labelled.task.partition("-")[0] != objective.modality:
+        raise UsageError(
+            f"the judge is data for {labelled.task}; {objective.name} here trains on "
+            f"{objective.modality}s",
+            where="--judge",
+            mend=f"give labelled {objective.modality}s",
         )
     return labelled
 
@@ -243,13 +256,11 @@ def _learn(ground: Ground) -> dict[str, Any]:
         return learning.learn(ground.objective, ground.job(), course)
 
     learnt = ground.run.step("pretrain", ground.inputs, compute)
-    extra = {n: a for n, a in learnt.tensors.items() if n.startswith(learning.EXTRA)}
+    own, extra = learning.parted(learnt.tensors)
     network = build(start)
     before = eye.look(network) if eye else None
-    _fill(network, {n: a for n, a in learnt.tensors.items() if n not in extra})
-    result = _publish(
-        ground, network, {n.removeprefix(learning.EXTRA): a for n, a in extra.items()}
-    )
+    _fill(network, own)
+    result = _publish(ground, network, extra)
     after = eye.look(network) if eye else None
     facts: dict[str, Any] = learnt.facts
     report = _facts(ground, facts)
