@@ -10,7 +10,7 @@ import torch
 
 from regraft.backbones import Backbone, build, check_backbone, open_backbone
 from regraft.backbones.catalogue import address, for_clips
-from regraft.errors import UsageError
+from regraft.errors import BackboneError, UsageError
 
 NETWORK = """
 from torch import nn
@@ -42,6 +42,15 @@ def test_it_keeps_the_contract(clips: Backbone) -> None:
     assert [stage.name for stage in clips.stages] == ["a", "b", "c", "temporal"]
     assert clips.stages[1].shapes == ((4, 16, 8, 8),)
     assert clips.stages[2].shapes == ((4, 24),)
+
+
+def test_a_network_that_finds_objects_sees_no_clips(tmp_path: Path) -> None:
+    text = NETWORK.replace(", nn.AdaptiveAvgPool2d(1), nn.Flatten()", "")
+    text = text.replace("size_px=32)", 'size_px=32, whole=True), Detector("dense", (), (8,), 6)')
+    path = tmp_path / "finder.py"
+    path.write_text("from regraft.backbones.backbone import Detector\n" + text)
+    with pytest.raises(BackboneError, match="finds objects"):
+        open_backbone(f"video:4:local:{path}:tiny")
 
 
 def test_before_training_it_is_the_mean_over_the_frames(clips: Backbone, name: str) -> None:

@@ -254,6 +254,12 @@ def _video(wanted: Address) -> str:
             where=wanted.name,
             mend="take one of the modality image from `regraft backbones list`",
         )
+    if inner.detector is not None:
+        raise BackboneError(
+            f"{name} finds objects; clips are looked at with a network that gives one vector",
+            where=wanted.name,
+            mend="take another of the modality image from `regraft backbones list`",
+        )
     preprocessing = replace(inner.pictures, frames=int(count))
     recipe = video.recipe(inner.recipe, int(count), inner.width)
     network = assemble(recipe, preprocessing)
