@@ -7,6 +7,7 @@ import json
 import pytest
 
 from regraft import cli, verbs
+from regraft.errors import DataError
 
 pytest.importorskip("cleanlab")
 
@@ -37,6 +38,16 @@ def test_the_command_prints_text_or_json(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["labels", str(_votes(tmp_path)), "--scale", "cardinal"])
     assert stop.value.code == 2
+
+
+def test_boxes_of_one_hand_are_not_judged(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    rows = ["path,left,top,right,bottom,label", "a.png,1,1,20,20,cat"]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="one hand"):
+        verbs.labels(tmp_path / "boxes.csv")
 
 
 def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):

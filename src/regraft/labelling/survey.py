@@ -19,8 +19,8 @@ from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset
 from regraft.dataset.boxes import BoxData
-from regraft.dataset.texts import TextFolderReader, excerpt
-from regraft.errors import MissingExtra, UsageError
+from regraft.dataset.texts import excerpt
+from regraft.errors import DataError, MissingExtra, UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
@@ -173,14 +173,16 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
     """The labelled data; none where the pool is all there is."""
     data, pool = request.data, request.pool
     if pool is not None and data.resolve() == pool.resolve():
-        task = "text-classification" if _holds_texts(pool) else "image-classification"
+        task = "text-classification" if pool.is_file() else data_sets.guess_task(pool)
         return Dataset(data, task, (), ())
+    if data_sets.guess_task(data) == "object-detection":
+        raise DataError(
+            "These boxes are from one hand; boxes are judged by how far people agree.",
+            where=data,
+            mend="give a folder with the pictures and a file of boxes for each person",
+        )
     reader = AnyReader(request.scale)
     return data_sets.read_all(data, max_bad=request.max_bad, reader=reader, tell=tell)
-
-
-def _holds_texts(path: Path) -> bool:
-    return path.is_file() or TextFolderReader().recognises(path)
 
 
 def _with_excerpts(rows: list[Facts], dataset: Dataset) -> list[Facts]:
@@ -222,6 +224,12 @@ def _eyes(
                 f"{described.name} is for {described.modality}s, the data are {wanted}s",
                 where="--backbone",
                 mend="take one of that modality from `regraft backbones list`",
+            )
+        if described.detector is not None:
+            raise UsageError(
+                f"{described.name} finds objects; samples are compared by one vector each",
+                where="--backbone",
+                mend="take another from `regraft backbones list`",
             )
         frozen = len(described.stages)
         some = (dataset.samples or (pool.samples if pool else ()))[:_TRIAL]
