@@ -124,6 +124,14 @@ def test_labels_of_videos_are_judged(place: Path) -> None:
     assert found["share"] is not None and found["not_judged"] == ""
 
 
+def test_videos_without_labels_are_a_pool(place: Path) -> None:
+    pytest.importorskip("cleanlab")
+    network, pool = f"local:{place / 'net.py'}:tiny", place / "clips"
+    found = regraft.labels(pool, pool=pool, backbone=network, batch=3)
+    assert found["data"]["task"] == "video-classification"
+    assert len(found["next"]) == 3
+
+
 def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:
     page = fitted.folder / "report.html"
     before = page.read_text().count("data:image/jpeg")
@@ -135,6 +143,9 @@ def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:
 def test_a_clip_of_one_frame_is_refused(place: Path) -> None:
     with pytest.raises(UsageError):
         regraft.fit(place / "clips", place / "wrong", frames=1)
+    (place / "photos").mkdir()
+    with pytest.raises(UsageError, match="only videos"):
+        regraft.fit(place / "photos", place / "wrong", frames=4)
 
 
 def test_windows_cover_a_video() -> None:

@@ -102,9 +102,7 @@ def fit(
     said_task = task or ("text-classification" if reader and reader.text else None)
     kind = data_sets.guess_task(data, said_task)
     mode = lessons.check_mode(labels, data, kind)
-    name = backbone or _usual_backbone(kind)
-    if kind == "video-classification":
-        name = for_clips(backbone or DEFAULT, frames)
+    name = _starting_from(kind, backbone, frames)
     folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
     question: dict[str, Any] = {
         "data": str(data.resolve()),
@@ -420,9 +418,7 @@ def _about_labels(
     else:
         caution = ""
         kind = data_sets.guess_task(Path(data), None)
-        eyes = backbone or _usual_backbone(kind)
-        if kind == "video-classification":
-            eyes = for_clips(backbone or DEFAULT)
+        eyes = _starting_from(kind, backbone)
     pool = Path(pool) if pool is not None else None
     return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
 
@@ -486,5 +482,10 @@ def _write_digits(folder: Path) -> None:
     aside.rename(folder)
 
 
-def _usual_backbone(task: str) -> str:
-    return DEFAULTS.get(task, DEFAULT)
+def _starting_from(task: str, backbone: str | None, frames: int | None = None) -> str:
+    """The name of the network; for clips, of the one around a network of pictures."""
+    if task == "video-classification":
+        return for_clips(backbone or DEFAULT, frames)
+    if frames is not None:
+        raise UsageError("only videos have frames", where="--frames", mend="leave it out")
+    return backbone or DEFAULTS.get(task, DEFAULT)

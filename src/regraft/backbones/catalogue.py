@@ -256,23 +256,24 @@ def for_clips(name: str, frames: int | None = None) -> str:
         UsageError: the name means nothing, or it looks at another number of frames.
     """
     wanted = address(name)
-    if wanted.adapter == "run" and _modality(Path(wanted.architecture)) == "video":
-        return wanted.name
-    if wanted.adapter != "video":
+    if wanted.adapter == "video":
+        there = int(wanted.architecture.partition(":")[0])
+    else:
+        there = _frames(Path(wanted.architecture)) if wanted.adapter == "run" else 0
+    if not there:
         return address(f"video:{frames or FRAMES}:{name}").name
-    if frames not in (None, int(wanted.architecture.partition(":")[0])):
-        raise UsageError(
-            f"{name} says how many frames it looks at", where="--frames", mend="say it once"
-        )
+    if frames not in (None, there):
+        raise UsageError(f"{name} looks at {there} frames", where="--frames", mend="leave it out")
     return wanted.name
 
 
-def _modality(folder: Path) -> str:
-    """Of the backbone that a run made."""
+def _frames(folder: Path) -> int:
+    """Of a clip, that the backbone which a run made looks at; 0 for one of pictures or texts."""
     try:
-        return json.loads(read_sealed(folder / "backbone.json"))["modality"]
+        preprocessing = json.loads(read_sealed(folder / "backbone.json"))["preprocessing"]
+        return int(preprocessing.get("frames", 0))
     except (Damaged, ValueError, KeyError):
-        return ""
+        return 0
 
 
 def _absolute(file: str) -> Path:
