@@ -110,6 +110,7 @@ def test_evaluate_and_inspect(
 ) -> None:
     found = regraft.evaluate(fitted.folder, place / "clips")
     assert found["metric"]["value"] > 0.9
+    assert found["count"] == sum(fitted.report["data"]["splits"].values()), "cut as for fit"
     with pytest.raises(SystemExit):
         main(["inspect", str(place / "clips")])
     said = capsys.readouterr().out

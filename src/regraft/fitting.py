@@ -173,6 +173,8 @@ def finish(
     facts |= content.clip_length(ground.dataset)
     if "columns" in question:
         facts["columns"] = question["columns"]
+    if question["clip"] is not None:
+        facts["cut_s"] = question["clip"]
     save(ground, best, calibrated, facts)
     return report
 

@@ -215,7 +215,8 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     tile_px = model.facts.get("tile_px")
     columns = model.facts.get("columns")
     rows = data_sets.read_all(
-        Path(data), task=model.task.name, tile_px=tile_px, tell=tell,
+        Path(data), task=model.task.name, tile_px=tile_px, clip_s=model.facts.get("cut_s"),
+        tell=tell,
         reader=data_sets.reader_of(columns) if columns else AnyReader(),
     )  # fmt: skip
     samples = predicting.relabelled(model, rows)
