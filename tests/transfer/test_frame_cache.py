@@ -83,8 +83,12 @@ def test_the_limit_sends_the_oldest_away(
     assert [entry.about for entry in cache.show() if entry.kind == "frames"] == [
         "frames of 2 clips"
     ]
+    assert [entry.about for entry in cache.show() if entry.kind == "clips"] == [
+        "what is in 3 video files"
+    ]
     cache.clear()
     assert not kept()
+    assert not [entry for entry in cache.show() if entry.kind in ("frames", "clips")]
 
 
 def test_views_of_a_clip(pool: tuple[Sample, ...]) -> None:

@@ -32,7 +32,7 @@ class Entry:
     """A folder of the cache.
 
     Attributes:
-        kind: "features", "frames", "compiled" or "backbones".
+        kind: "features", "frames", "clips", "compiled" or "backbones".
         path: the folder.
         about: what is in it.
         bytes: on disk.
@@ -105,19 +105,19 @@ def make_room(more_bytes: int) -> None:
 def show() -> list[Entry]:
     """What is in the cache, the last used first."""
     entries = [*_features(), *_others("compiled", "manifest.json"), *_others("backbones", "*.json")]
-    entries += _frames()
+    entries += _small()
     return sorted(entries, key=lambda entry: -entry.used)
 
 
 def clear() -> tuple[int, int]:
-    """Remove features and compiled networks that no process uses; both can be made again.
+    """Remove what can be made again: of features and compiled networks, those not in use.
 
     Returns:
         bytes removed, and bytes left because they are in use.
     """
     removed = left = 0
-    for entry in _frames():
-        # A process that misses a frame decodes it again.
+    for entry in _small():
+        # A process that misses one of these files makes it again.
         shutil.rmtree(entry.path, ignore_errors=True)
         removed += entry.bytes
     for entry in [*_features(), *_others("compiled", "manifest.json")]:
@@ -141,16 +141,23 @@ def _features() -> list[Entry]:
     return entries
 
 
-def _frames() -> list[Entry]:
-    folder = frames_folder()
-    if not folder.is_dir():
-        return []
-    times: list[float] = []
-    for path in folder.glob("*.frames"):
-        with suppress(FileNotFoundError):
-            times.append(path.stat().st_mtime)
-    about = f"frames of {len(times)} clips"
-    return [Entry("frames", folder, about, _bytes_in(folder), max(times, default=0.0))]
+def _small() -> list[Entry]:
+    """Folders of many files that are sealed one by one: decoded frames, what is in video files."""
+    entries: list[Entry] = []
+    for kind, pattern, about in (
+        ("frames", "*.frames", "frames of {} clips"),
+        ("clips", "*.json", "what is in {} video files"),
+    ):
+        folder = cache_folder() / kind
+        if not folder.is_dir():
+            continue
+        times: list[float] = []
+        for path in folder.glob(pattern):
+            with suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime)
+        used = max(times, default=0.0)
+        entries.append(Entry(kind, folder, about.format(len(times)), _bytes_in(folder), used))
+    return entries
 
 
 def _others(kind: str, described: str) -> list[Entry]:
