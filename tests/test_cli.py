@@ -23,6 +23,9 @@ OPTIONS = {
     "predict": "--out --to --draw --every --precision --json",
     "evaluate": "--json",
     "inspect": "--task --columns --json",
+    "labels": "--run --pool --batch --out --backbone --scale --seed --review --port --reviewer"
+    " --to-label-studio --from-label-studio --json",
+    "convert": "--to",
     "report": "",
     "demo": "--out",
     "backbones list": "--json",

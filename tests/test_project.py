@@ -87,8 +87,8 @@ def test_the_public_names_stay_as_they_are() -> None:
     assert regraft.__all__ == sorted(regraft.__all__)
     assert set(regraft.__all__) == set(
         "Backbone Dataset Fitted Interrupted Preprocessing Problem Recipe RegraftError Sample Stage"
-        " Pretrained backbone check_backbone check_objective check_reader check_task demo evaluate"
-        " fit inspect labels load predict pretrain report review".split()
+        " Pretrained backbone check_backbone check_objective check_reader check_task convert"
+        " demo evaluate fit inspect labels load predict pretrain report review".split()
     )
     assert dir(regraft) == regraft.__all__
 

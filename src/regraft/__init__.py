@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from regraft.pretraining import pretrain as pretrain
     from regraft.tasks import check_task as check_task
     from regraft.verbs import Fitted as Fitted
+    from regraft.verbs import convert as convert
     from regraft.verbs import demo as demo
     from regraft.verbs import evaluate as evaluate
     from regraft.verbs import fit as fit
@@ -54,6 +55,7 @@ __all__ = [
     "check_objective",
     "check_reader",
     "check_task",
+    "convert",
     "demo",
     "evaluate",
     "fit",
@@ -83,6 +85,7 @@ _HOMES = {
     "check_objective": "regraft.pretraining",
     "check_reader": "regraft.dataset",
     "check_task": "regraft.tasks",
+    "convert": "regraft.verbs",
     "demo": "regraft.verbs",
     "evaluate": "regraft.verbs",
     "fit": "regraft.verbs",

@@ -398,6 +398,17 @@ def labels(
         "scale": known,
         "seed": seed,
     }
+    on_a_page = {"--port": port, "--reviewer": reviewer}
+    in_files = {
+        "--out": out,
+        "--to-label-studio": to_label_studio,
+        "--from-label-studio": from_label_studio,
+        "--json": as_json or None,
+    }
+    for option, value in (in_files if review else on_a_page).items():
+        if value is not None:
+            only = "has no part in --review" if review else "is for --review alone"
+            raise UsageError(f"{option} {only}", where=option, mend="leave one of them out")
     if review:
         _serve_review(data, asked, port, reviewer)
         return

@@ -40,6 +40,13 @@ def test_the_command_prints_text_or_json(tmp_path, capsys):
     assert stop.value.code == 2
 
 
+@pytest.mark.parametrize("options", [["--review", "--json"], ["--port", "0"]])
+def test_options_that_would_be_passed_over_are_refused(tmp_path, options):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["labels", str(_votes(tmp_path)), *options])
+    assert stop.value.code == 2
+
+
 def test_boxes_of_one_hand_are_not_judged(tmp_path):
     from PIL import Image
 
