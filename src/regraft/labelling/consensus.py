@@ -34,7 +34,6 @@ from regraft.labelling.votes import Votes
 from regraft.store import Json
 
 Method = Literal["majority", "dawid-skene", "glad", "mace"]
-METHODS: tuple[Method, ...] = ("majority", "dawid-skene", "glad", "mace")
 
 PEOPLE = 3
 VOTES_A_CONFUSION = 5

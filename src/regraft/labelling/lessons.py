@@ -29,7 +29,7 @@ from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
 from regraft.tasks import Classification, measure
-from regraft.transfer.ladder import NOISE, Climbed, Ground
+from regraft.transfer.ladder import Climbed, Ground
 
 Mode = Literal["given", "soft", "clean"]
 MODES: tuple[Mode, ...] = ("given", "soft", "clean")
@@ -248,8 +248,8 @@ def effect(
         weights_rn,
     )
     points = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
-    helped = "made no difference beyond noise" if gap.p >= NOISE else "helped"
-    if gap.p < NOISE and gap.value < 0:
+    helped = "made no difference beyond noise" if gap.p >= measure.NOISE else "helped"
+    if gap.p < measure.NOISE and gap.value < 0:
         helped = "did harm"
     facts: Facts = {"gap": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
     facts["text"] = f"{_WHAT[mode]} {helped}: {points} for the head (p = {gap.p:.3f})."

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from regraft import dataset as data_sets
+from regraft.dataset.table import TableReader
 from regraft.errors import DataError, UnreadableSample
 from regraft.events import Advanced, Tell
 from regraft.predicting.named import files_of
 from regraft.transfer.engine import TRIAL_SAMPLES, prepare
 from regraft.transfer.model import Model
-
-TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 
 
 def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[dict[str, Any]]:
@@ -63,7 +62,7 @@ def _texts(
                 yield f"line {number}", _checked(line.rstrip("\n"), f"line {number}")
             continue
         for path in files_of([given]):
-            if path.suffix.lower() in TABLES and path.is_file():
+            if TableReader().recognises(path):
                 known = column if column in data_sets.columns_of(path) else ""
                 for number, text in enumerate(data_sets.texts_of(path, known), 1):
                     name = f"{path}, row {number}"

@@ -31,6 +31,7 @@ from regraft.backbones import Backbone
 from regraft.backbones.catalogue import DEFAULTS
 from regraft.dataset import Dataset, Sample, read_unlabelled
 from regraft.dataset.clips import holds_videos
+from regraft.dataset.verify import cores
 from regraft.errors import UsageError
 from regraft.events import Advanced, Tell
 from regraft.pretraining.augment import DRAWS, augmented
@@ -39,7 +40,6 @@ from regraft.pretraining.objective import Job, Learner
 from regraft.pretraining.pictures import FEWEST, POOL_BYTES, resized
 from regraft.pretraining.settings import Settings
 from regraft.transfer.clips import canvas
-from regraft.transfer.pictures import cores
 
 DENSITY = 2
 """Frames that are kept for each one that a view takes."""

@@ -21,6 +21,7 @@ from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample, View
 from regraft.pretraining.quality import neighbour_labels, unit
 from regraft.reporting import content
+from regraft.reporting.drawing import jpeg
 from regraft.seeds import generator
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from regraft.backbones import Network
     from regraft.pretraining.judge_tuned import Tuned
 
-NOISE = 0.05
 MAPPED = 500
 """Samples on the map of embeddings."""
 PROBED = 1000
@@ -191,8 +191,11 @@ def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]
     old, new = (eye.task.score({"logits": logits_nc}, target_nc) for logits_nc in (old_nc, new_nc))
     gap = measure.compare(new, old, weights_rn)
     name = eye.task.metric_name
+    answer = "helped" if gap.value > 0 else "hurt"
+    if gap.p >= measure.NOISE:
+        answer = "no difference"
     return {
-        "answer": "no difference" if gap.p >= NOISE else "helped" if gap.value > 0 else "hurt",
+        "answer": answer,
         "before": measure.estimate(name, old, weights_rn).to_json(),
         "after": measure.estimate(name, new, weights_rn).to_json(),
         "p": gap.p,
@@ -250,7 +253,7 @@ def thumbnails(eye: Eye, shown: list[dict[str, Any]]) -> dict[str, bytes]:
         else:
             picture = data_sets.images.decode(sample.source)
             picture.thumbnail((72, 72))
-        found[sample.id] = content.jpeg(picture)
+        found[sample.id] = jpeg(picture, 80)
     return found
 
 

@@ -24,13 +24,14 @@ from torch import Tensor
 from regraft.backbones import Backbone
 from regraft.backbones.catalogue import DEFAULT
 from regraft.dataset import Dataset, Sample, View, read_unlabelled
+from regraft.dataset.verify import cores
 from regraft.errors import UsageError
 from regraft.events import Advanced, Tell
 from regraft.pretraining.augment import augmented
 from regraft.pretraining.contrastive import Contrast, Footage, Model
 from regraft.pretraining.objective import Job, Learner
 from regraft.pretraining.settings import Settings
-from regraft.transfer.pictures import cores, look
+from regraft.transfer.pictures import look
 
 POOL_BYTES = 2 * 2**30
 FEWEST = 4

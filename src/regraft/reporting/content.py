@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
 from regraft.reporting import detection
+from regraft.reporting.drawing import jpeg
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
@@ -334,15 +334,8 @@ def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[
             )
         except (UnreadableSample, OSError):
             continue
-        found[entry["sample"]] = jpeg(picture)
+        found[entry["sample"]] = jpeg(picture, 80)
     return found
-
-
-def jpeg(picture: Image.Image) -> bytes:
-    """A small picture as it stands on a page."""
-    held = io.BytesIO()
-    picture.save(held, "JPEG", quality=80)
-    return held.getvalue()
 
 
 def _show_picture(root: Path, sample: str, size_px: int) -> Image.Image:

@@ -19,6 +19,8 @@ from regraft.seeds import generator
 
 DRAWS = 2000
 CONFIDENCE = 0.95
+NOISE = 0.05
+"""A difference with a larger p counts as noise."""
 
 Score = Callable[[np.ndarray], np.ndarray]
 """weights_rn -> values_r: one metric of one model's answers, under each draw's weights."""

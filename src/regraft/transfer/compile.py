@@ -28,13 +28,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.backbones.backbone import Backbone
+from regraft.dataset.verify import cores
 from regraft.errors import RegraftError
 from regraft.store import lock
 from regraft.transfer.compiled import Compiled, find, place, write
 from regraft.transfer.cut import import_openvino
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
-from regraft.transfer.pictures import cores
 from regraft.transfer.runners import OpenVino, Tensors
 from regraft.transfer.worker import Message, fault_as_facts, receive, send
 

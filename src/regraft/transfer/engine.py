@@ -36,6 +36,7 @@ import numpy as np
 from regraft.backbones import Backbone, Preprocessing, open_backbone, shelf
 from regraft.backbones.catalogue import address
 from regraft.dataset import Sample, View, images
+from regraft.dataset.verify import cores
 from regraft.errors import Damaged
 from regraft.events import Said, Tell, silent
 from regraft.store import Json, canonical, commit_sealed, digest, quarantine, read_sealed
@@ -43,7 +44,7 @@ from regraft.transfer.compiled import EXACT_STAGES, Compiled, find, place, proce
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
-from regraft.transfer.pictures import cores, look, pixels_of
+from regraft.transfer.pictures import look, pixels_of
 from regraft.transfer.runners import (
     AT_ONCE_TOKENS,
     FILLED,

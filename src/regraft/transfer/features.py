@@ -32,6 +32,7 @@ import PIL
 
 from regraft.backbones.backbone import AnyPreprocessing, Preprocessing
 from regraft.dataset import Sample, View
+from regraft.dataset.verify import cores
 from regraft.events import Advanced, Tell, silent
 from regraft.store import Json, canonical, digest
 from regraft.transfer import clips
@@ -39,7 +40,7 @@ from regraft.transfer.cache import features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
 from regraft.transfer.packing import Packing, Storage, stacked
-from regraft.transfer.pictures import ReadAhead, cores, look
+from regraft.transfer.pictures import ReadAhead, look
 from regraft.transfer.runners import Tensors
 from regraft.transfer.shards import Shards
 

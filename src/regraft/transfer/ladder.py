@@ -24,6 +24,7 @@ import numpy as np
 
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample, View
+from regraft.dataset.verify import cores
 from regraft.events import Measured, Said, Tell
 from regraft.seeds import generator
 from regraft.store import Outcome, Run, digest
@@ -36,7 +37,6 @@ from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine, Preparation
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
-from regraft.transfer.pictures import cores
 
 if TYPE_CHECKING:
     from regraft.transfer.fit import Rung, Tail
@@ -45,9 +45,6 @@ Facts = dict[str, Any]
 """What goes into the journal and report.json."""
 
 DEPTHS = (1, 2, 4, 8, 16, 32)
-NOISE = 0.05
-"""A difference with a larger p counts as noise."""
-
 PATIENCE = 2
 """The climb stops after so many rungs in a row without a gain. One alone says little: on 200
 handwritten digits the last stage brings 3 points, within noise, the last two bring 8."""
@@ -524,7 +521,7 @@ def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
         weights_rn,
     )
     name = "TF-IDF and logistic regression, which need no pre-trained network"
-    if gap.p >= NOISE:
+    if gap.p >= measure.NOISE:
         text = f"{name}, do as well: {_points(gap)} for the chosen rung, within noise."
     elif gap.value > 0:
         text = f"The chosen rung is {_points(gap)} ahead of {name}."
@@ -669,7 +666,7 @@ def _judge(
         weights_rn,
     )
     why = f"{_points(gap)} against {best.facts['name']} (p = {gap.p:.3f})"
-    if gap.p >= NOISE:
+    if gap.p >= measure.NOISE:
         return "no gain", f"{why}: within noise"
     return ("kept", why) if gap.value > 0 else ("worse", why)
 

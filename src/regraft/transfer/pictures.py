@@ -6,7 +6,6 @@ A picture becomes pixels, a text token ids.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from PIL import Image
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample, View, images
 from regraft.dataset.guard import read_file, shown
+from regraft.dataset.verify import cores
 from regraft.errors import DataError, UnreadableSample
 from regraft.transfer import clips
 from regraft.transfer.tokens import token_ids
@@ -29,11 +29,6 @@ PLAIN = View()
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.ndarray]:

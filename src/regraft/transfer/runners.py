@@ -16,9 +16,9 @@ from typing import Any, final
 
 import numpy as np
 
+from regraft.dataset.verify import cores
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.packing import alone, stacked
-from regraft.transfer.pictures import cores
 
 MOST_STREAMS = 32
 """Pictures at once in OpenVINO: each has its own working memory."""

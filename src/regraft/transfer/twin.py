@@ -128,7 +128,7 @@ def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
     shown = f"{100 * abs(gap.value):.1f} points"
     low, high = sorted(100 * math.copysign(1, gap.value) * end for end in (gap.low, gap.high))
     spread = f"({low:+.1f} to {high:+.1f}, p = {gap.p:.3f})"
-    if gap.p >= 0.05:
+    if gap.p >= measure.NOISE:
         outcome = f"it is as good as {best} within noise: {shown} {spread}"
     elif gap.value > 0:
         outcome = f"{best} is {shown} ahead of it {spread}"
