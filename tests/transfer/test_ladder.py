@@ -75,3 +75,18 @@ def test_two_rungs_in_vain_end_the_climb(
         kept = name if verdict == "kept" else kept
     if "skipped" in verdicts:
         assert "brought no gain" in climbed.entries[-1]["why"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "frozen", "count", "batch"),
+    [(0, 0, 500, 32), (0, 0, 5, 5), (8, 0, 500, 4), (8, 5, 500, 32), (8, 0, 3, 3)],
+)
+def test_fewer_clips_are_in_a_step_where_all_their_frames_are(
+    frames: int, frozen: int, count: int, batch: int
+) -> None:
+    ground: Any = SimpleNamespace(
+        backbone=SimpleNamespace(frames=frames, stages=range(6)),
+        task=SimpleNamespace(pace=SimpleNamespace(batch=32)),
+        dataset=SimpleNamespace(split=lambda name: range(count)),
+    )
+    assert ladder._batch(ground, frozen) == batch

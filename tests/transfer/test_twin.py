@@ -68,21 +68,20 @@ def test_the_largest_size_that_leaves_time_for_many_passes() -> None:
     assert twin.fitting_px(sizes, a_step_s, 0.0, most_s=2.1) == 128
     assert twin.fitting_px(sizes, a_step_s, 0.2, most_s=2.1) == 64
     assert twin.fitting_px(sizes, a_step_s, 0.0, most_s=0.1) == 64
-    most_s = twin.most_s(count=320, allowed_s=40.0)
+    most_s = twin.most_s(count=320, allowed_s=40.0, batch=32)
     assert most_s == pytest.approx(40.0 / (twin.PASSES * 10))
 
 
 def test_steps_fill_the_time_up_to_a_bound() -> None:
-    assert twin.steps_in(40.0, 0.5, count=320) == 80
-    assert twin.steps_in(0.1, 0.5, count=320) == 1
-    assert twin.steps_in(1e9, 0.5, count=320) == 10 * 5 * twin.PASSES
+    assert twin.steps_in(40.0, 0.5, count=320, batch=32) == 80
+    assert twin.steps_in(0.1, 0.5, count=320, batch=32) == 1
+    assert twin.steps_in(1e9, 0.5, count=320, batch=32) == 10 * 5 * twin.PASSES
 
 
 def test_its_rung_is_that_of_an_untrained_network() -> None:
-    rung = twin.rung_of(count=320, steps=80)
+    rung = twin.rung_of(count=320, steps=80, batch=32)
     assert (rung.frozen, rung.pretrained, rung.decay, rung.views) == (0, False, 1.0, 8)
-    assert twin.rung_of(count=320, steps=4000).views == twin.VIEWS
-    assert twin.rung_of(count=5, steps=10).batch == 5
+    assert twin.rung_of(count=320, steps=4000, batch=32).views == twin.VIEWS
 
 
 @pytest.mark.parametrize(

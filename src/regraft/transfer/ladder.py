@@ -319,7 +319,7 @@ def make_rung(ground: Ground, name: str) -> Rung:
     frozen = frozen_stages(name, stages)
     count = len(ground.dataset.split("train"))
     pace = ground.task.pace
-    batch = min(_batch(ground, frozen), count)
+    batch = _batch(ground, frozen)
     steps = pace.steps(count, batch)
     passes = math.ceil(steps / max(1, count // batch))
     most = 1 if ground.backbone.modality == "text" else VIEWS
@@ -331,11 +331,12 @@ def make_rung(ground: Ground, name: str) -> Rung:
 
 
 def _batch(ground: Ground, frozen: int) -> int:
-    """Samples in a step: fewer clips where the network is trained frame by frame."""
+    """Samples in a step, at most all: fewer clips where the network is trained frame by frame."""
     frames = ground.backbone.frames
     by_frame = frames and frozen < len(ground.backbone.stages) - 1
     batch = ground.task.pace.batch
-    return max(4, batch // frames) if by_frame else batch
+    count = len(ground.dataset.split("train"))
+    return min(count, max(4, batch // frames) if by_frame else batch)
 
 
 def _deeper(
@@ -426,7 +427,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     plan = _plan_twin(ground, allowed_s)
     own = twin_ground(ground, plan["size_px"])
     count = len(ground.dataset.split("train"))
-    rung = twin.rung_of(count, plan["steps"])
+    rung = twin.rung_of(count, plan["steps"], _batch(ground, 0))
     if count * rung.views * _bytes_a_view(own, 0) > CACHED_BYTES:
         rung = replace(rung, features="live")
     inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
@@ -456,13 +457,13 @@ def twin_ground(ground: Ground, size_px: int) -> Ground:
 
 def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
     """The size of the twin's pictures and its number of steps, by a trial."""
-    train = ground.dataset.split("train")
+    train, batch = ground.dataset.split("train"), _batch(ground, 0)
 
     def seconds_of_a_step(size_px: int) -> tuple[float, float]:
         """Of training, and of reading its samples."""
         from regraft.transfer.fit import seconds_a_step
 
-        own, rung = twin_ground(ground, size_px), twin.rung_of(len(train), 1)
+        own, rung = twin_ground(ground, size_px), twin.rung_of(len(train), 1, batch)
         tail = _tail(own, 0, {}, ground.seed)
         train_s = seconds_a_step(rung, tail, ground.task, train[: rung.batch])
         return train_s, rung.batch * _seconds_a_picture(own, 0)
@@ -471,10 +472,11 @@ def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
         sizes = twin.sizes_px(train, ground.backbone)
         size_px = sizes[-1]
         train_s, read_s = seconds_of_a_step(size_px)
-        size_px = twin.fitting_px(sizes, train_s, read_s, twin.most_s(len(train), allowed_s))
+        most_s = twin.most_s(len(train), allowed_s, batch)
+        size_px = twin.fitting_px(sizes, train_s, read_s, most_s)
         if size_px != sizes[-1]:
             train_s, read_s = seconds_of_a_step(size_px)
-        steps = twin.steps_in(allowed_s, train_s + read_s, len(train))
+        steps = twin.steps_in(allowed_s, train_s + read_s, len(train), batch)
         return Outcome({"size_px": size_px, "steps": steps}, {})
 
     return ground.run.step("plan-scratch", inputs_of(ground, {"rung": "scratch"}), trial).facts

@@ -23,7 +23,6 @@ from regraft.tasks import measure
 if TYPE_CHECKING:
     from regraft.transfer.fit import Rung
 
-BATCH = 32
 LEARNING_RATE = 3e-3
 VIEWS = 32
 """Views of a sample that are kept; with more passes they come again."""
@@ -88,22 +87,21 @@ def fitting_px(sizes: Sequence[int], train_s: float, read_s: float, most_s: floa
     return fit[0] if fit else sizes[-1]
 
 
-def most_s(count: int, allowed_s: float) -> float:
+def most_s(count: int, allowed_s: float, batch: int) -> float:
     """What a step may take if all samples are to be seen `PASSES` times in the time allowed."""
-    return allowed_s * min(BATCH, count) / (PASSES * count)
+    return allowed_s * batch / (PASSES * count)
 
 
-def steps_in(allowed_s: float, step_s: float, count: int) -> int:
+def steps_in(allowed_s: float, step_s: float, count: int, batch: int) -> int:
     """How many steps the time allows: at least one, and no more than 5 times `PASSES`."""
-    most = round(5 * PASSES * count / min(BATCH, count))
+    most = round(5 * PASSES * count / batch)
     return max(1, min(int(allowed_s / step_s), most))
 
 
-def rung_of(count: int, steps: int) -> Rung:
-    """Batches, rates and views for `count` samples and so many steps."""
+def rung_of(count: int, steps: int, batch: int) -> Rung:
+    """Rates and views for `count` samples and so many steps of `batch` samples, at most `count`."""
     from regraft.transfer.fit import Rung
 
-    batch = min(BATCH, count)
     passes = math.ceil(steps / max(1, count // batch))
     return Rung(
         "scratch",
