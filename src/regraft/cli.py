@@ -40,7 +40,7 @@ app.add_typer(_cache, name="cache")
 
 _Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="A folder of classes, or a table."),
+    typer.Argument(metavar="DATA", help="A folder of classes, a table, or files of boxes."),
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `fit` wrote.")]
 _Task = Annotated[str | None, typer.Option(metavar="T", help="The task; inferred if not given.")]

@@ -63,7 +63,7 @@ class AnyReader:
     """Reads votes where there are some, and what is read without them otherwise."""
 
     scale: Scale | None = None
-    name: str = "folder of classes or a table of paths, texts or votes"
+    name: str = "folder of classes, a table of paths, texts or votes, or boxes"
 
     def recognises(self, path: Path) -> bool:
         """What any reader recognises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ CUT_SAMPLES = 500
 """Texts that are looked at to say how many are longer than the network reads."""
 STRIP = 5
 """Frames in a film strip."""
+_PACKAGES = (
+    "av", "numpy", "openvino", "pillow", "regraft", "scikit-learn", "scipy", "timm", "tokenizers",
+    "torch", "torchvision", "transformers",
+)  # fmt: skip
+"""Whose versions numbers may depend on."""
 SHOWN = 12
 """Samples in each gallery of the report."""
 
@@ -123,8 +129,8 @@ def savings(
     elif twin["passes"] < PASSES_TO_COMPARE:
         labels = None
         text = (
-            f"The network from scratch saw each photo only {twin['passes']:.1f} times in its time, "
-            "too few to say how many labels were saved; a longer --budget gives it more."
+            f"The network from scratch saw each sample only {twin['passes']:.1f} times in its "
+            "time, too few to say how many labels were saved; a longer --budget gives it more."
         )
     elif labels is None:
         text = "The new head alone does not reach the network from scratch."
@@ -281,14 +287,17 @@ def environment() -> dict[str, Any]:
     """Machine and versions."""
     import os
     import platform
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    packages = ("regraft", "numpy", "openvino", "pillow", "scipy", "torch")
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
         "cores": os.cpu_count(),
-        "packages": {name: version(name) for name in packages},
+        "packages": found,
     }
 
 
