@@ -10,7 +10,7 @@ import pytest
 import torch
 from detector_models import FAMILIES, NAMES, SIZE_PX, save_detector
 
-from regraft.backbones import Backbone, check_backbone, convert, open_backbone
+from regraft.backbones import Backbone, check_backbone, convert
 from regraft.backbones.network import build
 from regraft.errors import BackboneError
 from regraft.seeds import generator
@@ -139,14 +139,14 @@ def copied(folder: Path, tmp_path: Path) -> Path:
 def test_another_kind_of_network_is_refused(folder: Path, tmp_path: Path) -> None:
     change(copied(folder, tmp_path), model_type="bert")
     with pytest.raises(BackboneError, match="no detector that is known here: 'bert'") as fault:
-        open_backbone(f"transformers:{tmp_path}")
+        convert(f"transformers:{tmp_path}")
     assert "rf_detr" in str(fault.value.mend)
 
 
 def test_lacking_tensors_are_named(folder: Path, tmp_path: Path) -> None:
     change(copied(folder, tmp_path), num_hidden_layers=4)
     with pytest.raises(BackboneError, match=r"lack tensors .*layer\.3"):
-        open_backbone(f"transformers:{tmp_path}")
+        convert(f"transformers:{tmp_path}")
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])
@@ -157,10 +157,10 @@ def test_damaged_weights_are_refused(folder: Path, tmp_path: Path, damage: str) 
     else:
         weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(BackboneError):
-        open_backbone(f"transformers:{tmp_path}")
+        convert(f"transformers:{tmp_path}")
 
 
 def test_a_repository_that_is_not_here_names_the_command() -> None:
     with pytest.raises(BackboneError, match="not on this machine") as fault:
-        open_backbone("transformers:nobody/nothing")
+        convert("transformers:nobody/nothing")
     assert "regraft backbones pull transformers:nobody/nothing" in str(fault.value.mend)

@@ -100,8 +100,9 @@ class Detector:
     """What a network finds objects with, and what its own head, cut off, could find.
 
     Attributes:
-        family: "dense": scores and edge distances at every place of some maps; "queries": a few
-            hundred vectors, each an object or none.
+        family: "dense": scores and edge distances at every place of some maps; "paired": the same
+            with a map for each of the two; "queries": a few hundred vectors, each an object or
+            none.
         categories: of the head that was cut off, in the order of its rows.
         strides_px: of the maps, the finest first; () for queries.
         bins: the largest edge distance in strides; 0 for queries.
@@ -120,8 +121,8 @@ class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
     Attributes:
-        adapter: "efficientnet-lite", "timm", "text-encoder", "nanodet", "transformers", "video" or
-            "local".
+        adapter: "efficientnet-lite", "timm", "text-encoder", "nanodet", "transformers",
+            "ultralytics", "video" or "local".
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
     """

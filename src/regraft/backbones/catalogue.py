@@ -38,6 +38,12 @@ _BESIDE = {
 }
 """Files beside the weights that decide, too."""
 _APACHE = "Apache-2.0"
+NOTICES = {
+    "ultralytics": "Ultralytics' code and networks are under AGPL-3.0, and so is what is made "
+    "with them: whoever hands on a model, or lets others use it over a network, owes them the "
+    "source of all of it under the same licence, unless Ultralytics grants another"
+}
+"""What has to be known before a network is used, by adapter."""
 
 
 @dataclass(frozen=True)
@@ -192,10 +198,10 @@ def address(name: str) -> Address:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
             `text:FOLDER` (a text encoder as transformers saves it), `text:ORG/NAME[@REVISION]`
             (one of the hub, pulled before), `transformers:FOLDER` or
-            `transformers:ORG/NAME[@REVISION]` (likewise, a detector), `local:FILE.py:function` or
-            `package.module:function` (a network of your own), `random:ARCH` (a timm network with
-            random weights), the folder of a `pretrain` run, or `video:[FRAMES:]` and any of these
-            for pictures.
+            `transformers:ORG/NAME[@REVISION]` (likewise, a detector), `ultralytics:FILE` (a YOLO
+            checkpoint of theirs), `local:FILE.py:function` or `package.module:function` (a network
+            of your own), `random:ARCH` (a timm network with random weights), the folder of a
+            `pretrain` run, or `video:[FRAMES:]` and any of these for pictures.
 
     Raises:
         UsageError: it is none of these.
@@ -217,6 +223,9 @@ def address(name: str) -> Address:
         return Address(f"timm:{architecture}@{path}", "timm", architecture, path)
     if kind in _SAVED and rest:
         return _saved(kind, rest)
+    if kind == "ultralytics" and rest:
+        path = _absolute(rest)
+        return Address(f"ultralytics:{path}", "ultralytics", "", path)
     if kind == "local":
         file, _, function = rest.rpartition(":")
         path = _absolute(file)
@@ -304,6 +313,6 @@ def _unknown(name: str) -> UsageError:
         f"there is no backbone {name!r}",
         where="--backbone",
         mend=f"{hint}Take a name from `regraft backbones list`, timm:ARCH, timm:ARCH@FILE, "
-        "text:FOLDER, text:ORG/NAME, transformers:FOLDER, transformers:ORG/NAME or "
-        "local:FILE.py:function",
+        "text:FOLDER, text:ORG/NAME, transformers:FOLDER, transformers:ORG/NAME, "
+        "ultralytics:FILE or local:FILE.py:function",
     )

@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,6 +199,23 @@ def _transformers(wanted: Address) -> str:
     )
     parts, note = transformers_detectors.parts(blank.recipe, blank.pictures, model)
     network = Network(parts, blank.preprocessing, note).eval()
+    transformers_detectors.confirm(blank, model, network)
+    return _keep(wanted, blank, network, network.tensors() | head, wanted.file)
+
+
+def _ultralytics(wanted: Address) -> str:
+    from regraft.backbones import ultralytics_models
+    from regraft.backbones.network import Network
+
+    assert wanted.file is not None
+    checkpoint = read_inert(wanted.file, ultralytics_models.PACKAGES)
+    model, preprocessing, recipe, detector = ultralytics_models.read(checkpoint, wanted.file)
+    network = Network(ultralytics_models.parts(recipe, model), preprocessing).eval()
+    blank = Backbone(
+        wanted.name, "image", str(wanted.file), store.file_sha256(wanted.file), "AGPL-3.0", (),
+        preprocessing, recipe, wanted.file, detector=detector,
+    )  # fmt: skip
+    head = ultralytics_models.source_head(model)
     return _keep(wanted, blank, network, network.tensors() | head, wanted.file)
 
 
@@ -296,6 +314,7 @@ _CONVERT = {
     "text-encoder": _text_encoder,
     "timm": _timm,
     "transformers": _transformers,
+    "ultralytics": _ultralytics,
     "local": _local,
     "random": _random,
     "run": _run,
@@ -354,20 +373,67 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return _unwrapped(_read_pickled(file), file)
 
 
+class Inert:
+    """Stands for an object of a class that is not imported: keeps its state and runs nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> Inert:
+        """Whatever it was made of is not looked at."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+
+def read_inert(file: Path, packages: Sequence[str]) -> Any:
+    """What a pickle holds, with stand-ins for the objects of some packages; no code in it runs.
+
+    Args:
+        file: as `torch.save` writes it.
+        packages: how the names of those classes begin, for example "torch.nn.modules.".
+
+    Returns:
+        Dictionaries, lists, numbers, tensors and `Inert` objects, each of a class of the name that
+        it had.
+
+    Raises:
+        BackboneError: no such file, damaged, or naming anything else.
+    """
+    from torch import serialization
+
+    try:
+        named = serialization.get_unsafe_globals_in_checkpoint(file)
+    except Exception as fault:  # a hostile file can make the reader fail in any way
+        raise _unreadable(file, fault) from fault
+    strange = [name for name in named if not name.startswith(tuple(packages))]
+    if strange:
+        raise BackboneError(
+            f"it names what has no place in a network: {', '.join(strange[:5])}"[:300],
+            where=file,
+            mend="fetch the file again from its authors",
+        )
+    made = [type(name.rpartition(".")[2], (Inert,), {}) for name in named]
+    with serialization.safe_globals(list(zip(made, named, strict=True))):
+        return _read_pickled(file)
+
+
 def _read_pickled(file: Path) -> Any:
     import torch
 
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as fault:
-        raise BackboneError("there is no such file", where=file, mend="check its name") from fault
     except Exception as fault:  # a hostile file can make the reader fail in any way
-        raise BackboneError(
-            f"the weights cannot be read without running code in them, or are damaged "
-            f"({type(fault).__name__})",
-            where=file,
-            mend="fetch the file again, or ask its authors for safetensors",
-        ) from fault
+        raise _unreadable(file, fault) from fault
+
+
+def _unreadable(file: Path, fault: Exception) -> BackboneError:
+    if isinstance(fault, FileNotFoundError):
+        return BackboneError("there is no such file", where=file, mend="check its name")
+    return BackboneError(
+        f"the weights cannot be read without running code in them, or are damaged "
+        f"({type(fault).__name__})",
+        where=file,
+        mend="fetch the file again, or ask its authors for safetensors",
+    )
 
 
 def _unwrapped(content: Any, file: Path) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ def stages_of(family: str, model: Any, size_px: int) -> Named:
     if family == "yolos":
         return _yolos(model.vit, size_px)
     if family == "rf_detr":
-        return _rf_detr(model.model)
+        return _rf_detr(model.model, size_px)
     return _rt_detr(family, model.model)
 
 
@@ -233,7 +233,8 @@ class Proposals(nn.Module):
         if self.learnt is None:
             queries_bqd = _picked(memory_bld, best_bq)
         else:
-            queries_bqd = self.learnt.weight.expand(len(memory_bld), -1, -1)
+            # A copy: what is itself a parameter asks for gradients even where none are wanted.
+            queries_bqd = self.learnt.weight.repeat(memory_bld.shape[0], 1, 1)
         return queries_bqd, _picked(boxes_bl4, best_bq).sigmoid(), *seen
 
 
@@ -419,9 +420,10 @@ class Windowed(nn.Module):
 class Projector(nn.Module):
     """Windows of several layers, (b, w, t, d) each, to one map (b, d, h, w)."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, size_px: int) -> None:
         super().__init__()
         backbone = model.backbone.backbone
+        self.side = size_px // backbone.config.patch_size // backbone.config.num_windows
         self.norm = backbone.layernorm if backbone.config.apply_layernorm else nn.Identity()
         self.projector = model.backbone.projector
         self.windows = backbone.config.num_windows
@@ -432,8 +434,7 @@ class Projector(nn.Module):
 
     def _map(self, x_bwtd: Tensor) -> Tensor:
         x_bwtd = x_bwtd[:, :, 1:]  # without each window's own class token
-        count, n = len(x_bwtd), self.windows
-        side = round((x_bwtd.shape[2]) ** 0.5)
+        count, n, side = x_bwtd.shape[0], self.windows, self.side
         x = x_bwtd.reshape(count, n, n, side, side, -1).transpose(2, 3)
         return x.reshape(count, n * side, n * side, -1).permute(0, 3, 1, 2).contiguous()
 
@@ -470,11 +471,12 @@ class RfDetrProposals(nn.Module):
         scores_blc = self.scores(memory_bld).masked_fill(is_none_1l1, float("-inf"))
         best_bq = scores_blc.max(-1)[0].topk(len(self.queries_qd), dim=1)[1]
         found_bq4 = _picked(refine_bboxes(boxes_1l4, self.boxes(memory_bld)), best_bq)
-        count = len(map_bdhw)
+        count = map_bdhw.shape[0]
         boxes_bq4 = refine_bboxes(found_bq4, self.steps_q4.expand(count, -1, -1))
         width_d = self.queries_qd.shape[1]
         waves = encode_sinusoidal_position_embedding(boxes_bq4, num_pos_feats=width_d // 2)
-        queries_bqd = self.queries_qd.expand(count, -1, -1)
+        # A copy: what is itself a parameter asks for gradients even where none are wanted.
+        queries_bqd = self.queries_qd.repeat(count, 1, 1)
         return queries_bqd, self.positions(waves), boxes_bq4, map_bdhw
 
 
@@ -513,7 +515,7 @@ class RfDetrLayer(nn.Module):
         return self.norm(queries_bqd), boxes_bq4
 
 
-def _rf_detr(model: Any) -> Named:
+def _rf_detr(model: Any, size_px: int) -> Named:
     backbone, decoder = model.backbone.backbone, model.decoder
     windows = backbone.config.num_windows**2
     steps = [("embeddings", Windowed(backbone.embeddings, windows, is_first=True))]
@@ -521,7 +523,7 @@ def _rf_detr(model: Any) -> Named:
         (f"layer.{i}", Windowed(layer, windows)) for i, layer in enumerate(backbone.encoder.layer)
     ]
     found = _trunk(steps, _wanted(backbone))
-    found.append(("projector", Projector(model)))
+    found.append(("projector", Projector(model, size_px)))
     found.append(("proposals", RfDetrProposals(model)))
     norms = [*[None] * (len(decoder.layers) - 1), decoder.layernorm]
     return [

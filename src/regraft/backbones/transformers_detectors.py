@@ -18,13 +18,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from regraft.backbones import query_stages
 from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector, Preprocessing, Recipe
-from regraft.backbones.network import Part, fill, read_safetensors
+from regraft.backbones.network import Network, Part, fill, read_safetensors
 from regraft.errors import BackboneError, MissingExtra
+from regraft.seeds import generator
 
 WEIGHTS = ("model.safetensors",)
 OTHERS = ("config.json", "preprocessor_config.json", "README.md")
@@ -61,6 +63,8 @@ _SETTINGS = {
 }  # fmt: skip
 """What head and loss need of a config."""
 _MANY = 5
+_KNOWN = "5.23.0"
+"""Of transformers: what the stages were written after."""
 
 
 def read(folder: Path) -> tuple[Any, Backbone, dict[str, Tensor]]:
@@ -79,6 +83,7 @@ def read(folder: Path) -> tuple[Any, Backbone, dict[str, Tensor]]:
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
             dtype=torch.float32,
         )
     except Exception as fault:  # the library raises whatever the packages under it do
@@ -87,7 +92,8 @@ def read(folder: Path) -> tuple[Any, Backbone, dict[str, Tensor]]:
             where=folder,
             mend="it should hold config.json and model.safetensors, as save_pretrained leaves them",
         ) from fault
-    lacking = sorted(map(str, (*loading["missing_keys"], *loading["mismatched_keys"])))
+    misshapen: list[Any] = loading["mismatched_keys"]  # each with both shapes
+    lacking = sorted({*loading["missing_keys"], *(str(entry[0]) for entry in misshapen)})
     if lacking:
         more = f" and {len(lacking) - _MANY} more" if len(lacking) > _MANY else ""
         raise BackboneError(
@@ -121,14 +127,39 @@ def parts(
     return [_part(name, copy.deepcopy(module)) for name, module in stages], ""
 
 
+@torch.inference_mode()
+def confirm(blank: Backbone, model: Any, network: Network) -> None:
+    """Whether the stages, one after the other, give what transformers' own `forward` does.
+
+    Another version of it may do other things between its layers.
+
+    Args:
+        blank: as `read` gives it.
+        model: the whole.
+        network: its stages.
+
+    Raises:
+        BackboneError: they do not.
+    """
+    noise = generator(0, "confirm").integers(0, 256, blank.pictures.input_shape)
+    x_bchw = network.entry(torch.from_numpy(noise.astype(np.uint8))[None])
+    family = blank.recipe.architecture
+    whole = query_stages.whole_of(family, model)(x_bchw)
+    composed, *_ = network.run((x_bchw,), 0, len(network.stages))
+    if not torch.allclose(whole, composed, rtol=1e-3, atol=1e-4):
+        raise BackboneError(
+            f"transformers {dict(blank.recipe.options)['transformers']} builds {family} "
+            "otherwise than is known here: its stages do not give what the whole gives",
+            mend=f"install transformers {_KNOWN}",
+        )
+
+
 def _part(name: str, module: nn.Module) -> Part:
     return Part(name, module, f"{name}.")
 
 
 def whole(backbone: Backbone) -> nn.Module:
     """The network as transformers runs it, up to the queries that a head takes."""
-    from regraft.backbones.network import Network
-
     family, model = backbone.recipe.architecture, _fresh(backbone.recipe).eval()
     size_px = backbone.pictures.size_px
     # These share memory with the model, so that filling them fills it.
@@ -210,7 +241,7 @@ def _object(path: Path) -> dict[str, Any] | None:
 def _recipe(family: str, config: Any) -> Recipe:
     values: dict[str, Any] = config.to_dict()
     # Categories are the detector's; their number decides shapes.
-    for name in ("id2label", "label2id", "_name_or_path", "architectures"):
+    for name in ("id2label", "label2id", "_name_or_path", "architectures", "loss_type"):
         values.pop(name, None)
     values["num_labels"] = config.num_labels
     version = importlib.metadata.version("transformers")

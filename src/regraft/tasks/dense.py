@@ -288,8 +288,13 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
 
 
 def distribution_focal_loss(distances_k4e: Tensor, edge_k4: Tensor) -> Tensor:
-    """Cross-entropy with the two whole distances beside each true one: (k, 4)."""
+    """Cross-entropy with the two whole distances beside each true one: (k, 4).
+
+    Where there is no distribution, but the distance itself, it is the absolute difference.
+    """
     most = distances_k4e.shape[-1] - 1
+    if not most:
+        return (distances_k4e[..., 0] - edge_k4).abs()
     edge_k4 = edge_k4.clamp(0, most - 0.01)
     low_k4 = edge_k4.long()
     high_share_k4 = edge_k4 - low_k4
@@ -302,7 +307,8 @@ def distribution_focal_loss(distances_k4e: Tensor, edge_k4: Tensor) -> Tensor:
 def boxes_of(distances_4e: Tensor, centre_2: Tensor, stride_1: Tensor) -> Tensor:
     """The boxes that distributions mean: any leading axes, left, top, right, bottom in pixels."""
     steps_e = torch.arange(distances_4e.shape[-1], device=distances_4e.device, dtype=torch.float32)
-    edge_4 = (distances_4e.softmax(dim=-1) @ steps_e) * stride_1
+    edge_4 = distances_4e.softmax(dim=-1) @ steps_e if len(steps_e) > 1 else distances_4e[..., 0]
+    edge_4 = edge_4 * stride_1
     return torch.cat((centre_2 - edge_4[..., :2], centre_2 + edge_4[..., 2:]), dim=-1)
 
 

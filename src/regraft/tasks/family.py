@@ -84,10 +84,14 @@ def family_of(detector: Detector) -> Family:
         from regraft.tasks import dense
 
         return dense
+    if detector.family == "paired":
+        from regraft.tasks import paired
+
+        return paired
     if detector.family == "queries":
         from regraft.tasks import queries
 
         return queries
     raise BackboneError(
-        f"there is no family of detectors {detector.family!r}", mend="use dense or queries"
+        f"there is no family of detectors {detector.family!r}", mend="use dense, paired or queries"
     )
