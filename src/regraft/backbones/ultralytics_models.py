@@ -78,9 +78,8 @@ def read(checkpoint: Any, file: Path) -> tuple[Any, Preprocessing, Recipe, Detec
         "ultralytics", "detect", (("network", json.dumps(network)), ("ultralytics", version))
     )
     model = _filled(recipe, _tensors(found, "", 0), file)
-    preprocessing = Preprocessing(
-        _size_px(held.get("train_args")), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3, whole=True
-    )
+    size_px, none, one = _size_px(held.get("train_args")), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    preprocessing = Preprocessing(size_px, 1.0, "bilinear", none, one, whole=True)
     return model, preprocessing, recipe, _detector(model, names)
 
 

@@ -76,21 +76,18 @@ def make_head(
                 nn.init.normal_(module.weight, std=0.01)
                 nn.init.zeros_(module.bias)
     places = sum((size_px // stride) ** 2 for stride in detector.strides_px)
-    with torch.no_grad():
-        for level, (scores, edges) in enumerate(zip(head.scores, head.edges, strict=True)):
-            for c, often in enumerate(frequency):
-                prior = max(LEAST_PRIOR, min(MOST_PRIOR, often * PLACES_A_BOX / places))
-                scores.bias[c] = math.log(prior / (1 - prior))
-            if not detector.bins and not source:
-                edges.bias.fill_(1.0)  # a stride, rather than boxes of no size
-            if not source:
-                continue
-            edges.weight.copy_(source[f"{level}.edges.weight"])
-            edges.bias.copy_(source[f"{level}.edges.bias"])
+    for level, (scores, edges) in enumerate(zip(head.scores, head.edges, strict=True)):
+        state, own = scores.state_dict(), edges.state_dict()  # the parameters themselves
+        for c, often in enumerate(frequency):
+            prior = max(LEAST_PRIOR, min(MOST_PRIOR, often * PLACES_A_BOX / places))
+            state["bias"][c] = math.log(prior / (1 - prior))
+        if not source and not detector.bins:
+            own["bias"].fill_(1.0)  # a stride, rather than boxes of no size
+        for name in ("weight", "bias") if source else ():
+            own[name].copy_(source[f"{level}.edges.{name}"])
             for c, row in enumerate(kept):
                 if row >= 0:
-                    scores.weight[c] = source[f"{level}.scores.weight"][row]
-                    scores.bias[c] = source[f"{level}.scores.bias"][row]
+                    state[name][c] = source[f"{level}.scores.{name}"][row]
     return head
 
 
