@@ -10,9 +10,15 @@ import pytest
 import torch
 from detector_models import FAMILIES, NAMES, SIZE_PX, save_detector
 
-from regraft.backbones import Backbone, check_backbone, convert
+from regraft.backbones import (
+    Backbone,
+    check_backbone,
+    convert,
+    query_stages,
+    transformers_detectors,
+)
 from regraft.backbones.network import build
-from regraft.errors import BackboneError
+from regraft.errors import BackboneError, MissingExtra
 from regraft.seeds import generator
 from regraft.tasks import Detection
 from regraft.tasks.family import family_of
@@ -141,6 +147,25 @@ def test_another_kind_of_network_is_refused(folder: Path, tmp_path: Path) -> Non
     with pytest.raises(BackboneError, match="no detector that is known here: 'bert'") as fault:
         convert(f"transformers:{tmp_path}")
     assert "rf_detr" in str(fault.value.mend)
+
+
+def test_a_family_that_this_transformers_lacks_names_the_version(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(transformers_detectors.CLASSES, "yolos", "NotYet")
+    with pytest.raises(MissingExtra, match=r"transformers .* has no yolos; 4\.20 has") as fault:
+        convert(f"transformers:{folder}")
+    assert "transformers>=4.20" in fault.value.mend
+
+
+def test_stages_that_are_not_the_whole_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if another version did something else between its layers."""
+    other = query_stages.YolosLast.forward
+    monkeypatch.setattr(query_stages.YolosLast, "forward", lambda *given: other(*given) * 1.01)
+    with pytest.raises(BackboneError, match="otherwise than is known here"):
+        convert(f"transformers:{folder}")
 
 
 def test_lacking_tensors_are_named(folder: Path, tmp_path: Path) -> None:

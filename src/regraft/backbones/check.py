@@ -111,6 +111,10 @@ def _whole(backbone: Backbone) -> nn.Module | None:
         from regraft.backbones import transformers_detectors
 
         return transformers_detectors.whole(backbone)
+    if backbone.recipe.adapter == "ultralytics":
+        from regraft.backbones import ultralytics_models
+
+        return ultralytics_models.whole(backbone)
     if backbone.recipe.adapter != "timm":
         return None
     from regraft.backbones import timm_models

@@ -31,8 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from regraft import store
-from regraft.backbones.backbone import SOURCE_HEAD, Detector, Preprocessing, Recipe
-from regraft.backbones.network import Part
+from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector, Preprocessing, Recipe
+from regraft.backbones.network import Network, Part, fill, read_safetensors
 from regraft.errors import BackboneError, MissingExtra
 
 PACKAGES = ("ultralytics.", "torch.nn.modules.", "pathlib.", "numpy.")
@@ -90,7 +90,12 @@ def parts(recipe: Recipe, model: Any | None = None) -> list[Part]:
         recipe: as `read` gives it.
         model: what they are copied from; None makes a fresh one.
     """
-    whole = model or fresh(recipe)
+    stages = _stages(recipe, model or fresh(recipe))
+    return [Part(name, copy.deepcopy(module), f"{name}.") for name, module in stages]
+
+
+def _stages(recipe: Recipe, whole: Any) -> list[tuple[str, nn.Module]]:
+    """In the memory of the whole."""
     first = len(json.loads(str(dict(recipe.options)["network"]))["backbone"])
     *layers, detect = whole.model
     sources = [_sources(i, layer.f) for i, layer in enumerate(whole.model)]
@@ -103,8 +108,32 @@ def parts(recipe: Recipe, model: Any | None = None) -> list[Part]:
         steps = Steps(layers[start:stop], sources[start:stop], start, given, wanted)
         stages.append((f"layer.{start}" if stop <= first else "neck", steps))
         given = wanted
-    stages.append(("towers", Towers(detect)))
-    return [Part(name, copy.deepcopy(module), f"{name}.") for name, module in stages]
+    return [*stages, ("towers", Towers(detect))]
+
+
+def whole(backbone: Backbone) -> nn.Module:
+    """The network as the library runs it, up to the first map that a head takes."""
+    model = fresh(backbone.recipe)
+    stages = _stages(backbone.recipe, model)
+    network = Network([Part(n, m, f"{n}.") for n, m in stages], backbone.preprocessing)
+    fill(network, read_safetensors(backbone.weights), "the whole")
+    return Whole(model)
+
+
+class Whole(nn.Module):
+    """See `whole`."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """See `whole`."""
+        detect, seen = self.model.model[-1], list[Any]()
+        hook = detect.register_forward_pre_hook(lambda _, given: seen.extend(given[0]))
+        self.model(x_bchw)
+        hook.remove()
+        return detect.cv3[0][:-1](seen[0])
 
 
 def source_head(model: Any) -> dict[str, Tensor]:
@@ -238,7 +267,7 @@ def _tensors(module: Any, prefix: str, depth: int) -> dict[str, Tensor]:
 
 
 def _filled(recipe: Recipe, tensors: Mapping[str, Tensor], file: Path) -> Any:
-    """The network with these tensors; a category's own branches that it does not have are left."""
+    """The network with these tensors."""
     try:
         model = fresh(recipe)
     except MissingExtra:
