@@ -17,6 +17,7 @@ from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
+from regraft.transfer.cache import limit_bytes
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
 from regraft.transfer.few_labels import few_labels, refitted
 from regraft.transfer.model import save
@@ -70,7 +71,18 @@ def make_ground(
             engines[frozen] = preparation.engine(frozen, some[:TRIAL_SAMPLES])
         return engines[frozen]
 
-    return ladder.Ground(run, rows, backbone, task, engine, seed, budget_s, tell)
+    ground = ladder.Ground(run, rows, backbone, task, engine, seed, budget_s, tell)
+    return replace(ground, cached_bytes=_cached_bytes(run))
+
+
+def _cached_bytes(run: Run) -> int:
+    """What a rung's activations may take; a run that goes on keeps to what it began with."""
+
+    def compute() -> Outcome:
+        return Outcome({"bytes": min(ladder.CACHED_BYTES, limit_bytes())}, {})
+
+    found: Any = run.step("cache-limit", {}, compute).facts["bytes"]
+    return found
 
 
 def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:

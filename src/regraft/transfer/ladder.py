@@ -6,8 +6,9 @@ gain outside the noise, or the next rung would exceed the budget. The test split
 the chosen rung.
 
 What decides the bits of the result (steps, views, cached or live) depends on the data and the
-network alone, never on a clock; only `budget_s` brings in measured time, and what it decided is
-journalled, so a run that was killed goes on as it began.
+network alone, never on a clock; only `budget_s` brings in measured time, and the cache's
+limit the space on this disk. What they decided is journalled, so a run that was killed goes on as
+it began.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ PATIENCE = 2
 """The climb stops after so many rungs in a row without a gain. One alone says little: on 200
 handwritten digits the last stage brings 3 points, within noise, the last two bring 8."""
 
-CACHED_BYTES = 4 * 2**30
+CACHED_BYTES = 4 * 10**9
 """Activations of a rung that need more than this are computed live."""
 
 VIEWS = 4
@@ -75,6 +76,7 @@ class Ground:
         budget_s: seconds for all rungs together; None is no limit.
         tell: who listens.
         soft: by sample id, chances of the classes to learn from instead of the label.
+        cached_bytes: activations of a rung that need more than this are computed live.
     """
 
     run: Run
@@ -86,6 +88,7 @@ class Ground:
     budget_s: float | None
     tell: Tell
     soft: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    cached_bytes: int = CACHED_BYTES
 
     def cut(self, frozen: int) -> Cut:
         """The cut after so many stages."""
@@ -297,7 +300,7 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
     fits = "fit" if rung.features == "cached" else "do not fit"
     why = (
         f"{rung.views} views of {count} samples are {byte_count / 1e6:.0f} MB at this cut and "
-        f"{fits} into {CACHED_BYTES / 2**30:.0f} GiB; about {seconds:.0f} s"
+        f"{fits} into {ground.cached_bytes / 1e6:.0f} MB; about {seconds:.0f} s"
     )
     if over:
         why = f"about {seconds:.0f} s more would exceed the budget of {ground.budget_s:.0f} s"
@@ -325,7 +328,7 @@ def make_rung(ground: Ground, name: str) -> Rung:
     most = 1 if ground.backbone.modality == "text" else VIEWS
     rate = pace.head_rate if name == "head" else pace.rate
     rung = Rung(name, frozen, steps, batch, learning_rate=rate, views=min(most, passes))
-    if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
+    if count * rung.views * _bytes_a_view(ground, rung.frozen) <= ground.cached_bytes:
         return rung
     return replace(rung, features="live", views=passes if most > 1 else 1)
 
@@ -428,7 +431,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     own = twin_ground(ground, plan["size_px"])
     count = len(ground.dataset.split("train"))
     rung = twin.rung_of(count, plan["steps"], _batch(ground, 0))
-    if count * rung.views * _bytes_a_view(own, 0) > CACHED_BYTES:
+    if count * rung.views * _bytes_a_view(own, 0) > ground.cached_bytes:
         rung = replace(rung, features="live")
     inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
 
@@ -538,7 +541,7 @@ def label_curve(ground: Ground, climbed: Climbed) -> list[Facts]:
     The interval of a point is the bootstrap over the validation samples.
     """
     if ground.task.convex:
-        return _convex_curve(ground, climbed.steps[0].facts["penalty"])
+        return _convex_curve(ground, climbed.steps[0])
     return _trained_curve(ground, climbed.steps[0])
 
 
@@ -553,7 +556,7 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
         if size < len(train):
             less = replace(ground, dataset=ground.dataset.with_samples([*some, *valid]))
             metric = refitted(less, f"curve-{size}").facts["metric"]
-        points.append({"labels": size, **{k: metric[k] for k in ("value", "low", "high")}})
+        points.append({"labels": size, **_spread(metric)})
     return points
 
 
@@ -570,13 +573,14 @@ def refitted(ground: Ground, name: str) -> Outcome:
     return ground.run.step(name, inputs, compute)
 
 
-def _convex_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
-    """Each point is the mean over `draws` nested orders.
+def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
+    """Each point is the mean over `draws` nested orders; the last is the head itself.
 
     The penalty, which is per sample, is the one chosen on all of them.
     """
-    frozen = len(ground.backbone.stages)
+    frozen, penalty = len(ground.backbone.stages), whole.facts["penalty"]
     train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    *sizes, _ = _sizes(len(train), len(ground.task.classes))
 
     def compute() -> Outcome:
         (x_nd,) = ground.activations([*train, *valid], frozen).rows(
@@ -585,27 +589,24 @@ def _convex_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]
         learn_nc, held_nc = ground.lessons(train), ground.task.targets(valid)
         orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
         weights_rn = ground.weights(valid)
-        points: list[Any] = []
 
         def score(some: np.ndarray) -> measure.Score:
             head = ground.task.fit_head(x_nd[some], learn_nc[some], [], ground.seed, penalty)
             return ground.task.score({"logits": head.logits(x_nd[len(train) :])}, held_nc)
 
         with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
-            for size in _sizes(len(train), len(ground.task.classes)):
-                some = [order[:size] for order in (orders if size < len(train) else orders[:1])]
-                mean = _mean(list(pool.map(score, some)))
-                point = measure.estimate(ground.task.metric_name, mean, weights_rn)
-                points.append(
-                    {"labels": size, "value": point.value, "low": point.low, "high": point.high}
-                )
+            parts = [order[:size] for size in sizes for order in orders]
+            scores = list(pool.map(score, parts))
+        points: list[Any] = []
+        for place, size in enumerate(sizes):
+            mean = _mean(scores[draws * place : draws * (place + 1)])
+            point = measure.estimate(ground.task.metric_name, mean, weights_rn)
+            points.append({"labels": size, **_spread(point.to_json())})
         return Outcome({"points": points}, {})
 
-    outcome = ground.run.step(
-        "label-curve", inputs_of(ground, {"penalty": penalty, "draws": draws}), compute
-    )
-    points: Any = outcome.facts["points"]
-    return points
+    inputs = inputs_of(ground, {"penalty": penalty, "draws": draws})
+    points: Any = ground.run.step("label-curve", inputs, compute).facts["points"]
+    return [*points, {"labels": len(train), **_spread(whole.facts["metric"])}]
 
 
 def forecast(curve: Sequence[Facts]) -> Facts:
@@ -752,6 +753,11 @@ def _announce(ground: Ground, step: Step) -> None:
 
 def _points(gap: measure.Difference) -> str:
     return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+
+
+def _spread(metric: Facts) -> Facts:
+    """A metric's value and its interval."""
+    return {key: metric[key] for key in ("value", "low", "high")}
 
 
 def _nested(target_nc: np.ndarray, seed: int, draw: int) -> np.ndarray:
