@@ -234,13 +234,13 @@ def votes(seeds: int, people: Sequence[int], learn: int) -> dict:
     x_nd = vectors("amazon", samples)
     row = {name: u for u, name in enumerate(every.samples)}
     order = np.array([row[i] for i, _, _ in ratings])
-    truth_nc = consensus.soft_labels(every)[order]
+    truth_nc = consensus.consensus(every).chance_uc[order]
     lines = []
     for seed in range(seeds):
         drawn = np.random.default_rng(seed).permutation(len(ratings))
         train, test = drawn[:learn], drawn[-1500:]
         for some in people:
-            shares_nc = consensus.soft_labels(_votes(ratings, some))[order][train]
+            shares_nc = consensus.consensus(_votes(ratings, some)).chance_uc[order][train]
             hard_nc = np.eye(3, dtype=np.float32)[shares_nc.argmax(axis=1)]
             line = {"seed": seed, "people": some}
             for kind, target_nc in (("soft", shares_nc), ("majority", hard_nc)):
