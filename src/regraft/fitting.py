@@ -20,6 +20,7 @@ from regraft.transfer import ladder
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
 from regraft.transfer.few_labels import few_labels, refitted
 from regraft.transfer.model import save
+from regraft.transfer.untouched import untouched
 from regraft.transfer.words import decisive_words
 
 
@@ -158,6 +159,8 @@ def finish(
         "seconds": sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"]),
     }
     report |= _particulars(ground, best, calibrated, tested)
+    if isinstance(task, Detection):
+        report["untouched"] = untouched(ground, task, climbed)
     if said.judged_votes is not None:
         report["people"] = _beside_people(ground, said, tested or Outcome({}, best.answers))
     if isinstance(task, Classification) and is_text:

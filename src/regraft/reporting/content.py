@@ -267,6 +267,9 @@ def verdict(report: dict[str, Any]) -> str:
             f"in {scratch['seconds']['total']:.0f} s, where the chosen rung has "
             f"{_percent(best['metric']['value'])} (validation)."
         )
+    if report.get("untouched"):
+        as_it_is = report["untouched"]["metric"]["value"]
+        text += f" The detector as it is, untrained, reaches {_percent(as_it_is)} (validation)."
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text

@@ -551,7 +551,11 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
         some = [train[i] for i in order[:size]]
         metric: Any = head.facts["metric"]
         if size < len(train):
-            less = replace(ground, dataset=ground.dataset.with_samples([*some, *valid]))
+            less = replace(
+                ground,
+                dataset=ground.dataset.with_samples([*some, *valid]),
+                task=ground.task.learning_from(some),
+            )
             metric = refitted(less, f"curve-{size}").facts["metric"]
         points.append({"labels": size, **{k: metric[k] for k in ("value", "low", "high")}})
     return points
