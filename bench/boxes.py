@@ -93,7 +93,9 @@ def speed(args: argparse.Namespace) -> None:
     raw: dict[str, list] = {"cold": [], "live": [], "yolo": [], "gap": []}
     with fresh_cache() as root:  # nobody is the first to load from disk
         fit(few, root / "run", "--train", "head")
-        harness.run(harness.module("boxes_loop", few, "--epochs", "1"))
+        multiply_adds = _multiply_adds()
+        if args.live:
+            harness.run(harness.module("boxes_loop", few, "--epochs", "1"))
     for number in range(max(args.rounds, args.live)):
         with fresh_cache() as root:
             if number < args.rounds:
@@ -110,13 +112,14 @@ def speed(args: argparse.Namespace) -> None:
     if args.yolo:
         with fresh_cache() as root:
             peer = Peer(args.yolo, root)
-            network = peer.network(_multiply_adds(), SIZE_PX)
+            network = peer.network(multiply_adds, SIZE_PX)
             harness.run(harness.regraft("convert", pictures, root / "yolo", "--to", "yolo"))
             asked = {"epochs": args.epochs, "size_px": SIZE_PX, "freeze": LAYERS}
             done, times = peer.train(network, root / "yolo" / "data.yaml", **asked)
             found = {"seconds": done.seconds, "cpu_seconds": done.cpu_seconds, "epochs": times}
             raw["yolo"].append(found | {"multiply_adds": peer.multiply_adds(network, SIZE_PX)})
-    harness.save("boxes-speed", _speeds(raw), raw | {"multiply_adds": _multiply_adds()})
+    name = "boxes-speed-yolo" if args.yolo else "boxes-speed"
+    harness.save(name, _speeds(raw), raw | {"multiply_adds": multiply_adds})
 
 
 def _measured(done: harness.Finished, facts: dict) -> dict[str, Any]:

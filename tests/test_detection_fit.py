@@ -84,6 +84,13 @@ def write_shapes(folder: Path) -> Path:
             name = f"{split}/{number}.png"
             picture.save(folder / name)
             images.append({"id": number, "file_name": name, "width": 128, "height": 96})
+        if split == "train":
+            # One box without area is refused, one that reaches over the edge is mended.
+            faulty = ([10, 10, 0, 20], [100, 70, 60, 60])
+            annotations += [
+                {"id": 900 + k, "image_id": 6, "category_id": 1, "bbox": box, "iscrowd": 0}
+                for k, box in enumerate(faulty)
+            ]
         categories = [{"id": 1, "name": "square"}, {"id": 2, "name": "disc"}]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (folder / f"{split}.json").write_text(json.dumps(content))
@@ -118,7 +125,12 @@ def test_the_rungs_learn_and_what_is_frozen_stays(fitted: regraft.Fitted) -> Non
     assert head["features"] == "cached"
     assert deeper["metric"]["value"] > head["metric"]["value"]
     assert deeper["metric"]["value"] > 0.25
-    assert fitted.report["detection"]["boxes"]["refused"] == 0
+    counts = fitted.report["detection"]["boxes"]
+    assert (counts["refused"], counts["mended"], counts["left_out"]) == (1, 1, 0)
+    assert counts["found"] == counts["used"] + 1
+    (problem,) = (p for p in fitted.report["data"]["problems"] if "900" in p["where"] + p["what"])
+    assert "train.json" in problem["where"]
+    assert fitted.report["untouched"] is None
     assert len(fitted.report["label_curve"]) == 3
 
 
@@ -217,7 +229,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(
     quiet = tmp_path / "quiet"
     words[3] = str(quiet)
     subprocess.run([sys.executable, "-c", HASTY, *words], env=environment, check=True)
-    names = ("model.safetensors",)
-    assert [(out / "model" / n).read_bytes() for n in names] == [
-        (quiet / "model" / n).read_bytes() for n in names
-    ]
+    assert kills == KILLS
+    assert _learnt(out) == _learnt(quiet)
+
+
+def _learnt(run: Path) -> dict[str, bytes]:
+    """The model, and what every step learnt and said."""
+    files = [run / "model" / "model.safetensors", *run.glob("steps/*.safetensors")]
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in files}

@@ -137,6 +137,7 @@ def finish(
         twin = ladder.tfidf(ground, climbed)
     elif compare == "scratch":
         twin = ladder.scratch(ground, climbed)
+    things = "pictures" if isinstance(task, Detection) else "labels"
     report: dict[str, Any] = {
         "task": task.name,
         "data": content.data_facts(ground.dataset)
@@ -149,8 +150,8 @@ def finish(
         "test": tested.facts["metric"] if tested else None,
         "scratch": twin[0] if twin else None,
         "label_curve": curve,
-        "forecast": ladder.forecast(curve),
-        "savings": content.savings(climbed, twin[0] if twin else None, curve),
+        "forecast": ladder.forecast(curve, things),
+        "savings": content.savings(climbed, twin[0] if twin else None, curve, things),
         "plan": list(climbed.plan),
         "engine": ground.engine(best.frozen).to_json(),
         "environment": content.environment(),
