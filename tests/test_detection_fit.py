@@ -15,9 +15,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 import regraft
+from regraft import dataset
+from regraft.backbones.backbone import Detector
 from regraft.errors import UsageError
 from regraft.seeds import generator
+from regraft.store import Outcome
+from regraft.tasks import Detection
 from regraft.tasks.task import Pace
+from regraft.transfer import ladder
 
 NETWORK = """
 import torch
@@ -190,7 +195,10 @@ def test_a_backbone_that_finds_nothing_is_refused_for_boxes(
 HASTY = """
 from regraft.cli import main
 from regraft.tasks import detection
+from regraft.store import Outcome
+from regraft.tasks import Detection
 from regraft.tasks.task import Pace
+from regraft.transfer import ladder
 from regraft.transfer import features, loop
 
 detection.PACE = Pace(batch=8, epochs=4, least_steps=30, most_steps=30, head_rate=1e-2, rate=5e-3)
@@ -237,3 +245,28 @@ def _learnt(run: Path) -> dict[str, bytes]:
     """The model, and what every step learnt and said."""
     files = [run / "model" / "model.safetensors", *run.glob("steps/*.safetensors")]
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in files}
+
+
+def test_the_prior_of_a_curve_s_point_is_that_of_its_own_pictures(
+    fitted: regraft.Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = dataset.read(Path(fitted.report["data"]["path"]))
+    detector = Detector("dense", (), (8, 16), 6)
+    task = Detection(rows.classes, detector, 64, (0.0, 0.0)).learning_from(rows.split("train"))
+    seen: list[ladder.Ground] = []
+
+    def refitted(ground: ladder.Ground, name: str) -> Outcome:
+        seen.append(ground)
+        return Outcome({"metric": {"value": 0.5, "low": 0.4, "high": 0.6}})
+
+    monkeypatch.setattr(ladder, "refitted", refitted)
+    unused: Any = None
+    ground = ladder.Ground(unused, rows, unused, task, unused, 0, None, unused)
+    head = ladder.Step({"metric": {"value": 0.6, "low": 0.5, "high": 0.7}}, {}, {})
+    assert len(ladder._trained_curve(ground, head)) == 3
+    assert len(seen) == 2
+    for less in seen:
+        some = less.dataset.split("train")
+        counts = np.bincount([box.category for x in some for box in x.boxes], minlength=2)
+        assert less.task.frequency == pytest.approx(tuple(counts / len(some)))
+    assert len({*(less.task.frequency for less in seen), task.frequency}) == 3
