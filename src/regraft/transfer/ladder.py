@@ -56,6 +56,9 @@ CACHED_BYTES = 4 * 10**9
 VIEWS = 4
 """Different views of each picture; index 0 is always the plain one."""
 
+TRIED = 8
+"""Pictures by which it is measured how long one takes."""
+
 CURVE_POINTS = 3
 """Of the label curve, where each takes a training loop."""
 
@@ -285,14 +288,7 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
     byte_count = count * rung.views * _bytes_a_view(ground, rung.frozen)
 
     def compute() -> Outcome:
-        from regraft.transfer.fit import seconds_a_step
-
-        tail = _tail(ground, rung.frozen, best.weights)
-        some = ground.dataset.split("train")[: rung.batch]
-        train_s = seconds_a_step(rung, tail, ground.task, some) * rung.steps
-        pictures = count * rung.views if rung.features == "cached" else rung.steps * rung.batch
-        features_s = pictures * _seconds_a_picture(ground, rung.frozen)
-        return Outcome({"seconds": train_s + features_s}, {})
+        return Outcome({"seconds": _seconds_of(ground, rung, best)}, {})
 
     inputs = inputs_of(ground, {"rung": asdict(rung)})
     seconds: Any = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
@@ -312,6 +308,30 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
         "why": why,
         "over_budget": over,
     }
+
+
+def _seconds_of(ground: Ground, rung: Rung, best: Step) -> float:
+    """How long a rung would take, by a trial with a batch of its own samples."""
+    from regraft.transfer.fit import seconds_a_step
+
+    some = ground.dataset.split("train")[: rung.batch]
+    cut, engine = ground.cut(rung.frozen), ground.engine(rung.frozen)
+    rows: Features | LiveFeatures = LiveFeatures(some, cut, engine, [View()])
+    few = np.arange(min(TRIED, len(some)))
+    rows.rows(few)  # the first call opens the engine
+    pictures = len(ground.dataset.split("valid"))
+    began = time.perf_counter()
+    if rung.features == "cached":
+        # As it will be: what is computed here need not be again, what is there costs nothing.
+        pictures += len(ground.dataset.split("train")) * rung.views
+        rows = ground.activations(some, rung.frozen, views_of(ground, rung))
+        picture_s = (time.perf_counter() - began) / (len(some) * rung.views)
+    else:
+        rows.rows(few)
+        picture_s = (time.perf_counter() - began) / len(few)
+    tail = _tail(ground, rung.frozen, best.weights)
+    step_s = seconds_a_step(rung, tail, ground.task, some, rows)
+    return step_s * rung.steps + picture_s * pictures
 
 
 def make_rung(ground: Ground, name: str) -> Rung:
@@ -554,7 +574,11 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
         some = [train[i] for i in order[:size]]
         metric: Any = head.facts["metric"]
         if size < len(train):
-            less = replace(ground, dataset=ground.dataset.with_samples([*some, *valid]))
+            less = replace(
+                ground,
+                dataset=ground.dataset.with_samples([*some, *valid]),
+                task=ground.task.learning_from(some),
+            )
             metric = refitted(less, f"curve-{size}").facts["metric"]
         points.append({"labels": size, **_spread(metric)})
     return points
@@ -609,7 +633,7 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
     return [*points, {"labels": len(train), **_spread(whole.facts["metric"])}]
 
 
-def forecast(curve: Sequence[Facts]) -> Facts:
+def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
     """How many labels would halve the error that is left, if error falls as a power of labels.
 
     A straight line through log error against log labels over the upper half of the curve
@@ -625,11 +649,11 @@ def forecast(curve: Sequence[Facts]) -> Facts:
     target = 1 - (1 - value) / 2
     needed = have * 2 ** (-1 / slope) if slope < -0.02 else math.inf
     if needed > 100 * have:
-        text = "More labels of this kind would help the head little: the curve is nearly flat."
+        text = f"More {things} of this kind would help the head little: the curve is nearly flat."
         return {"target": target, "labels": None, "text": text}
     rounded = int(float(f"{needed:.2g}"))
     reach = f"{100 * target:.1f} %"
-    text = f"About {rounded:,} labels would bring the head to {reach}, if the curve goes on."
+    text = f"About {rounded:,} {things} would bring the head to {reach}, if the curve goes on."
     return {"target": target, "labels": rounded, "text": text}
 
 
@@ -713,7 +737,7 @@ def _bytes_a_view(ground: Ground, frozen: int) -> int:
     return sum(math.prod(longest if n == -1 else n for n in shape) for shape in shapes)
 
 
-def _seconds_a_picture(ground: Ground, frozen: int, count: int = 8) -> float:
+def _seconds_a_picture(ground: Ground, frozen: int, count: int = TRIED) -> float:
     """Measured time of decoding a picture and running it through the frozen part."""
     some = ground.dataset.split("train")[:count]
     rows = LiveFeatures(some, ground.cut(frozen), ground.engine(frozen), [View()])
