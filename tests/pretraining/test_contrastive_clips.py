@@ -41,6 +41,11 @@ def tiny():
 """
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, opened_once: None) -> None:
+    monkeypatch.setattr("regraft.pretraining.judge_tuned.MOST_STEPS", 20)
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))

@@ -39,6 +39,11 @@ def picture(kind: int, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(shown.clip(0, 255).astype(np.uint8))
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, opened_once: None) -> None:
+    monkeypatch.setattr("regraft.pretraining.judge_tuned.MOST_STEPS", 20)
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
