@@ -10,7 +10,7 @@ are Student's, over the draws; gaps are between answers to the same draw.
 The network from random weights is given the best of four ways to train it (two rates, with and
 without crops and mirrors), chosen by its accuracy on the test pictures, which is in its favour.
 
-`pretrain` itself judges with the first draw: the page with its verdict is kept in `--out`.
+`pretrain` itself judges with the first draw; `--folder` keeps the page with its verdict.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from bench import data, harness
 from bench.harness import Figure
 from regraft.backbones import Backbone, build, open_backbone
 from regraft.cli import seconds_of
-from regraft.events import silent
 from regraft.pretraining import Settings, pretrain
 from regraft.pretraining.augment import DRAWS, Ranges, augmented
 from regraft.pretraining.pictures import resized
@@ -37,7 +36,7 @@ from regraft.tasks.probe import fit_probe
 from regraft.transfer.pictures import pixels_of
 
 TESTED, VALIDATED, DRAWN_FROM = 2000, 50, 50_000
-SCRATCH_STEPS = 400
+SCRATCH_STEPS = 250
 MILD = Ranges(area=0.6, coloured=0, grey=0, blur=0)
 PLAIN = Ranges(area=1, aspect=1, mirror=0, coloured=0, grey=0, blur=0)
 
@@ -115,7 +114,9 @@ def spread(values) -> tuple[float, float]:
 def folders(root: Path, fashion: data.FashionMnist, pictures: int) -> tuple[Path, Path]:
     """The pool, and the judge: 100 labels to learn from, 500 to validate, 2,000 to test."""
     pool, judge = root / "pool", root / "judge"
-    pool.mkdir()
+    if judge.exists():
+        return pool, judge
+    pool.mkdir(parents=True)
     for i in range(pictures):
         Image.fromarray(fashion.train_pictures[i]).save(pool / f"{i:05}.png")
     held = fashion.train_labels[DRAWN_FROM:]
@@ -177,16 +178,17 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--settings", default="{}", help="JSON, other settings of the objective")
-    parser.add_argument("--out", type=Path, help="keep the run there")
+    parser.add_argument("--folder", type=Path, help="keep the work there, and go on from it")
     asked = parser.parse_args()
     fashion = data.fashion_mnist()
     settings = Settings(size_px=asked.size, **json.loads(asked.settings))
     start = resized(open_backbone(asked.backbone), asked.size)
     with tempfile.TemporaryDirectory() as scratch:
-        pool, judge = folders(Path(scratch), fashion, asked.pictures)
+        root = asked.folder or Path(scratch)
+        pool, judge = folders(root, fashion, asked.pictures)
         done = pretrain(
-            pool, asked.out or Path(scratch) / "run", backbone=asked.backbone, judge=judge,
-            budget=seconds_of(asked.budget), settings=settings, tell=silent,
+            pool, root / "run", backbone=asked.backbone, judge=judge,
+            budget=seconds_of(asked.budget), settings=settings,
         )  # fmt: skip
         found, how = measured(fashion, start, open_backbone(str(done.folder)), asked.draws)
     report = done.report

@@ -91,6 +91,11 @@ def test_from_a_pool_to_a_backbone_that_fit_climbs(place: Path) -> None:
     assert [p["where"] for p in report["data"]["problems"] if p["kind"] == "leak"] == ["copy.png"]
     last = report["curves"][-1]
     assert {"loss", "alignment", "uniformity", "effective_rank", "spread", "probe"} <= set(last)
+    for row in report["neighbours"]:
+        kind = row["sample"].split("/")[1]
+        assert row["same"]["after"] == [name.split("/")[1] == kind for name in row["after"]]
+    assert 0 <= report["alike"]["before"] <= 1
+    assert len(report["map"]["labels"]) == 24
     html = (done.folder / "report.html").read_text()
     assert "Nearest labelled" in html
     assert not re.search(r"(src|href)=[\"'](?!data:)", html)
@@ -111,6 +116,13 @@ def test_the_loss_falls_and_the_frozen_part_stays(place: Path) -> None:
     assert np.mean(losses[-6:]) < np.mean(losses[3:9])
     assert done.report["backbone"]["frozen_intact"] is True
     assert done.report["verdict"]["answer"] == "not judged"
+    assert done.report["alike"] is None
+    rows = done.report["neighbours"]
+    assert len(rows) == 6
+    assert all(len(row[when]) == 5 for row in rows for when in ("before", "after"))
+    assert all(row["sample"] not in row["after"] for row in rows)
+    assert len(done.report["map"]["after"]) == 48
+    assert (done.folder / "report.html").read_text().count("data:image/jpeg") == 66
 
 
 KILLED = """
@@ -189,6 +201,33 @@ def test_a_budget_decides_the_steps_once(place: Path) -> None:
     again = pretrain(place / "pool", place / "run", backbone=start(place), budget=1.0,
                      settings=settings())  # fmt: skip
     assert done.report["steps"] == again.report["steps"] > 0
+
+
+def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.pretraining.judge import Eye
+
+    seen: list[int] = []
+
+    def probe(self: Eye, network: object) -> dict[str, float]:
+        """Rises for eight rounds, swinging; then it only swings."""
+        seen.append(1)
+        return {"probe": 0.05 * min(len(seen), 8) + 0.04 * (len(seen) % 2)}
+
+    monkeypatch.setattr(Eye, "probe", probe)
+    done = pretrain(
+        place / "pool", place / "run", backbone=start(place), judge=place / "judge",
+        settings=settings(epochs=20),
+    )  # fmt: skip
+    assert "has not risen" in done.report["stopped"]
+    assert 12 <= len(seen) <= 18
+    assert done.report["steps"] == done.report["curves"][-1]["step"] < 60
+    again = pretrain(
+        place / "pool", place / "run", backbone=start(place), judge=place / "judge",
+        settings=settings(epochs=20),
+    )  # fmt: skip
+    assert again.report["steps"] == done.report["steps"]
 
 
 def test_collapse_is_said_and_stops(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
