@@ -182,6 +182,22 @@ def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
     assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 5
 
 
+def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool of 48 and a queue of 4,096: from the second epoch on it holds each sample's own."""
+    from regraft.pretraining import contrastive
+
+    plain, counts = contrastive.nt_xent, []
+
+    def looked_at(*given):
+        counts.append([int(n) for n in given[4].sum(dim=1)] if len(given) > 4 else [])
+        return plain(*given)
+
+    monkeypatch.setattr(contrastive, "nt_xent", looked_at)
+    pretrain(place / "pool", place / "run", backbone=start(place),
+             settings=settings(epochs=3, negatives="queue"))  # fmt: skip
+    assert counts == [[]] + 2 * [16 * [0]] + 3 * [16 * [1]] + 3 * [16 * [2]]
+
+
 def test_an_objective_that_forgets_its_queue_breaks_the_contract(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +206,11 @@ def test_an_objective_that_forgets_its_queue_breaks_the_contract(
     objective = choose("contrastive", place / "pool", settings(negatives="queue"))
     pool = objective.read(place / "pool", [], 0.01, lambda _: None)
     keep = Contrast.state
-    monkeypatch.setattr(Contrast, "state", lambda self: {**keep(self), "queue": self._queue[:0]})
+    monkeypatch.setattr(
+        Contrast,
+        "state",
+        lambda self: {**keep(self), "queue": self._queue[:0], "queued": self._queued[:0]},
+    )
     with pytest.raises(ContractBroken, match="same bits"):
         check_objective(objective, open_backbone(start(place)), pool.samples)
 

@@ -7,6 +7,8 @@ kind of footage).
 Decisions:
 
 - Order, views and noise are pure functions of (seed, step): a resumed run is the same run.
+- With a queue, what an earlier step made of a sample is no negative for the sample itself: of a
+  small pool the queue holds every sample several times.
 - The projection head (two layers, batch norm between, 128 numbers; SimCLR) is thrown away.
 
 Legend: b samples in a batch, n in the pool.
@@ -117,6 +119,7 @@ class Contrast(Learner):
         self._ahead = Ahead(lambda step: self._footage.rows(self._order(step)))
         self.model = make_model(job)
         self._queue, self._keys = torch.empty(0, PROJECTED), torch.empty(0, PROJECTED)
+        self._queued = torch.empty(0, dtype=torch.int64)
         self._bf16 = settings.bf16 if settings.bf16 is not None else self._measured_precision()
 
     @property
@@ -163,8 +166,10 @@ class Contrast(Learner):
 
         def loss_of(a_bd: Tensor, b_bd: Tensor) -> Tensor:
             self._keys = b_bd.detach()
-            queue = self._queue if len(self._queue) else None
-            return nt_xent(a_bd, b_bd, self.settings.temperature, queue)
+            if not len(self._queue):
+                return nt_xent(a_bd, b_bd, self.settings.temperature)
+            own_bq = torch.from_numpy(self._order(step))[:, None] == self._queued
+            return nt_xent(a_bd, b_bd, self.settings.temperature, self._queue, own_bq)
 
         return backward_in_pieces(self.model, embed, pieces, loss_of).item()
 
@@ -183,6 +188,8 @@ class Contrast(Learner):
         """See `Learner`."""
         if self.settings.negatives == "queue":
             self._queue = enqueued(self._queue, self._keys, self.settings.queue)
+            fresh = torch.from_numpy(self._order(step))
+            self._queued = torch.cat([fresh, self._queued])[: self.settings.queue]
 
     def named(self, step: int) -> str:
         """See `Learner`."""
@@ -195,11 +202,12 @@ class Contrast(Learner):
 
     def state(self) -> dict[str, Tensor]:
         """See `Learner`."""
-        return {**self.model.state_dict(keep_vars=True), "queue": self._queue}
+        model = self.model.state_dict(keep_vars=True)
+        return {**model, "queue": self._queue, "queued": self._queued}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `Learner`."""
-        self._queue = tensors["queue"]
+        self._queue, self._queued = tensors["queue"], tensors["queued"]
         with torch.no_grad():
             for name, tensor in self.model.state_dict(keep_vars=True).items():
                 tensor.copy_(tensors[name])
