@@ -49,13 +49,21 @@ class Preprocessing:
 class TextPreprocessing:
     """How a text becomes the network's input: int32 token ids, the end cut off.
 
+    A text that is longer than a window is several: each begins and ends with the network's own
+    marks, and all but the last are full. They stand one after the other in the text's row of ids,
+    see no token of each other, and the text's vector is the mean over the tokens of all.
+
     Attributes:
-        max_tokens: with the two that mark beginning and end.
+        max_tokens: of a window, with the two that mark beginning and end.
         tokenizer_sha256: of the tokenizer's file, which is a tensor among the weights.
+        windows: of a text at most; what lies behind them is cut off.
+        overlap: tokens at the beginning of a window that the one before ends with.
     """
 
     max_tokens: int
     tokenizer_sha256: str
+    windows: int = 1
+    overlap: int = 0
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -65,7 +73,7 @@ class TextPreprocessing:
     @property
     def longest(self) -> int:
         """What -1 in a shape is at most."""
-        return self.max_tokens
+        return self.windows * self.max_tokens
 
 
 AnyPreprocessing: TypeAlias = Preprocessing | TextPreprocessing

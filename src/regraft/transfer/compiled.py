@@ -19,14 +19,14 @@ import hashlib
 import json
 import platform
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regraft.backbones.backbone import Backbone
+from regraft.backbones.backbone import AnyPreprocessing, Backbone, TextPreprocessing
 from regraft.errors import Damaged
 from regraft.store import (
     cache_folder,
@@ -126,12 +126,19 @@ def place(backbone: Backbone) -> Path:
         "weights": whole.fingerprint(),
         "recipe": asdict(backbone.recipe),
         "stages": [[stage.name, stage.shapes] for stage in backbone.stages],
-        "preprocessing": asdict(backbone.preprocessing),
+        "preprocessing": _of_one(backbone.preprocessing),
         "openvino": version("openvino"),
         "torch": version("torch"),
         "processor": processor(),
     }
     return cache_folder() / "compiled" / digest(canonical(identity))[:32]
+
+
+def _of_one(preprocessing: AnyPreprocessing) -> dict[str, Any]:
+    """What a graph depends on: how many windows a text has does not matter to it."""
+    if isinstance(preprocessing, TextPreprocessing):
+        preprocessing = replace(preprocessing, windows=1, overlap=0)
+    return asdict(preprocessing)
 
 
 def find(folder: Path) -> Compiled | None:

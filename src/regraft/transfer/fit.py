@@ -26,6 +26,7 @@ from regraft.store import Checkpoint
 from regraft.tasks.task import Answers, Criterion, Outputs, Task
 from regraft.transfer import loop
 from regraft.transfer.cut import Cut
+from regraft.transfer.tokens import token_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +86,7 @@ class Tail(nn.Module):
         values = tuple(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in rows)
         if self.cut.frozen == 0:
             values = (self.network.entry(values[0]),)
-        return self.network.run(values, self.cut.frozen, len(self.network.stages))
+        return self.network.finish(values, self.cut.frozen)
 
     def forward(self, rows: tuple[np.ndarray, ...]) -> Outputs:
         """What the head gives."""
@@ -222,7 +223,7 @@ def seconds_a_step(rung: Rung, tail: Tail, task: Task[Any], samples: Sequence[Sa
         task: gives the loss.
         samples: as many as a batch has; their targets are taken.
     """
-    rows, index_b = tail.cut.blank(len(samples)), np.arange(len(samples))
+    rows, index_b = tail.cut.blank(_tokens(samples, tail)), np.arange(len(samples))
     criterion = task.criterion(task.targets(samples), [View()])
     tail.train()
     if rung.pretrained:
@@ -234,6 +235,13 @@ def seconds_a_step(rung: Rung, tail: Tail, task: Task[Any], samples: Sequence[Sa
         timings.append(time.perf_counter() - start)
         tail.zero_grad(set_to_none=True)
     return min(timings)
+
+
+def _tokens(samples: Sequence[Sample], tail: Tail) -> list[int]:
+    """Of each text; 1 for what is none."""
+    if not tail.network.takes_text:
+        return [1] * len(samples)
+    return [len(token_ids(str(sample.source), tail.cut.backbone)) for sample in samples]
 
 
 def _keep_statistics(tail: Tail) -> None:
