@@ -44,6 +44,7 @@ class Rung:
         steps: optimiser steps.
         batch: samples a step.
         learning_rate: of the head, at its highest.
+        stage_rate: of the last stage; None for `decay` times that of the head.
         decay: each stage towards the input learns this many times slower than the next.
         views: different views of each sample that training sees in turn; the first is the plain
             one.
@@ -61,6 +62,7 @@ class Rung:
     views: int = 1
     features: Literal["cached", "live"] = "cached"
     pretrained: bool = True
+    stage_rate: float | None = None
 
 
 class Rows(Protocol):
@@ -154,7 +156,7 @@ class _Fitting:
         rung, groups = self.rung, list[dict[str, Any]]()
         parts = [*self.tail.network.stages[rung.frozen :], self.tail.head]
         for distance, part in enumerate(reversed(parts)):
-            rate = rung.learning_rate * (rung.decay**distance if rung.pretrained else 1.0)
+            rate = _rate(rung, distance)
             parameters = [p for p in part.parameters() if p.requires_grad]
             if parameters:
                 groups.append({"params": parameters, "lr": rate, "weight_decay": WEIGHT_DECAY})
@@ -182,6 +184,15 @@ class _Fitting:
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         self.tail.restore({name: tensor.cpu().numpy() for name, tensor in tensors.items()})
+
+
+def _rate(rung: Rung, distance: int) -> float:
+    """The highest learning rate so many stages before the head, which is at 0."""
+    if not rung.pretrained:
+        return rung.learning_rate
+    if rung.stage_rate is None or distance == 0:
+        return rung.learning_rate * rung.decay**distance
+    return rung.stage_rate * rung.decay ** (distance - 1)
 
 
 def answers(
