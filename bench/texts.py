@@ -2,7 +2,8 @@
 
 `throughput`: mails a second, in one process, taking turns: OpenVINO alone on length-sorted batches
 of tokens that are there already; regraft's feature phase (tokens, batches, engine, cache on disk);
-sentence-transformers' `encode` as it comes. All have the same MiniLM-L6 and 256 tokens.
+sentence-transformers' `encode` as it comes. All have the same MiniLM-L6 and the first 256 tokens
+(regraft's default reads further windows).
 
 `trainer`: `regraft fit --train head` as a whole process, against transformers' `Trainer` as a whole
 process, the same encoder frozen, a linear layer on the mean of the tokens, ten epochs. Where
@@ -48,7 +49,7 @@ def throughput(count: int, rounds: int) -> tuple[list[Figure], dict]:
     samples = [Sample(str(i), text, 0, sha256=digest(text)) for i, text in enumerate(texts)]
     peer = SentenceTransformer(str(minilm_folder()), device="cpu")
     times: dict[str, list[tuple[float, float]]] = {"alone": [], "tokens": [], "ours": [], "st": []}
-    with harness.fresh_cache(), prepare("minilm-l6") as preparation:
+    with harness.fresh_cache(), prepare("windows:1:minilm-l6") as preparation:
         backbone = preparation.backbone()
         engine = preparation.engine(len(backbone.stages), samples)
         assert engine.serving.batched

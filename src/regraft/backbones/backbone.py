@@ -191,6 +191,15 @@ class Backbone:
         return self.preprocessing.frames if isinstance(self.preprocessing, Preprocessing) else 0
 
     @property
+    def is_transformer(self) -> bool:
+        """Whether vectors of tokens flow from stage to stage: a text's, or of patches of a picture.
+
+        A clip's own stage, which begins untrained, is none, whatever lies below it.
+        """
+        between = [shape for stage in self.stages[:-1] for shape in stage.shapes]
+        return not self.frames and any(len(shape) == 2 for shape in between)
+
+    @property
     def width(self) -> int:
         """Length of the vector that the last stage gives; of a detector, channels of its maps."""
         first = self.stages[-1].shapes[0]

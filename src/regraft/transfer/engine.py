@@ -46,7 +46,7 @@ from regraft.dataset.verify import cores
 from regraft.errors import Damaged
 from regraft.events import Said, Tell, silent
 from regraft.store import Json, canonical, commit_sealed, digest, quarantine, read_sealed
-from regraft.transfer.compiled import EXACT_STAGES, Compiled, find, place, processor
+from regraft.transfer.compiled import Compiled, exact_stages, find, place, processor
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
@@ -296,7 +296,7 @@ class Engine:
         facts |= {"openvino": version("openvino"), "batch": 1, "threads": 1}
         if serving.batched:
             facts |= {"filled_up_to": FILLED, "at_once_tokens": AT_ONCE_TOKENS}
-        return facts | {"exact_stages": EXACT_STAGES}
+        return facts | {"exact_stages": exact_stages(self.cut.backbone)}
 
     def to_json(self) -> dict[str, Any]:
         """What report.json says of it."""
@@ -340,7 +340,7 @@ class Engine:
         if compiled is not None and not compiled.parity:
             return (TORCH_F32,)
         quick = (OPENVINO_BF16, OPENVINO_F32)
-        if self.cut.frozen <= EXACT_STAGES or "BF16" not in _abilities():
+        if self.cut.frozen <= exact_stages(self.cut.backbone) or "BF16" not in _abilities():
             quick = (OPENVINO_F32,)
         if self.cut.backbone.modality == "text":
             quick = tuple(s for one in quick for s in (replace(one, batched=True), one))

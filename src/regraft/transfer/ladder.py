@@ -328,7 +328,14 @@ def make_rung(ground: Ground, name: str) -> Rung:
     passes = math.ceil(steps / max(1, count // batch))
     most = 1 if ground.backbone.modality == "text" else VIEWS
     rate = pace.head_rate if name == "head" else pace.rate
-    rung = Rung(name, frozen, steps, batch, learning_rate=rate, views=min(most, passes))
+    is_transformer = ground.backbone.is_transformer
+    rung = Rung(
+        name, frozen, steps, batch,
+        learning_rate=rate,
+        stage_rate=pace.transformer_rate if is_transformer else None,
+        decay=pace.transformer_decay if is_transformer else pace.decay,
+        views=min(most, passes),
+    )  # fmt: skip
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
         return rung
     return replace(rung, features="live", views=passes if most > 1 else 1)
