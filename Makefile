@@ -16,6 +16,9 @@ bin := $(venv)/bin
 uv := $(bin)/uv
 plain := --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-build
 
+# Tests start hundreds of processes, each of which would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test check bench pins clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -57,7 +60,7 @@ $(venv)/.bench: extras := --extra bench
 $(venv)/.core $(venv)/.dev $(venv)/.bench: pyproject.toml constraints.txt | $(uv)
 	$(uv) pip compile pyproject.toml $(extras) --python $(bin)/python $(plain) \
 	  --constraints constraints.txt -o $@.txt
-	$(uv) pip install --python $(bin)/python --no-build --no-deps --require-hashes \
+	$(uv) pip install --python $(bin)/python --no-build --no-deps --require-hashes --compile-bytecode \
 	  --constraints constraints.txt -r $@.txt
 	$(uv) pip install --python $(bin)/python --no-deps --build-constraints constraints.txt -e .
 	@touch $@

