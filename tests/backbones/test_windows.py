@@ -216,3 +216,18 @@ def test_descriptions_from_before_read_one_window(folder: Path) -> None:
     assert older.preprocessing == replace(backbone.preprocessing, windows=1, overlap=0)
     text = words(100)
     assert token_ids(text, older).tolist() == token_ids(text, windowed(folder, 1)).tolist()
+
+
+def test_a_tokenizer_is_opened_once_for_a_backbone(folder: Path) -> None:
+    one, other = windowed(folder, 3), windowed(folder, 1)
+    assert one.tokenizer is one.tokenizer
+    assert one.tokenizer is not other.tokenizer
+    assert one.tokenizer.truncation["stride"] == one.texts.overlap
+    assert Backbone.from_json(one.to_json(), one.weights) == one
+
+
+def test_samples_of_another_kind_are_refused_in_one_way(folder: Path) -> None:
+    backbone = windowed(folder, 3)
+    backbone.check_reads("text", "the data are texts")
+    with pytest.raises(UsageError, match="is for texts, the data are images"):
+        backbone.check_reads("image", "the data are images")

@@ -9,10 +9,12 @@ torch, because the frozen part of a network is served by a compiled graph; `buil
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from regraft.errors import BackboneError
+from regraft.backbones.tokenizer import read_tokenizer
+from regraft.errors import BackboneError, UsageError
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,22 @@ class Backbone:
         )
 
     @property
+    def texts(self) -> TextPreprocessing:
+        """How it takes texts; asked of encoders alone."""
+        assert isinstance(self.preprocessing, TextPreprocessing), self.name
+        return self.preprocessing
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Of an encoder: the `tokenizers.Tokenizer` that cuts a text into its windows.
+
+        Read from the weights when the first text comes, and kept as long as this is.
+        """
+        tokenizer = read_tokenizer(self.weights)
+        tokenizer.enable_truncation(self.texts.max_tokens, stride=self.texts.overlap)
+        return tokenizer
+
+    @property
     def frames(self) -> int:
         """How many frames of a clip it looks at; 0 where it takes no clips."""
         return self.preprocessing.frames if isinstance(self.preprocessing, Preprocessing) else 0
@@ -198,6 +216,23 @@ class Backbone:
         """
         between = [shape for stage in self.stages[:-1] for shape in stage.shapes]
         return not self.frames and any(len(shape) == 2 for shape in between)
+
+    def check_reads(self, modality: str, why: str) -> None:
+        """Refuse it, before anything is computed, for samples that it does not read.
+
+        Args:
+            modality: of the samples.
+            why: they are to be read, for example "the data are texts".
+
+        Raises:
+            UsageError: it is for another modality.
+        """
+        if self.modality != modality:
+            raise UsageError(
+                f"{self.name} is for {self.modality}s, {why}",
+                where="--backbone",
+                mend="take one of that modality from `regraft backbones list`",
+            )
 
     @property
     def width(self) -> int:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regraft.backbones import Backbone, TextPreprocessing
-from regraft.backbones.tokenizer import open_tokenizer
+from regraft.backbones import Backbone
+from regraft.backbones.tokenizer import read_tokenizer
 
 ASKED = 64
 """Texts whose lengths stand for all."""
-_TENSOR = "embeddings.tokenizer_json"
 
 
 def token_ids(text: str, backbone: Backbone) -> np.ndarray:
@@ -24,13 +21,13 @@ def token_ids(text: str, backbone: Backbone) -> np.ndarray:
 
 def is_cut(text: str, backbone: Backbone) -> bool:
     """Whether the network does not see all of a text."""
-    whole = _tokenizer(backbone).encode(text)
-    return len(whole.overflowing) >= _preprocessing(backbone).windows
+    whole = backbone.tokenizer.encode(text)
+    return len(whole.overflowing) >= backbone.texts.windows
 
 
 def whole_tokenizer(backbone: Backbone) -> Any:
     """The `tokenizers.Tokenizer` of a backbone, which cuts nothing off and fills nothing up."""
-    tokenizer = _read(backbone.weights)
+    tokenizer = read_tokenizer(backbone.weights)
     tokenizer.no_truncation()
     return tokenizer
 
@@ -49,34 +46,8 @@ def mean_tokens(texts: Sequence[str], backbone: Backbone) -> float:
 
 def _windows(text: str, backbone: Backbone) -> list[Any]:
     """What a text is read as: `tokenizers.Encoding`s, all full but the last."""
-    whole = _tokenizer(backbone).encode(text)
-    p = _preprocessing(backbone)
+    whole = backbone.tokenizer.encode(text)
+    p = backbone.texts
     windows = [whole, *whole.overflowing[: p.windows - 1]]
     assert all(len(w.ids) == p.max_tokens for w in windows[:-1]), "windows are full"
     return windows
-
-
-def _preprocessing(backbone: Backbone) -> TextPreprocessing:
-    assert isinstance(backbone.preprocessing, TextPreprocessing), backbone.name
-    return backbone.preprocessing
-
-
-def _tokenizer(backbone: Backbone) -> Any:
-    return _opened(backbone.weights, _preprocessing(backbone))
-
-
-@lru_cache(maxsize=4)
-def _opened(weights: Path, preprocessing: TextPreprocessing) -> Any:
-    """The tokenizer of a weights file; named by its checksum, so that the cache cannot be stale."""
-    tokenizer = _read(weights)
-    tokenizer.enable_truncation(preprocessing.max_tokens, stride=preprocessing.overlap)
-    return tokenizer
-
-
-def _read(weights: Path) -> Any:
-    from safetensors import safe_open
-
-    with safe_open(weights, framework="numpy") as file:
-        tokenizer = open_tokenizer(file.get_tensor(_TENSOR).tobytes())
-    tokenizer.no_padding()
-    return tokenizer
