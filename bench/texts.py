@@ -44,8 +44,8 @@ def throughput(count: int, rounds: int) -> tuple[list[Figure], dict]:
     from regraft.store import digest
     from regraft.transfer.engine import prepare
 
-    every = mails.mails()
-    texts = [mail.text for mail in every[:: max(1, len(every) // count)]][:count]
+    every = list(dict.fromkeys(mail.text for mail in mails.mails()))  # a copy is embedded once
+    texts = [every[i] for i in np.linspace(0, len(every) - 1, min(count, len(every)), dtype=int)]
     samples = [Sample(str(i), text, 0, sha256=digest(text)) for i, text in enumerate(texts)]
     peer = SentenceTransformer(str(minilm_folder()), device="cpu")
     times: dict[str, list[tuple[float, float]]] = {"alone": [], "tokens": [], "ours": [], "st": []}
