@@ -11,7 +11,7 @@ import difflib
 import importlib.metadata
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regraft.errors import Damaged, UsageError
@@ -22,6 +22,7 @@ DEFAULT_TEXT = "minilm-l6"
 DEFAULT_DETECTOR = "nanodet-g"
 FRAMES = 8
 """Of a clip, where nothing else is said."""
+MOST_WINDOWS = 64
 DEFAULTS = {
     "image-classification": DEFAULT,
     "object-detection": DEFAULT_DETECTOR,
@@ -163,12 +164,14 @@ class Address:
         adapter: see `Recipe`.
         architecture: see `Recipe`.
         file: the weights or the code that the user named, or None.
+        windows: of a text at most; 0 where the name does not say.
     """
 
     name: str
     adapter: str
     architecture: str
     file: Path | None = None
+    windows: int = 0
 
     @property
     def is_own_code(self) -> bool:
@@ -201,7 +204,8 @@ def address(name: str) -> Address:
             `transformers:ORG/NAME[@REVISION]` (likewise, a detector), `ultralytics:FILE` (a YOLO
             checkpoint of theirs), `local:FILE.py:function` or `package.module:function` (a network
             of your own), `random:ARCH` (a timm network with random weights), the folder of a
-            `pretrain` run, or `video:[FRAMES:]` and any of these for pictures.
+            `pretrain` run, `video:[FRAMES:]` and any of these for pictures, or `windows:COUNT:`
+            and any of these for texts.
 
     Raises:
         UsageError: it is none of these.
@@ -213,6 +217,8 @@ def address(name: str) -> Address:
         return Address(f"run:{folder}", "run", str(folder / "backbone"), weights)
     if kind == "video" and rest:
         return _of_clips(rest)
+    if kind == "windows" and rest:
+        return _of_windows(rest)
     if kind == "random" and rest:
         return Address(name, "random", rest)
     if kind == "timm" and rest:
@@ -269,6 +275,25 @@ def _of_clips(rest: str) -> Address:
     architecture = f"{frames}:{inner.name}"
     file = None if inner.adapter == "local" else inner.file
     return Address(f"video:{architecture}", "video", architecture, file)
+
+
+def _of_windows(rest: str) -> Address:
+    """What COUNT:NAME after "windows:" stands for."""
+    count, _, name = rest.partition(":")
+    if not count.isdecimal() or not 1 <= int(count) <= MOST_WINDOWS or not name:
+        raise UsageError(
+            f"{count!r} windows of a text",
+            where=f"windows:{rest}",
+            mend=f"give 1 to {MOST_WINDOWS} and a name: windows:8:{DEFAULT_TEXT}",
+        )
+    inner = address(name)
+    if inner.adapter not in ("text-encoder", "run") or inner.windows:
+        raise UsageError(
+            f"{name} is no network of texts",
+            where=f"windows:{rest}",
+            mend="take one of the modality text from `regraft backbones list`",
+        )
+    return replace(inner, name=f"windows:{int(count)}:{inner.name}", windows=int(count))
 
 
 def for_clips(name: str, frames: int | None = None) -> str:

@@ -24,6 +24,7 @@ from regraft import store
 from regraft.backbones import shelf
 from regraft.backbones.backbone import (
     SOURCE_HEAD,
+    AnyPreprocessing,
     Backbone,
     Preprocessing,
     Recipe,
@@ -40,7 +41,11 @@ if TYPE_CHECKING:
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 _PREFIXES = ("_orig_mod.", "module.")
 MAX_TOKENS = 256
-"""Of a text, for encoders of the user's own; what is longer is cut off, and said to be."""
+"""Of a window, for encoders of the user's own."""
+WINDOWS = 4
+"""Of a text at most, where the name does not say; what is longer is cut off, and said to be."""
+OVERLAP_SHARE = 8
+"""A window begins with the last eighth of the one before: what one divides, the other has whole."""
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -145,7 +150,7 @@ def _text_encoder(wanted: Address) -> str:
     from regraft.backbones import hub, text_families, text_files
     from regraft.backbones.network import assemble
 
-    row = next((row for row in ROWS if row.name == wanted.name), None)
+    row = _row(wanted)
     if row:
         folder, source, licence = minilm_folder(), row.source, row.licence
     else:
@@ -159,13 +164,22 @@ def _text_encoder(wanted: Address) -> str:
     shape = text_families.shape_of(config, len(tokenizer), folder)
     sha256 = _verified(file, row) if row else store.file_sha256(file)
     tensors = text_families.renamed(read_tensors(file), str(family), shape, tokenizer)
+    max_tokens = min(row.size_px if row else MAX_TOKENS, shape.longest)
     preprocessing = TextPreprocessing(
-        min(row.size_px if row else MAX_TOKENS, shape.longest),
+        max_tokens,
         hashlib.sha256(tokenizer).hexdigest(),
+        wanted.windows or WINDOWS,
+        max_tokens // OVERLAP_SHARE,
     )
     recipe = Recipe("text-encoder", str(family), shape.options())
     blank = Backbone(wanted.name, "text", source, sha256, licence, (), preprocessing, recipe, file)
     return _keep(wanted, blank, assemble(recipe, preprocessing), tensors, wanted.file)
+
+
+def _row(wanted: Address) -> Row | None:
+    """Of the catalogue, whatever the name says of windows."""
+    what = (wanted.adapter, wanted.architecture)
+    return next((row for row in ROWS if (row.adapter, row.architecture) == what), None)
 
 
 def minilm_folder() -> Path:
@@ -243,8 +257,28 @@ def _run(wanted: Address) -> str:
     values = json.loads(store.read_sealed(Path(wanted.architecture) / "backbone.json"))
     blank = Backbone.from_json(values, wanted.file)
     network = assemble(blank.recipe, blank.preprocessing)
-    named = replace(blank, name=wanted.name, sha256=store.file_sha256(wanted.file))
+    named = replace(
+        blank,
+        name=wanted.name,
+        sha256=store.file_sha256(wanted.file),
+        preprocessing=_in_windows(blank, wanted),
+    )
     return _keep(wanted, named, network, read_tensors(wanted.file), wanted.file)
+
+
+def _in_windows(backbone: Backbone, wanted: Address) -> AnyPreprocessing:
+    """How a backbone takes its samples, with as many windows of a text as the name says."""
+    preprocessing = backbone.preprocessing
+    if not wanted.windows:
+        return preprocessing
+    if not isinstance(preprocessing, TextPreprocessing):
+        raise BackboneError(
+            f"it is for {backbone.modality}s, not for texts",
+            where=wanted.name,
+            mend="leave out windows: and the number",
+        )
+    overlap = preprocessing.max_tokens // OVERLAP_SHARE
+    return replace(preprocessing, windows=wanted.windows, overlap=overlap)
 
 
 def _nanodet(wanted: Address) -> str:
@@ -483,7 +517,7 @@ def _pull(wanted: Address) -> dict[str, Any]:
         from regraft.backbones import timm_models
 
         timm_models.pull_weights(wanted.architecture)
-    if wanted.adapter == "text-encoder" and wanted.name.startswith("text:") and not wanted.file:
+    if wanted.adapter == "text-encoder" and wanted.file is None and _row(wanted) is None:
         from regraft.backbones import hub, text_files
 
         hub.pull("text", wanted.architecture, text_files.WEIGHTS, text_files.OTHERS)

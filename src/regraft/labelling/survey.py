@@ -91,13 +91,8 @@ class Surveyed:
     pool: Dataset | None = None
 
 
-def survey(request: Request, *, tell: Tell = silent) -> Facts:
-    """See `regraft.verbs.labels`."""
-    return surveyed(request, tell=tell).facts
-
-
 def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
-    """The facts of `survey`, with the data that they are about."""
+    """See `regraft.verbs.labels`; the facts, with the data that they are about."""
     if find_spec("cleanlab") is None or find_spec("crowdkit") is None:
         raise MissingExtra(
             "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"
@@ -218,13 +213,7 @@ def _eyes(
     """A frozen network that looks at samples, once, and remembers (the cache)."""
     with prepare(request.backbone, tell=tell) as preparation:
         described = preparation.backbone()
-        wanted = dataset.task.partition("-")[0]
-        if described.modality != wanted:
-            raise UsageError(
-                f"{described.name} is for {described.modality}s, the data are {wanted}s",
-                where="--backbone",
-                mend="take one of that modality from `regraft backbones list`",
-            )
+        described.check_reads(dataset.modality, f"the data are {dataset.modality}s")
         if described.detector is not None:
             raise UsageError(
                 f"{described.name} finds objects; samples are compared by one vector each",

@@ -13,11 +13,12 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.backbone import Detector
 from regraft.seeds import seed_of
-from regraft.tasks.dense import PACE, PLACES_A_BOX, criterion, decode
+from regraft.tasks.dense import PACE, PLACES_A_BOX, Edges, criterion, decode
 from regraft.tasks.family import LEAST_PRIOR, MOST_PRIOR
 
 __all__ = ["PACE", "criterion", "decode", "head_parameters", "make_head"]
@@ -39,12 +40,28 @@ class PairedHead(nn.Module):
         self.scores = nn.ModuleList(nn.Conv2d(wide, categories, 1) for _ in levels)
         self.edges = nn.ModuleList(nn.Conv2d(narrow, edges, 1) for _ in levels)
 
-    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits_bpc and distances_bp4e; maps are for scores and for edges in turn."""
+    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor | Edges]:
+        """Logits_bpc and distances_bp4e; maps are for scores and for edges in turn.
+
+        While it is trained it computes what `DenseHead` does, as it does.
+        """
+        if self.training:
+            own, theirs = (list(map(_parameters_of, part)) for part in (self.scores, self.edges))
+            logits = [
+                F.linear(x.flatten(2).transpose(1, 2), weight.flatten(1), bias)
+                for x, (weight, bias) in zip(maps[::2], own, strict=True)
+            ]
+            edges = Edges(maps[1::2], [w for w, _ in theirs], [b for _, b in theirs])
+            return torch.cat(logits, dim=1), edges
         scores = [conv(x).flatten(2) for conv, x in zip(self.scores, maps[::2], strict=True)]
-        edges = [conv(x).flatten(2) for conv, x in zip(self.edges, maps[1::2], strict=True)]
-        edges_bpn = torch.cat(edges, dim=2).transpose(1, 2)
+        parts = [conv(x).flatten(2) for conv, x in zip(self.edges, maps[1::2], strict=True)]
+        edges_bpn = torch.cat(parts, dim=2).transpose(1, 2)
         return torch.cat(scores, dim=2).transpose(1, 2), edges_bpn.unflatten(2, (4, -1))
+
+
+def _parameters_of(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    return conv.weight, conv.bias
 
 
 def _widths(detector: Detector) -> tuple[int, int]:
