@@ -215,6 +215,12 @@ class Backbone:
         return self.preprocessing.frames if isinstance(self.preprocessing, Preprocessing) else 0
 
     @property
+    def queries(self) -> int:
+        """How many vectors stand for objects, each for one or none; 0 where none do."""
+        settings = dict(self.detector.settings) if self.detector else {}
+        return int(str(settings.get("queries", 0)))
+
+    @property
     def is_transformer(self) -> bool:
         """Whether vectors of tokens flow from stage to stage: a text's, or of patches of a picture.
 

@@ -35,7 +35,7 @@ from regraft.store import lock
 from regraft.transfer.compiled import Compiled, find, place, write
 from regraft.transfer.cut import import_openvino
 from regraft.transfer.packing import alone, stacked
-from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
+from regraft.transfer.parity import CERTIFIED, Parity, cosines, in_order, parity
 from regraft.transfer.runners import OpenVino, Tensors
 from regraft.transfer.worker import Message, fault_as_facts, receive, send
 
@@ -177,9 +177,11 @@ def _judge(
     def judged(some_bhwc: np.ndarray) -> tuple[Tensors, list[np.ndarray]] | None:
         stages = _stages(traced.module, backbone, some_bhwc)
         for a, b in zip(_stages(plain, backbone, some_bhwc[:1]), stages, strict=True):
-            if cosines(a, [part[:1] for part in b]).min() < CERTIFIED:
+            b = [part[:1] for part in b]
+            if cosines(in_order(a, b, backbone.queries), b).min() < CERTIFIED:
                 return None
-        return stages[frozen - 1], _nearness(traced.served.run(some_bhwc), stages)
+        near = _nearness(traced.served.run(some_bhwc), stages, backbone.queries)
+        return stages[frozen - 1], near
 
     parts = _parts(backbone, pixels_bhwc)
     with ThreadPoolExecutor(cores()) as pool:
@@ -223,10 +225,14 @@ def _stages(module: nn.Module, backbone: Backbone, pixels_bhwc: np.ndarray) -> S
     return [tuple(next(rest) for _ in stage.shapes) for stage in backbone.stages]
 
 
-def _nearness(tensors: Tensors, stages: Stages) -> list[np.ndarray]:
+def _nearness(tensors: Tensors, stages: Stages, queries: int) -> list[np.ndarray]:
     """Cosines of the graph's features with torch's: for each stage, (B,)."""
     rest = iter(tensors)
-    return [cosines([next(rest) for _ in stage], stage) for stage in stages]
+    given = [[next(rest) for _ in stage] for stage in stages]
+    return [
+        cosines(in_order(mine, stage, queries), stage)
+        for mine, stage in zip(given, stages, strict=True)
+    ]
 
 
 def _as_files(graph: Any | None) -> tuple[bytes, bytes]:

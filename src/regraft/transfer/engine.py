@@ -49,7 +49,7 @@ from regraft.store import Json, canonical, commit_sealed, digest, quarantine, re
 from regraft.transfer.compiled import Compiled, exact_stages, find, place, processor
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.packing import alone, stacked
-from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
+from regraft.transfer.parity import CERTIFIED, Parity, cosines, in_order, parity
 from regraft.transfer.pictures import look, pixels_of
 from regraft.transfer.runners import (
     AT_ONCE_TOKENS,
@@ -388,7 +388,9 @@ class Engine:
         if is_exact and name.startswith("openvino") and compiled is not None:
             certificate = self._certificate(compiled)
             return replace(certificate, reference=f"torch f32 on {compiled.when}")
-        return parity(cosines(self._runner(candidate).run(self._judging), reference), name)
+        found = self._runner(candidate).run(self._judging)
+        found = in_order(found, reference, self.cut.backbone.queries)
+        return parity(cosines(found, reference), name)
 
     def _runner(self, serving: Serving) -> Runner:
         name = f"{serving.name} {serving.precision} {serving.batched}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 MEDIAN = 0.999
 MINIMUM = 0.99
@@ -64,3 +65,31 @@ def cosines(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> np.ndarra
     both_zero = (squares == 0) & (other_squares == 0)
     found = np.divide(dot, norms, out=np.zeros(count), where=norms > 0)
     return np.where(both_zero, 1.0, np.where(np.isfinite(found), np.minimum(found, 1.0), 0.0))
+
+
+def in_order(
+    one: Sequence[np.ndarray], other: Sequence[np.ndarray], queries: int
+) -> list[np.ndarray]:
+    """One engine's tensors with its queries in the order of another's.
+
+    A detector's queries are the surest of many places, in an order that means nothing: two that
+    are nearly as sure of themselves change places with the last bits of their scores.
+
+    Args:
+        one: arrays (N, …), one for each tensor.
+        other: the same from another engine.
+        queries: how many there are; tensors (N, queries, width) hold them. 0: none do.
+    """
+    held = [queries > 0 and x.ndim == 3 and x.shape[1] == queries for x in other]
+    found = [np.array(x) if is_held else x for x, is_held in zip(one, held, strict=True)]
+    for n in range(len(one[0]) if any(held) else 0):
+        mine, theirs = (
+            np.concatenate([x[n] for x, is_held in zip(side, held, strict=True) if is_held], axis=1)
+            for side in (one, other)
+        )
+        far_qq = (theirs**2).sum(axis=1)[:, None] + (mine**2).sum(axis=1) - 2 * theirs @ mine.T
+        _, at_q = linear_sum_assignment(np.nan_to_num(far_qq, nan=1e30, posinf=1e30, neginf=-1e30))
+        for x, is_held in zip(found, held, strict=True):
+            if is_held:
+                x[n] = x[n][at_q]
+    return found
