@@ -194,10 +194,8 @@ def test_a_backbone_that_finds_nothing_is_refused_for_boxes(
 
 HASTY = """
 from regraft.cli import main
-from regraft.store import Outcome
-from regraft.tasks import Detection, dense
+from regraft.tasks import dense
 from regraft.tasks.task import Pace
-from regraft.transfer import ladder
 from regraft.transfer import features, loop
 
 dense.PACE = Pace(batch=8, epochs=4, least_steps=30, most_steps=30, head_rate=1e-2, rate=5e-3)
