@@ -15,12 +15,14 @@ import pytest
 from detector_models import SIZE_PX, save_detector
 from test_detection_fit import COUNTS, write_shapes
 
+import regraft
+
 HASTY = """
 from regraft.cli import main
 from regraft.tasks import queries
 from regraft.tasks.task import Pace
 
-queries.PACE = Pace(batch=8, epochs=4, least_steps=40, most_steps=40, head_rate=1e-2, rate=2e-3)
+queries.PACE = Pace(batch=8, epochs=4, least_steps=12, most_steps=12, head_rate=1e-2, rate=2e-3)
 main()
 """
 
@@ -53,6 +55,7 @@ def test_the_report_says_what_was_cut_and_kept(workshop: Path) -> None:
     assert deeper["trainable_parameters"] > head["trainable_parameters"]
     assert report["detection"]["source_rows"] == {"square": "square", "disc": None}
     assert report["backbone"]["licence"] == "Apache-2.0"
+    assert report["untouched"]["known"] == ["square"]
     page = (workshop / "run" / "report.html").read_text()
     assert "decoder.1" in page and "Apache-2.0" in page
 
@@ -67,6 +70,5 @@ def test_predicting_and_evaluating_need_the_model_alone(workshop: Path) -> None:
             left, top, right, bottom = thing["box"]
             assert 0 <= left < right <= 2 * SIZE_PX and 0 <= top < bottom <= 1.5 * SIZE_PX
             assert thing["label"] in ("square", "disc")
-    words = ["evaluate", workshop / "run", workshop / "shapes" / "test.json", "--json"]
-    measured = json.loads(typed(*words))
+    measured = regraft.evaluate(workshop / "run", workshop / "shapes" / "test.json")
     assert measured["metric"]["value"] == pytest.approx(report["test"]["value"], abs=0.05)

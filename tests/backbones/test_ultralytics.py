@@ -7,23 +7,29 @@ the library runs without it.
 from __future__ import annotations
 
 import importlib.util
+import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from test_detection_fit import COUNTS, write_shapes
 
+import regraft
 from regraft.backbones import check_backbone, convert
+from regraft.backbones.backbone import Recipe
 from regraft.backbones.conversion import Inert, read_inert
 from regraft.backbones.network import build
-from regraft.backbones.ultralytics_models import PACKAGES, _checked
-from regraft.errors import BackboneError
+from regraft.backbones.ultralytics_models import PACKAGES, _checked, fresh
+from regraft.errors import BackboneError, MissingExtra
 from regraft.events import Event, Said
 from regraft.seeds import generator
 from regraft.tasks import Detection, check_task
 from regraft.tasks.family import family_of
+from regraft.tasks.task import Pace
 from regraft.transfer.engine import prepare
 
 needs_it = pytest.mark.skipif(
@@ -137,6 +143,24 @@ def test_the_compiled_form_serves_and_the_licence_is_said_first(
         assert engine.name.startswith("openvino")
 
 
+@needs_it
+def test_a_fit_records_the_licence_in_model_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace = Pace(batch=8, epochs=4, least_steps=20, most_steps=20, head_rate=1e-2)
+    monkeypatch.setattr("regraft.tasks.paired.PACE", pace)
+    save_checkpoint("yolo11n", tmp_path / "best.pt")
+    data, backbone = write_shapes(tmp_path / "shapes"), f"ultralytics:{tmp_path / 'best.pt'}"
+    fitted = regraft.fit(data, tmp_path / "run", backbone=backbone, train="head")
+    assert fitted.report["backbone"]["licence"] == "AGPL-3.0"
+    assert fitted.report["detection"]["source_rows"] == {"square": "square", "disc": None}
+    model = fitted.folder / "model" / "model.json"
+    assert '"AGPL-3.0"' in model.read_text()
+    assert "AGPL-3.0" in (fitted.folder / "report.html").read_text()
+    (tmp_path / "best.pt").unlink()
+    assert len(regraft.predict(fitted.folder, [data / "test"])) == COUNTS["test"]
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 
@@ -201,6 +225,15 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     torch.save({"model": torch.nn.Sequential(torch.nn.Linear(2, 3))}, file)
     with pytest.raises(BackboneError, match="no checkpoint of a YOLO that finds objects"):
         convert(f"ultralytics:{file}")
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ultralytics", None)
+    monkeypatch.setitem(sys.modules, "ultralytics.nn.tasks", None)
+    recipe = Recipe("ultralytics", "detect", (("network", json.dumps(PLAIN)),))
+    with pytest.raises(MissingExtra) as fault:
+        fresh(recipe)
+    assert "regraft[ultralytics]" in fault.value.mend and "AGPL-3.0" in fault.value.mend
 
 
 PLAIN: dict[str, Any] = {
