@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 MEDIAN = 0.999
 MINIMUM = 0.99
@@ -81,8 +80,12 @@ def in_order(
         queries: how many there are; tensors (N, queries, width) hold them. 0: none do.
     """
     held = [queries > 0 and x.ndim == 3 and x.shape[1] == queries for x in other]
+    if not any(held):
+        return list(one)
+    from scipy.optimize import linear_sum_assignment
+
     found = [np.array(x) if is_held else x for x, is_held in zip(one, held, strict=True)]
-    for n in range(len(one[0]) if any(held) else 0):
+    for n in range(len(one[0])):
         mine, theirs = (
             np.concatenate([x[n] for x, is_held in zip(side, held, strict=True) if is_held], axis=1)
             for side in (one, other)
