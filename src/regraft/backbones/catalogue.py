@@ -40,9 +40,9 @@ _BESIDE = {
 """Files beside the weights that decide, too."""
 _APACHE = "Apache-2.0"
 NOTICES = {
-    "ultralytics": "Ultralytics' code and networks are under AGPL-3.0. Ultralytics holds that so is "
-    "what is made with them: whoever hands on a model, or lets others use it over a network, owes "
-    "them the source of all of it under the same licence, unless Ultralytics grants another"
+    "ultralytics": "Ultralytics' code and networks are under AGPL-3.0. Ultralytics holds that so "
+    "is what is made with them: whoever hands on a model, or lets others use it over a network, "
+    "owes them the source of all of it under the same licence, unless Ultralytics grants another"
 }
 """What has to be known before a network is used, by adapter."""
 
