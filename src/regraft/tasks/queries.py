@@ -2,7 +2,8 @@
 
 Matching and losses are transformers' own, each family's as its authors have it, on the last
 layer's answers. What they use besides, to train from random weights, is left out: losses of the
-earlier layers and of the proposals, denoising queries, groups of queries.
+earlier layers and of the proposals, denoising queries, groups of queries. So the scores by which
+proposals are chosen learn nothing: they stay the source's.
 
 Nothing is said about crowds, and a query on one counts as wrong: these losses cannot leave out a
 place.
