@@ -44,6 +44,15 @@ def test_round_trip(shapes: tuple[Shape, ...], storage: Storage, error: float) -
 
 
 @pytest.mark.parametrize("storage", ["float32", "bfloat16", "uint8"])
+def test_boxes_beside_queries_are_kept_as_they_are(storage: Storage) -> None:
+    """A step of 255 would be two pixels of 640."""
+    shapes: tuple[Shape, ...] = ((12, 32), (12, 4))
+    packing, (queries_nqd, boxes_nq4) = Packing(shapes, storage), activations(shapes)
+    _, kept = packing.unpack(packing.pack((queries_nqd, boxes_nq4)))
+    assert np.array_equal(kept, boxes_nq4)
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "uint8"])
 def test_a_row_depends_on_its_sample_alone(storage: Storage) -> None:
     packing, (x,) = Packing(((6, 7, 5),), storage), activations(((6, 7, 5),))
     assert (packing.pack([x[2:3]])[0] == packing.pack([x])[2]).all()

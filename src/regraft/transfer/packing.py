@@ -104,7 +104,7 @@ class Packing:
     def _of(self, shape: Shape) -> Storage:
         """How one tensor is kept."""
         is_boxes = len(shape) == 2 and shape[-1] == _EDGES
-        return "float32" if is_boxes and self.storage == "uint8" else self.storage
+        return "float32" if is_boxes and self.storage in ("bfloat16", "uint8") else self.storage
 
 
 def _tokens(row: Sequence[np.ndarray], shapes: Sequence[Shape]) -> int:
