@@ -24,7 +24,7 @@ from regraft.store import Checkpoint, Run
 from regraft.tasks.classification import Classification
 from regraft.tasks.task import Criterion
 from regraft.transfer.cut import Cut
-from regraft.transfer.fit import Rung, Tail, _Fitting, answers, seconds_a_step, train
+from regraft.transfer.fit import Rung, Tail, _Fitting, answers, pooled, seconds_a_step, train
 
 TASK = Classification("image-classification", ("dark", "light"))
 RUNG = Rung("last:2", frozen=1, steps=24, batch=8, views=2)
@@ -222,3 +222,11 @@ def test_timing_a_step_counts_what_reading_its_rows_takes() -> None:
             return pictures.rows(sample_index, view_index)
 
     assert seconds_a_step(RUNG, tail, TASK, SAMPLES[:8], Slow()) > slow_s
+
+
+def test_one_vector_stands_for_a_sample_whatever_its_head_takes() -> None:
+    rng = generator(0, "pooled")
+    vector, maps, queries = (rng.random(size) for size in ((2, 3), (2, 4, 5, 5), (2, 6, 7)))
+    found = pooled([vector, maps, queries])
+    expected = [vector, maps.mean(axis=(2, 3)), queries.mean(axis=1)]
+    assert np.allclose(found, np.concatenate(expected, axis=1))
