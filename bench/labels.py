@@ -2,13 +2,16 @@
 
 - `planted`: 5, 10 and 20 % wrong labels, uniform and between similar classes, in Fashion-MNIST and
   e-mail. Our ranking (probes on frozen vectors) against cleanlab's on out-of-sample predictions of
-  a fine-tuned network (`last:2`, cross-validated): average precision, and time from nothing.
+  a fine-tuned network, cross-validated: by a plain loop over all weights, as people write it, and
+  by regraft's own ladder (`last:2`, which keeps what is frozen). Average precision, and time from
+  nothing.
 - `votes`: the Amazon ratings (20 people a sentence): alpha against nltk's, the human ceiling, soft
   labels against the majority.
 - `next`: accuracy against labels for our choice, chance, and plain uncertainty (the least margin),
   which begins with a draw by chance or with our first batch. Seeds from 10 on: those below chose
   how far a sample covers.
-- `many`: 100,000 samples judged from vectors on disk: seconds, and memory against 20,000.
+- `many`: `regraft labels` on 100,000 texts whose vectors are in the cache: minutes, and memory
+  against 20,000. The texts are words by chance, their vectors those of e-mail with noise.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -31,15 +36,14 @@ from PIL import Image
 
 from bench import data, harness, label_data
 from bench.harness import Figure
-from regraft import fitting
-from regraft.dataset import Dataset, Sample
+from bench.label_peers import climbed_chances, loop_chances
+from regraft.dataset import Dataset, Sample, View, read_all
 from regraft.events import silent
 from regraft.labelling import agreement, choose, consensus
-from regraft.labelling.likely_errors import fit_of, folds, judge
+from regraft.labelling.likely_errors import fit_of, judge
 from regraft.labelling.votes import Votes, votes_of
-from regraft.store import Run
 from regraft.tasks.probe import fit_probe
-from regraft.transfer import ladder
+from regraft.transfer import features as caching
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import features
@@ -116,84 +120,134 @@ def alike(x_nd: np.ndarray, truth_n: np.ndarray) -> np.ndarray:
     return table + 1e-4
 
 
-def fine_tuned(given: Dataset, backbone: str, count: int, rung: str, root: Path) -> np.ndarray:
-    """Out-of-sample chance_nc of a fine-tuned network, cross-validated."""
-    targets = np.array([s.target for s in given])
-    classes = len(given.classes)
-    fold_n = folds(np.eye(classes, dtype=np.float32)[targets], [""] * len(given), 0, count)
-    chance_nc = np.zeros((len(given), classes))
-    for fold in range(count):
-        split = ["valid" if f == fold else "train" for f in fold_n]
-        rows = given.with_samples(
-            replace(s, split=one) for s, one in zip(given, split, strict=True)
-        )
-        with Run.open(root / f"fold-{fold}", {}) as run, prepare(backbone) as preparation:
-            ground = fitting.make_ground(run, rows, preparation, 0, None, silent)
-            ground = replace(ground, task=replace(ground.task, balanced=False))
-            climbed = ladder.climb(ground, ["head", rung])
-            logits_nc = climbed.steps[-1].answers["logits"]
-            chance_nc[fold_n == fold] = ground.task.probabilities(logits_nc)
-    return chance_nc
+@dataclass(frozen=True)
+class Peers:
+    """Which peers are run, and how.
+
+    Attributes:
+        folds: of both.
+        rung: of the ladder.
+        cells: of each data set that the ladder runs on, the first ones; None is all.
+        loop_cells: likewise for the loop.
+        loop_folds: so many of the loop's folds are fitted.
+        epochs: of the loop.
+    """
+
+    folds: int
+    rung: str
+    cells: int | None
+    loop_cells: int
+    loop_folds: int
+    epochs: int
 
 
-def planted(counts: dict[str, int], shares: Sequence[float], fold_count: int, rung: str) -> list:
-    """Both rankings on each planting."""
+@contextmanager
+def clock(into: dict, name: str) -> Iterator[None]:
+    """Seconds by the clock, and of processors, into `name`_s and `name`_cpu_s."""
+    began, used = time.perf_counter(), sum(os.times()[:4])
+    yield
+    into[f"{name}_s"] = time.perf_counter() - began
+    into[f"{name}_cpu_s"] = sum(os.times()[:4]) - used
+
+
+def planted(counts: dict[str, int], shares: Sequence[float], peers: Peers) -> list:
+    """All rankings on each planting. The vectors are computed once, with nothing in the cache."""
     from sklearn.metrics import average_precision_score
 
     found = []
     for name, count in counts.items():
         known = {"fashion": fashion, "mail": mail}[name](count)
-        for kind in ("uniform", "similar"):
-            for share in shares:
-                with harness.fresh_cache() as root:
-                    began = time.perf_counter()
-                    x_nd = vectors(name, known.dataset.samples)
-                    features_s = time.perf_counter() - began
-                    weights = alike(x_nd, known.truth_n) if kind == "similar" else None
-                    given_n = label_data.planted(known.truth_n, share, 0, weights)
-                    wrong_n = given_n != known.truth_n
-                    target_nc = np.eye(len(known.dataset.classes), dtype=np.float32)[given_n]
-                    began = time.perf_counter()
+        seen: dict[str, float] = {}
+        with harness.fresh_cache(), clock(seen, "features"):
+            x_nd = vectors(name, known.dataset.samples)
+        cells = [(kind, share) for share in shares for kind in ("uniform", "similar")]
+        cells.sort(key=lambda cell: abs(cell[1] - 0.1))  # a tenth, the middle one, comes first
+        with harness.fresh_cache() as root:
+            for cell, (kind, share) in enumerate(cells):
+                weights = alike(x_nd, known.truth_n) if kind == "similar" else None
+                given_n = label_data.planted(known.truth_n, share, 0, weights)
+                wrong_n = given_n != known.truth_n
+                target_nc = np.eye(len(known.dataset.classes), dtype=np.float32)[given_n]
+                row: dict = {"data": name, "kind": kind, "share": share, "samples": count} | seen
+                with clock(row, "judge"):
                     judged = judge(
-                        lambda rows, x_nd=x_nd: x_nd[rows], target_nc, [""] * count, exclusive=True
+                        lambda rows, x_nd=x_nd: x_nd[rows],
+                        target_nc,
+                        [""] * len(given_n),
+                        exclusive=True,
                     )
-                    ours_s = features_s + time.perf_counter() - began
-                    noisy = known.dataset.with_samples(
-                        replace(s, target=int(c))
-                        for s, c in zip(known.dataset, given_n, strict=True)
+                row["ours"] = float(average_precision_score(wrong_n, -judged.quality_n))
+                noisy = known.dataset.with_samples(
+                    replace(s, target=int(c)) for s, c in zip(known.dataset, given_n, strict=True)
+                )
+                if peers.cells is None or cell < peers.cells:
+                    with clock(row, "ladder"):
+                        chance_nc = climbed_chances(
+                            noisy, BACKBONES[name], peers.folds, peers.rung, root / f"run-{cell}"
+                        )
+                        quality_n, _ = fit_of(target_nc, chance_nc, exclusive=True)
+                    row["ladder"] = float(average_precision_score(wrong_n, -quality_n))
+                    row["ladder_cold"] = cell == 0
+                if cell < peers.loop_cells:
+                    with clock(row, "loop"):
+                        chance_nc, held_n = loop_chances(
+                            name, noisy, peers.folds, peers.loop_folds, peers.epochs
+                        )
+                    quality_n, _ = fit_of(target_nc[held_n], chance_nc[held_n], exclusive=True)
+                    row["loop"] = float(average_precision_score(wrong_n[held_n], -quality_n))
+                    row["ours_on_loop"] = float(
+                        average_precision_score(wrong_n[held_n], -judged.quality_n[held_n])
                     )
-                with harness.fresh_cache() as root:
-                    began = time.perf_counter()
-                    chance_nc = fine_tuned(noisy, BACKBONES[name], fold_count, rung, root)
-                    quality_n, _ = fit_of(target_nc, chance_nc, exclusive=True)
-                    theirs_s = time.perf_counter() - began
-                row = {
-                    "data": name, "kind": kind, "share": share, "samples": count,
-                    "ours": float(average_precision_score(wrong_n, -judged.quality_n)),
-                    "theirs": float(average_precision_score(wrong_n, -quality_n)),
-                    "ours_s": ours_s, "theirs_s": theirs_s,
-                }  # fmt: skip
+                    row["loop_folds"] = peers.loop_folds
                 print(json.dumps(row), flush=True)
                 found.append(row)
     return found
 
 
-def planted_figures(rows: list) -> list[Figure]:
-    """A figure for each planting and one for the time."""
-    figures = [
-        Figure(
-            f"likely errors, {r['data']}, {r['share']:.0%} {r['kind']}: average precision ahead",
-            100 * (r["ours"] - r["theirs"]), "points", "≥ 0",
-            f"{r['ours']:.3f} against {r['theirs']:.3f}, {r['samples']} samples",
-        )
-        for r in rows
-    ]  # fmt: skip
-    ratio = [r["theirs_s"] / r["ours_s"] for r in rows]
-    note = f"{min(ratio):.1f} to {max(ratio):.1f} over {len(rows)} plantings, features included"
-    return [
-        *figures,
-        Figure("likely errors: times faster", float(np.median(ratio)), "×", "≥ 10", note),
-    ]
+def planted_figures(rows: list, peers: Peers) -> list[Figure]:
+    """A figure for each planting, and the times."""
+    figures = []
+    for r in rows:
+        what = f"likely errors, {r['data']}, {r['share']:.0%} {r['kind']}: average precision"
+        if "ladder" in r:
+            figures.append(
+                Figure(
+                    f"{what} ahead of fine-tuning ({peers.rung})", 100 * (r["ours"] - r["ladder"]),
+                    "points", "≥ 0",
+                    f"{r['ours']:.3f} against {r['ladder']:.3f}, {r['samples']} samples",
+                )
+            )  # fmt: skip
+        else:
+            figures.append(Figure(what, r["ours"], "", "", f"{r['samples']} samples"))
+        if "loop" in r:
+            figures.append(
+                Figure(
+                    f"{what} ahead of fine-tuning (all, a plain loop)",
+                    100 * (r["ours_on_loop"] - r["loop"]), "points", "≥ 0",
+                    f"{r['ours_on_loop']:.3f} against {r['loop']:.3f}, {r['loop_folds']} of "
+                    f"{peers.folds} folds, {peers.epochs} epochs",
+                )
+            )  # fmt: skip
+    for r in rows:
+        for peer, scale in (("loop", peers.folds / peers.loop_folds), ("ladder", 1.0)):
+            if peer not in r or not r.get("ladder_cold", True):
+                continue
+            ours = {unit: r[f"features_{unit}"] + r[f"judge_{unit}"] for unit in ("s", "cpu_s")}
+            note = f"{r[f'{peer}_s']:.0f} s against {ours['s']:.0f} s by the clock, vectors "
+            note += (
+                f"included; {r[f'{peer}_cpu_s']:.0f} s against {ours['cpu_s']:.0f} s of processors"
+            )
+            if scale > 1:
+                note += f"; {peers.loop_folds} of {peers.folds} folds timed, times {scale:g}"
+            what = "a plain loop" if peer == "loop" else f"regraft's own {peers.rung}"
+            figures.append(
+                Figure(
+                    f"likely errors, {r['data']}: times faster than cross-validating {what}",
+                    scale * r[f"{peer}_cpu_s"] / ours["cpu_s"], "×",
+                    "≥ 10" if peer == "loop" else "", note,
+                )
+            )  # fmt: skip
+    return figures
 
 
 # Votes --------------------------------------------------------------------------------------------
@@ -234,13 +288,13 @@ def votes(seeds: int, people: Sequence[int], learn: int) -> dict:
     x_nd = vectors("amazon", samples)
     row = {name: u for u, name in enumerate(every.samples)}
     order = np.array([row[i] for i, _, _ in ratings])
-    truth_nc = consensus.soft_labels(every)[order]
+    truth_nc = consensus.consensus(every).chance_uc[order]
     lines = []
     for seed in range(seeds):
         drawn = np.random.default_rng(seed).permutation(len(ratings))
         train, test = drawn[:learn], drawn[-1500:]
         for some in people:
-            shares_nc = consensus.soft_labels(_votes(ratings, some))[order][train]
+            shares_nc = consensus.consensus(_votes(ratings, some)).chance_uc[order][train]
             hard_nc = np.eye(3, dtype=np.float32)[shares_nc.argmax(axis=1)]
             line = {"seed": seed, "people": some}
             for kind, target_nc in (("soft", shares_nc), ("majority", hard_nc)):
@@ -412,57 +466,98 @@ def next_figures(rows: list[dict], batch: int) -> list[Figure]:
 # Many samples -------------------------------------------------------------------------------------
 
 
-def judge_many(path: Path, count: int, width: int, classes: int) -> dict:
-    """Judge vectors on disk in this process: seconds, and how much memory grew."""
+def write_texts(path: Path, truth_n: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """A table of so many texts of chance words, a tenth of the labels wrong; which they are."""
+    given_n = label_data.planted(truth_n, 0.1, 0)
+    rng = np.random.default_rng(0)
+    words = np.array(
+        ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 7)) for _ in range(5000)]
+    )
+    with path.open("w") as file:
+        file.write("text,label\n")
+        for c in given_n:
+            file.write(f"{' '.join(rng.choice(words, 25))},{classes[c]}\n")
+    return given_n != truth_n
+
+
+def _row(sample: str) -> int:
+    """The row of a sample that is called "line 2" or more."""
+    return int(sample.split()[1]) - 2
+
+
+def fill_cache(table: Path, base_nd: np.ndarray, which: np.ndarray) -> None:
+    """Put vectors of the texts of a table into the cache, as if they had been computed.
+
+    Args:
+        table: of texts.
+        base_nd: vectors of other texts.
+        which: the one of them that each text resembles.
+    """
+    samples = read_all(table, tell=silent).samples
+    assert len(samples) == len(which), (len(samples), len(which))
+    which = which[[_row(sample.id) for sample in samples]]
+    rng = np.random.default_rng(1)
+    spread_d = base_nd.std(axis=0)
+    with prepare(BACKBONES["mail"]) as preparation:
+        backbone = preparation.backbone()
+        frozen = len(backbone.stages)
+        engine = preparation.engine(frozen, samples[:64])
+        job = caching._Job(samples, Cut(backbone, frozen), engine, (View(),), "float32", silent)
+        shards = caching._open(job, engine.serving)
+        with shards.adding(silent):
+            for begin in range(0, len(samples), caching.SHARD_ROWS):
+                some = which[begin : begin + caching.SHARD_ROWS]
+                noise = rng.normal(0, 0.3, (len(some), base_nd.shape[1]))
+                x_bd = (base_nd[some] + noise * spread_d).astype(np.float32)
+                rows = shards.packing.pack_rows([(row,) for row in x_bd])
+                shards.append(shards.keys[begin : begin + len(some)], rows)
+        shards.close()
+
+
+def label_many(table: Path) -> dict:
+    """`regraft labels` on a table in this process: seconds, and memory of its own at the peak."""
     import psutil
 
-    x_nd = np.memmap(path, np.float32, "r", shape=(count, width))
-    rng = np.random.default_rng(0)
-    truth_n = np.load(path.with_suffix(".npy"))[:count]
-    given_n = label_data.planted(truth_n, 0.1, 0)
-    target_nc = np.eye(classes, dtype=np.float32)[given_n]
-    del rng
-    process = psutil.Process()
-    before, peak = process.memory_info().rss, [0]
+    import regraft
 
-    def rows(index: np.ndarray) -> np.ndarray:
-        # Read as the cache reads: into memory of its own, so that the map does not count.
-        return np.array(x_nd[index])
+    process, peak, done = psutil.Process(), [0], threading.Event()
 
-    def look(_event: object) -> None:
-        peak[0] = max(peak[0], process.memory_full_info().uss)
+    def look() -> None:
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], process.memory_full_info().uss)
 
-    began = time.perf_counter()
-    judged = judge(rows, target_nc, [""] * count, exclusive=True, tell=look)
-    found = given_n != truth_n
+    watch = threading.Thread(target=look)
+    watch.start()
+    began, used = time.perf_counter(), time.process_time()
+    found = regraft.labels(table, backbone=BACKBONES["mail"])
+    spent = time.perf_counter() - began, time.process_time() - used
+    done.set()
+    watch.join()
+    wrong_n = np.load(table.with_suffix(".npy"))
+    errors = [_row(row["sample"]) for row in found["likely_errors"]]
     return {
-        "samples": count, "seconds": time.perf_counter() - began, "uss_peak": peak[0],
-        "rss_before": before, "suspects_right": float(found[judged.suspect_n].mean()),
+        "samples": found["data"]["samples"], "seconds": spent[0], "cpu_seconds": spent[1],
+        "uss_peak": peak[0], "rss_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "suspects": len(errors), "suspects_right": float(wrong_n[errors].mean()),
+        "share": found["share"]["value"],
     }  # fmt: skip
 
 
 def many(counts: Sequence[int]) -> list[dict]:
-    """Vectors like those of Fashion-MNIST, as many as are asked for, judged in fresh processes."""
-    base = fashion(2000)
-    base_nd = vectors("fashion", base.dataset.samples)
+    """Texts with vectors like those of e-mail in the cache, looked at in fresh processes."""
+    base = mail(2000)
+    base_nd = vectors("mail", base.dataset.samples)
     found = []
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "vectors.f32"
-        most, width = max(counts), base_nd.shape[1]
-        rng = np.random.default_rng(0)
-        which = rng.integers(0, len(base_nd), most)
-        spread_d = base_nd.std(axis=0)
-        with path.open("wb") as file:
-            for begin in range(0, most, 5000):
-                some = which[begin : begin + 5000]
-                noise = rng.normal(0, 0.3, (len(some), width)).astype(np.float32)
-                file.write((base_nd[some] + noise * spread_d).astype(np.float32).tobytes())
-        np.save(path.with_suffix(".npy"), base.truth_n[which])
         for count in counts:
-            arguments = ["--judge", str(path), "--count", str(count), "--width", str(width)]
+            table = Path(scratch) / f"texts-{count}.csv"
+            which = np.random.default_rng(0).integers(0, len(base_nd), count)
+            wrong_n = write_texts(table, base.truth_n[which], base.dataset.classes)
+            np.save(table.with_suffix(".npy"), wrong_n)
+            fill_cache(table, base_nd, which)
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-m", "bench.labels", *arguments],
-                check=True, capture_output=True, text=True,
+                [sys.executable, "-W", "ignore", "-m", "bench.labels", "--table", str(table)],
+                check=True, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
             found.append(json.loads(done.stdout.splitlines()[-1]))
             print(found[-1], flush=True)
@@ -472,15 +567,19 @@ def many(counts: Sequence[int]) -> list[dict]:
 def many_figures(rows: list[dict]) -> list[Figure]:
     """Minutes, and memory against the smaller number."""
     few, most = rows[0], rows[-1]
+    grown = (most["uss_peak"] - few["uss_peak"]) / (most["samples"] - few["samples"])
     return [
         Figure(
-            f"{most['samples']:,} samples judged from vectors on disk", most["seconds"] / 60, "min",
-            "≤ 10", f"{few['samples']:,}: {few['seconds'] / 60:.1f} min",
+            f"`regraft labels` on {most['samples']:,} texts from a warm cache",
+            most["seconds"] / 60, "min", "≤ 10",
+            f"{most['cpu_seconds'] / 60:.1f} min of processors; {few['samples']:,}: "
+            f"{few['seconds'] / 60:.1f} min",
         ),
         Figure(
             f"memory of {most['samples']:,} over {few['samples']:,}",
             most["uss_peak"] / few["uss_peak"], "×", "≤ 1.5",
-            f"{most['uss_peak'] / 1e6:.0f} MB against {few['uss_peak'] / 1e6:.0f} MB at the peak",
+            f"{most['uss_peak'] / 1e6:.0f} MB against {few['uss_peak'] / 1e6:.0f} MB of its own at "
+            f"the peak, {grown / 1e3:.2f} kB a sample",
         ),
     ]  # fmt: skip
 
@@ -492,27 +591,32 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000, help="of each data set, for planted")
     parser.add_argument("--shares", type=float, nargs="*", default=[0.05, 0.1, 0.2])
     parser.add_argument("--data", nargs="*", default=["fashion", "mail"])
-    parser.add_argument("--folds", type=int, default=5, help="of the fine-tuned peer")
-    parser.add_argument("--rung", default="last:2", help="of the fine-tuned peer")
+    parser.add_argument("--folds", type=int, default=5, help="of the fine-tuned peers")
+    parser.add_argument("--rung", default="last:2", help="of the ladder as a peer")
+    parser.add_argument("--cells", type=int, help="plantings for the ladder as a peer; all")
+    parser.add_argument("--loop-cells", type=int, default=1, help="plantings for the plain loop")
+    parser.add_argument("--loop-folds", type=int, default=5, help="of its folds that are fitted")
+    parser.add_argument("--epochs", type=int, default=5, help="of the plain loop")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--learn", type=int, default=500, help="sentences to learn from")
     parser.add_argument("--pool", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--many", type=int, nargs="*", default=[20_000, 100_000])
-    parser.add_argument("--judge", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--width", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--table", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.judge:
-        print(json.dumps(judge_many(args.judge, args.count, args.width, 10)))
+    if args.table:
+        print(json.dumps(label_many(args.table)))
         return
     if set(args.parts) - set(PARTS):
         parser.error(f"there are {', '.join(PARTS)}")
     counts = {name: args.samples for name in args.data}
+    peers = Peers(
+        args.folds, args.rung, args.cells, args.loop_cells, args.loop_folds, args.epochs
+    )  # fmt: skip
     pools = {name: (args.pool, min(1000, args.pool // 2)) for name in args.data}
     jobs: dict[str, Callable[[], tuple[list[Figure], object]]] = {
         "planted": lambda: _with(
-            planted_figures, planted(counts, args.shares, args.folds, args.rung)
+            lambda rows: planted_figures(rows, peers), planted(counts, args.shares, peers)
         ),
         "votes": lambda: _with(votes_figures, votes(args.seeds, (3, 20), args.learn)),
         "next": lambda: _with(

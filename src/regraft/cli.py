@@ -8,6 +8,7 @@ command then goes on.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -619,4 +620,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             "This is a fault in regraft. Please report it: the command and the lines above."
         )
         code = 1
+    gc.freeze()  # the interpreter's last collection need not look at all that was ever loaded
     sys.exit(code)

@@ -365,9 +365,11 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
     if "coco" in evaluation:
         return _print_measured(console, evaluation)
     metric = evaluation["metric"]
+    reviewed = evaluation["reviewed"]
+    by_people = f", {reviewed:,} of them reviewed" if reviewed else ""
     _print(
         console,
-        f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} samples",
+        f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} samples{by_people}",
         f"calibration error {evaluation['calibration_error']:.3f}",
     )
     confused = _confused(evaluation["classes"], evaluation["confusion"] or [])

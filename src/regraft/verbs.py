@@ -23,7 +23,7 @@ from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import lessons
 from regraft.labelling.consensus import beside_people
-from regraft.labelling.reader import AnyReader, votes_on
+from regraft.labelling.reader import AnyReader
 from regraft.labelling.votes import Scale
 from regraft.reporting import content, detected
 from regraft.store import Run
@@ -203,15 +203,17 @@ def predict(
 def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[str, Any]:
     """Measure the model of a run on labelled data that it has not seen.
 
+    What reviewers decided about the labels of these data (the journal beside them) counts.
+
     Returns:
-        "metric" with its interval, "count", "confusion", "calibration_error", "problems"; "people"
-        where the data are votes.
+        "metric" with its interval, "count", "confusion", "calibration_error", "problems",
+        "reviewed" (on how many samples reviewers had an opinion); "people" where the data are
+        votes.
 
     Raises:
         DataError: the data has classes that the model does not know.
     """
     model = load(run)
-    votes = votes_on(Path(data))
     tile_px = model.facts.get("tile_px")
     columns = model.facts.get("columns")
     rows = data_sets.read_all(
@@ -219,8 +221,9 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         tell=tell,
         reader=data_sets.reader_of(columns) if columns else AnyReader(),
     )  # fmt: skip
-    samples = predicting.relabelled(model, rows)
-    problems = [content.problem_facts(problem) for problem in rows.problems]
+    said = lessons.spoken(rows, Path(data))
+    samples = predicting.relabelled(model, said.dataset)
+    problems = [content.problem_facts(problem) for problem in said.dataset.problems]
     with prepare(model.backbone, tell=tell) as preparation:
         if isinstance(model.task, Detection):
             found = predicting.found_in(model, preparation, samples, tell)
@@ -232,8 +235,8 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     task, logits_nc = model.classifier, model.logits(x_nd)
     target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
-    people = votes and beside_people(
-        votes,
+    people = said.votes and beside_people(
+        said.votes,
         [sample.id for sample in samples],
         task.classes,
         task.probabilities(logits_nc),
@@ -249,6 +252,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         "classes": list(task.classes),
         "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
         "people": people,
+        "reviewed": len(said.verdicts),
         "problems": problems,
     }
 

@@ -116,9 +116,12 @@ def test_what_labels_are_worth_is_near_what_they_bring():
 
 def test_second_opinions_pay_where_many_labels_are_wrong():
     pytest.importorskip("cleanlab")
-    clean, noisy = (_worth(*_clouds(600, wrong, seed=1), 100) for wrong in (0.0, 0.3))
-    assert noisy.second.value > clean.second.value
-    assert noisy.second.value > 0.01
+    clean, noisy = (
+        np.mean([_worth(*_clouds(600, wrong, seed), 100).second.value for seed in range(1, 6)])
+        for wrong in (0.0, 0.3)
+    )
+    assert noisy > clean + 0.01  # one set of 600 samples tells no more than two points apart
+    assert noisy > 0.01
 
 
 def test_too_few_labels_say_nothing():

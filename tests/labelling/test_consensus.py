@@ -62,7 +62,7 @@ def test_several_classes_are_decided_one_by_one():
     rows = [("1", p, v) for p, v in zip("abc", [("x", "y"), ("x",), ()], strict=True)]
     found = c.consensus(votes_of(rows))
     assert found.labels() == [("x",)]
-    assert c.soft_labels(votes_of(rows))[0] == pytest.approx([2 / 3, 1 / 3])
+    assert found.chance_uc[0] == pytest.approx([2 / 3, 1 / 3])
 
 
 def test_the_ceiling_is_the_agreement_with_the_others_counted_by_hand():

@@ -120,6 +120,34 @@ def test_what_reviewers_decided_is_learnt_and_the_table_is_left_alone(place: Pat
     assert (place / "votes.csv").read_bytes() == table
 
 
+def test_what_reviewers_decided_is_what_a_model_is_measured_by(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, table = _fit(place, "given").folder, place / "votes.csv"
+    changed = _WRONG[:3]
+    given = regraft.evaluate(run, table)
+    assert given["reviewed"] == 0
+    journal = Journal(journal_of(table))
+    try:
+        for i in changed:
+            label = ["<b>ham", "spam"][i % 2]
+            journal.decide(Decision(f"k{i}", f"t{i:03d}", "ann", "change", (label,)))
+        journal.decide(Decision("kept", "t000", "ann", "keep"))
+        after = regraft.evaluate(run, table)
+        with pytest.raises(SystemExit, match="0"):
+            cli.main(["evaluate", str(run), str(table)])
+        assert f"{_COUNT} samples, {len(changed) + 1} of them reviewed" in capsys.readouterr().out
+    finally:
+        journal.path.unlink()
+    assert after["reviewed"] == len(changed) + 1
+    moved = np.array(after["confusion"]) - np.array(given["confusion"])
+    said = np.array([sum(i % 2 == c for i in changed) for c in (0, 1)])
+    assert moved.sum(axis=1).tolist() == (said - said[::-1]).tolist()  # labels went over
+    assert not moved.sum(axis=0).any()  # the answers are the same
+    told = [p["where"] for p in after["problems"] if p["kind"] == "review"]
+    assert sorted(told) == [f"t{i:03d}" for i in changed]
+
+
 def test_soft_labels_without_votes_are_refused(place: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain.csv"
     plain.write_text("text,label\n" + "".join(f"{_text(i)},{i % 2}\n" for i in range(40)))

@@ -48,7 +48,7 @@ def test_each_kind_is_told_and_mending_it_makes_all_right(said, kind):
     answers, targets = set_up(said)
     counts = errors_of(answers, targets, 2).counts()
     assert counts == {name: int(name == kind) for name in KINDS}
-    before = box_metrics.ap50(answers, targets, 2)(np.ones((1, 1)))[0]
+    before = box_metrics.average_precision(answers, targets, 2)(np.ones((1, 1)))[0]
     gained = gains(answers, targets, 2)
     assert gained[kind] == pytest.approx(1 - before)
     assert all(gained[other] == pytest.approx(0) for other in KINDS if other != kind)

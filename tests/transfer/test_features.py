@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from nearness import relative_error
 
 from regraft.backbones import Backbone
 from regraft.dataset import Sample, View, images
@@ -18,7 +19,7 @@ from regraft.transfer import features as module
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import Features, LiveFeatures, features
-from regraft.transfer.packing import Storage, relative_error
+from regraft.transfer.packing import Storage
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

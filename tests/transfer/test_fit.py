@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -186,3 +187,15 @@ def test_timing_a_step_changes_nothing() -> None:
     assert seconds_a_step(RUNG, tail, TASK, SAMPLES[:8]) > 0
     assert same(tail.snapshot(), before)
     assert all(p.grad is None for p in tail.parameters())
+
+
+def test_timing_a_step_counts_what_reading_its_rows_takes() -> None:
+    tail, slow_s = make_tail(), 0.05
+    pictures = Pictures(tail)
+
+    class Slow:
+        def rows(self, sample_index: np.ndarray, view_index: int = 0) -> tuple[np.ndarray, ...]:
+            time.sleep(slow_s)
+            return pictures.rows(sample_index, view_index)
+
+    assert seconds_a_step(RUNG, tail, TASK, SAMPLES[:8], Slow()) > slow_s

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from regraft import fitting
 from regraft.errors import UsageError
+from regraft.store import Run
 from regraft.transfer import ladder
 from regraft.transfer.ladder import Step, climb, rung_names
 
@@ -90,3 +93,31 @@ def test_fewer_clips_are_in_a_step_where_all_their_frames_are(
         dataset=SimpleNamespace(split=lambda name: range(count)),
     )
     assert ladder._batch(ground, frozen) == batch
+
+
+@pytest.mark.parametrize(("cached_bytes", "features"), [(20 * 4 * 30, "cached"), (2399, "live")])
+def test_what_the_cache_may_not_hold_is_trained_live(cached_bytes: int, features: str) -> None:
+    ground: Any = SimpleNamespace(
+        backbone=SimpleNamespace(
+            frames=0, stages=range(6), modality="image", preprocessing=SimpleNamespace(longest=0)
+        ),
+        task=SimpleNamespace(
+            pace=SimpleNamespace(batch=10, rate=1e-3, steps=lambda count, batch: 8)
+        ),
+        dataset=SimpleNamespace(split=lambda name: range(20)),
+        cut=lambda frozen: SimpleNamespace(shapes=((5, 3, 2),)),
+        cached_bytes=cached_bytes,
+    )
+    rung = ladder.make_rung(ground, "last:2")
+    assert (rung.features, rung.views) == (features, 4)
+
+
+def test_a_run_that_goes_on_keeps_to_the_limit_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "3 MB")
+    with Run.open(tmp_path / "run", {}) as run:
+        assert fitting._cached_bytes(run) == 3_000_000
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "1 GB")
+    with Run.open(tmp_path / "run", {}) as run:
+        assert fitting._cached_bytes(run) == 3_000_000

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nearness import relative_error
 
-from regraft.transfer.packing import Packing, Shape, Storage, relative_error
+from regraft.transfer.packing import Packing, Shape, Storage
 
 SHAPES: list[tuple[Shape, ...]] = [
     ((17,),),

@@ -162,11 +162,6 @@ def _modelled(votes: Votes, method: Method) -> np.ndarray:
     return chance_uc
 
 
-def soft_labels(votes: Votes) -> np.ndarray:
-    """Chance_uc to learn from: the shares of the votes, nothing modelled."""
-    return votes.tally().astype(np.float64) / np.maximum(votes.per_sample(), 1)[:, None]
-
-
 def agreed(votes: Votes) -> set[str]:
     """Samples that people are sure of: `SURE_VOTES` votes or more, nearly all of them the same.
 

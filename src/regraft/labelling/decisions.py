@@ -194,12 +194,10 @@ class Verdict:
     Attributes:
         action: "keep" or "change"; "divided" where as many say one thing as another.
         labels: after a change.
-        reviewers: how many had an opinion.
     """
 
     action: Literal["keep", "change", "divided"]
     labels: tuple[str, ...]
-    reviewers: int
 
 
 def verdicts(decisions: Iterable[Decision]) -> dict[str, Verdict]:
@@ -217,11 +215,10 @@ def verdicts(decisions: Iterable[Decision]) -> dict[str, Verdict]:
         ranked = counter.most_common(2)
         (action, labels), most = ranked[0]
         divided = len(ranked) > 1 and ranked[1][1] == most
-        voices = sum(counter.values())
         if divided or action == "skip":
-            found[sample] = Verdict("divided", (), voices)
+            found[sample] = Verdict("divided", ())
         else:
-            found[sample] = Verdict(action, labels, voices)
+            found[sample] = Verdict(action, labels)
     return found
 
 
@@ -238,7 +235,7 @@ def reviewed(
         prefix: that the data set puts before the journal's sample ids.
     """
     found = {prefix + name: one for name, one in verdicts(journal.standing()).items()}
-    if not found:
+    if not found or dataset.task == "object-detection":  # whose targets are one class a box
         return dataset, {}
     place = {name: c for c, name in enumerate(dataset.classes)}
     problems: list[Problem] = []

@@ -13,7 +13,9 @@ Decisions:
   the first round's, which are strictly out of sample, are what a model is measured by.
 - A probe learns from at most `MOST_TO_LEARN` samples, and rows are read in pieces: memory grows
   with probabilities (n x c), not with features.
-- The penalty is chosen once, by cross-validated log-loss; it is shared by all folds.
+- The penalty is chosen once, by cross-validated log-loss; it is shared by all folds. So are the
+  axes that the probes are found on: they are made of features alone, not of labels, and to find
+  them anew for each fold took longer than the probes.
 - Features are looked at as vectors; what they come from (pictures, texts, clips) does not matter.
 
 Legend: n samples, d features, c classes, f folds, b rows of a piece.
@@ -29,7 +31,7 @@ import numpy as np
 
 from regraft.events import Advanced, Tell, silent
 from regraft.seeds import generator
-from regraft.tasks.probe import Probe, fit_probe
+from regraft.tasks.probe import Axes, Probe, fit_probe, one_blas_thread
 
 FOLDS = 5
 MOST_TO_LEARN = 12_000
@@ -99,7 +101,8 @@ def judge(
         tell: hears `Advanced("judging labels", …)`.
     """
     fold_n = folds(target_nc, clusters, seed)
-    judging = _Judging(rows, target_nc, fold_n, exclusive, seed, tell, rounds * FOLDS)
+    axes = axes_of(rows, len(target_nc), seed)
+    judging = _Judging(rows, target_nc, fold_n, axes, exclusive, seed, tell, rounds * FOLDS)
     trusted_n = np.ones(len(target_nc), dtype=bool)
     penalty: float | None = None
     found: Judged | None = None
@@ -113,6 +116,13 @@ def judge(
     return found
 
 
+def axes_of(rows: Rows, count: int, seed: int) -> Axes:
+    """The axes of so many samples, or of some by chance if there are very many."""
+    some = np.sort(generator(seed, "axes").permutation(count)[:MOST_TO_LEARN])
+    with one_blas_thread():
+        return Axes.of(rows(some))
+
+
 @dataclass(frozen=True)
 class _Judging:
     """One question to all folds; see `judge`."""
@@ -120,6 +130,7 @@ class _Judging:
     rows: Rows
     target_nc: np.ndarray
     fold_n: np.ndarray
+    axes: Axes
     exclusive: bool
     seed: int
     tell: Tell
@@ -169,6 +180,7 @@ class _Judging:
             clusters=[""] * len(x_nd),
             seed=self.seed,
             penalty=penalty,
+            axes=self.axes,
         )
 
 

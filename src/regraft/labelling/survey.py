@@ -91,13 +91,8 @@ class Surveyed:
     pool: Dataset | None = None
 
 
-def survey(request: Request, *, tell: Tell = silent) -> Facts:
-    """See `regraft.verbs.labels`."""
-    return surveyed(request, tell=tell).facts
-
-
 def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
-    """The facts of `survey`, with the data that they are about."""
+    """See `regraft.verbs.labels`; the facts, with the data that they are about."""
     if find_spec("cleanlab") is None or find_spec("crowdkit") is None:
         raise MissingExtra(
             "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from regraft.events import Advanced, Tell, silent
-from regraft.labelling.likely_errors import Rows, fit_of, folds
+from regraft.labelling.likely_errors import Rows, axes_of, fit_of, folds
 from regraft.seeds import generator
 from regraft.store import Json
 from regraft.tasks.measure import bootstrap_weights
-from regraft.tasks.probe import fit_probe
+from regraft.tasks.probe import Axes, fit_probe
 
 OUTER, INNER = 3, 3
 MOST = 4000
@@ -143,9 +143,11 @@ def worth(
     count = len(target_nc)
     some = np.sort(generator(seed, "worth").permutation(count)[:MOST])
     names = [clusters[int(n)] for n in some]
-    asked = _Asked(rows(some), target_nc[some], names, penalty, seed)
-    if len(some) < LEAST or np.count_nonzero(asked.target_nc.sum(axis=0)) < 2:
+    if len(some) < LEAST or np.count_nonzero(target_nc[some].sum(axis=0)) < 2:
         return None
+    x_nd = rows(some)
+    axes = axes_of(lambda index: x_nd[index], len(x_nd), seed)
+    asked = _Asked(x_nd, target_nc[some], names, axes, penalty, seed)
     share = len(some) / count
     right_sn, second_n, sizes = _asked_all(asked, max(1, round(batch * share)), tell)
     weights_rn = bootstrap_weights(names, seed, DRAWS)
@@ -178,6 +180,7 @@ class _Asked:
     x_nd: np.ndarray
     target_nc: np.ndarray
     clusters: Sequence[str]
+    axes: Axes
     penalty: float
     seed: int
 
@@ -191,6 +194,7 @@ class _Asked:
             clusters=[],
             seed=self.seed,
             penalty=self.penalty,
+            axes=self.axes,
         )
         return probe.logits(self.x_nd[held])
 

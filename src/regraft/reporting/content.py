@@ -112,7 +112,10 @@ def provenance(ground: ladder.Ground) -> dict[str, Any]:
 
 
 def savings(
-    climbed: ladder.Climbed, twin: dict[str, Any] | None, curve: list[dict[str, Any]]
+    climbed: ladder.Climbed,
+    twin: dict[str, Any] | None,
+    curve: list[dict[str, Any]],
+    things: str = "labels",
 ) -> dict[str, Any]:
     """What the transfer saved against training from scratch, in labels, seconds, parameters."""
     if twin is None:
@@ -130,14 +133,14 @@ def savings(
         labels = None
         text = (
             f"The network from scratch saw each sample only {twin['passes']:.1f} times in its "
-            "time, too few to say how many labels were saved; a longer --budget gives it more."
+            f"time, too few to say how many {things} were saved; a longer --budget gives it more."
         )
     elif labels is None:
         text = "The new head alone does not reach the network from scratch."
     else:
         text = (
             f"The new head reaches what training from scratch reaches with {curve[-1]['labels']} "
-            f"labels with {reached[0]}; the whole climb took {spent:.0f} s against "
+            f"{things} with {reached[0]}; the whole climb took {spent:.0f} s against "
             f"{twin['seconds']['total']:.0f} s."
         )
     return {"labels": labels, "seconds": seconds, "trained_parameters": parameters, "text": text}
@@ -267,6 +270,9 @@ def verdict(report: dict[str, Any]) -> str:
             f"in {scratch['seconds']['total']:.0f} s, where the chosen rung has "
             f"{_percent(best['metric']['value'])} (validation)."
         )
+    if report.get("untouched"):
+        as_it_is = report["untouched"]["metric"]["value"]
+        text += f" The detector as it is, untrained, reaches {_percent(as_it_is)} (validation)."
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text

@@ -199,11 +199,6 @@ def average_precision(
     return score
 
 
-def ap50(answers: BoxAnswers, targets: BoxTargets, classes: int) -> Score:
-    """`average_precision` at an overlap of 0.5."""
-    return average_precision(answers, targets, classes)
-
-
 @dataclass(frozen=True)
 class Curve:
     """What precision and recall of one category are made of.

@@ -7,7 +7,7 @@ those of the detector's family.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,17 +47,19 @@ class Detection:
     def of(rows: Dataset, backbone: Backbone) -> Detection:
         """For a data set with splits, on a detector."""
         assert backbone.detector is not None, backbone.name
-        train = rows.split("train")
-        counts = np.zeros(len(rows.classes))
-        for sample in train:
+        task = Detection(
+            rows.classes, backbone.detector, backbone.pictures.size_px, (0.0,) * len(rows.classes)
+        )
+        return task.learning_from(rows.split("train"))
+
+    def learning_from(self, samples: Sequence[Sample]) -> Detection:
+        """See `Task`: how often a category occurs is counted on these alone."""
+        counts = np.zeros(len(self.classes))
+        for sample in samples:
             for box in sample.boxes:
                 counts[box.category] += not box.crowd
-        return Detection(
-            rows.classes,
-            backbone.detector,
-            backbone.pictures.size_px,
-            tuple(float(count) for count in counts / max(1, len(train))),
-        )
+        often = counts / max(1, len(samples))
+        return replace(self, frequency=tuple(float(count) for count in often))
 
     @property
     def name(self) -> str:

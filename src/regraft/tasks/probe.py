@@ -87,6 +87,7 @@ def fit_probe(
     clusters: Sequence[str],
     seed: int,
     penalty: float | None = None,
+    axes: Axes | None = None,
 ) -> Probe:
     """Fit an L2-penalised logistic regression, the penalty chosen by cross-validated log-loss.
 
@@ -99,9 +100,11 @@ def fit_probe(
             when the penalty is given.
         seed: of the run.
         penalty: take this one and choose none.
+        axes: of all samples, for whoever fits many probes on parts of the same data; found if
+            None. The minimum stays where it is, but for the unit of the penalty, which is theirs.
     """
     with one_blas_thread():
-        axes = _Axes.of(x_nd)
+        axes = axes or Axes.of(x_nd)
         z_nk = axes.coordinates(x_nd)
         judged: tuple[tuple[float, float], ...] = ()
         if penalty is None:
@@ -168,15 +171,16 @@ def _folds(target_nc: np.ndarray, clusters: Sequence[str], seed: int) -> np.ndar
 
 
 @dataclass(frozen=True)
-class _Axes:
-    """The principal axes of the samples: centred, scaled to mean squared length 1, rotated."""
+class Axes:
+    """Principal axes of samples: centred, scaled to mean squared length 1, rotated."""
 
     mean_d: np.ndarray
     scale: float
     basis_dk: np.ndarray
 
     @staticmethod
-    def of(x_nd: np.ndarray) -> _Axes:
+    def of(x_nd: np.ndarray) -> Axes:
+        """Of x_nd; there are no more of them than samples or features."""
         mean_d = x_nd.mean(axis=0)
         centred_nd = x_nd - mean_d
         scale = float(np.sqrt((centred_nd**2).sum(axis=1).mean())) or 1.0
@@ -186,9 +190,10 @@ class _Axes:
         keep = value_k > value_k[-1] * 1e-7
         vector_k = vector_k[:, keep]
         basis_dk = centred_nd.T @ (vector_k / np.sqrt(value_k[keep])) if wide else vector_k
-        return _Axes(mean_d, scale, basis_dk.astype(np.float32))
+        return Axes(mean_d, scale, basis_dk.astype(np.float32))
 
     def coordinates(self, x_nd: np.ndarray) -> np.ndarray:
+        """Z_nk: where samples lie on the axes."""
         return ((x_nd - self.mean_d) / self.scale) @ self.basis_dk
 
     def back(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -103,6 +103,10 @@ class Task(Protocol[T]):
         """JSON values that `tasks.restored` makes the same task of."""
         ...
 
+    def learning_from(self, samples: Sequence[Sample]) -> Task[T]:
+        """The same task where these are all the training samples there are."""
+        ...
+
     def targets(self, samples: Sequence[Sample]) -> T:
         """What is right for these samples."""
         ...

@@ -124,14 +124,6 @@ def alone(row: np.ndarray) -> np.ndarray:
     return row[row >= 0] if row.dtype == np.int32 else row
 
 
-def relative_error(exact: np.ndarray, kept: np.ndarray) -> float:
-    """Mean over samples of ‖exact − kept‖ / ‖exact‖, for arrays (b, …)."""
-    exact_bn = exact.reshape(len(exact), -1).astype(np.float64)
-    difference_bn = exact_bn - kept.reshape(len(kept), -1)
-    norm_b = np.maximum(np.linalg.norm(exact_bn, axis=1), 1e-30)
-    return float((np.linalg.norm(difference_bn, axis=1) / norm_b).mean())
-
-
 def _pack_pixels(x: np.ndarray, shape: Shape) -> np.ndarray:
     assert x.dtype == np.uint8, x.dtype
     return np.ascontiguousarray(x)
