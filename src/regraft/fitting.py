@@ -25,17 +25,6 @@ from regraft.transfer.untouched import untouched
 from regraft.transfer.words import decisive_words
 
 
-def check_modality(ground: ladder.Ground) -> None:
-    """Refuse, before anything is computed, a backbone that reads other things than these data."""
-    wanted = ground.dataset.task.partition("-")[0].replace("object", "image")
-    if ground.backbone.modality != wanted:
-        raise UsageError(
-            f"{ground.backbone.name} is for {ground.backbone.modality}s, the data are {wanted}s",
-            where="--backbone",
-            mend="take one of that modality from `regraft backbones list`",
-        )
-
-
 def check_detector(rows: Dataset, backbone: Backbone) -> None:
     """Refuse a backbone that finds objects for data without boxes, and the other way round.
 

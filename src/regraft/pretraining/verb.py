@@ -164,7 +164,8 @@ def pretrain(
         raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
     with Run.open(folder, question, tell=tell) as run:
         start = open_backbone(question["backbone"], tell=tell)
-        _check_modality(start, chosen)
+        start.check_reads(chosen.modality, f"{chosen.name} here trains on {chosen.modality}s")
+        _check_gives_vectors(start)
         frozen = frozen_stages(train, len(start.stages))
         labelled = _judge(judge, chosen, max_bad, seed, tell)
         pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
@@ -194,14 +195,7 @@ def _named(backbone: str | None, objective: Objective) -> str:
     return for_clips(backbone or DEFAULT, objective.settings.frames)
 
 
-def _check_modality(start: Backbone, objective: Objective) -> None:
-    if start.modality != objective.modality:
-        raise UsageError(
-            f"{start.name} is for {start.modality}s; {objective.name} here trains on "
-            f"{objective.modality}s",
-            where="--backbone",
-            mend="take one of that modality from `regraft backbones list`",
-        )
+def _check_gives_vectors(start: Backbone) -> None:
     if start.detector is not None:
         raise UsageError(
             f"{start.name} finds objects; pre-training is for networks that give one vector",
@@ -224,7 +218,7 @@ def _judge(
             where="--judge",
             mend="give a folder of classes, or a table with one label in each row",
         )
-    if labelled.task.partition("-")[0] != objective.modality:
+    if labelled.modality != objective.modality:
         raise UsageError(
             f"the judge is data for {labelled.task}; {objective.name} here trains on "
             f"{objective.modality}s",

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from regraft import dataset as data_sets
-from regraft.backbones import DEFAULTS
+from regraft.backbones import DEFAULTS, TextPreprocessing
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
@@ -58,8 +58,6 @@ def clip_length(rows: Dataset) -> dict[str, Any]:
 
 def truncated(ground: ladder.Ground) -> dict[str, Any]:
     """The share of texts that are longer than what the network reads; nothing for pictures."""
-    from regraft.backbones import TextPreprocessing
-
     preprocessing = ground.backbone.preprocessing
     if not isinstance(preprocessing, TextPreprocessing):
         return {}
@@ -71,11 +69,25 @@ def truncated(ground: ladder.Ground) -> dict[str, Any]:
     if share:
         ground.tell(
             Said(
-                f"{_percent(share)} of the texts are longer than {preprocessing.max_tokens} "
-                "tokens; the network reads their beginning"
+                f"{_percent(share)} of the texts are longer than {_read(preprocessing)}; "
+                "the network reads their beginning"
             )
         )
-    return {"truncated": {"max_tokens": preprocessing.max_tokens, "share": share, "of": len(some)}}
+    return {
+        "truncated": {
+            "max_tokens": preprocessing.max_tokens,
+            "windows": preprocessing.windows,
+            "overlap": preprocessing.overlap,
+            "share": share,
+            "of": len(some),
+        }
+    }
+
+
+def _read(preprocessing: TextPreprocessing) -> str:
+    """How much of a text is read, in words."""
+    tokens = f"{preprocessing.max_tokens} tokens"
+    return tokens if preprocessing.windows == 1 else f"{preprocessing.windows} windows of {tokens}"
 
 
 def problem_facts(problem: Problem) -> dict[str, str]:

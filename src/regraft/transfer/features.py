@@ -209,6 +209,8 @@ def _input_facts(preprocessing: AnyPreprocessing) -> dict[str, Json]:
     if not isinstance(preprocessing, Preprocessing):
         return {
             "max_tokens": preprocessing.max_tokens,
+            "windows": preprocessing.windows,
+            "overlap": preprocessing.overlap,
             "tokenizer": preprocessing.tokenizer_sha256,
             "tokenizers": version("tokenizers"),
         }

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.backbones import Backbone
+from regraft.backbones import Backbone, TextPreprocessing
 from regraft.dataset import Dataset, Sample, View
 from regraft.dataset.verify import cores
 from regraft.events import Measured, Said, Tell
@@ -38,6 +38,7 @@ from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine, Preparation
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
+from regraft.transfer.tokens import mean_tokens
 
 if TYPE_CHECKING:
     from regraft.transfer.fit import Rung, Tail
@@ -58,6 +59,9 @@ VIEWS = 4
 
 TRIED = 8
 """Pictures by which it is measured how long one takes."""
+
+LEAST_BATCH = 4
+"""Samples of a step, however many frames or windows each is."""
 
 CURVE_POINTS = 3
 """Of the label curve, where each takes a training loop."""
@@ -347,19 +351,29 @@ def make_rung(ground: Ground, name: str) -> Rung:
     passes = math.ceil(steps / max(1, count // batch))
     most = 1 if ground.backbone.modality == "text" else VIEWS
     rate = pace.head_rate if name == "head" else pace.rate
-    rung = Rung(name, frozen, steps, batch, learning_rate=rate, views=min(most, passes))
+    is_transformer = ground.backbone.is_transformer
+    rung = Rung(
+        name, frozen, steps, batch,
+        learning_rate=rate,
+        stage_rate=pace.transformer_rate if is_transformer else None,
+        decay=pace.transformer_decay if is_transformer else pace.decay,
+        views=min(most, passes),
+    )  # fmt: skip
     if count * rung.views * _bytes_a_view(ground, rung.frozen) <= ground.cached_bytes:
         return rung
     return replace(rung, features="live", views=passes if most > 1 else 1)
 
 
 def _batch(ground: Ground, frozen: int) -> int:
-    """Samples in a step, at most all: fewer clips where the network is trained frame by frame."""
-    frames = ground.backbone.frames
-    by_frame = frames and frozen < len(ground.backbone.stages) - 1
-    batch = ground.task.pace.batch
-    count = len(ground.dataset.split("train"))
-    return min(count, max(4, batch // frames) if by_frame else batch)
+    """Samples in a step, at most all: fewer where each is several frames or windows."""
+    batch, count = ground.task.pace.batch, len(ground.dataset.split("train"))
+    stages, parts = len(ground.backbone.stages), 1.0
+    if ground.backbone.frames and frozen < stages - 1:
+        parts = float(ground.backbone.frames)
+    preprocessing = ground.backbone.preprocessing
+    if isinstance(preprocessing, TextPreprocessing) and frozen < stages:
+        parts = max(1.0, _mean_tokens(ground) / preprocessing.max_tokens)
+    return min(count, max(min(batch, LEAST_BATCH), int(batch / parts)))
 
 
 def _deeper(
@@ -719,10 +733,19 @@ def inputs_of(ground: Ground, more: Facts) -> Facts:
     return {
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
+        **_windows(ground.backbone),
         "seed": ground.seed,
         **({"soft": digest_of(dict(ground.soft))} if ground.soft else {}),
         **more,
     }
+
+
+def _windows(backbone: Backbone) -> Facts:
+    """What of a text is read, where that is not the same for all backbones of these weights."""
+    preprocessing = backbone.preprocessing
+    if not isinstance(preprocessing, TextPreprocessing):
+        return {}
+    return {"windows": preprocessing.windows, "overlap": preprocessing.overlap}
 
 
 def digest_of(weights: dict[str, np.ndarray]) -> str:
@@ -732,9 +755,16 @@ def digest_of(weights: dict[str, np.ndarray]) -> str:
 
 def _bytes_a_view(ground: Ground, frozen: int) -> int:
     """Bytes of one sample's activations at a cut, one byte a number."""
-    longest = ground.backbone.preprocessing.longest
+    tokens = math.ceil(_mean_tokens(ground))
     shapes = ground.cut(frozen).shapes
-    return sum(math.prod(longest if n == -1 else n for n in shape) for shape in shapes)
+    return sum(math.prod(tokens if n == -1 else n for n in shape) for shape in shapes)
+
+
+def _mean_tokens(ground: Ground) -> float:
+    """Of a training text, as far as it is read; 1 for what is none."""
+    if ground.backbone.modality != "text":
+        return 1.0
+    return mean_tokens([str(s.source) for s in ground.dataset.split("train")], ground.backbone)
 
 
 def _seconds_a_picture(ground: Ground, frozen: int, count: int = TRIED) -> float:
