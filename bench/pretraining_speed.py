@@ -36,7 +36,7 @@ from regraft.pretraining.contrastive import make_model
 from regraft.pretraining.pictures import ContrastivePictures
 from regraft.transfer import loop
 
-EPOCHS = 3
+EPOCHS = 2
 Rates = tuple[float, float]
 """Pictures a second: of all epochs, everything counted, and of those after the first."""
 

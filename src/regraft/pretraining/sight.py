@@ -165,18 +165,19 @@ def thumbnails(samples: Sequence[Sample], names: set[str]) -> dict[str, bytes]:
 
 
 def _chart(sight: Sight) -> dict[str, Any]:
-    """Samples on their first two principal axes."""
+    """Samples on their first two principal axes; of many some, evenly: they lie class by class."""
     several = bool(sight.classes)
     label_n = sight.shown_m if several else np.concatenate([sight.shown_m, sight.among_n])
+    some_n = np.linspace(0, len(label_n) - 1, min(MAPPED, len(label_n))).astype(int)
     drawn: dict[str, Any] = {
         "classes": list(sight.classes),
-        "labels": label_n[:MAPPED].tolist(),
+        "labels": label_n[some_n].tolist(),
     }
     for when in _WHEN:
         x_nd = sight.shown_md[when]
         if not several:
             x_nd = np.concatenate([x_nd, sight.among_nd[when]])
-        x_nd = unit(x_nd[:MAPPED])
+        x_nd = unit(x_nd[some_n])
         x_nd = x_nd - x_nd.mean(axis=0)
         axes, lengths, _ = np.linalg.svd(x_nd, full_matrices=False)
         drawn[when] = np.round(axes[:, :2] * lengths[:2], 4).tolist()
