@@ -92,7 +92,7 @@ def set_aside(folder: Path) -> list[str]:
 def test_the_deeper_rung_is_in_the_model(undisturbed: tuple[Fit, float]) -> None:
     """Or else the other tests would say nothing about fine-tuning."""
     run, _ = undisturbed
-    assert steps_done(run)[:3] == ["head", "plan-last:1", "rung-last:1"]
+    assert steps_done(run)[:4] == ["cache-limit", "head", "plan-last:1", "rung-last:1"]
     report = json.loads((run.out / "report.json").read_text())
     assert report["best"] == "last:1"
 
