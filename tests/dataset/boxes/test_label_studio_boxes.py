@@ -43,6 +43,7 @@ def test_what_a_model_found_goes_there_is_mended_and_comes_back(tmp_path: Path) 
         {"sample": str(tmp_path / "photos/a.png"), **size, "objects": [thing, sure]},
         {"sample": str(tmp_path / "photos/sub/b c.png"), **size, "objects": []},
         {"sample": str(tmp_path / "photos/no.png"), "problem": "damaged"},
+        {"sample": str(tmp_path / "walk.mp4 at 1.0 s"), **size, "objects": [sure]},
     ]
     files = write_predictions(rows, ["<b>tree", "car"], tmp_path / "out", "label-studio")
     tasks = json.loads(files[0].read_text())

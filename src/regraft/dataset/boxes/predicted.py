@@ -119,7 +119,10 @@ def _as_coco(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
 
 
 def _for_label_studio(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
-    read = [row for row in rows if "objects" in row]
+    pictures = [  # a frame of a video is no file that could be shown
+        row for row in rows if Path(row["sample"]).suffix.lower() in guard.PICTURE_SUFFIXES
+    ]
+    read = [row for row in pictures if "objects" in row]
     root = common_folder(row["sample"] for row in read).parent  # a storage lies below it
     return predicted_tasks([(below(row["sample"], root), row) for row in read], classes)
 
