@@ -23,6 +23,9 @@ QUICK = {
     + ["--seeds", "2", "--learn", "100", "--pool", "300", "--rounds", "2", "--many", "500", "1000"],
     "texts": ["--mails", "200", "--rounds", "1", "--epochs", "1", "--labels", "8"]
     + ["--seeds", "1", "--setfit-seeds", "1", "--steps", "5", "--test", "60"],
+    "pretraining_speed": ["--turns", "1"],
+    "pretraining": ["--budget", "60s", "--pictures", "1000", "--draws", "2"],
+    "video": ["--quick", "--epochs", "2"],
 }
 
 

@@ -34,7 +34,7 @@ def folder(root: Path = data.DATA) -> Path:
     if target.is_dir():
         return target
     pages = data.unpacked(MANPAGES, root)
-    with data._made(target) as scratch:
+    with data.made(target) as scratch:
         for file in sorted(pages.rglob("*.gz")):
             text = plain(gzip.decompress(file.read_bytes()).decode("utf-8", "replace"))
             if len(text) > 200:

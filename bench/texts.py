@@ -2,7 +2,8 @@
 
 `throughput`: mails a second, in one process, taking turns: OpenVINO alone on length-sorted batches
 of tokens that are there already; regraft's feature phase (tokens, batches, engine, cache on disk);
-sentence-transformers' `encode` as it comes. All have the same MiniLM-L6 and 256 tokens.
+sentence-transformers' `encode` as it comes. All have the same MiniLM-L6 and the first 256 tokens
+(regraft's default reads further windows).
 
 `trainer`: `regraft fit --train head` as a whole process, against transformers' `Trainer` as a whole
 process, the same encoder frozen, a linear layer on the mean of the tokens, ten epochs. Where
@@ -43,12 +44,12 @@ def throughput(count: int, rounds: int) -> tuple[list[Figure], dict]:
     from regraft.store import digest
     from regraft.transfer.engine import prepare
 
-    every = mails.mails()
-    texts = [mail.text for mail in every[:: max(1, len(every) // count)]][:count]
+    every = list(dict.fromkeys(mail.text for mail in mails.mails()))  # a copy is embedded once
+    texts = [every[i] for i in np.linspace(0, len(every) - 1, min(count, len(every)), dtype=int)]
     samples = [Sample(str(i), text, 0, sha256=digest(text)) for i, text in enumerate(texts)]
     peer = SentenceTransformer(str(minilm_folder()), device="cpu")
     times: dict[str, list[tuple[float, float]]] = {"alone": [], "tokens": [], "ours": [], "st": []}
-    with harness.fresh_cache(), prepare("minilm-l6") as preparation:
+    with harness.fresh_cache(), prepare("windows:1:minilm-l6") as preparation:
         backbone = preparation.backbone()
         engine = preparation.engine(len(backbone.stages), samples)
         assert engine.serving.batched
@@ -256,38 +257,39 @@ def as_trainer(learn: Path, valid: Path, epochs: int) -> None:
 
 
 def few(
-    sizes: Sequence[int], seeds: int, setfit_seeds: int, setfit_steps: int, test: int
+    size: int, seeds: int, setfit_seeds: int, steps: int, test: int
 ) -> tuple[list[Figure], dict]:
-    """Balanced accuracy on mails of other threads, by labels a class."""
+    """Balanced accuracy on mails of other threads, with so many labels a class."""
     division = mails.divided()
     rng = np.random.default_rng(0)
     held = [division.test[i] for i in rng.permutation(len(division.test))[:test]]
-    raw: dict[str, list[dict]] = {}
+    raw: dict[str, list[dict]] = {name: [] for name in ("regraft", "tf-idf", "setfit")}
     with harness.fresh_cache() as root:
         test_table = mails.write(root / "test.csv", held)
-        for size in sizes:
-            for seed in range(seeds):
-                some = mails.drawn(division.pool, size, seed)
-                table = mails.write(root / f"learn-{size}-{seed}.csv", some)
-                out = root / f"run-{size}-{seed}"
-                words = ["fit", table, "--test", test_table, "--out", out, "--seed", str(seed)]
-                began = time.perf_counter()
-                harness.run(harness.regraft(*words, "--max-bad", "0.1"))
-                seconds = time.perf_counter() - began
-                evaluated = harness.run(harness.regraft("evaluate", out, test_table, "--json"))
-                score = _balanced(json.loads(evaluated.stdout)["confusion"])
-                raw.setdefault(f"regraft {size}", []).append({"score": score, "seconds": seconds})
-                raw.setdefault(f"tf-idf {size}", []).append(_tfidf(some, held))
-                if seed < setfit_seeds:
-                    done = harness.run(
-                        harness.module("texts", "--as-setfit", table, test_table,
-                                       "--seed", str(seed), "--steps", str(setfit_steps))
-                    )  # fmt: skip
-                    row = json.loads(done.stdout.splitlines()[-1])
-                    raw.setdefault(f"setfit {size}", []).append(row | {"seconds": done.seconds})
-                print(size, seed, {k: v[-1] for k, v in raw.items() if k.endswith(f" {size}")},
-                      file=sys.stderr, flush=True)  # fmt: skip
-    return _few_figures(raw, sizes, setfit_steps), raw
+        for seed in range(seeds):
+            some = mails.drawn(division.pool, size, seed)
+            table = mails.write(root / f"learn-{seed}.csv", some)
+            raw["regraft"].append(_fitted(table, test_table, root / f"run-{seed}", seed))
+            raw["tf-idf"].append(_tfidf(some, held))
+            if seed < setfit_seeds:
+                words = ["--as-setfit", table, test_table, "--seed", seed, "--steps", steps]
+                done = harness.run(harness.module("texts", *map(str, words)))
+                row = json.loads(done.stdout.splitlines()[-1])
+                raw["setfit"].append(row | {"seconds": done.seconds})
+            print(size, seed, {name: rows[-1:] for name, rows in raw.items()},
+                  file=sys.stderr, flush=True)  # fmt: skip
+    return _few_figures(raw, size, steps), raw
+
+
+def _fitted(table: Path, test_table: Path, out: Path, seed: int) -> dict:
+    """The whole ladder as a user runs it; the seconds are those of `fit`, its test included."""
+    words = ["fit", table, "--test", test_table, "--out", out, "--seed", str(seed)]
+    done = harness.run(harness.regraft(*words, "--max-bad", "0.1"))
+    evaluated = harness.run(harness.regraft("evaluate", out, test_table, "--json"))
+    score = _balanced(json.loads(evaluated.stdout)["confusion"])
+    report = harness.report_of(out)
+    rungs = {rung["name"]: rung["verdict"] for rung in report["rungs"]}
+    return {"score": score, "seconds": done.seconds, "best": report["best"], "rungs": rungs}
 
 
 def _balanced(matrix_cc: Sequence[Sequence[int]]) -> float:
@@ -306,32 +308,39 @@ def _tfidf(some: list[mails.Mail], held: list[mails.Mail]) -> dict[str, float]:
     return {"score": score, "seconds": time.perf_counter() - began}
 
 
-def _few_figures(raw: dict, sizes: Sequence[int], steps: int) -> list[Figure]:
-    figures = []
-    for size in sizes:
-        shown = {}
-        for name in ("regraft", "tf-idf", "setfit"):
-            rows = raw.get(f"{name} {size}", [])
-            scores = [100 * row["score"] for row in rows]
-            if scores:
-                spread = 1.96 * stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
-                shown[name] = f"{mean(scores):.1f} ± {spread:.1f} ({len(scores)} draws)"
-        ours, words = raw[f"regraft {size}"], raw[f"tf-idf {size}"]
-        gap = 100 * mean(a["score"] - b["score"] for a, b in zip(ours, words, strict=True))
-        note = "; ".join(f"{name} {text}" for name, text in shown.items())
-        figures.append(Figure(f"{size} labels a class: ahead of TF-IDF", gap, "points", "", note))
-        theirs = raw.get(f"setfit {size}", [])
-        if theirs:
-            same = ours[: len(theirs)]
-            gap = 100 * mean(a["score"] - b["score"] for a, b in zip(same, theirs, strict=True))
-            note = f"same {len(theirs)} draws; SetFit stopped after {steps} steps"
-            figures.append(
-                Figure(f"{size} labels a class: ahead of SetFit", gap, "points", "≥ 0", note)
-            )
-            slow, fast = ([row["seconds"] for row in rows] for rows in (theirs, same))
-            what = f"{size} labels a class: SetFit / fit, whole processes"
-            figures.append(harness.ratio(what, slow, fast, "≥ 10"))
-    return figures
+def _few_figures(raw: dict[str, list[dict]], size: int, steps: int) -> list[Figure]:
+    shown = [
+        f"{name} {_interval([100 * row['score'] for row in rows])}"
+        for name, rows in raw.items()
+        if rows
+    ]
+    ours, words, theirs = raw["regraft"], raw["tf-idf"], raw["setfit"]
+    what = f"{size} labels a class: ahead of"
+    figures = [Figure(f"{what} TF-IDF", _ahead(ours, words), "points", "", "; ".join(shown))]
+    if not theirs:
+        return figures
+    taken = max(row["steps"] for row in theirs)
+    note = f"same {len(theirs)} draws; SetFit took {taken} steps"
+    if taken == steps:
+        note += ", where it was stopped"
+    slow, fast = ([row["seconds"] for row in rows] for rows in (theirs, ours[: len(theirs)]))
+    return [
+        *figures,
+        Figure(f"{what} SetFit", _ahead(ours, theirs), "points", "≥ 0", note),
+        harness.ratio(f"{size} labels a class: SetFit / fit, processes", slow, fast, "≥ 10"),
+    ]
+
+
+def _interval(scores: Sequence[float]) -> str:
+    """Mean and 95 % interval of the mean over draws."""
+    many = len(scores)
+    spread = f" ± {1.96 * stdev(scores) / many**0.5:.1f}" if many > 1 else ""
+    return f"{mean(scores):.1f}{spread} ({many} draws)"
+
+
+def _ahead(one: Sequence[dict], other: Sequence[dict]) -> float:
+    """Points by which the first is ahead in mean, on the draws that both have."""
+    return 100 * mean(a["score"] - b["score"] for a, b in zip(one, other, strict=False))
 
 
 def as_setfit(learn: Path, test: Path, seed: int, steps: int) -> None:
@@ -358,14 +367,14 @@ def as_setfit(learn: Path, test: Path, seed: int, steps: int) -> None:
     said_n = np.asarray(model.predict(held["text"]))
     given_n = np.array(held["label"])
     score = float(np.mean([(said_n[given_n == c] == c).mean() for c in range(2)]))
-    print(json.dumps({"score": score}))
+    print(json.dumps({"score": score, "steps": run.st_trainer.state.global_step}))
 
 
 # --------------------------------------------------------------------------------------------------
 
 
 def main() -> None:
-    """Measure, and write results/texts.json."""
+    """Measure, and write results/texts-….json, one for each part and number of labels."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--mails", type=int, default=2000, help="of throughput and trainer")
@@ -384,17 +393,13 @@ def main() -> None:
         return as_trainer(*args.as_trainer, args.epochs)
     if args.as_setfit:
         return as_setfit(*args.as_setfit, args.seed, args.steps)
-    figures: list[Figure] = []
-    raw: dict = {}
-    for part in args.parts:
-        if part == "throughput":
-            more, raw[part] = throughput(args.mails, args.rounds)
-        elif part == "trainer":
-            more, raw[part] = trainer(args.mails, args.epochs, args.rounds)
-        else:
-            more, raw[part] = few(args.labels, args.seeds, args.setfit_seeds, args.steps, args.test)
-        figures += more
-        harness.save("texts", figures, raw)
+    if "throughput" in args.parts:
+        harness.save("texts-throughput", *throughput(args.mails, args.rounds))
+    if "trainer" in args.parts:
+        harness.save("texts-trainer", *trainer(args.mails, args.epochs, args.rounds))
+    for size in args.labels if "few" in args.parts else ():
+        measured = few(size, args.seeds, args.setfit_seeds, args.steps, args.test)
+        harness.save(f"texts-few-{size}", *measured)
 
 
 if __name__ == "__main__":

@@ -27,13 +27,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from PIL import Image
 
 import regraft
-from bench import data
+from bench import data, harness
+from bench.harness import Figure
 from regraft.backbones import Backbone, build, open_backbone
 from regraft.dataset import read, read_unlabelled
 from regraft.events import silent
@@ -44,6 +46,7 @@ from regraft.pretraining.judge import Eye, compared
 RATE, LENGTH, SIDE_PX = 25, 16, 96
 SPANS = {"train": (0.0, 0.5), "valid": (0.6, 0.75), "test": (0.8, 1.0)}
 COUNTS = {"train": 12, "valid": 4, "test": 10}
+DECODING = "decoding, spread over the epochs"
 QUICK = {"train": 3, "valid": 2, "test": 2}
 
 
@@ -168,7 +171,7 @@ def shares(pool: Path, settings: Settings, backbone: Backbone) -> dict[str, floa
         "step_s": a_step,
         "augmentation": spent["views"] / total_s,
         "frames to rows": spent["rows"] / total_s,
-        "decoding, spread over the epochs": once / a_step,
+        DECODING: once / a_step,
         "decoding_s": decode_s,
         "epochs measured": epochs,
     }
@@ -206,7 +209,7 @@ def memory(root: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """Print one JSON object; progress goes to stderr."""
+    """Write results/video.json; progress goes to stderr."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--size", type=int, default=64)
@@ -216,15 +219,47 @@ def main() -> None:
     parser.add_argument("--only", choices=("memory", "shares"))
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        root, found = asked.folder or Path(scratch), dict[str, object]()
-        if asked.only != "shares":
-            found["memory"] = memory(root)
+        root, found = asked.folder or Path(scratch), dict[str, Any]()
         if asked.only != "memory":
             found |= learnt(root, asked)
-        print(json.dumps(found, indent=1))
+        if asked.only != "shares":
+            found["memory"] = memory(root)
+    harness.save("video" + (f"-{asked.only}" if asked.only else ""), figures(found), found)
 
 
-def learnt(root: Path, asked: argparse.Namespace) -> dict[str, object]:
+def figures(found: dict[str, Any]) -> list[Figure]:
+    """What is said of it."""
+    shown: list[Figure] = []
+    for question in ("scene", "direction"):
+        for name, one in found.get(question, {}).items():
+            if "difference" in name or "against" in name:
+                note = f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f}, p = {one['p']:.3f}"
+                shown.append(Figure(f"{question}: {name}", 100 * one["value"], "points", note=note))
+            else:
+                note = f"{100 * one['low']:.1f} to {100 * one['high']:.1f}"
+                shown.append(Figure(f"{question}: {name}", 100 * one["value"], "%", note=note))
+    for name in ("halves", "imagenet"):
+        ladder = found.get(f"direction, ladder from {name}")
+        if ladder:
+            note = (
+                f"{100 * ladder['test']['low']:.1f} to {100 * ladder['test']['high']:.1f}; kept: "
+            )
+            value = 100 * ladder["test"]["value"]
+            note += ladder["best"]
+            shown.append(Figure(f"direction: ladder from {name}", value, "%", note=note))
+    if "shares" in found:
+        spent = found["shares"]
+        share = sum(spent[name] for name in ("augmentation", "frames to rows", DECODING))
+        note = f"augmentation {100 * spent['augmentation']:.1f} %, step {spent['step_s']:.2f} s"
+        shown.append(Figure("decoding and augmentation", 100 * share, "% of a step", "≤ 30", note))
+    if "memory" in found:
+        short, long = (found["memory"][f"{minutes} min"]["peak_bytes"] for minutes in (1, 10))
+        note = f"{short / 2**20:.0f} MB and {long / 2**20:.0f} MB"
+        shown.append(Figure("memory, ten minutes over one", long / short, "×", "≤ 1.1", note))
+    return shown
+
+
+def learnt(root: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Everything about pre-training."""
     scene, direction, pool = cuts(root, QUICK if asked.quick else COUNTS)
     settings = Settings(
@@ -233,7 +268,7 @@ def learnt(root: Path, asked: argparse.Namespace) -> dict[str, object]:
     start = ContrastiveClips(settings).sized(
         open_backbone(f"video:{asked.frames}:random:resnet10t")
     )
-    found: dict[str, object] = {"shares": shares(pool, settings, start)}
+    found: dict[str, Any] = {"shares": shares(pool, settings, start)}
     say(found)
     if asked.only:
         return found

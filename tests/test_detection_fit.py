@@ -15,9 +15,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 import regraft
+from regraft import dataset
+from regraft.backbones.backbone import Detector
 from regraft.errors import UsageError
 from regraft.seeds import generator
+from regraft.store import Outcome
+from regraft.tasks import Detection
 from regraft.tasks.task import Pace
+from regraft.transfer import ladder
 
 NETWORK = """
 import torch
@@ -84,6 +89,13 @@ def write_shapes(folder: Path) -> Path:
             name = f"{split}/{number}.png"
             picture.save(folder / name)
             images.append({"id": number, "file_name": name, "width": 128, "height": 96})
+        if split == "train":
+            # One box without area is refused, one that reaches over the edge is mended.
+            faulty = ([10, 10, 0, 20], [100, 70, 60, 60])
+            annotations += [
+                {"id": 900 + k, "image_id": 6, "category_id": 1, "bbox": box, "iscrowd": 0}
+                for k, box in enumerate(faulty)
+            ]
         categories = [{"id": 1, "name": "square"}, {"id": 2, "name": "disc"}]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (folder / f"{split}.json").write_text(json.dumps(content))
@@ -97,7 +109,7 @@ PACE = Pace(batch=8, epochs=20, least_steps=80, most_steps=80, head_rate=1e-2, r
 @pytest.fixture(scope="module", autouse=True)
 def short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("regraft.tasks.detection.PACE", PACE)
+        patch.setattr("regraft.tasks.dense.PACE", PACE)
         yield
 
 
@@ -118,7 +130,12 @@ def test_the_rungs_learn_and_what_is_frozen_stays(fitted: regraft.Fitted) -> Non
     assert head["features"] == "cached"
     assert deeper["metric"]["value"] > head["metric"]["value"]
     assert deeper["metric"]["value"] > 0.25
-    assert fitted.report["detection"]["boxes"]["refused"] == 0
+    counts = fitted.report["detection"]["boxes"]
+    assert (counts["refused"], counts["mended"], counts["left_out"]) == (1, 1, 0)
+    assert counts["found"] == counts["used"] + 1
+    (problem,) = (p for p in fitted.report["data"]["problems"] if "900" in p["where"] + p["what"])
+    assert "train.json" in problem["where"]
+    assert fitted.report["untouched"] is None
     assert len(fitted.report["label_curve"]) == 3
 
 
@@ -177,11 +194,14 @@ def test_a_backbone_that_finds_nothing_is_refused_for_boxes(
 
 HASTY = """
 from regraft.cli import main
-from regraft.tasks import detection
+from regraft.tasks import dense
+from regraft.store import Outcome
+from regraft.tasks import Detection
 from regraft.tasks.task import Pace
+from regraft.transfer import ladder
 from regraft.transfer import features, loop
 
-detection.PACE = Pace(batch=8, epochs=4, least_steps=30, most_steps=30, head_rate=1e-2, rate=5e-3)
+dense.PACE = Pace(batch=8, epochs=4, least_steps=30, most_steps=30, head_rate=1e-2, rate=5e-3)
 
 features.SHARD_ROWS = 16
 loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
@@ -217,7 +237,36 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(
     quiet = tmp_path / "quiet"
     words[3] = str(quiet)
     subprocess.run([sys.executable, "-c", HASTY, *words], env=environment, check=True)
-    names = ("model.safetensors",)
-    assert [(out / "model" / n).read_bytes() for n in names] == [
-        (quiet / "model" / n).read_bytes() for n in names
-    ]
+    assert kills == KILLS
+    assert _learnt(out) == _learnt(quiet)
+
+
+def _learnt(run: Path) -> dict[str, bytes]:
+    """The model, and what every step learnt and said."""
+    files = [run / "model" / "model.safetensors", *run.glob("steps/*.safetensors")]
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in files}
+
+
+def test_the_prior_of_a_curve_s_point_is_that_of_its_own_pictures(
+    fitted: regraft.Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = dataset.read(Path(fitted.report["data"]["path"]))
+    detector = Detector("dense", (), (8, 16), 6)
+    task = Detection(rows.classes, detector, 64, (0.0, 0.0)).learning_from(rows.split("train"))
+    seen: list[ladder.Ground] = []
+
+    def refitted(ground: ladder.Ground, name: str) -> Outcome:
+        seen.append(ground)
+        return Outcome({"metric": {"value": 0.5, "low": 0.4, "high": 0.6}})
+
+    monkeypatch.setattr(ladder, "refitted", refitted)
+    unused: Any = None
+    ground = ladder.Ground(unused, rows, unused, task, unused, 0, None, unused)
+    head = ladder.Step({"metric": {"value": 0.6, "low": 0.5, "high": 0.7}}, {}, {})
+    assert len(ladder._trained_curve(ground, head)) == 3
+    assert len(seen) == 2
+    for less in seen:
+        some = less.dataset.split("train")
+        counts = np.bincount([box.category for x in some for box in x.boxes], minlength=2)
+        assert less.task.frequency == pytest.approx(tuple(counts / len(some)))
+    assert len({*(less.task.frequency for less in seen), task.frequency}) == 3

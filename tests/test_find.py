@@ -49,7 +49,9 @@ class Finder:
 
 
 PREPARATION: Any = SimpleNamespace(
-    engine_for_pixels=lambda stages, batch: SimpleNamespace(run=lambda batch: [batch])
+    engine_for_pixels=lambda stages, batch: SimpleNamespace(
+        stream=lambda pictures: ((pixels,) for pixels in pictures)
+    )
 )
 
 

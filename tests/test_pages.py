@@ -17,7 +17,10 @@ from typer.testing import CliRunner
 from regraft.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -26,9 +29,26 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def typed(beginning: str) -> list[str]:
-    """The command lines in all pages that begin so."""
+    """The commands in all pages that begin so, also those behind a pipe."""
     lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
-    return sorted({line.split("#")[0].strip() for line in lines if line.startswith(beginning)})
+    commands = [part.strip() for line in lines for part in line.split("#")[0].split("|")]
+    return sorted({command for command in commands if command.startswith(beginning)})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_stand_in_blocks_that_are_checked(page: Path) -> None:
+    """A block that is indented, or fenced without saying that it is for a shell, is not seen."""
+    fenced = re.sub(
+        r"^```(sh|python)\n.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    indented = re.findall(r"^ {4,}.*\b(?:regraft|make|pip) .*", fenced, re.MULTILINE)
+    unnamed = [
+        line
+        for block in re.findall(r"^```\w*\n(.*?)^```", fenced, re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
+        if re.match(r"(.*\| *)?(regraft|make|pip) +[a-z-]+( |$)", line)
+    ]
+    assert indented + unnamed == []
 
 
 @pytest.mark.parametrize("command", typed("regraft "))
@@ -46,6 +66,12 @@ def test_make_targets_exist(command: str) -> None:
     assert command.split()[1] in TARGETS
     tried = subprocess.run(["make", "-n", command.split()[1]], cwd=ROOT, capture_output=True)
     assert tried.returncode == 0
+
+
+@pytest.mark.parametrize("command", typed("python -m bench"))
+def test_benches_exist(command: str) -> None:
+    module = command.split()[2].replace(".", "/")
+    assert (ROOT / f"{module}.py").is_file() or (ROOT / module / "__main__.py").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

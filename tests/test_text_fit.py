@@ -235,3 +235,42 @@ def test_named_columns_are_remembered(place: Path) -> None:
     assert regraft.evaluate(done.folder, path)["count"] == 40
     with pytest.raises(UsageError, match="no columns"):
         regraft.inspect(path, columns="body")
+
+
+def test_what_long_texts_say_at_their_end_is_read_in_windows(
+    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first window says nothing of the class; the same texts by `windows:1` show that."""
+    save_model("bert", place / "model")
+    path = place / "long.csv"
+
+    def long(i: int) -> str:
+        letters = np.random.default_rng(1000 + i).integers(0, 26, (150, 6))
+        unknown = ["".join(chr(97 + n) for n in word) for word in letters]
+        known = [w for k in range(9 * i, 9 * i + 9) for w in words(k, i % 2).split()]
+        last = [word for pair in zip(unknown[70:], known, strict=False) for word in pair]
+        return " ".join(unknown[:70] + last)
+
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("text", "label"), *((long(i), "ab"[i % 2]) for i in range(60))]
+        )
+    name = f"text:{place / 'model'}"
+    first = regraft.fit(path, tmp_path / "first", backbone=f"windows:1:{name}", train="head")
+    whole = regraft.fit(path, tmp_path / "whole", backbone=name, train="last:1", seed=1)
+    assert first.report["data"]["truncated"] == {
+        "max_tokens": 66, "windows": 1, "overlap": 8, "share": 1.0, "of": 60,
+    }  # fmt: skip
+    assert whole.report["data"]["truncated"]["windows"] == 4
+    assert whole.report["data"]["truncated"]["share"] < 1
+    values = [done.report["rungs"][0]["metric"]["value"] for done in (first, whole)]
+    assert values[1] > values[0] + 0.2
+    assert whole.report["rungs"][1]["frozen_intact"]
+    named = [entry["words"] for entry in whole.report["least_certain"]]
+    assert any(part["words"].split()[0] for words in named for part in words)
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "empty-cache"))
+    evaluated = regraft.evaluate(whole.folder, path)
+    assert evaluated["metric"]["value"] > 0.8
+    answers = regraft.predict(whole.folder, [path])
+    right = [answer["label"] == "ab"[i % 2] for i, answer in enumerate(answers)]
+    assert np.mean(right) == pytest.approx(evaluated["metric"]["value"])

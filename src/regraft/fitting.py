@@ -17,21 +17,12 @@ from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
+from regraft.transfer.cache import limit_bytes
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
 from regraft.transfer.few_labels import few_labels, refitted
 from regraft.transfer.model import save
+from regraft.transfer.untouched import untouched
 from regraft.transfer.words import decisive_words
-
-
-def check_modality(ground: ladder.Ground) -> None:
-    """Refuse, before anything is computed, a backbone that reads other things than these data."""
-    wanted = ground.dataset.task.partition("-")[0].replace("object", "image")
-    if ground.backbone.modality != wanted:
-        raise UsageError(
-            f"{ground.backbone.name} is for {ground.backbone.modality}s, the data are {wanted}s",
-            where="--backbone",
-            mend="take one of that modality from `regraft backbones list`",
-        )
 
 
 def check_detector(rows: Dataset, backbone: Backbone) -> None:
@@ -70,7 +61,18 @@ def make_ground(
             engines[frozen] = preparation.engine(frozen, some[:TRIAL_SAMPLES])
         return engines[frozen]
 
-    return ladder.Ground(run, rows, backbone, task, engine, seed, budget_s, tell)
+    ground = ladder.Ground(run, rows, backbone, task, engine, seed, budget_s, tell)
+    return replace(ground, cached_bytes=_cached_bytes(run))
+
+
+def _cached_bytes(run: Run) -> int:
+    """What a rung's activations may take; a run that goes on keeps to what it began with."""
+
+    def compute() -> Outcome:
+        return Outcome({"bytes": min(ladder.CACHED_BYTES, limit_bytes())}, {})
+
+    found: Any = run.step("cache-limit", {}, compute).facts["bytes"]
+    return found
 
 
 def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:
@@ -136,6 +138,7 @@ def finish(
         twin = ladder.tfidf(ground, climbed)
     elif compare == "scratch":
         twin = ladder.scratch(ground, climbed)
+    things = "pictures" if isinstance(task, Detection) else "labels"
     report: dict[str, Any] = {
         "task": task.name,
         "data": content.data_facts(ground.dataset)
@@ -148,8 +151,8 @@ def finish(
         "test": tested.facts["metric"] if tested else None,
         "scratch": twin[0] if twin else None,
         "label_curve": curve,
-        "forecast": ladder.forecast(curve),
-        "savings": content.savings(climbed, twin[0] if twin else None, curve),
+        "forecast": ladder.forecast(curve, things),
+        "savings": content.savings(climbed, twin[0] if twin else None, curve, things),
         "plan": list(climbed.plan),
         "engine": ground.engine(best.frozen).to_json(),
         "environment": content.environment(),
@@ -158,6 +161,8 @@ def finish(
         "seconds": sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"]),
     }
     report |= _particulars(ground, best, calibrated, tested)
+    if isinstance(task, Detection):
+        report["untouched"] = untouched(ground, task, climbed)
     if said.judged_votes is not None:
         report["people"] = _beside_people(ground, said, tested or Outcome({}, best.answers))
     if isinstance(task, Classification) and is_text:

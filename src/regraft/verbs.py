@@ -126,7 +126,8 @@ def fit(
         )  # fmt: skip
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
-        fitting.check_modality(before)
+        modality = said.dataset.modality
+        before.backbone.check_reads(modality, f"the data are {modality}s")
         ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)

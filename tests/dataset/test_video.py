@@ -259,6 +259,19 @@ def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:
     assert len(pool) == 11
 
 
+def test_a_video_that_ends_early_is_used_as_far_as_it_goes_and_that_is_said(tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / "pool" / f"{i}.mkv", moving(40, seed=i), rate=8)
+    path = tmp_path / "pool" / "1.mkv"
+    path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
+    pool = read_unlabelled(tmp_path / "pool", clip_s=1.0)
+    said = [p.where for p in pool.problems if p.kind == "shortened"]
+    assert said == ["1.mkv"]
+    clips = [s for s in pool if s.id.startswith("1.mkv")]
+    assert 1 <= len(clips) < 5
+    assert all(s.span_s is not None and s.span_s[1] < 5.0 for s in clips)
+
+
 def test_only_videos_are_cut(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -21,6 +21,7 @@ import regraft
 from regraft.backbones import open_backbone
 from regraft.dataset import read_unlabelled
 from regraft.errors import RegraftError, UsageError
+from regraft.events import Event, Stepped
 from regraft.pretraining import Settings, check_objective, pretrain
 from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.clips import DENSITY, ContrastiveClips, half_of
@@ -40,6 +41,11 @@ def tiny():
 """
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, opened_once: None) -> None:
+    monkeypatch.setattr("regraft.pretraining.judge_tuned.MOST_STEPS", 20)
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
@@ -54,7 +60,8 @@ def start(place: Path) -> str:
 
 
 def settings(**changes) -> Settings:
-    return Settings(**({"batch": 8, "epochs": 4, "clip_s": 1.0, "frames": 2} | changes))
+    plain = {"batch": 8, "epochs": 4, "clip_s": 1.0, "frames": 2, "bf16": False}
+    return Settings(**(plain | changes))
 
 
 def weights(run: Path) -> bytes:
@@ -123,34 +130,38 @@ def test_from_videos_to_a_backbone_with_verdict_and_control(place: Path) -> None
     assert fitted.report["backbone"]["sha256"] == backbone.sha256
 
 
-RUN = """
+KILLED = """
 import sys
 from regraft.pretraining import Settings, pretrain
 from regraft.transfer import loop
 loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
-    batch=8, piece=8, epochs=20, clip_s=1.0, frames=2))
+    batch=8, epochs=20, clip_s=1.0, frames=2, bf16=False))
 """
 
 
+def steps_of(place: Path, out: str, asked: Settings) -> list[int]:
+    """Run the command (again), and say which steps were taken."""
+    events: list[Event] = []
+    pretrain(place / "pool", place / out, backbone=start(place), settings=asked, tell=events.append)
+    return [event.step for event in events if isinstance(event, Stepped)]
+
+
 def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
-    (place / "run.py").write_text(RUN)
-
-    def begin(out: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "run.py", "pool", out, start(place)]
-        return subprocess.Popen(command, cwd=place, env=dict(os.environ))
-
-    assert begin("whole").wait() == 0
-    process = begin("cut")
-    while process.poll() is None and not list((place / "cut").glob("checkpoints/*.json")):
+    command = [sys.executable, "-c", KILLED, "pool", "cut", start(place)]
+    process = subprocess.Popen(command, cwd=place, env=dict(os.environ))
+    while process.poll() is None and not list((place / "cut").glob("checkpoints/*0001?.json")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert begin("cut").wait() == 0
+    rest, all_steps = (steps_of(place, out, settings(epochs=20)) for out in ("cut", "whole"))
+    assert all_steps == list(range(1, 41))
+    assert 10 <= len(rest) < 31
+    assert rest == all_steps[-len(rest) :]
     assert weights(place / "cut") == weights(place / "whole")
 
 
-def test_a_loss_that_is_no_number_names_the_batch(
+def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.pretraining import contrastive
@@ -161,13 +172,17 @@ def test_a_loss_that_is_no_number_names_the_batch(
         seen.append(1)
         return plain(*given) * (float("nan") if len(seen) == 3 else 1.0)
 
-    monkeypatch.setattr(contrastive, "nt_xent", broken)
-    monkeypatch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
-    with pytest.raises(RegraftError, match="step 3 of") as fault:
-        pretrain(place / "pool", place / "run", backbone=start(place), settings=settings())
+    with monkeypatch.context() as patch:
+        patch.setattr(contrastive, "nt_xent", broken)
+        patch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
+        patch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
+        with pytest.raises(RegraftError, match="step 3 of") as fault:
+            steps_of(place, "run", settings())
     assert "s, deep/" in fault.value.where
-    assert list((place / "run" / "checkpoints").glob("*.json"))
+    assert len(seen) == 3
+    assert steps_of(place, "run", settings()) == list(range(3, 9))
+    steps_of(place, "whole", settings())
+    assert weights(place / "run") == weights(place / "whole")
 
 
 def test_what_cannot_be(place: Path, tmp_path: Path) -> None:

@@ -48,6 +48,17 @@ def test_queued_negatives_make_the_task_harder() -> None:
     assert losses.nt_xent(a, a, queue_qd=a) > plain
 
 
+def test_what_is_queued_of_a_rows_own_sample_is_no_negative() -> None:
+    a, b, other = vectors(8, 4), vectors(8, 4, seed=1), vectors(5, 4, seed=2)
+    own = torch.zeros(8, 13, dtype=torch.bool)
+    own[:, :8] = torch.eye(8, dtype=torch.bool)
+    loss = losses.nt_xent(a, b, queue_qd=torch.cat([b, other]), own_bq=own)
+    assert loss < losses.nt_xent(a, b, queue_qd=torch.cat([b, other]))
+    own[:, :8] = True
+    loss = losses.nt_xent(a, b, queue_qd=torch.cat([b, other]), own_bq=own)
+    assert loss.item() == pytest.approx(losses.nt_xent(a, b, queue_qd=other).item(), abs=1e-6)
+
+
 def test_the_queue_keeps_the_newest_keys() -> None:
     queue = losses.enqueued(vectors(0, 8), vectors(12, 8), 16)
     queue = losses.enqueued(queue, vectors(6, 8, seed=1), 16)

@@ -14,6 +14,7 @@ from PIL import Image
 import regraft
 from regraft.backbones import check_backbone, open_backbone
 from regraft.errors import ContractBroken, RegraftError, UsageError
+from regraft.events import Event, Stepped
 from regraft.pretraining import Settings, check_objective, pretrain
 from regraft.pretraining.objectives import choose, settings_of
 
@@ -38,6 +39,11 @@ def picture(kind: int, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(shown.clip(0, 255).astype(np.uint8))
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, opened_once: None) -> None:
+    monkeypatch.setattr("regraft.pretraining.judge_tuned.MOST_STEPS", 20)
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
@@ -56,7 +62,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def settings(**changes) -> Settings:
-    return Settings(**({"batch": 16, "epochs": 4} | changes))
+    return Settings(**({"batch": 16, "epochs": 4, "bf16": False} | changes))
 
 
 def start(place: Path) -> str:
@@ -85,6 +91,11 @@ def test_from_a_pool_to_a_backbone_that_fit_climbs(place: Path) -> None:
     assert [p["where"] for p in report["data"]["problems"] if p["kind"] == "leak"] == ["copy.png"]
     last = report["curves"][-1]
     assert {"loss", "alignment", "uniformity", "effective_rank", "spread", "probe"} <= set(last)
+    for row in report["neighbours"]:
+        kind = row["sample"].split("/")[1]
+        assert row["same"]["after"] == [name.split("/")[1] == kind for name in row["after"]]
+    assert 0 <= report["alike"]["before"] <= 1
+    assert len(report["map"]["labels"]) == 24
     html = (done.folder / "report.html").read_text()
     assert "Nearest labelled" in html
     assert not re.search(r"(src|href)=[\"'](?!data:)", html)
@@ -105,33 +116,63 @@ def test_the_loss_falls_and_the_frozen_part_stays(place: Path) -> None:
     assert np.mean(losses[-6:]) < np.mean(losses[3:9])
     assert done.report["backbone"]["frozen_intact"] is True
     assert done.report["verdict"]["answer"] == "not judged"
+    assert done.report["alike"] is None
+    rows = done.report["neighbours"]
+    assert len(rows) == 6
+    assert all(len(row[when]) == 5 for row in rows for when in ("before", "after"))
+    assert all(row["sample"] not in row["after"] for row in rows)
+    assert len(done.report["map"]["after"]) == 48
+    assert (done.folder / "report.html").read_text().count("data:image/jpeg") == 66
 
 
-RUN = """
+KILLED = """
 import sys
 from regraft.pretraining import Settings, pretrain
 from regraft.transfer import loop
 loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
 pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
-    batch=16, epochs=20, negatives="queue"))
+    batch=16, epochs=12, negatives="queue", bf16=False))
 """
 
 
+def steps_of(place: Path, out: str, asked: Settings) -> list[int]:
+    """Run the command (again), and say which steps were taken."""
+    events: list[Event] = []
+    pretrain(place / "pool", place / out, backbone=start(place), settings=asked, tell=events.append)
+    return [event.step for event in events if isinstance(event, Stepped)]
+
+
 def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
-    (place / "run.py").write_text(RUN)
-
-    def begin(out: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "run.py", "pool", out, start(place)]
-        return subprocess.Popen(command, cwd=place, env=dict(os.environ))
-
-    assert begin("whole").wait() == 0
-    process = begin("cut")
-    while process.poll() is None and not list((place / "cut").glob("checkpoints/*0002?.json")):
+    command = [sys.executable, "-c", KILLED, "pool", "cut", start(place)]
+    process = subprocess.Popen(command, cwd=place, env=dict(os.environ))
+    while process.poll() is None and not list((place / "cut").glob("checkpoints/*0001?.json")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert begin("cut").wait() == 0
+    asked = settings(epochs=12, negatives="queue")
+    rest, all_steps = (steps_of(place, out, asked) for out in ("cut", "whole"))
+    assert all_steps == list(range(1, 37))
+    assert 10 <= len(rest) < 27
+    assert rest == all_steps[-len(rest) :]
     assert weights(place / "cut") == weights(place / "whole")
+
+
+def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> None:
+    """Exact and near ones of valid and test; those of train may stay."""
+    judge = place / "judge"
+    for name, of in (("exact", "test/along/3.png"), ("seen", "train/along/3.png")):
+        (place / "pool" / f"{name}.png").write_bytes((judge / of).read_bytes())
+    Image.open(judge / "valid/across/1.png").resize((60, 60)).save(place / "pool/near.jpg")
+    for keep, count in ((False, 49), (True, 51)):
+        done = pretrain(
+            place / "pool", place / f"run-{keep}", backbone=start(place), judge=judge,
+            settings=settings(epochs=1, keep_duplicates=keep),
+        )  # fmt: skip
+        data = done.report["data"]
+        assert data["samples"] == count
+        leaks = [p["where"] for p in data["problems"] if p["kind"] == "leak"]
+        assert leaks == ([] if keep else ["exact.png", "near.jpg"])
+        assert all(leak in (done.folder / "report.html").read_text() for leak in leaks)
 
 
 @pytest.mark.parametrize("negatives", ["batch", "queue"])
@@ -139,6 +180,22 @@ def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
     objective = choose("contrastive", place / "pool", settings(negatives=negatives, piece=8))
     pool = objective.read(place / "pool", [], 0.01, lambda _: None)
     assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 5
+
+
+def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool of 48 and a queue of 4,096: from the second epoch on it holds each sample's own."""
+    from regraft.pretraining import contrastive
+
+    plain, counts = contrastive.nt_xent, []
+
+    def looked_at(*given):
+        counts.append([int(n) for n in given[4].sum(dim=1)] if len(given) > 4 else [])
+        return plain(*given)
+
+    monkeypatch.setattr(contrastive, "nt_xent", looked_at)
+    pretrain(place / "pool", place / "run", backbone=start(place),
+             settings=settings(epochs=3, negatives="queue"))  # fmt: skip
+    assert counts == [[]] + 2 * [16 * [0]] + 3 * [16 * [1]] + 3 * [16 * [2]]
 
 
 def test_an_objective_that_forgets_its_queue_breaks_the_contract(
@@ -149,7 +206,11 @@ def test_an_objective_that_forgets_its_queue_breaks_the_contract(
     objective = choose("contrastive", place / "pool", settings(negatives="queue"))
     pool = objective.read(place / "pool", [], 0.01, lambda _: None)
     keep = Contrast.state
-    monkeypatch.setattr(Contrast, "state", lambda self: {**keep(self), "queue": self._queue[:0]})
+    monkeypatch.setattr(
+        Contrast,
+        "state",
+        lambda self: {**keep(self), "queue": self._queue[:0], "queued": self._queued[:0]},
+    )
     with pytest.raises(ContractBroken, match="same bits"):
         check_objective(objective, open_backbone(start(place)), pool.samples)
 
@@ -162,6 +223,33 @@ def test_a_budget_decides_the_steps_once(place: Path) -> None:
     assert done.report["steps"] == again.report["steps"] > 0
 
 
+def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.pretraining.judge import Eye
+
+    seen: list[int] = []
+
+    def probe(self: Eye, network: object) -> dict[str, float]:
+        """Rises for eight rounds, swinging; then it only swings."""
+        seen.append(1)
+        return {"probe": 0.05 * min(len(seen), 8) + 0.04 * (len(seen) % 2)}
+
+    monkeypatch.setattr(Eye, "probe", probe)
+    done = pretrain(
+        place / "pool", place / "run", backbone=start(place), judge=place / "judge",
+        settings=settings(epochs=20),
+    )  # fmt: skip
+    assert "has not risen" in done.report["stopped"]
+    assert 12 <= len(seen) <= 18
+    assert done.report["steps"] == done.report["curves"][-1]["step"] < 60
+    again = pretrain(
+        place / "pool", place / "run", backbone=start(place), judge=place / "judge",
+        settings=settings(epochs=20),
+    )  # fmt: skip
+    assert again.report["steps"] == done.report["steps"]
+
+
 def test_collapse_is_said_and_stops(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from regraft.pretraining import contrastive
 
@@ -171,7 +259,7 @@ def test_collapse_is_said_and_stops(place: Path, monkeypatch: pytest.MonkeyPatch
                  settings=settings(epochs=20))  # fmt: skip
 
 
-def test_a_loss_that_is_no_number_names_the_batch(
+def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.pretraining import contrastive
@@ -182,13 +270,17 @@ def test_a_loss_that_is_no_number_names_the_batch(
         seen.append(1)
         return plain(*given) * (float("nan") if len(seen) == 5 else 1.0)
 
-    monkeypatch.setattr(contrastive, "nt_xent", broken)
-    monkeypatch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
-    with pytest.raises(RegraftError, match="step 5 of") as fault:
-        pretrain(place / "pool", place / "run", backbone=start(place), settings=settings())
+    with monkeypatch.context() as patch:
+        patch.setattr(contrastive, "nt_xent", broken)
+        patch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
+        patch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
+        with pytest.raises(RegraftError, match="step 5 of") as fault:
+            steps_of(place, "run", settings())
     assert ".png" in fault.value.where
-    assert list((place / "run" / "checkpoints").glob("*.json"))
+    assert len(seen) == 5
+    assert steps_of(place, "run", settings()) == list(range(5, 13))
+    steps_of(place, "whole", settings())
+    assert weights(place / "run") == weights(place / "whole")
 
 
 def test_wrong_settings_are_refused(place: Path) -> None:

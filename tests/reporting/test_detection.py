@@ -114,12 +114,32 @@ def test_everything_that_is_named_is_drawn_and_shown(facts) -> None:
         "90.9 % of the 11 objects are found",
         "19 boxes were found. 16 are used",
         "1 were refused, 2 went with a picture that is left out",
-        "95.0 % sure; background",
+        "95.0 % sure background",
         "Missed, the largest first",
         "an object that nothing was found on",
     ):
         assert words in page.text
     assert EVIL in page.text
+
+
+def test_the_detector_as_it_is_has_a_row_of_its_own(facts) -> None:
+    _, found = facts
+    report = as_report(found)
+    report["untouched"] = {
+        "name": "untouched",
+        "metric": {"name": "AP50", "value": 0.123, "low": 0.1, "high": 0.2},
+        "reading": {"red": "stop sign", "blue": None},
+        "known": [],
+        "gap": 0.5,
+        "p": 0.001,
+        "text": f"Red is what it calls stop sign {EVIL}.",
+    }
+    page = shown(report)
+    assert "as it is" in page.text
+    assert "12.3 % 10.0–20.0" in page.text
+    assert f"Red is what it calls stop sign {EVIL}." in page.text
+    report["untouched"] = None
+    assert "as it is" not in shown(report).text
 
 
 def test_pictures_that_are_gone_are_left_out(facts, tmp_path: Path) -> None:

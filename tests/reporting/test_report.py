@@ -17,7 +17,7 @@ from regraft.reporting import load, render, validate, write
 
 Report = dict[str, Any]
 SCHEMA = json.loads((Path(render.__code__.co_filename).parent / "schema.json").read_text())
-MAY_BE_LEFT_OUT = {"detection", "labels", "people"}
+MAY_BE_LEFT_OUT = {"untouched", "detection", "labels", "people"}
 """Parts that only some data have."""
 
 

@@ -17,6 +17,7 @@ from regraft.tasks.boxes import BoxTargets
 from regraft.tasks.dense import (
     ANCHOR_STRIDES,
     CANDIDATES,
+    DenseHead,
     assign,
     boxes_of,
     criterion,
@@ -206,3 +207,17 @@ def test_the_head_starts_the_same_for_the_same_seed() -> None:
     one, again, other = (make_head(DETECTOR, SIZE_PX, 4, (1.0,), (-1,), {}, s) for s in (1, 1, 2))
     assert torch.equal(one.convs[0].weight, again.convs[0].weight)
     assert not torch.equal(one.convs[0].weight, other.convs[0].weight)
+
+
+def test_distances_worked_out_where_they_are_asked_for_are_those_of_all_places() -> None:
+    torch.manual_seed(0)
+    detector = Detector("dense", (), (8, 16), 6)
+    head = DenseHead(detector, 12, 3)
+    maps = (torch.randn(2, 12, 8, 8), torch.randn(2, 12, 4, 4))
+    logits, distances = head.eval()(*maps)
+    some_logits, some = head.train()(*maps)
+    row_k, place_k = torch.tensor([1, 0, 1, 0]), torch.tensor([70, 3, 63, 79])
+    torch.testing.assert_close(some_logits, logits)
+    torch.testing.assert_close(some.at(row_k, place_k), distances[row_k, place_k])
+    none = torch.zeros(0, dtype=torch.int64)
+    assert some.at(none, none).shape == (0, 4, 7)

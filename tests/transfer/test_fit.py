@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from regraft.store import Checkpoint, Run
 from regraft.tasks.classification import Classification
 from regraft.tasks.task import Criterion
 from regraft.transfer.cut import Cut
-from regraft.transfer.fit import Rung, Tail, answers, seconds_a_step, train
+from regraft.transfer.fit import Rung, Tail, _Fitting, answers, seconds_a_step, train
 
 TASK = Classification("image-classification", ("dark", "light"))
 RUNG = Rung("last:2", frozen=1, steps=24, batch=8, views=2)
@@ -180,9 +182,43 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_state(tmp_path: Path
     assert all(state.tensors[f"work.{n}"].tobytes() == a.tobytes() for n, a in good.items())
 
 
+@pytest.mark.parametrize(
+    ("more", "rates"),
+    [
+        ({}, [1e-3, 1e-3 * 0.7**2, 1e-3 * 0.7**3]),
+        ({"decay": 0.5}, [1e-3, 1e-3 / 4, 1e-3 / 8]),
+        ({"stage_rate": 4e-5, "decay": 0.5}, [1e-3, 2e-5, 1e-5]),
+        ({"stage_rate": 4e-5, "pretrained": False}, [1e-3, 1e-3, 1e-3]),
+    ],
+)
+def test_rates_fall_towards_the_input(more: dict[str, Any], rates: list[float]) -> None:
+    """The last stage has nothing to learn, but is a step towards the input like any other."""
+    tail = make_tail(0)
+    work = _Fitting(
+        replace(RUNG, frozen=0, **more), tail, Pictures(tail).criterion, Pictures(tail), 1, 0
+    )
+    head, *stages = work.groups()
+    parts = (tail.head, tail.network.stages[1], tail.network.stages[0])
+    for group, part in zip((head, *stages), parts, strict=True):
+        assert all(a is b for a, b in zip(group["params"], part.parameters(), strict=True))
+    assert [group["lr"] for group in (head, *stages)] == pytest.approx(rates)
+
+
 def test_timing_a_step_changes_nothing() -> None:
     tail = make_tail()
     before = tail.snapshot()
     assert seconds_a_step(RUNG, tail, TASK, SAMPLES[:8]) > 0
     assert same(tail.snapshot(), before)
     assert all(p.grad is None for p in tail.parameters())
+
+
+def test_timing_a_step_counts_what_reading_its_rows_takes() -> None:
+    tail, slow_s = make_tail(), 0.05
+    pictures = Pictures(tail)
+
+    class Slow:
+        def rows(self, sample_index: np.ndarray, view_index: int = 0) -> tuple[np.ndarray, ...]:
+            time.sleep(slow_s)
+            return pictures.rows(sample_index, view_index)
+
+    assert seconds_a_step(RUNG, tail, TASK, SAMPLES[:8], Slow()) > slow_s

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from regraft import fitting
+from regraft.backbones.backbone import (
+    Backbone,
+    Preprocessing,
+    Recipe,
+    Stage,
+    TextPreprocessing,
+)
 from regraft.errors import UsageError
+from regraft.store import Run
+from regraft.tasks.task import Pace
 from regraft.transfer import ladder
+from regraft.transfer.cut import Cut
 from regraft.transfer.ladder import Step, climb, rung_names
 
 
@@ -85,8 +97,97 @@ def test_fewer_clips_are_in_a_step_where_all_their_frames_are(
     frames: int, frozen: int, count: int, batch: int
 ) -> None:
     ground: Any = SimpleNamespace(
-        backbone=SimpleNamespace(frames=frames, stages=range(6)),
+        backbone=SimpleNamespace(frames=frames, stages=range(6), preprocessing=None),
         task=SimpleNamespace(pace=SimpleNamespace(batch=32)),
         dataset=SimpleNamespace(split=lambda name: range(count)),
     )
     assert ladder._batch(ground, frozen) == batch
+
+
+@pytest.mark.parametrize(("cached_bytes", "features"), [(20 * 4 * 30, "cached"), (2399, "live")])
+def test_what_the_cache_may_not_hold_is_trained_live(cached_bytes: int, features: str) -> None:
+    ground: Any = SimpleNamespace(
+        backbone=SimpleNamespace(
+            frames=0, stages=range(6), modality="image", is_transformer=False, preprocessing=None
+        ),
+        task=SimpleNamespace(
+            pace=SimpleNamespace(batch=10, rate=1e-3, decay=0.5, steps=lambda count, batch: 8)
+        ),
+        dataset=SimpleNamespace(split=lambda name: range(20)),
+        cut=lambda frozen: SimpleNamespace(shapes=((5, 3, 2),)),
+        cached_bytes=cached_bytes,
+    )
+    rung = ladder.make_rung(ground, "last:2")
+    assert (rung.features, rung.views) == (features, 4)
+
+
+def test_a_run_that_goes_on_keeps_to_the_limit_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "3 MB")
+    with Run.open(tmp_path / "run", {}) as run:
+        assert fitting._cached_bytes(run) == 3_000_000
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "1 GB")
+    with Run.open(tmp_path / "run", {}) as run:
+        assert fitting._cached_bytes(run) == 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("tokens", "frozen", "batch"),
+    [(40, 0, 32), (256, 0, 32), (300, 0, 27), (600, 0, 13), (6000, 0, 4), (600, 6, 32)],
+)
+def test_fewer_texts_are_in_a_step_where_each_is_several_windows(
+    tokens: float, frozen: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "mean_tokens", lambda *_: tokens)
+    ground: Any = SimpleNamespace(
+        backbone=SimpleNamespace(
+            frames=0, stages=range(6), preprocessing=TextPreprocessing(256, "", 4), modality="text"
+        ),
+        task=SimpleNamespace(pace=Pace()),
+        dataset=SimpleNamespace(split=lambda name: [SimpleNamespace(source="")] * 500),
+    )
+    assert ladder._batch(ground, frozen) == batch
+
+
+SHAPES = {
+    "layers": ((-1, 384), ()),
+    "patches": ((197, 192),),
+    "maps": ((64, 28, 28),),
+    "frames": ((8, 1280),),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality", "frames", "expected"),
+    [
+        ("layers", "text", 0, True),
+        ("patches", "image", 0, True),
+        ("maps", "image", 0, False),
+        ("frames", "video", 8, False),
+    ],
+)
+def test_transformers_have_rates_of_their_own(
+    kind: str, modality: str, frames: int, expected: bool
+) -> None:
+    stages = (Stage("one", 1, (), SHAPES[kind]), Stage("two", 1, (), ((192,),)))
+    preprocessing: Any = Preprocessing(frames=frames)
+    if modality == "text":
+        preprocessing = TextPreprocessing(256, "")
+    backbone = Backbone(
+        "made up", modality, "", "", "", stages, preprocessing, Recipe("", ""), Path()
+    )
+    assert backbone.is_transformer == expected
+    pace = Pace(rate=2e-3, decay=0.5, transformer_rate=4e-5, transformer_decay=0.8)
+    ground: Any = SimpleNamespace(
+        backbone=backbone,
+        cut=lambda frozen: Cut(backbone, frozen),
+        task=SimpleNamespace(pace=pace),
+        dataset=SimpleNamespace(split=lambda name: [SimpleNamespace(source="")] * 50),
+        cached_bytes=10**9,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ladder, "mean_tokens", lambda *_: 10)
+        rung = ladder.make_rung(ground, "all")
+    assert rung.learning_rate == 2e-3
+    assert (rung.stage_rate, rung.decay) == ((4e-5, 0.8) if expected else (None, 0.5))

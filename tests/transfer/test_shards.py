@@ -208,7 +208,7 @@ def test_what_is_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     folders = stocked("ab")
     monkeypatch.setenv(cache.LIMIT, "0")
     shards = opened(folders["a"])
-    cache.make_room(0)
+    assert cache.make_room(7) == size_of(folders["a"]) + 7
     assert folders["a"].exists() and not folders["b"].exists()
     assert shards.missing() == []
     shards.close()

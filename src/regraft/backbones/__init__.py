@@ -14,7 +14,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import shelf
-from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage, TextPreprocessing
+from regraft.backbones.backbone import (
+    AnyPreprocessing,
+    Backbone,
+    Preprocessing,
+    Recipe,
+    Stage,
+    TextPreprocessing,
+)
 from regraft.backbones.catalogue import DEFAULT, DEFAULT_TEXT, DEFAULTS, ROWS, Row, address
 from regraft.backbones.shelf import open_backbone
 from regraft.errors import BackboneError
@@ -94,11 +101,17 @@ def show(name: str, *, tell: Tell = silent) -> dict[str, Any]:
         **facts,
         **described,
         "parameters": backbone.parameters,
-        "size_px": abs(backbone.preprocessing.input_shape[-2:][0] * backbone.preprocessing.longest),
+        "size_px": _size(backbone.preprocessing),
         "width": backbone.width,
         "weights": str(backbone.weights),
         "ready": True,
     }
+
+
+def _size(preprocessing: AnyPreprocessing) -> int:
+    """Side of a picture in pixels, or tokens of a window."""
+    is_picture = isinstance(preprocessing, Preprocessing)
+    return preprocessing.size_px if is_picture else preprocessing.max_tokens
 
 
 def pull(name: str, *, tell: Tell = silent) -> dict[str, Any]:

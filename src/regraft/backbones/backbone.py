@@ -9,10 +9,12 @@ torch, because the frozen part of a network is served by a compiled graph; `buil
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from regraft.errors import BackboneError
+from regraft.backbones.tokenizer import read_tokenizer
+from regraft.errors import BackboneError, UsageError
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,21 @@ class Preprocessing:
 class TextPreprocessing:
     """How a text becomes the network's input: int32 token ids, the end cut off.
 
+    A text that is longer than a window is several: each begins and ends with the network's own
+    marks, and all but the last are full. They stand one after the other in the text's row of ids,
+    see no token of each other, and the text's vector is the mean over the tokens of all.
+
     Attributes:
-        max_tokens: with the two that mark beginning and end.
+        max_tokens: of a window, with the two that mark beginning and end.
         tokenizer_sha256: of the tokenizer's file, which is a tensor among the weights.
+        windows: of a text at most; what lies behind them is cut off.
+        overlap: tokens at the beginning of a window that the one before ends with.
     """
 
     max_tokens: int
     tokenizer_sha256: str
+    windows: int = 1
+    overlap: int = 0
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -65,7 +75,7 @@ class TextPreprocessing:
     @property
     def longest(self) -> int:
         """What -1 in a shape is at most."""
-        return self.max_tokens
+        return self.windows * self.max_tokens
 
 
 AnyPreprocessing: TypeAlias = Preprocessing | TextPreprocessing
@@ -89,6 +99,8 @@ class Stage:
     shapes: tuple[tuple[int, ...], ...]
 
 
+_MAP_AXES = 3
+
 SOURCE_HEAD = "source_head."
 """How the tensors of a detector's own head begin in the weights file."""
 
@@ -98,17 +110,20 @@ class Detector:
     """What a network finds objects with, and what its own head, cut off, could find.
 
     Attributes:
-        family: "dense": scores and edge distances at every place of some maps; "queries": a few
-            hundred vectors, each an object or none.
+        family: "dense": scores and edge distances at every place of some maps; "paired": the same
+            with a map for each of the two; "queries": a few hundred vectors, each an object or
+            none.
         categories: of the head that was cut off, in the order of its rows.
         strides_px: of the maps, the finest first; () for queries.
         bins: the largest edge distance in strides; 0 for queries.
+        settings: what head and loss need besides, by name, JSON values only.
     """
 
     family: str
     categories: tuple[str, ...]
     strides_px: tuple[int, ...] = ()
     bins: int = 0
+    settings: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +131,8 @@ class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
     Attributes:
-        adapter: "efficientnet-lite", "timm", "text-encoder", "video" or "local".
+        adapter: "efficientnet-lite", "timm", "text-encoder", "nanodet", "transformers",
+            "ultralytics", "video" or "local".
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
     """
@@ -178,15 +194,57 @@ class Backbone:
         )
 
     @property
+    def texts(self) -> TextPreprocessing:
+        """How it takes texts; asked of encoders alone."""
+        assert isinstance(self.preprocessing, TextPreprocessing), self.name
+        return self.preprocessing
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Of an encoder: the `tokenizers.Tokenizer` that cuts a text into its windows.
+
+        Read from the weights when the first text comes, and kept as long as this is.
+        """
+        tokenizer = read_tokenizer(self.weights)
+        tokenizer.enable_truncation(self.texts.max_tokens, stride=self.texts.overlap)
+        return tokenizer
+
+    @property
     def frames(self) -> int:
         """How many frames of a clip it looks at; 0 where it takes no clips."""
         return self.preprocessing.frames if isinstance(self.preprocessing, Preprocessing) else 0
 
     @property
+    def is_transformer(self) -> bool:
+        """Whether vectors of tokens flow from stage to stage: a text's, or of patches of a picture.
+
+        A clip's own stage, which begins untrained, is none, whatever lies below it.
+        """
+        between = [shape for stage in self.stages[:-1] for shape in stage.shapes]
+        return not self.frames and any(len(shape) == 2 for shape in between)
+
+    def check_reads(self, modality: str, why: str) -> None:
+        """Refuse it, before anything is computed, for samples that it does not read.
+
+        Args:
+            modality: of the samples.
+            why: they are to be read, for example "the data are texts".
+
+        Raises:
+            UsageError: it is for another modality.
+        """
+        if self.modality != modality:
+            raise UsageError(
+                f"{self.name} is for {self.modality}s, {why}",
+                where="--backbone",
+                mend="take one of that modality from `regraft backbones list`",
+            )
+
+    @property
     def width(self) -> int:
-        """Length of the vector that the last stage gives; of a detector, channels of its maps."""
+        """Length of the vectors that the last stage gives, or channels of its maps."""
         first = self.stages[-1].shapes[0]
-        return first[0 if self.detector else -1]
+        return first[0 if len(first) == _MAP_AXES else -1]
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the place of the weights, as JSON values."""

@@ -11,7 +11,7 @@ import difflib
 import importlib.metadata
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regraft.errors import Damaged, UsageError
@@ -22,6 +22,7 @@ DEFAULT_TEXT = "minilm-l6"
 DEFAULT_DETECTOR = "nanodet-g"
 FRAMES = 8
 """Of a clip, where nothing else is said."""
+MOST_WINDOWS = 64
 DEFAULTS = {
     "image-classification": DEFAULT,
     "object-detection": DEFAULT_DETECTOR,
@@ -30,7 +31,20 @@ DEFAULTS = {
 }
 """By task."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_SAVED = {"text": "text-encoder", "transformers": "transformers"}
+"""How names of what transformers has saved begin, and what reads it."""
+_BESIDE = {
+    "text-encoder": ("config.json", "tokenizer.json"),
+    "transformers": ("config.json", "preprocessor_config.json"),
+}
+"""Files beside the weights that decide, too."""
 _APACHE = "Apache-2.0"
+NOTICES = {
+    "ultralytics": "Ultralytics' code and networks are under AGPL-3.0, and so is what is made "
+    "with them: whoever hands on a model, or lets others use it over a network, owes them the "
+    "source of all of it under the same licence, unless Ultralytics grants another"
+}
+"""What has to be known before a network is used, by adapter."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +164,14 @@ class Address:
         adapter: see `Recipe`.
         architecture: see `Recipe`.
         file: the weights or the code that the user named, or None.
+        windows: of a text at most; 0 where the name does not say.
     """
 
     name: str
     adapter: str
     architecture: str
     file: Path | None = None
+    windows: int = 0
 
     @property
     def is_own_code(self) -> bool:
@@ -171,8 +187,8 @@ class Address:
     @property
     def versions(self) -> str:
         """What else decides how it is converted."""
-        if self.adapter == "text-encoder" and self.file is not None:
-            beside = [self.file.with_name(name) for name in ("config.json", "tokenizer.json")]
+        if self.adapter in _BESIDE and self.file is not None:
+            beside = [self.file.with_name(name) for name in _BESIDE[self.adapter]]
             return digest(*(path.read_bytes() for path in beside if path.is_file()))
         uses_timm = {self.adapter, self.inner} & {"timm", "random"}
         return importlib.metadata.version("timm") if uses_timm else ""
@@ -184,10 +200,18 @@ def address(name: str) -> Address:
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
             `text:FOLDER` (a text encoder as transformers saves it), `text:ORG/NAME[@REVISION]`
+    <<<<<<< HEAD
             (one of the hub, pulled before), `local:FILE.py:function` or
             `package.module:function` (a network of your own), `random:ARCH` (a timm network with
-            random weights), the folder of a `pretrain` run, or `video:[FRAMES:]` and any of these
-            for pictures.
+            random weights), the folder of a `pretrain` run, `video:[FRAMES:]` and any of these
+            for pictures, or `windows:COUNT:` and any of these for texts.
+    =======
+            (one of the hub, pulled before), `transformers:FOLDER` or
+            `transformers:ORG/NAME[@REVISION]` (likewise, a detector), `ultralytics:FILE` (a YOLO
+            checkpoint of theirs), `local:FILE.py:function` or `package.module:function` (a network
+            of your own), `random:ARCH` (a timm network with random weights), the folder of a
+            `pretrain` run, or `video:[FRAMES:]` and any of these for pictures.
+    >>>>>>> detection
 
     Raises:
         UsageError: it is none of these.
@@ -199,6 +223,8 @@ def address(name: str) -> Address:
         return Address(f"run:{folder}", "run", str(folder / "backbone"), weights)
     if kind == "video" and rest:
         return _of_clips(rest)
+    if kind == "windows" and rest:
+        return _of_windows(rest)
     if kind == "random" and rest:
         return Address(name, "random", rest)
     if kind == "timm" and rest:
@@ -207,15 +233,11 @@ def address(name: str) -> Address:
             return Address(name, "timm", architecture)
         path = _absolute(file)
         return Address(f"timm:{architecture}@{path}", "timm", architecture, path)
-    if kind == "text" and rest:
-        folder = _absolute(rest)
-        if _HUB_NAME.fullmatch(rest) and not folder.exists():
-            return Address(name, "text-encoder", rest)
-        # The usual name where there is none, so that it is what is said to be missing.
-        older = folder / "pytorch_model.bin"
-        usual = folder / "model.safetensors"
-        path = older if older.is_file() and not usual.is_file() else usual
-        return Address(f"text:{folder}", "text-encoder", "", path)
+    if kind in _SAVED and rest:
+        return _saved(kind, rest)
+    if kind == "ultralytics" and rest:
+        path = _absolute(rest)
+        return Address(f"ultralytics:{path}", "ultralytics", "", path)
     if kind == "local":
         file, _, function = rest.rpartition(":")
         path = _absolute(file)
@@ -227,6 +249,18 @@ def address(name: str) -> Address:
         if row.name == name:
             return Address(name, row.adapter, row.architecture)
     raise _unknown(name)
+
+
+def _saved(kind: str, rest: str) -> Address:
+    """What transformers has saved: a folder, or a repository of the hub."""
+    folder, adapter = _absolute(rest), _SAVED[kind]
+    if _HUB_NAME.fullmatch(rest) and not folder.exists():
+        return Address(f"{kind}:{rest}", adapter, rest)
+    # The usual name where there is none, so that it is what is said to be missing.
+    older = folder / "pytorch_model.bin"
+    usual = folder / "model.safetensors"
+    is_older = kind == "text" and older.is_file() and not usual.is_file()
+    return Address(f"{kind}:{folder}", adapter, "", older if is_older else usual)
 
 
 def _of_clips(rest: str) -> Address:
@@ -247,6 +281,25 @@ def _of_clips(rest: str) -> Address:
     architecture = f"{frames}:{inner.name}"
     file = None if inner.adapter == "local" else inner.file
     return Address(f"video:{architecture}", "video", architecture, file)
+
+
+def _of_windows(rest: str) -> Address:
+    """What COUNT:NAME after "windows:" stands for."""
+    count, _, name = rest.partition(":")
+    if not count.isdecimal() or not 1 <= int(count) <= MOST_WINDOWS or not name:
+        raise UsageError(
+            f"{count!r} windows of a text",
+            where=f"windows:{rest}",
+            mend=f"give 1 to {MOST_WINDOWS} and a name: windows:8:{DEFAULT_TEXT}",
+        )
+    inner = address(name)
+    if inner.adapter not in ("text-encoder", "run") or inner.windows:
+        raise UsageError(
+            f"{name} is no network of texts",
+            where=f"windows:{rest}",
+            mend="take one of the modality text from `regraft backbones list`",
+        )
+    return replace(inner, name=f"windows:{int(count)}:{inner.name}", windows=int(count))
 
 
 def for_clips(name: str, frames: int | None = None) -> str:
@@ -291,5 +344,6 @@ def _unknown(name: str) -> UsageError:
         f"there is no backbone {name!r}",
         where="--backbone",
         mend=f"{hint}Take a name from `regraft backbones list`, timm:ARCH, timm:ARCH@FILE, "
-        "text:FOLDER, text:ORG/NAME or local:FILE.py:function",
+        "text:FOLDER, text:ORG/NAME, transformers:FOLDER, transformers:ORG/NAME, "
+        "ultralytics:FILE or local:FILE.py:function",
     )

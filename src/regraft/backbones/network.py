@@ -24,6 +24,7 @@ from regraft.backbones.backbone import (
     Recipe,
     Stage,
 )
+from regraft.backbones.windows import divide
 from regraft.errors import BackboneError
 from regraft.seeds import seed_of
 
@@ -70,10 +71,13 @@ class Network(nn.Module):
         self.note = note
         self.frames = 0
         self.takes_text = not isinstance(preprocessing, Preprocessing)
+        self.window = 0
         if isinstance(preprocessing, Preprocessing):
             self.frames = preprocessing.frames
             for name, values in (("mean_c11", preprocessing.mean), ("std_c11", preprocessing.std)):
                 self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        else:
+            self.window = preprocessing.max_tokens
 
     def entry(self, pixels_bhwc: Tensor) -> Tensor:
         """uint8 pixels (B, H, W, 3), RGB, to the float32 input of stage 0, (B, 3, H, W).
@@ -105,9 +109,23 @@ class Network(nn.Module):
                 values = tuple(value.unflatten(0, (-1, self.frames)) for value in values)
         return values
 
+    def finish(self, values: tuple[Tensor, ...], start: int) -> tuple[Tensor, ...]:
+        """Stages from `start` to the last; texts that are longer than a window in several.
+
+        Args:
+            values: what flows into stage `start`.
+            start: first stage to run; with all of them done, values are given back.
+        """
+        stages = len(self.stages)
+        if start == stages or not self.window or values[0].shape[1] <= self.window:
+            return self.run(values, start, stages)
+        texts = divide(values, self.window)
+        (x_kd,) = self.run(texts.values, start, stages)
+        return (texts.joined(x_kd),)
+
     def forward(self, pixels_bhwc: Tensor) -> Tensor:
         """uint8 pixels (B, H, W, 3) to the vector (B, width) that a head takes."""
-        return self.run((self.entry(pixels_bhwc),), 0, len(self.stages))[0]
+        return self.finish((self.entry(pixels_bhwc),), 0)[0]
 
     def tensors_of(self, index: int) -> dict[str, Tensor]:
         """Parameters and buffers of one stage, themselves, by their names in the weights file."""
@@ -187,6 +205,14 @@ def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Pa
         from regraft.backbones import nanodet
 
         return nanodet.parts(), ""
+    if recipe.adapter == "transformers":
+        from regraft.backbones import transformers_detectors
+
+        return transformers_detectors.parts(recipe, preprocessing)
+    if recipe.adapter == "ultralytics":
+        from regraft.backbones import ultralytics_models
+
+        return ultralytics_models.parts(recipe), ""
     if recipe.adapter == "timm":
         from regraft.backbones import timm_models
 

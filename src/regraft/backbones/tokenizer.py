@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from regraft.errors import MissingExtra
+
+_TENSOR = "embeddings.tokenizer_json"
+
+
+def read_tokenizer(weights: Path) -> Any:
+    """The `tokenizers.Tokenizer` that lies among the weights; it fills nothing up."""
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="numpy") as file:
+        tokenizer = open_tokenizer(file.get_tensor(_TENSOR).tobytes())
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def open_tokenizer(data: bytes) -> Any:

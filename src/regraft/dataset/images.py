@@ -282,8 +282,10 @@ def _refuse_filled_up(
     if image.format not in ("JPEG", "MPO"):
         return
     corner = image.crop((image.width - 2, image.height - 2, image.width, image.height))
+    if corner.getcolors(1) is None:
+        return
     end = data.find(_JPEG_END, _scan(data))
-    if corner.getcolors(1) is None or end < 0:
+    if end < 0:
         return
     again = Image.OPEN["JPEG"][0](BytesIO(data[:end] + _NOISE + data[end:]), where)
     if is_reduced:
@@ -340,7 +342,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return Image.fromarray(to_8_bits(np.asarray(image))).convert("RGB")
     if image.mode in _PLAIN_MODES and "transparency" not in image.info:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     if image.mode == "P" and "transparency" not in image.info:
         return image.convert("RGB")
     with_alpha = image.convert("RGBA")

@@ -154,6 +154,11 @@ class Dataset:
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
 
+    @property
+    def modality(self) -> str:
+        """What its samples are: "image", "text" or "video"."""
+        return self.task.partition("-")[0].replace("object", "image")
+
     def split(self, name: Split) -> tuple[Sample, ...]:
         """The samples of one split, in order."""
         return tuple(sample for sample in self.samples if sample.split == name)

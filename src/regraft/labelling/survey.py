@@ -213,13 +213,7 @@ def _eyes(
     """A frozen network that looks at samples, once, and remembers (the cache)."""
     with prepare(request.backbone, tell=tell) as preparation:
         described = preparation.backbone()
-        wanted = dataset.task.partition("-")[0]
-        if described.modality != wanted:
-            raise UsageError(
-                f"{described.name} is for {described.modality}s, the data are {wanted}s",
-                where="--backbone",
-                mend="take one of that modality from `regraft backbones list`",
-            )
+        described.check_reads(dataset.modality, f"the data are {dataset.modality}s")
         if described.detector is not None:
             raise UsageError(
                 f"{described.name} finds objects; samples are compared by one vector each",

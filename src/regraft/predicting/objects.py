@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ from regraft.tasks.boxes import BoxAnswers
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
 from regraft.transfer.model import Model
 from regraft.transfer.pictures import pixels_of
+
+TRIED = 8
+"""Pictures or tiles that the engine is judged by."""
 
 
 @dataclass(frozen=True)
@@ -78,26 +83,69 @@ def find_objects(
     """
     answers: list[dict[str, Any]] = []
     common, threshold = common_folder(paths), _threshold(model, wanted.precision)
-    preprocessing = model.backbone.pictures
-    engine = None
-    for name, picture in frames(paths, wanted.every_s):
-        if isinstance(picture, UnreadableSample):
-            answers.append({"sample": name, "problem": picture.what})
+    for look, tiles in _looked(model, preparation, frames(paths, wanted.every_s)):
+        if look.picture is None:
+            answers.append({"sample": look.name, "problem": look.problem})
             continue
-        parts = windows(*picture.size, model.facts["tile_px"])
-        batch = np.stack([pixels_of(picture.crop(window), preprocessing) for window in parts])
-        engine = engine or preparation.engine_for_pixels(len(model.backbone.stages), batch)
-        values = engine.run(batch)
-        sizes = [(bottom - top, right - left) for left, top, right, bottom in parts]
-        tiles = [Found(*one) for one in model.find(values, sizes)]
-        whole = stitch(list(zip(parts, tiles, strict=True))) if len(parts) > 1 else tiles[0]
-        answers.append({"sample": name, **_objects(model, whole, picture.size, threshold)})
+        size = look.picture.size
+        whole = stitch(list(zip(look.windows, tiles, strict=True))) if tiles[1:] else tiles[0]
+        answers.append({"sample": look.name, **_objects(model, whole, size, threshold)})
         if wanted.draw and wanted.out is not None:
-            _draw(picture, answers[-1], wanted.out / "drawn" / f"{below(name, common)}.jpg")
+            file = wanted.out / "drawn" / f"{below(look.name, common)}.jpg"
+            _draw(look.picture, answers[-1], file)
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
     if wanted.out is not None:
         write_predictions(answers, model.task.classes, wanted.out, wanted.to)
     return answers
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A picture on its way through the network, tile by tile; or what speaks against it."""
+
+    name: str
+    picture: Image.Image | None = None
+    windows: Sequence[tuple[int, int, int, int]] = ()
+    problem: str = ""
+
+
+def _looked(
+    model: Model,
+    preparation: Preparation,
+    pictures: Iterable[tuple[str, Image.Image | UnreadableSample]],
+) -> Iterator[tuple[_Look, list[Found]]]:
+    """Each picture, in order, with what was found on its tiles.
+
+    The next pictures are decoded while the network is at work on those before.
+    """
+    preprocessing = model.backbone.pictures
+    begun: deque[_Look] = deque()
+
+    def inputs() -> Iterator[np.ndarray]:
+        for name, picture in pictures:
+            if isinstance(picture, UnreadableSample):
+                begun.append(_Look(name, problem=picture.what))
+                continue
+            parts = windows(*picture.size, model.facts["tile_px"])
+            begun.append(_Look(name, picture, parts))
+            yield from (pixels_of(picture.crop(part), preprocessing) for part in parts)
+
+    pixels = inputs()
+    first = list(islice(pixels, TRIED))
+    if first:
+        frozen = len(model.backbone.stages)
+        engine = preparation.engine_for_pixels(frozen, np.stack(first))
+        tiles: list[Found] = []
+        for row in engine.stream(chain(first, pixels)):
+            while begun[0].picture is None:
+                yield begun.popleft(), []
+            left, top, right, bottom = begun[0].windows[len(tiles)]
+            (found,) = model.find([value[None] for value in row], [(bottom - top, right - left)])
+            tiles.append(Found(*found))
+            if len(tiles) == len(begun[0].windows):
+                yield begun.popleft(), tiles
+                tiles = []
+    yield from ((look, []) for look in begun)
 
 
 def _draw(picture: Image.Image, answer: dict[str, Any], file: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from regraft.dataset import Sample
 from regraft.errors import ContractBroken
 from regraft.events import silent
 from regraft.pretraining.objective import Job, Learner, Objective
+from regraft.store import Outcome
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,14 @@ def check_objective(
     """
     sized = objective.sized(backbone)
     frozen = 1 if len(sized.stages) > 1 else 0
-    job = Job(sized, frozen, tuple(samples), 0, lambda _, compute: compute(), None, False, silent)
+    known: dict[str, Outcome] = {}
+
+    def memo(name: str, compute: Callable[[], Outcome]) -> Outcome:
+        if name not in known:
+            known[name] = compute()
+        return known[name]
+
+    job = Job(sized, frozen, tuple(samples), 0, memo, None, False, silent)
     with closing(objective.open(job)) as learner:
         start = _copied(learner)
         _check_steps(objective, learner)

@@ -7,6 +7,8 @@ kind of footage).
 Decisions:
 
 - Order, views and noise are pure functions of (seed, step): a resumed run is the same run.
+- With a queue, what an earlier step made of a sample is no negative for the sample itself: of a
+  small pool the queue holds every sample several times.
 - The projection head (two layers, batch norm between, 128 numbers; SimCLR) is thrown away.
 
 Legend: b samples in a batch, n in the pool.
@@ -15,6 +17,7 @@ Legend: b samples in a batch, n in the pool.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import fields
@@ -33,6 +36,7 @@ from regraft.pretraining.objective import Job, Learner, Objective, Point
 from regraft.pretraining.quality import Quality, quality
 from regraft.pretraining.settings import Settings
 from regraft.seeds import generator, seed_of
+from regraft.store import Outcome
 from regraft.transfer.cut import Cut
 
 WARM_UP = 0.1
@@ -41,6 +45,9 @@ WEIGHT_DECAY = 1e-4
 PROJECTED = 128
 LOOKED_AT = 512
 """Samples on which embeddings are measured."""
+MEASURED, CLEARLY = 64, 0.9
+"""Samples on which it is measured whether bfloat16 is quicker; and what share of the time it may
+take to be called so: it costs a little accuracy, and what is decided should not be chance."""
 
 
 class Footage(Protocol):
@@ -112,6 +119,8 @@ class Contrast(Learner):
         self._ahead = Ahead(lambda step: self._footage.rows(self._order(step)))
         self.model = make_model(job)
         self._queue, self._keys = torch.empty(0, PROJECTED), torch.empty(0, PROJECTED)
+        self._queued = torch.empty(0, dtype=torch.int64)
+        self._bf16 = settings.bf16 if settings.bf16 is not None else self._measured_precision()
 
     @property
     def network(self) -> Network:
@@ -129,6 +138,11 @@ class Contrast(Learner):
         return min(self.settings.batch, len(self._job.samples))
 
     @property
+    def _piece(self) -> float:
+        """Samples that the network sees at once; of clips, `piece` counts the frames."""
+        return self.settings.piece / max(1, self._job.backbone.frames)
+
+    @property
     def steps_an_epoch(self) -> int:
         """See `Learner`."""
         return max(1, len(self._job.samples) // self.size)
@@ -141,34 +155,41 @@ class Contrast(Learner):
 
     def backward(self, step: int) -> float:
         """See `Learner`."""
-        rows, seed = self._ahead.of(step), self._job.seed
+        rows = self._ahead.of(step)
         self.model.train()
-        draws = generator(seed, "tiles", step).random((2, len(rows), DRAWS))
-        frames = max(1, self._job.backbone.frames)
-        count = min(len(rows), math.ceil(len(rows) * frames / self.settings.piece))
+        draws = generator(self._job.seed, "tiles", step).random((2, len(rows), DRAWS))
+        count = min(len(rows), math.ceil(len(rows) / self._piece))
         pieces = np.array_split(np.arange(len(rows)), count)
 
         def embed(some: np.ndarray) -> tuple[Tensor, ...]:
-            batch = torch.from_numpy(rows[some])
-            views = [
-                self._objective.views(self.model, batch, draws[:, some], half) for half in (0, 1)
-            ]
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_of(seed, "noise", step, int(some[0])))
-                with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
-                    return self.model(torch.cat(views)).float().chunk(2)
+            return self._embedded(rows[some], draws[:, some], (step, int(some[0])))
 
         def loss_of(a_bd: Tensor, b_bd: Tensor) -> Tensor:
             self._keys = b_bd.detach()
-            queue = self._queue if len(self._queue) else None
-            return nt_xent(a_bd, b_bd, self.settings.temperature, queue)
+            if not len(self._queue):
+                return nt_xent(a_bd, b_bd, self.settings.temperature)
+            own_bq = torch.from_numpy(self._order(step))[:, None] == self._queued
+            return nt_xent(a_bd, b_bd, self.settings.temperature, self._queue, own_bq)
 
         return backward_in_pieces(self.model, embed, pieces, loss_of).item()
+
+    def _embedded(
+        self, rows: np.ndarray, draws_2bk: np.ndarray, place: tuple[int, int]
+    ) -> tuple[Tensor, ...]:
+        """Embeddings of both views of some samples; what is random in the network is of a place."""
+        batch = torch.from_numpy(rows)
+        views = [self._objective.views(self.model, batch, draws_2bk, half) for half in (0, 1)]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self._job.seed, "noise", *place))
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+                return self.model(torch.cat(views)).float().chunk(2)
 
     def stepped(self, step: int) -> None:
         """See `Learner`."""
         if self.settings.negatives == "queue":
             self._queue = enqueued(self._queue, self._keys, self.settings.queue)
+            fresh = torch.from_numpy(self._order(step))
+            self._queued = torch.cat([fresh, self._queued])[: self.settings.queue]
 
     def named(self, step: int) -> str:
         """See `Learner`."""
@@ -181,11 +202,12 @@ class Contrast(Learner):
 
     def state(self) -> dict[str, Tensor]:
         """See `Learner`."""
-        return {**self.model.state_dict(keep_vars=True), "queue": self._queue}
+        model = self.model.state_dict(keep_vars=True)
+        return {**model, "queue": self._queue, "queued": self._queued}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `Learner`."""
-        self._queue = tensors["queue"]
+        self._queue, self._queued = tensors["queue"], tensors["queued"]
         with torch.no_grad():
             for name, tensor in self.model.state_dict(keep_vars=True).items():
                 tensor.copy_(tensors[name])
@@ -225,8 +247,8 @@ class Contrast(Learner):
             )
 
     def findings(self) -> dict[str, Any]:
-        """See `Learner`; there are none besides the curves."""
-        return {}
+        """See `Learner`: what it computes in."""
+        return {"bf16": self._bf16}
 
     def extras(self) -> dict[str, Tensor]:
         """See `Learner`; the projection is thrown away."""
@@ -236,6 +258,29 @@ class Contrast(Learner):
         """See `Learner`."""
         self._ahead.close()
         self._footage.close()
+
+    def _measured_precision(self) -> bool:
+        """Whether bfloat16 is clearly quicker here; measured once, then remembered."""
+
+        def compute() -> Outcome:
+            few = min(self.size, MEASURED, max(2, int(self._piece)))
+            rows = self._footage.rows(np.arange(few))
+            draws = generator(self._job.seed, "precision").random((2, few, DRAWS))
+            took: dict[bool, float] = {}
+            self.model.train()
+            with statistics_kept(self.model):
+                for bf16 in (False, True, False, True, False, True):
+                    self._bf16 = bf16
+                    began = time.perf_counter()
+                    a_bd, b_bd = self._embedded(rows, draws, (0, 0))
+                    (a_bd.sum() + b_bd.sum()).backward()
+                    took[bf16] = min(took.get(bf16, math.inf), time.perf_counter() - began)
+            self.model.zero_grad(set_to_none=True)
+            quicker = took[True] < CLEARLY * took[False]
+            return Outcome({"bf16": quicker, "seconds": [took[False], took[True]]})
+
+        facts: Any = self._job.memo("precision", compute).facts
+        return facts["bf16"]
 
     def _order(self, step: int) -> np.ndarray:
         """Which samples a step sees: each epoch a new order."""

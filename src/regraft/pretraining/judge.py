@@ -10,35 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from regraft import dataset as data_sets
 from regraft.backbones import Backbone
-from regraft.dataset import Dataset, Sample, View
-from regraft.pretraining.quality import neighbour_labels, unit
-from regraft.reporting import content
-from regraft.reporting.drawing import jpeg
+from regraft.dataset import Dataset, Sample
+from regraft.pretraining.quality import neighbour_labels
+from regraft.pretraining.sight import Gaze, Sight
 from regraft.seeds import generator
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.tasks.probe import Probe
-from regraft.transfer.packing import stacked
-from regraft.transfer.pictures import ReadAhead, look
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
     from regraft.pretraining.judge_tuned import Tuned
 
-MAPPED = 500
-"""Samples on the map of embeddings."""
 PROBED = 1000
 """Samples of each split, at most, that the probe looks at while a training goes on."""
-EXCERPT = 160
-"""Characters of a text that is shown."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +52,7 @@ class Eye:
         self.seed = seed
         self.train, self.valid = labelled.split("train"), labelled.split("valid")
         self.test = labelled.split("test")
-        self._backbone = backbone
-        self._inputs: dict[str, np.ndarray] = {}
+        self._gaze = Gaze(backbone)
 
     @property
     def held(self) -> tuple[Sample, ...]:
@@ -71,53 +60,18 @@ class Eye:
         return self.test or self.valid
 
     def features(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
-        """Vectors_nd of plain views, in float32 torch."""
-        import torch
-
-        if self._backbone.frames:
-            return self._of_clips(network, samples)
-        missing = [s for s in samples if s.sha256 not in self._inputs]
-        with ReadAhead(lambda s: look(s, [View()], self._backbone)[0], missing, 64, 64) as ahead:
-            for sample, given in zip(missing, ahead, strict=True):
-                self._inputs[sample.sha256] = given
-        inputs = [self._inputs[s.sha256] for s in samples]
-        # Of like length together: hardly any padding. Pictures all have one.
-        order_n = np.argsort([len(given) for given in inputs], kind="stable")
-        found = np.empty((len(samples), self._backbone.width), np.float32)
-        network.eval()
-        with torch.inference_mode():
-            for start in range(0, len(samples), 64):
-                some = order_n[start : start + 64]
-                batch = stacked([inputs[i] for i in some])
-                found[some] = network(torch.from_numpy(batch)).numpy()
-        return found
-
-    def _of_clips(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
-        """Vectors_nd; clips are large and lie in the cache of frames, so none is held here."""
-        import torch
-
-        size = max(1, 64 // self._backbone.frames)
-        found = np.empty((len(samples), self._backbone.width), np.float32)
-        network.eval()
-        with (
-            ReadAhead(lambda s: look(s, [View()], self._backbone)[0], samples, size, size) as ahead,
-            torch.inference_mode(),
-        ):
-            rest = iter(ahead)
-            for start in range(0, len(samples), size):
-                batch = np.stack(list(islice(rest, size)))
-                found[start : start + size] = network(torch.from_numpy(batch)).numpy()
-        return found
+        """Vectors_nd of plain views."""
+        return self._gaze.features(network, samples)
 
     def probe(self, network: Network) -> dict[str, float]:
         """Accuracy on the valid split: a linear probe's and the nearest neighbours'."""
         train, valid = self._some(self.train), self._some(self.valid)
         x_nd = self.features(network, [*train, *valid])
         count = len(train)
-        label_n = self._labels(train)
+        label_n = self.labels(train)
         logits_nc = self._fitted(train, x_nd[:count], x_nd[count:])
         near_n = neighbour_labels(x_nd[:count], label_n, x_nd[count:])
-        held_n = self._labels(valid)
+        held_n = self.labels(valid)
         return {
             "probe": float((logits_nc.argmax(axis=1) == held_n).mean()),
             "neighbours": float((near_n == held_n).mean()),
@@ -135,7 +89,8 @@ class Eye:
         order_n = generator(self.seed, "probed", len(samples)).permutation(len(samples))
         return tuple(samples[i] for i in np.sort(order_n[:PROBED]))
 
-    def _labels(self, samples: Sequence[Sample]) -> np.ndarray:
+    def labels(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Their classes, by number."""
         return self.task.targets(samples).argmax(axis=1)
 
     def head(self, network: Network, samples: Sequence[Sample]) -> Probe:
@@ -204,58 +159,11 @@ def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]
     }
 
 
-def neighbours(
-    eye: Eye, before: Looked, after: Looked, rows: int = 6, k: int = 5
-) -> list[dict[str, Any]]:
-    """The nearest training samples of some held ones, before and after."""
-    count = len(eye.train)
-    found: list[dict[str, Any]] = []
-    for at in np.linspace(0, len(eye.held) - 1, min(rows, len(eye.held))).astype(int):
-        row: dict[str, Any] = {"sample": eye.held[at].id}
-        for name, seen in (("before", before), ("after", after)):
-            alike = unit(seen.x_nd[:count]) @ unit(seen.x_nd[count + at][None])[0]
-            row[name] = [eye.train[i].id for i in np.argsort(-alike, kind="stable")[:k]]
-        found.append(row)
-    return found
-
-
-def chart(eye: Eye, before: Looked, after: Looked) -> dict[str, Any]:
-    """Held samples on their first two principal axes, before and after."""
-    label_n = eye.task.targets(eye.held).argmax(axis=1)[:MAPPED]
-    drawn: dict[str, Any] = {"classes": list(eye.task.classes), "labels": label_n.tolist()}
-    for name, seen in (("before", before), ("after", after)):
-        x_nd = unit(seen.x_nd[len(eye.train) :][:MAPPED])
-        x_nd = x_nd - x_nd.mean(axis=0)
-        axes, lengths, _ = np.linalg.svd(x_nd, full_matrices=False)
-        drawn[name] = np.round(axes[:, :2] * lengths[:2], 4).tolist()
-    return drawn
-
-
-def excerpts(eye: Eye, shown: list[dict[str, Any]]) -> dict[str, str]:
-    """The beginnings of the texts among some samples, by id."""
-    names = _named(shown)
-    return {
-        sample.id: " ".join(sample.source.split())[:EXCERPT]
-        for sample in eye.dataset
-        if sample.id in names and isinstance(sample.source, str)
-    }
-
-
-def thumbnails(eye: Eye, shown: list[dict[str, Any]]) -> dict[str, bytes]:
-    """Small JPEGs of the pictures among some samples, and film strips of the clips, by id."""
-    names = _named(shown)
-    found: dict[str, bytes] = {}
-    for sample in eye.dataset:
-        if sample.id not in names or not isinstance(sample.source, Path):
-            continue
-        if sample.span_s is not None:
-            picture = content.film_strip(sample.source, sample.span_s, 56, 3)
-        else:
-            picture = data_sets.images.decode(sample.source)
-            picture.thumbnail((72, 72))
-        found[sample.id] = jpeg(picture, 80)
-    return found
-
-
-def _named(shown: list[dict[str, Any]]) -> set[str]:
-    return {n for row in shown for n in (row["sample"], *row["before"], *row["after"])}
+def sight(eye: Eye, before: Looked, after: Looked) -> Sight:
+    """The held samples among the training samples."""
+    count, looked = len(eye.train), {"before": before.x_nd, "after": after.x_nd}
+    return Sight(
+        eye.held, eye.train, {when: x_nd[count:] for when, x_nd in looked.items()},
+        {when: x_nd[:count] for when, x_nd in looked.items()}, tuple(eye.task.classes),
+        eye.labels(eye.held), eye.labels(eye.train),
+    )  # fmt: skip

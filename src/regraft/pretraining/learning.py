@@ -29,7 +29,7 @@ ROUNDS = 20
 MEASURING_SHARE = 0.2
 """Of a budget; where measuring takes longer, it is done less often."""
 PATIENCE = 5
-"""Rounds in which the watched curve may fail to improve before training stops."""
+"""Rounds over which the watched curve must rise, or training stops."""
 LEAST_GAIN = 0.002
 EXTRA = "extra."
 
@@ -143,7 +143,7 @@ def _train(
                 learner.check(facts["curves"], event.step / begun.steps)
                 if event.step < begun.steps and _has_flattened(facts["curves"], objective.watched):
                     facts["stopped"] = (
-                        f"the {objective.watched} has not improved in {PATIENCE} rounds"
+                        f"the {objective.watched} has not risen over {PATIENCE} rounds"
                     )
             yield event
             if facts["stopped"] != "all steps taken":
@@ -160,8 +160,13 @@ def _point(course: Course, learner: Learner, step: int, loss: float | None) -> P
 
 
 def _has_flattened(points: list[Point], name: str) -> bool:
-    """Whether the last rounds of a curve (more is better) have not topped those before."""
+    """Whether the mean of a curve (more is better) over the last rounds is where it was before.
+
+    Means, because a probe on few labels swings: the best of many rounds is luck, and to fail to
+    top it says little.
+    """
     values = [point[name] for point in points if name in point]
-    if len(values) <= PATIENCE + 1:
+    if len(values) <= 2 * PATIENCE:
         return False
-    return max(values[-PATIENCE:]) <= max(values[:-PATIENCE]) + LEAST_GAIN
+    before, last = values[-2 * PATIENCE : -PATIENCE], values[-PATIENCE:]
+    return float(np.mean(last)) <= float(np.mean(before)) + LEAST_GAIN

@@ -35,6 +35,7 @@ def nt_xent(
     b_bd: Tensor,
     temperature: float = 0.1,
     queue_qd: Tensor | None = None,
+    own_bq: Tensor | None = None,
 ) -> Tensor:
     """The normalised, temperature-scaled cross-entropy of pairs, symmetric.
 
@@ -46,6 +47,7 @@ def nt_xent(
         b_bd: embeddings of the other; row i belongs with row i of `a_bd`.
         temperature: what cosines are divided by.
         queue_qd: further negatives for every row, or None.
+        own_bq: which of these come from a row's own sample and are no negatives, bool; or None.
 
     Returns:
         the mean over the 2b rows of this process.
@@ -61,7 +63,10 @@ def nt_xent(
     logits = logits.scatter(1, itself[:, None], float("-inf"))
     if queue_qd is not None:
         kept_qd = functional.normalize(queue_qd.float(), dim=1)
-        logits = torch.cat([logits, torch.cat([a_bd, b_bd]) @ kept_qd.T / temperature], dim=1)
+        past = torch.cat([a_bd, b_bd]) @ kept_qd.T / temperature
+        if own_bq is not None:
+            past = past.masked_fill(own_bq.repeat(2, 1), float("-inf"))
+        logits = torch.cat([logits, past], dim=1)
     return functional.cross_entropy(logits, partner)
 
 

@@ -24,7 +24,7 @@ class Settings:
         temperature: of the loss.
         negatives: "batch", or "queue": those of past batches too.
         queue: how many past keys are kept.
-        bf16: compute the network in bfloat16.
+        bf16: compute the network in bfloat16; None measures whether that is quicker.
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """
 
@@ -36,7 +36,7 @@ class Settings:
     temperature: float = 0.1
     negatives: Literal["batch", "queue"] = "batch"
     queue: int = 4096
-    bf16: bool = False
+    bf16: bool | None = None
     keep_duplicates: bool = False
     clip_s: float | None = None
     frames: int | None = None

@@ -6,7 +6,7 @@ judge start against result on labels that neither saw, publish the backbone, wri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,13 @@ from regraft.dataset import Dataset, Sample
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining import judge as judging
-from regraft.pretraining import objectives
+from regraft.pretraining import objectives, sight
 from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
 from regraft.pretraining.objective import Job, Objective
 from regraft.pretraining.settings import AnySettings, Settings
 from regraft.reporting import pretrained as page
+from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
 
@@ -163,7 +164,8 @@ def pretrain(
         raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
     with Run.open(folder, question, tell=tell) as run:
         start = open_backbone(question["backbone"], tell=tell)
-        _check_modality(start, chosen)
+        start.check_reads(chosen.modality, f"{chosen.name} here trains on {chosen.modality}s")
+        _check_gives_vectors(start)
         frozen = frozen_stages(train, len(start.stages))
         labelled = _judge(judge, chosen, max_bad, seed, tell)
         pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
@@ -193,14 +195,7 @@ def _named(backbone: str | None, objective: Objective) -> str:
     return for_clips(backbone or DEFAULT, objective.settings.frames)
 
 
-def _check_modality(start: Backbone, objective: Objective) -> None:
-    if start.modality != objective.modality:
-        raise UsageError(
-            f"{start.name} is for {start.modality}s; {objective.name} here trains on "
-            f"{objective.modality}s",
-            where="--backbone",
-            mend="take one of that modality from `regraft backbones list`",
-        )
+def _check_gives_vectors(start: Backbone) -> None:
     if start.detector is not None:
         raise UsageError(
             f"{start.name} finds objects; pre-training is for networks that give one vector",
@@ -223,7 +218,7 @@ def _judge(
             where="--judge",
             mend="give a folder of classes, or a table with one label in each row",
         )
-    if labelled.task.partition("-")[0] != objective.modality:
+    if labelled.modality != objective.modality:
         raise UsageError(
             f"the judge is data for {labelled.task}; {objective.name} here trains on "
             f"{objective.modality}s",
@@ -258,7 +253,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
     learnt = ground.run.step("pretrain", ground.inputs, compute)
     own, extra = learning.parted(learnt.tensors)
     network = build(start)
-    before = eye.look(network) if eye else None
+    before, seen_before = eye.look(network) if eye else None, _seen(ground, network)
     _fill(network, own)
     result = _publish(ground, network, extra)
     after = eye.look(network) if eye else None
@@ -266,15 +261,35 @@ def _learn(ground: Ground) -> dict[str, Any]:
     report = _facts(ground, facts)
     if ground.question["compare"] == "scratch":
         report["scratch"] = _scratch(ground, facts["steps"])
-    small: dict[str, bytes] = {}
+    shown: Sequence[Sample] = ()
+    seen_after = _seen(ground, network)
+    if seen_before is not None and seen_after is not None:
+        shown = _shown(ground)
+        seen = {"before": seen_before, "after": seen_after}
+        report |= sight.facts(sight.of_pool(shown, seen))
     if eye is not None and before is not None and after is not None:
         tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
         report |= _judged(eye, before, after, tuned)
         if ground.question["control"]:
             report["control"] = _control(ground, eye, report["steps"], after)
-        small = judging.thumbnails(eye, report["neighbours"])
+        shown = (*eye.held, *eye.train)
+    small = sight.thumbnails(shown, sight.named(report["neighbours"]))
     page.write(ground.run.folder, report, small)
     return report
+
+
+def _shown(ground: Ground) -> list[Sample]:
+    """Some samples of the pool."""
+    pool = ground.pool.samples
+    order_n = generator(ground.seed, "shown").permutation(len(pool))
+    return [pool[i] for i in order_n[: sight.MAPPED]]
+
+
+def _seen(ground: Ground, network: Network) -> np.ndarray | None:
+    """What a network makes of them; None where a judge's are looked at instead, and of texts."""
+    if ground.eye is not None or ground.objective.modality == "text":
+        return None
+    return sight.Gaze(ground.start).features(network, _shown(ground))
 
 
 def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, Any]:
@@ -345,6 +360,7 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
         "verdict": judging.not_judged(things),
         "control": None,
         "neighbours": [],
+        "alike": None,
         "excerpts": {},
         "map": None,
         "scratch": None,
@@ -352,12 +368,9 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, Any]:
-    shown = judging.neighbours(eye, before, after)
     return {
         "verdict": judging.verdict(eye, before, after, tuned),
-        "neighbours": shown,
-        "excerpts": judging.excerpts(eye, shown),
-        "map": judging.chart(eye, before, after),
+        **sight.facts(judging.sight(eye, before, after)),
     }
 
 

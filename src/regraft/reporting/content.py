@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from regraft import dataset as data_sets
-from regraft.backbones import DEFAULTS
+from regraft.backbones import DEFAULTS, TextPreprocessing
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
@@ -58,8 +58,6 @@ def clip_length(rows: Dataset) -> dict[str, Any]:
 
 def truncated(ground: ladder.Ground) -> dict[str, Any]:
     """The share of texts that are longer than what the network reads; nothing for pictures."""
-    from regraft.backbones import TextPreprocessing
-
     preprocessing = ground.backbone.preprocessing
     if not isinstance(preprocessing, TextPreprocessing):
         return {}
@@ -71,11 +69,25 @@ def truncated(ground: ladder.Ground) -> dict[str, Any]:
     if share:
         ground.tell(
             Said(
-                f"{_percent(share)} of the texts are longer than {preprocessing.max_tokens} "
-                "tokens; the network reads their beginning"
+                f"{_percent(share)} of the texts are longer than {_read(preprocessing)}; "
+                "the network reads their beginning"
             )
         )
-    return {"truncated": {"max_tokens": preprocessing.max_tokens, "share": share, "of": len(some)}}
+    return {
+        "truncated": {
+            "max_tokens": preprocessing.max_tokens,
+            "windows": preprocessing.windows,
+            "overlap": preprocessing.overlap,
+            "share": share,
+            "of": len(some),
+        }
+    }
+
+
+def _read(preprocessing: TextPreprocessing) -> str:
+    """How much of a text is read, in words."""
+    tokens = f"{preprocessing.max_tokens} tokens"
+    return tokens if preprocessing.windows == 1 else f"{preprocessing.windows} windows of {tokens}"
 
 
 def problem_facts(problem: Problem) -> dict[str, str]:
@@ -112,7 +124,10 @@ def provenance(ground: ladder.Ground) -> dict[str, Any]:
 
 
 def savings(
-    climbed: ladder.Climbed, twin: dict[str, Any] | None, curve: list[dict[str, Any]]
+    climbed: ladder.Climbed,
+    twin: dict[str, Any] | None,
+    curve: list[dict[str, Any]],
+    things: str = "labels",
 ) -> dict[str, Any]:
     """What the transfer saved against training from scratch, in labels, seconds, parameters."""
     if twin is None:
@@ -130,14 +145,14 @@ def savings(
         labels = None
         text = (
             f"The network from scratch saw each sample only {twin['passes']:.1f} times in its "
-            "time, too few to say how many labels were saved; a longer --budget gives it more."
+            f"time, too few to say how many {things} were saved; a longer --budget gives it more."
         )
     elif labels is None:
         text = "The new head alone does not reach the network from scratch."
     else:
         text = (
             f"The new head reaches what training from scratch reaches with {curve[-1]['labels']} "
-            f"labels with {reached[0]}; the whole climb took {spent:.0f} s against "
+            f"{things} with {reached[0]}; the whole climb took {spent:.0f} s against "
             f"{twin['seconds']['total']:.0f} s."
         )
     return {"labels": labels, "seconds": seconds, "trained_parameters": parameters, "text": text}
@@ -267,6 +282,9 @@ def verdict(report: dict[str, Any]) -> str:
             f"in {scratch['seconds']['total']:.0f} s, where the chosen rung has "
             f"{_percent(best['metric']['value'])} (validation)."
         )
+    if report.get("untouched"):
+        as_it_is = report["untouched"]["metric"]["value"]
+        text += f" The detector as it is, untrained, reaches {_percent(as_it_is)} (validation)."
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text

@@ -244,7 +244,10 @@ def _label_curve(report: Facts, metric: str) -> Markup | None:
     if forecast and (forecast["labels"] or 0) > rows[-1]["labels"]:
         ahead = (float(forecast["labels"]), float(forecast["target"]))
     axes = (
-        Axis("labels for training", lambda labels: f"{labels:,.0f}"),
+        Axis(
+            f"{'pictures' if 'detection' in report else 'labels'} for training",
+            lambda labels: f"{labels:,.0f}",
+        ),
         Axis(f"{metric_name(metric)}, validation", _tick_percent),
     )
     return figures.curve("label-curve", f"{axes[1].title}, against labels", points, ahead, axes)

@@ -24,16 +24,17 @@ _CURVES = {
     "held_accuracy": "hidden words guessed right, held out",
     "probe": "linear probe, judge's validation split",
     "neighbours": "nearest neighbours, judge's validation split",
-    "alignment": "alignment: distance of two views",
+    "alignment": "alignment",
     "uniformity": "uniformity",
     "effective_rank": "effective rank",
-    "spread": "spread: 0 is one point",
+    "spread": "spread",
 }
 _COLOURS = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000",
     "#994455", "#997700",
 )  # fmt: skip
-_TITLES = {"helped": "helped", "hurt": "hurt", "no difference": "made no difference"}
+_TITLES = {"helped": "helped", "hurt": "hurt", "no difference": "made no difference to"}
+_CLIPS_ONLY = ("clip_s", "frames", "pairs")
 _PROBLEMS = 50
 
 
@@ -79,6 +80,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
                 for i, name in enumerate((report["map"] or {"classes": []})["classes"])
             ],
             examples=list(_examples(report)),
+            settings=_settings(report),
             most_problems=_PROBLEMS,
             pictures={
                 sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
@@ -93,9 +95,8 @@ def headline(report: Facts) -> str:
     answer = report["verdict"]["answer"]
     if answer in _TITLES:
         tuned = report["verdict"]["fine_tuned"]["answer"]
-        said = f"Pre-training {_TITLES[answer]} the frozen network"
-        same = tuned == answer
-        return f"{said}{' and' if same else '; it'} {_TITLES[tuned]} the fine-tuned one."
+        then = "and" if tuned == answer else f"and {_TITLES[tuned]}"
+        return f"Pre-training {_TITLES[answer]} the frozen network {then} the fine-tuned one."
     found = references(report)
     if found:
         first, last = (next(r.held for r in found if r.name == n) for n in ("start", "result"))
@@ -141,6 +142,25 @@ def _curves(report: Facts) -> list[tuple[str, Markup]]:
     return found
 
 
+def _settings(report: Facts) -> list[tuple[str, str]]:
+    """What was chosen, as people read it; what had no say is left out."""
+    chosen: dict[str, Any] = dict(report["settings"])
+    idle = ["queue"] if chosen.get("negatives") == "batch" else list[str]()
+    idle += ["epochs"] if chosen["budget_s"] is not None else ["budget_s"]
+    idle += _CLIPS_ONLY if report["data"]["things"] != "clips" else ()
+    chosen["bf16"] = "bfloat16" if report["after"].get("bf16") else "float32"
+    names = {"bf16": "computed in", "budget_s": "budget, s", "size_px": "size, px"}
+    words = {None: "as it comes", True: "yes", False: "no"}
+    return [
+        (
+            names.get(name, name.replace("_", " ")),
+            words[value] if value is None or isinstance(value, bool) else str(value),
+        )
+        for name, value in chosen.items()
+        if name not in idle
+    ]
+
+
 def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
@@ -172,13 +192,15 @@ def _maps(found: Facts | None) -> list[tuple[str, Markup]]:
 
 
 def _map(places: Sequence[Sequence[float]], labels: Sequence[int]) -> Markup:
-    reach = max((abs(value) for place in places for value in place), default=1.0) or 1.0
+    """Dots that fill a square, at one scale across and up; one column stands for two of zeros."""
+    x, y = ([place[axis] if axis < len(place) else 0.0 for place in places] for axis in (0, 1))
+    reach = max(max(x) - min(x), max(y) - min(y)) or 1.0
     dots = Markup("").join(
         Markup("<circle r=2.5 cx='{:.1f}' cy='{:.1f}' fill='{}'/>").format(
-            150 + 140 * place[0] / reach,
-            150 - 140 * place[-1] / reach,
+            150 + 280 * (across - (max(x) + min(x)) / 2) / reach,
+            150 - 280 * (up - (max(y) + min(y)) / 2) / reach,
             _COLOURS[label % len(_COLOURS)],
         )
-        for place, label in zip(places, labels, strict=True)
+        for across, up, label in zip(x, y, labels, strict=True)
     )
     return Markup("<svg class='map' viewBox='0 0 300 300' role='img'>{}</svg>").format(dots)

@@ -77,6 +77,10 @@ class Classification:
             "balanced": self.balanced,
         }
 
+    def learning_from(self, samples: Sequence[Sample]) -> Classification:
+        """See `Task`; what it is does not depend on them."""
+        return self
+
     def targets(self, samples: Sequence[Sample]) -> np.ndarray:
         """Target_nc: ones where a class applies, float32."""
         target_nc = np.zeros((len(samples), len(self.classes)), dtype=np.float32)

@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import final
 
 import numpy as np
 import torch
@@ -23,10 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.backbone import Detector
-from regraft.dataset.images import View, frame
+from regraft.dataset.images import View
 from regraft.seeds import seed_of
-from regraft.tasks.boxes import BoxTargets
-from regraft.tasks.task import Criterion
+from regraft.tasks.boxes import BoxTargets, in_view
+from regraft.tasks.family import FAINTEST, KEPT, LEAST_PRIOR, MOST_PRIOR
+from regraft.tasks.task import Criterion, Pace
 
 CANDIDATES = 9
 """Places of each map, nearest to the middle of a box, that may learn it."""
@@ -34,20 +36,15 @@ ANCHOR_STRIDES = 5
 """A place stands for a square so many strides wide when it is compared with a box."""
 FOCUS = 2.0
 BOX_WEIGHT, DISTANCE_WEIGHT = 2.0, 0.25
-VISIBLE = 0.4
-"""A box of which a view shows a smaller share is not learnt from it."""
-LEAST_PX = 3.0
-"""Nor is one that is smaller than this in the network's input."""
 PLACES_A_BOX = 5
 """About so many places learn a box; for the prior."""
-LEAST_PRIOR, MOST_PRIOR = 1e-4, 0.1
 
 AT_MOST = 1000
 """Boxes of a picture that are told apart."""
 SAME = 0.6
 """Of two boxes of a category that overlap by more (intersection over union), one stays."""
-KEPT = 300
-FAINTEST = 0.02
+
+PACE = Pace(batch=16, epochs=20, least_steps=200, most_steps=1200, head_rate=5e-3)
 
 
 class DenseHead(nn.Module):
@@ -65,12 +62,69 @@ class DenseHead(nn.Module):
         outputs = categories + 4 * (detector.bins + 1)
         self.convs = nn.ModuleList(nn.Conv2d(width, outputs, 1) for _ in detector.strides_px)
 
-    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits_bpc and distances_bp4e, before the softmax; the finest map's places first."""
+    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor | Edges]:
+        """Logits_bpc and distances_bp4e, before the softmax; the finest map's places first.
+
+        While it is trained the distances are `Edges`.
+        """
+        if self.training:
+            weights, biases = zip(*map(self._parameters_of, self.convs), strict=True)
+            split = self.categories
+            # As products of matrices: a convolution to so few channels takes six times as long.
+            logits = [
+                torch.baddbmm(
+                    b[None, :split, None],
+                    w[None, :split].flatten(2).expand(len(x), -1, -1),
+                    x.flatten(2),
+                )
+                for x, w, b in zip(maps, weights, biases, strict=True)
+            ]
+            logits_bcp = torch.cat(logits, dim=2)
+            edges = Edges(maps, [w[split:] for w in weights], [b[split:] for b in biases])
+            return logits_bcp.transpose(1, 2), edges
         both = [conv(x).flatten(2) for conv, x in zip(self.convs, maps, strict=True)]
         both_bpn = torch.cat(both, dim=2).transpose(1, 2)
         edges_bp4e = both_bpn[:, :, self.categories :].unflatten(2, (4, -1))
         return both_bpn[:, :, : self.categories], edges_bp4e
+
+    @staticmethod
+    def _parameters_of(conv: nn.Module) -> tuple[Tensor, Tensor]:
+        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+        return conv.weight, conv.bias
+
+
+@final
+@dataclass(frozen=True)
+class Edges:
+    """Distances of the edges, worked out where they are asked for.
+
+    A loss asks for them at the few places that learn a box. All of them would be most of what a
+    head computes: 44 numbers a place beside one for each category.
+
+    Attributes:
+        maps: (b, width, h, w) each.
+        weights: (4 e, width, 1, 1) each.
+        biases: (4 e,) each.
+    """
+
+    maps: Sequence[Tensor]
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+
+    def at(self, row_k: Tensor, place_k: Tensor) -> Tensor:
+        """Distances_k4e of these pictures and places."""
+        found: list[Tensor] = []
+        order: list[Tensor] = []
+        start = 0
+        for x, weight, bias in zip(self.maps, self.weights, self.biases, strict=True):
+            stop = start + x.shape[2] * x.shape[3]
+            (here,) = ((place_k >= start) & (place_k < stop)).nonzero(as_tuple=True)
+            x_md = x.flatten(2)[row_k[here], :, place_k[here] - start]
+            found.append(F.linear(x_md, weight.flatten(1), bias))
+            order.append(here)
+            start = stop
+        back = torch.cat(order).argsort()
+        return torch.cat(found)[back].unflatten(1, (4, -1))
 
 
 def make_head(
@@ -82,17 +136,10 @@ def make_head(
     source: dict[str, Tensor],
     seed: int,
 ) -> DenseHead:
-    """A head whose edges, and rows of known categories, are those of the source.
+    """See `family.Family`.
 
-    Args:
-        detector: what the head goes on.
-        size_px: side of its input.
-        width: channels of its maps.
-        frequency: boxes of each category a picture; the prior of a new one is what makes that
-            many places likely.
-        kept: for each category its row in the source, or -1.
-        source: "{map}.weight" and "{map}.bias"; {} starts everything afresh.
-        seed: of the start.
+    The edges are the source's, too; the prior of a new category is what makes as many places
+    likely as its boxes are learnt by. Tensors of the source are "{map}.weight" and "{map}.bias".
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "head"))
@@ -120,6 +167,11 @@ def make_head(
                     if row >= 0:
                         own[c] = theirs[row]
     return head
+
+
+def head_parameters(detector: Detector, width: int, categories: int) -> int:
+    """See `family.Family`."""
+    return len(detector.strides_px) * (width + 1) * (categories + 4 * (detector.bins + 1))
 
 
 @dataclass(frozen=True)
@@ -212,23 +264,15 @@ class Lesson:
 
 def lesson(places: Grid, targets: BoxTargets, n: int, view: View, size_px: int) -> Lesson:
     """Of sample n in a view."""
-    height, width = (int(length) for length in targets.sizes_n2[n])
-    seen = frame((width, height), view, targets.keys[n])
-    boxes_g4, label_g, crowd_g = targets.of(n)
-    whole_g4 = seen.onto(boxes_g4, size_px)
-    boxes_g4 = whole_g4.clip(0, size_px)
-    sides_g2, whole_g2 = boxes_g4[:, 2:] - boxes_g4[:, :2], whole_g4[:, 2:] - whole_g4[:, :2]
-    share_g = sides_g2.prod(axis=1) / np.maximum(whole_g2.prod(axis=1), 1e-6)
-    visible_g = (sides_g2 >= 1).all(axis=1)
-    clear_g = visible_g & (share_g >= VISIBLE) & (sides_g2 >= LEAST_PX).all(axis=1) & ~crowd_g
-    box_g4 = torch.from_numpy(boxes_g4[clear_g])
+    seen = in_view(targets, n, view, size_px)
+    box_g4 = torch.from_numpy(seen.boxes_g4)
     place_k, which_k = assign(places, box_g4)
-    unclear_g4 = torch.from_numpy(boxes_g4[visible_g & ~clear_g])
+    unclear_k4 = torch.from_numpy(seen.unclear_k4)
     return Lesson(
         place_k,
-        torch.from_numpy(label_g[clear_g])[which_k],
+        torch.from_numpy(seen.labels_g)[which_k],
         box_g4[which_k],
-        _within(places, unclear_g4) if len(unclear_g4) else None,
+        _within(places, unclear_k4) if len(unclear_k4) else None,
     )
 
 
@@ -245,24 +289,26 @@ def _within(places: Grid, boxes_g4: Tensor) -> Tensor:
 def criterion(
     detector: Detector, size_px: int, targets: BoxTargets, views: Sequence[View]
 ) -> Criterion:
-    """The loss on batches; what a view teaches is worked out once."""
+    """See `family.Family`."""
     places = grid(size_px, detector.strides_px)
 
     @cache
     def taught(n: int, view: int) -> Lesson:
         return lesson(places, targets, n, views[view], size_px)
 
-    def loss(outputs: tuple[Tensor, Tensor], index_b: np.ndarray, view: int) -> Tensor:
+    def loss(outputs: tuple[Tensor, Tensor | Edges], index_b: np.ndarray, view: int) -> Tensor:
         return dense_loss(outputs, [taught(int(n), view) for n in index_b], places)
 
     return loss
 
 
-def dense_loss(outputs: tuple[Tensor, Tensor], lessons: Sequence[Lesson], places: Grid) -> Tensor:
+def dense_loss(
+    outputs: tuple[Tensor, Tensor | Edges], lessons: Sequence[Lesson], places: Grid
+) -> Tensor:
     """Quality focal loss of all places, GIoU and distribution focal loss of those with a box."""
     from torchvision.ops import generalized_box_iou_loss
 
-    logits_bpc, distances_bp4e = outputs
+    logits_bpc, distances = outputs
     device = logits_bpc.device
     row_k = torch.cat([torch.full_like(one.place_k, b) for b, one in enumerate(lessons)])
     place_k = torch.cat([one.place_k for one in lessons])
@@ -271,7 +317,8 @@ def dense_loss(outputs: tuple[Tensor, Tensor], lessons: Sequence[Lesson], places
     centre_k2, stride_k1 = places.centre_p2[place_k].to(device), places.stride_p[place_k, None]
     stride_k1 = stride_k1.to(device)
     row_k, place_k = row_k.to(device), place_k.to(device)
-    distances_k4e = distances_bp4e[row_k, place_k]
+    whole = isinstance(distances, Tensor)
+    distances_k4e = distances[row_k, place_k] if whole else distances.at(row_k, place_k)
     found_k4 = boxes_of(distances_k4e, centre_k2, stride_k1)
     quality_bpc = torch.zeros_like(logits_bpc)
     quality_bpc[row_k, place_k, label_k] = _overlap(found_k4.detach(), box_k4)
@@ -286,7 +333,7 @@ def dense_loss(outputs: tuple[Tensor, Tensor], lessons: Sequence[Lesson], places
         score_loss = score_loss * heard_bp[:, :, None]
     loss = score_loss.sum() / max(1, len(place_k))
     if not len(place_k):
-        return loss + 0 * distances_bp4e.sum()
+        return loss
     sure_k = logits_bpc[row_k, place_k].detach().sigmoid().amax(dim=1)
     giou_k = generalized_box_iou_loss(found_k4 / stride_k1, box_k4 / stride_k1)
     edge_k4 = torch.cat((centre_k2 - box_k4[:, :2], box_k4[:, 2:] - centre_k2), dim=1) / stride_k1
@@ -302,8 +349,13 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
 
 
 def distribution_focal_loss(distances_k4e: Tensor, edge_k4: Tensor) -> Tensor:
-    """Cross-entropy with the two whole distances beside each true one: (k, 4)."""
+    """Cross-entropy with the two whole distances beside each true one: (k, 4).
+
+    Where there is no distribution, but the distance itself, it is the absolute difference.
+    """
     most = distances_k4e.shape[-1] - 1
+    if not most:
+        return (distances_k4e[..., 0] - edge_k4).abs()
     edge_k4 = edge_k4.clamp(0, most - 0.01)
     low_k4 = edge_k4.long()
     high_share_k4 = edge_k4 - low_k4
@@ -316,7 +368,8 @@ def distribution_focal_loss(distances_k4e: Tensor, edge_k4: Tensor) -> Tensor:
 def boxes_of(distances_4e: Tensor, centre_2: Tensor, stride_1: Tensor) -> Tensor:
     """The boxes that distributions mean: any leading axes, left, top, right, bottom in pixels."""
     steps_e = torch.arange(distances_4e.shape[-1], device=distances_4e.device, dtype=torch.float32)
-    edge_4 = (distances_4e.softmax(dim=-1) @ steps_e) * stride_1
+    edge_4 = distances_4e.softmax(dim=-1) @ steps_e if len(steps_e) > 1 else distances_4e[..., 0]
+    edge_4 = edge_4 * stride_1
     return torch.cat((centre_2 - edge_4[..., :2], centre_2 + edge_4[..., 2:]), dim=-1)
 
 
@@ -336,7 +389,7 @@ def _overlap(one_k4: Tensor, other_k4: Tensor) -> Tensor:
 def decode(
     outputs: tuple[Tensor, Tensor], detector: Detector, size_px: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each picture boxes_k4 in pixels of the input, labels_k and scores_k, the surest first."""
+    """See `family.Family`."""
     from torchvision.ops import batched_nms
 
     places = grid(size_px, detector.strides_px)

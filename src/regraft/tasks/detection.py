@@ -7,7 +7,7 @@ those of the detector's family.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector
 from regraft.dataset.images import View, frame
 from regraft.dataset.rows import Dataset, Sample
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.family import family_of
 from regraft.tasks.measure import Score
 from regraft.tasks.probe import Probe
 from regraft.tasks.task import Answers, Criterion, Outputs, Pace
@@ -23,7 +24,6 @@ from regraft.tasks.task import Answers, Criterion, Outputs, Pace
 if TYPE_CHECKING:
     from torch import nn
 
-PACE = Pace(batch=16, epochs=20, least_steps=200, most_steps=1200, head_rate=5e-3)
 AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
 
 
@@ -47,17 +47,19 @@ class Detection:
     def of(rows: Dataset, backbone: Backbone) -> Detection:
         """For a data set with splits, on a detector."""
         assert backbone.detector is not None, backbone.name
-        train = rows.split("train")
-        counts = np.zeros(len(rows.classes))
-        for sample in train:
+        task = Detection(
+            rows.classes, backbone.detector, backbone.pictures.size_px, (0.0,) * len(rows.classes)
+        )
+        return task.learning_from(rows.split("train"))
+
+    def learning_from(self, samples: Sequence[Sample]) -> Detection:
+        """See `Task`: how often a category occurs is counted on these alone."""
+        counts = np.zeros(len(self.classes))
+        for sample in samples:
             for box in sample.boxes:
                 counts[box.category] += not box.crowd
-        return Detection(
-            rows.classes,
-            backbone.detector,
-            backbone.pictures.size_px,
-            tuple(float(count) for count in counts / max(1, len(train))),
-        )
+        often = counts / max(1, len(samples))
+        return replace(self, frequency=tuple(float(count) for count in often))
 
     @property
     def name(self) -> str:
@@ -100,7 +102,7 @@ class Detection:
     @property
     def pace(self) -> Pace:
         """See `Task`."""
-        return PACE
+        return family_of(self.detector).PACE
 
     def facts(self) -> dict[str, Any]:
         """See `Task`."""
@@ -121,10 +123,8 @@ class Detection:
 
     def found(self, outputs: Outputs, sizes: Sequence[tuple[int, int]]) -> BoxAnswers:
         """Boxes in pixels of pictures of these heights and widths."""
-        from regraft.tasks.dense import decode
-
         pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        decoded = decode(outputs, self.detector, self.size_px)
+        decoded = family_of(self.detector).decode(outputs, self.detector, self.size_px)
         for (boxes_k4, labels_k, scores_k), (height, width) in zip(decoded, sizes, strict=True):
             seen = frame((width, height), View(), "")
             boxes_k4 = seen.back(boxes_k4, self.size_px).clip(0, [width, height, width, height])
@@ -158,7 +158,6 @@ class Detection:
     def head(self, backbone: Backbone, seed: int, *, pretrained: bool = True) -> nn.Module:
         """See `Task`."""
         from regraft.backbones.network import read_safetensors
-        from regraft.tasks.dense import make_head
 
         source = {}
         if pretrained:
@@ -168,16 +167,14 @@ class Detection:
                 for name, tensor in tensors.items()
                 if name.startswith(SOURCE_HEAD)
             }
-        kept, width = self.kept_rows, backbone.width
-        return make_head(self.detector, self.size_px, width, self.frequency, kept, source, seed)
+        make, kept, width = family_of(self.detector).make_head, self.kept_rows, backbone.width
+        return make(self.detector, self.size_px, width, self.frequency, kept, source, seed)
 
     def head_parameters(self, backbone: Backbone) -> int:
         """See `Task`."""
-        maps = len(self.detector.strides_px)
-        return maps * (backbone.width + 1) * (len(self.classes) + 4 * (self.detector.bins + 1))
+        count = family_of(self.detector).head_parameters
+        return count(self.detector, backbone.width, len(self.classes))
 
     def criterion(self, targets: BoxTargets, views: Sequence[View]) -> Criterion:
         """See `Task`."""
-        from regraft.tasks.dense import criterion
-
-        return criterion(self.detector, self.size_px, targets, views)
+        return family_of(self.detector).criterion(self.detector, self.size_px, targets, views)

@@ -51,6 +51,10 @@ class Pace:
         most_steps: however many there are, unless two passes take more.
         head_rate: learning rate at its highest where the head alone is trained.
         rate: of the head where more is.
+        decay: each stage towards the input learns this many times slower than the next.
+        transformer_rate: of the last stage of a transformer; of other networks it is `decay` times
+            that of the head.
+        transformer_decay: instead of `decay`.
     """
 
     batch: int = 32
@@ -59,6 +63,9 @@ class Pace:
     most_steps: int = 600
     head_rate: float = 1e-3
     rate: float = 1e-3
+    decay: float = 0.7
+    transformer_rate: float = 5e-5
+    transformer_decay: float = 0.9
 
     def steps(self, count: int, batch: int) -> int:
         """For so many samples, in batches of this size."""
@@ -101,6 +108,10 @@ class Task(Protocol[T]):
 
     def facts(self) -> dict[str, Any]:
         """JSON values that `tasks.restored` makes the same task of."""
+        ...
+
+    def learning_from(self, samples: Sequence[Sample]) -> Task[T]:
+        """The same task where these are all the training samples there are."""
         ...
 
     def targets(self, samples: Sequence[Sample]) -> T:

@@ -91,8 +91,12 @@ def bytes_allowed(variable: str, there: int) -> int:
     return min(MOST_BYTES, int(could_be_free * SHARE_OF_DISK))
 
 
-def make_room(more_bytes: int) -> None:
-    """Remove features that were not used for longest, until `more_bytes` more fit the limit."""
+def make_room(more_bytes: int) -> int:
+    """Remove features that were not used for longest, until `more_bytes` more fit the limit.
+
+    Returns:
+        how many bytes they will exceed the limit by all the same; what is in use stays.
+    """
     entries = sorted(_features(), key=lambda entry: entry.used)
     excess = sum(entry.bytes for entry in entries) + more_bytes - limit_bytes()
     for entry in entries:
@@ -100,6 +104,7 @@ def make_room(more_bytes: int) -> None:
             break
         if _remove(entry.path):
             excess -= entry.bytes
+    return max(0, excess)
 
 
 def show() -> list[Entry]:

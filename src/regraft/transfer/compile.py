@@ -19,8 +19,9 @@ import queue
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,11 +44,9 @@ if TYPE_CHECKING:
 
     from regraft.backbones.network import Network
 
-CHECKED = 8
-"""Pictures that also go through the modules themselves."""
-
 AT_ONCE = 8
-"""Pictures whose activations at every cut are held at once."""
+"""Pictures whose activations at every cut are held at once; the first of them goes through the
+modules themselves too."""
 
 
 def main() -> None:
@@ -88,20 +87,20 @@ def _serve(requests: queue.SimpleQueue[Message]) -> Iterator[Message]:
 
     network = build(backbone)
     folder = place(backbone)
-    traced, graph, why_not = None, None, ""
+    traced, why_not = None, ""
     if find(folder) is None:
-        traced, graph, why_not = _trace(network, backbone)
+        traced, why_not = _trace(network, backbone)
+    plain = _every_stage(network)
     while True:
         facts, (pixels_bhwc,) = requests.get()
-        plain = _every_stage(network)
-        if traced is not None and not _is_faithful(traced, plain, backbone, pixels_bhwc):
-            traced, graph, why_not = None, None, "the network's code takes another path when traced"
-        judge = partial(_judge, traced or plain, graph, backbone, facts["frozen"])
-        features, certificate = judge(pixels_bhwc)
+        found = traced and _judge(plain, traced, backbone, facts["frozen"], pixels_bhwc)
+        if traced and found is None:
+            traced, why_not = None, "the network's code takes another path when traced"
+        features, certificate = found or _asked(plain, backbone, facts["frozen"], pixels_bhwc)
         with lock(folder / ".lock"):
             if find(folder) is None:
                 compiled = Compiled(folder, certificate, why_not, _today())
-                write(compiled, backbone, *_as_files(graph))
+                write(compiled, backbone, *_as_files(traced and traced.graph))
         yield {}, features
 
 
@@ -109,29 +108,35 @@ def _today() -> str:
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
-def _trace(network: Network, backbone: Backbone) -> tuple[nn.Module | None, Any | None, str]:
-    """The network as TorchScript and as an OpenVINO graph; both give what flows from every stage.
+@dataclass(frozen=True)
+class _Traced:
+    """A network as TorchScript and as an OpenVINO graph, and that graph ready to run in float32.
 
-    Returns:
-        The two, for one picture at a time, and what one of the libraries could not do, if so.
+    All give what flows out of every stage, for one picture at a time.
     """
+
+    module: nn.Module
+    graph: Any
+    served: OpenVino
+
+
+def _trace(network: Network, backbone: Backbone) -> tuple[_Traced | None, str]:
+    """The network traced, or what one of the libraries could not do."""
     import torch
 
     from regraft.backbones.network import blank
 
     openvino = import_openvino()
     pixels_bhwc = blank(backbone.preprocessing)
-    traced: Any = None
     try:
         with torch.no_grad():
             network.to(memory_format=torch.channels_last)
-            traced = torch.jit.trace(_every_stage(network), pixels_bhwc, check_trace=False)
+            traced: Any = torch.jit.trace(_every_stage(network), pixels_bhwc, check_trace=False)
             graph = openvino.convert_model(traced, example_input=pixels_bhwc)
             graph.reshape([1, *backbone.preprocessing.input_shape])
-            openvino.Core().compile_model(graph, "CPU")
+            return _Traced(torch.jit.freeze(traced), graph, OpenVino(graph, "f32")), ""
     except Exception as fault:  # both libraries raise whatever they like on what they do not know
-        return None, None, f"{type(fault).__name__}: {fault}"[:500]
-    return torch.jit.freeze(traced), graph, ""
+        return None, f"{type(fault).__name__}: {fault}"[:500]
 
 
 def _every_stage(network: Network) -> nn.Module:
@@ -159,43 +164,53 @@ Stages = list[Tensors]
 """For some pictures, what flows out of each stage."""
 
 
-def _is_faithful(
-    traced: nn.Module, plain: nn.Module, backbone: Backbone, pixels_bhwc: np.ndarray
-) -> bool:
-    """Whether the trace gives what the modules give, on some pictures spread over all."""
-
-    def agree(picture_hwc: np.ndarray) -> bool:
-        both = (_stages(module, backbone, picture_hwc[None]) for module in (traced, plain))
-        return all(cosines(a, b).min() >= CERTIFIED for a, b in zip(*both, strict=True))
-
-    some_bhwc = pixels_bhwc[:: max(1, len(pixels_bhwc) // CHECKED)][:CHECKED]
-    with ThreadPoolExecutor(cores()) as pool:
-        return all(pool.map(agree, some_bhwc))
-
-
 def _judge(
-    module: nn.Module, graph: Any | None, backbone: Backbone, frozen: int, pixels_bhwc: np.ndarray
-) -> tuple[list[np.ndarray], tuple[Parity, ...]]:
+    plain: nn.Module, traced: _Traced, backbone: Backbone, frozen: int, pixels_bhwc: np.ndarray
+) -> tuple[list[np.ndarray], tuple[Parity, ...]] | None:
     """Float32 torch on some pictures, and the float32 graph against it.
 
     Returns:
-        Torch's features at the cut after `frozen` stages, and the graph's parity at every cut.
+        Torch's features at the cut after `frozen` stages, and the graph's parity at every cut; None
+        where the trace does not give what the modules give.
     """
-    served = graph and OpenVino(graph, "f32")
 
-    def judged(some_bhwc: np.ndarray) -> tuple[Tensors, list[np.ndarray]]:
-        stages = _stages(module, backbone, some_bhwc)
-        near_sn = _nearness(served.run(some_bhwc), stages) if served else []
-        return stages[frozen - 1], near_sn
+    def judged(some_bhwc: np.ndarray) -> tuple[Tensors, list[np.ndarray]] | None:
+        stages = _stages(traced.module, backbone, some_bhwc)
+        for a, b in zip(_stages(plain, backbone, some_bhwc[:1]), stages, strict=True):
+            if cosines(a, [part[:1] for part in b]).min() < CERTIFIED:
+                return None
+        return stages[frozen - 1], _nearness(traced.served.run(some_bhwc), stages)
 
-    at_once = max(1, AT_ONCE // max(1, backbone.frames))
-    parts = np.array_split(pixels_bhwc, math.ceil(len(pixels_bhwc) / at_once))
+    parts = _parts(backbone, pixels_bhwc)
     with ThreadPoolExecutor(cores()) as pool:
-        features, near = zip(*pool.map(judged, parts), strict=True)
-    near_sn = np.concatenate(near, axis=1) if served else ()
-    certificate = tuple(parity(cosines_n, "torch f32") for cosines_n in near_sn)
-    whole = zip(*features, strict=True)
-    return [stacked([row for part in t for row in part]) for t in whole], certificate
+        found = [part for part in pool.map(judged, parts) if part is not None]
+    if len(found) < len(parts):
+        return None
+    near_sn = np.concatenate([near for _, near in found], axis=1)
+    return _joined([features for features, _ in found]), tuple(
+        parity(cosines_n, "torch f32") for cosines_n in near_sn
+    )
+
+
+def _asked(
+    plain: nn.Module, backbone: Backbone, frozen: int, pixels_bhwc: np.ndarray
+) -> tuple[list[np.ndarray], tuple[Parity, ...]]:
+    """Float32 torch's features at the cut after `frozen` stages, where no graph is to be judged."""
+    parts = _parts(backbone, pixels_bhwc)
+    with ThreadPoolExecutor(cores()) as pool:
+        stages = pool.map(partial(_stages, plain, backbone), parts)
+        return _joined([part[frozen - 1] for part in stages]), ()
+
+
+def _parts(backbone: Backbone, pixels_bhwc: np.ndarray) -> list[np.ndarray]:
+    """The pictures, a few at a time."""
+    at_once = max(1, AT_ONCE // max(1, backbone.frames))
+    return np.array_split(pixels_bhwc, math.ceil(len(pixels_bhwc) / at_once))
+
+
+def _joined(parts: Sequence[Tensors]) -> list[np.ndarray]:
+    """What crosses a cut for all pictures."""
+    return [stacked([row for part in t for row in part]) for t in zip(*parts, strict=True)]
 
 
 def _stages(module: nn.Module, backbone: Backbone, pixels_bhwc: np.ndarray) -> Stages:

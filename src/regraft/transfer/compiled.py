@@ -19,14 +19,14 @@ import hashlib
 import json
 import platform
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regraft.backbones.backbone import Backbone
+from regraft.backbones.backbone import AnyPreprocessing, Backbone, TextPreprocessing
 from regraft.errors import Damaged
 from regraft.store import (
     cache_folder,
@@ -41,7 +41,7 @@ from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.parity import Parity
 
 FORMAT = 2
-EXACT_STAGES = 2
+EXACT_STAGES, EXACT_STAGES_TEXT = 2, 1
 """Leading stages that are computed in float32 whatever the rest is computed in."""
 
 
@@ -81,11 +81,16 @@ class Compiled:
             parts.append(data)
         weights = openvino.Tensor(np.frombuffer(parts[1], dtype=np.uint8))
         counts = [len(stage.shapes) for stage in cut.left]
-        xml = _with_exact_beginning(parts[0], sum(counts[:EXACT_STAGES]))
+        xml = _with_exact_beginning(parts[0], sum(counts[: exact_stages(cut.backbone)]))
         whole = openvino.Core().read_model(xml, weights)
         results = whole.outputs[sum(counts[:-1]) : sum(counts)]
         sources = [result.get_node().input_value(0) for result in results]
         return openvino.Model(sources, whole.get_parameters())
+
+
+def exact_stages(backbone: Backbone) -> int:
+    """How many leading stages of a backbone are computed in float32."""
+    return EXACT_STAGES_TEXT if backbone.modality == "text" else EXACT_STAGES
 
 
 def _with_exact_beginning(xml: bytes, results: int) -> bytes:
@@ -126,12 +131,19 @@ def place(backbone: Backbone) -> Path:
         "weights": whole.fingerprint(),
         "recipe": asdict(backbone.recipe),
         "stages": [[stage.name, stage.shapes] for stage in backbone.stages],
-        "preprocessing": asdict(backbone.preprocessing),
+        "preprocessing": _of_one(backbone.preprocessing),
         "openvino": version("openvino"),
         "torch": version("torch"),
         "processor": processor(),
     }
     return cache_folder() / "compiled" / digest(canonical(identity))[:32]
+
+
+def _of_one(preprocessing: AnyPreprocessing) -> dict[str, Any]:
+    """What a graph depends on: how many windows a text has does not matter to it."""
+    if isinstance(preprocessing, TextPreprocessing):
+        preprocessing = replace(preprocessing, windows=1, overlap=0)
+    return asdict(preprocessing)
 
 
 def find(folder: Path) -> Compiled | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -117,15 +117,22 @@ class Cut:
             return (self.backbone.preprocessing.input_shape,)
         return self.left[-1].shapes
 
-    def blank(self, count: int) -> tuple[np.ndarray, ...]:
-        """What could cross the cut for so many samples, texts as long as they may be."""
-        longest = self.backbone.preprocessing.longest
+    def blank(self, tokens: Sequence[int]) -> tuple[np.ndarray, ...]:
+        """What could cross the cut.
+
+        Args:
+            tokens: of each sample, if they are texts; else as many numbers as there are samples.
+        """
+        count, longest = len(tokens), max(tokens)
         shapes = [[longest if n == -1 else n for n in shape] for shape in self.shapes]
+        if self.frozen == 0 and -1 not in self.shapes[0]:
+            return (np.zeros((count, *shapes[0]), dtype=np.uint8),)
+        tokens_b = np.array(tokens)
         if self.frozen == 0:
-            kind = np.int32 if -1 in self.shapes[0] else np.uint8
-            return (np.zeros((count, *shapes[0]), dtype=kind),)
+            return (np.where(np.arange(longest) < tokens_b[:, None], 0, -1).astype(np.int32),)
         return tuple(
-            np.full((count, *shape), 0 if shape else longest, dtype=np.float32) for shape in shapes
+            np.zeros((count, *shape), dtype=np.float32) if shape else tokens_b.astype(np.float32)
+            for shape in shapes
         )
 
     def fingerprint(self) -> str:

@@ -33,14 +33,20 @@ from typing import Any, final
 
 import numpy as np
 
-from regraft.backbones import Backbone, Preprocessing, open_backbone, shelf
+from regraft.backbones import (
+    Backbone,
+    Preprocessing,
+    TextPreprocessing,
+    open_backbone,
+    shelf,
+)
 from regraft.backbones.catalogue import address
 from regraft.dataset import Sample, View, images
 from regraft.dataset.verify import cores
 from regraft.errors import Damaged
 from regraft.events import Said, Tell, silent
 from regraft.store import Json, canonical, commit_sealed, digest, quarantine, read_sealed
-from regraft.transfer.compiled import EXACT_STAGES, Compiled, find, place, processor
+from regraft.transfer.compiled import Compiled, exact_stages, find, place, processor
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, parity
@@ -54,6 +60,7 @@ from regraft.transfer.runners import (
     Runner,
     Tensors,
     Torch,
+    Windowed,
 )
 from regraft.transfer.worker import Worker
 
@@ -120,6 +127,8 @@ def prepare(backbone: str | Backbone, *, tell: Tell = silent) -> Preparation:
     Raises:
         UsageError: the name means nothing.
     """
+    is_named = isinstance(backbone, str)
+    shelf.notice(address(backbone).adapter if is_named else backbone.recipe.adapter, tell)
     if _has_gpu():
         name = backbone
         return Preparation(open_backbone(name, tell=tell) if isinstance(name, str) else name, None)
@@ -260,6 +269,14 @@ class Engine:
         """Pixels of the pictures that it is judged by: uint8 (B, H, W, 3)."""
         return self._trial.load()
 
+    @cached_property
+    def _judging(self) -> np.ndarray:
+        """What candidates are compared on: of texts the first window."""
+        preprocessing = self.cut.backbone.preprocessing
+        if isinstance(preprocessing, Preprocessing):
+            return self.trial_pixels
+        return self.trial_pixels[:, : preprocessing.max_tokens]
+
     def trial_views(self) -> dict[str, np.ndarray]:
         """If it is still to be judged: plain views that this will take, by `Sample.view_key`."""
         if self.cut.frozen == 0 or self._recalled() is not None:
@@ -281,7 +298,7 @@ class Engine:
         facts |= {"openvino": version("openvino"), "batch": 1, "threads": 1}
         if serving.batched:
             facts |= {"filled_up_to": FILLED, "at_once_tokens": AT_ONCE_TOKENS}
-        return facts | {"exact_stages": EXACT_STAGES}
+        return facts | {"exact_stages": exact_stages(self.cut.backbone)}
 
     def to_json(self) -> dict[str, Any]:
         """What report.json says of it."""
@@ -325,7 +342,7 @@ class Engine:
         if compiled is not None and not compiled.parity:
             return (TORCH_F32,)
         quick = (OPENVINO_BF16, OPENVINO_F32)
-        if self.cut.frozen <= EXACT_STAGES or "BF16" not in _abilities():
+        if self.cut.frozen <= exact_stages(self.cut.backbone) or "BF16" not in _abilities():
             quick = (OPENVINO_F32,)
         if self.cut.backbone.modality == "text":
             quick = tuple(s for one in quick for s in (replace(one, batched=True), one))
@@ -333,7 +350,7 @@ class Engine:
 
     def _keeps_texts_apart(self, candidate: Serving) -> bool:
         """Whether texts give the same bits alone and at the end of a batch of others."""
-        pixels = list(self.trial_pixels)
+        pixels = list(self._judging)
         some = [alone(row) for row in pixels[:: max(1, len(pixels) // TRIED_APART)]]
         runner = self._runner(candidate)
         for row in some:
@@ -347,7 +364,7 @@ class Engine:
     def _reference(self) -> tuple[Tensors, str]:
         """What candidates are compared with, and its name."""
         if _has_gpu():
-            return self._runner(CUDA_F32).run(self.trial_pixels), "torch f32"
+            return self._runner(CUDA_F32).run(self._judging), "torch f32"
         compiled = self._preparation.compiled()
         if compiled is not None and not compiled.parity:
             return (), "torch f32"  # torch itself is the only candidate
@@ -357,27 +374,34 @@ class Engine:
                 f"openvino f32, certified against torch f32 on {compiled.when} "
                 f"(minimum {certificate.minimum:.6f} of {certificate.samples} samples)"
             )
-            return self._runner(OPENVINO_F32).run(self.trial_pixels), name
-        return self._preparation.torch_features(self.cut, self.trial_pixels), "torch f32"
+            return self._runner(OPENVINO_F32).run(self._judging), name
+        return self._preparation.torch_features(self.cut, self._judging), "torch f32"
 
     def _certificate(self, compiled: Compiled) -> Parity:
         return compiled.parity[self.cut.frozen - 1]
 
     def _measured(self, candidate: Serving, reference: Tensors, name: str) -> Parity:
         if candidate in (TORCH_F32, CUDA_F32):
-            return Parity(1.0, 1.0, len(self.trial_pixels), "torch f32, which it is")
+            return Parity(1.0, 1.0, len(self._judging), "torch f32, which it is")
         compiled = self._preparation.compiled()
         is_exact = replace(candidate, batched=False) == OPENVINO_F32
         if is_exact and name.startswith("openvino") and compiled is not None:
             certificate = self._certificate(compiled)
             return replace(certificate, reference=f"torch f32 on {compiled.when}")
-        return parity(cosines(self._runner(candidate).run(self.trial_pixels), reference), name)
+        return parity(cosines(self._runner(candidate).run(self._judging), reference), name)
 
     def _runner(self, serving: Serving) -> Runner:
         name = f"{serving.name} {serving.precision} {serving.batched}"
         if name not in self._open:
-            self._open[name] = self._opened(serving)
+            self._open[name] = self._reading(self._opened(serving))
         return self._open[name]
+
+    def _reading(self, runner: Runner) -> Runner:
+        """A runner that takes whole texts, not windows alone; pictures and ids as they are."""
+        preprocessing = self.cut.backbone.preprocessing
+        if isinstance(preprocessing, Preprocessing) or self.cut.frozen == 0:
+            return runner
+        return Windowed(runner, self.cut, preprocessing.max_tokens)
 
     def _opened(self, serving: Serving) -> Runner:
         if serving == NONE:
@@ -389,11 +413,13 @@ class Engine:
         compiled = self._preparation.compiled()
         graph = compiled and compiled.graph(self.cut)
         if graph is None:  # damaged: compiled again while torch is asked
-            self._preparation.torch_features(self.cut, self.trial_pixels)
+            self._preparation.torch_features(self.cut, self._judging)
             compiled = self._preparation.compiled()
             graph = compiled and compiled.graph(self.cut)
         assert graph is not None
-        longest = self.cut.backbone.preprocessing.longest if serving.batched else 0
+        preprocessing = self.cut.backbone.preprocessing
+        is_text = isinstance(preprocessing, TextPreprocessing)
+        longest = preprocessing.max_tokens if is_text and serving.batched else 0
         return OpenVino(graph, serving.precision, longest)
 
     @cached_property

@@ -33,10 +33,10 @@ import PIL
 from regraft.backbones.backbone import AnyPreprocessing, Preprocessing
 from regraft.dataset import Sample, View
 from regraft.dataset.verify import cores
-from regraft.events import Advanced, Tell, silent
+from regraft.events import Advanced, Said, Tell, silent
 from regraft.store import Json, canonical, digest
 from regraft.transfer import clips
-from regraft.transfer.cache import features_folder, make_room
+from regraft.transfer.cache import LIMIT, features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
 from regraft.transfer.packing import Packing, Storage, stacked
@@ -209,6 +209,8 @@ def _input_facts(preprocessing: AnyPreprocessing) -> dict[str, Json]:
     if not isinstance(preprocessing, Preprocessing):
         return {
             "max_tokens": preprocessing.max_tokens,
+            "windows": preprocessing.windows,
+            "overlap": preprocessing.overlap,
             "tokenizer": preprocessing.tokenizer_sha256,
             "tokenizers": version("tokenizers"),
         }
@@ -257,7 +259,14 @@ def _complete(job: _Job, shards: Shards, serving: Serving) -> int | None:
         return 0 if job.engine.serving.is_same(serving) else None
     with shards.adding(job.tell):
         missing = frozenset(shards.missing())
-        make_room(len(missing) * shards.packing.at(job.preprocessing.longest).row_bytes)
+        row_bytes = shards.packing.at(job.preprocessing.longest).row_bytes
+        if excess := make_room(len(missing) * row_bytes):
+            job.tell(
+                Said(
+                    f"These activations exceed the cache's limit by up to {excess / 1e6:,.0f} MB. "
+                    f"They are kept while they are in use; {LIMIT} raises the limit."
+                )
+            )
         return _compute(job, shards, serving, missing)
 
 

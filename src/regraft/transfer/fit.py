@@ -9,9 +9,8 @@ Shapes: b samples in a batch, n samples.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
@@ -26,6 +25,7 @@ from regraft.store import Checkpoint
 from regraft.tasks.task import Answers, Criterion, Outputs, Task
 from regraft.transfer import loop
 from regraft.transfer.cut import Cut
+from regraft.transfer.tokens import token_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,7 @@ class Rung:
         steps: optimiser steps.
         batch: samples a step.
         learning_rate: of the head, at its highest.
+        stage_rate: of the last stage; None for `decay` times that of the head.
         decay: each stage towards the input learns this many times slower than the next.
         views: different views of each sample that training sees in turn; the first is the plain
             one.
@@ -60,6 +61,7 @@ class Rung:
     views: int = 1
     features: Literal["cached", "live"] = "cached"
     pretrained: bool = True
+    stage_rate: float | None = None
 
 
 class Rows(Protocol):
@@ -85,7 +87,7 @@ class Tail(nn.Module):
         values = tuple(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in rows)
         if self.cut.frozen == 0:
             values = (self.network.entry(values[0]),)
-        return self.network.run(values, self.cut.frozen, len(self.network.stages))
+        return self.network.finish(values, self.cut.frozen)
 
     def forward(self, rows: tuple[np.ndarray, ...]) -> Outputs:
         """What the head gives."""
@@ -153,7 +155,7 @@ class _Fitting:
         rung, groups = self.rung, list[dict[str, Any]]()
         parts = [*self.tail.network.stages[rung.frozen :], self.tail.head]
         for distance, part in enumerate(reversed(parts)):
-            rate = rung.learning_rate * (rung.decay**distance if rung.pretrained else 1.0)
+            rate = _rate(rung, distance)
             parameters = [p for p in part.parameters() if p.requires_grad]
             if parameters:
                 groups.append({"params": parameters, "lr": rate, "weight_decay": WEIGHT_DECAY})
@@ -183,6 +185,15 @@ class _Fitting:
         self.tail.restore({name: tensor.cpu().numpy() for name, tensor in tensors.items()})
 
 
+def _rate(rung: Rung, distance: int) -> float:
+    """The highest learning rate so many stages before the head, which is at 0."""
+    if not rung.pretrained:
+        return rung.learning_rate
+    if rung.stage_rate is None or distance == 0:
+        return rung.learning_rate * rung.decay**distance
+    return rung.stage_rate * rung.decay ** (distance - 1)
+
+
 def answers(
     tail: Tail, task: Task[Any], rows: Rows, samples: Sequence[Sample], batch: int = 64
 ) -> tuple[np.ndarray, Answers]:
@@ -200,10 +211,17 @@ def answers(
 
 
 def pooled(values: Sequence[np.ndarray]) -> np.ndarray:
-    """One vector for each sample, vector_bd: vectors as they are, maps by their mean, in a row."""
-    return np.concatenate(
-        [x if x.ndim == 2 else x.reshape(*x.shape[:2], -1).mean(axis=2) for x in values], axis=1
-    )
+    """One vector for each sample, vector_bd: vectors as they are, maps by their mean, in a row.
+
+    Of queries, (b, q, d), it is the mean over the queries.
+    """
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        if x.ndim == 3:
+            return x.mean(axis=1)
+        return x if x.ndim == 2 else x.reshape(*x.shape[:2], -1).mean(axis=2)
+
+    return np.concatenate([mean(x) for x in values], axis=1)
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
@@ -211,29 +229,47 @@ def joined(parts: Sequence[Answers]) -> Answers:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def seconds_a_step(rung: Rung, tail: Tail, task: Task[Any], samples: Sequence[Sample]) -> float:
-    """Measured time of one training step on rows of zeros.
+def seconds_a_step(
+    rung: Rung, tail: Tail, task: Task[Any], samples: Sequence[Sample], rows: Rows | None = None
+) -> float:
+    """Measured time of one training step: rows, loss, gradients, optimiser.
 
-    The tail is left as it was, but for the statistics of the twin's norm layers.
+    The tail is left as it was.
 
     Args:
         rung: as `train` takes it.
         tail: what is trained.
         task: gives the loss.
         samples: as many as a batch has; their targets are taken.
+        rows: of these samples; None takes zeros, which cost nothing to read.
     """
-    rows, index_b = tail.cut.blank(len(samples)), np.arange(len(samples))
+    rows = rows or _Blank(tail.cut, _tokens(samples, tail))
     criterion = task.criterion(task.targets(samples), [View()])
+    one = replace(rung, batch=len(samples), views=1)
     tail.train()
     if rung.pretrained:
         _keep_statistics(tail)
-    timings: list[float] = []
-    for _ in range(2):
-        start = time.perf_counter()
-        criterion(tail(rows), index_b, 0).backward()
-        timings.append(time.perf_counter() - start)
-        tail.zero_grad(set_to_none=True)
-    return min(timings)
+    return loop.seconds_a_step(_Fitting(one, tail, criterion, rows, len(samples), 0))
+
+
+@final
+@dataclass(frozen=True)
+class _Blank:
+    """Zeros at a cut, for texts of so many tokens."""
+
+    cut: Cut
+    tokens_n: Sequence[int]
+
+    def rows(self, sample_index: NDArray[np.int64], view_index: int = 0) -> tuple[np.ndarray, ...]:
+        """See `Rows`."""
+        return self.cut.blank([self.tokens_n[i] for i in sample_index])
+
+
+def _tokens(samples: Sequence[Sample], tail: Tail) -> list[int]:
+    """Of each text; 1 for what is none."""
+    if not tail.network.takes_text:
+        return [1] * len(samples)
+    return [len(token_ids(str(sample.source), tail.cut.backbone)) for sample in samples]
 
 
 def _keep_statistics(tail: Tail) -> None:

@@ -6,8 +6,9 @@ gain outside the noise, or the next rung would exceed the budget. The test split
 the chosen rung.
 
 What decides the bits of the result (steps, views, cached or live) depends on the data and the
-network alone, never on a clock; only `budget_s` brings in measured time, and what it decided is
-journalled, so a run that was killed goes on as it began.
+network alone, never on a clock; only `budget_s` brings in measured time, and the cache's
+limit the space on this disk. What they decided is journalled, so a run that was killed goes on as
+it began.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.backbones import Backbone
+from regraft.backbones import Backbone, TextPreprocessing
 from regraft.dataset import Dataset, Sample, View
 from regraft.dataset.verify import cores
 from regraft.events import Measured, Said, Tell
@@ -37,6 +38,7 @@ from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine, Preparation
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
+from regraft.transfer.tokens import mean_tokens
 
 if TYPE_CHECKING:
     from regraft.transfer.fit import Rung, Tail
@@ -49,11 +51,17 @@ PATIENCE = 2
 """The climb stops after so many rungs in a row without a gain. One alone says little: on 200
 handwritten digits the last stage brings 3 points, within noise, the last two bring 8."""
 
-CACHED_BYTES = 4 * 2**30
+CACHED_BYTES = 4 * 10**9
 """Activations of a rung that need more than this are computed live."""
 
 VIEWS = 4
 """Different views of each picture; index 0 is always the plain one."""
+
+TRIED = 8
+"""Pictures by which it is measured how long one takes."""
+
+LEAST_BATCH = 4
+"""Samples of a step, however many frames or windows each is."""
 
 CURVE_POINTS = 3
 """Of the label curve, where each takes a training loop."""
@@ -75,6 +83,7 @@ class Ground:
         budget_s: seconds for all rungs together; None is no limit.
         tell: who listens.
         soft: by sample id, chances of the classes to learn from instead of the label.
+        cached_bytes: activations of a rung that need more than this are computed live.
     """
 
     run: Run
@@ -86,6 +95,7 @@ class Ground:
     budget_s: float | None
     tell: Tell
     soft: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    cached_bytes: int = CACHED_BYTES
 
     def cut(self, frozen: int) -> Cut:
         """The cut after so many stages."""
@@ -282,14 +292,7 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
     byte_count = count * rung.views * _bytes_a_view(ground, rung.frozen)
 
     def compute() -> Outcome:
-        from regraft.transfer.fit import seconds_a_step
-
-        tail = _tail(ground, rung.frozen, best.weights)
-        some = ground.dataset.split("train")[: rung.batch]
-        train_s = seconds_a_step(rung, tail, ground.task, some) * rung.steps
-        pictures = count * rung.views if rung.features == "cached" else rung.steps * rung.batch
-        features_s = pictures * _seconds_a_picture(ground, rung.frozen)
-        return Outcome({"seconds": train_s + features_s}, {})
+        return Outcome({"seconds": _seconds_of(ground, rung, best)}, {})
 
     inputs = inputs_of(ground, {"rung": asdict(rung)})
     seconds: Any = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
@@ -297,7 +300,7 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
     fits = "fit" if rung.features == "cached" else "do not fit"
     why = (
         f"{rung.views} views of {count} samples are {byte_count / 1e6:.0f} MB at this cut and "
-        f"{fits} into {CACHED_BYTES / 2**30:.0f} GiB; about {seconds:.0f} s"
+        f"{fits} into {ground.cached_bytes / 1e6:.0f} MB; about {seconds:.0f} s"
     )
     if over:
         why = f"about {seconds:.0f} s more would exceed the budget of {ground.budget_s:.0f} s"
@@ -309,6 +312,30 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
         "why": why,
         "over_budget": over,
     }
+
+
+def _seconds_of(ground: Ground, rung: Rung, best: Step) -> float:
+    """How long a rung would take, by a trial with a batch of its own samples."""
+    from regraft.transfer.fit import seconds_a_step
+
+    some = ground.dataset.split("train")[: rung.batch]
+    cut, engine = ground.cut(rung.frozen), ground.engine(rung.frozen)
+    rows: Features | LiveFeatures = LiveFeatures(some, cut, engine, [View()])
+    few = np.arange(min(TRIED, len(some)))
+    rows.rows(few)  # the first call opens the engine
+    pictures = len(ground.dataset.split("valid"))
+    began = time.perf_counter()
+    if rung.features == "cached":
+        # As it will be: what is computed here need not be again, what is there costs nothing.
+        pictures += len(ground.dataset.split("train")) * rung.views
+        rows = ground.activations(some, rung.frozen, views_of(ground, rung))
+        picture_s = (time.perf_counter() - began) / (len(some) * rung.views)
+    else:
+        rows.rows(few)
+        picture_s = (time.perf_counter() - began) / len(few)
+    tail = _tail(ground, rung.frozen, best.weights)
+    step_s = seconds_a_step(rung, tail, ground.task, some, rows)
+    return step_s * rung.steps + picture_s * pictures
 
 
 def make_rung(ground: Ground, name: str) -> Rung:
@@ -324,19 +351,29 @@ def make_rung(ground: Ground, name: str) -> Rung:
     passes = math.ceil(steps / max(1, count // batch))
     most = 1 if ground.backbone.modality == "text" else VIEWS
     rate = pace.head_rate if name == "head" else pace.rate
-    rung = Rung(name, frozen, steps, batch, learning_rate=rate, views=min(most, passes))
-    if count * rung.views * _bytes_a_view(ground, rung.frozen) <= CACHED_BYTES:
+    is_transformer = ground.backbone.is_transformer
+    rung = Rung(
+        name, frozen, steps, batch,
+        learning_rate=rate,
+        stage_rate=pace.transformer_rate if is_transformer else None,
+        decay=pace.transformer_decay if is_transformer else pace.decay,
+        views=min(most, passes),
+    )  # fmt: skip
+    if count * rung.views * _bytes_a_view(ground, rung.frozen) <= ground.cached_bytes:
         return rung
     return replace(rung, features="live", views=passes if most > 1 else 1)
 
 
 def _batch(ground: Ground, frozen: int) -> int:
-    """Samples in a step, at most all: fewer clips where the network is trained frame by frame."""
-    frames = ground.backbone.frames
-    by_frame = frames and frozen < len(ground.backbone.stages) - 1
-    batch = ground.task.pace.batch
-    count = len(ground.dataset.split("train"))
-    return min(count, max(4, batch // frames) if by_frame else batch)
+    """Samples in a step, at most all: fewer where each is several frames or windows."""
+    batch, count = ground.task.pace.batch, len(ground.dataset.split("train"))
+    stages, parts = len(ground.backbone.stages), 1.0
+    if ground.backbone.frames and frozen < stages - 1:
+        parts = float(ground.backbone.frames)
+    preprocessing = ground.backbone.preprocessing
+    if isinstance(preprocessing, TextPreprocessing) and frozen < stages:
+        parts = max(1.0, _mean_tokens(ground) / preprocessing.max_tokens)
+    return min(count, max(min(batch, LEAST_BATCH), int(batch / parts)))
 
 
 def _deeper(
@@ -428,7 +465,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     own = twin_ground(ground, plan["size_px"])
     count = len(ground.dataset.split("train"))
     rung = twin.rung_of(count, plan["steps"], _batch(ground, 0))
-    if count * rung.views * _bytes_a_view(own, 0) > CACHED_BYTES:
+    if count * rung.views * _bytes_a_view(own, 0) > ground.cached_bytes:
         rung = replace(rung, features="live")
     inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
 
@@ -538,7 +575,7 @@ def label_curve(ground: Ground, climbed: Climbed) -> list[Facts]:
     The interval of a point is the bootstrap over the validation samples.
     """
     if ground.task.convex:
-        return _convex_curve(ground, climbed.steps[0].facts["penalty"])
+        return _convex_curve(ground, climbed.steps[0])
     return _trained_curve(ground, climbed.steps[0])
 
 
@@ -551,9 +588,13 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
         some = [train[i] for i in order[:size]]
         metric: Any = head.facts["metric"]
         if size < len(train):
-            less = replace(ground, dataset=ground.dataset.with_samples([*some, *valid]))
+            less = replace(
+                ground,
+                dataset=ground.dataset.with_samples([*some, *valid]),
+                task=ground.task.learning_from(some),
+            )
             metric = refitted(less, f"curve-{size}").facts["metric"]
-        points.append({"labels": size, **{k: metric[k] for k in ("value", "low", "high")}})
+        points.append({"labels": size, **_spread(metric)})
     return points
 
 
@@ -570,13 +611,14 @@ def refitted(ground: Ground, name: str) -> Outcome:
     return ground.run.step(name, inputs, compute)
 
 
-def _convex_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]:
-    """Each point is the mean over `draws` nested orders.
+def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
+    """Each point is the mean over `draws` nested orders; the last is the head itself.
 
     The penalty, which is per sample, is the one chosen on all of them.
     """
-    frozen = len(ground.backbone.stages)
+    frozen, penalty = len(ground.backbone.stages), whole.facts["penalty"]
     train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    *sizes, _ = _sizes(len(train), len(ground.task.classes))
 
     def compute() -> Outcome:
         (x_nd,) = ground.activations([*train, *valid], frozen).rows(
@@ -585,30 +627,27 @@ def _convex_curve(ground: Ground, penalty: float, draws: int = 3) -> list[Facts]
         learn_nc, held_nc = ground.lessons(train), ground.task.targets(valid)
         orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
         weights_rn = ground.weights(valid)
-        points: list[Any] = []
 
         def score(some: np.ndarray) -> measure.Score:
             head = ground.task.fit_head(x_nd[some], learn_nc[some], [], ground.seed, penalty)
             return ground.task.score({"logits": head.logits(x_nd[len(train) :])}, held_nc)
 
         with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
-            for size in _sizes(len(train), len(ground.task.classes)):
-                some = [order[:size] for order in (orders if size < len(train) else orders[:1])]
-                mean = _mean(list(pool.map(score, some)))
-                point = measure.estimate(ground.task.metric_name, mean, weights_rn)
-                points.append(
-                    {"labels": size, "value": point.value, "low": point.low, "high": point.high}
-                )
+            parts = [order[:size] for size in sizes for order in orders]
+            scores = list(pool.map(score, parts))
+        points: list[Any] = []
+        for place, size in enumerate(sizes):
+            mean = _mean(scores[draws * place : draws * (place + 1)])
+            point = measure.estimate(ground.task.metric_name, mean, weights_rn)
+            points.append({"labels": size, **_spread(point.to_json())})
         return Outcome({"points": points}, {})
 
-    outcome = ground.run.step(
-        "label-curve", inputs_of(ground, {"penalty": penalty, "draws": draws}), compute
-    )
-    points: Any = outcome.facts["points"]
-    return points
+    inputs = inputs_of(ground, {"penalty": penalty, "draws": draws})
+    points: Any = ground.run.step("label-curve", inputs, compute).facts["points"]
+    return [*points, {"labels": len(train), **_spread(whole.facts["metric"])}]
 
 
-def forecast(curve: Sequence[Facts]) -> Facts:
+def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
     """How many labels would halve the error that is left, if error falls as a power of labels.
 
     A straight line through log error against log labels over the upper half of the curve
@@ -624,11 +663,11 @@ def forecast(curve: Sequence[Facts]) -> Facts:
     target = 1 - (1 - value) / 2
     needed = have * 2 ** (-1 / slope) if slope < -0.02 else math.inf
     if needed > 100 * have:
-        text = "More labels of this kind would help the head little: the curve is nearly flat."
+        text = f"More {things} of this kind would help the head little: the curve is nearly flat."
         return {"target": target, "labels": None, "text": text}
     rounded = int(float(f"{needed:.2g}"))
     reach = f"{100 * target:.1f} %"
-    text = f"About {rounded:,} labels would bring the head to {reach}, if the curve goes on."
+    text = f"About {rounded:,} {things} would bring the head to {reach}, if the curve goes on."
     return {"target": target, "labels": rounded, "text": text}
 
 
@@ -694,10 +733,19 @@ def inputs_of(ground: Ground, more: Facts) -> Facts:
     return {
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
+        **_windows(ground.backbone),
         "seed": ground.seed,
         **({"soft": digest_of(dict(ground.soft))} if ground.soft else {}),
         **more,
     }
+
+
+def _windows(backbone: Backbone) -> Facts:
+    """What of a text is read, where that is not the same for all backbones of these weights."""
+    preprocessing = backbone.preprocessing
+    if not isinstance(preprocessing, TextPreprocessing):
+        return {}
+    return {"windows": preprocessing.windows, "overlap": preprocessing.overlap}
 
 
 def digest_of(weights: dict[str, np.ndarray]) -> str:
@@ -707,12 +755,19 @@ def digest_of(weights: dict[str, np.ndarray]) -> str:
 
 def _bytes_a_view(ground: Ground, frozen: int) -> int:
     """Bytes of one sample's activations at a cut, one byte a number."""
-    longest = ground.backbone.preprocessing.longest
+    tokens = math.ceil(_mean_tokens(ground))
     shapes = ground.cut(frozen).shapes
-    return sum(math.prod(longest if n == -1 else n for n in shape) for shape in shapes)
+    return sum(math.prod(tokens if n == -1 else n for n in shape) for shape in shapes)
 
 
-def _seconds_a_picture(ground: Ground, frozen: int, count: int = 8) -> float:
+def _mean_tokens(ground: Ground) -> float:
+    """Of a training text, as far as it is read; 1 for what is none."""
+    if ground.backbone.modality != "text":
+        return 1.0
+    return mean_tokens([str(s.source) for s in ground.dataset.split("train")], ground.backbone)
+
+
+def _seconds_a_picture(ground: Ground, frozen: int, count: int = TRIED) -> float:
     """Measured time of decoding a picture and running it through the frozen part."""
     some = ground.dataset.split("train")[:count]
     rows = LiveFeatures(some, ground.cut(frozen), ground.engine(frozen), [View()])
@@ -752,6 +807,11 @@ def _announce(ground: Ground, step: Step) -> None:
 
 def _points(gap: measure.Difference) -> str:
     return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+
+
+def _spread(metric: Facts) -> Facts:
+    """A metric's value and its interval."""
+    return {key: metric[key] for key in ("value", "low", "high")}
 
 
 def _nested(target_nc: np.ndarray, seed: int, draw: int) -> np.ndarray:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, final
 
@@ -29,6 +30,9 @@ FILLED = 16
 """Lengths of texts that run in batches are filled up to a multiple of this."""
 AT_ONCE_TOKENS = 1024
 """Of a batch of texts at most; larger ones run slower (MiniLM, two cores: 6 % at 4096)."""
+
+WINDOWED_TEXTS = 32
+"""Texts that are put together from windows at a time: what comes out for them is held."""
 
 Tensors = tuple[np.ndarray, ...]
 
@@ -142,6 +146,94 @@ class OpenVino(Runner):
     def _length(self, ids: np.ndarray) -> int:
         """What a text is filled up to; depends on the text alone."""
         return min(-(-len(ids) // FILLED) * FILLED, self._longest)
+
+
+@final
+class Windowed(Runner):
+    """Texts that may be longer than a window, by a runner of windows.
+
+    Windows of some texts that follow each other are run in order of length, and put together again:
+    hidden states in a row, numbers of tokens added, vectors by their mean over tokens.
+
+    Args:
+        inner: what runs windows.
+        cut: where it stops.
+        size: tokens of a window.
+    """
+
+    def __init__(self, inner: Runner, cut: Cut, size: int) -> None:
+        self._inner = inner
+        self._shapes = cut.shapes
+        self._size = size
+
+    def stream(self, pictures: Iterable[np.ndarray]) -> Generator[Tensors, None, None]:
+        """See `Runner`."""
+        begun: deque[_Some] = deque()
+        rest = iter(pictures)
+
+        def windows() -> Iterator[np.ndarray]:
+            while texts := list(islice(rest, WINDOWED_TEXTS)):
+                begun.append(_Some.of(texts, self._size))
+                yield from begun[-1].windows
+
+        with closing(self._inner.stream(windows())) as done:
+            # The first result of some texts is there when, and only when, they were begun.
+            for first in done:
+                some = begun.popleft()
+                yield from some.joined([first, *islice(done, len(some.windows) - 1)], self._shapes)
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some texts in windows.
+
+    Attributes:
+        windows: of all of them, the longest first.
+        order: the place of each among the windows as they stand in the texts.
+        counts: of each text.
+    """
+
+    windows: list[np.ndarray]
+    order: list[int]
+    counts: list[int]
+
+    @staticmethod
+    def of(texts: Sequence[np.ndarray], size: int) -> _Some:
+        parts = [[ids[at : at + size] for at in range(0, max(1, len(ids)), size)] for ids in texts]
+        each = [window for part in parts for window in part]
+        order = sorted(range(len(each)), key=lambda i: -len(each[i]))
+        return _Some([each[i] for i in order], order, list(map(len, parts)))
+
+    def joined(
+        self, rows: Sequence[Tensors], shapes: Sequence[tuple[int, ...]]
+    ) -> Iterator[Tensors]:
+        """What came out for the windows, in their order, as what is of each text."""
+        found = [
+            (row, len(ids)) for _, row, ids in sorted(
+                zip(self.order, rows, self.windows, strict=True), key=lambda three: three[0]
+            )
+        ]  # fmt: skip
+        start = 0
+        for count in self.counts:
+            yield _joined(found[start : start + count], shapes)
+            start += count
+
+
+def _joined(windows: Sequence[tuple[Tensors, int]], shapes: Sequence[tuple[int, ...]]) -> Tensors:
+    """One text's tensors from those of its windows, each with its number of tokens."""
+    if len(windows) == 1:
+        return windows[0][0]
+    tokens_w = np.array([tokens for _, tokens in windows], dtype=np.float64)
+    whole: list[np.ndarray] = []
+    for parts, shape in zip(zip(*(row for row, _ in windows), strict=True), shapes, strict=True):
+        if -1 in shape:
+            whole.append(np.concatenate(parts))
+        elif not shape:
+            whole.append(np.asarray(np.sum(parts), dtype=np.float32))
+        else:
+            mean = np.average(np.stack(parts).astype(np.float64), axis=0, weights=tokens_w)
+            whole.append(mean.astype(np.float32))
+    return tuple(whole)
 
 
 def _results(request: Any, batch: list[np.ndarray]) -> Iterator[Tensors]:

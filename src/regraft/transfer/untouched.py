@@ -1,0 +1,185 @@
+"""What the source detector finds by itself, its own head on: the row that any training must beat.
+
+Decisions:
+
+- A category that the source knows by name is what the source says it is.
+- For one that it does not know, that category of the source is taken whose boxes fit it best on
+  the training pictures, or all of them as one: nobody who uses the detector as it is could do
+  better, so the reading is in its favour. Boxes of all categories on one object count as one.
+- It is measured on the same validation samples as the rungs, from the same cached values.
+
+Shapes: n samples, k boxes of one sample, c categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from regraft.dataset import Sample
+from regraft.store import Outcome
+from regraft.tasks import Detection, measure
+from regraft.tasks.box_metrics import average_precision, overlaps
+from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.transfer.ladder import Climbed, Facts, Ground, Step, final_answers, inputs_of
+
+ANYTHING = "any object"
+TRIED = 100
+"""Training pictures, at most, by which it is seen what fits a category."""
+SAME = 0.6
+"""Of two boxes that overlap by more (intersection over union), one stays where all are one."""
+ANY = -1
+
+
+def untouched(ground: Ground, task: Detection, climbed: Climbed) -> Facts | None:
+    """The entry in report.json; None where the source has no head of its own.
+
+    Returns:
+        "name", "metric", "reading" (for each category what was taken for it: a category of the
+        source, "any object", or null where it finds nothing), "known" (categories that it knows
+        by name), "gap" and "p" (the chosen rung's lead), "text".
+    """
+    if not task.detector.categories:
+        return None
+    valid = ground.dataset.split("valid")
+    train = ground.dataset.split("train")
+    some = train[:: -(-len(train) // TRIED)]
+
+    def compute() -> Outcome:
+        found = _by_the_source(ground, task, [*some, *valid])
+        rows = list(found)
+        own = BoxAnswers.from_pictures(rows[: len(some)])
+        taken = _reading(own, task.targets(some), task)
+        read = _read(BoxAnswers.from_pictures(rows[len(some) :]), taken)
+        score = task.score(read.arrays(), task.targets(valid))
+        metric = measure.estimate(task.metric_name, score, ground.weights(valid))
+        facts: Facts = {"metric": metric.to_json(), "taken": taken}
+        return Outcome(facts, read.arrays())
+
+    outcome = ground.run.step("untouched", inputs_of(ground, {"rung": "untouched"}), compute)
+    targets = task.targets(valid)
+    gap = measure.compare(
+        task.score(climbed.best.answers, targets),
+        task.score(dict(outcome.tensors), targets),
+        ground.weights(valid),
+    )
+    taken: Any = outcome.facts["taken"]
+    reading = {
+        name: None if at is None else ANYTHING if at == ANY else task.detector.categories[at]
+        for name, at in zip(task.classes, taken, strict=True)
+    }
+    known = [name for name, row in zip(task.classes, task.kept_rows, strict=True) if row >= 0]
+    facts: Facts = {
+        "name": "untouched",
+        "metric": outcome.facts["metric"],
+        "reading": reading,
+        "known": known,
+        "gap": gap.value,
+        "p": gap.p,
+    }
+    return facts | {"text": _text(facts, gap, climbed.best.facts["name"])}
+
+
+def _by_the_source(ground: Ground, task: Detection, samples: Sequence[Sample]) -> BoxAnswers:
+    """Its own boxes, in its own categories."""
+    theirs = task.detector.categories
+    source = replace(task, classes=theirs, frequency=(0.0,) * len(theirs))
+    frozen = len(ground.backbone.stages)
+    head = source.head(ground.backbone, ground.seed)
+    weights = {f"head.{name}": tensor.numpy() for name, tensor in head.state_dict().items()}
+    step = Step({"frozen_stages": frozen}, weights, {})
+    _, answers = final_answers(replace(ground, task=source), step, samples)
+    return BoxAnswers.from_arrays(answers)
+
+
+def _reading(own: BoxAnswers, targets: BoxTargets, task: Detection) -> list[int | None]:
+    """For each category the source's that is taken for it; `ANY` is all of them."""
+    said = [ANY, *(int(label) for label in np.unique(own.labels_k))]
+    taken: list[int | None] = []
+    for c, row in enumerate(task.kept_rows):
+        if row >= 0:
+            taken.append(row)
+            continue
+        of_c = _only(targets, c)
+        fits = [_fit(_read(own, [label]), of_c) for label in said]
+        taken.append(said[int(np.argmax(fits))] if max(fits) > 0 else None)
+    return taken
+
+
+def _fit(answers: BoxAnswers, targets: BoxTargets) -> float:
+    return float(average_precision(answers, targets, 1)(np.ones((1, len(targets))))[0])
+
+
+def _only(targets: BoxTargets, c: int) -> BoxTargets:
+    """The boxes of one category, which is then the only one."""
+    here_k = targets.labels_k == c
+    picture_k = np.repeat(np.arange(len(targets)), targets.count_n)
+    return replace(
+        targets,
+        count_n=np.bincount(picture_k[here_k], minlength=len(targets)),
+        boxes_k4=targets.boxes_k4[here_k],
+        labels_k=np.zeros(int(here_k.sum()), dtype=np.int64),
+        crowd_k=targets.crowd_k[here_k],
+    )
+
+
+def _read(own: BoxAnswers, taken: Sequence[int | None]) -> BoxAnswers:
+    """The source's boxes in our categories, the surest of each sample first."""
+    pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for boxes_k4, labels_k, scores_k in own:
+        once = _once(boxes_k4) if ANY in taken else np.zeros(0, dtype=np.int64)
+        parts = [
+            (once if label == ANY else np.flatnonzero(labels_k == label), c)
+            for c, label in enumerate(taken)
+            if label is not None
+        ]
+        empty = np.zeros(0, dtype=np.int64)
+        at_k = np.concatenate([empty, *(at for at, _ in parts)])
+        label_k = np.concatenate([empty, *(np.full(len(at), c) for at, c in parts)])
+        order = np.argsort(-scores_k[at_k], kind="stable")
+        pictures.append((boxes_k4[at_k][order], label_k[order], scores_k[at_k][order]))
+    return BoxAnswers.from_pictures(pictures)
+
+
+def _once(boxes_k4: np.ndarray) -> np.ndarray:
+    """Of boxes on the same place the surest: their positions. The surest come first."""
+    if not len(boxes_k4):
+        return np.zeros(0, dtype=np.int64)
+    same_kk = overlaps(boxes_k4, boxes_k4, np.zeros(len(boxes_k4), dtype=bool)) > SAME
+    kept: list[int] = []
+    for k in range(len(boxes_k4)):
+        if not same_kk[k, kept].any():
+            kept.append(k)
+    return np.array(kept, dtype=np.int64)
+
+
+def _text(facts: Facts, gap: measure.Difference, best: str) -> str:
+    """In words."""
+    metric = facts["metric"]
+    value = (
+        f"{100 * metric['value']:.1f} % ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
+    )
+    text = f"The detector as it is, its own head on, reaches {value} {metric['name']}"
+    taken = [
+        f"{name} is what it calls {theirs}"
+        if theirs != ANYTHING
+        else f"{name} is whatever it finds"
+        for name, theirs in facts["reading"].items()
+        if theirs is not None and name not in facts["known"]
+    ]
+    lost = [name for name, theirs in facts["reading"].items() if theirs is None]
+    if taken:
+        text += f", read in its favour: {'; '.join(taken)} (what fits best on training pictures)"
+    if lost:
+        text += f"; it finds no {', '.join(lost)}"
+    low, high = 100 * gap.low, 100 * gap.high
+    spread = f"({low:+.1f} to {high:+.1f}, p = {gap.p:.3f})"
+    if gap.p >= measure.NOISE:
+        return (
+            f"{text}. {best} differs from it within noise: {100 * gap.value:+.1f} points {spread}."
+        )
+    word = "ahead of" if gap.value > 0 else "behind"
+    return f"{text}. {best} is {100 * abs(gap.value):.1f} points {word} it {spread}."
