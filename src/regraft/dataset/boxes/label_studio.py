@@ -238,8 +238,9 @@ def _read_drawing(into: Collector, one: Drawing, root: Path) -> None:
         for name in names:
             into.box(id_, name, edges, one.where, crowd, pixels=True, mended=turned)
         sizes.add((region.get("original_width"), region.get("original_height")))
-    for size in sorted(sizes, key=repr) if id_ is not None else ():
-        into.declared(id_, size, one.where)
+    if id_ is not None:
+        for size in sorted(sizes, key=repr):
+            into.declared(id_, size, one.where)
 
 
 def _edges(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[object], bool]:
