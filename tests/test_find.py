@@ -107,7 +107,7 @@ def test_a_large_picture_is_looked_at_tile_by_tile(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("to", ["json", "csv", "coco", "yolo"])
+@pytest.mark.parametrize("to", ["json", "csv", "coco", "yolo", "label-studio"])
 def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
     paths = [photo(tmp_path / "in/a.png", (32, 64)), photo(tmp_path / "in/sub/a.png", None)]
     wanted = Wanted(tmp_path / "out", to, draw=True)
@@ -126,6 +126,7 @@ def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
     written = {p.name for p in (tmp_path / "out").iterdir()} - {"drawn"}
     names = {"json": {"predictions.json"}, "csv": {"predictions.csv"}}
     names |= {"coco": {"predictions.json"}, "yolo": {"classes.txt", "labels"}}
+    names["label-studio"] = {"label-studio.json", "label-studio.xml"}
     assert written == names[to]
     if to == "json":
         assert json.loads((tmp_path / "out/predictions.json").read_text()) == found

@@ -89,6 +89,7 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
         "metric": {"name": "balanced_accuracy", "value": 0.9, "low": 0.8, "high": 0.95},
         "count": 1234,
         "calibration_error": 0.02,
+        "reviewed": 0,
         "classes": ["cat", "dog", "elk"],
         "confusion": [[5, 1, 0], [7, 5, 0], [0, 0, 5]],
         "problems": [

@@ -264,7 +264,8 @@ def predict(
         Path | None, typer.Option(metavar="DIR", help="Boxes: a folder to write them to.")
     ] = None,
     to: Annotated[
-        str, typer.Option(metavar="json|csv|coco|yolo", help="Boxes: the format written.")
+        str,
+        typer.Option(metavar="json|csv|coco|yolo|label-studio", help="Boxes: the format written."),
     ] = "json",
     draw: Annotated[
         bool, typer.Option("--draw", help="Boxes: write pictures with them, too.")
@@ -325,11 +326,14 @@ def inspect(
 @app.command()
 def convert(
     data: Annotated[
-        str, typer.Argument(metavar="BOXES", help="COCO JSON, YOLO, Pascal VOC or CSV.")
+        str,
+        typer.Argument(
+            metavar="BOXES", help="COCO JSON, YOLO, Pascal VOC, CSV or a Label Studio export."
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
     to: Annotated[
-        str, typer.Option(metavar="coco|yolo|voc|csv", help="The format to write.")
+        str, typer.Option(metavar="coco|yolo|voc|csv|label-studio", help="The format to write.")
     ] = "coco",
 ) -> None:
     """Write pictures with boxes in another format; print what was found and mended, as JSON."""

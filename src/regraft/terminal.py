@@ -39,6 +39,7 @@ _WIDE = 100
 _PIPE = 240
 _PAIRS = 10
 _CLASSES = 50
+_RANKED = 15
 
 
 # Words --------------------------------------------------------------------------------------------
@@ -523,7 +524,7 @@ def _print_label_studio(console: Console, found: Facts) -> None:
 def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:
     """The first rows of a ranked list."""
     table = _table(*names, "score", "reason", right=("score",))
-    for row in rows[:_CLASSES]:
+    for row in rows[:_RANKED]:
         cells = (Text(shown(row[key] or "–")) for key in names)
         table.add_row(*cells, f"{row['score']:.3f}", Text(shown(row["reason"])))
     console.print("", table, sep="\n")

@@ -156,7 +156,7 @@ def predict(
             text files, folders and patterns of them, tables (each row of their column of texts),
             or "-" for the lines of stdin; for a model that finds objects videos, too.
         out: a folder to write what was found to; for models that find objects.
-        to: "json", "csv", "coco" or "yolo": the format of that file.
+        to: "json", "csv", "coco", "yolo" or "label-studio": the format of that file.
         draw: whether the pictures with boxes on them are written there, too.
         every: of a video, one frame in so many seconds is looked at.
         precision: the share of boxes that should be right, one of `box_metrics.PRECISIONS`; those
@@ -279,10 +279,10 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
     """Write pictures with boxes in another format.
 
     Args:
-        data: a COCO JSON file or a folder of them, a YOLO folder, a folder of Pascal VOC XML, or a
-            CSV of boxes.
+        data: a COCO JSON file or a folder of them, a YOLO folder, a folder of Pascal VOC XML, a
+            CSV of boxes, or an export of Label Studio with rectangles.
         out: a new folder; the pictures are copied into it.
-        to: "coco", "yolo", "voc" or "csv".
+        to: "coco", "yolo", "voc", "csv" or "label-studio".
 
     Returns:
         what was found, used, mended and refused; see `dataset.boxes.describe_boxes`.

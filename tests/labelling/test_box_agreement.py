@@ -88,6 +88,24 @@ def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
     json.dumps(found, allow_nan=False)
 
 
+def test_people_in_one_export_of_label_studio_are_compared(tmp_path):
+    Image.new("RGB", (200, 100)).save(tmp_path / "a.png")
+
+    def drawn(person, *lefts):
+        sizes = {"y": 10, "width": 20, "height": 40, "rotation": 0, "rectanglelabels": ["tree"]}
+        results = [{"type": "rectanglelabels", "value": {"x": x, **sizes}} for x in lefts]
+        return {"completed_by": {"email": person}, "result": results}
+
+    task = {"data": {"image": "/data/local-files/?d=photos/a.png"}}
+    task["annotations"] = [drawn("ann", 0, 50), drawn("ben", 1)]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task]))
+    found = regraft.labels(path)
+    assert found["agreement"]["annotators"] == 2
+    assert found["agreement"]["place"]["iou"]["value"] == pytest.approx(19 / 21)
+    assert found["data"]["samples"] == 1
+
+
 def test_parts_of_one_data_set_are_no_annotators(folder):
     (folder / "ben.csv").unlink()
     (folder / "cec.csv").unlink()

@@ -111,6 +111,9 @@ def test_what_labels_are_worth_is_near_what_they_bring():
     step = _worth(x_nd[:300], target_nc[:300], 900).new
     assert step.low - 0.02 <= brought <= step.high + 0.03
     assert few.new.value > all_of_them.new.value >= 0
+    labels, expected = few.expected
+    assert labels == 600
+    assert few.accuracy.value + few.double.value <= expected < 1  # the curve ends at two thirds
     assert few.stop and "less than your noise" in few.text()
 
 

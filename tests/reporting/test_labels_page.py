@@ -44,6 +44,7 @@ def _found() -> dict:
             "labels": 100, "batch": 100, "accuracy": gain, "noise": 0.02, "new": gain,
             "double": gain, "second_opinions": gain, "ahead": gain, "stop": True,
             "curve": [{"labels": 10, "value": 0.5}, {"labels": 80, "value": 0.7}],
+            "expected": {"labels": 200, "value": 0.75},
             "text": "The next 100 labels are worth 0.4 points, less than your noise.",
         },
         "pool": {"path": "pool", "samples": 10},
@@ -62,6 +63,17 @@ def test_whatever_is_named_like_markup_is_text_and_nothing_is_fetched() -> None:
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page
     assert "default-src 'none'" in page
+
+
+def test_what_the_next_labels_bring_is_said_with_the_rule_for_stopping() -> None:
+    found = _found()
+    page = labels_page.render(found, {})
+    assert found["worth"]["text"] in page
+    assert "this is a place to stop" in page
+    assert "75\u00a0% expected at 200" in page
+    assert "learning from 80 of the 100 labels" in page
+    found["worth"]["stop"] = False
+    assert "the next labels bring more than that" in labels_page.render(found, {})
 
 
 def test_every_part_may_be_missing() -> None:

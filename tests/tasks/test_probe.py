@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regraft.seeds import generator
-from regraft.tasks.probe import PENALTIES, PENALTY_UNJUDGED, Probe, fit_probe
+from regraft.tasks.probe import PENALTIES, PENALTY_UNJUDGED, Axes, Probe, fit_probe
 
 
 def blobs(n: int, d: int, c: int, signal: float) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +42,22 @@ def test_solution_is_scikit_learns(n: int, d: int) -> None:
     np.testing.assert_allclose(
         softmax(ours.logits(x_nd), axis=1), theirs.predict_proba(scaled_nd), atol=3e-3
     )
+
+
+@pytest.mark.parametrize(("n", "d"), [(80, 200), (400, 40)])
+def test_axes_of_more_samples_lead_to_the_same_minimum(n: int, d: int) -> None:
+    x_nd, label_n = blobs(n, d, 4, 0.3)
+    part_nd, target_nc = x_nd[: n // 2], np.eye(4)[label_n[: n // 2]]
+    mine, others = Axes.of(part_nd), Axes.of(x_nd)
+    answers = [
+        fit_probe(
+            part_nd, target_nc, exclusive=True, weight_n=np.ones(len(part_nd)), clusters=[], seed=0,
+            penalty=penalty, axes=axes,
+        ).logits(x_nd)
+        for axes, penalty in ((mine, 1e-2), (others, 1e-2 * (mine.scale / others.scale) ** 2))
+    ]  # fmt: skip
+    chances = [np.exp(one) / np.exp(one).sum(axis=1, keepdims=True) for one in answers]
+    np.testing.assert_allclose(chances[0], chances[1], atol=3e-3)
 
 
 def test_penalty_is_strong_for_noise_and_weak_for_a_clear_signal() -> None:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from regraft.dataset.boxes import FORMATS, Box, BoxData
+from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.votes import Votes, votes_of
 
@@ -56,10 +57,11 @@ class Object:
 
 
 def annotators_in(folder: Path) -> dict[str, BoxData] | None:
-    """Files of boxes that different people drew on the same pictures, by the files' names.
+    """Boxes that different people drew on the same pictures, by person.
 
     Args:
-        folder: with two files or more (COCO JSON or CSV), and the pictures.
+        folder: with two files or more (COCO JSON or CSV) and the pictures, each file called by
+            who drew them; or one export of Label Studio.
 
     Returns:
         None where there are none, or where they have no picture in common (they are then parts of
@@ -68,6 +70,9 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     Raises:
         DataError: one of the files cannot be read.
     """
+    people = annotators_of(folder)
+    if len(people) > 1:
+        return {name: LabelStudioReader(name).read(folder) for name in people}
     if not folder.is_dir():
         return None
     files = [

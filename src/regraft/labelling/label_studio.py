@@ -10,7 +10,7 @@ Decisions:
   "change"; a cancelled one is "skip". Its key is made from what it says, so reading the same export
   twice, or a longer one later, adds only what is new.
 - Tasks that were not made here are matched too: by the file's path or by the text, if that fits
-  one sample only. Label Studio puts eight hexadecimal digits before the names of uploaded files.
+  one sample only.
 - What cannot be matched, or names no class of the data, is left out and said.
 
 Formats: https://labelstud.io/guide/export and …/guide/predictions (Label Studio 1.x).
@@ -20,17 +20,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from markupsafe import escape
 
 from regraft.dataset import Dataset, Sample, guard
+from regraft.dataset.boxes.label_studio import annotator_name, is_drawn, paths_in
 from regraft.dataset.reader import class_name
 from regraft.errors import DataError
 from regraft.labelling.decisions import Decision, Journal, journal_of, verdicts
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from regraft.labelling.survey import Surveyed
 
 _CONTROL = "label"
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)", re.ASCII)
 _EXAMPLES = 5
 _NAMES = {
     "error": "likely error",
@@ -201,8 +200,8 @@ class Annotation:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a file is an export of Label Studio, by its content. Never raises."""
-    if path.suffix.lower() != ".json" or not path.is_file():
+    """Whether a file is an export of Label Studio with classes, by its content. Never raises."""
+    if path.suffix.lower() != ".json" or not path.is_file() or is_drawn(path):
         return False
     try:
         return any(True for _ in _annotations(path))
@@ -333,17 +332,7 @@ def _callings(sample: Sample) -> Iterator[str]:
 def _addressed(value: str) -> Iterator[str]:
     """What a value of a task may call a sample, the surest first."""
     yield f"text:{value.strip()}"
-    try:
-        address = urlsplit(value)
-        wanted = parse_qs(address.query).get("d", [address.path])[0]
-    except ValueError:
-        return
-    parts = [part for part in wanted.split("/") if part]
-    for begin in range(len(parts)):
-        yield "file:" + "/".join(parts[begin:])
-    uploaded = _UPLOADED.fullmatch(parts[-1]) if parts else None
-    if uploaded:
-        yield f"file:{uploaded[1]}"
+    yield from (f"file:{path}" for path in paths_in(value))
 
 
 def _decision(one: Annotation, sample: str, homes: _Homes) -> Decision:
@@ -400,7 +389,7 @@ def _dicts(value: Sequence[Any], where: str) -> list[Fact]:
 def _full(data: Mapping[str, object], one: Fact, where: str) -> Annotation:
     """An annotation of "JSON"."""
     at = str(one.get("updated_at") or one.get("created_at") or "")
-    annotator = _annotator(one.get("completed_by"))
+    annotator = annotator_name(one.get("completed_by"))
     results = one.get("result")
     if one.get("was_cancelled") or one.get("skipped"):
         return Annotation(data, annotator, None, at)
@@ -423,7 +412,7 @@ def _short(task: Fact, where: str) -> Annotation:
     data = {name: value for name, value in task.items() if name not in (_CONTROL, "choice")}
     at = str(task.get("updated_at") or task.get("created_at") or "")
     labels = tuple(sorted(_names([] if said is None else said, where)))
-    return Annotation(data, _annotator(task.get("annotator")), labels, at)
+    return Annotation(data, annotator_name(task.get("annotator")), labels, at)
 
 
 def _names(value: object, where: str) -> set[str]:
@@ -431,15 +420,6 @@ def _names(value: object, where: str) -> set[str]:
     if not all(isinstance(name, str) and class_name(name) for name in names):
         raise _odd(where, "the choices are no names")
     return {class_name(name) for name in names}
-
-
-def _annotator(given: object) -> str:
-    """A name: an e-mail address, else a number."""
-    if isinstance(given, dict):
-        parts = (given.get("email"), given.get("username"), given.get("id"))
-        given = next((part for part in parts if part not in (None, "")), "")
-    text = class_name(str(given if given is not None else ""))[:60]
-    return f"annotator {text}" if text.isdigit() else text or "annotator"
 
 
 def _odd(where: str, what: str) -> DataError:

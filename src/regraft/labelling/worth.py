@@ -69,7 +69,9 @@ class Worth:
         double: what as many new labels as there are bring.
         second: what `batch` second opinions on the worst labels bring at least.
         ahead: `new` less `second`.
-        curve: (labels, accuracy) pairs.
+        curve: (labels, accuracy) pairs; the last is about two thirds of the labels, as each is held
+            out once.
+        expected: where the curve is with twice as many labels as there are.
     """
 
     labels: int
@@ -81,6 +83,7 @@ class Worth:
     second: Gain
     ahead: Gain
     curve: tuple[tuple[int, float], ...]
+    expected: tuple[int, float]
 
     @property
     def stop(self) -> bool:
@@ -115,6 +118,7 @@ class Worth:
             "ahead": self.ahead.to_json(),
             "stop": self.stop,
             "curve": points,
+            "expected": {"labels": self.expected[0], "value": self.expected[1]},
             "text": self.text(),
         }
 
@@ -159,7 +163,7 @@ def worth(
     double = _gained(value_s, accuracy_rs, sizes, count, count)
     gained_r = second_r - accuracy_rs[:, -1]
     gained = float(second[0]) - accuracy.value
-    ahead_r = _drawn(accuracy_rs, sizes, count, batch) - gained_r
+    ahead_r = _drawn(accuracy_rs, sizes, count, count + batch) - gained_r
     return Worth(
         count,
         batch,
@@ -170,6 +174,7 @@ def worth(
         Gain.of(gained, gained_r),
         Gain.of(new.value - gained, ahead_r),
         tuple((round(size), float(value)) for size, value in zip(sizes, value_s[0], strict=True)),
+        (2 * count, accuracy.value + float(_drawn(value_s, sizes, sizes[-1], 2 * count)[0])),
     )
 
 
@@ -250,16 +255,16 @@ def _means(
 def _gained(
     value_s: np.ndarray, drawn_rs: np.ndarray, sizes: Sequence[float], have: int, more: int
 ) -> Gain:
-    value = float(_drawn(value_s, sizes, have, more)[0])
-    return Gain.of(value, _drawn(drawn_rs, sizes, have, more))
+    value = float(_drawn(value_s, sizes, have, have + more)[0])
+    return Gain.of(value, _drawn(drawn_rs, sizes, have, have + more))
 
 
-def _drawn(accuracy_rs: np.ndarray, sizes: Sequence[float], have: int, more: int) -> np.ndarray:
-    """Gain_r of more labels, by a line through log error against log labels; never negative."""
+def _drawn(accuracy_rs: np.ndarray, sizes: Sequence[float], have: float, goal: float) -> np.ndarray:
+    """Gain_r of that many labels, by a line of log error against log labels; never negative."""
     log_s = np.log(sizes)
     error_rs = np.log(np.maximum(1 - accuracy_rs, 1e-4))
     far_s = log_s - log_s.mean()
     slope_r = np.minimum(0.0, (error_rs @ far_s) / (far_s @ far_s))
     now_r = np.exp(error_rs.mean(axis=1) + slope_r * (np.log(have) - log_s.mean()))
-    later_r = now_r * ((have + more) / have) ** slope_r
+    later_r = now_r * (goal / have) ** slope_r
     return now_r - later_r

@@ -139,14 +139,12 @@ def _curve(worth: Facts | None) -> Markup | None:
         Mark("", point["labels"], point["value"], point["value"], point["value"], "kept")
         for point in worth["curve"]
     ]
-    last = points[-1]
-    ahead = worth["labels"] * 2.0
-    value = min(1.0, last.value + worth["double"]["value"])
+    ahead = (float(worth["expected"]["labels"]), worth["expected"]["value"])
     axes = (
         Axis("labels", lambda labels: f"{labels:,.0f}"),
         Axis(metric_name("accuracy") + ", held out", lambda share: f"{100 * share:.3g}\u00a0%"),
     )
-    return figures.curve("worth", f"{axes[1].title}, against labels", points, (ahead, value), axes)
+    return figures.curve("worth", f"{axes[1].title}, against labels", points, ahead, axes)
 
 
 def _agreed(agreement: Facts | None) -> list[Facts]:

@@ -28,6 +28,26 @@ def coco(folder: Path, annotations: list, images=None, categories=None) -> Path:
     return folder / "boxes.json"
 
 
+def task(*results: dict, picture: str = "a.png", **more) -> dict:
+    """What one person drew on a picture, as Label Studio exports it."""
+    data = {"image": f"/data/local-files/?d=some/where/{picture}"}
+    return {"data": data, "annotations": [{"result": list(results), **more}]}
+
+
+def rectangle(x=2.5, y=10, width=25, height=30, name="tree", rotation=0.0, **more) -> dict:
+    value = {"x": x, "y": y, "width": width, "height": height, "rotation": rotation}
+    value["rectanglelabels"] = [name]
+    size = {"original_width": WIDTH_PX, "original_height": HEIGHT_PX}
+    return {"type": "rectanglelabels", "value": value, **size, **more}
+
+
+def label_studio(folder: Path, tasks: list[dict]) -> Path:
+    for name in ("a.png", "b.png"):
+        picture(folder / "where" / name)
+    (folder / "export.json").write_text(json.dumps(tasks))
+    return folder / "export.json"
+
+
 def row(bbox=(1, 2, 10, 10), id_=1, **more) -> dict:
     return {"id": id_, "image_id": 1, "category_id": 7, "bbox": list(bbox), **more}
 

@@ -1,4 +1,4 @@
-"""Between the four formats nothing is lost: pictures, splits, categories, boxes to the last bit."""
+"""Between the formats nothing is lost: pictures, splits, categories, boxes to the last bit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made import coco, picture, row, table, thing, voc, yolo
+from made import (
+    coco,
+    label_studio,
+    picture,
+    rectangle,
+    row,
+    table,
+    task,
+    thing,
+    voc,
+    yolo,
+)
 from PIL import Image
 
 from regraft.dataset.boxes import FORMATS, check_box_format, convert_boxes, read_boxes
@@ -88,16 +99,18 @@ def test_every_pair_with_splits_negatives_and_crowds(tmp_path: Path, one: str, o
 @pytest.mark.parametrize(
     ("form", "plant"),
     [
-        (0, lambda folder: coco(folder, [row(), row((30, 2, 20, 5), 5), 7]).parent),
-        (1, lambda folder: yolo(folder, [GOOD, "1 1 0.5 0.2 0.2", "0 1", "0 20 15 10 8"])),
-        (2, lambda folder: voc(folder, [thing(), thing(20, 3, 11, 12), thing("x")])),
-        (3, lambda folder: table(folder, ["a.png,1,2,11,12,tree", "a.png,1", "b.png,1,2,3,4,x"])),
+        ("coco", lambda folder: coco(folder, [row(), row((30, 2, 20, 5), 5), 7]).parent),
+        ("yolo", lambda folder: yolo(folder, [GOOD, "1 1 0.5 0.2 0.2", "0 1", "0 20 15 10 8"])),
+        ("voc", lambda folder: voc(folder, [thing(), thing(20, 3, 11, 12), thing("x")])),
+        ("csv", lambda folder: table(folder, ["a.png,1,2,3,4,tree", "a.png,1", "b.png,1,2,3,4,x"])),
+        ("label-studio", lambda folder: label_studio(folder, [task(rectangle(), {"type": "x"})])),
     ],
 )
-def test_every_format_keeps_the_contract(tmp_path: Path, form: int, plant):
-    check_box_format(FORMATS[form], plant(tmp_path))
+def test_every_format_keeps_the_contract(tmp_path: Path, form: str, plant):
+    format_ = FORMATS[NAMES.index(form)]
+    check_box_format(format_, plant(tmp_path))
     picture(tmp_path / "nobody.png")
-    check_box_format(FORMATS[form], plant(tmp_path))
+    check_box_format(format_, plant(tmp_path))
 
 
 def test_the_check_sees_a_format_that_loses_a_box(tmp_path: Path):

@@ -31,7 +31,7 @@ def read_boxes(path: Path) -> BoxData:
             "These are no boxes in a known format." if path.exists() else "There is no such file.",
             where=path,
             mend="give a COCO JSON file, a folder with a YOLO data.yaml, a folder of Pascal VOC "
-            "XML, or a CSV of boxes",
+            "XML, a CSV of boxes, or an export of Label Studio",
         )
     return form.read(path)
 
@@ -42,7 +42,7 @@ def convert_boxes(path: Path, out: Path, to: str) -> BoxData:
     Args:
         path: what to read.
         out: a new or empty folder; it is there completely or not at all.
-        to: "coco", "yolo", "voc" or "csv".
+        to: "coco", "yolo", "voc", "csv" or "label-studio".
 
     Returns:
         what was read, with its problems.

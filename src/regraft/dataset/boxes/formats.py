@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from regraft.dataset.boxes.coco import CocoReader
+from regraft.dataset.boxes.label_studio import LabelStudioReader
 from regraft.dataset.boxes.rows import BoxData
 from regraft.dataset.boxes.table import TableReader
 from regraft.dataset.boxes.voc import VocReader
@@ -41,7 +42,13 @@ class BoxFormat(Protocol):
         ...
 
 
-FORMATS: tuple[BoxFormat, ...] = (CocoReader(), YoloReader(), VocReader(), TableReader())
+FORMATS: tuple[BoxFormat, ...] = (
+    LabelStudioReader(),  # before COCO, which reads any JSON file
+    CocoReader(),
+    YoloReader(),
+    VocReader(),
+    TableReader(),
+)
 
 
 def form_of(path: Path) -> BoxFormat | None:

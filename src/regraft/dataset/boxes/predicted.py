@@ -1,7 +1,7 @@
-"""Boxes that a model found, as files for people and programs: JSON, CSV, COCO and YOLO.
+"""Boxes that a model found, as files for people and programs.
 
 All hold the confidence: COCO as "score" of each annotation, YOLO as a sixth column, as programs
-that read predictions expect it.
+that read predictions expect it; Label Studio shows them to be mended, the least sure ones first.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 
 from regraft import store
 from regraft.dataset import guard
+from regraft.dataset.boxes.label_studio import predicted_tasks
 from regraft.errors import UsageError
 
-FILES = ("json", "csv", "coco", "yolo")
+FILES = ("json", "csv", "coco", "yolo", "label-studio")
 
 Row = Mapping[str, Any]
 """What `predict` says of a picture: "sample", and "width", "height" and "objects", or "problem"."""
@@ -46,7 +47,13 @@ def write_predictions(
         raise UsageError(
             f"there is no format {to!r}", where="--to", mend=f"use one of {', '.join(FILES)}"
         )
-    writers = {"json": _as_json, "csv": _as_csv, "coco": _as_coco, "yolo": _as_yolo}
+    writers = {
+        "json": _as_json,
+        "csv": _as_csv,
+        "coco": _as_coco,
+        "yolo": _as_yolo,
+        "label-studio": _for_label_studio,
+    }
     files = writers[to](rows, classes)
     for name, text in files.items():
         store.commit(folder / name, text.encode("utf-8", "backslashreplace"))
@@ -109,6 +116,15 @@ def _as_coco(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
         "categories": [{"id": i, "name": name} for i, name in enumerate(classes, 1)],
     }
     return {"predictions.json": json.dumps(content, indent=1) + "\n"}
+
+
+def _for_label_studio(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
+    pictures = [  # a frame of a video is no file that could be shown
+        row for row in rows if Path(row["sample"]).suffix.lower() in guard.PICTURE_SUFFIXES
+    ]
+    read = [row for row in pictures if "objects" in row]
+    root = common_folder(row["sample"] for row in read).parent  # a storage lies below it
+    return predicted_tasks([(below(row["sample"], root), row) for row in read], classes)
 
 
 def _as_yolo(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:

@@ -60,7 +60,7 @@ class BoxData:
 
     Attributes:
         path: what was read.
-        format: "coco", "yolo", "voc" or "csv".
+        format: "coco", "yolo", "voc", "csv" or "label-studio".
         categories: names, sorted.
         pictures: sorted by id.
         problems: what was found.

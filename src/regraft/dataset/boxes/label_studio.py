@@ -1,0 +1,407 @@
+"""Boxes in Label Studio: its export is read, and what a model found goes there to be mended.
+
+Decisions:
+
+- Exports as "JSON" (every annotation) and "JSON-MIN" are read. Of a picture that several people
+  drew on, the latest annotation counts; `regraft labels` compares them.
+- A task without an annotation is not known to be empty: it is left out. An annotation without a
+  rectangle says that nothing is there.
+- Label Studio counts in percent of the picture, as it is shown. A rectangle that is turned becomes
+  the one around it.
+- Pictures are looked for beside the export, by as much of the path in the task as fits.
+- What Label Studio has no word for goes along: the split in the task's data, a crowd in the
+  rectangle's meta.
+
+Formats: https://labelstud.io/guide/export, …/guide/predictions and …/tags/rectanglelabels (1.x).
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import cos, radians, sin
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import parse_qs, quote, urlsplit
+
+from markupsafe import escape
+
+from regraft import store
+from regraft.dataset import guard
+from regraft.dataset.boxes.rows import BoxData, Collector, number, text_of
+from regraft.dataset.reader import SPLIT_NAMES, class_name
+from regraft.dataset.rows import Split
+from regraft.errors import DataError
+
+TASKS, INTERFACE = "label-studio.json", "label-studio.xml"
+_CONTROL, _PICTURE, _RECTANGLES = "label", "image", "rectanglelabels"
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)", re.ASCII)
+_LOCAL = "/data/local-files/?d="
+
+Fact = dict[str, Any]
+
+
+# In -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What one person drew on one picture.
+
+    Attributes:
+        data: the task's.
+        annotator: a name.
+        at: when, or "".
+        regions: rectangles as Label Studio writes them, and what else was drawn.
+        where: file and task.
+    """
+
+    data: Mapping[str, Any]
+    annotator: str
+    at: str
+    regions: Sequence[Mapping[str, Any]]
+    where: str
+
+
+@final
+@dataclass(frozen=True)
+class LabelStudioReader:
+    """Reads exports with rectangles, and writes tasks.
+
+    Attributes:
+        annotator: whose drawings are read; "" is the latest of each picture.
+    """
+
+    annotator: str = ""
+    name: str = "label-studio"
+
+    def recognises(self, path: Path) -> bool:
+        """A JSON file of tasks with rectangles, or a folder with such."""
+        return bool(_files(path))
+
+    def read(self, path: Path) -> BoxData:
+        """The rows; see `dataset.boxes.read_boxes`."""
+        root = path.resolve() if path.is_dir() else path.resolve().parent
+        into = Collector(path, root, self.name)
+        for file in _files(path):
+            drawings = drawings_in(file)
+            mine = [one for one in drawings if self.annotator in ("", one.annotator)]
+            for one in _latest(mine, into):
+                _read_drawing(into, one, root)
+            for where in () if path.is_dir() else _not_drawn(file):
+                # In a folder, pictures that nothing was said about are found anyway.
+                into.say("not-annotated", where, "Nobody has annotated it.", "not learnt from")
+        return into.finish()
+
+    def place(self, name: str, split: str) -> str:
+        """See `BoxFormat`."""
+        return f"images/{name}"
+
+    def write(self, data: BoxData, folder: Path) -> None:
+        """Tasks whose boxes are annotations, and the labelling interface."""
+        tasks: list[Fact] = []
+        for picture in data.pictures:
+            results = [
+                _rectangle(
+                    f"{at}",
+                    data.categories[box.category],
+                    (box.left, box.top, box.right, box.bottom),
+                    (picture.width_px, picture.height_px),
+                )
+                | ({"meta": {"crowd": True}} if box.crowd else {})
+                for at, box in enumerate(picture.boxes)
+            ]
+            about: Fact = {_PICTURE: _LOCAL + quote(picture.id)}
+            about |= {"split": picture.split} if picture.split else {}
+            tasks.append({"data": about, "annotations": [{"result": results}]})
+        for name, text in _written(tasks, data.categories).items():
+            store.commit(folder / name, text.encode())
+
+
+def annotators_of(path: Path) -> list[str]:
+    """Who drew something in an export; none if the file is no export with rectangles."""
+    found = {one.annotator for file in _files(path) for one in drawings_in(file) if one.regions}
+    return sorted(found)
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a file is of tasks with rectangles, by its content; pictures are not opened."""
+    try:
+        if path.suffix.lower() != ".json" or not 0 < path.stat().st_size <= guard.MAX_BYTES:
+            return False
+        with (
+            path.open("rb") as opened,
+            mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            starts = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+            return starts and content.find(f'"{_RECTANGLES}"'.encode()) >= 0
+    except (OSError, ValueError):
+        return False
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        try:
+            listed = [file for file, is_folder in guard.listed(path) if not is_folder]
+        except (OSError, DataError):
+            return []
+        return [file for file in listed if is_drawn(file)]
+    return [path] if is_drawn(path) else []
+
+
+def drawings_in(file: Path) -> list[Drawing]:
+    """All annotations of an export, those that were cancelled left out.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    return [one for at, task in enumerate(_tasks(file), 1) for one in _drawings(file, at, task)]
+
+
+def _drawings(file: Path, at: int, task: Fact) -> Iterator[Drawing]:
+    where = f"{guard.shown(file.name)}: task {task.get('id', at)}"
+    listed = task.get("annotations")
+    if isinstance(listed, list):
+        data = task.get("data")
+        for one in listed:
+            if not isinstance(one, dict) or not isinstance(data, dict):
+                raise _odd(where, "a task has no data, or an annotation is no object")
+            if one.get("was_cancelled") or one.get("skipped"):
+                continue
+            when = str(one.get("updated_at") or one.get("created_at") or "")
+            regions = _dicts(one.get("result"), where)
+            yield Drawing(data, annotator_name(one.get("completed_by")), when, regions, where)
+    elif "annotation_id" in task:
+        regions = [
+            {"type": _RECTANGLES, "value": region, **_size_of(region)}
+            for value in task.values()
+            if isinstance(value, list)
+            for region in value
+            if isinstance(region, dict) and _RECTANGLES in region
+        ]
+        when = str(task.get("updated_at") or task.get("created_at") or "")
+        yield Drawing(task, annotator_name(task.get("annotator")), when, regions, where)
+
+
+def _size_of(region: Fact) -> Fact:
+    return {name: region.get(name) for name in ("original_width", "original_height")}
+
+
+def _not_drawn(file: Path) -> Iterator[str]:
+    """Where tasks stand that nobody annotated."""
+    for at, task in enumerate(_tasks(file), 1):
+        if "data" in task and not task.get("annotations"):
+            yield f"{guard.shown(file.name)}: task {task.get('id', at)}"
+
+
+def _latest(drawings: Sequence[Drawing], into: Collector) -> Iterator[Drawing]:
+    """One drawing of each picture."""
+    latest: dict[str, Drawing] = {}
+    for one in drawings:
+        address = _address_in(one.data)
+        if address is None:
+            into.say("bad-picture", one.where, "The task names no picture.", "set aside")
+            continue
+        before = latest.get(address)
+        if before is not None:
+            what = f"{before.annotator} and {one.annotator} drew on the same picture."
+            into.say("drawn-twice", one.where, what, "the latest counts")
+        if before is None or one.at >= before.at:
+            latest[address] = one
+    yield from latest.values()
+
+
+def _read_drawing(into: Collector, one: Drawing, root: Path) -> None:
+    address = _address_in(one.data)
+    assert address is not None, "see `_latest`"
+    split = _split_of(one.data.get("split"))
+    id_ = into.picture(_file_of(address, root), one.where, split)
+    sizes: set[tuple[object, object]] = set()
+    for region in one.regions:
+        if region.get("type") != _RECTANGLES:
+            if region.get("type") not in ("choices", "textarea", "rating", "taxonomy"):
+                what = f"This is no rectangle but {region.get('type')!r}."
+                into.say("no-rectangle", one.where, what, "not read")
+            continue
+        value = region.get("value")
+        named = value.get(_RECTANGLES) if isinstance(value, dict) else None
+        names = named if isinstance(named, list) and named else [None]
+        size = into.size(id_) if id_ is not None else (1, 1)
+        edges, turned = _edges(value if isinstance(value, dict) else {}, size)
+        if turned:
+            what = "The rectangle is turned."
+            into.say("turned", one.where, what, "the rectangle around it is used")
+        crowd = isinstance(region.get("meta"), dict) and region["meta"].get("crowd") is True
+        for name in names:
+            into.box(id_, name, edges, one.where, crowd, pixels=True, mended=turned)
+        sizes.add((region.get("original_width"), region.get("original_height")))
+    if id_ is not None:
+        for size in sorted(sizes, key=repr):
+            into.declared(id_, size, one.where)
+
+
+def _edges(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[object], bool]:
+    """Left, top, right, bottom in pixels; and whether the rectangle is turned.
+
+    Label Studio turns clockwise, around the upper left corner.
+    """
+    numbers = [number(value.get(name)) for name in ("x", "y", "width", "height")]
+    if any(one is None for one in numbers):
+        return [None] * 4, False
+    x, y, wide, high = (float(one) for one in numbers if one is not None)
+    left, top = x / 100 * size[0], y / 100 * size[1]
+    wide, high = wide / 100 * size[0], high / 100 * size[1]
+    if wide < 0 or high < 0:
+        return [left, top, left, top], False
+    angle = radians(number(value.get("rotation")) or 0.0)
+    if not angle:
+        return [left, top, left + wide, top + high], False
+    across = (0.0, wide * cos(angle), -high * sin(angle), wide * cos(angle) - high * sin(angle))
+    down = (0.0, wide * sin(angle), high * cos(angle), wide * sin(angle) + high * cos(angle))
+    return [left + min(across), top + min(down), left + max(across), top + max(down)], True
+
+
+def _split_of(value: object) -> Split:
+    return SPLIT_NAMES.get(value.lower(), "") if isinstance(value, str) else ""
+
+
+def _address_in(data: Mapping[str, Any]) -> str | None:
+    """The value of a task's data that names the picture."""
+    values = [data.get(_PICTURE), *data.values()]
+    texts = [value for value in values if isinstance(value, str) and "\0" not in value]
+    named = [
+        text
+        for text in texts
+        if any(Path(name).suffix.lower() in guard.PICTURE_SUFFIXES for name in paths_in(text))
+    ]
+    return named[0] if named else None
+
+
+def _file_of(address: str, root: Path) -> Path:
+    """The picture below a folder that an address means; where it should be, if it is not there."""
+    names = list(paths_in(address))
+    inside = [root / name for name in names if not Path(name).is_absolute()]
+    return next((file for file in inside if _is_file(file)), inside[0])
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def paths_in(address: str) -> Iterator[str]:
+    """What a value of a task may call a file: the whole path, then less and less of it.
+
+    Label Studio puts eight hexadecimal digits before the names of uploaded files.
+    """
+    try:
+        split = urlsplit(address)
+        wanted = parse_qs(split.query).get("d", [split.path])[0]
+    except ValueError:
+        return
+    parts = [part for part in wanted.split("/") if part not in ("", ".", "..")]
+    for begin in range(len(parts)):
+        yield "/".join(parts[begin:])
+    uploaded = _UPLOADED.fullmatch(parts[-1]) if parts else None
+    if uploaded:
+        yield uploaded[1]
+
+
+def annotator_name(given: object) -> str:
+    """A name in one line: an e-mail address, else a number."""
+    if isinstance(given, dict):
+        parts = (given.get("email"), given.get("username"), given.get("id"))
+        given = next((part for part in parts if part not in (None, "")), "")
+    text = class_name(str(given if given is not None else ""))[:60]
+    return f"annotator {text}" if text.isdigit() else text or "annotator"
+
+
+def _tasks(file: Path) -> list[Fact]:
+    where = guard.shown(file)
+    try:
+        value: Any = json.loads(text_of(file))
+    except (ValueError, RecursionError) as fault:
+        if isinstance(fault, DataError):
+            raise
+        raise _odd(where, "this is no JSON") from fault
+    return _dicts(value, where)
+
+
+def _dicts(value: object, where: str) -> list[Fact]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise _odd(where, "there is no list of objects")
+    return list(value)
+
+
+def _odd(where: str, what: str) -> DataError:
+    return DataError(
+        f"The export of Label Studio is damaged: {what}.", where=where, mend="export again as JSON"
+    )
+
+
+# Out ----------------------------------------------------------------------------------------------
+
+
+def predicted_tasks(
+    found: Sequence[tuple[str, Mapping[str, Any]]], classes: Sequence[str]
+) -> dict[str, str]:
+    """What a model found as pre-annotations: files by name.
+
+    Args:
+        found: the picture's path from Label Studio's document root on, and what `predict` says.
+        classes: in the model's order.
+    """
+    tasks: list[Fact] = []
+    for path, row in found:
+        size = (row["width"], row["height"])
+        results = [
+            _rectangle(f"{at}", thing["label"], thing["box"], size)
+            | {"score": thing["probability"]}
+            for at, thing in enumerate(row["objects"])
+        ]
+        prediction: Fact = {"model_version": "regraft", "result": results}
+        if results:
+            prediction["score"] = sum(one["score"] for one in results) / len(results)
+        tasks.append({"data": {_PICTURE: _LOCAL + quote(path)}, "predictions": [prediction]})
+    return _written(tasks, classes)
+
+
+def _written(tasks: Sequence[Fact], classes: Sequence[str]) -> dict[str, str]:
+    lines = [
+        "<View>",
+        f'  <Image name="{_PICTURE}" value="${_PICTURE}" zoom="true"/>',
+        f'  <RectangleLabels name="{_CONTROL}" toName="{_PICTURE}">',
+        *(f'    <Label value="{escape(name)}"/>' for name in classes),
+        "  </RectangleLabels>",
+        "</View>",
+    ]
+    return {
+        TASKS: json.dumps(list(tasks), indent=1, ensure_ascii=False) + "\n",
+        INTERFACE: "\n".join(lines) + "\n",
+    }
+
+
+def _rectangle(name: str, category: str, edges: Sequence[float], size: tuple[int, int]) -> Fact:
+    left, top, right, bottom = edges
+    return {
+        "id": name,
+        "type": _RECTANGLES,
+        "from_name": _CONTROL,
+        "to_name": _PICTURE,
+        "original_width": size[0],
+        "original_height": size[1],
+        "image_rotation": 0,
+        "value": {
+            "x": 100 * left / size[0],
+            "y": 100 * top / size[1],
+            "width": 100 * (right - left) / size[0],
+            "height": 100 * (bottom - top) / size[1],
+            "rotation": 0,
+            _RECTANGLES: [category],
+        },
+    }
