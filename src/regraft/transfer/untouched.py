@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -55,9 +56,10 @@ def untouched(ground: Ground, task: Detection, climbed: Climbed) -> Facts | None
         read = _read(BoxAnswers.from_pictures(rows[len(some) :]), taken)
         score = task.score(read.arrays(), task.targets(valid))
         metric = measure.estimate(task.metric_name, score, ground.weights(valid))
-        return Outcome({"metric": metric.to_json(), "taken": taken}, read.arrays())
+        return Outcome({"metric": metric.to_json(), "taken": [*taken]}, read.arrays())
 
     outcome = ground.run.step("untouched", inputs_of(ground, {"rung": "untouched"}), compute)
+    taken: Any = outcome.facts["taken"]
     targets = task.targets(valid)
     gap = measure.compare(
         task.score(climbed.best.answers, targets),
@@ -66,7 +68,7 @@ def untouched(ground: Ground, task: Detection, climbed: Climbed) -> Facts | None
     )
     reading = {
         name: None if at is None else ANYTHING if at == ANY else task.detector.categories[at]
-        for name, at in zip(task.classes, outcome.facts["taken"], strict=True)
+        for name, at in zip(task.classes, taken, strict=True)
     }
     known = [name for name, row in zip(task.classes, task.kept_rows, strict=True) if row >= 0]
     facts: Facts = {
