@@ -109,7 +109,7 @@ PACE = Pace(batch=8, epochs=20, least_steps=80, most_steps=80, head_rate=1e-2, r
 @pytest.fixture(scope="module", autouse=True)
 def short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("regraft.tasks.detection.PACE", PACE)
+        patch.setattr("regraft.tasks.dense.PACE", PACE)
         yield
 
 
@@ -194,14 +194,14 @@ def test_a_backbone_that_finds_nothing_is_refused_for_boxes(
 
 HASTY = """
 from regraft.cli import main
-from regraft.tasks import detection
+from regraft.tasks import dense
 from regraft.store import Outcome
 from regraft.tasks import Detection
 from regraft.tasks.task import Pace
 from regraft.transfer import ladder
 from regraft.transfer import features, loop
 
-detection.PACE = Pace(batch=8, epochs=4, least_steps=30, most_steps=30, head_rate=1e-2, rate=5e-3)
+dense.PACE = Pace(batch=8, epochs=4, least_steps=30, most_steps=30, head_rate=1e-2, rate=5e-3)
 
 features.SHARD_ROWS = 16
 loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9

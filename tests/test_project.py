@@ -189,14 +189,33 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
 def test_what_is_imported_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["labels"], *extras["text"], *extras["video"]]
+    wanted = ("labels", "text", "detection", "ultralytics", "video")
+    lines = [*project["dependencies"], *(line for name in wanted for line in extras[name])]
     declared = {re.match(r"[A-Za-z0-9-]+", line).group() for line in lines}
     packages = importlib.metadata.packages_distributions()
     modules = {
         name.split(".")[0] for path in SOURCES for name in imported(ast.parse(path.read_text()))
     }
     for module in modules - set(sys.stdlib_module_names) - {"regraft"}:
-        assert {name.lower().replace("_", "-") for name in packages[module]} & declared, module
+        names = packages.get(module, [module])  # an extra that is not installed here
+        assert {name.lower().replace("_", "-") for name in names} & declared, module
+
+
+def test_what_is_under_the_agpl_is_imported_in_one_place_alone() -> None:
+    found = {
+        str(path.relative_to(ROOT / "src" / "regraft"))
+        for path in SOURCES
+        if any(
+            name.split(".")[0] == "ultralytics" for name in imported(ast.parse(path.read_text()))
+        )
+    }
+    assert found == {"backbones/ultralytics_models.py"}
+    tree = ast.parse((ROOT / "src/regraft/backbones/ultralytics_models.py").read_text())
+    assert "ultralytics" not in {n.split(".")[0] for node in tree.body for n in _at_import(node)}
+
+
+def _at_import(node: ast.stmt) -> set[str]:
+    return set() if isinstance(node, ast.FunctionDef | ast.ClassDef) else imported(node)
 
 
 def test_imports_go_one_way() -> None:

@@ -12,7 +12,7 @@ import torch
 from text_models import save_model, tokenizer_json
 
 from regraft import backbones
-from regraft.backbones import text_files
+from regraft.backbones.hub import licence_in
 from regraft.errors import BackboneError
 from regraft.transfer.engine import prepare
 
@@ -264,4 +264,4 @@ def test_older_weights_are_read_without_running_them(tmp_path: Path) -> None:
 )
 def test_the_licence_is_what_the_card_says(card: str, licence: str, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(card)
-    assert text_files.licence_in(tmp_path) == licence
+    assert licence_in(tmp_path) == licence

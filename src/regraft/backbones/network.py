@@ -205,6 +205,14 @@ def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Pa
         from regraft.backbones import nanodet
 
         return nanodet.parts(), ""
+    if recipe.adapter == "transformers":
+        from regraft.backbones import transformers_detectors
+
+        return transformers_detectors.parts(recipe, preprocessing)
+    if recipe.adapter == "ultralytics":
+        from regraft.backbones import ultralytics_models
+
+        return ultralytics_models.parts(recipe), ""
     if recipe.adapter == "timm":
         from regraft.backbones import timm_models
 

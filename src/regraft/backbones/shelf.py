@@ -19,7 +19,7 @@ from typing import Any
 
 from regraft import errors, store
 from regraft.backbones.backbone import Backbone
-from regraft.backbones.catalogue import Address, address
+from regraft.backbones.catalogue import NOTICES, Address, address
 from regraft.errors import BackboneError, Damaged
 from regraft.events import Said, Tell, silent
 
@@ -39,6 +39,7 @@ def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
         BackboneError: its weights are not on this machine, damaged, or of another network.
     """
     wanted = address(name)
+    notice(wanted.adapter, tell)
     # What a user's own function makes can change without its file changing: ask it each time.
     found = None if wanted.is_own_code else stored(wanted)
     if found is None:
@@ -47,6 +48,12 @@ def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
     if found.note:
         tell(Said(f"{name}: {found.note}"))
     return found
+
+
+def notice(adapter: str, tell: Tell) -> None:
+    """Say what has to be known before a network of an adapter is used, if there is anything."""
+    if adapter in NOTICES:
+        tell(Said(NOTICES[adapter]))
 
 
 def stored(wanted: Address) -> Backbone | None:

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from regraft.dataset.images import View, frame
 from regraft.dataset.rows import Sample
+
+VISIBLE = 0.4
+"""A box of which a view shows a smaller share is not learnt from it."""
+LEAST_PX = 3.0
+"""Nor is one that is smaller than this in the network's input."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +120,32 @@ class BoxAnswers:
             np.concatenate(labels).astype(np.int64),
             np.concatenate(scores).astype(np.float32),
         )
+
+
+@dataclass(frozen=True)
+class InView:
+    """What one view of a sample shows, in pixels of the network's input.
+
+    Attributes:
+        boxes_g4: to learn from, clipped to the input; float32.
+        labels_g: their categories.
+        unclear_k4: what is there, too, and is not to be learnt: crowds, what is cut off or tiny.
+    """
+
+    boxes_g4: np.ndarray
+    labels_g: np.ndarray
+    unclear_k4: np.ndarray
+
+
+def in_view(targets: BoxTargets, n: int, view: View, size_px: int) -> InView:
+    """Of sample n."""
+    height, width = (int(length) for length in targets.sizes_n2[n])
+    seen = frame((width, height), view, targets.keys[n])
+    boxes_g4, label_g, crowd_g = targets.of(n)
+    whole_g4 = seen.onto(boxes_g4, size_px)
+    boxes_g4 = whole_g4.clip(0, size_px)
+    sides_g2, whole_g2 = boxes_g4[:, 2:] - boxes_g4[:, :2], whole_g4[:, 2:] - whole_g4[:, :2]
+    share_g = sides_g2.prod(axis=1) / np.maximum(whole_g2.prod(axis=1), 1e-6)
+    visible_g = (sides_g2 >= 1).all(axis=1)
+    clear_g = visible_g & (share_g >= VISIBLE) & (sides_g2 >= LEAST_PX).all(axis=1) & ~crowd_g
+    return InView(boxes_g4[clear_g], label_g[clear_g], boxes_g4[visible_g & ~clear_g])

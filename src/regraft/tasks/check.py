@@ -12,7 +12,9 @@ from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
 from regraft.dataset.rows import Sample
 from regraft.errors import ContractBroken
 from regraft.seeds import generator
+from regraft.tasks.check_boxes import check_detection
 from regraft.tasks.classification import Classification
+from regraft.tasks.detection import Detection
 
 _COUNT = 60
 _WIDTH = 8
@@ -29,12 +31,24 @@ MADE_UP = Backbone(
 )
 
 
-def check_task(task: Classification) -> None:
+def check_task(task: Classification | Detection, backbone: Backbone | None = None) -> None:
     """Check what the ladder relies on, on made-up samples.
+
+    Args:
+        task: what is checked.
+        backbone: what a detector's head goes on; one that gives maps is made up where it is left
+            out.
 
     Raises:
         ContractBroken: says which promise is not kept.
     """
+    if isinstance(task, Detection):
+        check_detection(task, backbone)
+    else:
+        _check_classification(task)
+
+
+def _check_classification(task: Classification) -> None:
     samples = _samples(task)
     target_nc = task.targets(samples)
     right_nc = np.where(target_nc > 0, 4.0, -4.0).astype(np.float32)

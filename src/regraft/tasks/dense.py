@@ -24,10 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.backbone import Detector
-from regraft.dataset.images import View, frame
+from regraft.dataset.images import View
 from regraft.seeds import seed_of
-from regraft.tasks.boxes import BoxTargets
-from regraft.tasks.task import Criterion
+from regraft.tasks.boxes import BoxTargets, in_view
+from regraft.tasks.family import FAINTEST, KEPT, LEAST_PRIOR, MOST_PRIOR
+from regraft.tasks.task import Criterion, Pace
 
 CANDIDATES = 9
 """Places of each map, nearest to the middle of a box, that may learn it."""
@@ -35,20 +36,15 @@ ANCHOR_STRIDES = 5
 """A place stands for a square so many strides wide when it is compared with a box."""
 FOCUS = 2.0
 BOX_WEIGHT, DISTANCE_WEIGHT = 2.0, 0.25
-VISIBLE = 0.4
-"""A box of which a view shows a smaller share is not learnt from it."""
-LEAST_PX = 3.0
-"""Nor is one that is smaller than this in the network's input."""
 PLACES_A_BOX = 5
 """About so many places learn a box; for the prior."""
-LEAST_PRIOR, MOST_PRIOR = 1e-4, 0.1
 
 AT_MOST = 1000
 """Boxes of a picture that are told apart."""
 SAME = 0.6
 """Of two boxes of a category that overlap by more (intersection over union), one stays."""
-KEPT = 300
-FAINTEST = 0.02
+
+PACE = Pace(batch=16, epochs=20, least_steps=200, most_steps=1200, head_rate=5e-3)
 
 
 class DenseHead(nn.Module):
@@ -140,17 +136,10 @@ def make_head(
     source: dict[str, Tensor],
     seed: int,
 ) -> DenseHead:
-    """A head whose edges, and rows of known categories, are those of the source.
+    """See `family.Family`.
 
-    Args:
-        detector: what the head goes on.
-        size_px: side of its input.
-        width: channels of its maps.
-        frequency: boxes of each category a picture; the prior of a new one is what makes that
-            many places likely.
-        kept: for each category its row in the source, or -1.
-        source: "{map}.weight" and "{map}.bias"; {} starts everything afresh.
-        seed: of the start.
+    The edges are the source's, too; the prior of a new category is what makes as many places
+    likely as its boxes are learnt by. Tensors of the source are "{map}.weight" and "{map}.bias".
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "head"))
@@ -178,6 +167,11 @@ def make_head(
                     if row >= 0:
                         own[c] = theirs[row]
     return head
+
+
+def head_parameters(detector: Detector, width: int, categories: int) -> int:
+    """See `family.Family`."""
+    return len(detector.strides_px) * (width + 1) * (categories + 4 * (detector.bins + 1))
 
 
 @dataclass(frozen=True)
@@ -270,23 +264,15 @@ class Lesson:
 
 def lesson(places: Grid, targets: BoxTargets, n: int, view: View, size_px: int) -> Lesson:
     """Of sample n in a view."""
-    height, width = (int(length) for length in targets.sizes_n2[n])
-    seen = frame((width, height), view, targets.keys[n])
-    boxes_g4, label_g, crowd_g = targets.of(n)
-    whole_g4 = seen.onto(boxes_g4, size_px)
-    boxes_g4 = whole_g4.clip(0, size_px)
-    sides_g2, whole_g2 = boxes_g4[:, 2:] - boxes_g4[:, :2], whole_g4[:, 2:] - whole_g4[:, :2]
-    share_g = sides_g2.prod(axis=1) / np.maximum(whole_g2.prod(axis=1), 1e-6)
-    visible_g = (sides_g2 >= 1).all(axis=1)
-    clear_g = visible_g & (share_g >= VISIBLE) & (sides_g2 >= LEAST_PX).all(axis=1) & ~crowd_g
-    box_g4 = torch.from_numpy(boxes_g4[clear_g])
+    seen = in_view(targets, n, view, size_px)
+    box_g4 = torch.from_numpy(seen.boxes_g4)
     place_k, which_k = assign(places, box_g4)
-    unclear_g4 = torch.from_numpy(boxes_g4[visible_g & ~clear_g])
+    unclear_k4 = torch.from_numpy(seen.unclear_k4)
     return Lesson(
         place_k,
-        torch.from_numpy(label_g[clear_g])[which_k],
+        torch.from_numpy(seen.labels_g)[which_k],
         box_g4[which_k],
-        _within(places, unclear_g4) if len(unclear_g4) else None,
+        _within(places, unclear_k4) if len(unclear_k4) else None,
     )
 
 
@@ -303,7 +289,7 @@ def _within(places: Grid, boxes_g4: Tensor) -> Tensor:
 def criterion(
     detector: Detector, size_px: int, targets: BoxTargets, views: Sequence[View]
 ) -> Criterion:
-    """The loss on batches; what a view teaches is worked out once."""
+    """See `family.Family`."""
     places = grid(size_px, detector.strides_px)
 
     @cache
@@ -363,8 +349,13 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
 
 
 def distribution_focal_loss(distances_k4e: Tensor, edge_k4: Tensor) -> Tensor:
-    """Cross-entropy with the two whole distances beside each true one: (k, 4)."""
+    """Cross-entropy with the two whole distances beside each true one: (k, 4).
+
+    Where there is no distribution, but the distance itself, it is the absolute difference.
+    """
     most = distances_k4e.shape[-1] - 1
+    if not most:
+        return (distances_k4e[..., 0] - edge_k4).abs()
     edge_k4 = edge_k4.clamp(0, most - 0.01)
     low_k4 = edge_k4.long()
     high_share_k4 = edge_k4 - low_k4
@@ -377,7 +368,8 @@ def distribution_focal_loss(distances_k4e: Tensor, edge_k4: Tensor) -> Tensor:
 def boxes_of(distances_4e: Tensor, centre_2: Tensor, stride_1: Tensor) -> Tensor:
     """The boxes that distributions mean: any leading axes, left, top, right, bottom in pixels."""
     steps_e = torch.arange(distances_4e.shape[-1], device=distances_4e.device, dtype=torch.float32)
-    edge_4 = (distances_4e.softmax(dim=-1) @ steps_e) * stride_1
+    edge_4 = distances_4e.softmax(dim=-1) @ steps_e if len(steps_e) > 1 else distances_4e[..., 0]
+    edge_4 = edge_4 * stride_1
     return torch.cat((centre_2 - edge_4[..., :2], centre_2 + edge_4[..., 2:]), dim=-1)
 
 
@@ -397,7 +389,7 @@ def _overlap(one_k4: Tensor, other_k4: Tensor) -> Tensor:
 def decode(
     outputs: tuple[Tensor, Tensor], detector: Detector, size_px: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each picture boxes_k4 in pixels of the input, labels_k and scores_k, the surest first."""
+    """See `family.Family`."""
     from torchvision.ops import batched_nms
 
     places = grid(size_px, detector.strides_px)

@@ -16,6 +16,7 @@ from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector
 from regraft.dataset.images import View, frame
 from regraft.dataset.rows import Dataset, Sample
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.family import family_of
 from regraft.tasks.measure import Score
 from regraft.tasks.probe import Probe
 from regraft.tasks.task import Answers, Criterion, Outputs, Pace
@@ -23,7 +24,6 @@ from regraft.tasks.task import Answers, Criterion, Outputs, Pace
 if TYPE_CHECKING:
     from torch import nn
 
-PACE = Pace(batch=16, epochs=20, least_steps=200, most_steps=1200, head_rate=5e-3)
 AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
 
 
@@ -102,7 +102,7 @@ class Detection:
     @property
     def pace(self) -> Pace:
         """See `Task`."""
-        return PACE
+        return family_of(self.detector).PACE
 
     def facts(self) -> dict[str, Any]:
         """See `Task`."""
@@ -123,10 +123,8 @@ class Detection:
 
     def found(self, outputs: Outputs, sizes: Sequence[tuple[int, int]]) -> BoxAnswers:
         """Boxes in pixels of pictures of these heights and widths."""
-        from regraft.tasks.dense import decode
-
         pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        decoded = decode(outputs, self.detector, self.size_px)
+        decoded = family_of(self.detector).decode(outputs, self.detector, self.size_px)
         for (boxes_k4, labels_k, scores_k), (height, width) in zip(decoded, sizes, strict=True):
             seen = frame((width, height), View(), "")
             boxes_k4 = seen.back(boxes_k4, self.size_px).clip(0, [width, height, width, height])
@@ -160,7 +158,6 @@ class Detection:
     def head(self, backbone: Backbone, seed: int, *, pretrained: bool = True) -> nn.Module:
         """See `Task`."""
         from regraft.backbones.network import read_safetensors
-        from regraft.tasks.dense import make_head
 
         source = {}
         if pretrained:
@@ -170,16 +167,14 @@ class Detection:
                 for name, tensor in tensors.items()
                 if name.startswith(SOURCE_HEAD)
             }
-        kept, width = self.kept_rows, backbone.width
-        return make_head(self.detector, self.size_px, width, self.frequency, kept, source, seed)
+        make, kept, width = family_of(self.detector).make_head, self.kept_rows, backbone.width
+        return make(self.detector, self.size_px, width, self.frequency, kept, source, seed)
 
     def head_parameters(self, backbone: Backbone) -> int:
         """See `Task`."""
-        maps = len(self.detector.strides_px)
-        return maps * (backbone.width + 1) * (len(self.classes) + 4 * (self.detector.bins + 1))
+        count = family_of(self.detector).head_parameters
+        return count(self.detector, backbone.width, len(self.classes))
 
     def criterion(self, targets: BoxTargets, views: Sequence[View]) -> Criterion:
         """See `Task`."""
-        from regraft.tasks.dense import criterion
-
-        return criterion(self.detector, self.size_px, targets, views)
+        return family_of(self.detector).criterion(self.detector, self.size_px, targets, views)

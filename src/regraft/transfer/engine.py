@@ -127,6 +127,8 @@ def prepare(backbone: str | Backbone, *, tell: Tell = silent) -> Preparation:
     Raises:
         UsageError: the name means nothing.
     """
+    is_named = isinstance(backbone, str)
+    shelf.notice(address(backbone).adapter if is_named else backbone.recipe.adapter, tell)
     if _has_gpu():
         name = backbone
         return Preparation(open_backbone(name, tell=tell) if isinstance(name, str) else name, None)

@@ -211,10 +211,17 @@ def answers(
 
 
 def pooled(values: Sequence[np.ndarray]) -> np.ndarray:
-    """One vector for each sample, vector_bd: vectors as they are, maps by their mean, in a row."""
-    return np.concatenate(
-        [x if x.ndim == 2 else x.reshape(*x.shape[:2], -1).mean(axis=2) for x in values], axis=1
-    )
+    """One vector for each sample, vector_bd: vectors as they are, maps by their mean, in a row.
+
+    Of queries, (b, q, d), it is the mean over the queries.
+    """
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        if x.ndim == 3:
+            return x.mean(axis=1)
+        return x if x.ndim == 2 else x.reshape(*x.shape[:2], -1).mean(axis=2)
+
+    return np.concatenate([mean(x) for x in values], axis=1)
 
 
 def joined(parts: Sequence[Answers]) -> Answers:

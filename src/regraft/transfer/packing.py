@@ -5,7 +5,8 @@ Decisions:
 - "float32" keeps what the engine gives. "bfloat16" rounds to nearest even: 2 bytes a number,
   relative error 0.17 %. "uint8" is affine for each channel of each sample: on the maps of
   EfficientNet-Lite0 0.3 to 0.8 %, where one scale for the whole tensor would give 1.0 to 1.3 %.
-  (The engine's own bf16 arithmetic differs by 4 % from float32.)
+  (The engine's own bf16 arithmetic differs by 4 % from float32.) Boxes, (many, 4), stay float32:
+  a step would be two pixels of 640.
 - A row depends on its sample alone: scales are the sample's own, so adding a sample changes no
   other row.
 - At cut 0 the pixels or the token ids themselves are kept, as they are.
@@ -26,6 +27,7 @@ import numpy as np
 
 Storage = Literal["float32", "bfloat16", "uint8", "pixels", "tokens"]
 Shape = tuple[int, ...]
+_EDGES = 4
 
 
 @final
@@ -76,7 +78,7 @@ class Packing:
     def pack(self, tensors: Sequence[np.ndarray]) -> np.ndarray:
         """Arrays (b, *shape) to rows_br, uint8."""
         parts = [
-            _PACK[self.storage](tensor, shape).reshape(len(tensor), -1)
+            _PACK[self._of(shape)](tensor, shape).reshape(len(tensor), -1)
             for tensor, shape in zip(tensors, self.shapes, strict=True)
         ]
         return np.concatenate(parts, axis=1)
@@ -88,15 +90,21 @@ class Packing:
         for shape in self.shapes:
             stop = start + self._bytes(shape)
             part_br = np.ascontiguousarray(rows_br[:, start:stop])
-            found.append(_UNPACK[self.storage](part_br, shape))
+            found.append(_UNPACK[self._of(shape)](part_br, shape))
             start = stop
         return tuple(found)
 
     def _bytes(self, shape: Shape) -> int:
         count = math.prod(shape)
-        if self.storage == "uint8":
+        storage = self._of(shape)
+        if storage == "uint8":
             return count + 8 * _channels(shape)
-        return count * {"float32": 4, "bfloat16": 2, "pixels": 1, "tokens": 4}[self.storage]
+        return count * {"float32": 4, "bfloat16": 2, "pixels": 1, "tokens": 4}[storage]
+
+    def _of(self, shape: Shape) -> Storage:
+        """How one tensor is kept."""
+        is_boxes = len(shape) == 2 and shape[-1] == _EDGES
+        return "float32" if is_boxes and self.storage == "uint8" else self.storage
 
 
 def _tokens(row: Sequence[np.ndarray], shapes: Sequence[Shape]) -> int:

@@ -56,7 +56,12 @@ def untouched(ground: Ground, task: Detection, climbed: Climbed) -> Facts | None
         read = _read(BoxAnswers.from_pictures(rows[len(some) :]), taken)
         score = task.score(read.arrays(), task.targets(valid))
         metric = measure.estimate(task.metric_name, score, ground.weights(valid))
+<<<<<<< HEAD
         return Outcome({"metric": metric.to_json(), "taken": [*taken]}, read.arrays())
+=======
+        facts: Facts = {"metric": metric.to_json(), "taken": taken}
+        return Outcome(facts, read.arrays())
+>>>>>>> main
 
     outcome = ground.run.step("untouched", inputs_of(ground, {"rung": "untouched"}), compute)
     taken: Any = outcome.facts["taken"]
@@ -66,6 +71,7 @@ def untouched(ground: Ground, task: Detection, climbed: Climbed) -> Facts | None
         task.score(dict(outcome.tensors), targets),
         ground.weights(valid),
     )
+    taken: Any = outcome.facts["taken"]
     reading = {
         name: None if at is None else ANYTHING if at == ANY else task.detector.categories[at]
         for name, at in zip(task.classes, taken, strict=True)

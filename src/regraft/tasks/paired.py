@@ -1,0 +1,98 @@
+"""Detectors with two maps at each stride, one for scores and one for edges: the head.
+
+All the rest is that of one map for both (`dense.py`): which place learns which box, the losses, the
+decoding. So YOLO networks are not trained by the losses of their authors here.
+
+Shapes: b pictures, p places of all maps, c categories, e = bins + 1 distances (1 is the distance
+itself).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from regraft.backbones.backbone import Detector
+from regraft.seeds import seed_of
+from regraft.tasks.dense import PACE, PLACES_A_BOX, criterion, decode
+from regraft.tasks.family import LEAST_PRIOR, MOST_PRIOR
+
+__all__ = ["PACE", "criterion", "decode", "head_parameters", "make_head"]
+
+
+class PairedHead(nn.Module):
+    """Two 1×1 convolutions for each stride.
+
+    Args:
+        detector: whose maps these are.
+        categories: c.
+    """
+
+    def __init__(self, detector: Detector, categories: int) -> None:
+        super().__init__()
+        wide, narrow = _widths(detector)
+        edges = 4 * (detector.bins + 1)
+        levels = detector.strides_px
+        self.scores = nn.ModuleList(nn.Conv2d(wide, categories, 1) for _ in levels)
+        self.edges = nn.ModuleList(nn.Conv2d(narrow, edges, 1) for _ in levels)
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits_bpc and distances_bp4e; maps are for scores and for edges in turn."""
+        scores = [conv(x).flatten(2) for conv, x in zip(self.scores, maps[::2], strict=True)]
+        edges = [conv(x).flatten(2) for conv, x in zip(self.edges, maps[1::2], strict=True)]
+        edges_bpn = torch.cat(edges, dim=2).transpose(1, 2)
+        return torch.cat(scores, dim=2).transpose(1, 2), edges_bpn.unflatten(2, (4, -1))
+
+
+def _widths(detector: Detector) -> tuple[int, int]:
+    """Channels of the maps for scores and of those for edges."""
+    settings = dict(detector.settings)
+    return int(str(settings["score_width"])), int(str(settings["edge_width"]))
+
+
+def make_head(
+    detector: Detector,
+    size_px: int,
+    width: int,
+    frequency: Sequence[float],
+    kept: Sequence[int],
+    source: dict[str, Tensor],
+    seed: int,
+) -> PairedHead:
+    """See `family.Family`.
+
+    The edges are the source's, too. Tensors of the source are "{level}.scores.weight",
+    "{level}.edges.weight", and the biases.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "head"))
+        head = PairedHead(detector, len(frequency))
+        for module in head.modules():
+            if isinstance(module, nn.Conv2d):
+                assert module.bias is not None
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(module.bias)
+    places = sum((size_px // stride) ** 2 for stride in detector.strides_px)
+    for level, (scores, edges) in enumerate(zip(head.scores, head.edges, strict=True)):
+        state, own = scores.state_dict(), edges.state_dict()  # the parameters themselves
+        for c, often in enumerate(frequency):
+            prior = max(LEAST_PRIOR, min(MOST_PRIOR, often * PLACES_A_BOX / places))
+            state["bias"][c] = math.log(prior / (1 - prior))
+        if not source and not detector.bins:
+            own["bias"].fill_(1.0)  # a stride, rather than boxes of no size
+        for name in ("weight", "bias") if source else ():
+            own[name].copy_(source[f"{level}.edges.{name}"])
+            for c, row in enumerate(kept):
+                if row >= 0:
+                    state[name][c] = source[f"{level}.scores.{name}"][row]
+    return head
+
+
+def head_parameters(detector: Detector, width: int, categories: int) -> int:
+    """See `family.Family`."""
+    wide, narrow = _widths(detector)
+    level = (wide + 1) * categories + (narrow + 1) * 4 * (detector.bins + 1)
+    return len(detector.strides_px) * level
