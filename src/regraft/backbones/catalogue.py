@@ -200,18 +200,12 @@ def address(name: str) -> Address:
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
             `text:FOLDER` (a text encoder as transformers saves it), `text:ORG/NAME[@REVISION]`
-    <<<<<<< HEAD
-            (one of the hub, pulled before), `local:FILE.py:function` or
-            `package.module:function` (a network of your own), `random:ARCH` (a timm network with
-            random weights), the folder of a `pretrain` run, `video:[FRAMES:]` and any of these
-            for pictures, or `windows:COUNT:` and any of these for texts.
-    =======
             (one of the hub, pulled before), `transformers:FOLDER` or
             `transformers:ORG/NAME[@REVISION]` (likewise, a detector), `ultralytics:FILE` (a YOLO
             checkpoint of theirs), `local:FILE.py:function` or `package.module:function` (a network
             of your own), `random:ARCH` (a timm network with random weights), the folder of a
-            `pretrain` run, or `video:[FRAMES:]` and any of these for pictures.
-    >>>>>>> detection
+            `pretrain` run, `video:[FRAMES:]` and any of these for pictures, or `windows:COUNT:` and
+            any of these for texts.
 
     Raises:
         UsageError: it is none of these.

@@ -56,15 +56,10 @@ def untouched(ground: Ground, task: Detection, climbed: Climbed) -> Facts | None
         read = _read(BoxAnswers.from_pictures(rows[len(some) :]), taken)
         score = task.score(read.arrays(), task.targets(valid))
         metric = measure.estimate(task.metric_name, score, ground.weights(valid))
-<<<<<<< HEAD
-        return Outcome({"metric": metric.to_json(), "taken": [*taken]}, read.arrays())
-=======
         facts: Facts = {"metric": metric.to_json(), "taken": taken}
         return Outcome(facts, read.arrays())
->>>>>>> main
 
     outcome = ground.run.step("untouched", inputs_of(ground, {"rung": "untouched"}), compute)
-    taken: Any = outcome.facts["taken"]
     targets = task.targets(valid)
     gap = measure.compare(
         task.score(climbed.best.answers, targets),
