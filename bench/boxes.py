@@ -150,10 +150,12 @@ def _gap(pictures: Path, run: Path, live: Path) -> dict[str, float]:
 
 def answers_of(run: Path, step: str) -> dict[str, np.ndarray]:
     """What a step of a run said about the validation pictures."""
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
+
+    from regraft.store import read_sealed
 
     (file,) = (run / "steps").glob(f"{step}-*.safetensors")
-    tensors = load_file(file)
+    tensors = load(read_sealed(file))
     return {n.removeprefix("valid."): a for n, a in tensors.items() if n.startswith("valid.")}
 
 
