@@ -150,10 +150,12 @@ def _gap(pictures: Path, run: Path, live: Path) -> dict[str, float]:
 
 def answers_of(run: Path, step: str) -> dict[str, np.ndarray]:
     """What a step of a run said about the validation pictures."""
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
+
+    from regraft.store import read_sealed
 
     (file,) = (run / "steps").glob(f"{step}-*.safetensors")
-    tensors = load_file(file)
+    tensors = load(read_sealed(file))
     return {n.removeprefix("valid."): a for n, a in tensors.items() if n.startswith("valid.")}
 
 
@@ -347,21 +349,23 @@ def _rungs(what: str, report: dict) -> list[Figure]:
 
 
 def main() -> None:
-    """One part."""
+    """The parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = parser.add_subparsers(dest="part", required=True)
-    for name in PARTS:
-        part = parts.add_parser(name, help=PARTS[name].__doc__)
-        part.add_argument("--train", type=int, default=200, help="composed pictures")
-        part.add_argument("--rounds", type=int, default=3)
-        part.add_argument("--live", type=int, default=1, help="runs of the live loop")
-        part.add_argument("--epochs", type=int, default=20)
-        part.add_argument("--yolo", type=Path, help="an environment with Ultralytics")
-        part.add_argument("--budget", default="5m")
-        part.add_argument("--photos", nargs="+", default=["parts", "large", "small"])
-        part.add_argument("--labels", nargs="+", type=int, default=[30, 100, 300])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--train", type=int, default=200, help="composed pictures")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--live", type=int, default=1, help="runs of the live loop")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--yolo", type=Path, help="an environment with Ultralytics")
+    parser.add_argument("--budget", default="5m")
+    parser.add_argument("--photos", nargs="+", default=list(TRAINED_ON))
+    parser.add_argument("--labels", nargs="+", type=int, default=[30, 100, 300])
     args = parser.parse_args()
-    PARTS[args.part](args)
+    unknown = set(args.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    for name in args.parts or [name for name in PARTS if args.yolo or name != "steps"]:
+        PARTS[name](args)
 
 
 PARTS = {

@@ -252,9 +252,16 @@ def pictures(root: Path, facts: Facts) -> dict[str, bytes]:
 
 
 def _to_draw(facts: Facts) -> Iterator[tuple[str, Facts, list[list[Mark]]]]:
+    several = len(facts["curves"]) > 1  # where there is one category, its name would say nothing
     for number, entry in enumerate(facts["pictures"]):
-        truths = [Mark(tuple(t["box"]), "", not t["found"]) for t in entry["truths"]]
-        said = [Mark(tuple(s["box"]), "", not s["right"]) for s in entry["said"]]
+        truths = [
+            Mark(tuple(t["box"]), t["label"] if several else "", not t["found"])
+            for t in entry["truths"]
+        ]
+        said = [
+            Mark(tuple(s["box"]), s["label"] if several else "", not s["right"])
+            for s in entry["said"]
+        ]
         yield f"side-{number}", entry, [truths, said]
     for gallery in ("misses", "false_alarms"):
         for number, entry in enumerate(facts[gallery]):
