@@ -21,6 +21,7 @@ from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import LiveFeatures, features
 from regraft.transfer.ladder import View
+from regraft.transfer.packing import stacked
 from regraft.transfer.tokens import is_cut, mean_tokens, read_to, token_ids
 
 SIZE, OVERLAP = 66, 8
@@ -163,6 +164,19 @@ def test_engines_give_what_torch_gives_and_neighbours_change_no_bit(
             )
     near = torch.nn.functional.cosine_similarity(given, expected)
     assert near.min() > 0.99
+
+
+def test_a_short_text_that_is_looked_at_first_judges_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trace is checked on one text alone, which is not as long as those beside it."""
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path))
+    with prepare(windowed(folder, 1)) as preparation:
+        backbone = preparation.backbone()
+        texts = [token_ids(words(n, n), backbone) for n in (4, 40, 30)]
+        engine = preparation.engine_for_pixels(2, stacked(texts))
+        assert engine.name.startswith("openvino")
+        assert engine.parity is not None and engine.parity.samples == 3
 
 
 def test_more_windows_have_rows_of_their_own(folder: Path) -> None:

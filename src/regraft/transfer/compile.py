@@ -177,8 +177,9 @@ def _judge(
     def judged(some_bhwc: np.ndarray) -> tuple[Tensors, list[np.ndarray]] | None:
         stages = _stages(traced.module, backbone, some_bhwc)
         for a, b in zip(_stages(plain, backbone, some_bhwc[:1]), stages, strict=True):
-            b = [part[:1] for part in b]
-            if cosines(in_order(a, b, backbone.queries), b).min() < CERTIFIED:
+            # Alone a text is not filled up to the length of the others.
+            first = [whole[tuple(map(slice, one.shape))] for one, whole in zip(a, b, strict=True)]
+            if cosines(in_order(a, first, backbone.queries), first).min() < CERTIFIED:
                 return None
         near = _nearness(traced.served.run(some_bhwc), stages, backbone.queries)
         return stages[frozen - 1], near
