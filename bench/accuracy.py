@@ -23,7 +23,7 @@ from bench.phases import standing
 from regraft.backbones import build
 from regraft.events import silent
 from regraft.tasks import measure
-from regraft.transfer import ladder
+from regraft.transfer import ladder, references
 from regraft.transfer.features import features
 from regraft.transfer.fit import Tail, answers, train
 
@@ -45,8 +45,8 @@ def fashion(labels: int, draw: int, test: Path, budget_s: float) -> dict:
     ):
         stages = len(ground.backbone.stages)
         climbed = ladder.climb(ground, ladder.rung_names("head" if single else "ladder", stages))
-        facts, twin = ladder.scratch(ground, climbed)
-        twins = ladder.twin_ground(ground, facts["size_px"])
+        facts, twin = references.scratch(ground, climbed)
+        twins = references.twin_ground(ground, facts["size_px"])
         samples = ground.dataset.split("valid" if single else "test")
         target_nc, weights_rn = ground.task.targets(samples), ground.weights(samples)
         scores = [

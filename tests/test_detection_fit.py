@@ -22,7 +22,7 @@ from regraft.seeds import generator
 from regraft.store import Outcome
 from regraft.tasks import Detection
 from regraft.tasks.task import Pace
-from regraft.transfer import ladder
+from regraft.transfer import curve, ladder
 
 NETWORK = """
 import torch
@@ -256,11 +256,11 @@ def test_the_prior_of_a_curve_s_point_is_that_of_its_own_pictures(
         seen.append(ground)
         return Outcome({"metric": {"value": 0.5, "low": 0.4, "high": 0.6}})
 
-    monkeypatch.setattr(ladder, "refitted", refitted)
+    monkeypatch.setattr(curve, "refitted", refitted)
     unused: Any = None
     ground = ladder.Ground(unused, rows, unused, task, unused, 0, None, unused)
     head = ladder.Step({"metric": {"value": 0.6, "low": 0.5, "high": 0.7}}, {}, {})
-    assert len(ladder._trained_curve(ground, head)) == 3
+    assert len(curve._trained_curve(ground, head)) == 3
     assert len(seen) == 2
     for less in seen:
         some = less.dataset.split("train")

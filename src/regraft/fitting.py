@@ -16,8 +16,9 @@ from regraft.reporting import content, detected
 from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
 from regraft.tasks.classification import IMBALANCED, Classification
-from regraft.transfer import ladder
+from regraft.transfer import ladder, references
 from regraft.transfer.cache import limit_bytes
+from regraft.transfer.curve import forecast, label_curve
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
 from regraft.transfer.few_labels import few_labels, refitted
 from regraft.transfer.model import save
@@ -132,12 +133,12 @@ def finish(
     valid, test = ground.dataset.split("valid"), ground.dataset.split("test")
     calibrated = task.calibrate(best.answers, task.targets(valid))
     tested = _test(ground, best) if test else None
-    curve = ladder.label_curve(ground, climbed)
+    curve = label_curve(ground, climbed)
     twin = None
     if is_text:
-        twin = ladder.tfidf(ground, climbed)
+        twin = references.tfidf(ground, climbed)
     elif compare == "scratch":
-        twin = ladder.scratch(ground, climbed)
+        twin = references.scratch(ground, climbed)
     things = "pictures" if isinstance(task, Detection) else "labels"
     report: dict[str, Any] = {
         "task": task.name,
@@ -151,7 +152,7 @@ def finish(
         "test": tested.facts["metric"] if tested else None,
         "scratch": twin[0] if twin else None,
         "label_curve": curve,
-        "forecast": ladder.forecast(curve, things),
+        "forecast": forecast(curve, things),
         "savings": content.savings(climbed, twin[0] if twin else None, curve, things),
         "plan": list(climbed.plan),
         "engine": ground.engine(best.frozen).to_json(),

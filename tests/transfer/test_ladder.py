@@ -101,7 +101,7 @@ def test_fewer_clips_are_in_a_step_where_all_their_frames_are(
         task=SimpleNamespace(pace=SimpleNamespace(batch=32)),
         dataset=SimpleNamespace(split=lambda name: range(count)),
     )
-    assert ladder._batch(ground, frozen) == batch
+    assert ladder.batch_of(ground, frozen) == batch
 
 
 @pytest.mark.parametrize(("cached_bytes", "features"), [(20 * 4 * 30, "cached"), (2399, "live")])
@@ -147,7 +147,7 @@ def test_fewer_texts_are_in_a_step_where_each_is_several_windows(
         task=SimpleNamespace(pace=Pace()),
         dataset=SimpleNamespace(split=lambda name: [SimpleNamespace(source="")] * 500),
     )
-    assert ladder._batch(ground, frozen) == batch
+    assert ladder.batch_of(ground, frozen) == batch
 
 
 SHAPES = {

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -25,17 +24,12 @@ import numpy as np
 
 from regraft.backbones import Backbone, TextPreprocessing
 from regraft.dataset import Dataset, Sample, View
-from regraft.dataset.verify import cores
 from regraft.events import Measured, Said, Tell
-from regraft.seeds import generator
 from regraft.store import Outcome, Run, digest
 from regraft.tasks import measure
-from regraft.tasks.classification import Classification
-from regraft.tasks.probe import one_blas_thread
 from regraft.tasks.task import Answers, Task
-from regraft.transfer import twin
 from regraft.transfer.cut import Cut, frozen_stages
-from regraft.transfer.engine import Engine, Preparation
+from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.tokens import mean_tokens
@@ -62,11 +56,6 @@ TRIED = 8
 
 LEAST_BATCH = 4
 """Samples of a step, however many frames or windows each is."""
-
-CURVE_POINTS = 3
-"""Of the label curve, where each takes a training loop."""
-
-SCRATCH_LEAST_S = 40.0
 
 
 @dataclass(frozen=True)
@@ -268,7 +257,7 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
         return Step.outcome(facts, weights, answers)
 
     step = Step.of(ground.run.step("head", inputs_of(ground, {"rung": "head"}), compute))
-    _announce(ground, step)
+    announce(ground, step)
     return step
 
 
@@ -281,7 +270,7 @@ def _trained_head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
         return fine_tune(ground, rung, {}, inputs, targets, weights_rn)
 
     step = Step.of(ground.run.step("head", inputs, compute))
-    _announce(ground, step)
+    announce(ground, step)
     return step
 
 
@@ -289,14 +278,14 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
     """How a rung would be trained, from bytes and counts; what it would cost, by a trial."""
     rung = make_rung(ground, name)
     count = len(ground.dataset.split("train"))
-    byte_count = count * rung.views * _bytes_a_view(ground, rung.frozen)
+    byte_count = count * rung.views * bytes_a_view(ground, rung.frozen)
 
     def compute() -> Outcome:
         return Outcome({"seconds": _seconds_of(ground, rung, best)}, {})
 
     inputs = inputs_of(ground, {"rung": asdict(rung)})
     seconds: Any = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
-    over = ground.budget_s is not None and _seconds(entries) + seconds > ground.budget_s
+    over = ground.budget_s is not None and seconds_spent(entries) + seconds > ground.budget_s
     fits = "fit" if rung.features == "cached" else "do not fit"
     why = (
         f"{rung.views} views of {count} samples are {byte_count / 1e6:.0f} MB at this cut and "
@@ -333,7 +322,7 @@ def _seconds_of(ground: Ground, rung: Rung, best: Step) -> float:
     else:
         rows.rows(few)
         picture_s = (time.perf_counter() - began) / len(few)
-    tail = _tail(ground, rung.frozen, best.weights)
+    tail = tail_of(ground, rung.frozen, best.weights)
     step_s = seconds_a_step(rung, tail, ground.task, some, rows)
     return step_s * rung.steps + picture_s * pictures
 
@@ -346,7 +335,7 @@ def make_rung(ground: Ground, name: str) -> Rung:
     frozen = frozen_stages(name, stages)
     count = len(ground.dataset.split("train"))
     pace = ground.task.pace
-    batch = _batch(ground, frozen)
+    batch = batch_of(ground, frozen)
     steps = pace.steps(count, batch)
     passes = math.ceil(steps / max(1, count // batch))
     most = 1 if ground.backbone.modality == "text" else VIEWS
@@ -359,12 +348,12 @@ def make_rung(ground: Ground, name: str) -> Rung:
         decay=pace.transformer_decay if is_transformer else pace.decay,
         views=min(most, passes),
     )  # fmt: skip
-    if count * rung.views * _bytes_a_view(ground, rung.frozen) <= ground.cached_bytes:
+    if count * rung.views * bytes_a_view(ground, rung.frozen) <= ground.cached_bytes:
         return rung
     return replace(rung, features="live", views=passes if most > 1 else 1)
 
 
-def _batch(ground: Ground, frozen: int) -> int:
+def batch_of(ground: Ground, frozen: int) -> int:
     """Samples in a step, at most all: fewer where each is several frames or windows."""
     batch, count = ground.task.pace.batch, len(ground.dataset.split("train"))
     stages, parts = len(ground.backbone.stages), 1.0
@@ -392,7 +381,7 @@ def _deeper(
         return fine_tune(ground, rung, best.weights, inputs, targets, weights_rn)
 
     step = Step.of(ground.run.step(f"rung-{name}", inputs, compute))
-    _announce(ground, step)
+    announce(ground, step)
     return step
 
 
@@ -409,7 +398,7 @@ def fine_tune(
 
     memory, began = PeakMemory.since_now(), time.perf_counter()
     learn, valid = ground.dataset.split("train"), ground.dataset.split("valid")
-    tail = _tail(ground, rung.frozen, start, None if rung.pretrained else ground.seed)
+    tail = tail_of(ground, rung.frozen, start, None if rung.pretrained else ground.seed)
     cut = ground.cut(rung.frozen)
     before = cut.certify(tail.network)
     views = views_of(ground, rung)
@@ -450,227 +439,6 @@ def views_of(ground: Ground, rung: Rung) -> list[View]:
     return [replace(ground.task.augmented, index=k) for k in range(rung.views)]
 
 
-def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
-    """The twin: the same network from random weights, on the time that the climb took.
-
-    It is given at least `SCRATCH_LEAST_S`, which is in its favour; see `twin.py` for the rest.
-
-    Returns:
-        its entry in report.json, and its answers. It stands on `twin_ground`.
-    """
-    valid = ground.dataset.split("valid")
-    targets, weights_rn = ground.task.targets(valid), ground.weights(valid)
-    allowed_s = max(SCRATCH_LEAST_S, ground.budget_s or 0.0, _seconds(climbed.entries))
-    plan = _plan_twin(ground, allowed_s)
-    own = twin_ground(ground, plan["size_px"])
-    count = len(ground.dataset.split("train"))
-    rung = twin.rung_of(count, plan["steps"], _batch(ground, 0))
-    if count * rung.views * _bytes_a_view(own, 0) > ground.cached_bytes:
-        rung = replace(rung, features="live")
-    inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
-
-    def compute() -> Outcome:
-        return fine_tune(own, rung, {}, inputs, targets, weights_rn)
-
-    step = Step.of(ground.run.step("scratch", inputs, compute))
-    _announce(ground, step)
-    best_score = ground.task.score(climbed.best.answers, targets)
-    gap = measure.compare(best_score, ground.task.score(step.answers, targets), weights_rn)
-    facts: Facts = step.facts | {
-        "gap": gap.value,
-        "p": gap.p,
-        "passes": rung.steps * rung.batch / count,
-        "size_px": plan["size_px"],
-    }
-    return facts | {"text": twin.text(facts, gap, climbed.best.facts["name"])}, step
-
-
-def twin_ground(ground: Ground, size_px: int) -> Ground:
-    """What the twin stands on: the same, with pictures of its own size."""
-    backbone = twin.at_size(ground.backbone, size_px)
-    pixels = Preparation(backbone, None).engine(0, ())
-    return replace(ground, backbone=backbone, engine=lambda frozen: pixels)
-
-
-def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
-    """The size of the twin's pictures and its number of steps, by a trial."""
-    train, batch = ground.dataset.split("train"), _batch(ground, 0)
-
-    def seconds_of_a_step(size_px: int) -> tuple[float, float]:
-        """Of training, and of reading its samples."""
-        from regraft.transfer.fit import seconds_a_step
-
-        own, rung = twin_ground(ground, size_px), twin.rung_of(len(train), 1, batch)
-        tail = _tail(own, 0, {}, ground.seed)
-        train_s = seconds_a_step(rung, tail, ground.task, train[: rung.batch])
-        return train_s, rung.batch * _seconds_a_picture(own, 0)
-
-    def trial() -> Outcome:
-        sizes = twin.sizes_px(train, ground.backbone)
-        size_px = sizes[-1]
-        train_s, read_s = seconds_of_a_step(size_px)
-        most_s = twin.most_s(len(train), allowed_s, batch)
-        size_px = twin.fitting_px(sizes, train_s, read_s, most_s)
-        if size_px != sizes[-1]:
-            train_s, read_s = seconds_of_a_step(size_px)
-        steps = twin.steps_in(allowed_s, train_s + read_s, len(train), batch)
-        return Outcome({"size_px": size_px, "steps": steps}, {})
-
-    return ground.run.step("plan-scratch", inputs_of(ground, {"rung": "scratch"}), trial).facts
-
-
-def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
-    """The twin of texts: what is done without a pre-trained model; see `tasks/tfidf.py`.
-
-    Returns:
-        its entry in report.json, and its answers.
-    """
-    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
-    target_nc, weights_rn = ground.task.targets(valid), ground.weights(valid)
-
-    def compute() -> Outcome:
-        from regraft.tasks.tfidf import fit_tfidf
-
-        assert isinstance(ground.task, Classification)
-        memory, began = PeakMemory.since_now(), time.perf_counter()
-        texts = [str(sample.source) for sample in train]
-        groups = [sample.group for sample in train]
-        model = fit_tfidf(texts, ground.task.targets(train), groups, ground.task.balanced)
-        answers = {"logits": model.logits([str(sample.source) for sample in valid])}
-        score = ground.task.score(answers, target_nc)
-        metric = measure.estimate(ground.task.metric_name, score, weights_rn)
-        seconds = time.perf_counter() - began
-        facts: Facts = {
-            "name": "tf-idf",
-            "frozen_stages": 0,
-            "trainable_parameters": model.parameters,
-            "metric": metric.to_json(),
-            "seconds": {"features": 0.0, "train": seconds, "total": seconds},
-            "peak_memory_bytes": memory.bytes(),
-            "steps": 0,
-            "penalty": 1 / model.inverse_penalty,
-        }
-        return Step.outcome(facts, {}, answers)
-
-    step = Step.of(ground.run.step("tf-idf", inputs_of(ground, {"rung": "tf-idf"}), compute))
-    _announce(ground, step)
-    gap = measure.compare(
-        ground.task.score(climbed.best.answers, target_nc),
-        ground.task.score(step.answers, target_nc),
-        weights_rn,
-    )
-    name = "TF-IDF and logistic regression, which need no pre-trained network"
-    if gap.p >= measure.NOISE:
-        text = f"{name}, do as well: {_points(gap)} for the chosen rung, within noise."
-    elif gap.value > 0:
-        text = f"The chosen rung is {_points(gap)} ahead of {name}."
-    else:
-        text = f"{name}, win: {_points(gap)} for the chosen rung. Use them for these texts."
-    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
-
-
-def label_curve(ground: Ground, climbed: Climbed) -> list[Facts]:
-    """The head refitted on nested subsets of the training samples, from the cache.
-
-    The interval of a point is the bootstrap over the validation samples.
-    """
-    if ground.task.convex:
-        return _convex_curve(ground, climbed.steps[0])
-    return _trained_curve(ground, climbed.steps[0])
-
-
-def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
-    """One nested order; each part of it has a loop of its own, the whole of it is the rung."""
-    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
-    order = generator(ground.seed, "label curve", 0).permutation(len(train))
-    points: list[Facts] = []
-    for size in _sizes(len(train), len(ground.task.classes))[-CURVE_POINTS:]:
-        some = [train[i] for i in order[:size]]
-        metric: Any = head.facts["metric"]
-        if size < len(train):
-            less = replace(
-                ground,
-                dataset=ground.dataset.with_samples([*some, *valid]),
-                task=ground.task.learning_from(some),
-            )
-            metric = refitted(less, f"curve-{size}").facts["metric"]
-        points.append({"labels": size, **_spread(metric)})
-    return points
-
-
-def refitted(ground: Ground, name: str) -> Outcome:
-    """The head trained by the loop on other training samples; a step of the run by this name."""
-    valid = ground.dataset.split("valid")
-    targets, weights_rn = ground.task.targets(valid), ground.weights(valid)
-    rung = replace(make_rung(ground, "head"), name=name)
-    inputs = inputs_of(ground, {"rung": asdict(rung)})
-
-    def compute() -> Outcome:
-        return fine_tune(ground, rung, {}, inputs, targets, weights_rn)
-
-    return ground.run.step(name, inputs, compute)
-
-
-def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
-    """Each point is the mean over `draws` nested orders; the last is the head itself.
-
-    The penalty, which is per sample, is the one chosen on all of them.
-    """
-    frozen, penalty = len(ground.backbone.stages), whole.facts["penalty"]
-    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
-    *sizes, _ = _sizes(len(train), len(ground.task.classes))
-
-    def compute() -> Outcome:
-        (x_nd,) = ground.activations([*train, *valid], frozen).rows(
-            np.arange(len(train) + len(valid))
-        )
-        learn_nc, held_nc = ground.lessons(train), ground.task.targets(valid)
-        orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
-        weights_rn = ground.weights(valid)
-
-        def score(some: np.ndarray) -> measure.Score:
-            head = ground.task.fit_head(x_nd[some], learn_nc[some], [], ground.seed, penalty)
-            return ground.task.score({"logits": head.logits(x_nd[len(train) :])}, held_nc)
-
-        with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
-            parts = [order[:size] for size in sizes for order in orders]
-            scores = list(pool.map(score, parts))
-        points: list[Any] = []
-        for place, size in enumerate(sizes):
-            mean = _mean(scores[draws * place : draws * (place + 1)])
-            point = measure.estimate(ground.task.metric_name, mean, weights_rn)
-            points.append({"labels": size, **_spread(point.to_json())})
-        return Outcome({"points": points}, {})
-
-    inputs = inputs_of(ground, {"penalty": penalty, "draws": draws})
-    points: Any = ground.run.step("label-curve", inputs, compute).facts["points"]
-    return [*points, {"labels": len(train), **_spread(whole.facts["metric"])}]
-
-
-def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
-    """How many labels would halve the error that is left, if error falls as a power of labels.
-
-    A straight line through log error against log labels over the upper half of the curve
-    (Hestness et al. 2017). An extrapolation, and said to be one.
-    """
-    upper = [p for p in curve[len(curve) // 2 :] if p["value"] < 1]
-    if len(upper) < 2:
-        return {"target": None, "labels": None, "text": "Too few points for a forecast."}
-    labels = np.log([p["labels"] for p in upper])
-    errors = np.log([1 - p["value"] for p in upper])
-    slope = float(np.polyfit(labels, errors, 1)[0])
-    have, value = upper[-1]["labels"], upper[-1]["value"]
-    target = 1 - (1 - value) / 2
-    needed = have * 2 ** (-1 / slope) if slope < -0.02 else math.inf
-    if needed > 100 * have:
-        text = f"More {things} of this kind would help the head little: the curve is nearly flat."
-        return {"target": target, "labels": None, "text": text}
-    rounded = int(float(f"{needed:.2g}"))
-    reach = f"{100 * target:.1f} %"
-    text = f"About {rounded:,} {things} would bring the head to {reach}, if the curve goes on."
-    return {"target": target, "labels": rounded, "text": text}
-
-
 def final_answers(
     ground: Ground, step: Step, samples: Sequence[Sample]
 ) -> tuple[np.ndarray, Answers]:
@@ -688,7 +456,7 @@ def answers_of(
         return x_nd, {"logits": logits_nc.astype(np.float32)}
     from regraft.transfer.fit import answers
 
-    return answers(_tail(ground, step.frozen, step.weights), ground.task, table, samples)
+    return answers(tail_of(ground, step.frozen, step.weights), ground.task, table, samples)
 
 
 def _judge(
@@ -706,13 +474,13 @@ def _judge(
         ground.task.score(best.answers, targets),
         weights_rn,
     )
-    why = f"{_points(gap)} against {best.facts['name']} (p = {gap.p:.3f})"
+    why = f"{points(gap)} against {best.facts['name']} (p = {gap.p:.3f})"
     if gap.p >= measure.NOISE:
         return "no gain", f"{why}: within noise"
     return ("kept", why) if gap.value > 0 else ("worse", why)
 
 
-def _tail(
+def tail_of(
     ground: Ground, frozen: int, weights: dict[str, np.ndarray], random_seed: int | None = None
 ) -> Tail:
     """The network with these weights right of the cut, frozen left of it."""
@@ -753,7 +521,7 @@ def digest_of(weights: dict[str, np.ndarray]) -> str:
     return digest(*(part for name in sorted(weights) for part in (name, weights[name].tobytes())))
 
 
-def _bytes_a_view(ground: Ground, frozen: int) -> int:
+def bytes_a_view(ground: Ground, frozen: int) -> int:
     """Bytes of one sample's activations at a cut, one byte a number."""
     tokens = math.ceil(_mean_tokens(ground))
     shapes = ground.cut(frozen).shapes
@@ -767,7 +535,7 @@ def _mean_tokens(ground: Ground) -> float:
     return mean_tokens([str(s.source) for s in ground.dataset.split("train")], ground.backbone)
 
 
-def _seconds_a_picture(ground: Ground, frozen: int, count: int = TRIED) -> float:
+def seconds_a_picture(ground: Ground, frozen: int, count: int = TRIED) -> float:
     """Measured time of decoding a picture and running it through the frozen part."""
     some = ground.dataset.split("train")[:count]
     rows = LiveFeatures(some, ground.cut(frozen), ground.engine(frozen), [View()])
@@ -777,7 +545,8 @@ def _seconds_a_picture(ground: Ground, frozen: int, count: int = TRIED) -> float
     return (time.perf_counter() - began) / len(some)
 
 
-def _seconds(entries: Sequence[Facts]) -> float:
+def seconds_spent(entries: Sequence[Facts]) -> float:
+    """What the rungs that were climbed took together."""
     return sum(e["seconds"]["total"] for e in entries if e["seconds"])
 
 
@@ -798,41 +567,14 @@ def _skipped(ground: Ground, name: str, why: str) -> Facts:
     }
 
 
-def _announce(ground: Ground, step: Step) -> None:
+def announce(ground: Ground, step: Step) -> None:
+    """Tell what was measured."""
     metric = step.facts["metric"]
     ground.tell(
         Measured(step.facts["name"], metric["name"], metric["value"], metric["low"], metric["high"])
     )
 
 
-def _points(gap: measure.Difference) -> str:
+def points(gap: measure.Difference) -> str:
+    """A difference and its interval, for people."""
     return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
-
-
-def _spread(metric: Facts) -> Facts:
-    """A metric's value and its interval."""
-    return {key: metric[key] for key in ("value", "low", "high")}
-
-
-def _nested(target_nc: np.ndarray, seed: int, draw: int) -> np.ndarray:
-    """An order of the samples whose every beginning holds the classes as evenly as it can."""
-    label_n = target_nc.argmax(axis=1)
-    shuffled = generator(seed, "label curve", draw).permutation(len(label_n))
-    turn_n = np.empty(len(label_n))
-    for c in np.unique(label_n):
-        members = shuffled[label_n[shuffled] == c]
-        turn_n[members] = (np.arange(len(members)) + 0.5) / len(members)
-        turn_n[members[0]] = 0  # one of each class comes first
-    return shuffled[np.argsort(turn_n[shuffled], kind="stable")]
-
-
-def _sizes(count: int, classes: int) -> list[int]:
-    """Doubling from two a class up to all."""
-    sizes = [count]
-    while sizes[-1] // 2 >= 2 * classes:
-        sizes.append(sizes[-1] // 2)
-    return sizes[::-1]
-
-
-def _mean(scores: Sequence[measure.Score]) -> measure.Score:
-    return lambda weights_rn: np.mean([score(weights_rn) for score in scores], axis=0)

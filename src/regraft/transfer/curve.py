@@ -1,0 +1,152 @@
+"""The label curve: what fewer labels would have brought, and what more may bring."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from regraft.dataset.verify import cores
+from regraft.seeds import generator
+from regraft.store import Outcome
+from regraft.tasks import measure
+from regraft.tasks.probe import one_blas_thread
+from regraft.transfer.ladder import Climbed, Facts, Ground, Step, fine_tune, inputs_of, make_rung
+
+CURVE_POINTS = 3
+"""Of the label curve, where each takes a training loop."""
+
+
+def label_curve(ground: Ground, climbed: Climbed) -> list[Facts]:
+    """The head refitted on nested subsets of the training samples, from the cache.
+
+    The interval of a point is the bootstrap over the validation samples.
+    """
+    if ground.task.convex:
+        return _convex_curve(ground, climbed.steps[0])
+    return _trained_curve(ground, climbed.steps[0])
+
+
+def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
+    """One nested order; each part of it has a loop of its own, the whole of it is the rung."""
+    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    order = generator(ground.seed, "label curve", 0).permutation(len(train))
+    points: list[Facts] = []
+    for size in _sizes(len(train), len(ground.task.classes))[-CURVE_POINTS:]:
+        some = [train[i] for i in order[:size]]
+        metric: Any = head.facts["metric"]
+        if size < len(train):
+            less = replace(
+                ground,
+                dataset=ground.dataset.with_samples([*some, *valid]),
+                task=ground.task.learning_from(some),
+            )
+            metric = refitted(less, f"curve-{size}").facts["metric"]
+        points.append({"labels": size, **_spread(metric)})
+    return points
+
+
+def refitted(ground: Ground, name: str) -> Outcome:
+    """The head trained by the loop on other training samples; a step of the run by this name."""
+    valid = ground.dataset.split("valid")
+    targets, weights_rn = ground.task.targets(valid), ground.weights(valid)
+    rung = replace(make_rung(ground, "head"), name=name)
+    inputs = inputs_of(ground, {"rung": asdict(rung)})
+
+    def compute() -> Outcome:
+        return fine_tune(ground, rung, {}, inputs, targets, weights_rn)
+
+    return ground.run.step(name, inputs, compute)
+
+
+def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
+    """Each point is the mean over `draws` nested orders; the last is the head itself.
+
+    The penalty, which is per sample, is the one chosen on all of them.
+    """
+    frozen, penalty = len(ground.backbone.stages), whole.facts["penalty"]
+    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    *sizes, _ = _sizes(len(train), len(ground.task.classes))
+
+    def compute() -> Outcome:
+        (x_nd,) = ground.activations([*train, *valid], frozen).rows(
+            np.arange(len(train) + len(valid))
+        )
+        learn_nc, held_nc = ground.lessons(train), ground.task.targets(valid)
+        orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
+        weights_rn = ground.weights(valid)
+
+        def score(some: np.ndarray) -> measure.Score:
+            head = ground.task.fit_head(x_nd[some], learn_nc[some], [], ground.seed, penalty)
+            return ground.task.score({"logits": head.logits(x_nd[len(train) :])}, held_nc)
+
+        with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
+            parts = [order[:size] for size in sizes for order in orders]
+            scores = list(pool.map(score, parts))
+        points: list[Any] = []
+        for place, size in enumerate(sizes):
+            mean = _mean(scores[draws * place : draws * (place + 1)])
+            point = measure.estimate(ground.task.metric_name, mean, weights_rn)
+            points.append({"labels": size, **_spread(point.to_json())})
+        return Outcome({"points": points}, {})
+
+    inputs = inputs_of(ground, {"penalty": penalty, "draws": draws})
+    points: Any = ground.run.step("label-curve", inputs, compute).facts["points"]
+    return [*points, {"labels": len(train), **_spread(whole.facts["metric"])}]
+
+
+def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
+    """How many labels would halve the error that is left, if error falls as a power of labels.
+
+    A straight line through log error against log labels over the upper half of the curve
+    (Hestness et al. 2017). An extrapolation, and said to be one.
+    """
+    upper = [p for p in curve[len(curve) // 2 :] if p["value"] < 1]
+    if len(upper) < 2:
+        return {"target": None, "labels": None, "text": "Too few points for a forecast."}
+    labels = np.log([p["labels"] for p in upper])
+    errors = np.log([1 - p["value"] for p in upper])
+    slope = float(np.polyfit(labels, errors, 1)[0])
+    have, value = upper[-1]["labels"], upper[-1]["value"]
+    target = 1 - (1 - value) / 2
+    needed = have * 2 ** (-1 / slope) if slope < -0.02 else math.inf
+    if needed > 100 * have:
+        text = f"More {things} of this kind would help the head little: the curve is nearly flat."
+        return {"target": target, "labels": None, "text": text}
+    rounded = int(float(f"{needed:.2g}"))
+    reach = f"{100 * target:.1f} %"
+    text = f"About {rounded:,} {things} would bring the head to {reach}, if the curve goes on."
+    return {"target": target, "labels": rounded, "text": text}
+
+
+def _spread(metric: Facts) -> Facts:
+    """A metric's value and its interval."""
+    return {key: metric[key] for key in ("value", "low", "high")}
+
+
+def _nested(target_nc: np.ndarray, seed: int, draw: int) -> np.ndarray:
+    """An order of the samples whose every beginning holds the classes as evenly as it can."""
+    label_n = target_nc.argmax(axis=1)
+    shuffled = generator(seed, "label curve", draw).permutation(len(label_n))
+    turn_n = np.empty(len(label_n))
+    for c in np.unique(label_n):
+        members = shuffled[label_n[shuffled] == c]
+        turn_n[members] = (np.arange(len(members)) + 0.5) / len(members)
+        turn_n[members[0]] = 0  # one of each class comes first
+    return shuffled[np.argsort(turn_n[shuffled], kind="stable")]
+
+
+def _sizes(count: int, classes: int) -> list[int]:
+    """Doubling from two a class up to all."""
+    sizes = [count]
+    while sizes[-1] // 2 >= 2 * classes:
+        sizes.append(sizes[-1] // 2)
+    return sizes[::-1]
+
+
+def _mean(scores: Sequence[measure.Score]) -> measure.Score:
+    return lambda weights_rn: np.mean([score(weights_rn) for score in scores], axis=0)
