@@ -52,6 +52,7 @@ def make_ground(
 ) -> ladder.Ground:
     """Task, backbone and engines for these data."""
     backbone = preparation.backbone()
+    backbone.check_reads(rows.modality, f"the data are {rows.modality}s")
     check_detector(rows, backbone)
     task = _task(rows, backbone, tell)
     some = rows.split("train")[:: max(1, len(rows.split("train")) // TRIAL_SAMPLES)]

@@ -126,8 +126,6 @@ def fit(
         )  # fmt: skip
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
-        modality = said.dataset.modality
-        before.backbone.check_reads(modality, f"the data are {modality}s")
         ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names)
@@ -230,6 +228,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
             found = predicting.found_in(model, preparation, samples, tell)
             return detected.measured(model.task, samples, found) | {
                 "data": str(data),
+                "reviewed": 0,  # opinions are about labels, never about boxes
                 "problems": problems,
             }
         x_nd = predicting.vectors(model, preparation, samples, tell)

@@ -83,3 +83,11 @@ def test_it_is_said_how_it_was_read() -> None:
     text = untouched._text(facts, measure.Difference(0.0, -0.1, 0.1, 0.9), "head")
     assert "it finds no tree" in text
     assert "within noise" in text
+
+
+def test_pictures_of_a_rare_new_category_are_among_those_it_is_read_by() -> None:
+    plain = replace(SAMPLE, boxes=(), size=(100, 400))
+    rare = replace(plain, id="rare", boxes=(Box(0, 0.0, 0.0, 20.0, 20.0),))
+    tried = untouched._tried([*[plain] * 501, rare, *[plain] * 498], TREE)
+    assert rare in tried
+    assert len(tried) == untouched.TRIED + 1

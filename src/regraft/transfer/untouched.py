@@ -27,8 +27,9 @@ from regraft.tasks.boxes import BoxAnswers, BoxTargets
 from regraft.transfer.ladder import Climbed, Facts, Ground, Step, final_answers, inputs_of
 
 ANYTHING = "any object"
-TRIED = 100
-"""Training pictures, at most, by which it is seen what fits a category."""
+TRIED, TRIED_OF_EACH = 100, 10
+"""Training pictures, at most, by which it is seen what fits a category; and so many more, at most,
+that have one which the source does not know by name."""
 SAME = 0.6
 """Of two boxes that overlap by more (intersection over union), one stays where all are one."""
 ANY = -1
@@ -46,7 +47,7 @@ def untouched(ground: Ground, task: Detection, climbed: Climbed) -> Facts | None
         return None
     valid = ground.dataset.split("valid")
     train = ground.dataset.split("train")
-    some = train[:: -(-len(train) // TRIED)]
+    some = _tried(train, task)
 
     def compute() -> Outcome:
         found = _by_the_source(ground, task, [*some, *valid])
@@ -93,6 +94,16 @@ def _by_the_source(ground: Ground, task: Detection, samples: Sequence[Sample]) -
     step = Step({"frozen_stages": frozen}, weights, {})
     _, answers = final_answers(replace(ground, task=source), step, samples)
     return BoxAnswers.from_arrays(answers)
+
+
+def _tried(train: Sequence[Sample], task: Detection) -> list[Sample]:
+    """Pictures from all over, and some of each category that the source does not know by name."""
+    places = {*range(0, len(train), -(-len(train) // TRIED))}
+    for c, row in enumerate(task.kept_rows):
+        if row < 0:
+            with_c = [i for i, s in enumerate(train) if any(box.category == c for box in s.boxes)]
+            places |= {*with_c[:TRIED_OF_EACH]}
+    return [train[i] for i in sorted(places)]
 
 
 def _reading(own: BoxAnswers, targets: BoxTargets, task: Detection) -> list[int | None]:
