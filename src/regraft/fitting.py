@@ -63,8 +63,9 @@ def make_ground(
             engines[frozen] = preparation.engine(frozen, some[:TRIAL_SAMPLES])
         return engines[frozen]
 
-    ground = ladder.Ground(run, rows, backbone, task, engine, seed, budget_s, tell)
-    return replace(ground, cached_bytes=_cached_bytes(run))
+    return ladder.Ground(
+        run, rows, backbone, task, engine, seed, budget_s, tell, cached_bytes=_cached_bytes(run)
+    )
 
 
 def _cached_bytes(run: Run) -> int:

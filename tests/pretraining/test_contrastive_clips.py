@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +12,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "dataset"))
 from made_videos import moving, write
+from running import killed, start, steps_of, weights
 
 import regraft
 from regraft.backbones import open_backbone
 from regraft.dataset import read_unlabelled
 from regraft.errors import RegraftError, UsageError
-from regraft.events import Event, Stepped
 from regraft.pretraining import Settings, check_objective, pretrain
 from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.clips import DENSITY, ContrastiveClips, half_of
@@ -55,17 +51,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def start(place: Path) -> str:
-    return f"local:{place / 'net.py'}:tiny"
-
-
 def settings(**changes) -> Settings:
     plain = {"batch": 8, "epochs": 4, "clip_s": 1.0, "frames": 2, "bf16": False}
     return Settings(**(plain | changes))
-
-
-def weights(run: Path) -> bytes:
-    return (run / "backbone" / "weights.safetensors").read_bytes()
 
 
 def test_halves_and_the_same_moment() -> None:
@@ -130,31 +118,10 @@ def test_from_videos_to_a_backbone_with_verdict_and_control(place: Path) -> None
     assert fitted.report["backbone"]["sha256"] == backbone.sha256
 
 
-KILLED = """
-import sys
-from regraft.pretraining import Settings, pretrain
-from regraft.transfer import loop
-loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
-pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
-    batch=8, epochs=20, clip_s=1.0, frames=2, bf16=False))
-"""
-
-
-def steps_of(place: Path, out: str, asked: Settings) -> list[int]:
-    """Run the command (again), and say which steps were taken."""
-    events: list[Event] = []
-    pretrain(place / "pool", place / out, backbone=start(place), settings=asked, tell=events.append)
-    return [event.step for event in events if isinstance(event, Stepped)]
-
-
 def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
-    command = [sys.executable, "-c", KILLED, "pool", "cut", start(place)]
-    process = subprocess.Popen(command, cwd=place, env=dict(os.environ))
-    while process.poll() is None and not list((place / "cut").glob("checkpoints/*0001?.json")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    rest, all_steps = (steps_of(place, out, settings(epochs=20)) for out in ("cut", "whole"))
+    asked = settings(epochs=20)
+    killed(place, "cut", asked)
+    rest, all_steps = (steps_of(place, out, asked) for out in ("cut", "whole"))
     assert all_steps == list(range(1, 41))
     assert 10 <= len(rest) < 31
     assert rest == all_steps[-len(rest) :]

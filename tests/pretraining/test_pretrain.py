@@ -1,20 +1,15 @@
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from running import killed, start, steps_of, weights
 
 import regraft
 from regraft.backbones import check_backbone, open_backbone
 from regraft.errors import ContractBroken, RegraftError, UsageError
-from regraft.events import Event, Stepped
 from regraft.pretraining import Settings, check_objective, pretrain
 from regraft.pretraining.objectives import choose, settings_of
 
@@ -63,14 +58,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def settings(**changes) -> Settings:
     return Settings(**({"batch": 16, "epochs": 4, "bf16": False} | changes))
-
-
-def start(place: Path) -> str:
-    return f"local:{place / 'net.py'}:tiny"
-
-
-def weights(run: Path) -> bytes:
-    return (run / "backbone" / "weights.safetensors").read_bytes()
 
 
 def test_from_a_pool_to_a_backbone_that_fit_climbs(place: Path) -> None:
@@ -125,31 +112,9 @@ def test_the_loss_falls_and_the_frozen_part_stays(place: Path) -> None:
     assert (done.folder / "report.html").read_text().count("data:image/jpeg") == 66
 
 
-KILLED = """
-import sys
-from regraft.pretraining import Settings, pretrain
-from regraft.transfer import loop
-loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
-pretrain(sys.argv[1], sys.argv[2], backbone=sys.argv[3], settings=Settings(
-    batch=16, epochs=12, negatives="queue", bf16=False))
-"""
-
-
-def steps_of(place: Path, out: str, asked: Settings) -> list[int]:
-    """Run the command (again), and say which steps were taken."""
-    events: list[Event] = []
-    pretrain(place / "pool", place / out, backbone=start(place), settings=asked, tell=events.append)
-    return [event.step for event in events if isinstance(event, Stepped)]
-
-
 def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
-    command = [sys.executable, "-c", KILLED, "pool", "cut", start(place)]
-    process = subprocess.Popen(command, cwd=place, env=dict(os.environ))
-    while process.poll() is None and not list((place / "cut").glob("checkpoints/*0001?.json")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
     asked = settings(epochs=12, negatives="queue")
+    killed(place, "cut", asked)
     rest, all_steps = (steps_of(place, out, asked) for out in ("cut", "whole"))
     assert all_steps == list(range(1, 37))
     assert 10 <= len(rest) < 27

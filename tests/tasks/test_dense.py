@@ -28,6 +28,7 @@ from regraft.tasks.dense import (
     make_head,
     quality_focal_loss,
 )
+from regraft.tasks.family import Start
 
 SIZE_PX = 128
 DETECTOR = Detector("dense", ("cat", "dog", "tree"), (8, 16, 32), 10)
@@ -98,7 +99,7 @@ def test_boxes_are_assigned_as_the_paper_says(seed: int) -> None:
 
 def test_a_picture_without_objects_teaches_that_nothing_is_there() -> None:
     targets = BoxTargets.from_samples([sample(np.zeros((0, 4)))])
-    head = make_head(DETECTOR, SIZE_PX, 4, (1.0, 1.0), (-1, -1), {}, 0)
+    head = make_head(Start(DETECTOR, SIZE_PX, 4, (1.0, 1.0), (-1, -1), {}, 0))
     outputs = head(*(torch.randn(1, 4, n, n) for n in (16, 8, 4)))
     loss = criterion(DETECTOR, SIZE_PX, targets, [View()])(outputs, np.array([0]), 0)
     loss.backward()
@@ -192,7 +193,7 @@ def test_known_categories_and_edges_keep_their_rows() -> None:
     for level in range(3):
         source[f"{level}.weight"] = torch.randn(3 + 44, 4, 1, 1)
         source[f"{level}.bias"] = torch.randn(3 + 44)
-    head = make_head(DETECTOR, SIZE_PX, 4, (0.5, 2.0), (-1, 1), source, 0)
+    head = make_head(Start(DETECTOR, SIZE_PX, 4, (0.5, 2.0), (-1, 1), source, 0))
     for level, conv in enumerate(head.convs):
         weight, bias = conv.weight.detach(), conv.bias.detach()
         assert torch.equal(weight[2:], source[f"{level}.weight"][3:])
@@ -204,7 +205,9 @@ def test_known_categories_and_edges_keep_their_rows() -> None:
 
 
 def test_the_head_starts_the_same_for_the_same_seed() -> None:
-    one, again, other = (make_head(DETECTOR, SIZE_PX, 4, (1.0,), (-1,), {}, s) for s in (1, 1, 2))
+    one, again, other = (
+        make_head(Start(DETECTOR, SIZE_PX, 4, (1.0,), (-1,), {}, s)) for s in (1, 1, 2)
+    )
     assert torch.equal(one.convs[0].weight, again.convs[0].weight)
     assert not torch.equal(one.convs[0].weight, other.convs[0].weight)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,17 @@ from urllib.parse import quote
 from markupsafe import escape
 
 from regraft.dataset import Dataset, Sample, guard
-from regraft.dataset.boxes.label_studio import annotator_name, is_drawn, paths_in
+from regraft.dataset.boxes.label_studio import is_drawn
+from regraft.dataset.label_studio import (
+    Fact,
+    annotator_name,
+    damaged,
+    is_withdrawn,
+    objects_in,
+    paths_in,
+    said_at,
+    tasks_in,
+)
 from regraft.dataset.reader import class_name
 from regraft.errors import DataError
 from regraft.labelling.decisions import Decision, Journal, journal_of, verdicts
@@ -49,8 +59,6 @@ _NAMES = {
     "next": "to label next",
     "decided": "decided before",
 }
-
-Fact = dict[str, Any]
 
 
 # Out ----------------------------------------------------------------------------------------------
@@ -354,48 +362,29 @@ def _called(data: Mapping[str, object]) -> str:
 
 
 def _annotations(path: Path) -> Iterator[Annotation]:
-    for number, task in enumerate(_tasks(path), 1):
+    for number, task in enumerate(tasks_in(path), 1):
         where = f"{guard.shown(path)}, task {number}"
         listed = task.get("annotations", task.get("completions"))
         if isinstance(listed, list):
             data = task.get("data")
             if not isinstance(data, dict):
-                raise _odd(where, "it has no data")
-            for one in _dicts(listed, where):
+                raise damaged(where, "it has no data")
+            for one in objects_in(listed, where):
                 yield _full(data, one, where)
         elif "annotation_id" in task:
             yield _short(task, where)
 
 
-def _tasks(path: Path) -> list[Fact]:
-    where = guard.shown(path)
-    try:
-        value: Any = json.loads(guard.read_file(path).decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, list):
-        raise DataError(
-            "This is no export of Label Studio.", where=where, mend="export as JSON or JSON-MIN"
-        )
-    return _dicts(value, where)
-
-
-def _dicts(value: Sequence[Any], where: str) -> list[Fact]:
-    if not all(isinstance(one, dict) for one in value):
-        raise _odd(where, "a task or an annotation is no object")
-    return list(value)
-
-
 def _full(data: Mapping[str, object], one: Fact, where: str) -> Annotation:
     """An annotation of "JSON"."""
-    at = str(one.get("updated_at") or one.get("created_at") or "")
+    at = said_at(one)
     annotator = annotator_name(one.get("completed_by"))
     results = one.get("result")
-    if one.get("was_cancelled") or one.get("skipped"):
+    if is_withdrawn(one):
         return Annotation(data, annotator, None, at)
     if not isinstance(results, list):
-        raise _odd(where, "an annotation has no result")
-    chosen = [result for result in _dicts(results, where) if result.get("type") == "choices"]
+        raise damaged(where, "an annotation has no result")
+    chosen = [result for result in objects_in(results, where) if result.get("type") == "choices"]
     ours = [result for result in chosen if result.get("from_name") == _CONTROL] or chosen
     labels: set[str] = set()
     for result in ours:
@@ -410,19 +399,12 @@ def _short(task: Fact, where: str) -> Annotation:
     if isinstance(said, dict):
         said = said.get("choices")
     data = {name: value for name, value in task.items() if name not in (_CONTROL, "choice")}
-    at = str(task.get("updated_at") or task.get("created_at") or "")
     labels = tuple(sorted(_names([] if said is None else said, where)))
-    return Annotation(data, annotator_name(task.get("annotator")), labels, at)
+    return Annotation(data, annotator_name(task.get("annotator")), labels, said_at(task))
 
 
 def _names(value: object, where: str) -> set[str]:
     names: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(name, str) and class_name(name) for name in names):
-        raise _odd(where, "the choices are no names")
+        raise damaged(where, "the choices are no names")
     return {class_name(name) for name in names}
-
-
-def _odd(where: str, what: str) -> DataError:
-    return DataError(
-        f"The export of Label Studio is damaged: {what}.", where=where, mend="export again as JSON"
-    )

@@ -13,10 +13,10 @@ k places that learn a box.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from regraft.backbones.backbone import Detector
 from regraft.dataset.images import View
 from regraft.seeds import seed_of
 from regraft.tasks.boxes import BoxTargets, in_view
-from regraft.tasks.family import FAINTEST, KEPT, LEAST_PRIOR, MOST_PRIOR
+from regraft.tasks.family import FAINTEST, KEPT, Start, log_odds, prior
 from regraft.tasks.task import Criterion, Pace
 
 CANDIDATES = 9
@@ -68,7 +68,7 @@ class DenseHead(nn.Module):
         While it is trained the distances are `Edges`.
         """
         if self.training:
-            weights, biases = zip(*map(self._parameters_of, self.convs), strict=True)
+            weights, biases = zip(*map(parameters_of, self.convs), strict=True)
             split = self.categories
             # As products of matrices: a convolution to so few channels takes six times as long.
             logits = [
@@ -86,11 +86,6 @@ class DenseHead(nn.Module):
         both_bpn = torch.cat(both, dim=2).transpose(1, 2)
         edges_bp4e = both_bpn[:, :, self.categories :].unflatten(2, (4, -1))
         return both_bpn[:, :, : self.categories], edges_bp4e
-
-    @staticmethod
-    def _parameters_of(conv: nn.Module) -> tuple[Tensor, Tensor]:
-        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-        return conv.weight, conv.bias
 
 
 @final
@@ -127,45 +122,49 @@ class Edges:
         return torch.cat(found)[back].unflatten(1, (4, -1))
 
 
-def make_head(
-    detector: Detector,
-    size_px: int,
-    width: int,
-    frequency: Sequence[float],
-    kept: Sequence[int],
-    source: dict[str, Tensor],
-    seed: int,
-) -> DenseHead:
-    """See `family.Family`.
+def parameters_of(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that has both."""
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    return conv.weight, conv.bias
 
-    The edges are the source's, too; the prior of a new category is what makes as many places
-    likely as its boxes are learnt by. Tensors of the source are "{map}.weight" and "{map}.bias".
-    """
+
+def fresh(make: Callable[[], nn.Module], seed: int) -> Any:
+    """A head whose convolutions say next to nothing."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "head"))
-        head = DenseHead(detector, width, len(frequency))
-        for conv in head.convs:
-            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
-    places = sum((size_px // stride) ** 2 for stride in detector.strides_px)
-    with torch.no_grad():
-        for level, conv in enumerate(head.convs):
-            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-            for c, often in enumerate(frequency):
-                prior = max(LEAST_PRIOR, min(MOST_PRIOR, often * PLACES_A_BOX / places))
-                conv.bias[c] = math.log(prior / (1 - prior))
-            if not source:
-                continue
-            edges = len(detector.categories)
-            for own, theirs in (
-                (conv.weight, source[f"{level}.weight"]),
-                (conv.bias, source[f"{level}.bias"]),
-            ):
-                own[len(frequency) :] = theirs[edges:]
-                for c, row in enumerate(kept):
-                    if row >= 0:
-                        own[c] = theirs[row]
+        head = make()
+        for conv in head.modules():
+            if isinstance(conv, nn.Conv2d):
+                weight, bias = parameters_of(conv)
+                nn.init.normal_(weight, std=0.01)
+                nn.init.zeros_(bias)
+    return head
+
+
+def biases_of(start: Start) -> list[float]:
+    """For each category what makes as many places likely as its boxes are learnt by."""
+    places = sum((start.size_px // stride) ** 2 for stride in start.detector.strides_px)
+    return [log_odds(prior(often * PLACES_A_BOX / places)) for often in start.frequency]
+
+
+@torch.no_grad()
+def make_head(start: Start) -> DenseHead:
+    """See `family.Family`.
+
+    The edges are the source's, too. Tensors of the source are "{map}.weight" and "{map}.bias".
+    """
+    detector, source, count = start.detector, start.source, len(start.frequency)
+    head: DenseHead = fresh(lambda: DenseHead(detector, start.width, count), start.seed)
+    for level, conv in enumerate(head.convs):
+        weight, bias = parameters_of(conv)
+        bias[:count] = torch.tensor(biases_of(start))
+        if not source:
+            continue
+        for own, theirs in ((weight, source[f"{level}.weight"]), (bias, source[f"{level}.bias"])):
+            own[count:] = theirs[len(detector.categories) :]
+            for c, row in enumerate(start.kept):
+                if row >= 0:
+                    own[c] = theirs[row]
     return head
 
 

@@ -16,7 +16,7 @@ from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector
 from regraft.dataset.images import View, frame
 from regraft.dataset.rows import Dataset, Sample
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
-from regraft.tasks.family import family_of
+from regraft.tasks.family import Start, family_of
 from regraft.tasks.measure import Score
 from regraft.tasks.probe import Probe
 from regraft.tasks.task import Answers, Criterion, Outputs, Pace
@@ -167,8 +167,11 @@ class Detection:
                 for name, tensor in tensors.items()
                 if name.startswith(SOURCE_HEAD)
             }
-        make, kept, width = family_of(self.detector).make_head, self.kept_rows, backbone.width
-        return make(self.detector, self.size_px, width, self.frequency, kept, source, seed)
+        start = Start(
+            self.detector, self.size_px, backbone.width, self.frequency, self.kept_rows, source,
+            seed,
+        )  # fmt: skip
+        return family_of(self.detector).make_head(start)
 
     def head_parameters(self, backbone: Backbone) -> int:
         """See `Task`."""

@@ -8,7 +8,9 @@ Shapes: k boxes of a picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -29,32 +31,46 @@ FAINTEST = 0.02
 LEAST_PRIOR, MOST_PRIOR = 1e-4, 0.1
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a head is made from.
+
+    Attributes:
+        detector: what the head goes on.
+        size_px: side of its input.
+        width: of what its last stage gives.
+        frequency: boxes of each category a picture; new ones start from it.
+        kept: for each category its row in the source, or -1.
+        source: tensors of the source's own head; {} starts everything afresh.
+        seed: of the start.
+    """
+
+    detector: Detector
+    size_px: int
+    width: int
+    frequency: Sequence[float]
+    kept: Sequence[int]
+    source: dict[str, Tensor]
+    seed: int
+
+
+def prior(chance: float) -> float:
+    """A chance as a head may begin with it: neither hopeless nor sure."""
+    return max(LEAST_PRIOR, min(MOST_PRIOR, chance))
+
+
+def log_odds(chance: float) -> float:
+    """The bias that gives a chance."""
+    return math.log(chance / (1 - chance))
+
+
 class Family(Protocol):
     """The contract."""
 
     PACE: Pace
 
-    def make_head(
-        self,
-        detector: Detector,
-        size_px: int,
-        width: int,
-        frequency: Sequence[float],
-        kept: Sequence[int],
-        source: dict[str, Tensor],
-        seed: int,
-    ) -> nn.Module:
-        """A head in which all but new categories is the source's.
-
-        Args:
-            detector: what the head goes on.
-            size_px: side of its input.
-            width: of what its last stage gives.
-            frequency: boxes of each category a picture; new ones start from it.
-            kept: for each category its row in the source, or -1.
-            source: tensors of the source's own head; {} starts everything afresh.
-            seed: of the start.
-        """
+    def make_head(self, start: Start) -> nn.Module:
+        """A head in which all but new categories is the source's."""
         ...
 
     def head_parameters(self, detector: Detector, width: int, categories: int) -> int:

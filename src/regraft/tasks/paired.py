@@ -9,17 +9,21 @@ itself).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.backbone import Detector
-from regraft.seeds import seed_of
-from regraft.tasks.dense import PACE, PLACES_A_BOX, Edges, criterion, decode
-from regraft.tasks.family import LEAST_PRIOR, MOST_PRIOR
+from regraft.tasks.dense import (
+    PACE,
+    Edges,
+    biases_of,
+    criterion,
+    decode,
+    fresh,
+    parameters_of,
+)
+from regraft.tasks.family import Start
 
 __all__ = ["PACE", "criterion", "decode", "head_parameters", "make_head"]
 
@@ -46,7 +50,7 @@ class PairedHead(nn.Module):
         While it is trained it computes what `DenseHead` does, as it does.
         """
         if self.training:
-            own, theirs = (list(map(_parameters_of, part)) for part in (self.scores, self.edges))
+            own, theirs = (list(map(parameters_of, part)) for part in (self.scores, self.edges))
             logits = [
                 F.linear(x.flatten(2).transpose(1, 2), weight.flatten(1), bias)
                 for x, (weight, bias) in zip(maps[::2], own, strict=True)
@@ -59,50 +63,29 @@ class PairedHead(nn.Module):
         return torch.cat(scores, dim=2).transpose(1, 2), edges_bpn.unflatten(2, (4, -1))
 
 
-def _parameters_of(conv: nn.Module) -> tuple[Tensor, Tensor]:
-    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-    return conv.weight, conv.bias
-
-
 def _widths(detector: Detector) -> tuple[int, int]:
     """Channels of the maps for scores and of those for edges."""
     settings = dict(detector.settings)
     return int(str(settings["score_width"])), int(str(settings["edge_width"]))
 
 
-def make_head(
-    detector: Detector,
-    size_px: int,
-    width: int,
-    frequency: Sequence[float],
-    kept: Sequence[int],
-    source: dict[str, Tensor],
-    seed: int,
-) -> PairedHead:
+@torch.no_grad()
+def make_head(start: Start) -> PairedHead:
     """See `family.Family`.
 
     The edges are the source's, too. Tensors of the source are "{level}.scores.weight",
     "{level}.edges.weight", and the biases.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "head"))
-        head = PairedHead(detector, len(frequency))
-        for module in head.modules():
-            if isinstance(module, nn.Conv2d):
-                assert module.bias is not None
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
-    places = sum((size_px // stride) ** 2 for stride in detector.strides_px)
+    detector, source, count = start.detector, start.source, len(start.frequency)
+    head: PairedHead = fresh(lambda: PairedHead(detector, count), start.seed)
     for level, (scores, edges) in enumerate(zip(head.scores, head.edges, strict=True)):
         state, own = scores.state_dict(), edges.state_dict()  # the parameters themselves
-        for c, often in enumerate(frequency):
-            prior = max(LEAST_PRIOR, min(MOST_PRIOR, often * PLACES_A_BOX / places))
-            state["bias"][c] = math.log(prior / (1 - prior))
+        state["bias"].copy_(torch.tensor(biases_of(start)))
         if not source and not detector.bins:
             own["bias"].fill_(1.0)  # a stride, rather than boxes of no size
         for name in ("weight", "bias") if source else ():
             own[name].copy_(source[f"{level}.edges.{name}"])
-            for c, row in enumerate(kept):
+            for c, row in enumerate(start.kept):
                 if row >= 0:
                     state[name][c] = source[f"{level}.scores.{name}"][row]
     return head

@@ -29,7 +29,7 @@ from regraft.backbones.query_stages import DFineBoxes, inverse_sigmoid
 from regraft.dataset.images import View
 from regraft.seeds import seed_of
 from regraft.tasks.boxes import BoxTargets, in_view
-from regraft.tasks.family import FAINTEST, KEPT, LEAST_PRIOR, MOST_PRIOR
+from regraft.tasks.family import FAINTEST, KEPT, MOST_PRIOR, Start, log_odds, prior
 from regraft.tasks.task import Criterion, Pace
 
 PACE = Pace(batch=8, epochs=20, least_steps=200, most_steps=1200, head_rate=1e-3, rate=1e-4)
@@ -67,18 +67,38 @@ class YolosHead(nn.Module):
         return self.scores(queries_bqd), self.boxes(queries_bqd).sigmoid()
 
 
-class RTDetrHead(nn.Module):
-    """Scores from queries, boxes as a step from those before."""
+class StepHead(nn.Module):
+    """Scores from queries, boxes as a step from those before.
 
-    def __init__(self, width: int, categories: int) -> None:
+    Args:
+        width: d.
+        categories: c.
+        moved: boxes before and steps to boxes.
+    """
+
+    def __init__(
+        self, width: int, categories: int, moved: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
         super().__init__()
         self.scores = nn.Linear(width, categories)
         self.boxes = Perceptron(width, 4)
+        self.moved = moved
 
     def forward(self, queries_bqd: Tensor, boxes_bq4: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of sigmoids, and boxes."""
-        step_bq4 = self.boxes(queries_bqd)
-        return self.scores(queries_bqd), (step_bq4 + inverse_sigmoid(boxes_bq4)).sigmoid()
+        return self.scores(queries_bqd), self.moved(boxes_bq4, self.boxes(queries_bqd))
+
+
+def in_logits(boxes_bq4: Tensor, step_bq4: Tensor) -> Tensor:
+    """As RT-DETR moves boxes: a sum, before the sigmoid."""
+    return (step_bq4 + inverse_sigmoid(boxes_bq4)).sigmoid()
+
+
+def in_sides(boxes_bq4: Tensor, step_bq4: Tensor) -> Tensor:
+    """As RF-DETR moves boxes: by shares of their sides, which are scaled."""
+    middle_bq2 = step_bq4[..., :2] * boxes_bq4[..., 2:] + boxes_bq4[..., :2]
+    sides_bq2 = step_bq4[..., 2:].exp() * boxes_bq4[..., 2:]
+    return torch.cat((middle_bq2, sides_bq2), dim=-1)
 
 
 class DFineHead(nn.Module):
@@ -104,36 +124,12 @@ class DFineHead(nn.Module):
         return logits_bqc, self.place(first_bq4, edges_bqe), edges_bqe, first_bq4
 
 
-class RfDetrHead(nn.Module):
-    """Scores from queries; boxes are moved by shares of their sides and scaled."""
-
-    def __init__(self, width: int, categories: int) -> None:
-        super().__init__()
-        self.scores = nn.Linear(width, categories)
-        self.boxes = Perceptron(width, 4)
-
-    def forward(self, queries_bqd: Tensor, boxes_bq4: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of sigmoids, and boxes."""
-        step_bq4 = self.boxes(queries_bqd)
-        middle_bq2 = step_bq4[..., :2] * boxes_bq4[..., 2:] + boxes_bq4[..., :2]
-        sides_bq2 = step_bq4[..., 2:].exp() * boxes_bq4[..., 2:]
-        return self.scores(queries_bqd), torch.cat((middle_bq2, sides_bq2), dim=-1)
-
-
-def make_head(
-    detector: Detector,
-    size_px: int,
-    width: int,
-    frequency: Sequence[float],
-    kept: Sequence[int],
-    source: dict[str, Tensor],
-    seed: int,
-) -> nn.Module:
+def make_head(start: Start) -> nn.Module:
     """See `family.Family`; a new category is at first as likely as it is frequent, in any query."""
-    settings = dict[str, Any](detector.settings)
+    settings = dict[str, Any](start.detector.settings)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "head"))
-        head = _head(settings, width, len(frequency))
+        torch.manual_seed(seed_of(start.seed, "head"))
+        head = _head(settings, start.width, len(start.frequency))
         rows: Any = head.scores.layers[-1] if settings["model"] == "yolos" else head.scores
         nn.init.normal_(rows.weight, std=0.01)
         nn.init.zeros_(rows.bias)
@@ -142,12 +138,12 @@ def make_head(
             nn.init.zeros_(head.boxes.layers[-1].bias)
     name = "scores.layers.2." if settings["model"] == "yolos" else "scores."
     own = {f"{name}weight", f"{name}bias"}
-    if source:
-        found = head.state_dict() | {n: t for n, t in source.items() if n not in own}
+    if start.source:
+        found = head.state_dict() | {n: t for n, t in start.source.items() if n not in own}
         head.load_state_dict(found)
-    priors = [max(LEAST_PRIOR, min(MOST_PRIOR, n / settings["queries"])) for n in frequency]
-    theirs = (source[f"{name}weight"], source[f"{name}bias"]) if source else None
-    _set_rows(rows, theirs, kept, priors)
+    priors = [prior(n / settings["queries"]) for n in start.frequency]
+    theirs = (start.source[f"{name}weight"], start.source[f"{name}bias"]) if start.source else None
+    _set_rows(rows, theirs, start.kept, priors)
     return head
 
 
@@ -156,7 +152,7 @@ def _head(settings: dict[str, Any], width: int, categories: int) -> Any:
         return YolosHead(width, categories)
     if settings["model"] == "d_fine":
         return DFineHead(width, categories, settings)
-    return (RfDetrHead if settings["model"] == "rf_detr" else RTDetrHead)(width, categories)
+    return StepHead(width, categories, in_sides if settings["model"] == "rf_detr" else in_logits)
 
 
 @torch.no_grad()
@@ -175,14 +171,14 @@ def _set_rows(
     if theirs is not None and has_none:
         rows.weight[-1], rows.bias[-1] = theirs[0][-1], theirs[1][-1]
     left = max(1 - sum(priors), MOST_PRIOR) if has_none else 0.0
-    for c, (row, prior) in enumerate(zip(kept, priors, strict=True)):
+    for c, (row, chance) in enumerate(zip(kept, priors, strict=True)):
         if theirs is not None and row >= 0:
             rows.weight[c], rows.bias[c] = theirs[0][row], theirs[1][row]
         elif has_none:
             rows.weight[c] += rows.weight[-1]
-            rows.bias[c] = rows.bias[-1] + math.log(prior / left)
+            rows.bias[c] = rows.bias[-1] + math.log(chance / left)
         else:
-            rows.bias[c] = math.log(prior / (1 - prior))
+            rows.bias[c] = log_odds(chance)
 
 
 def head_parameters(detector: Detector, width: int, categories: int) -> int:

@@ -19,29 +19,35 @@ from __future__ import annotations
 
 import json
 import mmap
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any, final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, number, text_of
-from regraft.dataset.reader import SPLIT_NAMES, class_name
+from regraft.dataset.boxes.rows import BoxData, Collector, number
+from regraft.dataset.label_studio import (
+    Fact,
+    annotator_name,
+    damaged,
+    is_withdrawn,
+    objects_in,
+    paths_in,
+    said_at,
+    tasks_in,
+)
+from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
 from regraft.errors import DataError
 
 TASKS, INTERFACE = "label-studio.json", "label-studio.xml"
 _CONTROL, _PICTURE, _RECTANGLES = "label", "image", "rectanglelabels"
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)", re.ASCII)
 _LOCAL = "/data/local-files/?d="
-
-Fact = dict[str, Any]
 
 
 # In -----------------------------------------------------------------------------------------------
@@ -158,7 +164,7 @@ def drawings_in(file: Path) -> list[Drawing]:
     Raises:
         DataError: the file is damaged.
     """
-    return [one for at, task in enumerate(_tasks(file), 1) for one in _drawings(file, at, task)]
+    return [one for at, task in enumerate(tasks_in(file), 1) for one in _drawings(file, at, task)]
 
 
 def _drawings(file: Path, at: int, task: Fact) -> Iterator[Drawing]:
@@ -168,12 +174,13 @@ def _drawings(file: Path, at: int, task: Fact) -> Iterator[Drawing]:
         data = task.get("data")
         for one in listed:
             if not isinstance(one, dict) or not isinstance(data, dict):
-                raise _odd(where, "a task has no data, or an annotation is no object")
-            if one.get("was_cancelled") or one.get("skipped"):
+                raise damaged(where, "a task has no data, or an annotation is no object")
+            if is_withdrawn(one):
                 continue
-            when = str(one.get("updated_at") or one.get("created_at") or "")
-            regions = _dicts(one.get("result"), where)
-            yield Drawing(data, annotator_name(one.get("completed_by")), when, regions, where)
+            regions = objects_in(one.get("result"), where)
+            yield Drawing(
+                data, annotator_name(one.get("completed_by")), said_at(one), regions, where
+            )
     elif "annotation_id" in task:
         regions = [
             {"type": _RECTANGLES, "value": region, **_size_of(region)}
@@ -182,8 +189,7 @@ def _drawings(file: Path, at: int, task: Fact) -> Iterator[Drawing]:
             for region in value
             if isinstance(region, dict) and _RECTANGLES in region
         ]
-        when = str(task.get("updated_at") or task.get("created_at") or "")
-        yield Drawing(task, annotator_name(task.get("annotator")), when, regions, where)
+        yield Drawing(task, annotator_name(task.get("annotator")), said_at(task), regions, where)
 
 
 def _size_of(region: Fact) -> Fact:
@@ -192,7 +198,7 @@ def _size_of(region: Fact) -> Fact:
 
 def _not_drawn(file: Path) -> Iterator[str]:
     """Where tasks stand that nobody annotated."""
-    for at, task in enumerate(_tasks(file), 1):
+    for at, task in enumerate(tasks_in(file), 1):
         if "data" in task and not task.get("annotations"):
             yield f"{guard.shown(file.name)}: task {task.get('id', at)}"
 
@@ -292,56 +298,6 @@ def _is_file(file: Path) -> bool:
         return file.is_file()
     except (OSError, ValueError):
         return False
-
-
-def paths_in(address: str) -> Iterator[str]:
-    """What a value of a task may call a file: the whole path, then less and less of it.
-
-    Label Studio puts eight hexadecimal digits before the names of uploaded files.
-    """
-    try:
-        split = urlsplit(address)
-        wanted = parse_qs(split.query).get("d", [split.path])[0]
-    except ValueError:
-        return
-    parts = [part for part in wanted.split("/") if part not in ("", ".", "..")]
-    for begin in range(len(parts)):
-        yield "/".join(parts[begin:])
-    uploaded = _UPLOADED.fullmatch(parts[-1]) if parts else None
-    if uploaded:
-        yield uploaded[1]
-
-
-def annotator_name(given: object) -> str:
-    """A name in one line: an e-mail address, else a number."""
-    if isinstance(given, dict):
-        parts = (given.get("email"), given.get("username"), given.get("id"))
-        given = next((part for part in parts if part not in (None, "")), "")
-    text = class_name(str(given if given is not None else ""))[:60]
-    return f"annotator {text}" if text.isdigit() else text or "annotator"
-
-
-def _tasks(file: Path) -> list[Fact]:
-    where = guard.shown(file)
-    try:
-        value: Any = json.loads(text_of(file))
-    except (ValueError, RecursionError) as fault:
-        if isinstance(fault, DataError):
-            raise
-        raise _odd(where, "this is no JSON") from fault
-    return _dicts(value, where)
-
-
-def _dicts(value: object, where: str) -> list[Fact]:
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise _odd(where, "there is no list of objects")
-    return list(value)
-
-
-def _odd(where: str, what: str) -> DataError:
-    return DataError(
-        f"The export of Label Studio is damaged: {what}.", where=where, mend="export again as JSON"
-    )
 
 
 # Out ----------------------------------------------------------------------------------------------
