@@ -122,6 +122,17 @@ def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:
     assert weights(place / "cut") == weights(place / "whole")
 
 
+def test_a_pool_is_measured_in_parts_that_batch_norm_can_do_with(place: Path) -> None:
+    """129 pictures are one more than are looked at together."""
+    rng = np.random.default_rng(1)
+    for i in range(48, 129):
+        picture(i % 2, rng).save(place / "pool" / f"{i}.png")
+    done = pretrain(place / "pool", place / "run", backbone=start(place),
+                    settings=settings(batch=64, epochs=1))  # fmt: skip
+    assert done.report["data"]["samples"] == 129
+    assert all(0 <= point["spread"] <= 1 for point in done.report["curves"])
+
+
 def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> None:
     """Exact and near ones of valid and test; those of train may stay."""
     judge = place / "judge"

@@ -224,9 +224,12 @@ class Contrast(Learner):
         self.model.train()
         with torch.no_grad(), statistics_kept(self.model):
             size = max(8, 128 // max(1, self._job.backbone.frames))
-            for start in range(0, len(index_n), size):
-                rows = torch.from_numpy(self._footage.rows(index_n[start : start + size]))
+            start = 0
+            # Parts of about one size: batch norm cannot do with a last part of a single sample.
+            for some_n in np.array_split(index_n, math.ceil(len(index_n) / size)):
+                rows = torch.from_numpy(self._footage.rows(some_n))
                 draws = generator(self._job.seed, "look", start).random((2, len(rows), DRAWS))
+                start += len(rows)
                 for half in (0, 1):
                     view = self._objective.views(self.model, rows, draws, half)
                     views[half].append(self.model(view).numpy())
