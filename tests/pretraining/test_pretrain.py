@@ -199,6 +199,13 @@ def test_a_budget_decides_the_steps_once(place: Path) -> None:
     assert done.report["steps"] == again.report["steps"] > 0
 
 
+def test_it_is_measured_no_more_often_than_twenty_times(place: Path) -> None:
+    done = pretrain(place / "pool", place / "run", backbone=start(place),
+                    settings=settings(epochs=13))  # fmt: skip
+    assert done.report["steps"] == 39
+    assert [point["step"] for point in done.report["curves"]] == [*range(0, 39, 2), 39]
+
+
 def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,7 +128,8 @@ def _train(
     objective: Objective, course: Course, learner: Learner, begun: loop.Training, rounds: int
 ) -> Generator[Event]:
     """The loop's events, with a point of the curves every so many steps."""
-    facts, every = begun.facts, max(1, begun.steps // rounds)
+    # Rounded up: what a round costs was set aside from the budget for so many, and no more.
+    facts, every = begun.facts, -(-begun.steps // rounds)
     if "curves" not in facts:
         facts |= {"curves": [_point(course, learner, 0, None)], "stopped": "all steps taken"}
         facts["before"] = learner.findings()
