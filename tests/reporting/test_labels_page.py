@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from report_samples import full_report
 
 from regraft.reporting import labels_page, render
@@ -93,6 +96,26 @@ def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
     assert [row["label"] for row in rows] == ["", ""]
     errors = list(csv.DictReader(io.StringIO((tmp_path / "out" / "likely_errors.csv").read_text())))
     assert errors[0]["suggested"] == _BAD
+
+
+def test_a_labelled_picture_is_not_taken_for_one_of_the_same_name_in_the_pool(
+    tmp_path: Path,
+) -> None:
+    found = _found() | {"outliers": [], "agreement": None, "consensus": None}
+    for part, colour in (("data", "red"), ("pool", "blue")):
+        folder = tmp_path / part
+        folder.mkdir()
+        Image.new("RGB", (40, 40), colour).save(folder / "1.png")
+        found[part]["path"] = str(folder)
+    for part in ("likely_errors", "next"):
+        found[part] = [found[part][0] | {"sample": "1.png"}]
+    labels_page.write(tmp_path / "out", found)
+    page = (tmp_path / "out" / "report.html").read_text()
+    shown = [
+        Image.open(io.BytesIO(base64.b64decode(part))).convert("RGB").getpixel((5, 5))
+        for part in re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    ]
+    assert [max("rgb", key=lambda c: pixel["rgb".index(c)]) for pixel in shown] == ["b", "r"]
 
 
 @pytest.mark.parametrize("part", ["people", "labels"])

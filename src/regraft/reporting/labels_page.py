@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -16,8 +15,9 @@ from regraft import dataset as data_sets
 from regraft import store
 from regraft.errors import UnreadableSample
 from regraft.reporting import figures
+from regraft.reporting.drawing import jpeg
 from regraft.reporting.figures import Axis, Mark
-from regraft.reporting.page import environment, metric_name, percent
+from regraft.reporting.page import environment, inlined, metric_name, percent
 
 Facts = Mapping[str, Any]
 
@@ -47,16 +47,19 @@ def write(folder: Path, found: Facts) -> None:
     for name, columns in COLUMNS.items():
         table = _table(found[name], columns)
         store.commit(folder / f"{name}.csv", table.encode("utf-8", "backslashreplace"))
-    page = render(found, dict(_thumbnails(found)))
+    page = render(found, *_thumbnails(found))
     store.commit(folder / "report.html", page.encode("utf-8"))
 
 
-def render(found: Facts, thumbnails: Mapping[str, bytes]) -> str:
+def render(
+    found: Facts, thumbnails: Mapping[str, bytes], of_pool: Mapping[str, bytes] | None = None
+) -> str:
     """The page as HTML.
 
     Args:
         found: what `regraft.labels` gives.
-        thumbnails: sample id to a small JPEG.
+        thumbnails: id of a labelled sample to a small JPEG.
+        of_pool: the same of the pool, whose samples may have the same ids.
     """
     return (
         environment()
@@ -67,10 +70,8 @@ def render(found: Facts, thumbnails: Mapping[str, bytes]) -> str:
             shown=SHOWN,
             curve=_curve(found["worth"]),
             classes=_agreed(found["agreement"]),
-            pictures={
-                sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-                for sample, jpeg in thumbnails.items()
-            },
+            pictures=inlined(thumbnails),
+            pool_pictures=inlined(of_pool or {}),
         )
     )
 
@@ -108,27 +109,29 @@ def _plain(value: object) -> object:
     return "" if value is None else value
 
 
-def _thumbnails(found: Facts) -> Iterator[tuple[str, bytes]]:
-    """Small JPEGs of the pictures that the page shows; those that are gone are left out."""
+def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Small JPEGs of the pictures that the page shows, of the labelled samples and of the pool."""
     data, pool = found["data"], found["pool"]
     if not data or data["task"] != "image-classification":
-        return
-    labelled = [row["sample"] for row in (*found["likely_errors"][:SHOWN], *found["outliers"])]
-    divided = found["agreement"]["divided"] if found["agreement"] else []
-    labelled += [row["sample"] for row in divided]
-    places = [(Path(data["path"]), name) for name in labelled]
-    if pool:
-        places += [(Path(pool["path"]), row["sample"]) for row in found["next"][:SHOWN]]
-    for root, name in places:
-        path = (root if root.is_dir() else root.parent) / name
+        return {}, {}
+    labelled = [*found["likely_errors"][:SHOWN], *found["outliers"]]
+    labelled += found["agreement"]["divided"] if found["agreement"] else []
+    return (
+        dict(_small(Path(data["path"]), labelled)),
+        dict(_small(Path(pool["path"]), found["next"][:SHOWN])) if pool else {},
+    )
+
+
+def _small(root: Path, rows: Sequence[Facts]) -> Iterator[tuple[str, bytes]]:
+    """Samples and their JPEGs; those that are gone are left out."""
+    folder = root if root.is_dir() else root.parent
+    for row in rows:
         try:
-            picture = data_sets.images.decode(path)
+            picture = data_sets.images.decode(folder / row["sample"])
         except (UnreadableSample, OSError):
             continue
         picture.thumbnail((_SIDE_PX, _SIDE_PX))
-        held = io.BytesIO()
-        picture.save(held, "JPEG", quality=80)
-        yield name, held.getvalue()
+        yield row["sample"], jpeg(picture, 80)
 
 
 def _curve(worth: Facts | None) -> Markup | None:

@@ -79,10 +79,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
             pairs=confused_pairs(report)[:_PAIRS],
             heat=_heat(report),
             plot=detection.curves(report["detection"]) if "detection" in report else None,
-            pictures={
-                sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-                for sample, jpeg in thumbnails.items()
-            },
+            pictures=inlined(thumbnails),
         )
     )
 
@@ -110,6 +107,14 @@ def environment() -> Environment:
         "unbroken": unbroken,
     }
     return page
+
+
+def inlined(thumbnails: Mapping[str, bytes]) -> dict[str, str]:
+    """JPEGs as addresses that hold them, so that a page needs no file beside it."""
+    return {
+        name: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        for name, jpeg in thumbnails.items()
+    }
 
 
 # Words --------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from markupsafe import Markup
 from regraft import store
 from regraft.reporting import figures
 from regraft.reporting.figures import Axis, visible
-from regraft.reporting.page import environment
+from regraft.reporting.page import environment, inlined
 
 Facts = Mapping[str, Any]
 
@@ -82,10 +81,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
             examples=list(_examples(report)),
             settings=_settings(report),
             most_problems=_PROBLEMS,
-            pictures={
-                sample: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-                for sample, jpeg in thumbnails.items()
-            },
+            pictures=inlined(thumbnails),
         )
     )
 
