@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regraft.reporting import figures
-from regraft.reporting.figures import Axis, Mark
+from regraft.reporting.figures import Axis, Line, Mark
 
 SHARE = Axis("accuracy", lambda share: f"{100 * share:.3g} %")
 SECONDS = Axis("seconds", lambda number: f"{number:.3g}")
@@ -95,3 +95,46 @@ def test_an_interval_is_drawn_to_scale() -> None:
 def test_visible_keeps_what_can_be_read() -> None:
     assert figures.visible("Süß 桜 \u00a0 e\u0301") == "Süß 桜 \u00a0 e\u0301"
     assert figures.visible("a\tb\x7f\u200b\u2066\udcff") == "a\\tb\\x7f\\u200b\\u2066\\udcff"
+
+
+def ticks_of(svg: object) -> tuple[list[str], list[str]]:
+    """What is written up the side, and along the bottom."""
+    found = re.findall(r'class="tick"[^>]*text-anchor="(\w+)">([^<]*)<', str(svg))
+    return [t for side, t in found if side == "end"], [t for side, t in found if side == "middle"]
+
+
+@pytest.mark.parametrize(
+    ("points", "up", "across"),
+    [
+        ([(0, 5.541), (10, 5.545)], ["5.541", "5.542", "5.543", "5.544", "5.545"], None),
+        ([(0, 100.0), (2, 101.0)], ["100.0", "100.2", "100.4", "100.6", "100.8", "101.0"], None),
+        ([(0, 1.0), (10, 1.0)], ["0.96", "0.98", "1.00", "1.02", "1.04"], None),
+        ([(0, 0.0), (10, 0.0)], ["-0.04", "-0.02", "0.00", "0.02", "0.04"], None),
+        ([(0, 0.0), (2, 1.0)], None, ["0", "1", "2"]),
+        ([(0, 0.0), (18, 1.0)], None, ["0", "5", "10", "15"]),
+        ([(0, 0.0), (900, 1.0)], None, ["0", "200", "400", "600", "800"]),
+    ],
+)
+def test_numbers_on_the_axes_of_a_course_are_exact_and_differ(
+    points: list[tuple[float, float]], up: list[str] | None, across: list[str] | None
+) -> None:
+    axes = Axis("steps", lambda n: f"{n:,.0f}"), Axis("loss", lambda n: f"{n:.3g}")
+    found = ticks_of(figures.courses("n", "title", [("line", points)], [], axes))
+    assert up is None or found[0] == up
+    assert across is None or found[1] == across
+
+
+def test_names_of_lines_stay_in_the_picture_and_apart() -> None:
+    drawn = [Line(f"kind {k}", [(0.0, 1.0), (0.95 - k / 100, 0.01)]) for k in range(6)]
+    svg = str(figures.lines("n", "title", drawn, SHARE, SHARE))
+    heights = sorted(
+        float(y) for y in re.findall(r'class="label c\d" x="[\d.]+" y="([\d.]+)"', svg)
+    )
+    assert heights[-1] < 300
+    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) >= 15
+
+
+def test_names_that_are_no_text_can_be_written() -> None:
+    drawn = [Line("caf\udce9", [(0.0, 1.0), (1.0, 0.0)], (0.5, 0.5))]
+    svg = str(figures.lines("n", "title", drawn, SHARE, SHARE))
+    assert svg.encode("utf-8").count(b"caf\\udce9") == 2

@@ -167,23 +167,22 @@ def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Mar
     area = Box(58, 34, _WIDTH_PX - 14, _HEIGHT_PX - 50)
     across, up = Scale(0.0, 1.0, area.left, area.right), Scale(0.0, 1.0, area.bottom, area.top)
     parts = [_frame(area, across, up, x, y)]
-    taken: list[float] = []
+    ends = [(across.px(px), up.px(py)) for px, py in (line.points[-1] for line in drawn)]
+    sides = ["end" if px > area.right - 90 else "start" for px, _ in ends]
+    wanted = [py + (-8 if side == "end" else 4) for (_, py), side in zip(ends, sides, strict=True)]
+    text_py = _apart(wanted, area.top + 10, area.bottom - 4)
     for number, line in enumerate(drawn):
         at_px = [(across.px(px), up.px(py)) for px, py in line.points]
         parts.append(_path(f"line c{number}", at_px))
         if line.at:
-            said = f"{line.label} {x.form(line.at[0])}, {y.form(line.at[1])}".strip()
+            spoken = f"{visible(line.label)} {x.form(line.at[0])}, {y.form(line.at[1])}".strip()
             parts.append(
-                _DOT.format(f"c{number}", across.px(line.at[0]), up.px(line.at[1]), 5.0, said)
+                _DOT.format(f"c{number}", across.px(line.at[0]), up.px(line.at[1]), 5.0, spoken)
             )
-        end_px, end_py = at_px[-1]
-        while any(abs(end_py - other) < 15 for other in taken):
-            end_py += 15
-        taken.append(end_py)
-        side = "end" if end_px > area.right - 90 else "start"
-        spot = (end_px - 6, end_py - 8) if side == "end" else (end_px + 6, end_py + 4)
         text = visible(_shortened(line.label, 20))
-        parts.append(_TEXT.format(f"label c{number}", *spot, side, text))
+        text_px = ends[number][0] + (-6 if sides[number] == "end" else 6)
+        place = (text_px, text_py[number], sides[number])
+        parts.append(_TEXT.format(f"label c{number}", *place, text))
     return _picture(name, title, parts)
 
 
@@ -226,19 +225,21 @@ def courses(
     Args:
         name: of the picture, unique on the page.
         title: read out instead of the picture.
-        series: class in the style sheet ("line", "before") and points, at least two.
+        series: class in the style sheet ("line", "before") and points, at least two; across
+            they are counted in whole numbers.
         levels: what a level is, and where it is.
-        axes: across and up.
+        axes: across and up; numbers up the side have as many digits as tell them apart.
     """
     x, y = axes
     area = Box(58, 34, _WIDTH_PX - 14, _HEIGHT_PX - 50)
     places = [place for _, points in series for place in points]
     values = [value for _, value in places] + [value for _, value in levels]
     low, high = min(values), max(values)
-    air = max(0.06 * (high - low), 1e-6)
-    across = Scale(min(p[0] for p in places), max(p[0] for p in places), area.left, area.right)
+    air = 0.06 * (high - low) or 0.05 * max(abs(high), 1.0)
+    first, last = min(p[0] for p in places), max(p[0] for p in places)
+    across = Scale(first, last, area.left, area.right, whole=True)
     up = Scale(low - air, high + air, area.bottom, area.top)
-    parts = [_frame(area, across, up, x, y)]
+    parts = [_frame(area, across, up, x, Axis(y.title, _exact(up.ticks())))]
     for label, value in levels:
         parts.append(_path("ideal", [(area.left, up.px(value)), (area.right, up.px(value))]))
         said = f"{visible(label)} {y.form(value)}"
@@ -278,13 +279,23 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Numbers from `low` to `high` laid out from `start_px` to `stop_px`."""
+    """Numbers from `low` to `high` laid out from `start_px` to `stop_px`.
+
+    Attributes:
+        low: the lowest number.
+        high: the highest.
+        start_px: where the lowest stands.
+        stop_px: where the highest stands.
+        log: whether equal ratios lie equally far apart; else equal differences do.
+        whole: whether only whole numbers are marked.
+    """
 
     low: float
     high: float
     start_px: float
     stop_px: float
     log: bool = False
+    whole: bool = False
 
     def px(self, value: float) -> float:
         """Where `value` stands; beyond the ends it stands at the end."""
@@ -296,7 +307,7 @@ class Scale:
     def ticks(self) -> list[float]:
         """Round numbers along the scale, two to seven."""
         if not self.log:
-            return _round_numbers(self.low, self.high)
+            return _round_numbers(self.low, self.high, self.whole)
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for mantissas in ((1,), (1, 3), (1, 2, 5)):
             ticks = [m * 10.0**e for e in decades for m in mantissas]
@@ -328,16 +339,26 @@ def share_scale(values: Iterable[float], start_px: float, stop_px: float) -> Sca
     return Scale(max(0.0, low - air), min(1.0, high + air), start_px, stop_px)
 
 
-def _step(low: float, high: float) -> float:
+def _step(low: float, high: float, whole: bool) -> float:
     rough = (high - low) / 6
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= 0.8 * rough)
+    steps = [power * m for m in (1, 2, 2.5, 5, 10)]
+    wide = [step for step in steps if step >= 0.8 * rough]
+    if not whole:
+        return wide[0]
+    return next((step for step in wide if step.is_integer()), 1.0)
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
-    step = _step(low, high)
+def _round_numbers(low: float, high: float, whole: bool = False) -> list[float]:
+    step = _step(low, high, whole)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(step * k, 12) for k in range(first, last + 1)]
+
+
+def _exact(ticks: Sequence[float]) -> Form:
+    """Writes each of these numbers with as many digits as all of them need."""
+    digits = next((d for d in range(12) if all(round(t, d) == t for t in ticks)), 12)
+    return lambda number: f"{number:,.{digits}f}"
 
 
 # Pieces -------------------------------------------------------------------------------------------
@@ -419,6 +440,19 @@ def _dodged(at_px: Sequence[float], apart_px: float = 13.0) -> list[float]:
                 moved[left] -= lack / 2
                 moved[right] += lack / 2
     return moved
+
+
+def _apart(wanted: Sequence[float], top: float, bottom: float, gap: float = 15.0) -> list[float]:
+    """Heights of lines of text near the wanted ones, within the area, none on another."""
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    placed = list(wanted)
+    above = top - gap
+    for i in order:
+        above = placed[i] = max(wanted[i], above + gap)
+    under = bottom + gap
+    for i in reversed(order):
+        under = placed[i] = min(placed[i], under - gap)
+    return placed
 
 
 def _labels(area: Box, up: Scale, placed: Sequence[tuple[float, Mark]]) -> list[Markup]:
