@@ -11,8 +11,8 @@ import defusedxml.ElementTree as ElementTree
 import pytest
 from report_samples import answer, full_report, matrix
 
+from regraft.reporting import content, render, validate
 from regraft.reporting import page as pages
-from regraft.reporting import render, validate
 
 Report = dict[str, Any]
 VOID = {"meta", "link", "img", "br"}
@@ -194,6 +194,33 @@ def test_numbers_read_well() -> None:
     }
     for said, expected in plain.items():
         assert said.replace("\u00a0", " ") == expected
+
+
+def test_what_is_not_quite_all_is_not_said_to_be(report: Report) -> None:
+    report["rungs"][0]["metric"] |= {"value": 0.9998, "low": 0.9996, "high": 1.0}
+    report["test"] |= {"value": 0.0003, "low": 0.0, "high": 0.0004}
+    text = shown(report).text
+    assert "99.9–100.0 %, the 95 % interval" in text
+    assert "> 99.9 % 99.9–100.0" in text
+    assert "0.0–0.1 %, measured once" in text
+    report["verdict"] = ""
+    verdict = content.verdict(report)
+    assert "< 0.1 % accuracy on the test split (0.0 % to < 0.1 %)" in verdict
+
+
+def test_tf_idf_is_not_said_to_be_the_same_network(report: Report) -> None:
+    same = "same network, no pre-training"
+    assert same in shown(report).text
+    report["task"], report["scratch"]["name"] = "text-classification", "tf-idf"
+    report |= {"most_wrong": [], "least_certain": []}
+    text = shown(report).text
+    assert same not in text
+    assert text.count("TF-IDF, logistic regression") == 2
+
+
+def test_the_length_of_clips_is_a_median(report: Report) -> None:
+    report["data"]["clip_s"] = 2.5
+    assert "2.5 s long in the median" in shown(report).text
 
 
 # Nothing but text gets in -------------------------------------------------------------------------

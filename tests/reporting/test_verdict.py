@@ -36,3 +36,15 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
     text = content.verdict(report)
     assert said in text
     assert ("did not help" in text) == bool(said)
+
+
+def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
+    metric = METRIC | {"name": "macro_f1"}
+    report: dict[str, Any] = {
+        "task": "image-classification",
+        "rungs": [{"name": "head", "verdict": "kept", "metric": metric}],
+        "best": "head",
+        "test": None,
+        "scratch": None,
+    }
+    assert "80.0 % macro F1 on the validation split" in content.verdict(report)

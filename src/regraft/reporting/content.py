@@ -15,7 +15,7 @@ from regraft.backbones import DEFAULTS, TextPreprocessing
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
-from regraft.reporting import detection
+from regraft.reporting import detection, page
 from regraft.reporting.drawing import jpeg
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
@@ -259,7 +259,7 @@ def verdict(report: dict[str, Any]) -> str:
     metric = report["test"] or best["metric"]
     where = "on the test split" if report["test"] else "on the validation split"
     what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
-    name = metric["name"].replace("_", " ")
+    name = page.metric_name(metric["name"])
     text = (
         f"{what} reaches {_percent(metric['value'])} {name} {where} "
         f"({_percent(metric['low'])} to {_percent(metric['high'])})."
@@ -291,7 +291,7 @@ def verdict(report: dict[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return page.percent(share).replace("\u00a0", " ")
 
 
 def _depth(report: dict[str, Any]) -> str:

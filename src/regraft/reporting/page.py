@@ -98,6 +98,7 @@ def environment() -> Environment:
     )
     page.filters |= {
         "percent": percent,
+        "span": span,
         "count": count,
         "duration": duration,
         "seconds": seconds,
@@ -129,6 +130,14 @@ def percent(share: float | None) -> str:
     if 0.9995 <= share < 1:
         return "> 99.9\u00a0%"
     return f"{100 * share:.1f}\u00a0%"
+
+
+def span(interval: Facts) -> str:
+    """The ends of an interval in per cent: "88.1–93.9"; like `percent`, none is rounded to all."""
+    low, high = 100 * interval["low"], 100 * interval["high"]
+    low = min(low, 99.9) if low < 100 else low
+    high = max(high, 0.1) if high > 0 else high
+    return f"{low:.1f}–{high:.1f}"
 
 
 def count(number: float | None) -> str:
