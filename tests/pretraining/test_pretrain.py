@@ -8,9 +8,9 @@ from PIL import Image
 from running import killed, start, steps_of, weights
 
 import regraft
-from regraft.backbones import check_backbone, open_backbone
+from regraft.backbones import build, check_backbone, open_backbone
 from regraft.errors import ContractBroken, RegraftError, UsageError
-from regraft.pretraining import Settings, check_objective, pretrain
+from regraft.pretraining import Settings, check_objective, pretrain, sight
 from regraft.pretraining.objectives import choose, settings_of
 
 NETWORK = """
@@ -131,6 +131,19 @@ def test_a_pool_is_measured_in_parts_that_batch_norm_can_do_with(place: Path) ->
                     settings=settings(batch=64, epochs=1))  # fmt: skip
     assert done.report["data"]["samples"] == 129
     assert all(0 <= point["spread"] <= 1 for point in done.report["curves"])
+
+
+def test_pictures_of_a_large_judge_are_not_held_in_memory(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = open_backbone(start(place))
+    network, samples = build(backbone), regraft.load(place / "judge").samples
+    kept, passed = sight.Gaze(backbone), sight.Gaze(backbone)
+    found = kept.features(network, samples)
+    monkeypatch.setattr(sight, "KEPT_BYTES", len(samples) * 32 * 32 * 3 - 1)
+    assert np.array_equal(passed.features(network, samples), found)
+    assert len(kept._inputs) == len(samples)
+    assert not passed._inputs
 
 
 def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> None:

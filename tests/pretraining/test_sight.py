@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
+from PIL import Image
 
 from regraft.dataset import Sample
-from regraft.pretraining import sight
+from regraft.pretraining import quality, sight
 
 
 def samples(name: str, count: int) -> list[Sample]:
@@ -52,3 +56,31 @@ def test_without_labels_the_first_samples_are_looked_for_among_the_others() -> N
     for at, row in enumerate(found["neighbours"]):
         assert "same" not in row
         assert all(int(name.split("-")[1]) % 4 == at % 4 for name in row["after"])
+
+
+def test_neighbours_of_many_samples_are_looked_for_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    x_nd, query_md = rng.normal(size=(30, 4)), rng.normal(size=(101, 4))
+    whole = quality.nearest(x_nd, query_md, 5)
+    seen: list[int] = []
+    monkeypatch.setattr(quality, "AT_ONCE", 300)
+    argsort = np.argsort
+    monkeypatch.setattr(
+        quality.np, "argsort", lambda x, **given: seen.append(len(x)) or argsort(x, **given)
+    )
+    parts = quality.nearest(x_nd, query_md, 5)
+    assert seen == [10] * 10 + [1]
+    assert np.array_equal(parts[0], whole[0])
+    assert np.allclose(parts[1], whole[1])
+
+
+def test_a_picture_that_is_gone_is_left_out_of_the_page(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
+    (tmp_path / "damaged.png").write_bytes(b"no picture")
+    some = [
+        Sample(name, tmp_path / name, None) for name in ("there.png", "gone.png", "damaged.png")
+    ]
+    clip = Sample("gone.mp4", tmp_path / "gone.mp4", None, span_s=(0.0, 1.0))
+    assert set(sight.thumbnails([*some, clip], {s.id for s in [*some, clip]})) == {"there.png"}

@@ -4,7 +4,7 @@ Alignment and uniformity (Wang & Isola, "Understanding contrastive representatio
 effective rank (Roy & Vetterli 2007), and the spread of embeddings. Embeddings that have all become
 one point satisfy alignment and nothing else: that is collapse.
 
-Legend: n samples, d dimensions.
+Legend: n samples, d dimensions, m queries, k neighbours, s some of the queries.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 
 COLLAPSED_SPREAD = 0.05
 COLLAPSED_RANK = 1.5
+AT_ONCE = 2**22
+"""Cosines that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,30 @@ def unit(x_nd: np.ndarray) -> np.ndarray:
     return x_nd / np.maximum(np.linalg.norm(x_nd, axis=1, keepdims=True), 1e-12)
 
 
+def nearest(x_nd: np.ndarray, query_md: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k rows (or all, if fewer) nearest to each query by cosine, nearest first; and cosines.
+
+    Some queries at a time: of many samples all cosines at once are gigabytes.
+    """
+    x_nd, query_md = unit(x_nd), unit(query_md)
+    some = max(1, AT_ONCE // max(1, len(x_nd)))
+    index: list[np.ndarray] = []
+    alike: list[np.ndarray] = []
+    for start in range(0, len(query_md), some):
+        alike_sn = query_md[start : start + some] @ x_nd.T
+        index.append(np.argsort(-alike_sn, axis=1, kind="stable")[:, :k])
+        alike.append(np.take_along_axis(alike_sn, index[-1], axis=1))
+    return np.concatenate(index), np.concatenate(alike)
+
+
 def neighbour_labels(
     x_nd: np.ndarray, label_n: np.ndarray, query_md: np.ndarray, k: int = 5
 ) -> np.ndarray:
     """The label that most of the k nearest rows (by cosine) have, nearer ones counting more."""
-    alike_mn = unit(query_md) @ unit(x_nd).T
-    k = min(k, len(x_nd))
-    nearest_mk = np.argsort(-alike_mn, axis=1, kind="stable")[:, :k]
+    nearest_mk, alike_mk = nearest(x_nd, query_md, k)
     votes = np.zeros((len(query_md), int(label_n.max()) + 1))
-    weight_mk = np.exp(np.take_along_axis(alike_mn, nearest_mk, axis=1) / 0.1)
-    for place in range(k):
+    weight_mk = np.exp(alike_mk / 0.1)
+    for place in range(nearest_mk.shape[1]):
         np.add.at(
             votes, (np.arange(len(votes)), label_n[nearest_mk[:, place]]), weight_mk[:, place]
         )

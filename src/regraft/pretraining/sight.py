@@ -18,16 +18,21 @@ import numpy as np
 
 from regraft.backbones import Backbone
 from regraft.dataset import Sample, View, images
-from regraft.pretraining.quality import unit
+from regraft.errors import UnreadableSample
+from regraft.pretraining.quality import nearest, unit
 from regraft.reporting import content
 from regraft.reporting.drawing import jpeg
 from regraft.transfer.packing import stacked
 from regraft.transfer.pictures import ReadAhead, look
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from regraft.backbones import Network
 
 SHOWN, NEAREST = 6, 5
+KEPT_BYTES = 2 * 2**30
+"""Of decoded pictures that are kept from one look to the next."""
 MAPPED = 500
 """Samples on the map."""
 EXCERPT = 160
@@ -38,7 +43,10 @@ _WHEN = ("before", "after")
 
 @final
 class Gaze:
-    """Vectors of samples in their plain view, in float32 torch; what is decoded is kept."""
+    """Vectors of samples in their plain view, in float32 torch; what is decoded is kept.
+
+    Not kept are clips, which lie in the cache of frames, and pictures of more than `KEPT_BYTES`.
+    """
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
@@ -46,42 +54,48 @@ class Gaze:
 
     def features(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
         """Vectors_nd."""
-        import torch
-
-        if self._backbone.frames:
-            return self._of_clips(network, samples)
+        if self._backbone.frames or self._is_large(samples):
+            return self._passing(network, samples)
         missing = [s for s in samples if s.sha256 not in self._inputs]
-        with ReadAhead(lambda s: look(s, [View()], self._backbone)[0], missing, 64, 64) as ahead:
+        with self._read(missing, 64) as ahead:
             for sample, given in zip(missing, ahead, strict=True):
                 self._inputs[sample.sha256] = given
         inputs = [self._inputs[s.sha256] for s in samples]
         # Of like length together: hardly any padding. Pictures all have one.
         order_n = np.argsort([len(given) for given in inputs], kind="stable")
         found = np.empty((len(samples), self._backbone.width), np.float32)
-        network.eval()
-        with torch.inference_mode():
-            for start in range(0, len(samples), 64):
-                some = order_n[start : start + 64]
-                batch = stacked([inputs[i] for i in some])
-                found[some] = network(torch.from_numpy(batch)).numpy()
+        for start in range(0, len(samples), 64):
+            some = order_n[start : start + 64]
+            found[some] = _vectors(network, stacked([inputs[i] for i in some]))
         return found
 
-    def _of_clips(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
-        """Vectors_nd; clips are large and lie in the cache of frames, so none is held here."""
-        import torch
+    def _is_large(self, samples: Sequence[Sample]) -> bool:
+        if self._backbone.modality == "text":
+            return False
+        size_px = self._backbone.pictures.size_px
+        return len(samples) * size_px * size_px * 3 > KEPT_BYTES
 
-        size = max(1, 64 // self._backbone.frames)
+    def _passing(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
+        """Vectors_nd, with no more than some batches in memory."""
+        size = max(1, 64 // max(1, self._backbone.frames))
         found = np.empty((len(samples), self._backbone.width), np.float32)
-        network.eval()
-        with (
-            ReadAhead(lambda s: look(s, [View()], self._backbone)[0], samples, size, size) as ahead,
-            torch.inference_mode(),
-        ):
+        with self._read(samples, size) as ahead:
             rest = iter(ahead)
             for start in range(0, len(samples), size):
-                batch = np.stack(list(islice(rest, size)))
-                found[start : start + size] = network(torch.from_numpy(batch)).numpy()
+                found[start : start + size] = _vectors(network, np.stack(list(islice(rest, size))))
         return found
+
+    def _read(self, samples: Sequence[Sample], size: int) -> ReadAhead[Sample, np.ndarray]:
+        """Their plain views, in order, decoded ahead of use."""
+        return ReadAhead(lambda s: look(s, [View()], self._backbone)[0], samples, size, size)
+
+
+def _vectors(network: Network, batch: np.ndarray) -> np.ndarray:
+    import torch
+
+    network.eval()
+    with torch.inference_mode():
+        return network(torch.from_numpy(batch)).numpy()
 
 
 @final
@@ -119,17 +133,12 @@ def of_pool(samples: Sequence[Sample], vectors_nd: Mapping[str, np.ndarray]) -> 
 
 def facts(sight: Sight) -> dict[str, Any]:
     """As report.json has it: "neighbours", "alike", "map", "excerpts"."""
-    nearest = {
-        when: np.argsort(
-            -unit(sight.shown_md[when]) @ unit(sight.among_nd[when]).T, axis=1, kind="stable"
-        )[:, :NEAREST]
-        for when in _WHEN
-    }
-    same = {when: sight.among_n[some] == sight.shown_m[:, None] for when, some in nearest.items()}
+    near = {when: nearest(sight.among_nd[when], sight.shown_md[when], NEAREST)[0] for when in _WHEN}
+    same = {when: sight.among_n[some] == sight.shown_m[:, None] for when, some in near.items()}
     rows: list[dict[str, Any]] = []
     for at in np.linspace(0, len(sight.shown) - 1, min(SHOWN, len(sight.shown))).astype(int):
         row: dict[str, Any] = {"sample": sight.shown[at].id}
-        row |= {when: [sight.among[i].id for i in nearest[when][at]] for when in _WHEN}
+        row |= {when: [sight.among[i].id for i in near[when][at]] for when in _WHEN}
         if sight.classes:
             row["same"] = {when: same[when][at].tolist() for when in _WHEN}
         rows.append(row)
@@ -150,18 +159,27 @@ def named(rows: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def thumbnails(samples: Sequence[Sample], names: set[str]) -> dict[str, bytes]:
-    """Small JPEGs of the pictures among some samples, and film strips of the clips, by id."""
+    """Small JPEGs of the pictures among some samples, and film strips of the clips, by id.
+
+    Those that are gone are left out: a training of hours is not lost over a picture on its page.
+    """
     found: dict[str, bytes] = {}
     for sample in samples:
         if sample.id not in names or not isinstance(sample.source, Path):
             continue
-        if sample.span_s is not None:
-            picture = content.film_strip(sample.source, sample.span_s, _FRAME_PX, _FRAMES)
-        else:
-            picture = images.decode(sample.source)
-            picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
-        found[sample.id] = jpeg(picture, 80)
+        try:
+            found[sample.id] = jpeg(_small(sample.source, sample.span_s), 80)
+        except (UnreadableSample, OSError):
+            continue
     return found
+
+
+def _small(path: Path, span_s: tuple[float, float] | None) -> Image.Image:
+    if span_s is not None:
+        return content.film_strip(path, span_s, _FRAME_PX, _FRAMES)
+    picture = images.decode(path)
+    picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
+    return picture
 
 
 def _chart(sight: Sight) -> dict[str, Any]:
