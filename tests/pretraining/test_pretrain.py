@@ -10,8 +10,10 @@ from running import killed, start, steps_of, weights
 import regraft
 from regraft.backbones import build, check_backbone, open_backbone
 from regraft.errors import ContractBroken, RegraftError, UsageError
-from regraft.pretraining import Settings, check_objective, pretrain, sight
+from regraft.events import Event, Stepped
+from regraft.pretraining import Settings, check_objective, precision, pretrain, sight
 from regraft.pretraining.objectives import choose, settings_of
+from regraft.store import Outcome
 
 NETWORK = """
 from torch import nn
@@ -210,6 +212,38 @@ def test_a_budget_decides_the_steps_once(place: Path) -> None:
     again = pretrain(place / "pool", place / "run", backbone=start(place), budget=1.0,
                      settings=settings())  # fmt: skip
     assert done.report["steps"] == again.report["steps"] > 0
+
+
+def test_a_run_keeps_to_the_precision_it_began_with_and_so_does_what_it_is_compared_with(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clock bfloat16 is quicker at first, and never again."""
+    answers: list[bool] = []
+
+    def measured(take: object) -> Outcome:
+        answers.append(not answers)
+        return Outcome({"bf16": answers[-1], "seconds": [2.0, 1.0]})
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(precision, "measured", measured)
+    asked = settings(bf16=None, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(place / "pool", place / "run", backbone=start(place), settings=asked, tell=stop)
+    done = pretrain(place / "pool", place / "run", backbone=start(place), settings=asked)
+    assert (answers, done.report["after"]["bf16"]) == ([True], True)
+    beside = pretrain(
+        place / "pool", place / "beside", backbone=start(place), settings=asked, compare="scratch"
+    )
+    assert beside.report["after"] == beside.report["scratch"]["after"] == {"bf16": False}
+    answers.clear()
+    beside = pretrain(
+        place / "pool", place / "again", backbone=start(place), settings=asked, compare="scratch"
+    )
+    assert beside.report["after"] == beside.report["scratch"]["after"] == {"bf16": True}
+    assert weights(place / "run") == weights(place / "again")
 
 
 def test_it_is_measured_no_more_often_than_twenty_times(place: Path) -> None:

@@ -17,7 +17,6 @@ Legend: b samples in a batch, n in the pool.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import fields
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 from regraft.backbones import Network, build
 from regraft.errors import RegraftError
+from regraft.pretraining import precision
 from regraft.pretraining.ahead import Ahead
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.losses import backward_in_pieces, enqueued, nt_xent, statistics_kept
@@ -45,9 +45,8 @@ WEIGHT_DECAY = 1e-4
 PROJECTED = 128
 LOOKED_AT = 512
 """Samples on which embeddings are measured."""
-MEASURED, CLEARLY = 64, 0.9
-"""Samples on which it is measured whether bfloat16 is quicker; and what share of the time it may
-take to be called so: it costs a little accuracy, and what is decided should not be chance."""
+MEASURED = 64
+"""Samples on which it is measured whether bfloat16 is quicker."""
 
 
 class Footage(Protocol):
@@ -269,18 +268,17 @@ class Contrast(Learner):
             few = min(self.size, MEASURED, max(2, int(self._piece)))
             rows = self._footage.rows(np.arange(few))
             draws = generator(self._job.seed, "precision").random((2, few, DRAWS))
-            took: dict[bool, float] = {}
+
+            def take(bf16: bool) -> None:
+                self._bf16 = bf16
+                a_bd, b_bd = self._embedded(rows, draws, (0, 0))
+                (a_bd.sum() + b_bd.sum()).backward()
+
             self.model.train()
             with statistics_kept(self.model):
-                for bf16 in (False, True, False, True, False, True):
-                    self._bf16 = bf16
-                    began = time.perf_counter()
-                    a_bd, b_bd = self._embedded(rows, draws, (0, 0))
-                    (a_bd.sum() + b_bd.sum()).backward()
-                    took[bf16] = min(took.get(bf16, math.inf), time.perf_counter() - began)
+                found = precision.measured(take)
             self.model.zero_grad(set_to_none=True)
-            quicker = took[True] < CLEARLY * took[False]
-            return Outcome({"bf16": quicker, "seconds": [took[False], took[True]]})
+            return found
 
         facts: Any = self._job.memo("precision", compute).facts
         return facts["bf16"]

@@ -9,7 +9,8 @@ Decisions:
   ladder's rule: a head that knows nothing yet would distort the encoder with its first gradients.
 - A twentieth of the texts, at most so many tokens, is held out, groups of near copies together.
   Loss and accuracy on it are those of words that are to be guessed, the same ones each time.
-- bfloat16 is used where it is measured to be quicker on this machine; the answer is journalled.
+- bfloat16 is used where it is measured to be clearly quicker on this machine; the answer is
+  journalled.
 - A second text that has nothing to do with the pool, the same for all pools, says what the network
   forgets. Unless the user gives one, it is the language reference that comes with Python.
 
@@ -38,6 +39,7 @@ from regraft.dataset import Dataset, Sample
 from regraft.dataset.unlabelled_texts import read_unlabelled_texts, recognises_texts
 from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell, silent
+from regraft.pretraining import precision
 from regraft.pretraining.ahead import Ahead
 from regraft.pretraining.examples import Example, examples, filled
 from regraft.pretraining.masking import Packed, Windows, packed, windows_of
@@ -308,18 +310,18 @@ class Cloze:
     # Before the first step ------------------------------------------------------------------------
 
     def _measured_precision(self) -> bool:
-        """Whether a step in bfloat16 is quicker here; measured once, then remembered."""
+        """Whether bfloat16 is clearly quicker here; measured once, then remembered."""
 
         def compute() -> Outcome:
             batch = pieces(self._batch(0), 2048)[0]
-            took: dict[bool, float] = {}
-            for bf16 in (False, True, False, True):
+
+            def take(bf16: bool) -> None:
                 self._bf16 = bf16
-                began = time.perf_counter()
                 self._guess(batch)[0].sum().backward()
-                took[bf16] = min(took.get(bf16, 1e9), time.perf_counter() - began)
+
+            found = precision.measured(take)
             self._zero()
-            return Outcome({"bf16": took[True] < took[False], "seconds": [took[False], took[True]]})
+            return found
 
         self._network.train()
         facts: Any = self._job.memo("precision", compute).facts

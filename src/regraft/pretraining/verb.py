@@ -260,7 +260,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
     facts: dict[str, Any] = learnt.facts
     report = _facts(ground, facts)
     if ground.question["compare"] == "scratch":
-        report["scratch"] = _scratch(ground, facts["steps"])
+        report["scratch"] = _scratch(_computing_alike(ground, facts), facts["steps"])
     shown: Sequence[Sample] = ()
     seen_after = _seen(ground, network)
     if seen_before is not None and seen_after is not None:
@@ -271,7 +271,8 @@ def _learn(ground: Ground) -> dict[str, Any]:
         tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
         report |= _judged(eye, before, after, tuned)
         if ground.question["control"]:
-            report["control"] = _control(ground, eye, report["steps"], after)
+            alike = _computing_alike(ground, facts)
+            report["control"] = _control(alike, eye, report["steps"], after)
         shown = (*eye.held, *eye.train)
     small = sight.thumbnails(shown, sight.named(report["neighbours"]))
     page.write(ground.run.folder, report, small)
@@ -290,6 +291,13 @@ def _seen(ground: Ground, network: Network) -> np.ndarray | None:
     if ground.eye is not None or ground.objective.modality == "text":
         return None
     return sight.Gaze(ground.start).features(network, _shown(ground))
+
+
+def _computing_alike(ground: Ground, facts: dict[str, Any]) -> Ground:
+    """For what is compared with the result: computed as it was, not as another clock says."""
+    settings = replace(ground.objective.settings, bf16=facts["after"].get("bf16"))
+    chosen = objectives.choose(ground.objective.name, Path(ground.question["data"]), settings)
+    return replace(ground, objective=chosen)
 
 
 def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, Any]:

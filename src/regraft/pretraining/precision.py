@@ -1,0 +1,36 @@
+"""Whether bfloat16 is clearly quicker on this machine, by the clock.
+
+The answer is kept in the run, so a run that goes on computes as it began. Two runs may differ in
+it where the times are close, and then in bits; who wants the same bits sets `Settings.bf16`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from regraft.store import Outcome
+
+CLEARLY = 0.9
+"""Share of the time that bfloat16 may take to be called quicker: it costs a little accuracy, and
+what is decided should not be chance."""
+_TIMES = 3
+
+
+def measured(take: Callable[[bool], None]) -> Outcome:
+    """Time both, in turns; the best time of each counts.
+
+    Args:
+        take: goes forward and backward over a few samples, in bfloat16 or in float32.
+
+    Returns:
+        facts: "bf16", whether it is clearly quicker, and "seconds" in float32 and in bfloat16.
+    """
+    took = {False: math.inf, True: math.inf}
+    for bf16 in (False, True) * _TIMES:
+        began = time.perf_counter()
+        take(bf16)
+        took[bf16] = min(took[bf16], time.perf_counter() - began)
+    quicker = took[True] < CLEARLY * took[False]
+    return Outcome({"bf16": quicker, "seconds": [took[False], took[True]]})
