@@ -29,9 +29,10 @@ _CURVES = {
     "spread": "spread",
 }
 _COLOURS = (
-    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000",
+    "#4477aa", "#ee6677", "#228833", "#b3a125", "#35aed6", "#aa3377", "#8a8f94", "#a0653a",
     "#994455", "#997700",
 )  # fmt: skip
+"""Of labels on the map; each can be told from the page's paper, by day and by night."""
 _TITLES = {"helped": "helped", "hurt": "hurt", "no difference": "made no difference to"}
 _CLIPS_ONLY = ("clip_s", "frames", "pairs")
 _PROBLEMS = 50
@@ -71,6 +72,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
         .render(
             report=report,
             headline=headline(report),
+            compared=_compared(report),
             references=references(report),
             curves=_curves(report),
             maps=_maps(report["map"]),
@@ -78,6 +80,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
                 (visible(name), _COLOURS[i % len(_COLOURS)])
                 for i, name in enumerate((report["map"] or {"classes": []})["classes"])
             ],
+            colours=len(_COLOURS),
             examples=list(_examples(report)),
             settings=_settings(report),
             most_problems=_PROBLEMS,
@@ -101,6 +104,21 @@ def headline(report: Facts) -> str:
             f"{100 * last['accuracy']:.0f} % of them are guessed right."
         )
     return f"{report['steps']:,} steps of pre-training; whether they help was not judged."
+
+
+def _compared(report: Facts) -> str:
+    """On what start and result are compared; what speaks against it is said."""
+    text = "The two are compared on the same samples by a paired bootstrap test."
+    if report["verdict"].get("split") == "valid":
+        text += (
+            " The judge has no test split, so these are the samples that its probe was measured on "
+            "while the network was trained."
+        )
+    if report["settings"].get("keep_duplicates"):
+        text += " The pool may hold copies of them (--keep-duplicates)."
+    elif report["verdict"].get("split") == "test":
+        text += " Neither has seen them."
+    return text
 
 
 def references(report: Facts) -> list[Reference]:
