@@ -93,7 +93,9 @@ def test_the_model_folder_alone_predicts(
         text_file.write_text(words(100, 0))
         (tmp_path / "none.txt").write_text(" ")
         table = write_table(tmp_path / "more.csv", 100, 3)
-        monkeypatch.setattr(sys, "stdin", io.StringIO(words(100, 0) + "\n"))
+        monkeypatch.setattr(
+            sys, "stdin", io.TextIOWrapper(io.BytesIO(words(100, 0).encode() + b"\n"))
+        )
         inputs = [text_file, tmp_path / "none.txt", table, "-"]
         answers = regraft.predict(tmp_path / "moved", inputs)
     finally:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from regraft.dataset import Dataset, Sample, View
+from regraft.dataset import Dataset, Sample, View, guard
 from regraft.dataset.rows import renumbered
 from regraft.errors import DataError
 from regraft.events import Tell
@@ -19,16 +19,39 @@ from regraft.transfer.packing import Storage
 
 
 def files_of(inputs: Sequence[str | Path]) -> Iterable[Path]:
-    """Files behind names, folders and patterns, in order."""
+    """Files behind names, folders and patterns, in order.
+
+    Of folders, and of what patterns find, what is hidden or left behind by operating systems is no
+    data, as for `fit`; a file that is named is looked at whatever its name.
+    """
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+            yield from _below(path)
         elif path.exists() or not set("*?[") & set(str(given)):
             yield path
         else:
-            root = Path(path.anchor)
-            yield from sorted(root.glob(str(path.relative_to(root))))
+            yield from _matching(path)
+
+
+def _matching(pattern: Path) -> Iterator[Path]:
+    root, named = Path(pattern.anchor), set(pattern.parts)
+    for found in sorted(root.glob(str(pattern.relative_to(root)))):
+        if any(guard.is_junk(part) and part not in named for part in found.parts):
+            continue
+        if found.is_dir():
+            yield from _below(found)
+        else:
+            yield found
+
+
+def _below(folder: Path) -> list[Path]:
+    """The files in a folder, to the bottom."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if not any(map(guard.is_junk, path.relative_to(folder).parts)) and path.is_file()
+    )
 
 
 def relabelled(model: Model, rows: Dataset) -> list[Sample]:

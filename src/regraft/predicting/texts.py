@@ -58,8 +58,9 @@ def _texts(
 
     for given in inputs:
         if str(given) == "-":
-            for number, line in enumerate(sys.stdin, 1):
-                yield f"line {number}", _checked(line.rstrip("\n"), f"line {number}")
+            # As bytes: a line that is no UTF-8 is read like a file that is none.
+            for number, line in enumerate(sys.stdin.buffer, 1):
+                yield f"line {number}", _decoded(line.rstrip(b"\r\n"), f"line {number}")
             continue
         for path in files_of([given]):
             if TableReader().recognises(path):
@@ -78,8 +79,16 @@ def _checked(text: str, where: str) -> str | UnreadableSample:
         return fault
 
 
-def _read_text(path: Path) -> str | UnreadableSample:
+def _decoded(data: bytes, where: str) -> str | UnreadableSample:
     try:
-        return data_sets.texts.decode(data_sets.guard.read_file(path), str(path))[0]
+        return data_sets.texts.decode(data, where)[0]
     except UnreadableSample as fault:
         return fault
+
+
+def _read_text(path: Path) -> str | UnreadableSample:
+    try:
+        data = data_sets.guard.read_file(path)
+    except UnreadableSample as fault:
+        return fault
+    return _decoded(data, str(path))
