@@ -15,6 +15,7 @@ from regraft.backbones import Backbone
 from regraft.dataset import Sample, View, images
 from regraft.errors import DataError
 from regraft.events import Advanced, Event, Said, Tell, silent
+from regraft.terminal import PlainProgress
 from regraft.transfer import features as module
 from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.engine import prepare
@@ -217,6 +218,26 @@ def test_an_engine_that_is_refused_leaves_nothing(tmp_path: Path, own_cache: Pat
     assert table.serving.name == "openvino-f32"
     assert table.computed == 9
     assert [path.parent.name for path in shards(own_cache)] == [table.key]
+
+
+def test_activations_beyond_the_limit_of_the_cache_are_kept_and_the_user_is_told(
+    compiled: Backbone, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = rows(computed(compiled, samples, frozen=1))
+    told: list[str] = []
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "200 kB")
+    table = computed(
+        compiled, samples, frozen=1, views=ROLLED[1:2], tell=PlainProgress(told.append)
+    )
+    assert len(rows(table)) == len(whole)
+    assert [line for line in told if "limit" in line] == [
+        "These activations exceed the cache's limit by up to 1 MB. They are kept while they are in "
+        "use; REGRAFT_CACHE_LIMIT raises the limit."
+    ]
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "200 MB")
+    told.clear()
+    computed(compiled, samples, frozen=1, views=ROLLED[2:], tell=PlainProgress(told.append))
+    assert not [line for line in told if "limit" in line]
 
 
 # Stopping and starting again ----------------------------------------------------------------------

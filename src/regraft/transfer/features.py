@@ -17,6 +17,7 @@ Decisions:
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -263,7 +264,8 @@ def _complete(job: _Job, shards: Shards, serving: Serving) -> int | None:
         if excess := make_room(len(missing) * row_bytes):
             job.tell(
                 Said(
-                    f"These activations exceed the cache's limit by up to {excess / 1e6:,.0f} MB. "
+                    "These activations exceed the cache's limit by up to "
+                    f"{math.ceil(excess / 1e6):,} MB. "
                     f"They are kept while they are in use; {LIMIT} raises the limit."
                 )
             )

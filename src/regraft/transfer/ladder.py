@@ -288,8 +288,8 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
     over = ground.budget_s is not None and seconds_spent(entries) + seconds > ground.budget_s
     fits = "fit" if rung.features == "cached" else "do not fit"
     why = (
-        f"{rung.views} views of {count} samples are {byte_count / 1e6:.0f} MB at this cut and "
-        f"{fits} into {ground.cached_bytes / 1e6:.0f} MB; about {seconds:.0f} s"
+        f"{rung.views} views of {count} samples are {_megabytes(byte_count)} at this cut and "
+        f"{fits} into {_megabytes(ground.cached_bytes)}; about {seconds:.0f} s"
     )
     if over:
         why = f"about {seconds:.0f} s more would exceed the budget of {ground.budget_s:.0f} s"
@@ -301,6 +301,12 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
         "why": why,
         "over_budget": over,
     }
+
+
+def _megabytes(byte_count: int) -> str:
+    """In words; two digits at least, so that what does not fit is not said to be 0 MB in 0 MB."""
+    number = byte_count / 1e6
+    return f"{number:.0f} MB" if number >= 10 else f"{number:.2g} MB"
 
 
 def _seconds_of(ground: Ground, rung: Rung, best: Step) -> float:

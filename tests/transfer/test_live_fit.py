@@ -1,0 +1,57 @@
+"""A whole `fit` whose cache may hold the vectors of the head, and no activations before them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+import regraft
+from regraft.backbones import Backbone
+from regraft.events import Event, Said
+
+
+def write(folder: Path) -> Path:
+    """Red and blue noise, 24 pictures a class."""
+    rng = np.random.default_rng(0)
+    for kind, name in enumerate(("red", "blue")):
+        (folder / name).mkdir(parents=True)
+        for number in range(24):
+            pixels = rng.integers(0, 160, (40, 48, 3), dtype=np.uint8)
+            pixels[..., 2 * kind] += 90
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def fitted(data: Path, out: Path) -> tuple[dict, list[str]]:
+    told: list[Event] = []
+    done = regraft.fit(
+        data, out, backbone=tiny.address("residual"), train="last:1", tell=told.append
+    )
+    return done.report, [event.text for event in told if isinstance(event, Said)]
+
+
+def test_a_rung_whose_activations_the_cache_may_not_hold_is_trained_live(
+    compiled: Backbone, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write(tmp_path / "data")
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "100 kB")
+    report, said = fitted(data, tmp_path / "run")
+    assert [rung["features"] for rung in report["rungs"]] == ["cached", "live"]
+    assert report["rungs"][1]["frozen_intact"]
+    (plan,) = report["plan"]
+    assert plan["features"] == "live"
+    assert "do not fit into 0.1 MB" in plan["why"]
+    assert plan["why"] in (tmp_path / "run" / "report.html").read_text()
+    assert not [line for line in said if "limit" in line], "only vectors went into the cache"
+    kept = sum(path.stat().st_size for path in own_cache.glob("features/*/*.rows"))
+    assert kept < 100_000
+
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "1 GB")
+    again, _ = fitted(data, tmp_path / "run")
+    assert [rung["features"] for rung in again["rungs"]] == ["cached", "live"], "as it began"
+    other, _ = fitted(data, tmp_path / "other")
+    assert [rung["features"] for rung in other["rungs"]] == ["cached", "cached"]
