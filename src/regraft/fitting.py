@@ -17,7 +17,6 @@ from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder, references
-from regraft.transfer.cache import limit_bytes
 from regraft.transfer.curve import forecast, label_curve
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
 from regraft.transfer.few_labels import few_labels, refitted
@@ -64,18 +63,9 @@ def make_ground(
         return engines[frozen]
 
     return ladder.Ground(
-        run, rows, backbone, task, engine, seed, budget_s, tell, cached_bytes=_cached_bytes(run)
-    )
-
-
-def _cached_bytes(run: Run) -> int:
-    """What a rung's activations may take; a run that goes on keeps to what it began with."""
-
-    def compute() -> Outcome:
-        return Outcome({"bytes": min(ladder.CACHED_BYTES, limit_bytes())}, {})
-
-    found: Any = run.step("cache-limit", {}, compute).facts["bytes"]
-    return found
+        run, rows, backbone, task, engine, seed, budget_s, tell,
+        cached_bytes=ladder.cached_bytes(run),
+    )  # fmt: skip
 
 
 def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:

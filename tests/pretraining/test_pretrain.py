@@ -148,6 +148,17 @@ def test_pictures_of_a_large_judge_are_not_held_in_memory(
     assert not passed._inputs
 
 
+def test_the_judges_fine_tuning_keeps_to_the_limit_of_the_cache(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "20 kB")
+    pretrain(place / "pool", place / "run", backbone=start(place), judge=place / "judge",
+             settings=settings(epochs=1))  # fmt: skip
+    kept = sum(path.stat().st_size for path in (place / "cache").glob("features/*/*.rows"))
+    measured = 16 + 24  # of valid and test; what is learnt from is read anew
+    assert kept < (measured + 5) * 32 * 32 * 3
+
+
 def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> None:
     """Exact and near ones of valid and test; those of train may stay."""
     judge = place / "judge"

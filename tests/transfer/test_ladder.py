@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regraft import fitting
 from regraft.backbones.backbone import (
     Backbone,
     Preprocessing,
@@ -126,10 +125,10 @@ def test_a_run_that_goes_on_keeps_to_the_limit_it_began_with(
 ) -> None:
     monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "3 MB")
     with Run.open(tmp_path / "run", {}) as run:
-        assert fitting._cached_bytes(run) == 3_000_000
+        assert ladder.cached_bytes(run) == 3_000_000
     monkeypatch.setenv("REGRAFT_CACHE_LIMIT", "1 GB")
     with Run.open(tmp_path / "run", {}) as run:
-        assert fitting._cached_bytes(run) == 3_000_000
+        assert ladder.cached_bytes(run) == 3_000_000
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def _ground(run: Run, eye: Eye, backbone: Backbone, tell: Tell) -> ladder.Ground
     kept = [s for s in eye.dataset if s.split != "train" or s.id in some]
     return ladder.Ground(
         run, eye.dataset.with_samples(kept), backbone, eye.task, lambda _: engine, eye.seed, None,
-        tell,
+        tell, cached_bytes=ladder.cached_bytes(run),
     )  # fmt: skip
 
 

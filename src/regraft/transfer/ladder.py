@@ -28,6 +28,7 @@ from regraft.events import Measured, Said, Tell
 from regraft.store import Outcome, Run, digest
 from regraft.tasks import measure
 from regraft.tasks.task import Answers, Task
+from regraft.transfer.cache import limit_bytes
 from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, LiveFeatures, features
@@ -331,6 +332,16 @@ def _seconds_of(ground: Ground, rung: Rung, best: Step) -> float:
     tail = tail_of(ground, rung.frozen, best.weights)
     step_s = seconds_a_step(rung, tail, ground.task, some, rows)
     return step_s * rung.steps + picture_s * pictures
+
+
+def cached_bytes(run: Run) -> int:
+    """What a rung's activations may take; a run that goes on keeps to what it began with."""
+
+    def compute() -> Outcome:
+        return Outcome({"bytes": min(CACHED_BYTES, limit_bytes())}, {})
+
+    found: Any = run.step("cache-limit", {}, compute).facts["bytes"]
+    return found
 
 
 def make_rung(ground: Ground, name: str) -> Rung:
