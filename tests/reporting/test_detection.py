@@ -176,3 +176,22 @@ def test_right_and_wrong_boxes_differ_in_more_than_colour() -> None:
     assert small.size == (50, 25)
     with Image.open(io.BytesIO(drawing.jpeg(small))) as back:
         assert back.format == "JPEG"
+
+
+def lit(picture: Image.Image) -> int:
+    """Pixels of white letters above a box whose upper edge is at 40."""
+    return int((np.asarray(picture)[20:36] > 150).all(axis=2).sum())
+
+
+def test_what_a_box_is_can_be_read_at_the_edge_of_a_picture() -> None:
+    plain = Image.new("RGB", (300, 100))
+    middle, edge = (
+        drawing.drawn(plain, [drawing.Mark((left, 40, left + 20, 60), "hornbeam 0.99")])
+        for left in (100, 279)
+    )
+    assert lit(edge) > 0.9 * lit(middle) > 50
+    name = drawing.drawn(plain, [drawing.Mark((5, 40, 25, 60), "hornbeam " * 40 + "0.99")])
+    row = (np.asarray(name)[30] == drawing.RIGHT).all(axis=1)
+    assert row[:-1].sum() > 150
+    assert lit(drawing.drawn(plain, [drawing.Mark((5, 40, 25, 60), "two\nlines 0.99")])) > 0
+    assert drawing._cut("hornbeam 0.99", 8) == "horn…0.99"

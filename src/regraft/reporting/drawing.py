@@ -94,13 +94,28 @@ def _write(
     colour: tuple[int, int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
-    """White on the box's colour, above its corner, or inside where there is no room above."""
+    """White on the box's colour, above its corner, or inside where there is no room above.
+
+    It is moved to the left where it would leave the picture, and shortened where it is too long.
+    """
+    image_px = brush.im.size[0]
+    kept = len(text)
+    while kept > 1 and brush.textbbox((0, 0), _cut(text, kept), font=font)[2] + 6 > image_px:
+        kept -= 1
+    text = _cut(text, kept)
     *_, wide, high = brush.textbbox((0, 0), text, font=font)
-    left, top = edges[0], edges[1] - high - 4
+    left, top = max(0.0, min(edges[0], image_px - wide - 6)), edges[1] - high - 4
     if top < 0:
         top = edges[1]
     brush.rectangle((left, top, left + wide + 6, top + high + 4), fill=colour)
     brush.text((left + 3, top + 1), text, fill=_HALO, font=font)
+
+
+def _cut(text: str, letters: int) -> str:
+    """The beginning and the end, which has how sure it is."""
+    if letters >= len(text):
+        return text
+    return f"{text[: -(-letters // 2)]}…{text[len(text) - letters // 2 :]}"
 
 
 def jpeg(picture: Image.Image, quality: int = 75) -> bytes:
