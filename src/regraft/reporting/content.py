@@ -221,7 +221,11 @@ def galleries(
     target_nc: np.ndarray,
     temperature: float,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The most wrong answers (sure and wrong) and the least certain ones, of the validation."""
+    """The most wrong answers (sure and wrong) and the least certain ones, of the validation.
+
+    Where several classes may apply, "probability" is how sure the answer is about the class that
+    it is most wrong about, or least certain of.
+    """
     chance_nc = task.probabilities(logits_nc, temperature)
     correct_n = task.correct(logits_nc, target_nc)
     if task.multilabel:
@@ -231,7 +235,7 @@ def galleries(
         chance_n = chance_nc.max(axis=1)
         wrongness_n = chance_n
 
-    def entry(i: int) -> dict[str, Any]:
+    def entry(i: int, sure_n: np.ndarray) -> dict[str, Any]:
         given = [task.classes[c] for c in np.flatnonzero(target_nc[i])]
         if task.multilabel:
             said = [task.classes[c] for c in np.flatnonzero(chance_nc[i] > 0.5)]
@@ -241,14 +245,15 @@ def galleries(
             "sample": samples[i].id,
             "given": ", ".join(given),
             "predicted": ", ".join(said),
-            "probability": float(chance_n[i]),
+            "probability": float(sure_n[i]),
             **data_sets.texts.excerpt(samples[i]),
         }
 
     wrong = [i for i in np.argsort(-wrongness_n, kind="stable") if not correct_n[i]]
+    unsure = np.argsort(chance_n, kind="stable")
     return {
-        "most_wrong": [entry(int(i)) for i in wrong[:SHOWN]],
-        "least_certain": [entry(int(i)) for i in np.argsort(chance_n, kind="stable")[:SHOWN]],
+        "most_wrong": [entry(int(i), wrongness_n) for i in wrong[:SHOWN]],
+        "least_certain": [entry(int(i), chance_n) for i in unsure[:SHOWN]],
     }
 
 
