@@ -210,7 +210,7 @@ def _particulars(
         "calibration": content.calibration(task, temperature, judged, judged_nc, split),
         "confusion": {"split": "valid", **content.confusion(task, logits_nc, target_nc)},
         "imbalance": content.imbalance(ground.dataset, task),
-    } | content.galleries(task, valid, logits_nc, target_nc, temperature)
+    } | content.galleries(task, valid, logits_nc, target_nc, temperature, ground.dataset.path)
 
 
 def _beside_people(ground: ladder.Ground, said: Spoken, judged: Outcome) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
 from regraft.reporting import detection, page
-from regraft.reporting.drawing import jpeg
+from regraft.reporting.drawing import file_of, jpeg
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
@@ -220,6 +220,7 @@ def galleries(
     logits_nc: np.ndarray,
     target_nc: np.ndarray,
     temperature: float,
+    data: Path,
 ) -> dict[str, list[dict[str, Any]]]:
     """The most wrong answers (sure and wrong) and the least certain ones, of the validation.
 
@@ -246,6 +247,7 @@ def galleries(
             "given": ", ".join(given),
             "predicted": ", ".join(said),
             "probability": float(sure_n[i]),
+            **_place(samples[i], data),
             **data_sets.texts.excerpt(samples[i]),
         }
 
@@ -255,6 +257,11 @@ def galleries(
         "most_wrong": [entry(int(i), wrongness_n) for i in wrong[:SHOWN]],
         "least_certain": [entry(int(i), chance_n) for i in unsure[:SHOWN]],
     }
+
+
+def _place(sample: Sample, data: Path) -> dict[str, str]:
+    """Where its file lies, as "file"; nothing for texts."""
+    return {"file": file_of(sample, data)} if isinstance(sample.source, Path) else {}
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -355,30 +362,29 @@ def command(question: dict[str, Any], folder: Path) -> str:
 def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[str, bytes]:
     """Small JPEGs of the samples that the report shows; those that are gone are left out."""
     found: dict[str, bytes] = {}
+    folder = root if root.is_dir() else root.parent
     if "detection" in content:
-        return detection.pictures(root if root.is_dir() else root.parent, content["detection"])
+        return detection.pictures(folder, content["detection"])
     if content["task"] not in _SHOW:
         return found
     for entry in (*content["most_wrong"], *content["least_certain"]):
         try:
-            picture = _SHOW[content["task"]](
-                root if root.is_dir() else root.parent, entry["sample"], size_px
-            )
+            picture = _SHOW[content["task"]](folder, entry, size_px)
         except (UnreadableSample, OSError):
             continue
         found[entry["sample"]] = jpeg(picture, 80)
     return found
 
 
-def _show_picture(root: Path, sample: str, size_px: int) -> Image.Image:
-    picture = data_sets.images.decode(root / sample)
+def _show_picture(folder: Path, entry: dict[str, Any], size_px: int) -> Image.Image:
+    picture = data_sets.images.decode(folder / entry.get("file", entry["sample"]))
     picture.thumbnail((size_px, size_px))
     return picture
 
 
-def _show_clip(root: Path, sample: str, size_px: int) -> Image.Image:
-    name, span_s = data_sets.video.parted(sample)
-    return film_strip(root / name, span_s, size_px)
+def _show_clip(folder: Path, entry: dict[str, Any], size_px: int) -> Image.Image:
+    name, span_s = data_sets.video.parted(entry["sample"])
+    return film_strip(folder / entry.get("file", name), span_s, size_px)
 
 
 def film_strip(

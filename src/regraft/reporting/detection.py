@@ -8,7 +8,6 @@ Shapes: n samples in order.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from markupsafe import Markup
 from regraft.dataset import Dataset, Sample, images
 from regraft.dataset.summary import box_counts
 from regraft.errors import UnreadableSample
-from regraft.reporting import figures
+from regraft.reporting import drawing, figures
 from regraft.reporting.drawing import Mark, drawn, jpeg
 from regraft.reporting.figures import Axis
 from regraft.tasks import box_metrics
@@ -134,11 +133,10 @@ def _curves(errors: Errors, classes: Sequence[str], threshold: float) -> list[di
 
 def _entry(judged: Judged, n: int) -> dict[str, Any]:
     """Where the picture of a sample lies, relative to the data."""
-    sample, root = judged.samples[n], judged.dataset.path.resolve()
-    root = root if root.is_dir() else root.parent
+    sample = judged.samples[n]
     return {
         "sample": sample.id,
-        "file": os.path.relpath(sample.source, root),
+        "file": drawing.file_of(sample, judged.dataset.path),
         "window": list(sample.window) if sample.window else None,
     }
 

@@ -5,12 +5,16 @@ The two differ in more than colour, for those who cannot tell colours apart and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
+
+    from regraft.dataset import Sample
 
 Edges = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -116,6 +120,12 @@ def _cut(text: str, letters: int) -> str:
     if letters >= len(text):
         return text
     return f"{text[: -(-letters // 2)]}…{text[len(text) - letters // 2 :]}"
+
+
+def file_of(sample: Sample, data: Path) -> str:
+    """Where the file of a sample lies, relative to the data: its id does not always say it."""
+    root = data.resolve()
+    return os.path.relpath(sample.source, root if root.is_dir() else root.parent)
 
 
 def jpeg(picture: Image.Image, quality: int = 75) -> bytes:
