@@ -391,7 +391,7 @@ ODD: dict[str, tuple[Callable[[Report], None], list[str]]] = {
     ),
     "no seconds at all": (
         lambda r: [g["seconds"].update(features=0, train=0, total=0) for g in r["rungs"][:3]],
-        ["whole run"],
+        ["all rungs"],
     ),
     "frozen part changed": (lambda r: r["rungs"][1].update(frozen_intact=False), ["changed"]),
     "everything trained": (

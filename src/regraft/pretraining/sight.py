@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from regraft.backbones import Backbone
-from regraft.dataset import Sample, View, images
+from regraft.dataset import Sample, View, images, texts
 from regraft.errors import UnreadableSample
 from regraft.pretraining.quality import nearest, unit
 from regraft.reporting import content
@@ -35,8 +35,6 @@ KEPT_BYTES = 2 * 2**30
 """Of decoded pictures that are kept from one look to the next."""
 MAPPED = 500
 """Samples on the map."""
-EXCERPT = 160
-"""Characters of a text that is shown."""
 _PICTURE_PX, _FRAME_PX, _FRAMES = 72, 56, 3
 _WHEN = ("before", "after")
 
@@ -146,7 +144,7 @@ def facts(sight: Sight) -> dict[str, Any]:
     names = named(rows)
     samples = [*sight.shown, *sight.among]
     excerpts = {
-        sample.id: " ".join(sample.source.split())[:EXCERPT]
+        sample.id: texts.excerpt(sample)["excerpt"]
         for sample in samples
         if sample.id in names and isinstance(sample.source, str)
     }

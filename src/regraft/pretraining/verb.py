@@ -161,7 +161,11 @@ def pretrain(
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
     if compare not in (None, "scratch"):
-        raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
+        raise UsageError(
+            f"nothing to compare with: {compare!r}",
+            where="--compare",
+            mend="say scratch, or leave it out",
+        )
     with Run.open(folder, question, tell=tell) as run:
         start = open_backbone(question["backbone"], tell=tell)
         start.check_reads(chosen.modality, f"{chosen.name} here trains on {chosen.modality}s")
