@@ -81,6 +81,15 @@ def test_that_labels_share_colours_is_said() -> None:
     assert said in Page(pretrained.render(report(11), {})).text
 
 
+@pytest.mark.parametrize(
+    ("per_second", "said"), [(0.31, "0.31"), (2.44, "2.4"), (12.6, "13"), (25_071.3, "25,071")]
+)
+def test_a_slow_training_is_not_said_to_stand_still(per_second: float, said: str) -> None:
+    slow = report()
+    slow["throughput"]["per_second"] = per_second
+    assert f"pictures a second {said} 4 steps" in Page(pretrained.render(slow, {})).text
+
+
 @pytest.mark.parametrize("raised", ["#f5f5f1", "#1b1f23"])
 def test_every_colour_of_the_map_can_be_seen(raised: str) -> None:
     """By day and by night: three to one is what WCAG asks of graphics; dots are many, 2.2 do."""
