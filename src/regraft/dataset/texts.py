@@ -17,8 +17,8 @@ from __future__ import annotations
 import codecs
 import re
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -39,6 +39,7 @@ EXCERPT = 160
 _SNIFFED = 500
 _FEWEST_WORDS = 8
 _HASHES, _BAND = 64, 4
+_COMPARED = 10_000
 _ALIKE = 0.75
 _HALF = re.compile("[\ud800-\udfff]")
 _HEAD_CHARACTERS = 16_384
@@ -122,28 +123,49 @@ def excerpt(sample: Sample) -> dict[str, str]:
 
 def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of texts of which one is nearly the other; enough of them to connect all copies."""
+    judged_m, signature_mh = _signatures(texts)
+    pairs: set[tuple[int, int]] = set()
+    for band_mh in np.split(signature_mh, _HASHES // _BAND, axis=1):
+        for one_p, other_p in _in_one_bucket(band_mh):
+            alike_p = (signature_mh[one_p] == signature_mh[other_p]).mean(axis=1) >= _ALIKE
+            found = judged_m[one_p[alike_p]].tolist(), judged_m[other_p[alike_p]].tolist()
+            pairs.update(zip(*found, strict=True))
+    return sorted(pairs)
+
+
+def _signatures(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Which texts are long enough to judge, and their least hashes, uint32 `[m, hashes]`."""
     rng = generator(0, "minhash")
     factor_h = rng.integers(1, 2**63, _HASHES, dtype=np.uint64) | np.uint64(1)
     shift_h = rng.integers(0, 2**63, _HASHES, dtype=np.uint64)
-    signatures: dict[int, np.ndarray] = {}
-    buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+    signature_nh = np.zeros((len(texts), _HASHES), np.uint32)
+    judged: list[int] = []
     for i, text in enumerate(texts):
         triples_s = _triples(text)
-        if triples_s is None:
-            continue
-        hashes_hs = factor_h[:, None] * triples_s + shift_h[:, None]
-        signature_h = (hashes_hs >> np.uint64(32)).min(axis=1)
-        signatures[i] = signature_h
-        for band in range(0, _HASHES, _BAND):
-            buckets[band, signature_h[band : band + _BAND].tobytes()].append(i)
-    pairs: set[tuple[int, int]] = set()
-    for members in buckets.values():
-        for one, other in zip(members, members[1:], strict=False):
-            for first in {one, members[0]}:
-                alike = (signatures[first] == signatures[other]).mean()
-                if alike >= _ALIKE:
-                    pairs.add((first, other))
-    return sorted(pairs)
+        if triples_s is not None:
+            hashes_hs = factor_h[:, None] * triples_s + shift_h[:, None]
+            signature_nh[len(judged)] = (hashes_hs >> np.uint64(32)).min(axis=1)
+            judged.append(i)
+    return np.array(judged, np.int64), signature_nh[: len(judged)]
+
+
+def _in_one_bucket(band_mh: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows with equal hashes, each beside the one before it and beside the first of them.
+
+    The dictionary that the method is usually written with takes kilobytes a text; sorting takes
+    bytes. Rows that only share a key by chance are told apart by whoever compares them.
+    """
+    key_m = np.zeros(len(band_mh), np.uint64)
+    for hash_m in band_mh.T:
+        key_m = (key_m ^ hash_m) * np.uint64(0x9E3779B97F4A7C15)
+    row_m = np.argsort(key_m, kind="stable")
+    is_next_m = np.diff(key_m[row_m], prepend=key_m[row_m[:1]] + np.uint64(1)) == 0
+    first_m = np.maximum.accumulate(np.where(is_next_m, 0, np.arange(len(row_m))))
+    (place_p,) = is_next_m.nonzero()
+    for at in range(0, len(place_p), _COMPARED):
+        some_p = place_p[at : at + _COMPARED]
+        yield row_m[some_p - 1], row_m[some_p]
+        yield row_m[first_m[some_p]], row_m[some_p]
 
 
 def threads(texts: Sequence[str]) -> list[str]:

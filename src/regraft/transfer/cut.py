@@ -24,6 +24,7 @@ import numpy as np
 
 from regraft.backbones.backbone import Backbone, Stage
 from regraft.errors import BackboneError, UsageError
+from regraft.seeds import generator
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +134,15 @@ class Cut:
         return tuple(
             np.zeros((count, *shape), dtype=np.float32) if shape else tokens_b.astype(np.float32)
             for shape in shapes
+        )
+
+    def noise(self) -> tuple[np.ndarray, ...]:
+        """What could cross the cut, of one picture in which every channel says something."""
+        random = generator(0, "noise")
+        if self.frozen == 0:
+            return (random.integers(0, 256, (1, *self.shapes[0]), dtype=np.uint8),)
+        return tuple(
+            random.standard_normal((1, *shape)).astype(np.float32) for shape in self.shapes
         )
 
     def fingerprint(self) -> str:

@@ -23,7 +23,7 @@ from regraft.events import Event
 from regraft.seeds import generator, seed_of
 from regraft.store import Checkpoint
 from regraft.tasks.task import Answers, Criterion, Outputs, Task
-from regraft.transfer import loop
+from regraft.transfer import loop, norms
 from regraft.transfer.cut import Cut
 from regraft.transfer.tokens import token_ids
 
@@ -85,6 +85,10 @@ class Tail(nn.Module):
             # Filters over places run faster so (last:4 of EfficientNet-Lite0: 0.50 s a step, else
             # 0.66), products at one place do not (last:1: 38 ms, else 28).
             trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        named = network.tensors()
+        stages = cut.backbone.stages[cut.frozen :]
+        # Taken now: folded norms have other names.
+        self._mine = {name: named[name] for stage in stages for name in stage.tensors}
 
     def values(self, rows: tuple[np.ndarray, ...]) -> tuple[torch.Tensor, ...]:
         """What the backbone gives the head for these activations."""
@@ -100,10 +104,22 @@ class Tail(nn.Module):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that training may change, by the names of the weights file and "head."."""
-        named = self.network.tensors()
-        stages = self.cut.backbone.stages[self.cut.frozen :]
-        mine = {name: named[name] for stage in stages for name in stage.tensors}
-        return mine | {f"head.{name}": t for name, t in self.head.state_dict().items()}
+        head = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        return self._mine | head
+
+    def wake(self, pretrained: bool) -> None:
+        """Train mode.
+
+        Args:
+            pretrained: whether norms keep their statistics; see `norms`.
+        """
+        if pretrained:
+            self.eval()
+            trained = self.network.stages[self.cut.frozen :]
+            norms.fold(trained, lambda: self.values(self.cut.noise()))
+        self.train()
+        if pretrained:
+            norms.keep_statistics(self)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """A copy of `tensors` as arrays."""
@@ -136,9 +152,7 @@ def train(
     """
     work = _Fitting(rung, tail, criterion, rows, count, seed)
     training = loop.begin(work, rung.name, rung.steps, checkpoint)
-    tail.train()
-    if rung.pretrained:
-        _keep_statistics(tail)
+    tail.wake(rung.pretrained)
     yield from loop.train(training)
     tail.eval()
 
@@ -251,9 +265,7 @@ def seconds_a_step(
     rows = rows or _Blank(tail.cut, _tokens(samples, tail))
     criterion = task.criterion(task.targets(samples), [View()])
     one = replace(rung, batch=len(samples), views=1)
-    tail.train()
-    if rung.pretrained:
-        _keep_statistics(tail)
+    tail.wake(rung.pretrained)
     return loop.seconds_a_step(_Fitting(one, tail, criterion, rows, len(samples), 0))
 
 
@@ -275,13 +287,6 @@ def _tokens(samples: Sequence[Sample], tail: Tail) -> list[int]:
     if not tail.network.takes_text:
         return [1] * len(samples)
     return [len(token_ids(str(sample.source), tail.cut.backbone)) for sample in samples]
-
-
-def _keep_statistics(tail: Tail) -> None:
-    """Norm layers with running statistics go on using those of the pre-training."""
-    for module in tail.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase):  # pyright: ignore[reportPrivateUsage]
-            module.eval()
 
 
 def _batch(rung: Rung, n: int, seed: int, step: int) -> tuple[NDArray[np.int64], int]:
