@@ -694,3 +694,10 @@ def test_the_checkpoints_of_a_finished_step_go(tmp_path: Path) -> None:
         run.step("tune", {}, compute)
         assert run.checkpoint("tune", {}).load() is None
         assert other.load() is not None
+
+
+def test_a_run_is_named_after_the_data(tmp_path: Path) -> None:
+    (tmp_path / "photos.v2").mkdir()
+    (tmp_path / "mails.csv").touch()
+    assert store.folder_beside(tmp_path / "photos.v2", "regraft") == Path("photos.v2-regraft")
+    assert store.folder_beside(tmp_path / "mails.csv", "regraft") == Path("mails-regraft")

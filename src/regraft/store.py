@@ -551,6 +551,17 @@ class Checkpoint:
                 file.unlink()
 
 
+def folder_beside(data: Path, ending: str) -> Path:
+    """Where a run on this data is kept when nobody says: here, under the data's name.
+
+    Args:
+        data: a folder, whose whole name it is, or a file, whose suffix is left out.
+        ending: such as "regraft".
+    """
+    data = data.resolve()
+    return Path(f"{data.name if data.is_dir() else data.stem}-{ending}")
+
+
 def _refuse_strangers(folder: Path) -> None:
     """A folder is ours if it is empty, holds a run, or what a killed beginning of one left."""
     with _explained(folder, "open"):

@@ -26,7 +26,7 @@ from regraft.labelling.consensus import beside_people
 from regraft.labelling.reader import AnyReader
 from regraft.labelling.votes import Scale
 from regraft.reporting import content, detected
-from regraft.store import Run
+from regraft.store import Run, folder_beside
 from regraft.tasks import Detection, measure
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
@@ -103,7 +103,7 @@ def fit(
     kind = data_sets.guess_task(data, said_task)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
-    folder = Path(out) if out is not None else Path(f"{data.resolve().stem}-regraft")
+    folder = Path(out) if out is not None else folder_beside(data, "regraft")
     question: dict[str, Any] = {
         "data": str(data.resolve()),
         "task": task,

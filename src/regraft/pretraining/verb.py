@@ -143,7 +143,7 @@ def pretrain(
         RegraftError: the loss is not finite, or it is of no use to go on.
     """
     chosen = objectives.choose(objective, Path(data), settings)
-    folder = Path(out) if out is not None else Path(f"{Path(data).resolve().stem}-pretrained")
+    folder = Path(out) if out is not None else store.folder_beside(Path(data), "pretrained")
     question: dict[str, Any] = {
         "data": str(Path(data).resolve()),
         "objective": objective,
