@@ -91,7 +91,10 @@ def test_at_cut_0_pixels_go_through(compiled: Backbone) -> None:
         assert engine.to_json() == {"name": "none", "precision": "uint8", "parity": None}
 
 
-def test_pixels_at_hand_can_judge(compiled: Backbone) -> None:
+def test_pixels_at_hand_can_judge(
+    compiled: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path))  # other tests may have judged this engine
     with prepare(compiled) as preparation:
         engine = preparation.engine_for_pixels(4, pixels(7))
         assert engine.parity is not None and engine.parity.samples == 7
