@@ -30,7 +30,7 @@ demo: $(venv)/.core
 	$(bin)/regraft demo
 
 test: $(venv)/.dev
-	$(bin)/python -m pytest $(ARGS)
+	$(bin)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(venv)/.dev
 	$(bin)/ruff check .

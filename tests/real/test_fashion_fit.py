@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,13 @@ def sets() -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def fitted(sets: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+def fitted(sets: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitted]:
+    """In a cache of its own: an engine that is exact keeps the judgement of whoever compiled it."""
     learn, unseen = sets
-    folder = tmp_path_factory.mktemp("fashion") / "run"
-    return regraft.fit(learn, folder, test=unseen, train="last:1")
+    folder = tmp_path_factory.mktemp("fashion")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_CACHE", str(folder / "cache"))
+        yield regraft.fit(learn, folder / "run", test=unseen, train="last:1")
 
 
 def test_it_learns_from_a_hundred_labels(fitted: Fitted) -> None:
