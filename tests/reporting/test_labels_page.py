@@ -98,6 +98,15 @@ def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
     assert errors[0]["suggested"] == _BAD
 
 
+@pytest.mark.parametrize("label", ["-4", "+1.5", "-2,5"])
+def test_a_rating_below_zero_is_no_formula(label: str, tmp_path: Path) -> None:
+    found = _found()
+    found["likely_errors"] = [{**found["likely_errors"][0], "given": label}]
+    labels_page.write(tmp_path / "out", found)
+    errors = list(csv.DictReader(io.StringIO((tmp_path / "out" / "likely_errors.csv").read_text())))
+    assert errors[0]["given"] == label
+
+
 def test_a_labelled_picture_is_not_taken_for_one_of_the_same_name_in_the_pool(
     tmp_path: Path,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ COLUMNS = {
     "next": ("sample", "label", "suggested", "probability", "score", "reason"),
 }
 """Of the two tables; `label` is empty, to be filled in."""
+NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+"""Such as a rating of -4, which stays what it is."""
 SHOWN = 60
 """Samples in each gallery of the page."""
 _SIDE_PX = 128
@@ -94,7 +97,7 @@ def headline(found: Facts) -> str:
 
 
 def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
-    """The rows as CSV; what a spreadsheet would take for a formula is kept text."""
+    """The rows as CSV; what a spreadsheet would take for a formula is text, numbers are not."""
     held = io.StringIO(newline="")
     writer = csv.writer(held)
     writer.writerow(columns)
@@ -105,7 +108,7 @@ def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
 
 def _plain(value: object) -> object:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
+        return value if NUMBER.fullmatch(value) else f"'{value}"
     return "" if value is None else value
 
 
