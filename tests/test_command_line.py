@@ -112,6 +112,10 @@ def test_evaluate(workshop: Workshop) -> None:
     assert told.stdout.startswith("accuracy ")
     counted = json.loads(workshop.type("evaluate", "photos-regraft", "photos", "--json").stdout)
     assert counted["count"] == 41
+    # All but the pictures of the test split.
+    report = json.loads((workshop.folder / "photos-regraft" / "report.json").read_text())
+    assert counted["seen"] == 41 - report["data"]["splits"]["test"]
+    assert f"{counted['seen']} of the 41 were used to fit or to choose this model" in told.stdout
 
 
 def test_inspect(workshop: Workshop) -> None:
@@ -169,6 +173,9 @@ def test_a_stopped_fit_leaves_in_time_and_goes_on(workshop: Workshop) -> None:
     assert time.monotonic() - began_s < 5.0
     assert process.returncode == 130
     assert errors.splitlines()[-1].endswith("repeat the command to go on")
+    asked = workshop.type("predict", "stopped", "photos/cat/0 a.jpg")
+    assert asked.returncode == 1
+    assert "no model yet" in asked.stderr and "repeat the command" in asked.stderr
     again = workshop.type(*command[1:])
     assert again.returncode == 0, again.stderr
     assert "\nlast:1 " in again.stdout

@@ -201,8 +201,10 @@ def test_what_evaluate_says(capsys: pytest.CaptureFixture[str]) -> None:
         "count": 12,
         "coco": {"categories": [row], "ap50": 0.5, "ap": 0.25, "ar": None},
         "problems": [],
+        "seen": 3,
     }
     terminal.print_evaluation(Console(width=80), evaluation)
     said = capsys.readouterr().out
     assert "AP50 50.0 % (40.0 to 60.0) on 12 pictures" in said
     assert "25.0 %" in said and "–" in said
+    assert "3 of the 12 were used to fit or to choose this model" in said

@@ -428,9 +428,15 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(
         assert not (tmp_path / "steps").exists()
 
 
+def begun(folder: Path) -> None:
+    """Leave a run with a step in it."""
+    with Run.open(folder, QUESTION) as run:
+        run.step("probe", {}, lambda: outcome(1))
+
+
 def test_another_question_is_named_and_nothing_changes(tmp_path: Path) -> None:
-    Run.open(tmp_path, QUESTION).close()
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    begun(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     other = {"data": "photos", "train": "head", "budget": {"seconds": 60}, "seed": 3}
     with pytest.raises(UsageError) as caught:
         Run.open(tmp_path, other)
@@ -438,17 +444,39 @@ def test_another_question_is_named_and_nothing_changes(tmp_path: Path) -> None:
         'seed was not set, is now 3; train was "ladder", is now "head"'
     )
     assert "choose another --out" in caught.value.mend
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     Run.open(tmp_path, QUESTION).close()
 
 
 def test_another_release_is_another_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Run.open(tmp_path, QUESTION).close()
+    begun(tmp_path)
     monkeypatch.setattr("importlib.metadata.version", lambda _: "99.0")
     with pytest.raises(UsageError, match='regraft release was .*, is now "99.0"'):
         Run.open(tmp_path, QUESTION)
+
+
+def test_what_failed_before_its_first_step_binds_nobody(tmp_path: Path) -> None:
+    """A mistyped option, mended, is no other question; a folder for nothing does not stay."""
+    other = {"data": "fotos"}
+    with pytest.raises(UsageError), Run.open(tmp_path / "new", QUESTION):
+        raise UsageError("no such data")
+    assert not (tmp_path / "new").exists()
+    Run.open(tmp_path / "killed", QUESTION).close()
+    with Run.open(tmp_path / "killed", other) as run:
+        run.step("probe", {}, lambda: outcome(1))
+    Run.open(tmp_path / "killed", other).close()
+    with pytest.raises(UsageError, match="other settings"):
+        Run.open(tmp_path / "killed", QUESTION)
+
+
+def test_what_failed_later_stays(tmp_path: Path) -> None:
+    with pytest.raises(UsageError), Run.open(tmp_path / "run", QUESTION) as run:
+        run.step("probe", {}, lambda: outcome(1))
+        raise UsageError("no space")
+    with Run.open(tmp_path / "run", QUESTION) as run:
+        assert number_of(run.step("probe", {}, never)) == 1
 
 
 def test_a_folder_with_other_things_is_not_touched(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_the_model_folder_alone_predicts(
 def test_evaluate_measures_other_texts(fitted: regraft.Fitted, place: Path) -> None:
     evaluation = regraft.evaluate(fitted.folder, write_table(place / "other.csv", 200, 20))
     assert evaluation["count"] == 20
+    assert evaluation["seen"] == 0
     assert evaluation["metric"]["value"] > 0.6
 
 

@@ -9,6 +9,7 @@ command then goes on.
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import json
 import os
 import re
@@ -38,6 +39,25 @@ _backbones = typer.Typer(no_args_is_help=True, help="The pre-trained networks to
 _cache = typer.Typer(no_args_is_help=True, help="What has been computed before and is kept.")
 app.add_typer(_backbones, name="backbones")
 app.add_typer(_cache, name="cache")
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"regraft {importlib.metadata.version('regraft')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _regraft(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """What may stand before a command."""
+
 
 _Data = Annotated[
     str,
@@ -247,6 +267,7 @@ def pretrain(
     for part in ("verdict", "control"):
         if done.report.get(part):
             print(terminal.shown(done.report[part]["text"]))
+    print(f"The report: {terminal.shown(done.folder / 'report.html')}")
     print(f"The backbone: --backbone {terminal.shown(done.folder)}")
 
 
@@ -612,7 +633,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 0
     except Interrupted as stop:
         terminal.say("stopped; repeat the command to go on")
-        code = stop.exit_code
+        stopping.leave(stop.exit_code)
     except RegraftError as fault:
         if os.environ.get("REGRAFT_DEBUG"):
             traceback.print_exc()

@@ -343,7 +343,8 @@ class Outcome:
 class Run:
     """A folder with a journal of memoised steps; made by `Run.open`, for one thread.
 
-    It holds the folder's lock until `close`, the end of a `with` block or of the process.
+    It holds the folder's lock until `close`, the end of a `with` block or of the process. A run
+    that ends in an error before its first step binds nobody: its folder goes, if it was new.
 
     `run.json` says which question the run answers, `journal.jsonl` what was done, `steps/` holds
     the outcomes and `checkpoints/` the states of steps that are not finished.
@@ -352,6 +353,7 @@ class Run:
     folder: Path
     _held: filelock.BaseFileLock
     _tell: Tell
+    _is_new: bool
 
     @classmethod
     def open(cls, folder: Path, question: dict[str, Json], *, tell: Tell = silent) -> Run:
@@ -367,7 +369,8 @@ class Run:
             StoreError: another process is at work in it, or it cannot be written.
         """
         _refuse_strangers(folder)
-        run = cls(folder, _locked(folder / ".lock", _RUN_WAIT_S), tell)
+        is_new = not folder.exists()
+        run = cls(folder, _locked(folder / ".lock", _RUN_WAIT_S), tell, is_new)
         try:
             for place in (folder, folder / "steps", folder / "checkpoints"):
                 _sweep(place)
@@ -384,7 +387,9 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._is_new and not self._has_begun:
+            self._vanish()
         self.close()
 
     def step(self, name: str, inputs: dict[str, Json], compute: Callable[[], Outcome]) -> Outcome:
@@ -439,6 +444,24 @@ class Run:
         assert _STEP_NAME.fullmatch(name), name
         return self.folder / kind / f"{name}-{digest(name, canonical(inputs))[:16]}.json"
 
+    @property
+    def _has_begun(self) -> bool:
+        """Whether there is anything that its settings decided."""
+        own = {".lock", "run.json", "journal.jsonl", "steps", "checkpoints"}
+        if {path.name for path in self.folder.iterdir()} - own:
+            return True
+        places = (self.folder / "steps", self.folder / "checkpoints")
+        return any(any(place.iterdir()) for place in places if place.is_dir())
+
+    def _vanish(self) -> None:
+        """Remove the folder, which holds nothing. What cannot be removed stays."""
+        with suppress(OSError):
+            for name in ("run.json", "journal.jsonl", ".lock"):
+                (self.folder / name).unlink(missing_ok=True)
+            for name in ("steps", "checkpoints", ""):
+                if (self.folder / name).is_dir():
+                    (self.folder / name).rmdir()
+
     def _settle(self, settings: dict[str, Json]) -> None:
         """Check that the run is about these settings; mend run.json and the journal."""
         path = self.folder / "run.json"
@@ -448,14 +471,16 @@ class Run:
             there, damaged = None, False
         except Damaged:
             there, damaged = self._settings_by_journal(), True
-        if there is not None and canonical(there) != canonical(settings):
+        is_other = there is not None and canonical(there) != canonical(settings)
+        if is_other and self._has_begun:
             raise UsageError(
                 "this folder holds a run with other settings: " + _differences(there, settings),
                 where=self.folder,
-                mend="choose another --out, or repeat the command that began the run",
+                mend="choose another --out, repeat the command that began the run, "
+                "or remove the folder",
             )
         kept = _copy_aside(path) if damaged else None
-        if damaged or there is None:
+        if damaged or is_other or there is None:
             commit_sealed(path, canonical(settings))
         self._mend_journal()
         if damaged:

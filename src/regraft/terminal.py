@@ -372,6 +372,7 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
         console,
         f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} samples{by_people}",
         f"calibration error {evaluation['calibration_error']:.3f}",
+        *_seen(evaluation),
     )
     confused = _confused(evaluation["classes"], evaluation["confusion"] or [])
     if confused:
@@ -385,7 +386,8 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
 def _print_measured(console: Console, evaluation: Facts) -> None:
     """What COCO's measures say of a model that finds objects."""
     metric, coco = evaluation["metric"], evaluation["coco"]
-    _print(console, f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} pictures", "")
+    measured = f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} pictures"
+    _print(console, measured, *_seen(evaluation), "")
     columns = ("objects", "AP50", "AP", "AR")
     table = _table("category", *columns, right=columns)
     for row in coco["categories"]:
@@ -396,6 +398,14 @@ def _print_measured(console: Console, evaluation: Facts) -> None:
     table.add_row("mean", f"{total:,}", *means, style="bold")
     console.print(table)
     _print_problems(console, evaluation["problems"])
+
+
+def _seen(evaluation: Facts) -> Iterator[str]:
+    if evaluation["seen"]:
+        yield (
+            f"{evaluation['seen']:,} of the {evaluation['count']:,} were used to fit or to choose "
+            "this model: this says too much. Take data that it has not seen."
+        )
 
 
 def _share(value: float | None) -> str:

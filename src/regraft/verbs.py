@@ -206,8 +206,9 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
 
     Returns:
         "metric" with its interval, "count", "confusion", "calibration_error", "problems",
-        "reviewed" (on how many samples reviewers had an opinion); "people" where the data are
-        votes.
+        "reviewed" (on how many samples reviewers had an opinion), "seen" (how many of the samples
+        the model was fitted or chosen by: with them the metric says too much); "people" where the
+        data are votes.
 
     Raises:
         DataError: the data has classes that the model does not know.
@@ -228,6 +229,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
             found = predicting.found_in(model, preparation, samples, tell)
             return detected.measured(model.task, samples, found) | {
                 "data": str(data),
+                "seen": model.has_seen(samples),
                 "reviewed": 0,  # opinions are about labels, never about boxes
                 "problems": problems,
             }
@@ -253,6 +255,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
         "people": people,
         "reviewed": len(said.verdicts),
+        "seen": model.has_seen(samples),
         "problems": problems,
     }
 

@@ -225,6 +225,31 @@ def test_a_budget_decides_the_steps_once(place: Path) -> None:
     assert done.report["steps"] == again.report["steps"] > 0
 
 
+def test_a_budget_that_pays_for_little_is_said_to(place: Path) -> None:
+    said: list[str] = []
+    pretrain(place / "pool", place / "run", backbone=start(place), budget=0.1, settings=settings(),
+             tell=lambda event: said.append(getattr(event, "text", "")))  # fmt: skip
+    assert any("pays for few steps" in text and "longer --budget" in text for text in said)
+
+
+@pytest.mark.parametrize(("memory", "piece"), [(10**9, 16), (340_000, 4)])
+def test_the_network_sees_at_once_what_memory_holds(
+    memory: int, piece: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.pretraining import contrastive
+
+    plain, sizes = contrastive.backward_in_pieces, set[int]()
+
+    def looked_at(model, embed, pieces, loss_of):
+        sizes.update(map(len, pieces))
+        return plain(model, embed, pieces, loss_of)
+
+    monkeypatch.setattr(contrastive, "backward_in_pieces", looked_at)
+    monkeypatch.setattr(contrastive, "PIECE_BYTES", memory)
+    pretrain(place / "pool", place / "run", backbone=start(place), settings=settings(epochs=1))
+    assert sizes == {piece}
+
+
 def test_a_run_keeps_to_the_precision_it_began_with_and_so_does_what_it_is_compared_with(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

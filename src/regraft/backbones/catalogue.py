@@ -332,6 +332,12 @@ def _absolute(file: str) -> Path:
 
 
 def _unknown(name: str) -> UsageError:
+    if (_absolute(name) / "run.json").is_file():
+        return UsageError(
+            "this run has no backbone: it is no pre-training, or was stopped before its end",
+            where=f"--backbone {name}",
+            mend="repeat the pretrain command that began it; what is done is kept",
+        )
     near = difflib.get_close_matches(name, [row.name for row in ROWS], n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return UsageError(

@@ -87,17 +87,22 @@ class Worth:
 
     @property
     def stop(self) -> bool:
-        """The next labels bring less than the measurement can tell."""
-        return self.new.value < self.noise
+        """Neither the next labels nor as many as there are bring more than can be measured."""
+        return max(self.new.value, self.double.value) < self.noise
 
     def text(self) -> str:
         """The outcome in words."""
         noise = f"your noise (±{100 * self.noise:.1f} points)"
         said = f"The next {self.batch} labels are worth {100 * self.new.value:.1f} points, "
-        said += f"{'less' if self.stop else 'more'} than {noise}; "
-        said += f"{self.labels:,} more would be worth {100 * self.double.value:.1f}."
-        second = f"{self.batch} second opinions on the worst labels are worth "
-        second += f"{'at least ' if self.second.value > 0 else ''}{100 * self.second.value:.1f}"
+        said += f"{'less' if self.new.value < self.noise else 'more'} than {noise}"
+        if self.batch != self.labels:
+            said += f"; {self.labels:,} more would be worth {100 * self.double.value:.1f}"
+        said += "."
+        second = f"{self.batch} second opinions on the worst labels "
+        if self.second.value > 0:
+            second += f"are worth at least {100 * self.second.value:.1f}"
+        else:
+            second += "bring nothing that could be measured"
         if self.ahead.low > 0:
             return f"{said} New labels pay more: {second}."
         if self.ahead.high < 0:

@@ -31,7 +31,13 @@ from regraft.errors import RegraftError
 from regraft.pretraining import precision
 from regraft.pretraining.ahead import Ahead
 from regraft.pretraining.augment import DRAWS
-from regraft.pretraining.losses import backward_in_pieces, enqueued, nt_xent, statistics_kept
+from regraft.pretraining.losses import (
+    backward_in_pieces,
+    enqueued,
+    kept_for_gradients,
+    nt_xent,
+    statistics_kept,
+)
 from regraft.pretraining.objective import Job, Learner, Objective, Point
 from regraft.pretraining.quality import Quality, quality
 from regraft.pretraining.settings import Settings
@@ -39,6 +45,8 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.transfer.cut import Cut
 
+PIECE, PIECE_BYTES = 256, 4 * 10**9
+"""The network sees at once what keeps so many bytes for the way back, and no more samples."""
 WARM_UP = 0.1
 """Share of the steps in which embeddings may still look collapsed."""
 WEIGHT_DECAY = 1e-4
@@ -119,6 +127,10 @@ class Contrast(Learner):
         self.model = make_model(job)
         self._queue, self._keys = torch.empty(0, PROJECTED), torch.empty(0, PROJECTED)
         self._queued = torch.empty(0, dtype=torch.int64)
+        self._bf16 = False
+        self._piece = (
+            self._fitting_piece() if settings.piece is None else self._frames(settings.piece)
+        )
         self._bf16 = settings.bf16 if settings.bf16 is not None else self._measured_precision()
 
     @property
@@ -135,11 +147,6 @@ class Contrast(Learner):
     def size(self) -> int:
         """Samples in a batch: no more than there are."""
         return min(self.settings.batch, len(self._job.samples))
-
-    @property
-    def _piece(self) -> float:
-        """Samples that the network sees at once; of clips, `piece` counts the frames."""
-        return self.settings.piece / max(1, self._job.backbone.frames)
 
     @property
     def steps_an_epoch(self) -> int:
@@ -260,6 +267,20 @@ class Contrast(Learner):
         """See `Learner`."""
         self._ahead.close()
         self._footage.close()
+
+    def _frames(self, piece: int) -> float:
+        """Samples in a piece; of clips it counts the frames."""
+        return piece / max(1, self._job.backbone.frames)
+
+    def _fitting_piece(self) -> float:
+        """Samples that the network sees at once, by what two of them keep for the way back."""
+        rows = self._footage.rows(np.arange(min(2, len(self._job.samples))))
+        draws = generator(self._job.seed, "piece").random((2, len(rows), DRAWS))
+        self.model.train()
+        with statistics_kept(self.model), kept_for_gradients(self.model) as kept:
+            graph = self._embedded(rows, draws, (0, 0))
+        del graph  # until here, so that no memory is used twice and counted once
+        return min(self._frames(PIECE), max(1.0, PIECE_BYTES // (kept.bytes / len(rows))))
 
     def _measured_precision(self) -> bool:
         """Whether bfloat16 is clearly quicker here; measured once, then remembered."""

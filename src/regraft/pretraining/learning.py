@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ROUNDS = 20
 MEASURING_SHARE = 0.2
 """Of a budget; where measuring takes longer, it is done less often."""
+FEW_STEPS = 20
+"""With fewer a user is told that the budget is small."""
 PATIENCE = 5
 """Rounds over which the watched curve must rise, or training stops."""
 LEAST_GAIN = 0.002
@@ -111,6 +113,7 @@ def _planned(
     budget_s = job.budget_s
 
     def compute() -> Outcome:
+        job.tell(Said("measuring how many steps the budget pays for"))
         start = time.perf_counter()
         _point(course, learner, 0, None)
         measure_s = time.perf_counter() - start
@@ -121,6 +124,13 @@ def _planned(
         return Outcome({"steps": steps, "rounds": rounds, "seconds_a_step": step_s})
 
     facts: Any = course.run.step("plan", course.inputs, compute).facts
+    if facts["steps"] < FEW_STEPS:
+        job.tell(
+            Said(
+                f"the budget of {budget_s:.0f} s pays for few steps ({facts['steps']} of about "
+                f"{facts['seconds_a_step']:.0f} s): too few to learn from; give a longer --budget"
+            )
+        )
     return facts["steps"], facts["rounds"]
 
 

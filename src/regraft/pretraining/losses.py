@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar, final
 
 import torch
@@ -158,6 +159,34 @@ def backward_in_pieces(
         torch.autograd.backward(again, [grad[start:stop].to(again[0].dtype) for grad in grads])
         start = stop
     return loss.detach()
+
+
+@dataclass
+class Kept:
+    """What a forward pass keeps for the way back, without the parameters.
+
+    Attributes:
+        bytes: counted so far.
+    """
+
+    bytes: int = 0
+
+
+@contextmanager
+def kept_for_gradients(network: nn.Module) -> Generator[Kept]:
+    """Count what `network` keeps for its gradients while the block runs."""
+    seen = {p.untyped_storage().data_ptr() for p in (*network.parameters(), *network.buffers())}
+    kept = Kept()
+
+    def count(x: Tensor) -> Tensor:
+        memory = x.untyped_storage()
+        if memory.data_ptr() not in seen:
+            seen.add(memory.data_ptr())
+            kept.bytes += memory.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x):
+        yield kept
 
 
 @contextmanager

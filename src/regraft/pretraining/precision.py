@@ -1,5 +1,7 @@
 """Whether bfloat16 is clearly quicker on this machine, by the clock.
 
+A processor that does not have it is not asked: there it is emulated, ten times slower and more.
+
 The answer is kept in the run, so a run that goes on computes as it began. Two runs may differ in
 it where the times are close, and then in bits; who wants the same bits sets `Settings.bf16`.
 """
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from regraft.store import Outcome
+from regraft.transfer.engine import has_bfloat16
 
 CLEARLY = 0.9
 """Share of the time that bfloat16 may take to be called quicker: it costs a little accuracy, and
@@ -25,8 +28,11 @@ def measured(take: Callable[[bool], None]) -> Outcome:
         take: goes forward and backward over a few samples, in bfloat16 or in float32.
 
     Returns:
-        facts: "bf16", whether it is clearly quicker, and "seconds" in float32 and in bfloat16.
+        facts: "bf16", whether it is clearly quicker, and "seconds" in float32 and in bfloat16,
+        None where the processor does not have it.
     """
+    if not has_bfloat16():
+        return Outcome({"bf16": False, "seconds": None})
     took = {False: math.inf, True: math.inf}
     for bf16 in (False, True) * _TIMES:
         began = time.perf_counter()

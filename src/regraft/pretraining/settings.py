@@ -15,6 +15,7 @@ class Settings:
     Attributes:
         batch: pictures or clips in a batch; each gives two views.
         piece: pictures or frames that the network sees at once; larger batches are made of pieces.
+            None is as many as `PIECE_BYTES` of memory hold, 256 at most.
         size_px: side of a tile; None is the backbone's own.
         clip_s: videos that are longer are cut into clips of this length; None cuts none.
         frames: of each view of a clip; None is what the backbone looks at.
@@ -29,7 +30,7 @@ class Settings:
     """
 
     batch: int = 256
-    piece: int = 256
+    piece: int | None = None
     size_px: int | None = None
     epochs: int = 100
     learning_rate: float = 1e-3
@@ -48,8 +49,9 @@ class Settings:
         return (self.clip_s, self.frames, self.pairs) != (None, None, "halves")
 
     def __post_init__(self) -> None:
-        positive = {"batch": self.batch, "piece": self.piece, "epochs": self.epochs}
+        positive = {"batch": self.batch, "piece": self.piece or 1, "epochs": self.epochs}
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
+        wrong += ["piece 0"] if self.piece == 0 else []
         wrong += ["pairs"] if self.pairs not in ("halves", "same-moment") else []
         wrong += ["batch 1"] if self.batch == 1 else []
         wrong += [f"size {self.size_px}"] if self.size_px is not None and self.size_px < 16 else []

@@ -289,17 +289,28 @@ def verdict(report: dict[str, Any]) -> str:
     if scratch and report["task"] == "text-classification":
         text += f" {scratch['text']}"
     elif scratch:
-        text += (
-            f" The same network from random weights reaches {_percent(scratch['metric']['value'])} "
-            f"in {scratch['seconds']['total']:.0f} s, where the chosen rung has "
-            f"{_percent(best['metric']['value'])} (validation)."
-        )
+        text += f" {_beside_scratch(scratch, best)}"
     if report.get("untouched"):
         as_it_is = report["untouched"]["metric"]["value"]
         text += f" The detector as it is, untrained, reaches {_percent(as_it_is)} (validation)."
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text
+
+
+def _beside_scratch(scratch: dict[str, Any], best: dict[str, Any]) -> str:
+    """Both on the validation split; the interval and the p-value stand further down the page."""
+    if scratch["p"] >= measure.NOISE:
+        outcome = "no difference outside the noise"
+    elif scratch["gap"] > 0:
+        outcome = "pre-training pays"
+    else:
+        outcome = "for these samples pre-training does not pay"
+    return (
+        "On the validation split the same network from random weights reaches "
+        f"{_percent(scratch['metric']['value'])} in {scratch['seconds']['total']:.0f} s, the "
+        f"chosen rung {_percent(best['metric']['value'])}: {outcome}."
+    )
 
 
 def _percent(share: float) -> str:

@@ -119,7 +119,10 @@ def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
         return {"target": target, "labels": None, "text": text}
     rounded = int(float(f"{needed:.2g}"))
     reach = f"{100 * target:.1f} %"
-    text = f"About {rounded:,} {things} would bring the head to {reach}, if the curve goes on."
+    text = (
+        f"About {rounded:,} {things} would bring the head to {reach} on the validation split, "
+        "if the curve goes on."
+    )
     return {"target": target, "labels": rounded, "text": text}
 
 

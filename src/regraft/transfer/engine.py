@@ -342,7 +342,7 @@ class Engine:
         if compiled is not None and not compiled.parity:
             return (TORCH_F32,)
         quick = (OPENVINO_BF16, OPENVINO_F32)
-        if self.cut.frozen <= exact_stages(self.cut.backbone) or "BF16" not in _abilities():
+        if self.cut.frozen <= exact_stages(self.cut.backbone) or not has_bfloat16():
             quick = (OPENVINO_F32,)
         if self.cut.backbone.modality == "text":
             quick = tuple(s for one in quick for s in (replace(one, batched=True), one))
@@ -448,9 +448,9 @@ class Engine:
             path.unlink(missing_ok=True)
 
 
-def _abilities() -> list[str]:
-    """What OpenVINO can do on this processor, in its own words."""
-    return import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def has_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16, by what OpenVINO says of it."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _has_gpu() -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from regraft.dataset import Sample
+from regraft.events import Advanced
 from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.tasks import measure
@@ -74,6 +75,7 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
             mine_rn = np.concatenate([np.ones((1, len(held))), weights_rn[k :: len(draws)]])
             for name, logits_nc in logits.items():
                 found[name].append(task.score({"logits": logits_nc}, held_nc)(mine_rn))
+            ground.tell(Advanced("few labels", k + 1, len(draws)))
         return Outcome(_summed_up(task, found), {})
 
     asked: Facts = {"few": [LABELS, DRAWS], "how": "drawn" if is_drawn else "cross-validated"}

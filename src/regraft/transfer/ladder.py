@@ -286,14 +286,18 @@ def _plan(ground: Ground, name: str, best: Step, entries: Sequence[Facts]) -> Fa
 
     inputs = inputs_of(ground, {"rung": asdict(rung)})
     seconds: Any = ground.run.step(f"plan-{name}", inputs, compute).facts["seconds"]
-    over = ground.budget_s is not None and seconds_spent(entries) + seconds > ground.budget_s
+    spent = seconds_spent(entries)
+    over = ground.budget_s is not None and spent + seconds > ground.budget_s
     fits = "fit" if rung.features == "cached" else "do not fit"
     why = (
         f"{rung.views} views of {count} samples are {_megabytes(byte_count)} at this cut and "
         f"{fits} into {_megabytes(ground.cached_bytes)}; about {seconds:.0f} s"
     )
     if over:
-        why = f"about {seconds:.0f} s more would exceed the budget of {ground.budget_s:.0f} s"
+        why = (
+            f"about {seconds:.0f} s more would exceed the budget of {ground.budget_s:.0f} s, "
+            f"of which {spent:.0f} s are spent"
+        )
     return {
         "rung": name,
         "features": rung.features,
@@ -594,4 +598,6 @@ def announce(ground: Ground, step: Step) -> None:
 
 def points(gap: measure.Difference) -> str:
     """A difference and its interval, for people."""
+    if gap.value == gap.low == gap.high == 0:
+        return "no difference"  # an interval without width would look like certainty
     return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"

@@ -22,6 +22,8 @@ from regraft.events import Event, Saved, Stepped
 from regraft.store import Checkpoint, Outcome
 
 SAVE_EVERY_S = 10.0
+LONG_S = 10.0
+"""So long a trial of steps has lasted long enough."""
 SAVING_SHARE = 0.05
 """No more of the time than this goes into keeping states."""
 WARM_UP = 0.1
@@ -145,13 +147,18 @@ def take(work: Work, optimiser: torch.optim.Optimizer, step: int, steps: int) ->
 
 
 def seconds_a_step(work: Work, steps: int = 3) -> float:
-    """Measured time of a step, the middle of some; the work is left as it was."""
+    """Measured time of a step, the middle of some; the work is left as it was.
+
+    Where steps are long, fewer are measured.
+    """
     kept = {name: tensor.detach().clone() for name, tensor in work.state().items()}
     optimiser, timings = make_optimiser(work), list[float]()
     for step in range(steps):
         began = time.perf_counter()
         take(work, optimiser, step, 100 * steps)
         timings.append(time.perf_counter() - began)
+        if sum(timings) > LONG_S:
+            break
     optimiser.zero_grad(set_to_none=True)
     work.restore(kept)
     return float(np.median(timings))

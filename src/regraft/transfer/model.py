@@ -1,7 +1,8 @@
 """What a run leaves to be used: `RUN/model/`, all that predicting needs, on another machine too.
 
 `model.safetensors` holds every tensor of the backbone under its own name, the head as "head.*",
-and vectors of training samples as "reference". `model.json` holds the rest and the checksums.
+vectors of training samples as "reference", and 32 bits of the checksum of each sample that it was
+fitted or chosen by as "seen". `model.json` holds the rest and the checksums.
 A loaded model is a backbone with all stages frozen and a head, so it is served by the same
 compiled engine that training used.
 
@@ -54,6 +55,7 @@ class Model:
         reference_md: unit vectors of training samples.
         usual_distance: held-out samples were nearly always nearer than this.
         facts: the rest of model.json: how it was measured, licence, versions.
+        seen_s: see `fingerprints`; empty in models of older versions.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Model:
     reference_md: np.ndarray
     usual_distance: float
     facts: dict[str, Any]
+    seen_s: np.ndarray
 
     @property
     def classifier(self) -> Classification:
@@ -75,6 +78,10 @@ class Model:
     def temperature(self) -> float:
         """Divides a classifier's logits, so that probabilities are calibrated."""
         return self.calibrated["temperature"]
+
+    def has_seen(self, samples: Sequence[Sample]) -> int:
+        """How many of the samples it was fitted or chosen by."""
+        return int(np.isin(fingerprints(samples), self.seen_s).sum())
 
     def logits(self, x_nd: np.ndarray) -> np.ndarray:
         """Logits_nc of vectors that the backbone gave, by a linear head."""
@@ -117,6 +124,12 @@ class Model:
         ]
 
 
+def fingerprints(samples: Sequence[Sample]) -> np.ndarray:
+    """32 bits of each sample's checksum, as int32: enough to know it again, not to find it out."""
+    words = [int(sample.sha256[:8] or "0", 16) for sample in samples]
+    return np.array(words, dtype=np.uint32).view(np.int32)
+
+
 def distances(x_nd: np.ndarray, reference_md: np.ndarray) -> np.ndarray:
     """Mean cosine distance to the nearest reference vectors (Sun et al. 2022), 0…2."""
     near = min(NEIGHBOURS, len(reference_md))
@@ -141,7 +154,8 @@ def save(ground: Ground, step: Step, calibrated: dict[str, float], facts: dict[s
     usual = float(np.quantile(distances(x_nd[len(reference_md) :], reference_md), USUAL))
     known = load_file(ground.backbone.weights)
     tensors = {name: known[name] for stage in ground.backbone.stages for name in stage.tensors}
-    tensors |= step.weights | {"reference": reference_md}
+    seen_s = np.unique(fingerprints([*ground.dataset.split("train"), *valid]))
+    tensors |= step.weights | {"reference": reference_md, "seen": seen_s}
     folder = ground.run.folder / "model"
     weights = folder / "model.safetensors"
     folder.mkdir(exist_ok=True)
@@ -204,11 +218,18 @@ def load(run: str | Path) -> Model:
         tensors["reference"],
         content["usual_distance"],
         content,
+        tensors.get("seen", np.zeros(0, dtype=np.int32)),
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
+        if (path.parent.parent / "run.json").is_file():
+            raise StoreError(
+                "this run has no model yet: it was stopped before its end",
+                where=path.parent.parent,
+                mend="repeat the command that began it; what is done is kept",
+            )
         raise StoreError(
             "there is no model here", where=path, mend="name the folder that fit wrote (--out)"
         )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from regraft.dataset import Sample, View
+from regraft.events import Advanced
 from regraft.store import Outcome, digest
 from regraft.tasks.classification import Classification
 from regraft.transfer.features import LiveFeatures
@@ -25,6 +26,8 @@ from regraft.transfer.tokens import read_to
 
 PARTS = 40
 """Runs of words that are taken out of a text, one at a time."""
+AT_ONCE = 128
+"""Texts between two looks at the clock."""
 NAMED = 6
 LEAST = 0.05
 """Log-odds that are worth naming."""
@@ -92,8 +95,13 @@ def _answers(ground: Ground, best: Step, texts: Sequence[str]) -> np.ndarray:
     base = ground.dataset.samples[0]
     samples = [replace(base, id=str(i), source=text) for i, text in enumerate(texts)]
     cut, engine = ground.cut(best.frozen), ground.engine(best.frozen)
-    rows = LiveFeatures(samples, cut, engine, [View()])
-    return answers_of(ground, best, rows, samples)[1]["logits"]
+    found: list[np.ndarray] = []
+    for start in range(0, len(samples), AT_ONCE):
+        some = samples[start : start + AT_ONCE]
+        rows = LiveFeatures(some, cut, engine, [View()])
+        found.append(answers_of(ground, best, rows, some)[1]["logits"])
+        ground.tell(Advanced("words that decide", start + len(some), len(samples)))
+    return np.concatenate(found)
 
 
 def _log_odds(task: Classification, logits_nc: np.ndarray, label: int) -> np.ndarray:
