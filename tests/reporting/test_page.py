@@ -203,9 +203,29 @@ def test_what_is_not_quite_all_is_not_said_to_be(report: Report) -> None:
     assert "99.9–100.0 %, the 95 % interval" in text
     assert "> 99.9 % 99.9–100.0" in text
     assert "0.0–0.1 %, measured once" in text
-    report["verdict"] = ""
+    report["scratch"] |= {"gap": 0.5, "p": 0.001}
     verdict = content.verdict(report)
     assert "< 0.1 % accuracy on the test split (0.0 % to < 0.1 %)" in verdict
+
+
+@pytest.mark.parametrize(
+    ("gap", "p", "outcome"),
+    [(0.058, 0.015, "pre-training pays."), (-0.058, 0.015, "pre-training does not pay."),
+     (0.01, 0.6, "no difference outside the noise.")],
+)  # fmt: skip
+def test_the_verdict_says_whether_pre_training_paid(
+    gap: float, p: float, outcome: str, report: Report
+) -> None:
+    report["scratch"] |= {"gap": gap, "p": p}
+    verdict = content.verdict(report)
+    assert "On the validation split the same network from random weights reaches" in verdict
+    assert verdict.endswith(outcome)
+
+
+def test_what_took_longer_is_not_called_saved(report: Report) -> None:
+    report["savings"].update(seconds=-12.0)
+    text = shown(report).text
+    assert "labels saved" in text and "seconds saved" not in text
 
 
 def test_tf_idf_is_not_said_to_be_the_same_network(report: Report) -> None:
@@ -356,7 +376,7 @@ ODD: dict[str, tuple[Callable[[Report], None], list[str]]] = {
     "no scratch twin": (lambda r: r.update(scratch=None), ["Against training from scratch"]),
     "nothing saved": (
         lambda r: r["savings"].update(labels=None, seconds=-12.0, trained_parameters=None),
-        ["seconds saved -12.0"],
+        ["Against training from scratch"],
     ),
     "no label curve": (lambda r: r.update(label_curve=[]), ["The ladder"]),
     "one point": (lambda r: r.update(label_curve=r["label_curve"][:1]), ["58.0 %"]),
