@@ -2,6 +2,7 @@
 # its hash. Every target sets up what it needs; what is there already is not done again.
 #
 #   make setup    .venv with regraft in it        make test     the tests (ARGS="-k cut" selects)
+#                 (EXTRAS="text video" adds some)
 #   make demo     a first run on digits           make check    lint, format, types, import order
 #   make bench    the figures of the README       make clean    removes all that was made here
 #   make pins     renews constraints.txt
@@ -10,10 +11,12 @@
 
 PYTHON ?=
 ARGS ?=
+EXTRAS ?=
 
 venv := .venv
 bin := $(venv)/bin
 uv := $(bin)/uv
+core := $(venv)/.core$(addprefix -,$(subst $() ,-,$(sort $(EXTRAS))))
 plain := --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-build
 
 # Tests start hundreds of processes, each of which would compile every module anew.
@@ -23,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-setup: $(venv)/.core
+setup: $(core)
 	@echo "regraft is in $(bin); next: make demo, or $(bin)/regraft fit photos/"
 
 demo: $(venv)/.core
@@ -50,14 +53,14 @@ clean:
 	rm -rf $(venv) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(venv)/.core: extras :=
+$(core): extras := $(EXTRAS:%=--extra %)
 # The checks and tests see all of it, so that no test is left out for want of a package.
 $(venv)/.dev: extras := --extra dev --extra text --extra video --extra labels
 $(venv)/.bench: extras := --extra bench
 
 # Constraints alone do not make a hash obligatory. So the wanted part of them is written out as a
 # list of exact versions, and --require-hashes then refuses whatever constraints.txt has no hash of.
-$(venv)/.core $(venv)/.dev $(venv)/.bench: pyproject.toml constraints.txt | $(uv)
+$(sort $(venv)/.core $(core)) $(venv)/.dev $(venv)/.bench: pyproject.toml constraints.txt | $(uv)
 	$(uv) pip compile pyproject.toml $(extras) --python $(bin)/python $(plain) \
 	  --constraints constraints.txt -o $@.txt
 	$(uv) pip install --python $(bin)/python --no-build --no-deps --require-hashes --compile-bytecode \
