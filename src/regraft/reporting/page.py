@@ -106,6 +106,7 @@ def environment() -> Environment:
         "metric": metric_name,
         "listed": listed,
         "unbroken": unbroken,
+        "headline": headline,
     }
     return page
 
@@ -183,6 +184,12 @@ def metric_name(name: str) -> str:
 def listed(labels: str | Sequence[str]) -> str:
     """One label, or several."""
     return (labels if isinstance(labels, str) else ", ".join(labels)) or "none"
+
+
+def headline(verdict: str) -> tuple[str, str]:
+    """The first sentence, and what comes after it."""
+    first, stop, rest = verdict.partition(". ")
+    return first + stop.rstrip(), rest
 
 
 def unbroken(text: str) -> Markup:
