@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from PIL import Image
 
 import regraft
 from regraft.backbones import Backbone
-from regraft.events import Event, Said
+from regraft.events import Event, Said, Stepped
+from regraft.transfer import loop
 
 
 def write(folder: Path) -> Path:
@@ -55,3 +57,24 @@ def test_a_rung_whose_activations_the_cache_may_not_hold_is_trained_live(
     assert [rung["features"] for rung in again["rungs"]] == ["cached", "live"], "as it began"
     other, _ = fitted(data, tmp_path / "other")
     assert [rung["features"] for rung in other["rungs"]] == ["cached", "cached"]
+
+
+def test_time_before_an_interruption_counts(
+    compiled: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, plain, slow_s = write(tmp_path / "data"), loop.take, 0.3
+
+    def slow(*given) -> float:
+        time.sleep(slow_s)
+        return plain(*given)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.rung == "last:1" and event.step == 5:
+            raise KeyboardInterrupt
+
+    asked = {"backbone": tiny.address("residual"), "train": "last:1"}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "take", slow)
+        regraft.fit(data, tmp_path / "run", tell=stop, **asked)
+    report = regraft.fit(data, tmp_path / "run", **asked).report
+    assert report["rungs"][1]["seconds"]["train"] > 5 * slow_s

@@ -430,6 +430,8 @@ def fine_tune(
     held = ground.activations(valid, rung.frozen)
     features_s = time.perf_counter() - began
     checkpoint = ground.run.checkpoint(f"rung-{rung.name}", inputs)
+    state = checkpoint.load()
+    earlier_s: Any = state.facts["seconds"] if state else 0.0
     criterion = ground.task.criterion(ground.lessons(learn), views)
     loop = train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
     with closing(loop) as events:
@@ -438,7 +440,8 @@ def fine_tune(
     _, found = answers(tail, ground.task, held, valid)
     score = ground.task.score(found, targets)
     metric = measure.estimate(ground.task.metric_name, score, weights_rn)
-    total_s = time.perf_counter() - began
+    # What steps took before this process began counts, too.
+    total_s = time.perf_counter() - began + earlier_s
     facts: Facts = {
         "name": rung.name,
         "frozen_stages": rung.frozen,
