@@ -102,7 +102,7 @@ def test_the_model_folder_alone_predicts(
         (tmp_path / "gone").rename(place / "model")
         (tmp_path / "moved").rename(fitted.folder / "model")
     assert [answer["sample"].split("/")[-1] for answer in answers] == [
-        "one.txt", "none.txt", "more.csv, row 1", "more.csv, row 2", "more.csv, row 3", "line 1",
+        "one.txt", "none.txt", "more.csv, line 2", "more.csv, line 3", "more.csv, line 4", "line 1",
     ]  # fmt: skip
     assert "no text" in answers[1]["problem"]
     assert answers[0]["probabilities"] == answers[2]["probabilities"]

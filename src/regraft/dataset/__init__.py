@@ -12,7 +12,7 @@ from regraft.dataset.reader import Reader, check_reader
 from regraft.dataset.reading import guess_task, read, read_all, read_unlabelled
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
-from regraft.dataset.table import columns_of, reader_of, texts_of
+from regraft.dataset.table import columns_of, lines_of, reader_of, texts_of
 
 __all__ = [
     "SPLITS",
@@ -34,6 +34,7 @@ __all__ = [
     "read_unlabelled",
     "texts",
     "columns_of",
+    "lines_of",
     "reader_of",
     "texts_of",
     "video",

@@ -263,8 +263,27 @@ def texts_of(path: Path, column: str = "") -> list[str]:
     Raises:
         DataError: it cannot be read, or has no such column.
     """
+    return [text for _, text in lines_of(path, column)]
+
+
+def lines_of(path: Path, column: str = "") -> list[tuple[str, str]]:
+    """The column of texts of a table, each with its line, as samples are called: "line 07".
+
+    Args:
+        path: of the table.
+        column: its name; found if "".
+
+    Raises:
+        DataError: it cannot be read, or has no such column.
+    """
     table = named(read_table(path), text=column)
-    return table.texts(_text_column(table))
+    return list(zip(_line_ids(table), table.texts(_text_column(table)), strict=True))
+
+
+def _line_ids(table: Table) -> list[str]:
+    """What the rows of a table of texts are called; they sort as they stand in it."""
+    digits = len(str(table.lines[-1]))
+    return [f"line {line:0{digits}d}" for line in table.lines]
 
 
 def _json_lines(path: Path) -> Table:
@@ -575,9 +594,8 @@ def _text_rows(
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     rows: list[_Row] = []
     problems: list[Problem] = []
-    digits = len(str(table.lines[-1]))
-    for number, (line, text) in enumerate(zip(table.lines, table.texts(column), strict=True)):
-        id_ = f"line {line:0{digits}d}"
+    called = zip(_line_ids(table), table.lines, table.texts(column), strict=True)
+    for number, (id_, line, text) in enumerate(called):
         row = _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
         problem = _objection(row, None, multilabel)
         if problem is None:
