@@ -154,6 +154,17 @@ def test_columns_that_are_named_are_taken(tmp_path: Path) -> None:
         TableReader(text="nope").read(path)
 
 
+def test_columns_that_are_called_otherwise_lead_to_the_option(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", ["Nachricht", "Sorte"], [(MAIL, "a"), (TALK, "b")])
+    for reader in (TableReader(), TableReader(text="Nachricht")):
+        with pytest.raises(DataError, match="it has Nachricht, Sorte") as caught:
+            reader.read(path)
+        assert "--columns text=Nachricht,label=Sorte" in caught.value.mend
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], rows())
+    with pytest.raises(DataError, match="it has text, label.*--columns takes text for the cl"):
+        TableReader(label="text").read(path)
+
+
 def test_half_a_character_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     lines = [{"text": text, "label": label} for text, label in rows()]
