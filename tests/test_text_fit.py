@@ -235,6 +235,11 @@ def test_named_columns_are_remembered(place: Path) -> None:
     assert "--columns text=Notiz,label=Sorte" in done.report["reproduce"]
     assert len({a["distance"] for a in regraft.predict(done.folder, [path])}) > 1
     assert regraft.evaluate(done.folder, path)["count"] == 40
+    for i in range(4):
+        file = place / "odd" / "ab"[i % 2] / f"{i}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(words(i, i % 2))
+    assert regraft.evaluate(done.folder, place / "odd")["count"] == 4
     with pytest.raises(UsageError, match="no columns"):
         regraft.inspect(path, columns="body")
 

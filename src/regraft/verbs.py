@@ -19,6 +19,7 @@ from regraft import fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
 from regraft.dataset import boxes
+from regraft.dataset.table import TableReader
 from regraft.errors import UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import lessons
@@ -100,6 +101,7 @@ def fit(
     _check_options(train, compare, budget)
     reader = data_sets.reader_of(columns) if columns else None
     said_task = task or ("text-classification" if reader and reader.text else None)
+    data_sets.check_columns(reader, data)
     kind = data_sets.guess_task(data, said_task)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
@@ -213,7 +215,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     """
     model = load(run)
     tile_px = model.facts.get("tile_px")
-    columns = model.facts.get("columns")
+    columns = model.facts.get("columns") if TableReader().recognises(Path(data)) else None
     rows = data_sets.read_all(
         Path(data), task=model.task.name, tile_px=tile_px, clip_s=model.facts.get("cut_s"),
         tell=tell,

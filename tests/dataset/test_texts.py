@@ -47,6 +47,20 @@ def test_a_table_of_texts_is_read_and_split(tmp_path: Path) -> None:
     assert describe(dataset)["sizes"]["characters"]["max"] == 15
 
 
+def test_texts_are_called_texts(tmp_path: Path) -> None:
+    rows = [(f"{word} alone", label) for word, label in zip("uvwxyz", "aaabbc", strict=True)]
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], rows)
+    told = " ".join(problem.what for problem in read(path).problems)
+    assert "The class b has 2 texts" in told
+    assert "The class c has 1 text " in told
+    assert "no text of c" in told
+    assert "picture" not in told
+    path = write_csv(tmp_path / "one.csv", ["text", "label"], rows[:3])
+    with pytest.raises(DataError, match="only the class a to train on") as caught:
+        read(path)
+    assert caught.value.mend == "add texts of other classes"
+
+
 def test_json_lines_and_parquet_give_the_same_texts(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
