@@ -105,6 +105,8 @@ def fit(
     kind = data_sets.guess_task(data, said_task)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
+    if data.exists():  # else it is only a guess what the data are
+        fitting.check_named(name, kind)
     folder = Path(out) if out is not None else folder_beside(data, "regraft")
     question: dict[str, Any] = {
         "data": str(data.resolve()),
