@@ -329,9 +329,31 @@ def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path: Path) -> No
 
 
 def test_a_lock_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"")
-    with pytest.raises(StoreError, match="could not lock"), store.lock(tmp_path / "a" / "b", 0.1):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(StoreError, match="could not lock a"), store.lock(tmp_path / "a", 0.1):
         pass
+
+
+def test_a_folder_that_cannot_be_made_names_the_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (Path("/proc/foo"), tmp_path / "file" / "run"):
+        with pytest.raises(StoreError, match="the folder cannot be made") as caught:
+            Run.open(folder, {})
+        assert caught.value.where == str(folder)
+        assert "--out" in caught.value.mend
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(StoreError, match="the folder cannot be made") as caught:
+        with store.lock(store.cache_folder() / "names" / "a.lock"):
+            pass
+    assert "REGRAFT_CACHE" in caught.value.mend
+    with pytest.raises(StoreError, match="could not read a: Not a directory") as caught:
+        store.read_sealed(store.cache_folder() / "a")
+    assert "REGRAFT_CACHE" in caught.value.mend
+    with pytest.raises(StoreError, match="could not write a") as caught:
+        store.commit(Path("/proc/foo/a"), b"")
+    assert "cannot be made" in caught.value.mend
 
 
 def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_the_model_folder_alone_predicts(
         (tmp_path / "gone").rename(place / "model")
         (tmp_path / "moved").rename(fitted.folder / "model")
     assert [answer["sample"].split("/")[-1] for answer in answers] == [
-        "one.txt", "none.txt", "more.csv, row 1", "more.csv, row 2", "more.csv, row 3", "line 1",
+        "one.txt", "none.txt", "more.csv, line 2", "more.csv, line 3", "more.csv, line 4", "line 1",
     ]  # fmt: skip
     assert "no text" in answers[1]["problem"]
     assert answers[0]["probabilities"] == answers[2]["probabilities"]
@@ -236,6 +236,11 @@ def test_named_columns_are_remembered(place: Path) -> None:
     assert "--columns text=Notiz,label=Sorte" in done.report["reproduce"]
     assert len({a["distance"] for a in regraft.predict(done.folder, [path])}) > 1
     assert regraft.evaluate(done.folder, path)["count"] == 40
+    for i in range(4):
+        file = place / "odd" / "ab"[i % 2] / f"{i}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(words(i, i % 2))
+    assert regraft.evaluate(done.folder, place / "odd")["count"] == 4
     with pytest.raises(UsageError, match="no columns"):
         regraft.inspect(path, columns="body")
 

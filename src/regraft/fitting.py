@@ -7,7 +7,10 @@ from typing import Any
 
 from regraft import reporting
 from regraft.backbones import DEFAULTS, Backbone
+from regraft.backbones.backbone import check_modality
+from regraft.backbones.catalogue import FINDERS, READS, address
 from regraft.dataset import Dataset, Split
+from regraft.dataset.rows import modality_of
 from regraft.errors import UsageError
 from regraft.events import Said, Tell
 from regraft.labelling.consensus import beside_people
@@ -31,13 +34,30 @@ def check_detector(rows: Dataset, backbone: Backbone) -> None:
     Raises:
         UsageError: it does not suit the data.
     """
-    needed = rows.task == "object-detection"
-    if needed != (backbone.detector is not None):
-        kind = "finds objects" if backbone.detector else "does not find objects"
+    _check_finds(backbone.name, backbone.detector is not None, rows.task)
+
+
+def check_named(name: str, task: str) -> None:
+    """Refuse a backbone that does not suit the data, where its name tells and nothing is prepared.
+
+    Raises:
+        UsageError: it does not, or the name means nothing.
+    """
+    adapter = address(name).adapter
+    if adapter in READS:
+        modality = modality_of(task)
+        check_modality(name, READS[adapter], modality, f"the data are {modality}s")
+        _check_finds(name, adapter in FINDERS, task)
+
+
+def _check_finds(name: str, finds: bool, task: str) -> None:
+    if finds != (task == "object-detection"):
+        kind = "finds objects" if finds else "does not find objects"
         raise UsageError(
-            f"{backbone.name} {kind}, the data are for {rows.task}",
+            f"{name} {kind}, the data are for {task}",
             where="--backbone",
-            mend=f"for example {DEFAULTS[rows.task]}; see `regraft backbones list`",
+            mend=f"for example {DEFAULTS[task]}; see `regraft backbones list`"
+            + ("; or give data with boxes (docs/boxes.md)" if finds else ""),
         )
 
 

@@ -56,6 +56,7 @@ _MENDS = {
     "a folder is where a file belongs, or a file where a folder does: move it away": (
         *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY),
     ),
+    "its folder cannot be made there: choose another, then repeat": (errno.ENOENT,),
 }
 
 
@@ -201,10 +202,11 @@ def _explained(path: Path, doing: str) -> Generator[None, None, None]:
         if doing == "read" and isinstance(error, FileNotFoundError):
             raise
         mends = [mend for mend, codes in _MENDS.items() if error.errno in codes]
+        mend = mends[0] if mends else "repeat; if it fails again, look at the disk"
         raise StoreError(
             f"could not {doing} {path.name}: {error.strerror or error}",
             where=path,
-            mend=mends[0] if mends else "repeat; if it fails again, look at the disk",
+            mend=f"{mend}; REGRAFT_CACHE names another folder" if _is_cache(path) else mend,
         ) from error
 
 
@@ -307,10 +309,27 @@ def _fresh_name_aside(path: Path) -> Path:
     return path.parent / "quarantine" / name
 
 
+def _make(folder: Path) -> None:
+    """Make a folder; where that cannot be, say which option names another."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        other = "REGRAFT_CACHE" if _is_cache(folder) else "--out"
+        raise StoreError(
+            f"the folder cannot be made: {error.strerror or error}",
+            where=folder,
+            mend=f"name another with {other}, or see to it that this one can be made and written",
+        ) from error
+
+
+def _is_cache(path: Path) -> bool:
+    return path.is_relative_to(cache_folder())
+
+
 def _locked(path: Path, timeout_s: float) -> filelock.BaseFileLock:
     held = filelock.FileLock(path, thread_local=False)
+    _make(path.parent)
     with _explained(path, "lock"):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             held.acquire(timeout=timeout_s)
         except filelock.Timeout as error:

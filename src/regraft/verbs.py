@@ -19,7 +19,8 @@ from regraft import fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
 from regraft.dataset import boxes
-from regraft.errors import DataError, UsageError
+from regraft.dataset.table import TableReader
+from regraft.errors import UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import lessons
 from regraft.labelling.consensus import beside_people
@@ -100,9 +101,12 @@ def fit(
     _check_options(train, compare, budget)
     reader = data_sets.reader_of(columns) if columns else None
     said_task = task or ("text-classification" if reader and reader.text else None)
+    data_sets.check_columns(reader, data)
     kind = data_sets.guess_task(data, said_task)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
+    if data.exists():  # else it is only a guess what the data are
+        fitting.check_named(name, kind)
     folder = Path(out) if out is not None else folder_beside(data, "regraft")
     question: dict[str, Any] = {
         "data": str(data.resolve()),
@@ -152,7 +156,8 @@ def predict(
         run: the folder that `fit` wrote, or the `model` folder in it.
         inputs: pictures, folders of pictures, or patterns such as "*.jpg"; for a model of texts
             text files, folders and patterns of them, tables (each row of their column of texts),
-            or "-" for the lines of stdin; for a model that finds objects videos, too.
+            or "-" for the lines of stdin; for a model that finds objects videos, too. A file that
+            is named more than once is looked at once.
         out: a folder to write what was found to; for models that find objects.
         to: "json", "csv", "coco", "yolo" or "label-studio": the format of that file.
         draw: whether the pictures with boxes on them are written there, too.
@@ -186,11 +191,9 @@ def predict(
         return predicting.label_texts(model, inputs, tell)
     paths = list(predicting.files_of(inputs))
     if not paths:
-        raise DataError(
-            "nothing to look at is there",
-            where=", ".join(map(str, inputs)),
-            mend="name files or folders",
-        )
+        clips = model.backbone.modality == "video"
+        things = "pictures or videos" if finds else "videos" if clips else "pictures"
+        raise predicting.nothing_found(inputs, things)
     with prepare(model.backbone, tell=tell) as preparation:
         if finds:
             return predicting.find_objects(model, preparation, paths, wanted, tell)
@@ -215,7 +218,7 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     """
     model = load(run)
     tile_px = model.facts.get("tile_px")
-    columns = model.facts.get("columns")
+    columns = model.facts.get("columns") if TableReader().recognises(Path(data)) else None
     rows = data_sets.read_all(
         Path(data), task=model.task.name, tile_px=tile_px, clip_s=model.facts.get("cut_s"),
         tell=tell,

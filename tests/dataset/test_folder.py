@@ -113,6 +113,17 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         FolderReader().read(tmp_path)
 
 
+def test_videos_are_called_videos(tmp_path: Path) -> None:
+    reader = FolderReader(task="video-classification")
+    (tmp_path / "1.mp4").write_bytes(b"")
+    with pytest.raises(DataError, match="is 1 video but no classes: which video shows what"):
+        reader.read(tmp_path)
+    for name in ("wave", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "wave" / "1.mp4").write_bytes(b"")
+    assert reader.read(tmp_path).problems[-1].what == "The class empty has no videos."
+
+
 def test_the_order_is_that_of_the_ids(tmp_path: Path) -> None:
     for name in ("a/b/1.png", "a/b.png", "a-b/1.png", "a/B.png", "ä/1.png"):
         saved(noise(0), tmp_path / name)

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 from made_pictures import classes, jpeg, noise, saved, scenes
 
-from regraft.dataset import Dataset, Problem, Sample, check_reader, describe, read, read_all
+from regraft.dataset import (
+    Dataset,
+    Problem,
+    Sample,
+    check_reader,
+    describe,
+    guess_task,
+    read,
+    read_all,
+    reader_of,
+)
 from regraft.dataset.rows import DROPPED
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Advanced, Event
@@ -206,6 +216,19 @@ def test_leaks_are_left_out_of_train(tmp_path: Path) -> None:
     assert accounted(dataset)
 
 
+def test_where_all_of_train_is_in_valid_that_is_said(tmp_path: Path) -> None:
+    data = classes(tmp_path / "data", cat=3, dog=3)
+    shutil.copytree(data, tmp_path / "again")
+    with pytest.raises(DataError, match="All pictures to train on are copies of pict") as caught:
+        read(data, valid=tmp_path / "again")
+    assert "cat/000.png: A copy of valid:cat/000.png" in caught.value.what
+    assert "\n" not in caught.value.what
+    assert "other pictures to validate" in caught.value.mend
+    with pytest.raises(DataError, match="All pictures to train on were given for test") as caught:
+        read(data, test=data)
+    assert "--test" in caught.value.mend
+
+
 def test_a_group_in_two_given_splits_is_reported_and_kept(tmp_path: Path) -> None:
     rows = ["path,label,split,group"]
     for index, split in enumerate(["train", "train", "valid", "valid", "test", "test"]):
@@ -338,10 +361,33 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     for task in ("cooking", "image"):
         with pytest.raises(UsageError, match=task):
             read(tmp_path, task=task)
+    with pytest.raises(UsageError) as caught:
+        guess_task(tmp_path, "image-clasification")
+    assert caught.value.where == "--task"
+    assert "did you mean image-classification?" in caught.value.mend
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(UsageError, match="share of bad files"):
             read(tmp_path, max_bad=share)
     assert read(tmp_path, task="image-classification") == read(tmp_path)
+
+
+def test_columns_are_of_tables_alone(tmp_path: Path) -> None:
+    classes(tmp_path / "a", cat=3, dog=3)
+    with pytest.raises(UsageError, match="Only tables have columns; .*/a is none") as caught:
+        read(tmp_path / "a", reader=reader_of("label=foo"))
+    assert caught.value.where == "--columns"
+    with pytest.raises(DataError, match="no such file"):
+        read(tmp_path / "none.csv", reader=reader_of("label=foo"))
+
+
+def test_data_for_another_task_lead_to_the_option_where_there_is_one(tmp_path: Path) -> None:
+    classes(tmp_path, cat=3, dog=3)
+    with pytest.raises(DataError, match="not for object-detection") as caught:
+        read(tmp_path, task="object-detection")
+    assert caught.value.mend == "leave --task out, or give data for object-detection"
+    with pytest.raises(DataError, match="not for object-detection") as caught:
+        read_all(tmp_path, task="object-detection")
+    assert caught.value.mend == "give data for object-detection"
 
 
 def test_paths_that_are_no_data(tmp_path: Path) -> None:

@@ -47,6 +47,20 @@ def test_a_table_of_texts_is_read_and_split(tmp_path: Path) -> None:
     assert describe(dataset)["sizes"]["characters"]["max"] == 15
 
 
+def test_texts_are_called_texts(tmp_path: Path) -> None:
+    rows = [(f"{word} alone", label) for word, label in zip("uvwxyz", "aaabbc", strict=True)]
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], rows)
+    told = " ".join(problem.what for problem in read(path).problems)
+    assert "The class b has 2 texts" in told
+    assert "The class c has 1 text " in told
+    assert "no text of c" in told
+    assert "picture" not in told
+    path = write_csv(tmp_path / "one.csv", ["text", "label"], rows[:3])
+    with pytest.raises(DataError, match="only the class a to train on") as caught:
+        read(path)
+    assert caught.value.mend == "add texts of other classes"
+
+
 def test_json_lines_and_parquet_give_the_same_texts(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -152,6 +166,17 @@ def test_columns_that_are_named_are_taken(tmp_path: Path) -> None:
     assert texts_of(path, "note") == [text for text, _ in rows()]
     with pytest.raises(DataError, match="no column nope; there are note, text, label, Sort"):
         TableReader(text="nope").read(path)
+
+
+def test_columns_that_are_called_otherwise_lead_to_the_option(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", ["Nachricht", "Sorte"], [(MAIL, "a"), (TALK, "b")])
+    for reader in (TableReader(), TableReader(text="Nachricht")):
+        with pytest.raises(DataError, match="it has Nachricht, Sorte") as caught:
+            reader.read(path)
+        assert "--columns text=Nachricht,label=Sorte" in caught.value.mend
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], rows())
+    with pytest.raises(DataError, match="it has text, label.*--columns takes text for the cl"):
+        TableReader(label="text").read(path)
 
 
 def test_half_a_character_is_set_aside(tmp_path: Path) -> None:

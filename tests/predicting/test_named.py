@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from regraft.dataset.table import TableReader
+from regraft.dataset.unlabelled_texts import _listed
 from regraft.errors import UnreadableSample
 from regraft.predicting import texts
-from regraft.predicting.named import files_of
+from regraft.predicting.named import files_of, nothing_found
 
 
 @pytest.fixture
@@ -42,6 +44,39 @@ def test_hidden_files_are_no_data_unless_named(place: Path, asked: str, found: l
 def test_patterns_may_be_relative(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place / "sub")
     assert [str(p) for p in files_of(["../*.jpg", "*.jpg"])] == ["../a.jpg", "b.jpg"]
+
+
+def test_a_file_is_looked_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    asked = ["sub/b.jpg", "sub", place / "sub" / "b.jpg", "a.jpg", "*.jpg", "none", "./none"]
+    assert [str(p) for p in files_of(asked)] == ["sub/b.jpg", "a.jpg", "none"]
+    (place / "mail.txt").write_text("a text")
+    found = [name for name, _ in texts._texts(["mail.txt", "*.txt", place / "mail.txt"], "")]
+    assert found == ["mail.txt"]
+
+
+def test_where_nothing_was_found_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    asked = [".thumbs/none", "none*.jpg", "-"]
+    (place / ".thumbs" / "none").mkdir()
+    fault = nothing_found(asked, "pictures")
+    assert fault.what == (
+        "No pictures were found: the folder .thumbs/none has no files (hidden ones do not count); "
+        "no file fits none*.jpg; stdin is empty."
+    )
+    assert fault.where == ".thumbs/none, none*.jpg, -"
+    assert "files or folders of pictures" in fault.mend
+
+
+def test_lines_of_tables_are_called_as_reading_calls_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f'"say {i}\nmore",{"ab"[i % 2]}\n' for i in range(6)]
+    path.write_text("text,label\n" + "".join(rows))
+    found = [name for name, _ in texts._texts([path], "")]
+    ids = sorted(sample.id for sample in TableReader().read(path))
+    assert found == [f"{path}, {id_}" for id_ in ids]
+    assert ids[:2] == ["line 02", "line 04"]
+    assert [sample.id for sample in _listed(path)] == ids
 
 
 def test_lines_of_stdin_are_read_as_files_are(monkeypatch: pytest.MonkeyPatch) -> None:

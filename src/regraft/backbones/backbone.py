@@ -17,6 +17,26 @@ from regraft.backbones.tokenizer import read_tokenizer
 from regraft.errors import BackboneError, UsageError
 
 
+def check_modality(name: str, reads: str, modality: str, why: str) -> None:
+    """Refuse a backbone for samples that it does not read.
+
+    Args:
+        name: of the backbone.
+        reads: its modality.
+        modality: of the samples.
+        why: they are to be read, for example "the data are texts".
+
+    Raises:
+        UsageError: it is for another modality.
+    """
+    if reads != modality:
+        raise UsageError(
+            f"{name} is for {reads}s, {why}",
+            where="--backbone",
+            mend="take one of that modality from `regraft backbones list`",
+        )
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a picture, or each frame of a clip, becomes the network's input.
@@ -239,12 +259,7 @@ class Backbone:
         Raises:
             UsageError: it is for another modality.
         """
-        if self.modality != modality:
-            raise UsageError(
-                f"{self.name} is for {self.modality}s, {why}",
-                where="--backbone",
-                mend="take one of that modality from `regraft backbones list`",
-            )
+        check_modality(self.name, self.modality, modality, why)
 
     @property
     def width(self) -> int:

@@ -38,6 +38,18 @@ _BESIDE = {
     "transformers": ("config.json", "preprocessor_config.json"),
 }
 """Files beside the weights that decide, too."""
+READS = {
+    "efficientnet-lite": "image",
+    "timm": "image",
+    "random": "image",
+    "nanodet": "image",
+    "transformers": "image",
+    "ultralytics": "image",
+    "text-encoder": "text",
+}
+"""What networks of an adapter read, where all of them read the same."""
+FINDERS = ("nanodet", "transformers", "ultralytics")
+"""Adapters of networks that find objects."""
 _APACHE = "Apache-2.0"
 NOTICES = {
     "ultralytics": "Ultralytics' code and networks are under AGPL-3.0. Ultralytics holds that so "

@@ -9,10 +9,10 @@ for sample in dataset.split("train"):
 from regraft.dataset import clips, guard, images, texts, video
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
-from regraft.dataset.reading import guess_task, read, read_all, read_unlabelled
+from regraft.dataset.reading import check_columns, guess_task, read, read_all, read_unlabelled
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
-from regraft.dataset.table import columns_of, reader_of, texts_of
+from regraft.dataset.table import columns_of, lines_of, reader_of, texts_of
 
 __all__ = [
     "SPLITS",
@@ -23,6 +23,7 @@ __all__ = [
     "Split",
     "Target",
     "View",
+    "check_columns",
     "check_reader",
     "clips",
     "describe",
@@ -34,6 +35,7 @@ __all__ = [
     "read_unlabelled",
     "texts",
     "columns_of",
+    "lines_of",
     "reader_of",
     "texts_of",
     "video",

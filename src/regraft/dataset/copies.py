@@ -45,7 +45,7 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     alike = _copies(samples, thumbnails_nhw)
     sets = [[samples[i] for i in members] for members in _members(alike, len(samples))]
     problems = [_duplicate(copies) for copies in sets]
-    problems += [p for copies in sets if (p := _conflict(dataset.classes, copies)) is not None]
+    problems += [p for copies in sets if (p := _conflict(dataset, copies)) is not None]
     leaks = [leak for copies in sets for leak in _leaks(copies)]
     problems += sorted(leaks, key=lambda leak: leak.where) + _divided_groups(samples)
     grouped = _grouped(samples, alike)
@@ -124,16 +124,15 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(listed[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _conflict(classes: tuple[str, ...], copies: list[Sample]) -> Problem | None:
+def _conflict(dataset: Dataset, copies: list[Sample]) -> Problem | None:
     if len({sample.target for sample in copies}) == 1:
         return None
+    classes = dataset.classes
     labels = [
         f"{sample.id} is {' | '.join(classes[c] for c in labels_of(sample.target)) or 'nothing'}"
         for sample in copies
     ]
-    thing = "clip" if copies[0].span_s else "picture"
-    thing = "text" if isinstance(copies[0].source, str) else thing
-    what = f"The same {thing} has different labels: {_some(labels)}."
+    what = f"The same {dataset.thing} has different labels: {_some(labels)}."
     return Problem("conflict", copies[0].id, what)
 
 

@@ -56,7 +56,7 @@ class FolderReader:
                 split = splits[parts[0]] if splits else ""
                 rows.append((guard.shown("/".join(parts)), file, class_name(parts[depth]), split))
         if not rows:
-            raise _no_samples(path, root, problems)
+            raise _no_samples(path, root, problems, self._files)
         classes = tuple(sorted({name for _, _, name, _ in rows}))
         index = {name: number for number, name in enumerate(classes)}
         return Dataset(
@@ -67,9 +67,13 @@ class FolderReader:
                 Sample(id_, file, index[name], split=split)
                 for id_, file, name, split in sorted(rows)
             ),
-            problems=(*problems, *_empty_classes(root, splits, classes)),
+            problems=(*problems, *_empty_classes(root, splits, classes, self._files)),
             found=len(rows) + len(problems),
         )
+
+    @property
+    def _files(self) -> str:
+        return "videos" if self.task == "video-classification" else "pictures"
 
 
 def _splits(root: Path) -> dict[str, Split]:
@@ -111,17 +115,19 @@ def _without_class(where: str, file: Path) -> Problem:
     return Problem("not-an-image", where, "This is no picture.", "ignored")
 
 
-def _empty_classes(root: Path, splits: dict[str, Split], classes: tuple[str, ...]) -> list[Problem]:
+def _empty_classes(
+    root: Path, splits: dict[str, Split], classes: tuple[str, ...], files: str
+) -> list[Problem]:
     bases = [root / top for top in splits] if splits else [root]
     names = {class_name(folder.name) for base in bases for folder in _folders(base)}
     return [
-        Problem("empty-class", name, f"The class {name} has no pictures.", "class left out")
+        Problem("empty-class", name, f"The class {name} has no {files}.", "class left out")
         for name in sorted(names - set(classes))
     ]
 
 
-def _no_samples(path: Path, root: Path, problems: list[Problem]) -> DataError:
-    pictures = sum(problem.kind == "no-class" for problem in problems)
+def _no_samples(path: Path, root: Path, problems: list[Problem], files: str) -> DataError:
+    without = sum(problem.kind == "no-class" for problem in problems)
     tables = [file.name for file, _ in guard.listed(root) if file.suffix.lower() in _TABLES]
     if tables:
         mend = (
@@ -129,8 +135,9 @@ def _no_samples(path: Path, root: Path, problems: list[Problem]) -> DataError:
         )
     else:
         mend = LAYOUT
-    if pictures:
-        what = f"There are {pictures} pictures but no classes: which picture shows what?"
+    if without:
+        there = f"is 1 {files[:-1]}" if without == 1 else f"are {without} {files}"
+        what = f"There {there} but no classes: which {files[:-1]} shows what?"
     else:
-        what = "There are no pictures in class folders here."
+        what = f"There are no {files} in class folders here."
     return DataError(what, where=guard.shown(path), mend=mend)

@@ -14,6 +14,7 @@ Decisions:
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def read(
         UsageError: an argument is wrong.
     """
     _check_arguments(task, max_bad)
-    listed = _listed(Path(path), reader, task)
+    listed = _listed(Path(path), reader, task, "leave --task out, or ")
     if valid is not None:
         listed = _with_given(listed, "valid", _listed(Path(valid), reader, listed.task))
     if test is not None:
@@ -235,16 +236,39 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
 
 
 def _check_arguments(task: str | None, max_bad: float) -> None:
-    if task not in (None, *_VERIFY):
-        raise UsageError(
-            f"There is no task {task!r}.", where="task", mend=f"use {' or '.join(_VERIFY)}"
-        )
+    _check_task(task)
     if not 0 <= max_bad < 1:
         raise UsageError(
             f"The share of bad files cannot be {max_bad}.",
-            where="max_bad",
+            where="--max-bad",
             mend="give a number from 0 to below 1, for example 0.01 for 1 %",
         )
+
+
+def _check_task(task: str | None) -> None:
+    if task not in (None, *_VERIFY):
+        near = difflib.get_close_matches(task, _VERIFY, n=1)
+        use = f"use {' or '.join(_VERIFY)}"
+        raise UsageError(
+            f"There is no task {task!r}.",
+            where="--task",
+            mend=f"did you mean {near[0]}? U{use[1:]}" if near else use,
+        )
+
+
+def check_columns(reader: Reader | None, path: Path) -> None:
+    """Refuse columns that were named for what is no table.
+
+    Raises:
+        UsageError: they were.
+    """
+    if isinstance(reader, TableReader) and (reader.text or reader.label):
+        if path.exists() and not reader.recognises(path):
+            raise UsageError(
+                f"Only tables have columns; {guard.shown(path)} is none.",
+                where="--columns",
+                mend="leave it out, or give a table (CSV, TSV, Parquet or JSON lines)",
+            )
 
 
 def guess_task(path: Path, task: str | None = None) -> str:
@@ -252,8 +276,10 @@ def guess_task(path: Path, task: str | None = None) -> str:
 
     Raises:
         DataError: there is a table that cannot be read.
+        UsageError: there is no such task.
     """
     if task is not None:
+        _check_task(task)
         return task
     if BoxReader().recognises(path):
         return "object-detection"
@@ -264,14 +290,14 @@ def guess_task(path: Path, task: str | None = None) -> str:
     return task_of(path) if TableReader().recognises(path) else "image-classification"
 
 
-def _listed(path: Path, reader: Reader | None, task: str | None = None) -> Dataset:
-    """The rows of whatever lies at a path."""
+def _listed(path: Path, reader: Reader | None, task: str | None, mend: str = "") -> Dataset:
+    """The rows of whatever lies at a path; `mend` is what else helps where the task is wrong."""
     listed = _rows_of(path, reader)
     if task not in (None, listed.task):
         raise DataError(
             f"This looks like data for {listed.task}, not for {task}.",
             where=guard.shown(path),
-            mend="leave the task out, or give other data",
+            mend=f"{mend}give data for {task}",
         )
     return listed
 
@@ -281,6 +307,7 @@ def _rows_of(path: Path, reader: Reader | None) -> Dataset:
         raise DataError(
             "There is no such file or folder.", where=guard.shown(path), mend="check the path"
         )
+    check_columns(reader, path)
     for candidate in READERS if reader is None else (reader,):
         if candidate.recognises(path):
             return _labelled(candidate.read(path))
@@ -313,7 +340,14 @@ def _with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
             where=guard.shown(other.path),
             mend="name the folder of one of them, or take the column split out",
         )
-    main = _without(main, other)
+    training, main = _training(main), _without(main, other)
+    if training and not _training(main):
+        raise DataError(
+            f"All {main.thing}s to train on were given for {name} as well; "
+            "what is measured on is not learnt from.",
+            where=guard.shown(other.path),
+            mend=f"give other {main.thing}s with --{name}, or leave it out",
+        )
     replaced = [sample for sample in main if sample.split == name]
     text = f"{name} is taken from {guard.shown(other.path)} instead."
     problems = [Problem("replaced", sample.id, text, "left out") for sample in replaced]
@@ -328,7 +362,7 @@ def _with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
         id_ = f"{name}:{sample.id}"
         unknown = [label for label in names if label not in known]
         if unknown:
-            problems.append(_unknown_class(id_, unknown[0]))
+            problems.append(_unknown_class(main, id_, unknown[0]))
             continue
         place = {other.classes.index(label): known[label] for label in names}
         added.append(replace(renumbered(sample, place, merged.multilabel), id=id_, split=name))
@@ -370,8 +404,8 @@ def _dropped(problems: Iterable[Problem]) -> int:
     return sum(problem.done in DROPPED for problem in problems)
 
 
-def _unknown_class(id_: str, label: str) -> Problem:
-    what = f"No picture of the class {label} is there to train on."
+def _unknown_class(dataset: Dataset, id_: str, label: str) -> Problem:
+    what = f"No {dataset.thing} of the class {label} is there to train on."
     return Problem("unknown-class", id_, what, "left out")
 
 
@@ -435,15 +469,27 @@ def _with_classes(
     return replace(dataset, classes=classes, samples=samples, multilabel=several)
 
 
+def _training(dataset: Dataset) -> list[Sample]:
+    return [sample for sample in dataset if sample.split in ("", "train")]
+
+
 def _learnable(dataset: Dataset) -> Dataset:
     """The data set with the classes that train has.
 
     Raises:
         DataError: fewer than two classes are left (one, where samples may have several).
     """
-    names = _used(dataset, (s for s in dataset if s.split in ("", "train")))
+    names, thing = _used(dataset, _training(dataset)), dataset.thing
+    leaks = [problem for problem in dataset.problems if problem.kind == "leak"]
+    if leaks and not _training(dataset):
+        raise DataError(
+            f"All {thing}s to train on are copies of {thing}s to validate or test with, and were "
+            f"set aside. {leaks[0].where}: {leaks[0].what}",
+            where=guard.shown(dataset.path),
+            mend=f"give other {thing}s to validate and test with, or none: they are then split off",
+        )
     problems = [
-        Problem("empty-class", name, f"The class {name} has no picture left.", "class left out")
+        Problem("empty-class", name, f"The class {name} has no {thing} left.", "class left out")
         for name in sorted(set(dataset.classes) - _used(dataset, dataset.samples))
     ]
     kept: list[Sample] = []
@@ -451,7 +497,7 @@ def _learnable(dataset: Dataset) -> Dataset:
         labels = [dataset.classes[label] for label in labels_of(sample.target)]
         unknown = [label for label in labels if label not in names]
         if unknown:
-            problems.append(_unknown_class(sample.id, unknown[0]))
+            problems.append(_unknown_class(dataset, sample.id, unknown[0]))
         else:
             kept.append(sample)
     dataset = dataset.with_problems(problems)
@@ -467,5 +513,5 @@ def _too_few_classes(dataset: Dataset, names: set[str]) -> DataError:
     return DataError(
         f"There is {found} to train on, and telling apart takes two.{because}",
         where=guard.shown(dataset.path),
-        mend=LAYOUT,
+        mend=LAYOUT if dataset.thing == "picture" else f"add {dataset.thing}s of other classes",
     )

@@ -157,7 +157,12 @@ class Dataset:
     @property
     def modality(self) -> str:
         """What its samples are: "image", "text" or "video"."""
-        return self.task.partition("-")[0].replace("object", "image")
+        return modality_of(self.task)
+
+    @property
+    def thing(self) -> str:
+        """What messages call one of its samples: "picture", "text" or "clip"."""
+        return {"image": "picture", "video": "clip"}.get(self.modality, "text")
 
     def split(self, name: Split) -> tuple[Sample, ...]:
         """The samples of one split, in order."""
@@ -180,6 +185,11 @@ class Dataset:
             if self.task == "object-detection":
                 digest.update(repr((sample.boxes, sample.window)).encode())
         return digest.hexdigest()
+
+
+def modality_of(task: str) -> str:
+    """What the samples of a task are: "image", "text" or "video"."""
+    return task.partition("-")[0].replace("object", "image")
 
 
 def renumbered(sample: Sample, place: Mapping[int, int], several: bool) -> Sample:

@@ -55,9 +55,9 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
     problems += _missing_in(dataset, "valid") + _missing_in(dataset, "test")
     if not dataset.split("valid"):
         raise DataError(
-            "Nothing is left to validate with: no class has two different pictures.",
+            f"Nothing is left to validate with: no class has two different {dataset.thing}s.",
             where=guard.shown(dataset.path),
-            mend="add pictures; twenty of each class make a start",
+            mend=f"add {dataset.thing}s; twenty of each class make a start",
         )
     return dataset.with_problems(problems)
 
@@ -87,15 +87,12 @@ def _few_samples(dataset: Dataset) -> list[Problem]:
         label for label, _ in {(c, _key(s)) for s in dataset for c in labels_of(s.target)}
     )
     return [
-        Problem("few-samples", name, f"The class {name} has {_pictures(groups[number])} (copies "
-                "and groups count once): too few to train, validate and test with.")
+        Problem("few-samples", name, f"The class {name} has {groups[number]} {dataset.thing}"
+                f"{'s' * (groups[number] != 1)} (copies and groups count once): "
+                "too few to train, validate and test with.")
         for number, name in enumerate(dataset.classes)
         if groups[number] < 3
     ]  # fmt: skip
-
-
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def _missing_in(dataset: Dataset, name: Split) -> list[Problem]:
@@ -107,7 +104,9 @@ def _missing_in(dataset: Dataset, name: Split) -> list[Problem]:
         set(dataset.classes) - {dataset.classes[c] for s in samples for c in labels_of(s.target)}
     )
     return [
-        Problem("class-not-in-split", f"{name}: {label}", f"{name} has no picture of {label}.")
+        Problem(
+            "class-not-in-split", f"{name}: {label}", f"{name} has no {dataset.thing} of {label}."
+        )
         for label in lacking
     ]
 

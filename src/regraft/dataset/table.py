@@ -31,7 +31,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -150,7 +150,8 @@ def named(table: Table, text: str = "", label: str = "") -> Table:
         for name, cells in table.cells.items()
         if name in renamed or name not in hidden
     }
-    return replace(table, cells=cells)
+    own = {n: renamed.get(n, "" if n in hidden else n) for n in table.cells}
+    return replace(table, cells=cells, own=own)
 
 
 def columns_of(path: Path) -> tuple[str, ...]:
@@ -215,17 +216,26 @@ def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) ->
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory: `cells[column][row]`, the line each row begins in, and what is odd."""
+    """A table in memory: `cells[column][row]`, the line each row begins in, and what is odd.
+
+    `own` says what `named` called each column of the file; "" is one that was left out.
+    """
 
     path: Path
     cells: dict[str, Sequence[Cell]]
     lines: Sequence[int]
     notes: tuple[Problem, ...] = field(default=())
+    own: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names, in order; those with a meaning in small letters."""
         return tuple(self.cells)
+
+    @property
+    def listed(self) -> str:
+        """The columns of the file, for messages."""
+        return ", ".join(self.own or self.columns) or "none"
 
     def texts(self, column: str) -> list[str]:
         """The cells of a column as texts; the items of a list joined by `|`."""
@@ -263,8 +273,27 @@ def texts_of(path: Path, column: str = "") -> list[str]:
     Raises:
         DataError: it cannot be read, or has no such column.
     """
+    return [text for _, text in lines_of(path, column)]
+
+
+def lines_of(path: Path, column: str = "") -> list[tuple[str, str]]:
+    """The column of texts of a table, each with its line, as samples are called: "line 07".
+
+    Args:
+        path: of the table.
+        column: its name; found if "".
+
+    Raises:
+        DataError: it cannot be read, or has no such column.
+    """
     table = named(read_table(path), text=column)
-    return table.texts(_text_column(table))
+    return list(zip(_line_ids(table), table.texts(_text_column(table)), strict=True))
+
+
+def _line_ids(table: Table) -> list[str]:
+    """What the rows of a table of texts are called; they sort as they stand in it."""
+    digits = len(str(table.lines[-1]))
+    return [f"line {line:0{digits}d}" for line in table.lines]
 
 
 def _json_lines(path: Path) -> Table:
@@ -427,15 +456,25 @@ def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
         truths = {name: _truths(table, name) for name in columns}
     if not columns:
         raise DataError(
-            f"The table has no column `label`; it has {', '.join(table.columns)}.",
+            f"The table has no column `label`; it has {table.listed}.",
             where=guard.shown(table.path),
-            mend="call the column with the classes `label`, or have columns label_… with 0 and 1",
+            mend="call the column with the classes `label`, or have columns label_… with 0 and 1; "
+            f"`fit` and `inspect` take its name, too: --columns {_option_for(table)}",
         )
     names = {column: class_name(column.removeprefix("label_")) for column in columns}
     return [
         tuple(names[column] for column in columns if truths[column][row])
         for row in range(len(table.lines))
     ], True
+
+
+def _option_for(table: Table) -> str:
+    """What to give as --columns, as far as it can be told."""
+    text = "path" if "path" in table.columns else _text_column(table)
+    others = [name for name in table.columns if name and name not in (text, *_KNOWN, *_SPAN)]
+    label = f"label={others[0] if len(others) == 1 else '…'}"
+    own = next((name for name, called in table.own.items() if called == text), text)
+    return label if text == "path" else f"text={own},{label}"
 
 
 def _holds_several(cell: Cell) -> bool:
@@ -549,11 +588,14 @@ def _text_column(table: Table) -> str:
     long = [name for name in others if median(map(len, table.texts(name))) >= _LONG]
     if len(long) == 1:
         return long[0]
+    taken = next((name for name, called in table.own.items() if called == "label"), None)
     raise DataError(
-        f"The table has no column `path`; it has {', '.join(table.columns) or 'none'}. "
-        "Nor is it clear which column holds texts.",
+        f"The table has no column `path`; it has {table.listed}. "
+        "Nor is it clear which column holds texts"
+        + (f"; --columns takes {taken} for the classes." if taken is not None else "."),
         where=guard.shown(table.path),
-        mend="call it `text` (or `path` for pictures), and the column with the classes `label`",
+        mend="call it `text` (or `path` for pictures), and the column with the classes `label`; "
+        "`fit` and `inspect` take their names, too: --columns text=…,label=…",
     )
 
 
@@ -575,9 +617,8 @@ def _text_rows(
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     rows: list[_Row] = []
     problems: list[Problem] = []
-    digits = len(str(table.lines[-1]))
-    for number, (line, text) in enumerate(zip(table.lines, table.texts(column), strict=True)):
-        id_ = f"line {line:0{digits}d}"
+    called = zip(_line_ids(table), table.lines, table.texts(column), strict=True)
+    for number, (id_, line, text) in enumerate(called):
         row = _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
         problem = _objection(row, None, multilabel)
         if problem is None:

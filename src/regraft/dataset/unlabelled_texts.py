@@ -25,7 +25,7 @@ import numpy as np
 from regraft.dataset import guard, texts
 from regraft.dataset.copies import settle
 from regraft.dataset.rows import Dataset, Problem, Sample
-from regraft.dataset.table import TableReader, texts_of
+from regraft.dataset.table import TableReader, lines_of
 from regraft.dataset.verify import verify_texts
 from regraft.errors import DataError
 from regraft.events import Advanced, Tell, silent
@@ -108,10 +108,10 @@ def _listed(root: Path) -> Dataset:
     if root.is_dir():
         samples, problems = _folder(root.resolve())
     elif TableReader().recognises(root):
-        samples = _numbered("row", texts_of(root))
+        samples = [Sample(line, text, None, split="train") for line, text in lines_of(root)]
     else:
         text, _ = texts.decode(guard.read_file(root), guard.shown(root))
-        samples = _numbered("block", list(_blocks(text)))
+        samples = _numbered(list(_blocks(text)))
     found = len(samples) + len(problems)
     return Dataset(root, TASK, (), tuple(samples), tuple(problems), found=found)
 
@@ -131,10 +131,10 @@ def _folder(root: Path) -> tuple[list[Sample], list[Problem]]:
     return samples, problems
 
 
-def _numbered(what: str, found: Sequence[str]) -> list[Sample]:
+def _numbered(found: Sequence[str]) -> list[Sample]:
     digits = len(str(len(found)))
     return [
-        Sample(f"{what} {number:0{digits}d}", text, None, split="train")
+        Sample(f"block {number:0{digits}d}", text, None, split="train")
         for number, text in enumerate(found, 1)
     ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +20,53 @@ from regraft.transfer.model import Model, split_labels
 from regraft.transfer.packing import Storage
 
 
-def files_of(inputs: Sequence[str | Path]) -> Iterable[Path]:
-    """Files behind names, folders and patterns, in order.
+def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Iterator[Path]:
+    """Files behind names, folders and patterns, each once, in the order of their first mention.
 
     Of folders, and of what patterns find, what is hidden or left behind by operating systems is no
     data, as for `fit`; a file that is named is looked at whatever its name.
+
+    Args:
+        inputs: names, folders and patterns.
+        seen: files that came before; those found are added.
     """
-    for given in inputs:
-        path = Path(given)
-        if path.is_dir():
-            yield from _below(path)
-        elif path.exists() or not set("*?[") & set(str(given)):
+    seen = set() if seen is None else seen
+    for path in chain.from_iterable(map(_behind, inputs)):
+        whole = Path(os.path.abspath(path))  # noqa: PTH100 (links are files of their own)
+        if whole not in seen:
+            seen.add(whole)
             yield path
-        else:
-            yield from _matching(path)
+
+
+def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:
+    """What to say where `files_of` finds no file at all.
+
+    Args:
+        inputs: names, folders and patterns, or "-" for stdin.
+        things: what was looked for, for example "pictures".
+    """
+
+    def place(name: str) -> str:
+        if Path(name).is_dir():
+            return f"the folder {guard.shown(name)} has no files (hidden ones do not count)"
+        return "stdin is empty" if name == "-" else f"no file fits {guard.shown(name)}"
+
+    places = "; ".join(place(str(given)) for given in inputs)
+    return DataError(
+        f"No {things} were found: {places or 'no place was named'}.",
+        where=", ".join(map(str, inputs)),
+        mend=f"name files or folders of {things}, or a pattern that fits some",
+    )
+
+
+def _behind(given: str | Path) -> Iterable[Path]:
+    """The files behind one name, folder or pattern."""
+    path = Path(given)
+    if path.is_dir():
+        return _below(path)
+    if path.exists() or not set("*?[") & set(str(given)):
+        return [path]
+    return _matching(path)
 
 
 def _matching(pattern: Path) -> Iterator[Path]:

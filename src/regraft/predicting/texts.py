@@ -8,9 +8,9 @@ from typing import Any
 
 from regraft import dataset as data_sets
 from regraft.dataset.table import TableReader
-from regraft.errors import DataError, UnreadableSample
+from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Tell
-from regraft.predicting.named import files_of
+from regraft.predicting.named import files_of, nothing_found
 from regraft.transfer.engine import TRIAL_SAMPLES, prepare
 from regraft.transfer.model import Model
 
@@ -24,9 +24,7 @@ def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[
     column = data_sets.reader_of(columns).text if columns else ""
     named = list(_texts(inputs, column))
     if not named:
-        raise DataError(
-            "no texts found", where=", ".join(map(str, inputs)), mend="name files or tables"
-        )
+        raise nothing_found(inputs, "texts")
     answers: list[dict[str, Any]] = []
     engine = None
     with prepare(model.backbone, tell=tell) as preparation:
@@ -56,17 +54,18 @@ def _texts(
     """
     import sys
 
+    seen: set[Path] = set()
     for given in inputs:
         if str(given) == "-":
             # As bytes: a line that is no UTF-8 is read like a file that is none.
             for number, line in enumerate(sys.stdin.buffer, 1):
                 yield f"line {number}", _decoded(line.rstrip(b"\r\n"), f"line {number}")
             continue
-        for path in files_of([given]):
+        for path in files_of([given], seen):
             if TableReader().recognises(path):
                 known = column if column in data_sets.columns_of(path) else ""
-                for number, text in enumerate(data_sets.texts_of(path, known), 1):
-                    name = f"{path}, row {number}"
+                for line, text in data_sets.lines_of(path, known):
+                    name = f"{path}, {line}"
                     yield name, _checked(text, name)
             else:
                 yield str(path), _read_text(path)

@@ -345,6 +345,23 @@ def test_what_cannot_be_mended_is_an_error_before_training(tmp_path, plant, mess
         dataset.read(plant(tmp_path))
 
 
+def test_a_category_that_does_not_exist_leads_to_those_that_do(tmp_path):
+    with pytest.raises(DataError) as caught:
+        dataset.read(in_yolo("7 0.5 0.5 0.1 0.1")(tmp_path / "yolo"))
+    assert caught.value.what == (
+        "1 box has a category that does not exist; data.yaml has 0 tree, 1 car."
+    )
+    assert caught.value.where == "labels/a.txt:2: category 7"
+    assert "`names` in data.yaml" in caught.value.mend
+    with pytest.raises(DataError) as caught:
+        dataset.read(
+            in_coco(row(id_=5, category_id=80), row(id_=6, category_id=81))(tmp_path / "coco")
+        )
+    assert caught.value.what.startswith("2 boxes have a category")
+    assert "boxes.json has 7 tree" in caught.value.what
+    assert "`categories` in boxes.json" in caught.value.mend
+
+
 # What is made to do harm --------------------------------------------------------------------------
 
 LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10 if i else "ha" * 10}">\n' for i in range(12))

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, number, text_of
+from regraft.dataset.boxes.rows import BoxData, Collector, around, listed, number, text_of
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
@@ -155,7 +155,11 @@ def _read_file(into: Collector, file: Path, root: Path, split: Split) -> dict[ob
             continue
         category = names.get(_key(row.get("category_id")))
         if category is None:
-            into.unknown_category(here, f"category_id {row.get('category_id')!r}")
+            into.unknown_category(
+                f"{here}: category_id {row.get('category_id')!r}",
+                f"{where} has {listed(names)}",
+                f"add the category to `categories` in {where}",
+            )
             continue
         edges = _edges(into, row, here)
         into.box(ids[_key(row["image_id"])], category, edges, here, row.get("iscrowd") in (1, True))

@@ -19,10 +19,11 @@ from __future__ import annotations
 import math
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from regraft.dataset import guard, images
 from regraft.dataset.rows import Box, Problem, Split
@@ -99,7 +100,7 @@ class Collector:
         self._pictures: dict[str, tuple[Path, int, int, Split]] = {}
         self._boxes: dict[str, dict[tuple[str, Box], None]] = {}
         self._problems: list[Problem] = []
-        self._unknown: list[str] = []
+        self._unknown: list[tuple[str, str, str]] = []
         self._seen: set[Path] = set()
         self._unit: list[tuple[str, str, Box, str]] = []
         self._found = self._mended = self._refused = 0
@@ -242,9 +243,15 @@ class Collector:
         self._refused += count - 1
         self._refuse(kind, where, what)
 
-    def unknown_category(self, where: str, what: str) -> None:
-        """A box has a category that does not exist: an error, once all are found."""
-        self._unknown.append(f"{where}: {what}")
+    def unknown_category(self, where: str, there: str, mend: str) -> None:
+        """A box has a category that does not exist: an error, once all are found.
+
+        Args:
+            where: file and line, or file and id, and the category.
+            there: which categories there are, and where they are listed.
+            mend: how to list another.
+        """
+        self._unknown.append((where, there, mend))
 
     def say(self, kind: str, where: str, what: str, done: str) -> None:
         """A problem was found."""
@@ -280,11 +287,14 @@ class Collector:
             DataError: categories do not exist, or there is no picture or no box.
         """
         if self._unknown:
-            more = len(self._unknown) - _LISTED
+            count, more = len(self._unknown), len(self._unknown) - _LISTED
+            boxes = "1 box has" if count == 1 else f"{count} boxes have"
+            _, there, mend = self._unknown[0]
             raise DataError(
-                f"{len(self._unknown)} boxes have a category that does not exist.",
-                where="; ".join(self._unknown[:_LISTED]) + (f"; {more} more" if more > 0 else ""),
-                mend="add the category to the list, or mend its number",
+                f"{boxes} a category that does not exist; {there}.",
+                where="; ".join(where for where, *_ in self._unknown[:_LISTED])
+                + (f"; {more} more" if more > 0 else ""),
+                mend=f"{mend}, or mend the {'number' if count == 1 else 'numbers'}",
             )
         self._settle_units()
         self._name_splits()
@@ -343,6 +353,13 @@ def category_name(text: str) -> str:
     """A category's name, printable; of a name that this gave it gives the same name."""
     name = unicodedata.normalize("NFC", text.strip())
     return name if name.isprintable() else guard.shown(name)
+
+
+def listed(names: Mapping[Any, str]) -> str:
+    """Categories with their numbers, as far as they fit into a message."""
+    some = [f"{key} {guard.shown(name)}" for key, name in islice(names.items(), _LISTED)]
+    more = len(names) - _LISTED
+    return ", ".join(some) + (f" and {more} more" if more > 0 else "") or "none"
 
 
 def _rounded(edge: float) -> float:

@@ -21,7 +21,7 @@ from typing import Any, final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, number, text_of
+from regraft.dataset.boxes.rows import BoxData, Collector, around, listed, number, text_of
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
@@ -60,7 +60,8 @@ class YoloReader:
         content = _loaded(file)
         root = file.resolve().parent
         into = Collector(path, root, self.name)
-        names = _categories(into, content, guard.shown(file.name))
+        own = guard.shown(file.name)
+        names = _categories(into, content, own)
         crowds = _crowds(content)
         seen: set[Path] = set()
         done: set[Path] = set()
@@ -75,8 +76,8 @@ class YoloReader:
                 into.say("shared-labels", shown, what, "read for both")
             done.add(picture)
             seen.add(label)
-            lines = crowds.get(shown, frozenset())
-            _read_labels(into, picture, split, label, _Naming(names, shown, lines, content))
+            naming = _Naming(names, own, shown, crowds.get(shown, frozenset()), content)
+            _read_labels(into, picture, split, label, naming)
         _say_strays(into, root, seen)
         return into.finish(names.values())
 
@@ -260,6 +261,7 @@ class _Naming:
     """What the lines of one label file mean."""
 
     names: Mapping[int, str]
+    file: str
     where: str
     crowds: frozenset[int]
     content: Mapping[str, Any]
@@ -308,7 +310,11 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
     known = naming.names.get(int(category)) if category is not None and category % 1 == 0 else None
     if known is None:
         hint = " (do they count from 1?)" if category == max(naming.names) + 1 else ""
-        return into.unknown_category(where, f"category {words[0]}{hint}")
+        return into.unknown_category(
+            f"{where}: category {words[0]}{hint}",
+            f"{naming.file} has {listed(naming.names)}",
+            f"add the category to `names` in {naming.file}",
+        )
     crowd = at in naming.crowds
     if id_ is None:
         return into.box(None, known, [], where, crowd)
