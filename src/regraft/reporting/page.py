@@ -65,12 +65,15 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
         thumbnails: sample id to a small JPEG.
     """
     best = next(rung for rung in report["rungs"] if rung["name"] == report["best"])
+    headline, stop, particulars = report["verdict"].partition(". ")
     return (
         environment()
         .get_template("page.html.j2")
         .render(
             report=report,
             best=best,
+            headline=headline + stop.rstrip(),
+            particulars=particulars,
             metric=metric_name(best["metric"]["name"]),
             ladder=_ladder(report),
             label_curve=_label_curve(report, best["metric"]["name"]),
@@ -106,7 +109,6 @@ def environment() -> Environment:
         "metric": metric_name,
         "listed": listed,
         "unbroken": unbroken,
-        "headline": headline,
     }
     return page
 
@@ -184,12 +186,6 @@ def metric_name(name: str) -> str:
 def listed(labels: str | Sequence[str]) -> str:
     """One label, or several."""
     return (labels if isinstance(labels, str) else ", ".join(labels)) or "none"
-
-
-def headline(verdict: str) -> tuple[str, str]:
-    """The first sentence, and what comes after it."""
-    first, stop, rest = verdict.partition(". ")
-    return first + stop.rstrip(), rest
 
 
 def unbroken(text: str) -> Markup:
