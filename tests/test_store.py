@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -491,6 +492,43 @@ def test_what_failed_before_its_first_step_binds_nobody(tmp_path: Path) -> None:
     Run.open(tmp_path / "killed", other).close()
     with pytest.raises(UsageError, match="other settings"):
         Run.open(tmp_path / "killed", QUESTION)
+
+
+@pytest.mark.parametrize("removals", range(7))
+def test_killed_while_a_folder_for_nothing_goes_the_command_can_be_repeated(
+    removals: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    left = [removals]
+
+    def counted(remove):
+        def counting(path: Path, *given, **named) -> None:
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            remove(path, *given, **named)
+
+        return counting
+
+    run = Run.open(tmp_path / "run", QUESTION)
+    for name in ("steps", "checkpoints"):
+        (run.folder / name).mkdir(exist_ok=True)
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(Path, "unlink", counted(Path.unlink))
+        patch.setattr(Path, "rmdir", counted(Path.rmdir))
+        run.__exit__(UsageError, None, None)
+    run.close()
+    assert run.folder.exists() == (removals < 6)
+    Run.open(tmp_path / "run", {"data": "others"}).close()
+
+
+def test_a_folder_that_vanished_does_not_hide_what_went_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such data"), Run.open(tmp_path / "run", QUESTION):
+        shutil.rmtree(tmp_path / "run")
+        raise UsageError("no such data")
+    Run.open(tmp_path / "run", QUESTION).close()
 
 
 def test_what_failed_later_stays(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def leave(code: int) -> NoReturn:
     What an interrupted training holds is not freed in order, and a compiler that torch loads
     would list all of it on stderr, below the line that says how to go on.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

@@ -315,10 +315,12 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         other = "REGRAFT_CACHE" if _is_cache(folder) else "--out"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mended = "free some space" if is_full else "see to it that this one can be made and written"
         raise StoreError(
             f"the folder cannot be made: {error.strerror or error}",
             where=folder,
-            mend=f"name another with {other}, or see to it that this one can be made and written",
+            mend=f"name another with {other}, or {mended}",
         ) from error
 
 
@@ -407,9 +409,11 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._is_new and not self._has_begun:
-            self._vanish()
-        self.close()
+        try:
+            if kind is not None and self._is_new:
+                self._vanish()
+        finally:
+            self.close()
 
     def step(self, name: str, inputs: dict[str, Json], compute: Callable[[], Outcome]) -> Outcome:
         """What `compute()` gives, from the disk if it was computed before from the same inputs.
@@ -473,13 +477,20 @@ class Run:
         return any(any(place.iterdir()) for place in places if place.is_dir())
 
     def _vanish(self) -> None:
-        """Remove the folder, which holds nothing. What cannot be removed stays."""
+        """Remove the folder if it holds nothing. What cannot be removed stays.
+
+        In an order of which every beginning leaves what `open` takes for a run or a killed
+        beginning of one; the lock is the last file.
+        """
         with suppress(OSError):
-            for name in ("run.json", "journal.jsonl", ".lock"):
-                (self.folder / name).unlink(missing_ok=True)
-            for name in ("steps", "checkpoints", ""):
+            if self._has_begun:
+                return
+            for name in ("steps", "checkpoints"):
                 if (self.folder / name).is_dir():
                     (self.folder / name).rmdir()
+            for name in ("journal.jsonl", "run.json", ".lock"):
+                (self.folder / name).unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def _settle(self, settings: dict[str, Json]) -> None:
         """Check that the run is about these settings; mend run.json and the journal."""

@@ -105,7 +105,7 @@ def fit(
     kind = data_sets.guess_task(data, said_task)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
-    if data.exists():  # else it is only a guess what the data are
+    if data.exists() and task is None:  # else it is not the backbone that is at fault
         fitting.check_named(name, kind)
     folder = Path(out) if out is not None else folder_beside(data, "regraft")
     question: dict[str, Any] = {
@@ -210,7 +210,8 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     Returns:
         "metric" with its interval, "count", "confusion", "calibration_error", "problems",
         "reviewed" (on how many samples reviewers had an opinion), "seen" (how many of the samples
-        the model was fitted or chosen by: with them the metric says too much); "people" where the
+        the model was fitted or chosen by: with them the metric says too much; None for a model of
+        an older version); "people" where the
         data are votes.
 
     Raises:

@@ -1,5 +1,7 @@
+import gc
 import os
 import socket
+import weakref
 
 import numpy as np
 import pytest
@@ -115,6 +117,18 @@ def _a_process(rank: int, port: int, folder: str) -> None:
     grads = [p.grad for p in net.parameters()]
     torch.save({"loss": loss.detach() / 2, "grads": grads}, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
+
+
+def test_what_is_kept_for_gradients_is_counted_and_let_go() -> None:
+    network = nn.Sequential(nn.Linear(64, 256), nn.ReLU())
+    with losses.kept_for_gradients(network) as kept:
+        y_bd = network(torch.zeros(10, 64))
+    # The input, and what the ReLU gave: parameters are there anyway.
+    assert kept.bytes == 4 * 10 * (64 + 256)
+    alive = weakref.ref(y_bd)
+    del y_bd
+    gc.collect()
+    assert alive() is None
 
 
 def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path) -> None:

@@ -9,7 +9,7 @@ from running import killed, start, steps_of, weights
 
 import regraft
 from regraft.backbones import build, check_backbone, open_backbone
-from regraft.errors import ContractBroken, RegraftError, UsageError
+from regraft.errors import ContractBroken, RegraftError, StoreError, UsageError
 from regraft.events import Event, Stepped
 from regraft.pretraining import Settings, check_objective, precision, pretrain, sight
 from regraft.pretraining.objectives import choose, settings_of
@@ -92,6 +92,9 @@ def test_from_a_pool_to_a_backbone_that_fit_climbs(place: Path) -> None:
         regraft.report(done.folder)
     backbone = open_backbone(str(done.folder))
     check_backbone(backbone)
+    with pytest.raises(StoreError, match="a backbone and no model") as refused:
+        regraft.predict(done.folder, [copy])
+    assert f"--backbone {done.folder}" in refused.value.mend
     fitted = regraft.fit(place / "judge", place / "fit", backbone=str(done.folder), train="head")
     assert fitted.report["backbone"]["sha256"] == backbone.sha256
 
@@ -112,6 +115,26 @@ def test_the_loss_falls_and_the_frozen_part_stays(place: Path) -> None:
     assert all(row["sample"] not in row["after"] for row in rows)
     assert len(done.report["map"]["after"]) == 48
     assert (done.folder / "report.html").read_text().count("data:image/jpeg") == 66
+
+
+def test_a_run_goes_on_with_the_pieces_that_it_began_with(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Norm layers look at a piece, so another size of it means other weights."""
+    from regraft.pretraining import contrastive
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 2:
+            raise KeyboardInterrupt
+
+    asked = settings(epochs=2)
+    for out, later in (("cut", 10**9), ("whole", 340_000)):
+        monkeypatch.setattr(contrastive, "PIECE_BYTES", 340_000)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(place / "pool", place / out, backbone=start(place), settings=asked, tell=stop)
+        monkeypatch.setattr(contrastive, "PIECE_BYTES", later)
+        pretrain(place / "pool", place / out, backbone=start(place), settings=asked)
+    assert weights(place / "cut") == weights(place / "whole")
 
 
 def test_killed_and_resumed_gives_the_same_bits(place: Path) -> None:

@@ -30,6 +30,7 @@ import io
 import json
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -474,7 +475,7 @@ def _option_for(table: Table) -> str:
     others = [name for name in table.columns if name and name not in (text, *_KNOWN, *_SPAN)]
     label = f"label={others[0] if len(others) == 1 else '…'}"
     own = next((name for name, called in table.own.items() if called == text), text)
-    return label if text == "path" else f"text={own},{label}"
+    return shlex.quote(label if text == "path" else f"text={own},{label}")
 
 
 def _holds_several(cell: Cell) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -32,7 +31,7 @@ def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Ite
     """
     seen = set() if seen is None else seen
     for path in chain.from_iterable(map(_behind, inputs)):
-        whole = Path(os.path.abspath(path))  # noqa: PTH100 (links are files of their own)
+        whole = path.parent.resolve() / path.name  # links are files of their own
         if whole not in seen:
             seen.add(whole)
             yield path

@@ -273,14 +273,27 @@ class Contrast(Learner):
         return piece / max(1, self._job.backbone.frames)
 
     def _fitting_piece(self) -> float:
-        """Samples that the network sees at once, by what two of them keep for the way back."""
+        """Samples that the network sees at once, by what two of them keep for the way back.
+
+        Remembered, because batch norm looks at a piece: a run that goes on goes on with the same.
+        """
+
+        def compute() -> Outcome:
+            most = max(1.0, PIECE_BYTES // self._kept_a_sample())
+            return Outcome({"piece": min(self._frames(PIECE), most)})
+
+        facts: Any = self._job.memo("piece", compute).facts
+        return facts["piece"]
+
+    def _kept_a_sample(self) -> float:
+        """Bytes."""
         rows = self._footage.rows(np.arange(min(2, len(self._job.samples))))
         draws = generator(self._job.seed, "piece").random((2, len(rows), DRAWS))
         self.model.train()
         with statistics_kept(self.model), kept_for_gradients(self.model) as kept:
             graph = self._embedded(rows, draws, (0, 0))
         del graph  # until here, so that no memory is used twice and counted once
-        return min(self._frames(PIECE), max(1.0, PIECE_BYTES // (kept.bytes / len(rows))))
+        return kept.bytes / len(rows)
 
     def _measured_precision(self) -> bool:
         """Whether bfloat16 is clearly quicker here; measured once, then remembered."""

@@ -127,8 +127,8 @@ def _planned(
     if facts["steps"] < FEW_STEPS:
         job.tell(
             Said(
-                f"the budget of {budget_s:.0f} s pays for few steps ({facts['steps']} of about "
-                f"{facts['seconds_a_step']:.0f} s): too few to learn from; give a longer --budget"
+                f"the budget of {budget_s:.3g} s pays for few steps ({facts['steps']} of about "
+                f"{facts['seconds_a_step']:.2g} s): too few to learn from; give a longer --budget"
             )
         )
     return facts["steps"], facts["rounds"]

@@ -183,7 +183,7 @@ def kept_for_gradients(network: nn.Module) -> Generator[Kept]:
         if memory.data_ptr() not in seen:
             seen.add(memory.data_ptr())
             kept.bytes += memory.nbytes()
-        return x
+        return x.detach()  # itself would be a circle through what made it, never freed
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x):
         yield kept

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from regraft.store import Outcome
 from regraft.transfer.engine import has_bfloat16
+from regraft.transfer.heap import memory_kept
 
 CLEARLY = 0.9
 """Share of the time that bfloat16 may take to be called quicker: it costs a little accuracy, and
@@ -34,9 +35,10 @@ def measured(take: Callable[[bool], None]) -> Outcome:
     if not has_bfloat16():
         return Outcome({"bf16": False, "seconds": None})
     took = {False: math.inf, True: math.inf}
-    for bf16 in (False, True) * _TIMES:
-        began = time.perf_counter()
-        take(bf16)
-        took[bf16] = min(took[bf16], time.perf_counter() - began)
+    with memory_kept():
+        for bf16 in (False, True) * _TIMES:
+            began = time.perf_counter()
+            take(bf16)
+            took[bf16] = min(took[bf16], time.perf_counter() - began)
     quicker = took[True] < CLEARLY * took[False]
     return Outcome({"bf16": quicker, "seconds": [took[False], took[True]]})

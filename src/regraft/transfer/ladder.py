@@ -25,7 +25,7 @@ import numpy as np
 from regraft.backbones import Backbone, TextPreprocessing
 from regraft.dataset import Dataset, Sample, View
 from regraft.events import Measured, Said, Tell
-from regraft.store import Outcome, Run, digest
+from regraft.store import Checkpoint, Outcome, Run, digest
 from regraft.tasks import measure
 from regraft.tasks.task import Answers, Task
 from regraft.transfer.cache import limit_bytes
@@ -430,8 +430,7 @@ def fine_tune(
     held = ground.activations(valid, rung.frozen)
     features_s = time.perf_counter() - began
     checkpoint = ground.run.checkpoint(f"rung-{rung.name}", inputs)
-    state = checkpoint.load()
-    earlier_s: Any = state.facts["seconds"] if state else 0.0
+    earlier_s = _seconds_before(checkpoint)
     criterion = ground.task.criterion(ground.lessons(learn), views)
     loop = train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
     with closing(loop) as events:
@@ -456,6 +455,13 @@ def fine_tune(
     }
     checkpoint.clear()
     return Step.outcome(facts, tail.snapshot(), found)
+
+
+def _seconds_before(checkpoint: Checkpoint) -> float:
+    """What steps took in processes that were interrupted."""
+    state = checkpoint.load()
+    seconds: Any = state.facts["seconds"] if state else 0.0
+    return seconds
 
 
 def views_of(ground: Ground, rung: Rung) -> list[View]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from regraft.errors import RegraftError
 from regraft.events import Event, Saved, Stepped
 from regraft.store import Checkpoint, Outcome
+from regraft.transfer.heap import memory_kept
 
 SAVE_EVERY_S = 10.0
 LONG_S = 10.0
@@ -97,6 +98,11 @@ def train(training: Training) -> Generator[Event, None, None]:
     Raises:
         RegraftError: the loss is not finite; the last good state is kept.
     """
+    with memory_kept():
+        yield from _train(training)
+
+
+def _train(training: Training) -> Generator[Event, None, None]:
     work, facts, optimiser = training.work, training.facts, training.optimiser
     saved_at, saving_s = time.monotonic(), 0.0
     try:
@@ -153,12 +159,13 @@ def seconds_a_step(work: Work, steps: int = 3) -> float:
     """
     kept = {name: tensor.detach().clone() for name, tensor in work.state().items()}
     optimiser, timings = make_optimiser(work), list[float]()
-    for step in range(steps):
-        began = time.perf_counter()
-        take(work, optimiser, step, 100 * steps)
-        timings.append(time.perf_counter() - began)
-        if sum(timings) > LONG_S:
-            break
+    with memory_kept():
+        for step in range(steps):
+            began = time.perf_counter()
+            take(work, optimiser, step, 100 * steps)
+            timings.append(time.perf_counter() - began)
+            if sum(timings) > LONG_S:
+                break
     optimiser.zero_grad(set_to_none=True)
     work.restore(kept)
     return float(np.median(timings))

@@ -1,8 +1,9 @@
 """What a run leaves to be used: `RUN/model/`, all that predicting needs, on another machine too.
 
 `model.safetensors` holds every tensor of the backbone under its own name, the head as "head.*",
-vectors of training samples as "reference", and 32 bits of the checksum of each sample that it was
-fitted or chosen by as "seen". `model.json` holds the rest and the checksums.
+vectors of training samples as "reference", and 64 bits of the checksum of each sample that it was
+fitted or chosen by as "seen": who holds a sample can tell whether it was among them. `model.json`
+holds the rest and the checksums.
 A loaded model is a backbone with all stages frozen and a head, so it is served by the same
 compiled engine that training used.
 
@@ -12,6 +13,7 @@ Shapes: n samples, m reference vectors, d width, c classes.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,7 +57,7 @@ class Model:
         reference_md: unit vectors of training samples.
         usual_distance: held-out samples were nearly always nearer than this.
         facts: the rest of model.json: how it was measured, licence, versions.
-        seen_s: see `fingerprints`; empty in models of older versions.
+        seen_s: see `fingerprints`; None in models of older versions.
     """
 
     folder: Path
@@ -66,7 +68,7 @@ class Model:
     reference_md: np.ndarray
     usual_distance: float
     facts: dict[str, Any]
-    seen_s: np.ndarray
+    seen_s: np.ndarray | None
 
     @property
     def classifier(self) -> Classification:
@@ -79,8 +81,10 @@ class Model:
         """Divides a classifier's logits, so that probabilities are calibrated."""
         return self.calibrated["temperature"]
 
-    def has_seen(self, samples: Sequence[Sample]) -> int:
-        """How many of the samples it was fitted or chosen by."""
+    def has_seen(self, samples: Sequence[Sample]) -> int | None:
+        """How many of the samples it was fitted or chosen by; None where that was not kept."""
+        if self.seen_s is None:
+            return None
         return int(np.isin(fingerprints(samples), self.seen_s).sum())
 
     def logits(self, x_nd: np.ndarray) -> np.ndarray:
@@ -125,9 +129,9 @@ class Model:
 
 
 def fingerprints(samples: Sequence[Sample]) -> np.ndarray:
-    """32 bits of each sample's checksum, as int32: enough to know it again, not to find it out."""
-    words = [int(sample.sha256[:8] or "0", 16) for sample in samples]
-    return np.array(words, dtype=np.uint32).view(np.int32)
+    """64 bits of the checksum of each sample, which has been read, as int64."""
+    words = [int(sample.sha256[:16], 16) for sample in samples]
+    return np.array(words, dtype=np.uint64).view(np.int64)
 
 
 def distances(x_nd: np.ndarray, reference_md: np.ndarray) -> np.ndarray:
@@ -218,16 +222,24 @@ def load(run: str | Path) -> Model:
         tensors["reference"],
         content["usual_distance"],
         content,
-        tensors.get("seen", np.zeros(0, dtype=np.int32)),
+        tensors.get("seen"),
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        if (path.parent.parent / "run.json").is_file():
+        run = path.parent.parent
+        if (run / "backbone" / "backbone.json").is_file():
+            raise StoreError(
+                "this is a pre-training; it has a backbone and no model",
+                where=run,
+                mend="fit one to labelled data: regraft fit DATA --backbone "
+                + shlex.quote(str(run)),
+            )
+        if (run / "run.json").is_file():
             raise StoreError(
                 "this run has no model yet: it was stopped before its end",
-                where=path.parent.parent,
+                where=run,
                 mend="repeat the command that began it; what is done is kept",
             )
         raise StoreError(

@@ -26,7 +26,7 @@ from regraft.transfer.tokens import read_to
 
 PARTS = 40
 """Runs of words that are taken out of a text, one at a time."""
-AT_ONCE = 128
+AT_ONCE = 256
 """Texts between two looks at the clock."""
 NAMED = 6
 LEAST = 0.05

@@ -357,7 +357,8 @@ def category_name(text: str) -> str:
 
 def listed(names: Mapping[Any, str]) -> str:
     """Categories with their numbers, as far as they fit into a message."""
-    some = [f"{key} {guard.shown(name)}" for key, name in islice(names.items(), _LISTED)]
+    first = islice(names.items(), _LISTED)
+    some = [f"{guard.shown(str(key))} {guard.shown(name)}" for key, name in first]
     more = len(names) - _LISTED
     return ", ".join(some) + (f" and {more} more" if more > 0 else "") or "none"
 
