@@ -35,6 +35,7 @@ from regraft.pretraining import Job, Settings
 from regraft.pretraining.contrastive import make_model
 from regraft.pretraining.pictures import ContrastivePictures
 from regraft.transfer import loop
+from regraft.transfer.heap import memory_kept
 
 EPOCHS = 2
 Rates = tuple[float, float]
@@ -95,7 +96,8 @@ def ours(samples, backbone, asked, bf16: bool | None) -> Rates:
     """`pretrain`'s own steps."""
     settings = Settings(batch=asked.batch, piece=asked.batch, bf16=bf16)
     marks = [time.perf_counter()]
-    with closing(ContrastivePictures(settings).open(job(samples, backbone))) as learner:
+    learner_of = ContrastivePictures(settings).open
+    with closing(learner_of(job(samples, backbone))) as learner, memory_kept():
         optimiser = loop.make_optimiser(learner)
         steps = learner.steps_an_epoch
         for step in range(EPOCHS * steps):
