@@ -85,7 +85,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What the pages take for granted: photos/ with two classes, a list of them, a new photo."""
+    """What pages take for granted: photos/ and new-photos/ of two classes, a list, a new photo."""
     rng = np.random.default_rng(0)
     lines: list[str] = []
     for label, colour in (("cat", (220, 120, 40)), ("dog", (40, 80, 200))):
@@ -95,6 +95,9 @@ def folder(tmp_path: Path) -> Path:
             noise = rng.normal(0, 40, (48, 48, 3))
             Image.fromarray(np.clip(colour + noise, 0, 255).astype(np.uint8)).save(path)
             lines.append(f"{label}: {path.relative_to(tmp_path)}")
+        new = tmp_path / "new-photos" / label / "0.png"
+        new.parent.mkdir(parents=True)
+        Image.fromarray(np.full((48, 48, 3), colour, dtype=np.uint8)).save(new)
     (tmp_path / "photos.lines").write_text("\n".join(lines))
     shutil.copy(path, tmp_path / "new-photo.jpg")
     return tmp_path
