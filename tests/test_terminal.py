@@ -90,6 +90,7 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
         "count": 1234,
         "calibration_error": 0.02,
         "reviewed": 0,
+        "seen": 0,
         "classes": ["cat", "dog", "elk"],
         "confusion": [[5, 1, 0], [7, 5, 0], [0, 0, 5]],
         "problems": [
