@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import signal
 import subprocess
@@ -212,3 +213,29 @@ def test_backbones_list_as_json() -> None:
     listed = run("backbones", "list", "--json")
     assert listed.returncode == 0
     assert "efficientnet-lite0" in {row["name"] for row in json.loads(listed.stdout)}
+
+
+LEAVING = """
+import atexit, sys
+from regraft import stopping
+
+class Held:
+    def __del__(self):
+        print("torn down", file=sys.stderr)
+
+held = Held()
+atexit.register(print, "tidied")
+print("stopped", file=sys.stderr)
+stopping.leave(130)
+"""
+
+
+def test_what_an_interruption_says_last_is_not_followed_by_what_is_torn_down() -> None:
+    left = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True)
+    assert (left.returncode, left.stdout, left.stderr) == (130, "tidied\n", "stopped\n")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    told = run("--version")
+    assert told.returncode == 0
+    assert told.stdout == f"regraft {importlib.metadata.version('regraft')}\n"

@@ -9,7 +9,6 @@ command then goes on.
 from __future__ import annotations
 
 import gc
-import importlib.metadata
 import json
 import os
 import re
@@ -43,7 +42,9 @@ app.add_typer(_cache, name="cache")
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        print(f"regraft {importlib.metadata.version('regraft')}")
+        from importlib.metadata import version  # slow to import
+
+        print(f"regraft {version('regraft')}")
         raise typer.Exit
 
 

@@ -23,6 +23,7 @@ from regraft.seeds import generator
 from regraft.store import Checkpoint, Run
 from regraft.tasks.classification import Classification
 from regraft.tasks.task import Criterion
+from regraft.transfer import loop
 from regraft.transfer.cut import Cut
 from regraft.transfer.fit import Rung, Tail, _Fitting, answers, pooled, seconds_a_step, train
 
@@ -210,6 +211,22 @@ def test_timing_a_step_changes_nothing() -> None:
     assert seconds_a_step(RUNG, tail, TASK, SAMPLES[:8]) > 0
     assert same(tail.snapshot(), before)
     assert all(p.grad is None for p in tail.parameters())
+
+
+def test_of_long_steps_fewer_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tail = make_tail()
+    pictures, read = Pictures(tail), list[int]()
+
+    class Counted:
+        def rows(self, sample_index: np.ndarray, view_index: int = 0) -> tuple[np.ndarray, ...]:
+            read.append(len(sample_index))
+            return pictures.rows(sample_index, view_index)
+
+    for long_s, steps in ((1e9, 3), (0.0, 1)):
+        monkeypatch.setattr(loop, "LONG_S", long_s)
+        read.clear()
+        seconds_a_step(RUNG, tail, TASK, SAMPLES[:8], Counted())
+        assert read == [8] * steps
 
 
 def test_timing_a_step_counts_what_reading_its_rows_takes() -> None:

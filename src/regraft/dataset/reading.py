@@ -248,11 +248,11 @@ def _check_arguments(task: str | None, max_bad: float) -> None:
 def _check_task(task: str | None) -> None:
     if task not in (None, *_VERIFY):
         near = difflib.get_close_matches(task, _VERIFY, n=1)
-        use = f"use {' or '.join(_VERIFY)}"
+        use = f"did you mean {near[0]}? Use" if near else "use"
         raise UsageError(
             f"There is no task {task!r}.",
             where="--task",
-            mend=f"did you mean {near[0]}? U{use[1:]}" if near else use,
+            mend=f"{use} {' or '.join(_VERIFY)}",
         )
 
 

@@ -1,6 +1,6 @@
 """Whether bfloat16 is clearly quicker on this machine, by the clock.
 
-A processor that does not have it is not asked: there it is emulated, ten times slower and more.
+A processor that does not have it is not asked: there it is emulated.
 
 The answer is kept in the run, so a run that goes on computes as it began. Two runs may differ in
 it where the times are close, and then in bits; who wants the same bits sets `Settings.bf16`.

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 """What goes into the journal and report.json."""
+Answerer = Callable[[Features | LiveFeatures, Sequence[Sample]], tuple[np.ndarray, Answers]]
 
 DEPTHS = (1, 2, 4, 8, 16, 32)
 PATIENCE = 2
@@ -473,20 +474,28 @@ def final_answers(
     ground: Ground, step: Step, samples: Sequence[Sample]
 ) -> tuple[np.ndarray, Answers]:
     """Vectors_nd and answers of a climbed rung on plain views of any samples."""
-    return answers_of(ground, step, ground.activations(samples, step.frozen), samples)
+    return answerer(ground, step)(ground.activations(samples, step.frozen), samples)
 
 
-def answers_of(
-    ground: Ground, step: Step, table: Features | LiveFeatures, samples: Sequence[Sample]
-) -> tuple[np.ndarray, Answers]:
-    """Vectors_nd and answers of a climbed rung on activations of samples at its cut."""
+def answerer(ground: Ground, step: Step) -> Answerer:
+    """What gives vectors_nd and answers of a climbed rung on activations of samples at its cut.
+
+    The network is built once, for as many tables as are asked.
+    """
     if step.frozen == len(ground.backbone.stages) and ground.task.convex:
-        (x_nd,) = table.rows(np.arange(len(samples)))
-        logits_nc = x_nd @ step.weights["head.weight"].T + step.weights["head.bias"]
-        return x_nd, {"logits": logits_nc.astype(np.float32)}
+
+        def by_product(
+            table: Features | LiveFeatures, samples: Sequence[Sample]
+        ) -> tuple[np.ndarray, Answers]:
+            (x_nd,) = table.rows(np.arange(len(samples)))
+            logits_nc = x_nd @ step.weights["head.weight"].T + step.weights["head.bias"]
+            return x_nd, {"logits": logits_nc.astype(np.float32)}
+
+        return by_product
     from regraft.transfer.fit import answers
 
-    return answers(tail_of(ground, step.frozen, step.weights), ground.task, table, samples)
+    tail = tail_of(ground, step.frozen, step.weights)
+    return lambda table, samples: answers(tail, ground.task, table, samples)
 
 
 def _judge(

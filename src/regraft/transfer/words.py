@@ -21,13 +21,13 @@ from regraft.events import Advanced
 from regraft.store import Outcome, digest
 from regraft.tasks.classification import Classification
 from regraft.transfer.features import LiveFeatures
-from regraft.transfer.ladder import Facts, Ground, Step, answers_of, digest_of, inputs_of
+from regraft.transfer.ladder import Facts, Ground, Step, answerer, digest_of, inputs_of
 from regraft.transfer.tokens import read_to
 
 PARTS = 40
 """Runs of words that are taken out of a text, one at a time."""
 AT_ONCE = 256
-"""Texts between two looks at the clock."""
+"""Texts between two reports of progress."""
 NAMED = 6
 LEAST = 0.05
 """Log-odds that are worth naming."""
@@ -95,11 +95,11 @@ def _answers(ground: Ground, best: Step, texts: Sequence[str]) -> np.ndarray:
     base = ground.dataset.samples[0]
     samples = [replace(base, id=str(i), source=text) for i, text in enumerate(texts)]
     cut, engine = ground.cut(best.frozen), ground.engine(best.frozen)
-    found: list[np.ndarray] = []
+    answers, found = answerer(ground, best), list[np.ndarray]()
     for start in range(0, len(samples), AT_ONCE):
         some = samples[start : start + AT_ONCE]
         rows = LiveFeatures(some, cut, engine, [View()])
-        found.append(answers_of(ground, best, rows, some)[1]["logits"])
+        found.append(answers(rows, some)[1]["logits"])
         ground.tell(Advanced("words that decide", start + len(some), len(samples)))
     return np.concatenate(found)
 
