@@ -143,7 +143,7 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
             ) as events:
                 for _ in events:
                     pass
-            score = ground.task.score(answers(tail, ground.task, plain, held)[1], held_nc)
+            score = ground.task.score(answers(tail, ground.task, plain, held), held_nc)
             estimate = measure.estimate("accuracy", score, ground.weights(held))
             found[kind] = {
                 "error": float(np.linalg.norm(some - exact) / np.linalg.norm(exact)),

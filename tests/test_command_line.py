@@ -134,6 +134,12 @@ def test_report_draws_the_page_again(workshop: Workshop) -> None:
     assert page.is_file()
 
 
+def test_the_package_runs_as_the_command_does(workshop: Workshop) -> None:
+    command = [sys.executable, "-m", "regraft", "backbones", "list"]
+    done = subprocess.run(command, cwd=workshop.folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, workshop.type("backbones", "list").stdout)
+
+
 def test_the_cache_is_shown(workshop: Workshop) -> None:
     shown = workshop.type("cache", "show")
     assert shown.returncode == 0

@@ -251,7 +251,7 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
     test = ground.dataset.split("test")
 
     def compute() -> Outcome:
-        _, answers = ladder.final_answers(ground, best, test)
+        answers = ladder.final_answers(ground, best, test)
         score = ground.task.score(answers, ground.task.targets(test))
         metric = measure.estimate(ground.task.metric_name, score, ground.weights(test))
         return Outcome({"metric": metric.to_json()}, dict(answers))

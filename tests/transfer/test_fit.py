@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -120,7 +121,7 @@ def test_it_learns_and_leaves_the_frozen_part_alone(tmp_path: Path) -> None:
     statistics = {name for name in before if "running" in name or "batches" in name}
     assert changed == set(before) - statistics
     pictures = Pictures(tail)
-    _, found = answers(tail, TASK, pictures, SAMPLES)
+    found = answers(tail, TASK, pictures, SAMPLES)
     logits_nc = found["logits"]
     assert (logits_nc.argmax(axis=1) == pictures.light_n).mean() > 0.9
 
@@ -130,6 +131,38 @@ def test_the_twin_from_random_weights_learns_statistics_too(tmp_path: Path) -> N
     before = tail.snapshot()
     run(tail, replace(RUNG, frozen=0, steps=2, pretrained=False), checkpoint(tmp_path / "run"))
     assert before["0.1.running_mean"].tobytes() != tail.snapshot()["0.1.running_mean"].tobytes()
+
+
+def test_rows_are_read_while_the_step_before_is_computed(tmp_path: Path) -> None:
+    """Cached ones alone: in turn, each batch once, none beyond the end; a fault in it arrives."""
+    tail = make_tail()
+    pictures = Pictures(tail)
+    read: list[tuple[bytes, int, bool]] = []
+
+    class Watched:
+        def rows(self, sample_index: np.ndarray, view_index: int = 0) -> tuple[np.ndarray, ...]:
+            is_main = threading.current_thread() is threading.main_thread()
+            read.append((sample_index.tobytes(), view_index, is_main))
+            if len(read) == broken_at:
+                raise OSError("the disk")
+            return pictures.rows(sample_index, view_index)
+
+    def trained(rung: Rung, name: str) -> int:
+        read.clear()
+        rows, kept = Watched(), checkpoint(tmp_path / name)
+        events = train(rung, make_tail(), pictures.criterion, rows, COUNT, 0, kept)
+        return sum(isinstance(event, Stepped) for event in events)
+
+    broken_at = 0
+    assert trained(replace(RUNG, features="live"), "live") == RUNG.steps
+    asked = [(index, view) for index, view, _ in read]
+    assert len(asked) == RUNG.steps and all(is_main for *_, is_main in read)
+    assert trained(RUNG, "cached") == RUNG.steps
+    assert [(index, view) for index, view, _ in read] == asked
+    assert [is_main for *_, is_main in read] == [True, *[False] * (RUNG.steps - 1)]
+    broken_at = 9
+    with pytest.raises(OSError, match="the disk"):
+        trained(RUNG, "broken")
 
 
 @pytest.mark.parametrize("stop_after", [1, 7, 23])
@@ -195,9 +228,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_state(tmp_path: Path
 def test_rates_fall_towards_the_input(more: dict[str, Any], rates: list[float]) -> None:
     """The last stage has nothing to learn, but is a step towards the input like any other."""
     tail = make_tail(0)
-    work = _Fitting(
-        replace(RUNG, frozen=0, **more), tail, Pictures(tail).criterion, Pictures(tail), 1, 0
-    )
+    rung = replace(RUNG, frozen=0, **more)
+    work = _Fitting(rung, tail, Pictures(tail).criterion, lambda step: (), 1, 0)
     head, *stages = work.groups()
     parts = (tail.head, tail.network.stages[1], tail.network.stages[0])
     for group, part in zip((head, *stages), parts, strict=True):

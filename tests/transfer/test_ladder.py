@@ -120,6 +120,26 @@ def test_what_the_cache_may_not_hold_is_trained_live(cached_bytes: int, features
     assert (rung.features, rung.views) == (features, 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "seen", "count", "views"),
+    [("head", 200, 30, 4), ("head", 200, 67, 3), ("head", 200, 900, 2), ("head", None, 900, 4),
+     ("last:1", 200, 900, 4)],
+)  # fmt: skip
+def test_of_many_pictures_a_head_sees_fewer_views(
+    name: str, seen: int | None, count: int, views: int
+) -> None:
+    ground: Any = SimpleNamespace(
+        backbone=SimpleNamespace(
+            frames=0, stages=range(6), modality="image", is_transformer=False, preprocessing=None
+        ),
+        task=SimpleNamespace(pace=Pace(head_seen=seen)),
+        dataset=SimpleNamespace(split=lambda name: range(count)),
+        cut=lambda frozen: SimpleNamespace(shapes=((5, 3, 2),)),
+        cached_bytes=10**9,
+    )
+    assert ladder.make_rung(ground, name).views == views
+
+
 def test_a_run_that_goes_on_keeps_to_the_limit_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,23 @@ def test_a_row_depends_on_its_sample_alone(storage: Storage) -> None:
     assert (packing.pack([x[2:3]])[0] == packing.pack([x])[2]).all()
 
 
+@pytest.mark.parametrize("shapes", [*SHAPES, ((2, 6, 7, 5),)], ids=str)
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "uint8"])
+def test_pieces_change_no_bit(
+    shapes: tuple[Shape, ...], storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many rows are worked on some at a time."""
+    packing, x = Packing(shapes, storage), activations(shapes)
+    rows_br = packing.pack(x)
+    kept = packing.unpack(rows_br)
+    for numbers in (1, 2 * sum(a[0].size for a in x), 5 * sum(a[0].size for a in x)):
+        monkeypatch.setattr("regraft.transfer.packing._NEAR_NUMBERS", numbers)
+        each = [tuple(a[i] for a in x) for i in range(6)]
+        assert (np.stack(packing.pack_rows(each)) == rows_br).all()
+        for whole, again in zip(kept, packing.unpack(rows_br), strict=True):
+            assert np.array_equal(whole, again)
+
+
 def test_every_channel_has_its_own_scale() -> None:
     packing, (x,) = Packing(((6, 7, 5),), "uint8"), activations(((6, 7, 5),))
     (kept,) = packing.unpack(packing.pack([x]))

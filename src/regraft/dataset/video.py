@@ -139,7 +139,7 @@ def examine(path: Path, where: str) -> Examined:
     """
     tally = _Tally()
     times: list[float] = []
-    reduced: list[npt.NDArray[np.uint8]] = []
+    reduced = bytearray()  # (an array would hold on to FFmpeg's buffers, ten times as large)
     count, end_s, size = 0, 0.0, (0, 0)
     with _opened(path, where) as (container, stream):
         declared_s = _declared_s(container, stream)
@@ -154,7 +154,7 @@ def examine(path: Path, where: str) -> Examined:
                 size = _shown_size(stream, frame)
             if not times or time_s - times[-1] >= _REDUCED_EVERY_S - 1e-3:
                 times.append(time_s)
-                reduced.append(shrink(frame, **small, interpolation="AREA").to_ndarray())
+                reduced += shrink(frame, **small, interpolation="AREA").to_ndarray().tobytes()
     if count < 2:
         what = "No frame" if count == 0 else "Only one frame"
         raise Refused(
@@ -163,8 +163,9 @@ def examine(path: Path, where: str) -> Examined:
             where=where,
             mend="copy it again from where it came, or take it out",
         )
+    reduced_nhw = np.frombuffer(reduced, np.uint8).reshape(-1, REDUCED_PX, REDUCED_PX)
     return Examined(
-        end_s, declared_s, count, tally.failed, size, name, np.array(times), np.stack(reduced)
+        end_s, declared_s, count, tally.failed, size, name, np.array(times), reduced_nhw
     )
 
 

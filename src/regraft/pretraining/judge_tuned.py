@@ -111,5 +111,5 @@ def _answered(
     target_nc = ground.task.targets(valid)
     weights_rn = measure.bootstrap_weights([sample.group for sample in valid], eye.seed)
     tuned = ladder.fine_tune(ground, rung, start, inputs, target_nc, weights_rn)
-    _, answers = ladder.final_answers(ground, ladder.Step.of(tuned), eye.held)
+    answers = ladder.final_answers(ground, ladder.Step.of(tuned), eye.held)
     return Outcome({}, {"logits": answers["logits"].astype(np.float32)})

@@ -44,7 +44,11 @@ AT_MOST = 1000
 SAME = 0.6
 """Of two boxes of a category that overlap by more (intersection over union), one stays."""
 
-PACE = Pace(batch=16, epochs=20, least_steps=200, most_steps=1200, head_rate=5e-3)
+PACE = Pace(
+    batch=16, epochs=20, least_steps=200, most_steps=1200, head_rate=5e-3, head_seen=200
+)  # fmt: skip
+"""AP50 of the head alone on the composed set, 1 · 2 · 4 views of each picture, mean of three seeds:
+of 30 pictures 63 · 71 · 77 %, of 100 and of 200 75 to 77 % whichever."""
 
 
 class DenseHead(nn.Module):

@@ -51,6 +51,8 @@ class Pace:
         most_steps: however many there are, unless two passes take more.
         head_rate: learning rate at its highest where the head alone is trained.
         rate: of the head where more is.
+        head_seen: so many views of pictures, in all, teach a head alone what views can; where there
+            are more pictures, it sees fewer views of each. None if that is not known.
         decay: each stage towards the input learns this many times slower than the next.
         transformer_rate: of the last stage of a transformer; of other networks it is `decay` times
             that of the head.
@@ -63,6 +65,7 @@ class Pace:
     most_steps: int = 600
     head_rate: float = 1e-3
     rate: float = 1e-3
+    head_seen: int | None = None
     decay: float = 0.7
     transformer_rate: float = 5e-5
     transformer_decay: float = 0.9

@@ -21,7 +21,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -326,29 +326,38 @@ def _tasks(job: _Job, missing: frozenset[str]) -> Iterator[_Task]:
 
 
 def _keep(job: _Job, shards: Shards, rows: Iterable[tuple[str, Tensors]], count: int) -> None:
-    """Commit rows as they come, and say how many there are."""
+    """Commit rows as they come, and say how many there are.
+
+    A shard is packed and written while the rows of the next one are computed. Where the listener
+    ends it, what was computed is kept.
+    """
     exact = Packing(shards.packing.shapes, "float32").at(job.preprocessing.longest).row_bytes
     most = max(1, min(SHARD_ROWS, SHARD_BYTES // exact))
     total = len(frozenset(shards.keys))
     waiting: list[tuple[str, Tensors]] = []
     told = 0.0
-    for done, row in enumerate(rows, total - count + 1):
-        waiting.append(row)
-        if len(waiting) == most:
-            _commit(shards, waiting)
-        if done == total or time.monotonic() - told > TELL_EVERY_S:
-            try:
-                job.tell(Advanced("features", done, total))
-            except BaseException:
-                _commit(shards, waiting)
-                raise
-            told = time.monotonic()
-    _commit(shards, waiting)
+    with ThreadPoolExecutor(1, "regraft-keep") as pool:
+        begun: Future[None] = pool.submit(_commit, shards, ())
+        for done, row in enumerate(rows, total - count + 1):
+            waiting.append(row)
+            if len(waiting) == most:
+                begun.result()
+                begun = pool.submit(_commit, shards, waiting)
+                waiting = []
+            if done == total or time.monotonic() - told > TELL_EVERY_S:
+                try:
+                    job.tell(Advanced("features", done, total))
+                except BaseException:
+                    begun.result()
+                    _commit(shards, waiting)
+                    raise
+                told = time.monotonic()
+        begun.result()
+        _commit(shards, waiting)
 
 
-def _commit(shards: Shards, waiting: list[tuple[str, Tensors]]) -> None:
-    """Make a shard of the rows that wait, if any."""
-    if waiting:
-        keys, rows = zip(*waiting, strict=True)
-        shards.append(keys, shards.packing.pack_rows(rows))
-        waiting.clear()
+def _commit(shards: Shards, rows: Sequence[tuple[str, Tensors]]) -> None:
+    """Make a shard of some rows, if there are any."""
+    if rows:
+        keys, tensors = zip(*rows, strict=True)
+        shards.append(keys, shards.packing.pack_rows(tensors))

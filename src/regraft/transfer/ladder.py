@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 """What goes into the journal and report.json."""
-Answerer = Callable[[Features | LiveFeatures, Sequence[Sample]], tuple[np.ndarray, Answers]]
+Answerer = Callable[[Features | LiveFeatures, Sequence[Sample]], Answers]
 
 DEPTHS = (1, 2, 4, 8, 16, 32)
 PATIENCE = 2
@@ -50,8 +50,8 @@ handwritten digits the last stage brings 3 points, within noise, the last two br
 CACHED_BYTES = 4 * 10**9
 """Activations of a rung that need more than this are computed live."""
 
-VIEWS = 4
-"""Different views of each picture; index 0 is always the plain one."""
+VIEWS, FEWEST_VIEWS = 4, 2
+"""Different views of each picture, at most and at least; index 0 is always the plain one."""
 
 TRIED = 8
 """Pictures by which it is measured how long one takes."""
@@ -360,8 +360,11 @@ def make_rung(ground: Ground, name: str) -> Rung:
     batch = batch_of(ground, frozen)
     steps = pace.steps(count, batch)
     passes = math.ceil(steps / max(1, count // batch))
+    is_head = frozen == stages
     most = 1 if ground.backbone.modality == "text" else VIEWS
-    rate = pace.head_rate if name == "head" else pace.rate
+    if is_head and pace.head_seen is not None:
+        most = min(most, max(FEWEST_VIEWS, math.ceil(pace.head_seen / count)))
+    rate = pace.head_rate if is_head else pace.rate
     is_transformer = ground.backbone.is_transformer
     rung = Rung(
         name, frozen, steps, batch,
@@ -437,7 +440,7 @@ def fine_tune(
     with closing(loop) as events:
         for event in events:
             ground.tell(event)
-    _, found = answers(tail, ground.task, held, valid)
+    found = answers(tail, ground.task, held, valid)
     score = ground.task.score(found, targets)
     metric = measure.estimate(ground.task.metric_name, score, weights_rn)
     # What steps took before this process began counts, too.
@@ -470,26 +473,34 @@ def views_of(ground: Ground, rung: Rung) -> list[View]:
     return [replace(ground.task.augmented, index=k) for k in range(rung.views)]
 
 
-def final_answers(
-    ground: Ground, step: Step, samples: Sequence[Sample]
-) -> tuple[np.ndarray, Answers]:
-    """Vectors_nd and answers of a climbed rung on plain views of any samples."""
+def final_answers(ground: Ground, step: Step, samples: Sequence[Sample]) -> Answers:
+    """What a climbed rung says about plain views of any samples."""
     return answerer(ground, step)(ground.activations(samples, step.frozen), samples)
 
 
+def final_vectors(ground: Ground, step: Step, samples: Sequence[Sample]) -> np.ndarray:
+    """Vectors_nd that the head of a climbed rung is given for plain views of any samples."""
+    rows = ground.activations(samples, step.frozen)
+    if step.frozen == len(ground.backbone.stages) and ground.task.convex:
+        (x_nd,) = rows.rows(np.arange(len(samples)))
+        return x_nd
+    from regraft.transfer.fit import vectors
+
+    tail = tail_of(ground, step.frozen, step.weights)
+    return vectors(tail, rows, len(samples))
+
+
 def answerer(ground: Ground, step: Step) -> Answerer:
-    """What gives vectors_nd and answers of a climbed rung on activations of samples at its cut.
+    """What gives answers of a climbed rung on activations of samples at its cut.
 
     The network is built once, for as many tables as are asked.
     """
     if step.frozen == len(ground.backbone.stages) and ground.task.convex:
 
-        def by_product(
-            table: Features | LiveFeatures, samples: Sequence[Sample]
-        ) -> tuple[np.ndarray, Answers]:
+        def by_product(table: Features | LiveFeatures, samples: Sequence[Sample]) -> Answers:
             (x_nd,) = table.rows(np.arange(len(samples)))
             logits_nc = x_nd @ step.weights["head.weight"].T + step.weights["head.bias"]
-            return x_nd, {"logits": logits_nc.astype(np.float32)}
+            return {"logits": logits_nc.astype(np.float32)}
 
         return by_product
     from regraft.transfer.fit import answers

@@ -150,10 +150,10 @@ def save(ground: Ground, step: Step, calibrated: dict[str, float], facts: dict[s
     from safetensors.numpy import load_file
     from safetensors.numpy import save as to_bytes
 
-    from regraft.transfer.ladder import final_answers
+    from regraft.transfer.ladder import final_vectors
 
     valid, some = ground.dataset.split("valid"), references(ground)
-    x_nd, _ = final_answers(ground, step, [*some, *valid])
+    x_nd = final_vectors(ground, step, [*some, *valid])
     reference_md = _unit(x_nd[: len(some)]).astype(np.float16)
     usual = float(np.quantile(distances(x_nd[len(reference_md) :], reference_md), USUAL))
     known = load_file(ground.backbone.weights)

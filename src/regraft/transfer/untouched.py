@@ -92,7 +92,7 @@ def _by_the_source(ground: Ground, task: Detection, samples: Sequence[Sample]) -
     head = source.head(ground.backbone, ground.seed)
     weights = {f"head.{name}": tensor.numpy() for name, tensor in head.state_dict().items()}
     step = Step({"frozen_stages": frozen}, weights, {})
-    _, answers = final_answers(replace(ground, task=source), step, samples)
+    answers = final_answers(replace(ground, task=source), step, samples)
     return BoxAnswers.from_arrays(answers)
 
 

@@ -99,7 +99,7 @@ def _answers(ground: Ground, best: Step, texts: Sequence[str]) -> np.ndarray:
     for start in range(0, len(samples), AT_ONCE):
         some = samples[start : start + AT_ONCE]
         rows = LiveFeatures(some, cut, engine, [View()])
-        found.append(answers(rows, some)[1]["logits"])
+        found.append(answers(rows, some)["logits"])
         ground.tell(Advanced("words that decide", start + len(some), len(samples)))
     return np.concatenate(found)
 

@@ -1,0 +1,5 @@
+"""`python -m regraft` is the command `regraft`."""
+
+from regraft.cli import main
+
+main()
