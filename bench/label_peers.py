@@ -38,7 +38,7 @@ def climbed_chances(given: Dataset, backbone: str, count: int, rung: str, root: 
         with Run.open(root / f"fold-{fold}", {}) as run, prepare(backbone) as preparation:
             ground = fitting.make_ground(run, rows, preparation, 0, None, silent)
             ground = replace(ground, task=replace(ground.task, balanced=False))
-            climbed = ladder.climb(ground, ["head", rung])
+            climbed = ladder.climb(ground, ["head", rung], stops=False)
             logits_nc = climbed.steps[-1].answers["logits"]
             chance_nc[fold_n == fold] = ground.task.probabilities(logits_nc)
     return chance_nc

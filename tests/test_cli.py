@@ -239,3 +239,14 @@ def test_the_version_is_that_of_the_package() -> None:
     told = run("--version")
     assert told.returncode == 0
     assert told.stdout == f"regraft {importlib.metadata.version('regraft')}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["fit {long}", "inspect {long}", "predict run {long}", "labels {long}", "backbones show {long}",
+     "fit . --valid {long}", "fit . --backbone {long}", "convert {long} out --to coco"],
+)  # fmt: skip
+def test_a_name_that_is_too_long_is_no_fault_of_regraft(words: str, tmp_path: Path) -> None:
+    told = run(*words.format(long="x" * 300).split(), cwd=tmp_path)
+    assert told.returncode in (1, 2)
+    assert "Traceback" not in told.stderr and "  mend:  " in told.stderr

@@ -22,7 +22,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from regraft import stopping, terminal
-from regraft.errors import Interrupted, RegraftError, UsageError
+from regraft.errors import Interrupted, RegraftError, StoreError, UsageError
 from regraft.events import Event, Tell
 
 app = typer.Typer(
@@ -618,6 +618,30 @@ def telling() -> Generator[Tell]:
         yield tell
 
 
+def _told(fault: RegraftError) -> int:
+    """The exit code of a fault, after it was said."""
+    if os.environ.get("REGRAFT_DEBUG"):
+        traceback.print_exc()
+    terminal.say_fault(fault)
+    return fault.exit_code
+
+
+def _told_unforeseen(fault: Exception) -> int:
+    """The same for what no verb foresaw."""
+    if isinstance(fault, OSError) and fault.filename is not None:
+        # A name that is too long, a folder that may not be searched, a disk that has gone.
+        return _told(
+            StoreError(
+                f"the operating system refuses: {fault.strerror}",
+                where=str(fault.filename),
+                mend="check the name, its permissions and the disk, then repeat the command",
+            )
+        )
+    traceback.print_exc()
+    terminal.say("This is a fault in regraft. Please report it: the command and the lines above.")
+    return 1
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code.
 
@@ -636,15 +660,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         terminal.say("stopped; repeat the command to go on")
         stopping.leave(stop.exit_code)
     except RegraftError as fault:
-        if os.environ.get("REGRAFT_DEBUG"):
-            traceback.print_exc()
-        terminal.say_fault(fault)
-        code = fault.exit_code
-    except Exception:
-        traceback.print_exc()
-        terminal.say(
-            "This is a fault in regraft. Please report it: the command and the lines above."
-        )
-        code = 1
+        code = _told(fault)
+    except Exception as fault:
+        code = _told_unforeseen(fault)
     gc.freeze()  # the interpreter's last collection need not look at all that was ever loaded
     sys.exit(code)

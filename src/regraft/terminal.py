@@ -248,7 +248,12 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
     right = ("trained", "time")
     headings = ("rung", "trained", f"valid {metric} (95 %)", "time", "verdict")
     table = _table(*headings, *(("why",) if reasons_inside else ()), right=right)
-    for rung in rungs:
+    reasons = [shown(rung["why"]) for rung in rungs]
+    reasons = [  # what ended the climb is said once, not for every rung above
+        "as above" if number and why == reasons[number - 1] else why
+        for number, why in enumerate(reasons)
+    ]
+    for rung, why in zip(rungs, reasons, strict=True):
         best = rung["name"] == report["best"]
         cells = (
             shown(rung["name"]),
@@ -256,12 +261,13 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
             interval(rung["metric"]),
             duration(rung["seconds"]["total"]) if rung["seconds"] else "–",
             shown(rung["verdict"]),
-            *((shown(rung["why"]),) if reasons_inside else ()),
+            *((why,) if reasons_inside else ()),
         )
         table.add_row(*(Text(cell) for cell in cells), style="bold" if best else None)
     console.print(table)
     if not reasons_inside:
-        _print(console, "", *(f"{shown(rung['name'])}: {shown(rung['why'])}" for rung in rungs))
+        lines = (f"{shown(r['name'])}: {why}" for r, why in zip(rungs, reasons, strict=True))
+        _print(console, "", *lines)
     _print(console, "", *_findings(report), "", *_what_next(folder, report["task"]))
 
 

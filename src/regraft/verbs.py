@@ -132,7 +132,7 @@ def fit(
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
         ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
-        climbed = ladder.climb(ground, names)
+        climbed = ladder.climb(ground, names, stops=train == "ladder")
         report = fitting.finish(ground, climbed, compare, question, said)
         report["labels"] = fitting.label_facts(before, ground, climbed, said, mode, len(aside))
         fitting.write(ground, report)

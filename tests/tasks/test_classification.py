@@ -35,6 +35,17 @@ def test_balanced_weights_give_every_class_the_same_sum() -> None:
     assert weight_n[:9].sum() == pytest.approx(weight_n[9:].sum())
 
 
+@pytest.mark.parametrize(("count", "sure"), [(10, 11 / 12), (1000, 1001 / 1002)])
+@pytest.mark.parametrize("task", [ONE, SEVERAL], ids=["one", "several"])
+def test_few_right_answers_leave_doubt(task: Classification, count: int, sure: float) -> None:
+    """Without any mistake the likeliest temperature would be none at all."""
+    target_nc = np.eye(len(task.classes), dtype=np.float32)[np.arange(count) % len(task.classes)]
+    logits_nc = np.where(target_nc > 0, 1.0, -1.0)
+    temperature = task.fit_temperature(logits_nc, target_nc)
+    chance_nc = task.probabilities(logits_nc, temperature)
+    assert chance_nc[target_nc > 0] == pytest.approx(sure, abs=1e-4)
+
+
 def test_temperature_undoes_overconfidence() -> None:
     rng = generator(0, "temperature")
     honest_nc = rng.normal(size=(4000, 3)) * 1.5

@@ -18,6 +18,8 @@ from regraft.backbones.backbone import (
 )
 from regraft.errors import UsageError
 from regraft.store import Run
+from regraft.tasks import measure
+from regraft.tasks.classification import Classification
 from regraft.tasks.task import Pace
 from regraft.transfer import ladder
 from regraft.transfer.cut import Cut
@@ -66,6 +68,7 @@ def test_two_rungs_in_vain_end_the_climb(
     monkeypatch.setattr(ladder, "_plan", lambda *_: {"over_budget": False})
     monkeypatch.setattr(ladder, "_deeper", deeper)
     monkeypatch.setattr(ladder, "_judge", lambda *_: (next(judged), ""))
+    monkeypatch.setattr(ladder, "_nothing_to_show", lambda *_: "")
     monkeypatch.setattr(
         ladder, "_skipped", lambda _, name, why: {"name": name, "verdict": "skipped", "why": why}
     )
@@ -86,6 +89,41 @@ def test_two_rungs_in_vain_end_the_climb(
         kept = name if verdict == "kept" else kept
     if "skipped" in verdicts:
         assert "brought no gain" in climbed.entries[-1]["why"]
+
+
+@pytest.mark.parametrize(("wrong", "shows"), [(0, False), (2, False), (3, False), (6, True)])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_where_no_gain_could_be_shown_no_deeper_rung_is_tried(
+    wrong: int, shows: bool, balanced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few mistakes on few samples: even a rung without any would be ahead within noise."""
+    count, names = 40, ["head", "last:1"]
+    task = Classification("image-classification", ("a", "b"), balanced=balanced)
+    target_nc = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
+    answers_nc = target_nc.copy()
+    answers_nc[:wrong] = 1 - answers_nc[:wrong]
+    weights_rn = measure.bootstrap_weights([""] * count, 0)
+    head = Step({"name": "head"}, {}, {"logits": answers_nc})
+    right = Step({"name": "last:1"}, {}, {"logits": target_nc})
+    monkeypatch.setattr(ladder, "_head", lambda *_: head)
+    monkeypatch.setattr(ladder, "_plan", lambda *_: {"over_budget": False})
+    monkeypatch.setattr(ladder, "_deeper", lambda *_: right)
+    monkeypatch.setattr(
+        ladder, "_skipped", lambda _, name, why: {"name": name, "verdict": "skipped", "why": why}
+    )
+    ground: Any = SimpleNamespace(
+        dataset=SimpleNamespace(split=lambda name: range(count)),
+        task=SimpleNamespace(targets=lambda samples: target_nc, convex=True, score=task.score),
+        weights=lambda samples: weights_rn,
+        tell=lambda event: None,
+    )
+    _, asked = climb(ground, names, stops=False).entries
+    _, entry = climb(ground, names).entries
+    assert asked["verdict"] == ("kept" if shows else "no gain"), "what would have come of it"
+    assert entry["verdict"] == ("kept" if shows else "skipped")
+    if not shows:
+        assert "40 validation samples" in entry["why"]
+        assert ("no mistake" in entry["why"]) == (wrong == 0)
 
 
 @pytest.mark.parametrize(

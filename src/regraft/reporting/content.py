@@ -222,7 +222,7 @@ def galleries(
     temperature: float,
     data: Path,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The most wrong answers (sure and wrong) and the least certain ones, of the validation.
+    """The most wrong answers (sure and wrong) and the least certain of the others, in validation.
 
     Where several classes may apply, "probability" is how sure the answer is about the class that
     it is most wrong about, or least certain of.
@@ -252,7 +252,8 @@ def galleries(
         }
 
     wrong = [i for i in np.argsort(-wrongness_n, kind="stable") if not correct_n[i]]
-    unsure = np.argsort(chance_n, kind="stable")
+    shown = {*wrong[:SHOWN]}
+    unsure = [i for i in np.argsort(chance_n, kind="stable") if i not in shown]
     return {
         "most_wrong": [entry(int(i), wrongness_n) for i in wrong[:SHOWN]],
         "least_certain": [entry(int(i), chance_n) for i in unsure[:SHOWN]],
@@ -285,6 +286,8 @@ def verdict(report: dict[str, Any]) -> str:
     tried = [e for e in deeper if e["verdict"] in ("no gain", "worse")]
     if tried:
         text += f" Training more of the network ({tried[-1]['name']}) did not help."
+    elif deeper:
+        text += f" Training more of the network was not tried: {deeper[0]['why']}."
     scratch = report["scratch"]
     if scratch and report["task"] == "text-classification":
         text += f" {scratch['text']}"

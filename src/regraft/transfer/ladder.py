@@ -180,8 +180,15 @@ def rung_names(train: str, stages: int) -> list[str]:
     return ["head", train]
 
 
-def climb(ground: Ground, names: Sequence[str]) -> Climbed:
-    """Climb the named rungs until two in a row bring no gain, or the budget is spent."""
+def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbed:
+    """Climb the named rungs while it pays and the budget lasts.
+
+    Args:
+        ground: what is shared.
+        names: of the rungs, see `rung_names`.
+        stops: after two in a row without a gain, and where none could be shown. What was asked for
+            by name is tried all the same.
+    """
     valid = ground.dataset.split("valid")
     targets = ground.task.targets(valid)
     weights_rn = ground.weights(valid)
@@ -214,7 +221,8 @@ def climb(ground: Ground, names: Sequence[str]) -> Climbed:
         vain = [] if verdict == "kept" else [*vain, name]
         if verdict == "kept":
             best = step
-        elif len(vain) == PATIENCE:
+            why_not = _nothing_to_show(ground, best, targets, weights_rn) if stops else ""
+        elif len(vain) == PATIENCE and stops:
             why_not = f"the climb stopped: {' and '.join(vain)} brought no gain"
     assert best is not None
     return Climbed(tuple(steps), best, tuple(entries), tuple(plans))
@@ -623,6 +631,25 @@ def announce(ground: Ground, step: Step) -> None:
     ground.tell(
         Measured(step.facts["name"], metric["name"], metric["value"], metric["low"], metric["high"])
     )
+
+
+def _nothing_to_show(ground: Ground, best: Step, targets: Any, weights_rn: np.ndarray) -> str:
+    """Why no rung can be kept after this one, whatever it answers; empty where one can."""
+    valid, name = len(ground.dataset.split("valid")), best.facts["name"]
+    gap = measure.compare(_faultless, ground.task.score(best.answers, targets), weights_rn)
+    if gap.p < measure.NOISE:
+        return ""
+    if gap.value == 0:
+        return f"{name} makes no mistake on the {valid} validation samples"
+    return (
+        f"without any mistake on the {valid} validation samples it would be {points(gap)} ahead of "
+        f"{name}, within noise (p = {gap.p:.3f})"
+    )
+
+
+def _faultless(weights_rn: np.ndarray) -> np.ndarray:
+    """The score of right answers, which is 1 whatever the metric."""
+    return np.ones(len(weights_rn))
 
 
 def points(gap: measure.Difference) -> str:
