@@ -50,7 +50,7 @@ def fashion(labels: int, draw: int, test: Path, budget_s: float) -> dict:
         samples = ground.dataset.split("valid" if single else "test")
         target_nc, weights_rn = ground.task.targets(samples), ground.weights(samples)
         scores = [
-            ground.task.score(ladder.final_answers(own, step, samples)[1], target_nc)
+            ground.task.score(ladder.final_answers(own, step, samples), target_nc)
             for own, step in ((ground, climbed.best), (twins, twin))
         ]
         ours, theirs = (measure.estimate("accuracy", one, weights_rn) for one in scores)

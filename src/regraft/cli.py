@@ -8,6 +8,7 @@ command then goes on.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -618,6 +619,14 @@ def telling() -> Generator[Tell]:
         yield tell
 
 
+_REFUSALS = frozenset(
+    getattr(errno, name)
+    for name in "ENAMETOOLONG ELOOP EACCES EPERM EROFS ENOSPC EDQUOT EIO ESTALE ENXIO".split()
+)
+"""What a name, permissions or a disk are to blame for. Nothing about what is missing or is there
+already: to expect that is ours."""
+
+
 def _told(fault: RegraftError) -> int:
     """The exit code of a fault, after it was said."""
     if os.environ.get("REGRAFT_DEBUG"):
@@ -627,13 +636,12 @@ def _told(fault: RegraftError) -> int:
 
 
 def _told_unforeseen(fault: Exception) -> int:
-    """The same for what no verb foresaw."""
-    if isinstance(fault, OSError) and fault.filename is not None:
-        # A name that is too long, a folder that may not be searched, a disk that has gone.
+    """The same for what no verb foresaw: a refusal of the system, or a fault of ours."""
+    if isinstance(fault, OSError) and fault.errno in _REFUSALS:
         return _told(
             StoreError(
                 f"the operating system refuses: {fault.strerror}",
-                where=str(fault.filename),
+                where=str(fault.filename or ""),
                 mend="check the name, its permissions and the disk, then repeat the command",
             )
         )

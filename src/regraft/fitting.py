@@ -203,7 +203,7 @@ def _name_words(
     """Add to the texts that the report shows which words their answers hang on."""
     shown: list[dict[str, Any]] = [*report["most_wrong"], *report["least_certain"]]
     known = {sample.id: sample for sample in ground.dataset.split("valid")}
-    names = list(dict.fromkeys(entry["sample"] for entry in shown))
+    names = [entry["sample"] for entry in shown]
     words = decisive_words(ground, task, best, [known[name] for name in names])
     by_name = dict(zip(names, words, strict=True))
     for entry in shown:

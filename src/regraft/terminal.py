@@ -242,17 +242,15 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
         report: what report.json holds.
         folder: the run.
     """
+    from regraft.reporting import page  # takes longer to import than `--help` may take
+
     rungs: list[Facts] = report["rungs"]
     metric = next((_name(rung["metric"]) for rung in rungs if rung["metric"]), "metric")
     reasons_inside = console.width >= _WIDE
     right = ("trained", "time")
     headings = ("rung", "trained", f"valid {metric} (95 %)", "time", "verdict")
     table = _table(*headings, *(("why",) if reasons_inside else ()), right=right)
-    reasons = [shown(rung["why"]) for rung in rungs]
-    reasons = [  # what ended the climb is said once, not for every rung above
-        "as above" if number and why == reasons[number - 1] else why
-        for number, why in enumerate(reasons)
-    ]
+    reasons = [shown(why) for why in page.reasons(rungs)]
     for rung, why in zip(rungs, reasons, strict=True):
         best = rung["name"] == report["best"]
         cells = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from regraft.reporting import content
+from regraft.reporting import content, page
 
 METRIC = {"name": "accuracy", "value": 0.8, "low": 0.7, "high": 0.9}
 
@@ -17,6 +17,8 @@ METRIC = {"name": "accuracy", "value": 0.8, "low": 0.7, "high": 0.9}
         (["kept", "no gain", "worse"], "head", "(last:2) did not help"),
         (["kept", "no gain", "kept"], "last:2", ""),
         (["kept", "kept", "no gain"], "last:1", "(last:2) did not help"),
+        (["kept", "skipped", "skipped"], "head", "was not tried: because of last:1."),
+        (["kept", "no gain", "skipped"], "head", "(last:1) did not help"),
     ],
 )
 def test_only_deeper_rungs_are_said_not_to_have_helped(
@@ -26,7 +28,7 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
     report: dict[str, Any] = {
         "task": "image-classification",
         "rungs": [
-            {"name": name, "verdict": verdict, "metric": METRIC}
+            {"name": name, "verdict": verdict, "metric": METRIC, "why": f"because of {name}"}
             for name, verdict in zip(names, verdicts, strict=True)
         ],
         "best": best,
@@ -35,7 +37,15 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
     }
     text = content.verdict(report)
     assert said in text
-    assert ("did not help" in text) == bool(said)
+    assert ("did not help" in text or "was not tried" in text) == bool(said)
+
+
+def test_what_ended_the_climb_is_not_said_again_for_every_rung() -> None:
+    equal = "no difference against head (p = 1.000): within noise"
+    rungs = [("kept", "the first rung"), ("no gain", equal), ("no gain", equal),
+             ("skipped", "no time"), ("skipped", "no time")]  # fmt: skip
+    said = page.reasons([{"verdict": verdict, "why": why} for verdict, why in rungs])
+    assert said == ["the first rung", equal, equal, "no time", "as above"]
 
 
 def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:

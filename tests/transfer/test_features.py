@@ -5,6 +5,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from nearness import relative_error
 
 from regraft.backbones import Backbone
 from regraft.dataset import Sample, View, images
-from regraft.errors import DataError
+from regraft.errors import DataError, StoreError
 from regraft.events import Advanced, Event, Said, Tell, silent
 from regraft.terminal import PlainProgress
 from regraft.transfer import features as module
@@ -21,6 +22,7 @@ from regraft.transfer.cut import Cut, import_openvino
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import Features, LiveFeatures, features
 from regraft.transfer.packing import Storage
+from regraft.transfer.shards import Shards
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -262,6 +264,55 @@ def test_progress_is_told_and_stopping_keeps_what_is_finished(
     done = [event.done for event in told if isinstance(event, Advanced)]
     assert done == list(range(21, 41))
     assert {e.total for e in told if isinstance(e, Advanced)} == {40}
+
+
+def test_stopping_keeps_what_is_being_written(
+    compiled: Backbone, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard is written while the next rows are computed."""
+    append = Shards.append
+
+    def slowly(self: Shards, *rows: Any) -> None:
+        time.sleep(0.2)
+        append(self, *rows)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Advanced) and event.done == 20:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "TELL_EVERY_S", 0.0)
+        patch.setattr(module, "SHARD_ROWS", 8)
+        patch.setattr(Shards, "append", slowly)
+        computed(compiled, samples, tell=stop)
+    assert computed(compiled, samples).computed == 20
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_full_disk_is_told_though_another_thread_writes(
+    compiled: Backbone, samples: list[Sample], monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    """Who stops it just then is told that it stopped."""
+    append, written = Shards.append, list[int]()
+
+    def full(self: Shards, *rows: Any) -> None:
+        written.append(len(rows[0]))
+        if len(written) > 1:
+            time.sleep(0.2)
+            raise StoreError("the disk is full")
+        append(self, *rows)
+
+    def stop(event: Event) -> None:
+        if stops and isinstance(event, Advanced) and event.done == 17:
+            raise KeyboardInterrupt
+
+    fault = KeyboardInterrupt if stops else StoreError
+    with monkeypatch.context() as patch, pytest.raises(fault):
+        patch.setattr(module, "TELL_EVERY_S", 0.0)
+        patch.setattr(module, "SHARD_ROWS", 8)
+        patch.setattr(Shards, "append", full)
+        computed(compiled, samples, tell=stop)
+    assert computed(compiled, samples).computed == 40 - 8
 
 
 EXTRACT = """

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from regraft.backbones import Network, build
 from regraft.errors import RegraftError
 from regraft.pretraining import precision
-from regraft.pretraining.ahead import Ahead
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.losses import (
     backward_in_pieces,
@@ -43,6 +42,7 @@ from regraft.pretraining.quality import Quality, quality
 from regraft.pretraining.settings import Settings
 from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
+from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
 
 PIECE, PIECE_BYTES = 256, 4 * 10**9

@@ -40,7 +40,6 @@ from regraft.dataset.unlabelled_texts import read_unlabelled_texts, recognises_t
 from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining import precision
-from regraft.pretraining.ahead import Ahead
 from regraft.pretraining.examples import Example, examples, filled
 from regraft.pretraining.masking import Packed, Windows, packed, windows_of
 from regraft.pretraining.objective import Job, Learner, Point
@@ -48,6 +47,7 @@ from regraft.pretraining.settings import MaskedSettings
 from regraft.pretraining.word_head import WordHead
 from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
+from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
 from regraft.transfer.loop import array
 

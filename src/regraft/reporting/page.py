@@ -76,6 +76,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
             particulars=particulars,
             metric=metric_name(best["metric"]["name"]),
             ladder=_ladder(report),
+            why=reasons(report["rungs"]),
             label_curve=_label_curve(report, best["metric"]["name"]),
             reliability=_reliability(report["calibration"]),
             classes=class_rows(report),
@@ -181,6 +182,15 @@ def size(number: float | None) -> str:
 def metric_name(name: str) -> str:
     """A metric's stable name as people say it."""
     return _NAMES.get(name, name.replace("_", " "))
+
+
+def reasons(rungs: Sequence[Facts]) -> list[str]:
+    """Why each rung was kept or not; what ended the climb is not said again for each one below."""
+    found: list[str] = []
+    for before, rung in zip([None, *rungs], rungs, strict=False):
+        is_same = before is not None and before["why"] == rung["why"]
+        found.append("as above" if is_same and rung["verdict"] == "skipped" else rung["why"])
+    return found
 
 
 def listed(labels: str | Sequence[str]) -> str:

@@ -164,24 +164,21 @@ class Classification:
     def fit_temperature(self, logits_nc: np.ndarray, target_nc: np.ndarray) -> float:
         """The divisor of the logits with the least log-loss (Guo et al. 2017), 0.05…20.
 
-        Of n answers as many count as right as if one more had been wrong and one more right (Platt
-        1999): ten right ones out of ten do not make a model that is never in doubt.
+        It is fitted as if one answer more had been wrong and one more right (Platt 1999): ten right
+        ones out of ten do not make a model that is never in doubt. Where several classes may apply,
+        each is an answer of its own.
         """
         from scipy.optimize import minimize_scalar
 
-        doubt = 1 / (len(target_nc) + 2)
-        other_nc = target_nc <= 0
-        others_n = np.maximum(other_nc.sum(axis=1), 1)
+        is_right_nc = target_nc > 0
 
         def loss(log_temperature: float) -> float:
             chance_nc = self.probabilities(logits_nc, float(np.exp(log_temperature)))
-            if self.multilabel:
-                hit_nc = np.where(other_nc, 1 - chance_nc, chance_nc)
-                right, wrong = _log(hit_nc).mean(), _log(1 - hit_nc).mean()
-            else:
-                right = _log(chance_nc[~other_nc]).mean()
-                wrong = (np.where(other_nc, _log(chance_nc), 0).sum(axis=1) / others_n).mean()
-            return float(-(1 - doubt) * right - doubt * wrong)
+            hit_n = np.where(is_right_nc, chance_nc, 1 - chance_nc).ravel()
+            if not self.multilabel:
+                hit_n = chance_nc[is_right_nc]
+            doubt = 1 / (len(hit_n) + 2)
+            return float(-(1 - doubt) * _log(hit_n).mean() - doubt * _log(1 - hit_n).mean())
 
         found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
         return float(np.exp(found.x))

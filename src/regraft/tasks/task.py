@@ -52,7 +52,7 @@ class Pace:
         head_rate: learning rate at its highest where the head alone is trained.
         rate: of the head where more is.
         head_seen: so many views of pictures, in all, teach a head alone what views can; where there
-            are more pictures, it sees fewer views of each. None if that is not known.
+            are more pictures, it sees fewer views of each that are cached. None if not known.
         decay: each stage towards the input learns this many times slower than the next.
         transformer_rate: of the last stage of a transformer; of other networks it is `decay` times
             that of the head.

@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
@@ -34,6 +34,7 @@ import PIL
 from regraft.backbones.backbone import AnyPreprocessing, Preprocessing
 from regraft.dataset import Sample, View
 from regraft.dataset.verify import cores
+from regraft.errors import StoreError
 from regraft.events import Advanced, Said, Tell, silent
 from regraft.store import Json, canonical, digest
 from regraft.transfer import clips
@@ -340,16 +341,18 @@ def _keep(job: _Job, shards: Shards, rows: Iterable[tuple[str, Tensors]], count:
         begun: Future[None] = pool.submit(_commit, shards, ())
         for done, row in enumerate(rows, total - count + 1):
             waiting.append(row)
+            if len(waiting) == most or begun.done():
+                begun.result()  # a full disk ends it here, not a shard later
             if len(waiting) == most:
-                begun.result()
                 begun = pool.submit(_commit, shards, waiting)
                 waiting = []
             if done == total or time.monotonic() - told > TELL_EVERY_S:
                 try:
                     job.tell(Advanced("features", done, total))
                 except BaseException:
-                    begun.result()
-                    _commit(shards, waiting)
+                    with suppress(StoreError):
+                        begun.result()
+                        _commit(shards, waiting)
                     raise
                 told = time.monotonic()
         begun.result()

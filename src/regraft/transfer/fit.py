@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
@@ -27,6 +26,7 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Checkpoint
 from regraft.tasks.task import Answers, Criterion, Outputs, Task
 from regraft.transfer import loop, norms
+from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
 from regraft.transfer.tokens import token_ids
 
@@ -155,42 +155,34 @@ def train(
     Raises:
         RegraftError: the loss is not finite; the last good state is kept.
     """
-    with _read_ahead(rows, rung, count, seed) as read:
-        work = _Fitting(rung, tail, criterion, read, count, seed)
+    with _batches(rung, rows, count, seed) as batches:
+        work = _Fitting(rung, tail, criterion, batches, count, seed)
         training = loop.begin(work, rung.name, rung.steps, checkpoint)
         tail.wake(rung.pretrained)
         yield from loop.train(training)
     tail.eval()
 
 
-Read = Callable[[int], tuple[np.ndarray, ...]]
-"""Gives the rows of a step's batch."""
-
-
-def _reader(rows: Rows, rung: Rung, count: int, seed: int) -> Read:
-    return lambda step: rows.rows(*_batch(rung, count, seed, step))
+Batches = Callable[[int], tuple["NDArray[np.int64]", int, tuple[np.ndarray, ...]]]
+"""Gives a step's samples, the view they are seen in, and their rows."""
 
 
 @contextmanager
-def _read_ahead(rows: Rows, rung: Rung, count: int, seed: int) -> Generator[Read, None, None]:
-    """Reads the rows of the next step while one is computed.
+def _batches(rung: Rung, rows: Rows, count: int, seed: int) -> Generator[Batches, None, None]:
+    """Cached rows are read while the step before is computed.
 
     Live ones are computed themselves, on all cores: nothing is to be had by that.
     """
-    read = _reader(rows, rung, count, seed)
+
+    def make(step: int) -> tuple[NDArray[np.int64], int, tuple[np.ndarray, ...]]:
+        index_b, view = _batch(rung, count, seed, step)
+        return index_b, view, rows.rows(index_b, view)
+
     if rung.features == "live":
-        yield read
+        yield make
         return
-    with ThreadPoolExecutor(1, "regraft-rows") as pool:
-        begun: dict[int, Future[tuple[np.ndarray, ...]]] = {}
-
-        def ahead(step: int) -> tuple[np.ndarray, ...]:
-            found = begun.pop(step).result() if step in begun else read(step)
-            if step + 1 < rung.steps:
-                begun[step + 1] = pool.submit(read, step + 1)
-            return found
-
-        yield ahead
+    with closing(Ahead(make, rung.steps)) as ahead:
+        yield ahead.of
 
 
 @final
@@ -201,7 +193,7 @@ class _Fitting:
     rung: Rung
     tail: Tail
     criterion: Criterion
-    read: Read
+    batches: Batches
     count: int
     seed: int
 
@@ -217,10 +209,10 @@ class _Fitting:
         return groups
 
     def backward(self, step: int) -> float:
-        index_b, view = _batch(self.rung, self.count, self.seed, step)
+        index_b, view, rows = self.batches(step)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, "noise", self.rung.name, step))
-            outputs = self.tail(self.read(step))
+            outputs = self.tail(rows)
         loss = self.criterion(outputs, index_b, view)
         if torch.isfinite(loss):
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
@@ -321,8 +313,8 @@ def seconds_a_step(
     criterion = task.criterion(task.targets(samples), [View()])
     one = replace(rung, batch=len(samples), views=1)
     tail.wake(rung.pretrained)
-    read = _reader(rows, one, len(samples), 0)
-    return loop.seconds_a_step(_Fitting(one, tail, criterion, read, len(samples), 0))
+    with _batches(one, rows, len(samples), 0) as batches:
+        return loop.seconds_a_step(_Fitting(one, tail, criterion, batches, len(samples), 0))
 
 
 @final

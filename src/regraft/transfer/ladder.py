@@ -2,8 +2,8 @@
 
 Every rung starts from the best one so far, is measured on the same validation samples, and is
 compared with the best so far by a paired test. The climb stops when two rungs in a row bring no
-gain outside the noise, or the next rung would exceed the budget. The test split is touched once, by
-the chosen rung.
+gain outside the noise, when even a perfect rung could bring none, or when the next would exceed the
+budget. The test split is touched once, by the chosen rung.
 
 What decides the bits of the result (steps, views, cached or live) depends on the data and the
 network alone, never on a clock; only `budget_s` brings in measured time, and the cache's
@@ -635,15 +635,15 @@ def announce(ground: Ground, step: Step) -> None:
 
 def _nothing_to_show(ground: Ground, best: Step, targets: Any, weights_rn: np.ndarray) -> str:
     """Why no rung can be kept after this one, whatever it answers; empty where one can."""
-    valid, name = len(ground.dataset.split("valid")), best.facts["name"]
+    name, metric = best.facts["name"], measure.spoken(ground.task.metric_name)
     gap = measure.compare(_faultless, ground.task.score(best.answers, targets), weights_rn)
     if gap.p < measure.NOISE:
         return ""
     if gap.value == 0:
-        return f"{name} makes no mistake on the {valid} validation samples"
+        return f"{name} has 100 % {metric} on the validation split"
     return (
-        f"without any mistake on the {valid} validation samples it would be {points(gap)} ahead of "
-        f"{name}, within noise (p = {gap.p:.3f})"
+        f"even 100 % {metric} on the validation split would be {points(gap)} ahead of {name}, "
+        f"within noise (p = {gap.p:.3f})"
     )
 
 

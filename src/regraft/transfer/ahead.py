@@ -15,10 +15,12 @@ class Ahead(Generic[Batch]):
 
     Args:
         make: a function of the step alone.
+        steps: how many there are; None where there is always another.
     """
 
-    def __init__(self, make: Callable[[int], Batch]) -> None:
+    def __init__(self, make: Callable[[int], Batch], steps: int | None = None) -> None:
         self._make = make
+        self._steps = steps
         self._pool = ThreadPoolExecutor(1, "regraft-ahead")
         self._begun: tuple[int, Future[Batch]] | None = None
 
@@ -27,7 +29,9 @@ class Ahead(Generic[Batch]):
         if self._begun is None or self._begun[0] != step:
             self._begun = step, self._pool.submit(self._make, step)
         batch = self._begun[1].result()
-        self._begun = step + 1, self._pool.submit(self._make, step + 1)
+        self._begun = None
+        if self._steps is None or step + 1 < self._steps:
+            self._begun = step + 1, self._pool.submit(self._make, step + 1)
         return batch
 
     def close(self) -> None:
