@@ -10,7 +10,7 @@ import tiny
 
 from regraft.errors import StoreError, UsageError
 from regraft.events import Event, Said, silent
-from regraft.store import cache_folder
+from regraft.store import cache_folder, read_sealed
 from regraft.transfer import cache
 from regraft.transfer.packing import Packing
 from regraft.transfer.shards import Shards, hold, unused
@@ -76,6 +76,33 @@ def test_shards_without_wanted_rows_are_not_read(tmp_path: Path) -> None:
     shards = opened(tmp_path / "a", ["sample 5"])
     assert (shards.read(shards.places()) == ROWS[5:6]).all()
     assert not (tmp_path / "a" / "quarantine").exists()
+
+
+def test_a_shard_is_read_whole_once_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was written a moment ago is not trusted: its next change may have the same time."""
+    read: list[Path] = []
+    monkeypatch.setattr(
+        "regraft.transfer.shards.read_sealed", lambda path: read.append(path) or read_sealed(path)
+    )
+    filled(tmp_path / "a").close()
+    paths = sorted((tmp_path / "a").glob("*.rows"))
+    for _ in range(2):
+        opened(tmp_path / "a").close()
+    assert read == paths * 2, "they are fresh"
+    monkeypatch.setattr("regraft.transfer.shards._FRESH_S", -1.0)
+    for _ in range(3):
+        shards = opened(tmp_path / "a")
+        assert (shards.read(shards.places()) == ROWS).all()
+        shards.close()
+    assert read == paths * 3
+    data = bytearray(paths[1].read_bytes())
+    data[-100] ^= 1
+    time.sleep(0.02)
+    paths[1].write_bytes(bytes(data))
+    assert len(opened(tmp_path / "a").missing()) == 4
+    assert read == [*paths * 3, paths[1]]
 
 
 # Damage -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Decisions:
   shards with wanted rows are read; a damaged one is set aside, and its rows count as missing.
 - Which rows share a shard depends on what was missing when; the bytes of a row do not.
 - Rows are read where they are needed, not kept in memory.
+- A shard is read whole and checked once in a process, and again when its file has changed.
 - One process at a time adds to a folder; the others wait and then find its rows. The lock is the
   operating system's and ends with the process that holds it.
 - Every process that uses a folder holds a shared lock on `in-use`, so that nobody removes the
@@ -40,6 +41,12 @@ _MAGIC = b"regraft rows 1\n"
 _HEAD_BYTES = len(_MAGIC) + 8
 _POLL_S = 0.05
 _PATIENCE_S = 1.0
+_FRESH_S = 1.0
+"""A file that was written so lately may be written again without another time of change."""
+
+_Stamp = tuple[int, int, int, int]
+_sound: dict[Path, tuple[_Stamp, int]] = {}
+"""Files that this process has checked: what told them apart, and how long their data are."""
 
 
 @final
@@ -79,7 +86,7 @@ class Shards:
                 continue
             try:
                 if self._concerns(path):
-                    self._add(path.name, read_sealed(path))
+                    self._add(path)
             except FileNotFoundError:
                 pass  # another process found it damaged first
             except Damaged:
@@ -176,10 +183,10 @@ class Shards:
         except (ValueError, TypeError, KeyError, MemoryError, OverflowError):
             return True
 
-    def _add(self, name: str, data: bytes) -> None:
-        head = _head(data[:_HEAD_BYTES], io.BytesIO(data[_HEAD_BYTES:]))
-        assert head["storage"] == self.packing.storage, name
-        self._enter(name, head, len(data) - sum(self._sizes(head)))
+    def _add(self, path: Path) -> None:
+        head, length = _checked(path)
+        assert head["storage"] == self.packing.storage, path
+        self._enter(path.name, head, length - sum(self._sizes(head)))
 
     def _sizes(self, head: dict[str, Any]) -> list[int]:
         """Bytes of each row of a shard."""
@@ -193,6 +200,25 @@ class Shards:
         for row, key in enumerate(head["keys"]):
             if key in self._wanted:
                 self._places.setdefault(key, (len(self._names) - 1, row))
+
+
+def _checked(path: Path) -> tuple[dict[str, Any], int]:
+    """The head of a shard whose checksum fits, and how many bytes lie before its seal.
+
+    Raises:
+        Damaged: it does not fit.
+        FileNotFoundError: it has gone.
+    """
+    status = path.stat()
+    stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    known, length = _sound.get(path, (None, 0))
+    if known == stamp:
+        with path.open("rb") as file:
+            return _head(file.read(_HEAD_BYTES), file), length
+    data = read_sealed(path)
+    if time.time() - max(status.st_mtime, status.st_ctime) > _FRESH_S:
+        _sound[path] = stamp, len(data)
+    return _head(data[:_HEAD_BYTES], io.BytesIO(data[_HEAD_BYTES:])), len(data)
 
 
 def _head(begin: bytes, rest: IO[bytes]) -> dict[str, Any]:
