@@ -9,6 +9,7 @@ command then goes on.
 from __future__ import annotations
 
 import errno
+import faulthandler
 import gc
 import json
 import os
@@ -16,7 +17,7 @@ import re
 import sys
 import traceback
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -657,6 +658,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: what was typed after `regraft`; the process's own arguments if None.
     """
     stopping.at_once()
+    with suppress(OSError, AttributeError):  # where stderr is no file
+        faulthandler.enable()  # what crashes in a library's own code says where
     # Threads of torch that wait for each other are to sleep, not to spin: on a machine where
     # somebody else works too, training steps took up to 20 times longer. It is read when torch
     # is loaded, which is later.
