@@ -153,10 +153,16 @@ class Fit:
         return self.out.with_name(self.out.name + ".stderr")
 
     def start(self, train: str = "last:1") -> subprocess.Popen[bytes]:
-        network = f"local:{self.home / 'network.py'}:small"
-        return self.command(
-            "fit", self.home / "digits", "--out", self.out, "--train", train, "--backbone", network
-        )
+        return self.fit("digits", f"local:{self.home / 'network.py'}:small", train)
+
+    def fit(self, data: str, backbone: str, train: str) -> subprocess.Popen[bytes]:
+        """`regraft fit` of anything in `home`."""
+        words = ("--out", self.out, "--train", train, "--backbone", backbone)
+        return self.command("fit", self.home / data, *words)
+
+    def ended(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for a process of this run; it must end well."""
+        assert process.wait(PATIENCE_S) == 0, self.said.read_text()
 
     def command(self, *words: object) -> subprocess.Popen[bytes]:
         """Any command of regraft, in a process group of its own."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_fit import PATIENCE_S, Fit, kill, wait_for
+from small_fit import HASTY, Fit, kill, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -21,44 +21,31 @@ from test_detection_fit import write_shapes
 
 pytestmark = pytest.mark.slow
 
-# The command as it is, but a rung has few steps, and states and rows are kept very often.
-HASTY = """
-from regraft.cli import main
+SHORT = """
 from regraft.tasks import queries
 from regraft.tasks.task import Pace
-from regraft.transfer import features, loop
 
 queries.PACE = Pace(batch=8, epochs=4, least_steps=12, most_steps=12, head_rate=1e-2, rate=2e-3)
-features.SHARD_ROWS = 16
-loop.SAVE_EVERY_S, loop.SAVING_SHARE = 0.0, 1e9
-main()
 """
 
 
 def start(run: Fit) -> subprocess.Popen[bytes]:
-    source = f"transformers:{run.home / 'source'}"
-    return run.command(
-        "fit", run.home / "shapes", "--out", run.out, "--train", "last:2", "--backbone", source
-    )
-
-
-def finish(run: Fit) -> None:
-    assert start(run).wait(PATIENCE_S) == 0, run.said.read_text()
+    return run.fit("shapes", f"transformers:{run.home / 'source'}", "last:2")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_killed_and_repeated_it_ends_with_the_same_bits(family: str, tmp_path: Path) -> None:
     save_detector(family, tmp_path / "source")
     write_shapes(tmp_path / "shapes")
-    undisturbed = Fit(tmp_path, tmp_path / "undisturbed", tmp_path / "cache", HASTY)
-    finish(undisturbed)
+    undisturbed = Fit(tmp_path, tmp_path / "undisturbed", tmp_path / "cache", SHORT + HASTY)
+    undisturbed.ended(start(undisturbed))
     killed = replace(undisturbed, out=tmp_path / "killed")
     for rung in ("head", "last:2"):
         process = start(killed)
         wait_for(lambda rung=rung: begun(killed, rung), process)
         kill(process)
         assert begun(killed, rung), "it was killed too late"
-    finish(killed)
+    killed.ended(start(killed))
     assert killed.results() == undisturbed.results()
     assert not killed.checkpoints()
 

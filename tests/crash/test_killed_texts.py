@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_fit import HASTY, PATIENCE_S, Fit, kill, wait_for
+from small_fit import HASTY, Fit, kill, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -21,14 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def start(run: Fit) -> subprocess.Popen[bytes]:
-    model = f"text:{run.home / 'model'}"
-    return run.command(
-        "fit", run.home / "texts.csv", "--out", run.out, "--train", "last:1", "--backbone", model
-    )
-
-
-def finish(run: Fit) -> None:
-    assert start(run).wait(PATIENCE_S) == 0, run.said.read_text()
+    return run.fit("texts.csv", f"text:{run.home / 'model'}", "last:1")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +37,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Fit:
     with (home / "texts.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
     run = Fit(home, home / "undisturbed", home / "cache")
-    finish(run)
+    run.ended(start(run))
     return run
 
 
@@ -66,7 +59,7 @@ def test_killed_and_repeated_it_ends_with_the_same_bits(
     wait_for(killed.shards if moment == "embedding" else killed.checkpoints, process)
     kill(process)
     before = killed.shards()
-    finish(killed)
+    killed.ended(start(killed))
     assert killed.results() == undisturbed.results()
     assert not killed.checkpoints()
     after = killed.shards()

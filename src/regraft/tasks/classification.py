@@ -174,9 +174,9 @@ class Classification:
 
         def loss(log_temperature: float) -> float:
             chance_nc = self.probabilities(logits_nc, float(np.exp(log_temperature)))
-            hit_n = np.where(is_right_nc, chance_nc, 1 - chance_nc).ravel()
-            if not self.multilabel:
-                hit_n = chance_nc[is_right_nc]
+            hit_n = chance_nc[is_right_nc]
+            if self.multilabel:
+                hit_n = np.append(hit_n, 1 - chance_nc[~is_right_nc])
             doubt = 1 / (len(hit_n) + 2)
             return float(-(1 - doubt) * _log(hit_n).mean() - doubt * _log(1 - hit_n).mean())
 
