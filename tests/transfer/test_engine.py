@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,16 +17,11 @@ from regraft.errors import BackboneError, UsageError
 from regraft.events import Event, Said
 from regraft.transfer import runners
 from regraft.transfer.compiled import find, place
-from regraft.transfer.cut import Cut, import_openvino
-from regraft.transfer.engine import Engine, Preparation, prepare
+from regraft.transfer.cut import Cut
+from regraft.transfer.engine import Engine, Preparation, has_bfloat16, prepare
 from regraft.transfer.parity import Parity, cosines, parity
 from regraft.transfer.runners import OpenVino, Torch
 from regraft.transfer.worker import Worker
-
-
-def has_bf16() -> bool:
-    core = import_openvino().Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def pixels(count: int, size_px: int = tiny.SIZE_PX, seed: int = 0) -> np.ndarray:
@@ -106,7 +103,7 @@ def test_a_picture_alone_decides_its_bits(
     x = pixels(9)
     found = find(place(compiled))
     assert found is not None
-    for precision in ("f32", "bf16") if has_bf16() else ("f32",):
+    for precision in ("f32", "bf16") if has_bfloat16() else ("f32",):
         runner = OpenVino(found.graph(Cut(compiled, 3)), precision)
         together = runner.run(x)
         order = np.random.default_rng(0).permutation(9)
@@ -119,6 +116,33 @@ def test_a_picture_alone_decides_its_bits(
             assert (mixed == both[order]).all()
             assert (alone[0] == both[4]).all()
             assert (slow == both).all()
+
+
+TWO_GRAPHS_AND_A_SIGNAL = """
+import signal
+from regraft.transfer.cut import import_openvino
+from regraft.transfer.runners import OpenVino
+
+openvino = import_openvino()
+from openvino import opset13
+
+def graph():
+    pixels = opset13.parameter([1, 4])
+    return openvino.Model([opset13.relu(pixels)], [pixels])
+
+first = OpenVino(graph(), "f32")
+second = OpenVino(graph(), "f32")
+del first
+del second
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_a_signal_after_two_engines_have_ended_is_heard() -> None:
+    command = [sys.executable, "-c", TWO_GRAPHS_AND_A_SIGNAL]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "heard\n"), ended.stderr
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +177,7 @@ def test_moving_the_cut_needs_no_torch(lite0: Preparation) -> None:
 
 
 def test_an_engine_that_loses_the_features_is_refused(tmp_path: Path) -> None:
-    if not has_bf16():
+    if not has_bfloat16():
         pytest.skip("there is only one OpenVINO engine on this processor")
     said: list[Event] = []
     samples = tiny.pictures(tmp_path / "pictures", 12)
@@ -168,7 +192,7 @@ def test_an_engine_that_loses_the_features_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_cannot_be_built_gives_way_to_the_next(tmp_path: Path) -> None:
-    if not has_bf16():
+    if not has_bfloat16():
         pytest.skip("there is only one OpenVINO engine on this processor")
     samples = tiny.pictures(tmp_path / "pictures", 12)
     with prepare(tiny.address("straddling")) as preparation:

@@ -37,7 +37,7 @@ from regraft.store import (
     quarantine,
     read_sealed,
 )
-from regraft.transfer.cut import Cut, import_openvino
+from regraft.transfer.cut import Cut, import_openvino, openvino_core
 from regraft.transfer.parity import Parity
 
 FORMAT = 2
@@ -82,7 +82,7 @@ class Compiled:
         weights = openvino.Tensor(np.frombuffer(parts[1], dtype=np.uint8))
         counts = [len(stage.shapes) for stage in cut.left]
         xml = _with_exact_beginning(parts[0], sum(counts[: exact_stages(cut.backbone)]))
-        whole = openvino.Core().read_model(xml, weights)
+        whole = openvino_core().read_model(xml, weights)
         results = whole.outputs[sum(counts[:-1]) : sum(counts)]
         sources = [result.get_node().input_value(0) for result in results]
         return openvino.Model(sources, whole.get_parameters())

@@ -47,7 +47,7 @@ from regraft.errors import Damaged
 from regraft.events import Said, Tell, silent
 from regraft.store import Json, canonical, commit_sealed, digest, quarantine, read_sealed
 from regraft.transfer.compiled import Compiled, exact_stages, find, place, processor
-from regraft.transfer.cut import Cut, import_openvino
+from regraft.transfer.cut import Cut, openvino_core
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, in_order, parity
 from regraft.transfer.pictures import look, pixels_of
@@ -450,7 +450,7 @@ class Engine:
 
 def has_bfloat16() -> bool:
     """Whether this processor computes in bfloat16, by what OpenVINO says of it."""
-    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _has_gpu() -> bool:

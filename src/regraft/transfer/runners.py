@@ -18,7 +18,7 @@ from typing import Any, final
 import numpy as np
 
 from regraft.dataset.verify import cores
-from regraft.transfer.cut import Cut, import_openvino
+from regraft.transfer.cut import Cut, openvino_core
 from regraft.transfer.packing import alone, stacked
 
 MOST_STREAMS = 32
@@ -92,7 +92,7 @@ class OpenVino(Runner):
         try:
             if longest:
                 graph.reshape([-1, -1])
-            self._compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+            self._compiled = openvino_core().compile_model(graph, "CPU", settings)
         except RuntimeError as error:
             raise CannotRun(str(error)) from error
         self._at_once = 2 * streams
