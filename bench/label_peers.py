@@ -12,8 +12,8 @@ from PIL import Image
 from regraft import fitting
 from regraft.dataset import Dataset
 from regraft.events import silent
-from regraft.labelling.likely_errors import folds
 from regraft.store import Run
+from regraft.tasks.clusters import folds
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 

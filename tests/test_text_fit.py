@@ -12,6 +12,7 @@ import pytest
 from text_models import save_model
 
 import regraft
+from regraft import fitting
 from regraft.dataset import Sample
 from regraft.errors import UsageError
 from regraft.store import digest
@@ -20,6 +21,7 @@ from regraft.transfer import words as words_of
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import features
+from regraft.transfer.ladder import Step
 
 
 @pytest.fixture(scope="module")
@@ -167,12 +169,33 @@ def test_words_that_carry_an_answer_are_words_of_the_text(
     assert named[0][1]["words"] in (fitted.folder / "report.html").read_text()
 
 
-def test_a_weight_is_what_the_answer_loses_without_the_words(
-    fitted: regraft.Fitted, place: Path
+def test_words_explain_the_answer_that_is_shown_where_the_head_was_fitted_again(
+    fitted: regraft.Fitted, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the model itself, as `predict` loads it."""
-    with (place / "texts.csv").open(newline="") as file:
-        texts = {f"line {n:02d}": row["text"] for n, row in enumerate(csv.DictReader(file), 2)}
+    asked: list[Step] = []
+    monkeypatch.setattr(
+        fitting,
+        "decisive_words",
+        lambda ground, task, step, some: asked.append(step) or [[] for _ in some],
+    )
+    again = regraft.fit(
+        place / "texts.csv", place / "run-words", backbone=f"text:{place / 'model'}",
+        train="last:1", seed=1,
+    )  # fmt: skip
+    assert again.report["refitted_on"]
+    assert "refitted_on" not in asked[0].facts
+
+
+def test_a_weight_is_what_the_answer_loses_without_the_words(place: Path) -> None:
+    """By the model itself, as `predict` loads it; so many texts that no head is fitted again."""
+    save_model("bert", place / "model")
+    table = write_table(place / "many.csv", 0, 160)
+    fitted = regraft.fit(
+        table, place / "run-many", backbone=f"text:{place / 'model'}", train="head", seed=1
+    )
+    assert fitted.report["refitted_on"] is None
+    with table.open(newline="") as file:
+        texts = {f"line {n:03d}": row["text"] for n, row in enumerate(csv.DictReader(file), 2)}
     entry = next(entry for entry in fitted.report["least_certain"] if entry["words"])
     part, text = entry["words"][0], texts[entry["sample"]]
     if text.split().count(part["words"]) > 1:

@@ -180,7 +180,8 @@ def finish(
         report["people"] = _beside_people(ground, said, tested or Outcome({}, best.answers))
     if isinstance(task, Classification) and is_text:
         report["few_labels"] = few_labels(ground, task)
-        _name_words(ground, task, best, report)
+        # The page shows what was said before the validation texts were learnt from.
+        _name_words(ground, task, climbed.best, report)
     report["verdict"] = content.verdict(report)
     facts = {
         "metric": best.facts["metric"],

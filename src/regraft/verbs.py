@@ -21,7 +21,7 @@ from regraft.backbones.catalogue import for_clips
 from regraft.dataset import boxes
 from regraft.dataset.table import TableReader
 from regraft.errors import UsageError
-from regraft.events import Tell, silent
+from regraft.events import Said, Tell, silent
 from regraft.labelling import lessons
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.reader import AnyReader
@@ -128,6 +128,8 @@ def fit(
             data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, clip_s=clip,
             tell=tell, reader=reader or AnyReader(),
         )  # fmt: skip
+        if compare == "scratch" and rows.modality == "text":
+            tell(Said("texts are always compared with TF-IDF; --compare scratch adds nothing"))
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
         ground, aside = fitting.taught(before, said, mode)

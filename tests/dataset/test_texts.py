@@ -222,6 +222,15 @@ def test_near_copies_stay_on_one_side(tmp_path: Path) -> None:
         assert len({s.split for s in dataset if str(s.source).startswith(start)}) == 1
 
 
+def test_texts_that_two_tables_share_are_a_leak_and_not_dropped(tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "train.csv", ["text", "label"], list(rows(20)))
+    other = write_csv(tmp_path / "valid.csv", ["text", "label"], list(rows(24))[17:])
+    dataset = read(table, valid=other)
+    shared = [problem for problem in dataset.problems if problem.kind == "leak"]
+    assert len(shared) == 3
+    assert dataset.found == 20 + 7
+
+
 def mail(number: int, answers: str = "") -> str:
     head = f"From: a@b\nSubject: x\nMessage-ID: <{number}@host>"
     if answers:

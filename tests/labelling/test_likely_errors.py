@@ -11,8 +11,9 @@ pytest.importorskip("cleanlab")
 
 from regraft.dataset import Dataset, Sample
 from regraft.labelling import findings
-from regraft.labelling.likely_errors import folds, judge
+from regraft.labelling.likely_errors import judge
 from regraft.labelling.share import wrong_share
+from regraft.tasks.clusters import folds
 
 
 def _clouds(count: int, wrong: float, seed: int):
@@ -51,8 +52,21 @@ def test_no_answer_comes_from_a_model_that_saw_the_sample_or_its_copy():
     clusters = [f"pair {i}" for i in range(150)] * 2
     judged = _judge(x_nd, given, clusters)
     assert (judged.first_nc.argmax(axis=1) == given).mean() < 0.35
-    fold_n = folds(np.eye(4, dtype=np.float32)[given], clusters, 0)
+    fold_n = folds(np.eye(4, dtype=np.float32)[given], clusters, 0, 5)
     assert (fold_n[:150] == fold_n[150:]).all() and len(set(fold_n)) == 5
+
+
+def test_the_penalty_is_not_chosen_by_copies():
+    # Each sample stands five times: with copies on both sides any penalty but the weakest loses.
+    rng = np.random.default_rng(0)
+    one = rng.integers(0, 4, 120)
+    x_nd = np.repeat(rng.normal(size=(120, 256)) + np.eye(4, 256)[one], 5, axis=0)
+    groups = [f"group {i // 5}" for i in range(600)]
+    apart, together = (
+        _judge(x_nd.astype(np.float32), np.repeat(one, 5), clusters).penalty
+        for clusters in (None, groups)
+    )
+    assert together > apart
 
 
 def _dataset(given, sha=None, names=("a", "b", "c", "<script>")) -> Dataset:

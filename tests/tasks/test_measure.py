@@ -41,6 +41,12 @@ def test_all_right_or_all_wrong_is_not_certainty(right: bool, n: int) -> None:
     assert (found.low, found.high) == pytest.approx(expected)
 
 
+def test_what_is_all_right_is_as_certain_as_its_clusters_are_many() -> None:
+    weights_rn = measure.bootstrap_weights(["one"] * 50 + ["other"] * 50, 0)
+    found = measure.estimate("accuracy", measure.accuracy(np.full(100, True)), weights_rn)
+    assert (found.low, found.high) == pytest.approx((0.025**0.5, 1.0))
+
+
 def test_balanced_accuracy_counts_each_class_the_same() -> None:
     target_n = np.array([0] * 90 + [1] * 10)
     correct_n = target_n == 0

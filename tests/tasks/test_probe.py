@@ -96,6 +96,25 @@ def test_clusters_are_not_divided_between_folds() -> None:
     assert probe["together"].penalty > probe["apart"].penalty
 
 
+def test_a_class_of_one_sample_does_not_end_the_choice_of_the_penalty() -> None:
+    x_nd, label_n = blobs(400, 60, 4, 0.3)
+    usual = fit(x_nd, label_n)
+    with_one = fit(x_nd[:401], np.append(label_n[:-1], 4))
+    assert usual.judged and with_one.judged
+    assert with_one.penalty == usual.penalty
+
+
+def test_one_row_of_an_unusual_first_class_does_not_either() -> None:
+    x_nd, label_n = blobs(300, 20, 2, 0.5)
+    target_nc = np.zeros((300, 3))
+    target_nc[np.arange(300), label_n + 1] = 1
+    target_nc[0] = (1, 1, 0)
+    probe = fit_probe(
+        x_nd, target_nc, exclusive=False, weight_n=np.ones(300), clusters=[""] * 300, seed=0
+    )
+    assert probe.judged
+
+
 def test_multilabel_learns_each_class_for_itself() -> None:
     x_nd, _ = blobs(300, 20, 2, 0.0)
     target_nc = np.stack([x_nd[:, 0] > 3, x_nd[:, 1] > 3, np.ones(300)], axis=1).astype(float)

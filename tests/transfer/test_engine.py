@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from regraft.backbones import Backbone, build
 from regraft.dataset import Sample
 from regraft.errors import BackboneError, UsageError
 from regraft.events import Event, Said
-from regraft.transfer import runners
+from regraft.transfer import cache, runners
 from regraft.transfer.compiled import find, place
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Preparation, has_bfloat16, prepare
@@ -247,6 +248,52 @@ def test_a_damaged_verdict_is_found(
     (path,) = (place(compiled) / "verdicts").glob("*.json")
     path.write_bytes(path.read_bytes().replace(b"bf16", b"BF16").replace(b"f32", b"F32"))
     assert parity_found() == before
+
+
+def test_what_a_preparation_uses_is_not_cleared_away(
+    compiled: Backbone, samples: list[Sample], own_cache: Path
+) -> None:
+    with prepare(compiled) as preparation:
+        engine = preparation.engine(4, samples)
+        before = engine.run(pixels(3))[0]
+        cache.clear()
+        assert find(preparation.folder) is not None
+        again = preparation.engine(4, samples)
+        assert (again.run(pixels(3))[0] == before).all()
+    del preparation, engine, again
+    gc.collect()
+    cache.clear()
+    assert find(place(compiled)) is None
+
+
+OWN = """
+from torch import nn
+from regraft.backbones import Preprocessing
+
+class Pool(nn.Module):
+    def forward(self, x):
+        return x.KIND((2, 3))
+
+def own():
+    return [("conv", nn.Conv2d(3, 8, 3)), ("pool", Pool())], Preprocessing(size_px=32)
+"""
+
+
+def test_code_that_was_changed_is_compiled_and_computed_anew(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    found = []
+    for kind in ("mean", "amax"):
+        file.write_text(OWN.replace("KIND", kind))
+        with prepare(f"local:{file}:own") as preparation:
+            engine = preparation.engine_for_pixels(2, pixels(4))
+            (served,) = engine.run(pixels(4))
+            (exact,) = Torch(engine.cut, "cpu", "f32").run(pixels(4))
+            found.append((preparation.backbone(), served))
+        np.testing.assert_allclose(served, exact, atol=0.05)
+    assert abs(found[0][1] - found[1][1]).max() > 0.1
+    assert place(found[0][0]) != place(found[1][0])
+    with pytest.raises(BackboneError, match="has changed"):
+        build(found[0][0])
 
 
 def test_other_weights_are_compiled_apart(compiled: Backbone, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -18,9 +19,9 @@ from regraft.errors import DataError, StoreError
 from regraft.events import Advanced, Event, Said, Tell, silent
 from regraft.terminal import PlainProgress
 from regraft.transfer import features as module
-from regraft.transfer.cut import Cut, import_openvino
-from regraft.transfer.engine import prepare
-from regraft.transfer.features import Features, LiveFeatures, features
+from regraft.transfer.cut import Cut
+from regraft.transfer.engine import has_bfloat16, prepare
+from regraft.transfer.features import Features, LiveFeatures, features, missing
 from regraft.transfer.packing import Storage
 from regraft.transfer.shards import Shards
 
@@ -92,6 +93,15 @@ def test_adding_ten_computes_ten_and_changes_nothing(
     after = computed(compiled, more)
     assert after.computed == 10
     assert (rows(after)[:40] == rows(before)).all()
+
+
+def test_what_is_missing_is_counted(compiled: Backbone, samples: list[Sample]) -> None:
+    computed(compiled, samples[:10], views=ROLLED[:2])
+    with prepare(compiled) as preparation:
+        engine, cut = preparation.engine(4, samples), Cut(compiled, 4)
+        assert missing(samples, cut, engine, ROLLED[:2]) == 2 * (len(samples) - 10)
+        assert missing(samples[:10], cut, engine, ROLLED) == 10
+        assert missing(samples[:5], cut, engine) == 0
 
 
 def test_another_view_or_cut_or_storage_is_computed_anew(
@@ -209,7 +219,7 @@ def test_a_damaged_shard_costs_its_rows_alone(
 
 
 def test_an_engine_that_is_refused_leaves_nothing(tmp_path: Path, own_cache: Path) -> None:
-    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if not has_bfloat16():
         pytest.skip("there is only one OpenVINO engine on this processor")
     own = tiny.pictures(tmp_path / "own", 9)
     with prepare(tiny.address("offset")) as preparation:
@@ -220,6 +230,20 @@ def test_an_engine_that_is_refused_leaves_nothing(tmp_path: Path, own_cache: Pat
     assert table.serving.name == "openvino-f32"
     assert table.computed == 9
     assert [path.parent.name for path in shards(own_cache)] == [table.key]
+
+
+def test_a_refused_engine_stays_refused_when_its_verdict_is_lost(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    own = tiny.pictures(tmp_path / "own", 9)
+    with prepare(tiny.address("offset")) as preparation:
+        cut = Cut(preparation.backbone(), 4)
+        engine = preparation.engine(4, own)
+        features(own[:3], cut, engine)
+        shutil.rmtree(preparation.folder / "verdicts")
+        table = features(own, cut, engine)
+    assert table.computed == 6
+    assert table.serving.is_same(engine.serving)
 
 
 def test_activations_beyond_the_limit_of_the_cache_are_kept_and_the_user_is_told(

@@ -28,12 +28,46 @@ from regraft.backbones.backbone import Detector, Preprocessing
 from regraft.backbones.network import Part
 from regraft.errors import BackboneError, RegraftError
 from regraft.seeds import seed_of
-from regraft.store import digest
+from regraft.store import digest, file_sha256
 
 
-def parts(address: str) -> list[Part]:
-    """The stages of `FILE.py:function` or `package.module:function`. Runs the user's code."""
+def parts(address: str, expected: str) -> list[Part]:
+    """The stages of `FILE.py:function` or `package.module:function`. Runs the user's code.
+
+    Args:
+        address: where the function is.
+        expected: what `code` gave when the backbone was described.
+
+    Raises:
+        BackboneError: the file is another by now: what was trained belongs to what it was.
+    """
+    if code(address) != expected:
+        raise BackboneError(
+            "the code of this backbone has changed since it was described",
+            where=address,
+            mend="put the file back as it was, or begin again with `regraft fit`",
+        )
     return _made(address)[0]
+
+
+def code(address: str) -> str:
+    """The sha256 of the file that the function is in; of what that imports nothing is known.
+
+    Raises:
+        BackboneError: there is no such file.
+    """
+    place = address.rpartition(":")[0]
+    file: str | None = place
+    if not place.endswith(".py"):
+        try:
+            spec = importlib.util.find_spec(place)
+        except (ImportError, ValueError):
+            spec = None
+        file = spec.origin if spec else None
+    try:
+        return file_sha256(Path(file or place))
+    except OSError as fault:
+        raise BackboneError("there is no such file", where=place, mend="check its name") from fault
 
 
 def preprocessing(address: str) -> tuple[Preprocessing, Detector | None]:

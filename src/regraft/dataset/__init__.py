@@ -13,6 +13,7 @@ from regraft.dataset.reading import check_columns, guess_task, read, read_all, r
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
 from regraft.dataset.table import columns_of, lines_of, reader_of, texts_of
+from regraft.dataset.unlabelled_texts import read_unlabelled_texts
 
 __all__ = [
     "SPLITS",
@@ -33,6 +34,7 @@ __all__ = [
     "read",
     "read_all",
     "read_unlabelled",
+    "read_unlabelled_texts",
     "texts",
     "columns_of",
     "lines_of",

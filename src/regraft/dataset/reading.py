@@ -388,8 +388,11 @@ def _together(one: BoxCounts | None, other: BoxCounts | None) -> BoxCounts | Non
 
 
 def _without(main: Dataset, other: Dataset) -> Dataset:
-    """The data set without the files of another that lies inside it."""
-    sources = {sample.source for sample in other}
+    """The data set without the files of another that lies inside it.
+
+    Texts of a table are no files: where both have the same one, it is a leak and said to be.
+    """
+    sources = {sample.source for sample in other if isinstance(sample.source, Path)}
     samples = tuple(sample for sample in main if sample.source not in sources)
     problems = main.problems
     root, inner = main.path.resolve(), other.path.resolve()

@@ -94,8 +94,11 @@ def read_unlabelled_texts(
         else:
             kept[sample.sha256] = sample
     if not kept:
+        known = bool(others and pool.samples)
         raise DataError(
-            "No text can be used.", where=guard.shown(root), mend="check what lies there"
+            "Every text is in the labelled data as well." if known else "No text can be used.",
+            where=guard.shown(root),
+            mend="give texts that the labelled data lack" if known else "check what lies there",
         )
     return settled.with_samples(kept.values()).with_problems(problems)
 

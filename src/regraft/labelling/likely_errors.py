@@ -31,7 +31,8 @@ import numpy as np
 
 from regraft.events import Advanced, Tell, silent
 from regraft.seeds import generator
-from regraft.tasks.probe import Axes, Probe, fit_probe, one_blas_thread
+from regraft.tasks.clusters import folds
+from regraft.tasks.probe import Axes, Probe, chances, fit_probe, one_blas_thread
 
 FOLDS = 5
 MOST_TO_LEARN = 12_000
@@ -65,20 +66,6 @@ class Judged:
     penalty: float
 
 
-def folds(
-    target_nc: np.ndarray, clusters: Sequence[str], seed: int, count: int = FOLDS
-) -> np.ndarray:
-    """A fold for each sample: classes spread evenly, clusters together."""
-    names = np.array([name or f"\x00{i}" for i, name in enumerate(clusters)])
-    _, first, cluster_n = np.unique(names, return_index=True, return_inverse=True)
-    label_k = target_nc[first].argmax(axis=1)
-    shuffled = generator(seed, "label folds").permutation(len(first))
-    order = shuffled[np.argsort(label_k[shuffled], kind="stable")]
-    fold_k = np.empty(len(first), dtype=np.int64)
-    fold_k[order] = np.arange(len(first)) % count
-    return fold_k[cluster_n]
-
-
 def judge(
     rows: Rows,
     target_nc: np.ndarray,
@@ -100,9 +87,11 @@ def judge(
         rounds: 1 learns from all labels, 2 once more without the suspects.
         tell: hears `Advanced("judging labels", …)`.
     """
-    fold_n = folds(target_nc, clusters, seed)
+    fold_n = folds(target_nc, clusters, seed, FOLDS)
     axes = axes_of(rows, len(target_nc), seed)
-    judging = _Judging(rows, target_nc, fold_n, axes, exclusive, seed, tell, rounds * FOLDS)
+    judging = _Judging(
+        rows, target_nc, clusters, fold_n, axes, exclusive, seed, tell, rounds * FOLDS
+    )
     trusted_n = np.ones(len(target_nc), dtype=bool)
     penalty: float | None = None
     found: Judged | None = None
@@ -129,6 +118,7 @@ class _Judging:
 
     rows: Rows
     target_nc: np.ndarray
+    clusters: Sequence[str]
     fold_n: np.ndarray
     axes: Axes
     exclusive: bool
@@ -145,14 +135,14 @@ class _Judging:
         for fold in range(FOLDS):
             learn = self._to_learn(fold, trusted_n)
             x_nd = self.rows(learn)
-            probe = self._probe(x_nd, self.target_nc[learn], penalty)
+            probe = self._probe(x_nd, learn, penalty)
             penalty = probe.penalty
             held = np.flatnonzero(self.fold_n == fold)
             near = _Near.of(x_nd, self.seed)
             for begin in range(0, len(held), PIECE):
                 some = held[begin : begin + PIECE]
                 x_bd = self.rows(some)
-                chance_nc[some] = _chances(probe.logits(x_bd), self.exclusive)
+                chance_nc[some] = chances(probe.logits(x_bd), self.exclusive)
                 distance_n[some] = near.distances(x_bd)
             self.tell(Advanced("judging labels", turn * FOLDS + fold + 1, self.pieces))
         assert penalty is not None
@@ -171,13 +161,13 @@ class _Judging:
             learn = np.sort(learn[order[:MOST_TO_LEARN]])
         return learn
 
-    def _probe(self, x_nd: np.ndarray, target_nc: np.ndarray, penalty: float | None) -> Probe:
+    def _probe(self, x_nd: np.ndarray, learn: np.ndarray, penalty: float | None) -> Probe:
         return fit_probe(
             x_nd,
-            target_nc,
+            self.target_nc[learn],
             exclusive=self.exclusive,
             weight_n=np.ones(len(x_nd)),
-            clusters=[""] * len(x_nd),
+            clusters=[self.clusters[int(n)] for n in learn],
             seed=self.seed,
             penalty=penalty,
             axes=self.axes,
@@ -215,13 +205,6 @@ def _nearest(x_bd: np.ndarray, known_md: np.ndarray) -> np.ndarray:
     apart_bm = 1 - x_bd @ known_md.T
     few = min(5, apart_bm.shape[1])
     return np.partition(apart_bm, few - 1, axis=1)[:, :few].mean(axis=1)
-
-
-def _chances(logits_nc: np.ndarray, exclusive: bool) -> np.ndarray:
-    if not exclusive:
-        return 0.5 * (1 + np.tanh(0.5 * logits_nc))
-    raised_nc = np.exp(logits_nc - logits_nc.max(axis=1, keepdims=True))
-    return raised_nc / raised_nc.sum(axis=1, keepdims=True)
 
 
 def fit_of(

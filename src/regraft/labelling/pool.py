@@ -7,23 +7,16 @@ group, so that one batch never asks for two of them.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
-import numpy as np
-
 from regraft import dataset as data_sets
-from regraft.dataset import Dataset, Problem, Sample, guard, texts
-from regraft.dataset.copies import settle
-from regraft.dataset.verify import verify_texts
-from regraft.errors import DataError
+from regraft.dataset import Dataset, Sample, guard
 from regraft.events import Tell, silent
 from regraft.labelling.decisions import Verdict
 from regraft.store import commit
-
-_APART = "labelled:"
 
 
 def read_pool(
@@ -41,9 +34,9 @@ def read_pool(
         DataError: nothing is left to label.
         TooManyBadSamples: more files are bad than `max_bad` allows.
     """
-    if labelled.task == "text-classification":
-        return _texts(path, labelled.samples, tell)
-    return data_sets.read_unlabelled(path, apart_from=labelled.samples, max_bad=max_bad, tell=tell)
+    is_text = labelled.task == "text-classification"
+    read = data_sets.read_unlabelled_texts if is_text else data_sets.read_unlabelled
+    return read(path, apart_from=labelled.samples, max_bad=max_bad, tell=tell)
 
 
 def name_of(pool: Dataset, sample: Sample) -> str:
@@ -97,57 +90,3 @@ def write_labelled(path: Path, samples: Sequence[tuple[Sample, Sequence[str]]], 
         name = what if isinstance(what, str) else what.relative_to(place).as_posix()
         rows.writerow([name, "|".join(labels)])
     commit(path, table.getvalue().encode())
-
-
-def _texts(path: Path, labelled: Sequence[Sample], tell: Tell) -> Dataset:
-    listed = tuple(_listed_texts(path))
-    if not listed:
-        raise DataError("There is no text.", where=guard.shown(path), mend="check the path")
-    verified = verify_texts(listed, tell)
-    beside = [
-        replace(one, id=f"{_APART}{one.id}", target=None, split="test", group="")
-        for one in labelled
-    ]
-    both = Dataset(
-        path,
-        "text-classification",
-        (),
-        (*verified.samples, *beside),
-        verified.problems,
-        found=len(listed),
-    )
-    settled = settle(both, np.empty((0, 0, 0), np.uint8))
-    kept: dict[str, Sample] = {}
-    again: list[Problem] = []
-    for sample in settled:
-        if sample.id.startswith(_APART):
-            continue
-        if sample.sha256 in kept:
-            what = f"The same text as {kept[sample.sha256].id}."
-            again.append(Problem("repeated", sample.id, what, "left out"))
-        else:
-            kept[sample.sha256] = sample
-    if not kept:
-        raise DataError(
-            "Every text of the pool is labelled already.",
-            where=guard.shown(path),
-            mend="give a pool with texts that the labelled data do not have",
-        )
-    return settled.with_samples(kept.values()).with_problems(again)
-
-
-def _listed_texts(path: Path) -> Iterator[Sample]:
-    if path.is_file():
-        rows = data_sets.texts_of(path)
-        digits = len(str(len(rows)))
-        for number, text in enumerate(rows, 1):
-            yield Sample(f"row {number:0{digits}d}", text, None, split="train")
-        return
-    if not path.is_dir():
-        raise DataError(
-            "There is no such file or folder.", where=guard.shown(path), mend="check the path"
-        )
-    root = path.resolve()
-    for file, problem in guard.files(root):
-        if problem is None and file.suffix.lower() in texts.SUFFIXES:
-            yield Sample(guard.shown(file.relative_to(root).as_posix()), file, None, split="train")

@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 
 from regraft.events import Advanced, Tell, silent
-from regraft.labelling.likely_errors import Rows, axes_of, fit_of, folds
+from regraft.labelling.likely_errors import Rows, axes_of, fit_of
 from regraft.seeds import generator
 from regraft.store import Json
-from regraft.tasks.measure import bootstrap_weights
-from regraft.tasks.probe import Axes, fit_probe
+from regraft.tasks.clusters import folds
+from regraft.tasks.measure import accuracy as accuracy_of
+from regraft.tasks.measure import bootstrap_weights, estimate
+from regraft.tasks.probe import Axes, chances, fit_probe
 
 OUTER, INNER = 3, 3
 MOST = 4000
@@ -163,7 +165,8 @@ def worth(
     all_1n = np.ones((1, len(some)))
     accuracy_rs, second_r = _means(right_sn, second_n, weights_rn)
     value_s, second = _means(right_sn, second_n, all_1n)
-    accuracy = Gain.of(float(value_s[0, -1]), accuracy_rs[:, -1])
+    measured = estimate("accuracy", accuracy_of(right_sn[-1]), weights_rn)
+    accuracy = Gain(measured.value, measured.low, measured.high)
     new = _gained(value_s, accuracy_rs, sizes, count, batch)
     double = _gained(value_s, accuracy_rs, sizes, count, count)
     gained_r = second_r - accuracy_rs[:, -1]
@@ -240,8 +243,7 @@ def _second_opinions(asked: _Asked, learn: np.ndarray, batch: int) -> np.ndarray
     for fold in range(INNER):
         rest, held = learn[fold_n != fold], learn[fold_n == fold]
         logits_nc[fold_n == fold] = asked.answers(rest, target_nc[fold_n != fold], held)
-    raised_nc = np.exp(logits_nc - logits_nc.max(axis=1, keepdims=True))
-    chance_nc = raised_nc / raised_nc.sum(axis=1, keepdims=True)
+    chance_nc = chances(logits_nc, exclusive=True)
     quality_n, suspect_n = fit_of(target_nc, chance_nc, exclusive=True)
     worst = np.argsort(np.where(suspect_n, quality_n, np.inf), kind="stable")
     worst = worst[: min(batch, int(suspect_n.sum()))]

@@ -19,7 +19,7 @@ from regraft.dataset.images import View
 from regraft.dataset.rows import Sample
 from regraft.seeds import seed_of
 from regraft.tasks import measure
-from regraft.tasks.probe import Probe, fit_probe
+from regraft.tasks.probe import Probe, chances, fit_probe
 from regraft.tasks.task import Answers, Criterion, Outputs, Pace
 
 if TYPE_CHECKING:
@@ -139,10 +139,7 @@ class Classification:
     def probabilities(self, logits_nc: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Probability_nc; rows sum to 1 unless multi-label."""
         scaled_nc = logits_nc.astype(np.float64) / temperature
-        if self.multilabel:
-            return 0.5 * (1 + np.tanh(0.5 * scaled_nc))
-        raised_nc = np.exp(scaled_nc - scaled_nc.max(axis=1, keepdims=True))
-        return raised_nc / raised_nc.sum(axis=1, keepdims=True)
+        return chances(scaled_nc, exclusive=not self.multilabel)
 
     def confidences(
         self, logits_nc: np.ndarray, target_nc: np.ndarray, temperature: float

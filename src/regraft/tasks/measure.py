@@ -16,11 +16,15 @@ from typing import Any
 import numpy as np
 
 from regraft.seeds import generator
+from regraft.tasks.clusters import numbered
 
 DRAWS = 2000
 CONFIDENCE = 0.95
 NOISE = 0.05
 """A difference with a larger p counts as noise."""
+
+_TELLING_DRAWS = 100
+"""Enough to tell any two clusters apart."""
 
 Score = Callable[[np.ndarray], np.ndarray]
 """weights_rn -> values_r: one metric of one model's answers, under each draw's weights."""
@@ -115,8 +119,7 @@ def bootstrap_weights(clusters: list[str], seed: int, draws: int = DRAWS) -> np.
         seed: of the run.
         draws: r.
     """
-    names = [name or f"\x00{i}" for i, name in enumerate(clusters)]
-    _, member_n = np.unique(names, return_inverse=True)
+    member_n = numbered(clusters)
     count = int(member_n.max()) + 1
     rng = generator(seed, "bootstrap", count)
     drawn_rk = rng.multinomial(count, np.full(count, 1 / count), size=draws)
@@ -128,17 +131,21 @@ def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
 
     Where no draw differs from the value (every answer right, or every answer wrong) the bootstrap
     is blind; the interval then reaches as far as the exact binomial one (Clopper & Pearson 1934)
-    for as many samples.
+    for as many clusters. For a metric that is no share of right answers that is a rule of thumb.
     """
-    n = weights_rn.shape[1]
-    value = float(score(np.ones((1, n)))[0])
+    value = float(score(np.ones((1, weights_rn.shape[1])))[0])
     draws_r = _in_chunks(score, weights_rn)
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.nanquantile(draws_r, [tail, 1 - tail]))
     if low == high and value in (0.0, 1.0):
-        reach = 1 - tail ** (1 / n)
+        reach = 1 - tail ** (1 / _clusters(weights_rn))
         low, high = (max(0.0, 1 - reach), 1.0) if value == 1.0 else (0.0, min(1.0, reach))
     return Estimate(name, value, min(low, value), max(high, value))
+
+
+def _clusters(weights_rn: np.ndarray) -> int:
+    """How many clusters were drawn: samples of one have the same weight in every draw."""
+    return len(np.unique(weights_rn[:_TELLING_DRAWS].T, axis=0))
 
 
 def compare(new: Score, old: Score, weights_rn: np.ndarray) -> Difference:

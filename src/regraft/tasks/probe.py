@@ -23,6 +23,7 @@ from importlib import import_module
 import numpy as np
 
 from regraft.seeds import generator
+from regraft.tasks.clusters import folds, known_elsewhere
 
 PENALTIES: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """From strong to weak; in units of the mean squared length of a (centred) feature vector."""
@@ -37,6 +38,8 @@ TURNED = 1
 """The search ends after this many penalties in a row that were worse than the best."""
 
 FOLDS = 5
+ALWAYS_LEARNT = -1
+"""The fold of samples that are not held out: nothing else would teach their class."""
 SAMPLES_TO_JUDGE = 4000
 """The penalty is chosen on at most this many samples; it is per sample, so it carries over."""
 
@@ -123,14 +126,16 @@ def _choose_penalty(
     seed: int,
 ) -> tuple[float, tuple[tuple[float, float], ...]]:
     """The penalty with the least log-loss on held-out folds, and the loss of each."""
-    fold_n = _folds(target_nc, clusters, seed)
-    if fold_n is None:
-        return PENALTY_UNJUDGED, ()
     if len(z_nk) > SAMPLES_TO_JUDGE:
         some = generator(seed, "penalty").permutation(len(z_nk))[:SAMPLES_TO_JUDGE]
-        z_nk, target_nc = z_nk[some], target_nc[some]
-        weight_n, fold_n = weight_n[some], fold_n[some]
-    theta_f: list[np.ndarray | None] = [None] * (int(fold_n.max()) + 1)
+        z_nk, target_nc, weight_n = z_nk[some], target_nc[some], weight_n[some]
+        clusters = [clusters[int(i)] for i in some]
+    fold_n = folds(target_nc, clusters, seed, FOLDS)
+    fold_n[~known_elsewhere(target_nc, fold_n)] = ALWAYS_LEARNT
+    held_n = fold_n[fold_n != ALWAYS_LEARNT]
+    theta_f: dict[int, np.ndarray | None] = dict.fromkeys(np.unique(held_n).tolist())
+    if len(theta_f) < 2:
+        return PENALTY_UNJUDGED, ()
     judged: list[tuple[float, float]] = []
     best = 0
 
@@ -145,29 +150,12 @@ def _choose_penalty(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for penalty in PENALTIES:
-            losses = pool.map(partial(held_out_loss, penalty), range(len(theta_f)))
-            judged.append((penalty, sum(losses) / len(z_nk)))
+            losses = pool.map(partial(held_out_loss, penalty), theta_f)
+            judged.append((penalty, sum(losses) / len(held_n)))
             best = min(range(len(judged)), key=lambda i: judged[i][1])
             if len(judged) - 1 - best >= TURNED:
                 break
     return judged[best][0], tuple(judged)
-
-
-def _folds(target_nc: np.ndarray, clusters: Sequence[str], seed: int) -> np.ndarray | None:
-    """A fold for each sample: classes spread evenly, clusters together; None if too few."""
-    names = np.array([name or f"\x00{i}" for i, name in enumerate(clusters)])
-    _, first, cluster_n = np.unique(names, return_index=True, return_inverse=True)
-    label_k = target_nc[first].argmax(axis=1)
-    smallest = min(np.count_nonzero(label_k == c) for c in np.unique(label_k))
-    folds = min(FOLDS, smallest)
-    if folds < 2:
-        return None
-    fold_k = np.empty(len(first), dtype=np.int64)
-    for c in np.unique(label_k):
-        members = np.flatnonzero(label_k == c)
-        order = generator(seed, "folds", int(c)).permutation(len(members))
-        fold_k[members[order]] = (np.arange(len(members)) + int(c)) % folds
-    return fold_k[cluster_n]
 
 
 @dataclass(frozen=True)
@@ -237,7 +225,7 @@ def _solve(
         theta = flat.reshape(-1, c) * unit_k1
         logits_nc = z_nk @ theta[:-1].astype(np.float32) + theta[-1]
         loss_n = _losses(logits_nc, target_nc, exclusive)
-        error_nc = (_chances(logits_nc, exclusive) - target_nc) * (weight_n / n)[:, None]
+        error_nc = (chances(logits_nc, exclusive) - target_nc) * (weight_n / n)[:, None]
         slope = np.empty_like(theta)
         slope[:-1] = z_nk.T @ error_nc.astype(np.float32) + penalty * theta[:-1]
         slope[-1] = error_nc.sum(axis=0)
@@ -264,7 +252,7 @@ def _losses(logits_nc: np.ndarray, target_nc: np.ndarray, exclusive: bool) -> np
     return (np.logaddexp(0, logits_nc) - logits_nc * target_nc).sum(axis=1)
 
 
-def _chances(logits_nc: np.ndarray, exclusive: bool) -> np.ndarray:
+def chances(logits_nc: np.ndarray, exclusive: bool) -> np.ndarray:
     """Probabilities of logits: softmax over the row, or a sigmoid each."""
     if exclusive:
         raised_nc = np.exp(logits_nc - logits_nc.max(axis=1, keepdims=True))

@@ -8,15 +8,22 @@ Shapes: n texts, c classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from regraft.tasks.clusters import folds, known_elsewhere
+
 INVERSE_PENALTIES = (1.0, 10.0, 100.0)
+UNJUDGED = 10.0
+"""Taken where there are too few texts to choose."""
 MOST_WORDS = 50_000
 _FOLDS = 3
+_WORD = re.compile(r"\w\w")
+"""What scikit-learn takes for a word has two letters at least."""
 _SURE = 10.0
 """Log-odds of a class that all texts have."""
 
@@ -67,9 +74,13 @@ def fit_tfidf(
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=MOST_WORDS)
+    # Where no text has a word (emoji, single letters), characters have to do.
+    units = "word" if any(map(_WORD.search, texts)) else "char"
+    words = TfidfVectorizer(
+        analyzer=units, sublinear_tf=True, ngram_range=(1, 2), max_features=MOST_WORDS
+    )
     x_nw: Any = words.fit_transform(texts)
-    exclusive = bool((target_nc.sum(axis=1) == 1).all())
+    exclusive = bool((target_nc.sum(axis=1) == 1).all() and target_nc.any(axis=0).all())
     if not exclusive:
         return _fit_several(words, x_nw, target_nc, balanced)
     y_n = target_nc.argmax(axis=1)
@@ -84,10 +95,10 @@ def _fit_several(words: Any, x_nw: Any, target_nc: np.ndarray, balanced: bool) -
     share_c = target_nc.mean(axis=0)
     always_c = np.where(share_c == 1, _SURE, np.where(share_c == 0, -_SURE, 0)).astype(np.float32)
     models = [
-        _binary(10.0, balanced).fit(x_nw, target_nc[:, c] > 0)
+        _binary(UNJUDGED, balanced).fit(x_nw, target_nc[:, c] > 0)
         for c in np.flatnonzero(always_c == 0)
     ]
-    return Lexical(words, models, 10.0, sum(one.coef_.size + 1 for one in models), always_c)
+    return Lexical(words, models, UNJUDGED, sum(one.coef_.size + 1 for one in models), always_c)
 
 
 def _binary(inverse_penalty: float, balanced: bool) -> Any:
@@ -109,17 +120,12 @@ def _chosen(
     x_nw: Any, target_nc: np.ndarray, y_n: np.ndarray, clusters: Sequence[str], balanced: bool
 ) -> float:
     """The inverse penalty with the most right answers out of fold."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    group_n = np.array([name or f"alone {i}" for i, name in enumerate(clusters)])
-    least = min(len(set(group_n[y_n == c])) for c in range(target_nc.shape[1]))
-    if least < 2:
-        return 10.0
-    splits = StratifiedGroupKFold(min(_FOLDS, least)).split(x_nw, y_n, group_n)
+    fold_n = folds(target_nc, clusters, 0, _FOLDS)
+    judged_n = known_elsewhere(target_nc, fold_n)
     right = np.zeros(len(INVERSE_PENALTIES))
-    for learn, held in splits:
+    for fold in np.unique(fold_n[judged_n]):
+        held_n = judged_n & (fold_n == fold)
         for i, inverse_penalty in enumerate(INVERSE_PENALTIES):
-            if len(set(y_n[learn])) == target_nc.shape[1]:
-                model = _model(inverse_penalty, balanced).fit(x_nw[learn], y_n[learn])
-                right[i] += (model.predict(x_nw[held]) == y_n[held]).sum()
-    return INVERSE_PENALTIES[int(right.argmax())]
+            model = _model(inverse_penalty, balanced).fit(x_nw[~held_n], y_n[~held_n])
+            right[i] += (model.predict(x_nw[held_n]) == y_n[held_n]).sum()
+    return INVERSE_PENALTIES[int(right.argmax())] if judged_n.any() else UNJUDGED

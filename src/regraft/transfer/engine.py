@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -62,6 +63,7 @@ from regraft.transfer.runners import (
     Torch,
     Windowed,
 )
+from regraft.transfer.shards import hold
 from regraft.transfer.worker import Worker
 
 TRIAL_SAMPLES = 64
@@ -202,8 +204,10 @@ class Preparation:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the backbone's compiled form lies, or will."""
-        return place(self.backbone())
+        """Where the backbone's compiled form lies, or will; nobody removes it from here on."""
+        folder = place(self.backbone())
+        weakref.finalize(self, os.close, hold(folder))
+        return folder
 
     def compiled(self) -> Compiled | None:
         """The compiled form, unless the other process is still at it."""
@@ -259,7 +263,9 @@ class Engine:
 
     @property
     def likely(self) -> Serving:
-        """What `serving` will be, unless its first candidate is refused. Does not wait."""
+        """What `serving` is, or will be unless its first candidate is refused. Does not wait."""
+        if "serving" in vars(self):
+            return self.serving
         if self.cut.frozen == 0:
             return NONE
         return self._recalled() or self._candidates()[0]
@@ -330,6 +336,8 @@ class Engine:
             if measured.passes:
                 served = replace(candidate, parity=measured)
                 self._keep(served)
+                mine = _name_of(served)
+                self._open = {name: one for name, one in self._open.items() if name == mine}
                 return served
             self._open.clear()
         raise AssertionError("float32 torch agrees with itself")
@@ -393,7 +401,7 @@ class Engine:
         return parity(cosines(found, reference), name)
 
     def _runner(self, serving: Serving) -> Runner:
-        name = f"{serving.name} {serving.precision} {serving.batched}"
+        name = _name_of(serving)
         if name not in self._open:
             self._open[name] = self._reading(self._opened(serving))
         return self._open[name]
@@ -446,6 +454,10 @@ class Engine:
         kept = sorted(self._verdict_file.parent.glob("*.json"), key=lambda p: p.stat().st_mtime)
         for path in kept[:-VERDICTS]:
             path.unlink(missing_ok=True)
+
+
+def _name_of(serving: Serving) -> str:
+    return f"{serving.name} {serving.precision} {serving.batched}"
 
 
 def has_bfloat16() -> bool:

@@ -141,6 +141,20 @@ def features(
         shards.close()
 
 
+def missing(
+    samples: Sequence[Sample],
+    cut: Cut,
+    engine: Engine,
+    views: Sequence[View] = (View(),),
+    *,
+    storage: Storage = "float32",
+) -> int:
+    """How many rows `features` would compute."""
+    job = _Job(tuple(samples), cut, engine, tuple(views), storage, silent)
+    with closing(_open(job, engine.likely)) as shards:
+        return len(frozenset(shards.missing()))
+
+
 @final
 class LiveFeatures:
     """The same rows as `Features`, computed whenever they are asked for and never kept."""

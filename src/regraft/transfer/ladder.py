@@ -31,8 +31,9 @@ from regraft.tasks.task import Answers, Task
 from regraft.transfer.cache import limit_bytes
 from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine
-from regraft.transfer.features import Features, LiveFeatures, features
+from regraft.transfer.features import Features, LiveFeatures, features, missing
 from regraft.transfer.meter import PeakMemory
+from regraft.transfer.packing import Storage
 from regraft.transfer.tokens import mean_tokens
 
 if TYPE_CHECKING:
@@ -96,10 +97,19 @@ class Ground:
         self, samples: Sequence[Sample], frozen: int, views: Sequence[View] = (View(),)
     ) -> Features:
         """Activations at a cut, from the cache or into it."""
+        cut, engine, storage = self.cut(frozen), self.engine(frozen), self._storage(frozen)
+        return features(samples, cut, engine, views, storage=storage, tell=self.tell)
+
+    def missing(
+        self, samples: Sequence[Sample], frozen: int, views: Sequence[View] = (View(),)
+    ) -> int:
+        """How many of these activations the cache lacks."""
+        cut, engine, storage = self.cut(frozen), self.engine(frozen), self._storage(frozen)
+        return missing(samples, cut, engine, views, storage=storage)
+
+    def _storage(self, frozen: int) -> Storage:
         last = frozen == len(self.backbone.stages)
-        storage = "float32" if last and self.task.convex else "uint8"
-        cut = self.cut(frozen)
-        return features(samples, cut, self.engine(frozen), views, storage=storage, tell=self.tell)
+        return "float32" if last and self.task.convex else "uint8"
 
     def lessons(self, samples: Sequence[Sample]) -> Any:
         """Targets to learn from; samples are measured by `task.targets`."""
@@ -332,16 +342,17 @@ def _seconds_of(ground: Ground, rung: Rung, best: Step) -> float:
     rows: Features | LiveFeatures = LiveFeatures(some, cut, engine, [View()])
     few = np.arange(min(TRIED, len(some)))
     rows.rows(few)  # the first call opens the engine
-    pictures = len(ground.dataset.split("valid"))
     began = time.perf_counter()
+    rows.rows(few)
+    picture_s = (time.perf_counter() - began) / len(few)
+    pictures = ground.missing(ground.dataset.split("valid"), rung.frozen)
     if rung.features == "cached":
         # As it will be: what is computed here need not be again, what is there costs nothing.
-        pictures += len(ground.dataset.split("train")) * rung.views
-        rows = ground.activations(some, rung.frozen, views_of(ground, rung))
-        picture_s = (time.perf_counter() - began) / (len(some) * rung.views)
-    else:
-        rows.rows(few)
-        picture_s = (time.perf_counter() - began) / len(few)
+        views = views_of(ground, rung)
+        rows = ground.activations(some, rung.frozen, views)
+        if rows.computed:
+            picture_s = rows.seconds / rows.computed
+        pictures += ground.missing(ground.dataset.split("train"), rung.frozen, views)
     tail = tail_of(ground, rung.frozen, best.weights)
     step_s = seconds_a_step(rung, tail, ground.task, some, rows)
     return step_s * rung.steps + picture_s * pictures
@@ -559,6 +570,7 @@ def inputs_of(ground: Ground, more: Facts) -> Facts:
     return {
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
+        "recipe": repr(ground.backbone.recipe),
         **_windows(ground.backbone),
         "seed": ground.seed,
         **({"soft": digest_of(dict(ground.soft))} if ground.soft else {}),
