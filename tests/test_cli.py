@@ -22,12 +22,12 @@ OPTIONS = {
     "--max-bad --clip --frames --columns",
     "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
     " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
-    " --frames --pairs --control --seed",
+    " --frames --pairs --control --seed --max-bad",
     "predict": "--out --to --draw --every --precision --json",
-    "evaluate": "--json",
+    "evaluate": "--max-bad --columns --json",
     "inspect": "--task --columns --json",
-    "labels": "--run --pool --batch --out --backbone --scale --seed --review --port --reviewer"
-    " --to-label-studio --from-label-studio --json",
+    "labels": "--run --pool --batch --out --backbone --scale --seed --max-bad --columns"
+    " --review --port --reviewer --to-label-studio --from-label-studio --json",
     "convert": "--to",
     "report": "",
     "demo": "--out",

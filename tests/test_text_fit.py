@@ -14,7 +14,7 @@ from text_models import save_model
 import regraft
 from regraft import fitting
 from regraft.dataset import Sample
-from regraft.errors import UsageError
+from regraft.errors import TooManyBadSamples, UsageError
 from regraft.store import digest
 from regraft.transfer import model as regraft_model
 from regraft.transfer import words as words_of
@@ -305,3 +305,27 @@ def test_what_long_texts_say_at_their_end_is_read_in_windows(
     answers = regraft.predict(whole.folder, [path])
     right = [answer["label"] == "ab"[i % 2] for i, answer in enumerate(answers)]
     assert np.mean(right) == pytest.approx(evaluated["metric"]["value"])
+
+
+def test_columns_and_bad_files_are_for_evaluate_and_labels_too(
+    fitted: regraft.Fitted, place: Path
+) -> None:
+    pytest.importorskip("cleanlab")
+    pytest.importorskip("crowdkit")
+    table = write_table(place / "other-names.csv", 300, 40)
+    table.write_text(table.read_text().replace("text,label", "body,kind", 1))
+    named = "text=body,label=kind"
+    assert regraft.evaluate(fitted.folder, table, columns=named)["count"] == 40
+    found = regraft.labels(table, columns=named, backbone=f"text:{place / 'model'}")
+    assert found["data"]["samples"] == 40
+    for i in range(20):
+        file = place / "files" / "ab"[i % 2] / f"{i}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(words(i + 400, i % 2))
+    for bad in ("a/bad.txt", "b/bad.txt"):
+        (place / "files" / bad).write_bytes(b"\x00\x01\x02" * 50)
+    with pytest.raises(TooManyBadSamples, match="--max-bad"):
+        regraft.evaluate(fitted.folder, place / "files")
+    assert regraft.evaluate(fitted.folder, place / "files", max_bad=0.2)["count"] == 20
+    found = regraft.labels(place / "files", max_bad=0.2, backbone=f"text:{place / 'model'}")
+    assert found["data"]["samples"] == 20

@@ -78,6 +78,10 @@ _Columns = Annotated[
     str | None,
     typer.Option(metavar="text=A,label=B", help="Columns of a table; found if not given."),
 ]
+_MaxBad = Annotated[
+    float,
+    typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Bad files to set aside at most."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -124,10 +128,7 @@ def fit(
         ),
     ] = "given",
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
-    max_bad: Annotated[
-        float,
-        typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Bad files to set aside at most."),
-    ] = 0.01,
+    max_bad: _MaxBad = 0.01,
     clip: _Clip = None,
     frames: _Frames = None,
     columns: _Columns = None,
@@ -236,6 +237,7 @@ def pretrain(
         typer.Option("--control", help="Train on same moments too, and say what halves add."),
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+    max_bad: _MaxBad = 0.01,
 ) -> None:
     """Train a backbone on samples without labels; `fit --backbone RUN` climbs it."""
     budget_s = None if budget is None else seconds_of(budget)
@@ -262,11 +264,13 @@ def pretrain(
             settings=settings_of(objective, given),
             control=control,
             seed=seed,
+            max_bad=max_bad,
             tell=tell,
         )
     speed = done.report["throughput"]
     rate = f"{speed['per_second']:,.0f} {speed['unit']}/s"
-    print(f"{done.report['steps']} steps, {rate}; {done.report['stopped']}")
+    steps = done.report["steps"]
+    print(f"{steps:,} step{'s' * (steps != 1)}, {rate}; {done.report['stopped']}")
     for part in ("verdict", "control"):
         if done.report.get(part):
             print(terminal.shown(done.report[part]["text"]))
@@ -320,12 +324,18 @@ def predict(
 
 
 @app.command()
-def evaluate(run: _Run, data: _Data, as_json: _Json = False) -> None:
+def evaluate(
+    run: _Run,
+    data: _Data,
+    max_bad: _MaxBad = 0.01,
+    columns: _Columns = None,
+    as_json: _Json = False,
+) -> None:
     """Measure a model on labelled DATA that it has not seen."""
     with telling() as tell:
         from regraft import verbs
 
-        evaluation = verbs.evaluate(run, data, tell=tell)
+        evaluation = verbs.evaluate(run, data, max_bad=max_bad, columns=columns, tell=tell)
     if as_json:
         _print_json(evaluation)
     else:
@@ -391,6 +401,8 @@ def labels(
         typer.Option(metavar="nominal|ordinal|multilabel", help="How votes differ."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
+    max_bad: _MaxBad = 0.01,
+    columns: _Columns = None,
     review: Annotated[
         bool, typer.Option("--review", help="Go through what was found on a local page.")
     ] = False,
@@ -428,6 +440,8 @@ def labels(
         "backbone": backbone,
         "scale": known,
         "seed": seed,
+        "max_bad": max_bad,
+        "columns": columns,
     }
     on_a_page = {"--port": port, "--reviewer": reviewer}
     in_files = {
@@ -467,10 +481,11 @@ def _serve_review(data: str, asked: dict[str, Any], port: int | None, reviewer: 
 
         review = verbs.review(data, **asked, port=port, reviewer=reviewer, tell=tell)
     print(f"Open {review.address}", flush=True)
-    terminal.say("Only browsers on this machine can. Press Ctrl-C to end the review.")
+    terminal.say("Only browsers on this machine can open it. Press Ctrl-C to end the review.")
     review.serve_until_stopped()
     print(f"\n{review.summary()}")
-    print(f"decisions  {terminal.shown(review.journal.path)}")
+    if review.journal.path.exists():
+        print(f"decisions  {terminal.shown(review.journal.path)}")
     table = review.write_labelled()
     if table is not None:
         print(f"labelled   {terminal.shown(table)}")

@@ -120,7 +120,8 @@ def label_facts(
     """What was done about labels and whether it helped; None where nothing was."""
     reviewed = len(said.verdicts)
     if mode == "given":
-        text = f"{reviewed:,} labels were reviewed by people."
+        many = "1 label was" if reviewed == 1 else f"{reviewed:,} labels were"
+        text = f"{many} reviewed by people."
         return {"mode": mode, "reviewed": reviewed, "text": text} if reviewed else None
     facts = effect(before, climbed, mode, ground.soft)
     if mode == "clean":

@@ -428,7 +428,7 @@ def print_description(console: Console, description: Facts) -> None:
         console,
         f"{shown(description['path'])}: {description['samples']:,} samples of "
         f"{len(classes):,} classes, {shown(description['task'])}",
-        f"{_formats(description['formats'])}; {_sizes(description['sizes'])}",
+        "; ".join(filter(None, (_formats(description["formats"]), _sizes(description["sizes"])))),
         "",
     )
     if "boxes" in description:
@@ -504,10 +504,10 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     rest = "--json lists all" if out is None else "the tables list all"
     if found["likely_errors"]:
         _print_ranked(console, found["likely_errors"], ("sample", "given", "suggested"))
-        _print(console, f"{len(found['likely_errors']):,} labels to look at; {rest}.")
+        _print(console, f"{_many(found['likely_errors'], 'label')} to look at; {rest}.")
     if found["next"]:
         _print_ranked(console, found["next"], ("sample", "suggested"))
-        _print(console, f"{len(found['next']):,} samples to label next; {rest}.")
+        _print(console, f"{_many(found['next'], 'sample')} to label next; {rest}.")
     _print_label_studio(console, found)
     if out is not None:
         _print(console, "", f"report  {shown(out / 'report.html')}")
@@ -535,6 +535,10 @@ def _print_label_studio(console: Console, found: Facts) -> None:
             _print(console, f"pictures   LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}")
 
 
+def _many(things: Sequence[Any], name: str) -> str:
+    return f"{len(things):,} {name}{'s' * (len(things) != 1)}"
+
+
 def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:
     """The first rows of a ranked list."""
     table = _table(*names, "score", "reason", right=("score",))
@@ -559,10 +563,15 @@ def _sizes(sizes: Facts) -> str:
     return ", ".join([*parts, *([length] if length else [])])
 
 
+def _done(what: Sequence[str]) -> str:
+    """What was done about a problem, behind what is said of it."""
+    done = ", ".join(shown(one) for one in what if one != "nothing")
+    return f" ({done})" if done else ""
+
+
 def _print_kind(console: Console, kind: Facts) -> None:
     """A kind of problem: how often, what was done, and examples."""
-    done = ", ".join(map(shown, kind["done"]))
-    _print(console, "", f"{shown(kind['kind'])}: {kind['count']:,} ({done})")
+    _print(console, "", f"{shown(kind['kind'])}: {kind['count']:,}{_done(kind['done'])}")
     for example in kind["examples"]:
         _print(console, f"  {shown(example['where'])}: {shown(example['what'])}")
     if kind["count"] > len(kind["examples"]):
@@ -659,7 +668,7 @@ def _print_problems(console: Console, problems: Sequence[Facts]) -> None:
     _print(console, "", "problems")
     for problem in problems:
         place = f"{shown(problem['where'])}: " if problem["where"] else ""
-        _print(console, f"  {place}{shown(problem['what'])} ({shown(problem['done'])})")
+        _print(console, f"  {place}{shown(problem['what'])}{_done([problem['done']])}")
 
 
 def _label(row: Facts) -> str:

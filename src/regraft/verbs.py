@@ -31,7 +31,7 @@ from regraft.store import Run, folder_beside
 from regraft.tasks import Detection, measure
 from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
-from regraft.transfer.model import load
+from regraft.transfer.model import Model, load
 
 if TYPE_CHECKING:
     from regraft.labelling.review.opening import Review
@@ -204,10 +204,24 @@ def predict(
         return predicting.label_pictures(model, preparation, paths, tell)
 
 
-def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[str, Any]:
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    *,
+    max_bad: float = 0.01,
+    columns: str | None = None,
+    tell: Tell = silent,
+) -> dict[str, Any]:
     """Measure the model of a run on labelled data that it has not seen.
 
     What reviewers decided about the labels of these data (the journal beside them) counts.
+
+    Args:
+        run: a folder that `fit` wrote.
+        data: as for `fit`.
+        max_bad: as for `fit`.
+        columns: as for `fit`; those that the model was fitted on if None.
+        tell: listens to events.
 
     Returns:
         "metric" with its interval, "count", "confusion", "calibration_error", "problems",
@@ -221,10 +235,10 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
     """
     model = load(run)
     tile_px = model.facts.get("tile_px")
-    columns = model.facts.get("columns") if TableReader().recognises(Path(data)) else None
+    columns = columns or _columns_of(model, data)
     rows = data_sets.read_all(
-        Path(data), task=model.task.name, tile_px=tile_px, clip_s=model.facts.get("cut_s"),
-        tell=tell,
+        Path(data), task=model.task.name, max_bad=max_bad, tile_px=tile_px,
+        clip_s=model.facts.get("cut_s"), tell=tell,
         reader=data_sets.reader_of(columns) if columns else AnyReader(),
     )  # fmt: skip
     said = lessons.spoken(rows, Path(data))
@@ -264,6 +278,11 @@ def evaluate(run: str | Path, data: str | Path, *, tell: Tell = silent) -> dict[
         "seen": model.has_seen(samples),
         "problems": problems,
     }
+
+
+def _columns_of(model: Model, data: str | Path) -> str | None:
+    """The columns that a model was fitted on, where the data are a table, too."""
+    return model.facts.get("columns") if TableReader().recognises(Path(data)) else None
 
 
 def inspect(
@@ -313,6 +332,7 @@ def labels(
     scale: Scale | None = None,
     seed: int = 0,
     max_bad: float = 0.01,
+    columns: str | None = None,
     to_label_studio: str | Path | None = None,
     from_label_studio: str | Path | None = None,
     tell: Tell = silent,
@@ -330,6 +350,7 @@ def labels(
         scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
         seed: of folds, intervals and choices.
         max_bad: as for `fit`.
+        columns: as for `fit`; those that the run was fitted on if None.
         to_label_studio: a file to write what to look at into, as tasks for Label Studio.
         from_label_studio: an export whose annotations become decisions first.
         tell: listens to events.
@@ -345,7 +366,7 @@ def labels(
     """
     from regraft.labelling.survey import surveyed
 
-    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad)
+    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad, columns)
     if from_label_studio is not None:
         request = replace(request, label_studio=Path(from_label_studio))
     seen = surveyed(request, tell=tell)
@@ -371,6 +392,7 @@ def review(
     scale: Scale | None = None,
     seed: int = 0,
     max_bad: float = 0.01,
+    columns: str | None = None,
     port: int | None = None,
     reviewer: str | None = None,
     tell: Tell = silent,
@@ -386,6 +408,7 @@ def review(
         scale: as for `labels`.
         seed: as for `labels`.
         max_bad: as for `labels`.
+        columns: as for `labels`.
         port: of the loopback interface; the same for the same data if None.
         reviewer: under which name decisions are written down; the user's own if None.
         tell: listens to events.
@@ -401,7 +424,7 @@ def review(
     from regraft.labelling.review.opening import open_review
     from regraft.labelling.survey import surveyed
 
-    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad)
+    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad, columns)
     found = surveyed(request, tell=tell)
     return open_review(Path(data), found, reviewer=reviewer, port=port, tell=tell)
 
@@ -415,6 +438,7 @@ def _about_labels(
     scale: Scale | None,
     seed: int,
     max_bad: float,
+    columns: str | None,
 ) -> Request:
     """What the arguments of `labels` ask for."""
     from regraft.labelling.survey import Request, caution_about
@@ -428,13 +452,16 @@ def _about_labels(
     model = None if run is None else load(run)
     if model is not None:
         caution = caution_about(model)
+        columns = columns or _columns_of(model, data)
         eyes: str | Backbone = model.backbone
     else:
         caution = ""
-        kind = data_sets.guess_task(Path(data), None)
+        reader = data_sets.reader_of(columns) if columns else None
+        said = "text-classification" if reader and reader.text else None
+        kind = data_sets.guess_task(Path(data), said)
         eyes = _starting_from(kind, backbone)
     pool = Path(pool) if pool is not None else None
-    return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution)
+    return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution, columns=columns)
 
 
 def report(run: str | Path) -> Path:

@@ -421,6 +421,13 @@ def test_several_labels(tmp_path: Path) -> None:
     assert not dataset.problems
 
 
+def test_nearly_as_many_classes_as_samples_are_doubted(tmp_path: Path) -> None:
+    rows = [f'"{"word " * n} and more",{n // 2}' for n in range(1, 60)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]))
+    (doubt,) = (p for p in read(tmp_path / "t.csv").problems if p.kind == "many-classes")
+    assert "30 classes for 59 texts" in doubt.what
+
+
 def test_single_labels_join_several(tmp_path: Path) -> None:
     for index in range(8):
         saved(noise(index), tmp_path / f"{index}.png")

@@ -93,9 +93,39 @@ def test_findings_are_ranked_and_say_why():
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
     assert planted[[one.row for one in found[:20]]].mean() > 0.9
-    twins = [one for one in found if "same content" in one.reason]
-    assert {one.row for one in twins} == {first, other}
     assert findings.conflicts(dataset.samples) == [sorted([first, other])]
+    assert findings.contradicted(dataset.samples) == 1
+
+
+def test_of_copies_that_contradict_each_other_the_wrong_one_is_named():
+    x_nd, given, planted = _clouds(600, 0.0, seed=2)
+    first, other = 0, next(n for n in range(600) if given[n] != given[0])
+    x_nd[other] = x_nd[first]
+    sha = [f"{n:064x}" for n in range(600)]
+    sha[other] = sha[first]
+    dataset, judged = _dataset(given, sha), _judge(x_nd, given)
+
+    def named(settled=frozenset()):
+        found = findings.likely_errors(dataset, judged, settled)
+        return [one for one in found if "same content" in one.reason]
+
+    (wrong,) = named()
+    assert wrong.row == other and dataset.classes[given[first]] == wrong.suggested
+    (wrong,) = named(frozenset([dataset.samples[other].id]))  # a person says otherwise
+    assert wrong.row == first and dataset.classes[given[other]] == wrong.suggested
+
+
+def test_a_share_is_not_surer_than_so_few_labels_allow():
+    x_nd, given, _ = _clouds(200, 0.0, seed=4)
+    x_nd[np.arange(200), given] += 20
+    judged = _judge(x_nd, given)
+    answers = (judged.first_nc, judged.chance_nc)
+    share, _ = wrong_share(given, answers)
+    assert share.value < 0.002 and 1 - 0.025 ** (1 / 200) <= share.high < 0.03
+    pairs = [f"pair {n // 2}" for n in range(200)]
+    assert wrong_share(given, answers, clusters=pairs)[0].high > 0.03
+    known, _ = wrong_share(given, answers, surely=0.1)
+    assert known.value == known.low == 0.1 < known.high
 
 
 def test_two_names_for_one_class_and_a_stranger_are_noticed():

@@ -13,6 +13,7 @@ from regraft.errors import ContractBroken, RegraftError, StoreError, UsageError
 from regraft.events import Event, Stepped
 from regraft.pretraining import Settings, check_objective, precision, pretrain, sight
 from regraft.pretraining.objectives import choose, settings_of
+from regraft.pretraining.settings import FEW_STEPS
 from regraft.store import Outcome
 
 NETWORK = """
@@ -253,6 +254,16 @@ def test_a_budget_that_pays_for_little_is_said_to(place: Path) -> None:
     pretrain(place / "pool", place / "run", backbone=start(place), budget=0.1, settings=settings(),
              tell=lambda event: said.append(getattr(event, "text", "")))  # fmt: skip
     assert any("pays for few steps" in text and "longer --budget" in text for text in said)
+
+
+def test_a_verdict_on_few_steps_says_that_they_are_few(place: Path) -> None:
+    done = pretrain(
+        place / "pool", place / "run", backbone=start(place), judge=place / "judge", budget=0.1,
+        settings=settings(),
+    )  # fmt: skip
+    assert done.report["steps"] < FEW_STEPS
+    assert "of the 20 steps that it needs" in done.report["verdict"]["text"]
+    assert "too few to tell whether it helps" in (done.folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("memory", "piece"), [(10**9, 16), (340_000, 4)])

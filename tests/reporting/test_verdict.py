@@ -27,6 +27,7 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
     names = ("head", "last:1", "last:2")
     report: dict[str, Any] = {
         "task": "image-classification",
+        "data": {"splits": {"train": 9, "valid": 1, "test": 0}, "problems": []},
         "rungs": [
             {"name": name, "verdict": verdict, "metric": METRIC, "why": f"because of {name}"}
             for name, verdict in zip(names, verdicts, strict=True)
@@ -52,9 +53,10 @@ def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
     metric = METRIC | {"name": "macro_f1"}
     report: dict[str, Any] = {
         "task": "image-classification",
+        "data": {"splits": {"train": 9, "valid": 1, "test": 0}, "problems": []},
         "rungs": [{"name": "head", "verdict": "kept", "metric": metric}],
         "best": "head",
         "test": None,
         "scratch": None,
     }
-    assert "80.0 % macro F1 on the validation split" in content.verdict(report)
+    assert "80.0 % macro F1 on the validation split of 1 picture (7" in content.verdict(report)

@@ -47,6 +47,36 @@ def test_what_is_all_right_is_as_certain_as_its_clusters_are_many() -> None:
     assert (found.low, found.high) == pytest.approx((0.025**0.5, 1.0))
 
 
+def test_one_mistake_makes_nothing_surer_than_none() -> None:
+    weights_rn = measure.bootstrap_weights([""] * 24, 0)
+    lows = []
+    for mistakes in (0, 0.3, 1, 2):  # 0.3: by one of three models
+        right_n = np.ones(24)
+        right_n[: int(np.ceil(mistakes))] -= mistakes / np.ceil(mistakes or 1)
+        found = measure.estimate("accuracy", measure.accuracy(right_n), weights_rn)
+        lows.append(found.low)
+    assert lows == sorted(lows, reverse=True)
+    assert lows[0] == pytest.approx(0.025 ** (1 / 24))
+
+
+def test_balanced_accuracy_is_as_certain_as_its_rarest_class() -> None:
+    target_n = np.array([0] * 26 + [1] * 5)
+    weights_rn = measure.bootstrap_weights([""] * 31, 0)
+    score = measure.balanced_accuracy(np.ones(31), target_n)
+    low = measure.estimate("balanced_accuracy", score, weights_rn).low
+    # The rare class alone would reach down to 0.025 ** (1 / 5); it is half of the mean.
+    assert (1 + 0.025**0.2) / 2 - 0.06 < low < (1 + 0.025**0.2) / 2
+
+
+def test_the_mean_of_models_is_the_mean_of_their_scores() -> None:
+    rng = np.random.default_rng(0)
+    target_n = rng.integers(0, 3, 40)
+    scores = [measure.balanced_accuracy(rng.random(40) < 0.7, target_n) for _ in range(3)]
+    weights_rn = measure.bootstrap_weights([""] * 40, 0)[:50]
+    apart = np.mean([score(weights_rn) for score in scores], axis=0)
+    np.testing.assert_allclose(measure.mean_of(scores)(weights_rn), apart)
+
+
 def test_balanced_accuracy_counts_each_class_the_same() -> None:
     target_n = np.array([0] * 90 + [1] * 10)
     correct_n = target_n == 0

@@ -92,13 +92,16 @@ def test_its_rung_is_that_of_an_untrained_network() -> None:
             Difference(-0.12, -0.19, -0.05, 0.001),
             "it is 12.0 points ahead of last:1 (+5.0 to +19.0",
         ),
-        (Difference(0.01, -0.05, 0.07, 0.6), "as good as last:1 within noise"),
+        (
+            Difference(0.01, -0.05, 0.07, 0.6),
+            "cannot be told from last:1: +1.0 points (-5.0 to +7.0) for last:1",
+        ),
     ],
 )
 def test_the_outcome_is_said_whoever_wins(gap: Difference, said: str) -> None:
     facts = {"size_px": 64, "steps": 80, "passes": 12.0, "seconds": {"total": 40.0}}
     text = twin.text(facts, gap, "last:1")
     assert said in text
-    assert "at 64 px, 80 steps (12 passes) in 40 s" in text
+    assert "at 64 px, 80 steps (12 passes), as many as this machine makes in 40 s" in text
     assert "So few passes" not in text
     assert "So few passes" in twin.text(facts | {"passes": 3.0}, gap, "last:1")

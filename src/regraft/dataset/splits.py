@@ -29,6 +29,9 @@ from regraft.seeds import seed_of
 SHARES: Mapping[Split, float] = {"test": 0.15, "valid": 0.15}
 """What is taken from train for each of the others when nothing is given."""
 
+MANY_CLASSES, FEW_OF_EACH = 20, 3
+"""So many classes, with fewer samples of each than this, may be another column than was meant."""
+
 
 def with_splits(dataset: Dataset, seed: int) -> Dataset:
     """The data set with the splits that it lacks.
@@ -41,7 +44,7 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
         DataError: there is nothing to train on, or nothing to validate with.
     """
     given = {sample.split for sample in dataset}
-    problems = _few_samples(dataset)
+    problems = _few_samples(dataset) + _many_classes(dataset)
     if given <= {"", "train"}:
         dataset = _carved(dataset, SHARES, seed)
     elif "valid" not in given:
@@ -93,6 +96,20 @@ def _few_samples(dataset: Dataset) -> list[Problem]:
         for number, name in enumerate(dataset.classes)
         if groups[number] < 3
     ]  # fmt: skip
+
+
+def _many_classes(dataset: Dataset) -> list[Problem]:
+    """Doubt where classes are so many that another column may have been meant."""
+    classes, count = len(dataset.classes), len(dataset)
+    if not dataset.task.endswith("classification"):
+        return []
+    if classes < MANY_CLASSES or count >= FEW_OF_EACH * classes:
+        return []
+    what = (
+        f"There are {classes:,} classes for {count:,} {dataset.thing}s: "
+        "are these the labels that were meant?"
+    )
+    return [Problem("many-classes", "labels", what)]
 
 
 def _missing_in(dataset: Dataset, name: Split) -> list[Problem]:

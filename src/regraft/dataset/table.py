@@ -460,7 +460,7 @@ def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
             f"The table has no column `label`; it has {table.listed}.",
             where=guard.shown(table.path),
             mend="call the column with the classes `label`, or have columns label_… with 0 and 1; "
-            f"`fit` and `inspect` take its name, too: --columns {_option_for(table)}",
+            f"or give its name: --columns {_option_for(table)}",
         )
     names = {column: class_name(column.removeprefix("label_")) for column in columns}
     return [

@@ -5,7 +5,7 @@ Legend: n samples, c classes.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,18 +48,40 @@ def given(dataset: Dataset, sample: Sample) -> str:
     return ", ".join(dataset.classes[c] for c in labels_of(sample.target)) or "none"
 
 
-def likely_errors(dataset: Dataset, judged: Judged) -> list[Finding]:
-    """Suspects of confident learning and copies that contradict each other, the worst first."""
+def likely_errors(
+    dataset: Dataset, judged: Judged, settled: frozenset[str] = frozenset()
+) -> list[Finding]:
+    """Suspects of confident learning and copies that contradict each other, the worst first.
+
+    Of copies with different labels one label is taken to be right: a person's, else the one that
+    fits best. The others are named.
+
+    Args:
+        dataset: the samples.
+        judged: what probes say of them.
+        settled: ids of samples whose labels people have confirmed.
+    """
     found = {int(n): _suspect(dataset, judged, int(n)) for n in np.flatnonzero(judged.suspect_n)}
     for copies in conflicts(dataset.samples):
+        fit = {n: (dataset.samples[n].id in settled, float(judged.quality_n[n])) for n in copies}
+        best = max(copies, key=lambda n: fit[n])
+        other = dataset.samples[best]
+        label = given(dataset, other)
         for n in copies:
-            others = [i for i in copies if dataset.samples[i].target != dataset.samples[n].target]
-            other = dataset.samples[others[0]]
-            label = given(dataset, other)
+            if dataset.samples[n].target == other.target:
+                continue
             score = max(1 - float(judged.quality_n[n]), 0.5)
             reason = f"The same content as {other.id}, which is labelled {label}."
             found[n] = Finding(n, label, score, reason, labels_of(other.target))
     return sorted(found.values(), key=lambda one: (-one.score, dataset.samples[one.row].id))
+
+
+def contradicted(samples: Sequence[Sample]) -> int:
+    """How many labels of copies are wrong, whichever label is right: at the least so many."""
+    return sum(
+        len(copies) - max(Counter(samples[n].target for n in copies).values())
+        for copies in conflicts(samples)
+    )
 
 
 def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:

@@ -29,7 +29,7 @@ from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
 from regraft.tasks import Classification, measure
-from regraft.transfer.ladder import Climbed, Ground
+from regraft.transfer.ladder import Climbed, Ground, inputs_of
 
 Mode = Literal["given", "soft", "clean"]
 MODES: tuple[Mode, ...] = ("given", "soft", "clean")
@@ -153,6 +153,9 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
     if len(train) < LEAST:
         return ground, []
 
+    settled = frozenset(name for name, v in said.verdicts.items() if v.action != "divided")
+    settled |= consensus.agreed(said.votes) if said.votes is not None else frozenset()
+
     def compute() -> Outcome:
         frozen = len(ground.backbone.stages)
         table = ground.activations(train.samples, frozen)
@@ -176,13 +179,12 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
                 "score": one.score,
                 "reason": one.reason,
             }
-            for one in findings.likely_errors(train, judged)
+            for one in findings.likely_errors(train, judged, settled)
         ]
         return Outcome({"errors": errors}, {})
 
-    found: Any = ground.run.step("likely-errors", _inputs(ground), compute)
-    settled = {name for name, verdict in said.verdicts.items() if verdict.action != "divided"}
-    settled |= consensus.agreed(said.votes) if said.votes is not None else set()
+    inputs = inputs_of(ground, {"settled": sorted(settled)})
+    found: Any = ground.run.step("likely-errors", inputs, compute)
     errors = _sparing(train, [e for e in found.facts["errors"] if e["sample"] not in settled])
     wrong = {error["sample"] for error in errors}
     kept = [s for s in ground.dataset if not (s.split == "train" and s.id in wrong)]
@@ -239,7 +241,7 @@ def effect(
         plain = task.fit_head(x_nd[: len(train)], target_nc, groups, before.seed)
         return Outcome({}, {"logits": plain.logits(x_nd[len(train) :]).astype(np.float32)})
 
-    step = before.run.step("head-as-given", _inputs(before), compute)
+    step = before.run.step("head-as-given", inputs_of(before, {}), compute)
     target_nc, weights_rn = task.targets(valid), before.weights(valid)
     head = climbed.steps[0]
     gap = measure.compare(
@@ -273,14 +275,6 @@ _WHAT = {
     "soft": "Learning from the votes as they divide, instead of the majority,",
     "clean": "Setting likely errors aside while learning",
 }
-
-
-def _inputs(ground: Ground) -> Facts:
-    return {
-        "data": ground.dataset.fingerprint(),
-        "backbone": ground.backbone.sha256,
-        "seed": ground.seed,
-    }
 
 
 def _log_loss(chance_nc: np.ndarray, share_nc: np.ndarray, multilabel: bool) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 
 from regraft.seeds import generator
 from regraft.store import Json
+from regraft.tasks.clusters import numbered
 
 TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 DRAWS = 40
@@ -45,13 +46,21 @@ class Share:
 
 
 def wrong_share(
-    given_n: np.ndarray, answers: Sequence[np.ndarray], *, seed: int = 0
+    given_n: np.ndarray,
+    answers: Sequence[np.ndarray],
+    *,
+    clusters: Sequence[str] | None = None,
+    surely: float = 0.0,
+    seed: int = 0,
 ) -> tuple[Share, np.ndarray]:
     """The share of labels that are wrong.
 
     Args:
         given_n: class indices.
         answers: out-of-sample chance_nc, from probes on all labels and from those on trusted ones.
+        clusters: n names; samples that share a non-empty one are no independent evidence. All
+            stand alone if None.
+        surely: a share that is known to be wrong, whatever the answers: the estimate is not below.
         seed: of the samples drawn.
 
     Returns:
@@ -73,7 +82,11 @@ def wrong_share(
             drawn.append(again)
     value = float(np.mean(values))
     low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975]))
-    return Share(value, min(low, value), max(high, value)), table_cc
+    # Wrong labels that happen not to be among so few are not ruled out (Clopper & Pearson 1934).
+    alone = count if clusters is None else len(set(numbered(clusters).tolist()))
+    value = max(value, surely)
+    high = min(1.0, max(high, value + 1 - 0.025 ** (1 / alone)))
+    return Share(value, max(surely, min(low, value)), max(high, value)), table_cc
 
 
 def _likeliest(given_n: np.ndarray, chance_nc: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -59,6 +59,7 @@ class Request:
         max_bad: share of bad files.
         caution: what to bear in mind about the backbone, or "".
         label_studio: an export whose annotations become decisions first, or None.
+        columns: of a table of texts, where their names do not tell.
     """
 
     data: Path
@@ -70,6 +71,7 @@ class Request:
     max_bad: float = 0.01
     caution: str = ""
     label_studio: Path | None = None
+    columns: str | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,10 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
     if pool is not None and data.resolve() == pool.resolve():
         task = "text-classification" if pool.is_file() else data_sets.guess_task(pool)
         return Dataset(data, task, (), ())
+    if request.columns:
+        reader = data_sets.reader_of(request.columns)
+        data_sets.check_columns(reader, data)
+        return data_sets.read_all(data, max_bad=request.max_bad, reader=reader, tell=tell)
     if data_sets.guess_task(data) == "object-detection":
         raise DataError(
             "These boxes are from one hand; boxes are judged by how far people agree.",
@@ -317,7 +323,13 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
     share = None
     if not dataset.multilabel:
         given_n = np.array([sample.target for sample in dataset], dtype=np.int64)
-        share, _ = wrong_share(given_n, (judged.first_nc, judged.chance_nc), seed=seed)
+        share, _ = wrong_share(
+            given_n,
+            (judged.first_nc, judged.chance_nc),
+            clusters=[sample.group for sample in dataset],
+            surely=findings.contradicted(dataset.samples) / len(dataset),
+            seed=seed,
+        )
     return {
         "likely_errors": [
             {
@@ -328,7 +340,7 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
                 "reason": one.reason,
                 **excerpt(dataset.samples[one.row]),
             }
-            for one in findings.likely_errors(dataset, judged)
+            for one in findings.likely_errors(dataset, judged, frozenset(kept))
             if dataset.samples[one.row].id not in kept
         ],
         "share": share.to_json() if share else None,

@@ -105,6 +105,8 @@ class Worth:
             second += f"are worth at least {100 * self.second.value:.1f}"
         else:
             second += "bring nothing that could be measured"
+        if self.stop and self.second.value < self.noise:
+            return f"{said} {second}: neither could be told from chance."
         if self.ahead.low > 0:
             return f"{said} New labels pay more: {second}."
         if self.ahead.high < 0:

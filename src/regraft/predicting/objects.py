@@ -91,7 +91,8 @@ def find_objects(
         whole = stitch(list(zip(look.windows, tiles, strict=True))) if tiles[1:] else tiles[0]
         answers.append({"sample": look.name, **_objects(model, whole, size, threshold)})
         if wanted.draw and wanted.out is not None:
-            file = wanted.out / "drawn" / f"{below(look.name, common)}.jpg"
+            name = below(look.name, common)
+            file = wanted.out / "drawn" / (name if name.endswith(".jpg") else f"{name}.jpg")
             _draw(look.picture, answers[-1], file)
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
     if wanted.out is not None:

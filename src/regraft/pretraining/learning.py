@@ -19,6 +19,7 @@ import numpy as np
 
 from regraft.events import Event, Said, Stepped
 from regraft.pretraining.objective import Job, Learner, Objective, Point, as_facts
+from regraft.pretraining.settings import FEW_STEPS
 from regraft.store import Outcome, Run
 from regraft.transfer import loop
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 ROUNDS = 20
 MEASURING_SHARE = 0.2
 """Of a budget; where measuring takes longer, it is done less often."""
-FEW_STEPS = 20
-"""With fewer a user is told that the budget is small."""
 PATIENCE = 5
 """Rounds over which the watched curve must rise, or training stops."""
 LEAST_GAIN = 0.002
@@ -128,7 +127,8 @@ def _planned(
         job.tell(
             Said(
                 f"the budget of {budget_s:.3g} s pays for few steps ({facts['steps']} of about "
-                f"{facts['seconds_a_step']:.2g} s): too few to learn from; give a longer --budget"
+                f"{facts['seconds_a_step']:.2g} s): too few to learn "
+                "from; give a longer --budget, or a smaller --batch"
             )
         )
     return facts["steps"], facts["rounds"]

@@ -7,6 +7,9 @@ from typing import Literal
 
 from regraft.errors import UsageError
 
+FEW_STEPS = 20
+"""With fewer nothing can be told; a user hears so."""
+
 
 @dataclass(frozen=True)
 class Settings:

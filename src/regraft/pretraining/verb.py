@@ -25,7 +25,7 @@ from regraft.pretraining import objectives, sight
 from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
 from regraft.pretraining.objective import Job, Objective
-from regraft.pretraining.settings import AnySettings, Settings
+from regraft.pretraining.settings import FEW_STEPS, AnySettings, Settings
 from regraft.reporting import pretrained as page
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
@@ -273,7 +273,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
         report |= sight.facts(sight.of_pool(shown, seen))
     if eye is not None and before is not None and after is not None:
         tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
-        report |= _judged(eye, before, after, tuned)
+        report |= _judged(eye, before, after, tuned, report["steps"])
         if ground.question["control"]:
             alike = _computing_alike(ground, facts)
             report["control"] = _control(alike, eye, report["steps"], after)
@@ -379,9 +379,13 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, Any]:
+def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -> dict[str, Any]:
+    found = judging.verdict(eye, before, after, tuned)
+    if steps < FEW_STEPS:
+        text = f"Pre-training took {steps} of the {FEW_STEPS} steps that it needs at least."
+        found |= {"too_few_steps": True, "text": f"{text} {found['text']}"}
     return {
-        "verdict": judging.verdict(eye, before, after, tuned),
+        "verdict": found,
         **sight.facts(judging.sight(eye, before, after)),
     }
 

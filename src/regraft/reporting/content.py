@@ -129,7 +129,11 @@ def savings(
     curve: list[dict[str, Any]],
     things: str = "labels",
 ) -> dict[str, Any]:
-    """What the transfer saved against training from scratch, in labels, seconds, parameters."""
+    """What the transfer saved against training from scratch, in labels, seconds, parameters.
+
+    Labels are only counted where the chosen rung is ahead outside the noise. Seconds are those that
+    the twin was given, which a longer budget makes more, less those of the climb.
+    """
     if twin is None:
         text = "Not measured; add --compare scratch."
         return {"labels": None, "seconds": None, "trained_parameters": None, "text": text}
@@ -139,6 +143,12 @@ def savings(
     spent = sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"])
     seconds = twin["seconds"]["total"] - spent
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
+    if twin["p"] >= measure.NOISE or twin["gap"] < 0:
+        labels = None
+    times = (
+        f"The climb took {spent:.0f} s; the network from scratch was given "
+        f"{twin['seconds']['total']:.0f} s."
+    )
     if twin["name"] == "tf-idf":
         text = ""  # the verdict says it
     elif twin["passes"] < PASSES_TO_COMPARE:
@@ -147,13 +157,16 @@ def savings(
             f"The network from scratch saw each sample only {twin['passes']:.1f} times in its "
             f"time, too few to say how many {things} were saved; a longer --budget gives it more."
         )
+    elif labels is None and twin["gap"] >= 0 and twin["p"] >= measure.NOISE:
+        text = f"Within noise, so no {things} are said to be saved. {times}"
     elif labels is None:
-        text = "The new head alone does not reach the network from scratch."
+        text = f"The new head alone does not reach the network from scratch. {times}"
+    elif labels == 0:
+        text = f"The new head needs all {curve[-1]['labels']:,} {things} for that. {times}"
     else:
         text = (
-            f"The new head reaches what training from scratch reaches with {curve[-1]['labels']} "
-            f"{things} with {reached[0]}; the whole climb took {spent:.0f} s against "
-            f"{twin['seconds']['total']:.0f} s."
+            f"With {reached[0]:,} {things} the new head is where the network from scratch is with "
+            f"all {curve[-1]['labels']:,}. {times}"
         )
     return {"labels": labels, "seconds": seconds, "trained_parameters": parameters, "text": text}
 
@@ -270,13 +283,18 @@ def verdict(report: dict[str, Any]) -> str:
     entries = {entry["name"]: entry for entry in report["rungs"]}
     best = entries[report["best"]]
     metric = report["test"] or best["metric"]
-    where = "on the test split" if report["test"] else "on the validation split"
+    split = "test" if report["test"] else "valid"
+    count = report["data"]["splits"][split]
+    thing = page.thing(report["task"]) + ("" if count == 1 else "s")
+    where = f"on the {'test' if report['test'] else 'validation'} split of {count:,} {thing}"
     what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
     name = page.metric_name(metric["name"])
     text = (
         f"{what} reaches {_percent(metric['value'])} {name} {where} "
         f"({_percent(metric['low'])} to {_percent(metric['high'])})."
     )
+    doubts = [p["what"] for p in report["data"]["problems"] if p["kind"] == "many-classes"]
+    text = " ".join([text, *doubts])
     if report.get("refitted_on"):
         text += (
             f" It was fitted once more on all {report['refitted_on']} labels for training and "

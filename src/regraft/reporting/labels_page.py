@@ -92,7 +92,8 @@ def headline(found: Facts) -> str:
     if found["beside_people"]:
         said.append(found["beside_people"]["text"])
     if found["next"]:
-        said.append(f"{len(found['next']):,} samples to label next.")
+        count = len(found["next"])
+        said.append(f"{count:,} sample{'s' * (count != 1)} to label next.")
     return " ".join(said) or found["not_judged"] or "Nothing was found."
 
 

@@ -92,6 +92,9 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
 def headline(report: Facts) -> str:
     """The outcome in a sentence."""
     answer = report["verdict"]["answer"]
+    if report["verdict"].get("too_few_steps"):
+        steps = f"{report['steps']:,} step" + "s" * (report["steps"] != 1)
+        return f"{steps} of pre-training, too few to tell whether it helps."
     if answer in _TITLES:
         tuned = report["verdict"]["fine_tuned"]["answer"]
         then = "and" if tuned == answer else f"and {_TITLES[tuned]}"

@@ -9,7 +9,7 @@ Shapes: n samples, c classes, r bootstrap draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,26 +62,58 @@ class Difference:
     p: float
 
 
-def accuracy(correct_n: np.ndarray) -> Score:
-    """Share of right answers."""
-    right_n = correct_n.astype(np.float64)
-    return lambda weights_rn: weights_rn @ right_n / weights_rn.sum(axis=1)
+@dataclass(frozen=True)
+class Shares:
+    """A `Score`: the share of right answers in each class, averaged over the classes.
 
+    Attributes:
+        right_n: 1 where an answer is right, 0 where it is wrong, or the mean over several models.
+        member_nc: 1 where a sample is of a class.
+    """
 
-def balanced_accuracy(correct_n: np.ndarray, target_n: np.ndarray) -> Score:
-    """Mean over classes of the share of right answers; every class counts the same."""
-    classes = np.unique(target_n)
-    member_nc = (target_n[:, None] == classes[None, :]).astype(np.float64)
-    right_nc = member_nc * correct_n[:, None]
+    right_n: np.ndarray
+    member_nc: np.ndarray
 
-    def score(weights_rn: np.ndarray) -> np.ndarray:
-        count_rc = weights_rn @ member_nc
-        recall_rc = np.divide(
-            weights_rn @ right_nc, count_rc, out=np.full_like(count_rc, np.nan), where=count_rc > 0
-        )
+    def __call__(self, weights_rn: np.ndarray) -> np.ndarray:
+        """See `Score`; classes that a draw lacks do not count in it."""
+        count_rc = weights_rn @ self.member_nc
+        right_rc = weights_rn @ (self.member_nc * self.right_n[:, None])
+        recall_rc = np.full_like(count_rc, np.nan)
+        np.divide(right_rc, count_rc, out=recall_rc, where=count_rc > 0)
         return np.nanmean(recall_rc, axis=1)
 
-    return score
+    def unseen(self, weights_rn: np.ndarray) -> float:
+        """How large a share of mistakes could have gone unseen: 1 - the exact lower bound.
+
+        The bound is Clopper & Pearson's (1934) for all right: of one class of k clusters,
+        0.025 ^ (1/k). Of several it is that of the mean, each class's being U ^ (1/k), U even.
+        """
+        tail = (1 - CONFIDENCE) / 2
+        count_c = np.array([_clusters(weights_rn[:, one > 0]) for one in self.member_nc.T])
+        if len(count_c) == 1:
+            return float(1 - tail ** (1 / count_c[0]))
+        even_rc = generator(0, "unseen").random((DRAWS, len(count_c)))
+        return float(1 - np.quantile((even_rc ** (1 / count_c)).mean(axis=1), tail))
+
+
+def accuracy(correct_n: np.ndarray) -> Shares:
+    """Share of right answers."""
+    return Shares(correct_n.astype(np.float64), np.ones((len(correct_n), 1)))
+
+
+def balanced_accuracy(correct_n: np.ndarray, target_n: np.ndarray) -> Shares:
+    """Mean over classes of the share of right answers; every class counts the same."""
+    member_nc = target_n[:, None] == np.unique(target_n)[None, :]
+    return Shares(correct_n.astype(np.float64), member_nc.astype(np.float64))
+
+
+def mean_of(scores: Sequence[Score]) -> Score:
+    """The mean of a metric over several models' answers on the same samples."""
+    first, *_ = scores
+    if isinstance(first, Shares):
+        right_n = np.mean([one.right_n for one in scores if isinstance(one, Shares)], axis=0)
+        return Shares(right_n, first.member_nc)
+    return lambda weights_rn: np.mean([score(weights_rn) for score in scores], axis=0)
 
 
 def mean_average_precision(score_nc: np.ndarray, target_nc: np.ndarray) -> Score:
@@ -129,18 +161,22 @@ def bootstrap_weights(clusters: list[str], seed: int, draws: int = DRAWS) -> np.
 def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
     """The metric's value and its percentile bootstrap interval (Efron 1979).
 
-    Where no draw differs from the value (every answer right, or every answer wrong) the bootstrap
-    is blind; the interval then reaches as far as the exact binomial one (Clopper & Pearson 1934)
-    for as many clusters. For a metric that is no share of right answers that is a rule of thumb.
+    The bootstrap only knows mistakes that were made: where there are few or none it is blind. The
+    interval of a share of right answers therefore reaches at least as far as mistakes could have
+    gone unseen in as many clusters (`Shares.unseen`); that of another metric does where no draw
+    differs from its value, as if it were a share, which is a rule of thumb.
     """
     value = float(score(np.ones((1, weights_rn.shape[1])))[0])
     draws_r = _in_chunks(score, weights_rn)
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.nanquantile(draws_r, [tail, 1 - tail]))
-    if low == high and value in (0.0, 1.0):
+    reach = 0.0
+    if isinstance(score, Shares):
+        reach = score.unseen(weights_rn)
+    elif low == high and value in (0.0, 1.0):
         reach = 1 - tail ** (1 / _clusters(weights_rn))
-        low, high = (max(0.0, 1 - reach), 1.0) if value == 1.0 else (0.0, min(1.0, reach))
-    return Estimate(name, value, min(low, value), max(high, value))
+    low, high = min(low, value - reach), max(high, value + reach)
+    return Estimate(name, value, max(low, min(value, 0.0)), min(high, max(value, 1.0)))
 
 
 def _clusters(weights_rn: np.ndarray) -> int:

@@ -17,6 +17,8 @@ from regraft.tasks import measure
 from regraft.tasks.probe import one_blas_thread
 from regraft.transfer.ladder import Climbed, Facts, Ground, Step, fine_tune, inputs_of, make_rung
 
+FAR = 100
+"""A forecast of more than so many times the labels there are is no plan."""
 CURVE_POINTS = 3
 """Of the label curve, where each takes a training loop."""
 
@@ -89,7 +91,7 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
             scores = list(pool.map(score, parts))
         points: list[Any] = []
         for place, size in enumerate(sizes):
-            mean = _mean(scores[draws * place : draws * (place + 1)])
+            mean = measure.mean_of(scores[draws * place : draws * (place + 1)])
             point = measure.estimate(ground.task.metric_name, mean, weights_rn)
             points.append({"labels": size, **_spread(point.to_json())})
         return Outcome({"points": points}, {})
@@ -107,15 +109,21 @@ def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
     """
     upper = [p for p in curve[len(curve) // 2 :] if p["value"] < 1]
     if len(upper) < 2:
-        return {"target": None, "labels": None, "text": "Too few points for a forecast."}
+        text = "Too few points for a forecast."
+        if curve and curve[-1]["value"] == 1:
+            text = "The head makes no mistake on the validation split: nothing is left to forecast."
+        return {"target": None, "labels": None, "text": text}
     labels = np.log([p["labels"] for p in upper])
     errors = np.log([1 - p["value"] for p in upper])
     slope = float(np.polyfit(labels, errors, 1)[0])
     have, value = upper[-1]["labels"], upper[-1]["value"]
     target = 1 - (1 - value) / 2
     needed = have * 2 ** (-1 / slope) if slope < -0.02 else math.inf
-    if needed > 100 * have:
-        text = f"More {things} of this kind would help the head little: the curve is nearly flat."
+    if needed > FAR * have:
+        text = (
+            f"More {things} would help the head slowly: to halve its mistakes takes more than "
+            f"{FAR} times as many, if the curve goes on."
+        )
         return {"target": target, "labels": None, "text": text}
     rounded = int(float(f"{needed:.2g}"))
     reach = f"{100 * target:.1f} %"
@@ -149,7 +157,3 @@ def _sizes(count: int, classes: int) -> list[int]:
     while sizes[-1] // 2 >= 2 * classes:
         sizes.append(sizes[-1] // 2)
     return sizes[::-1]
-
-
-def _mean(scores: Sequence[measure.Score]) -> measure.Score:
-    return lambda weights_rn: np.mean([score(weights_rn) for score in scores], axis=0)

@@ -145,7 +145,10 @@ def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     )
     name = "TF-IDF and logistic regression, which need no pre-trained network"
     if gap.p >= measure.NOISE:
-        text = f"{name}, do as well: {points(gap)} for the chosen rung, within noise."
+        text = (
+            f"{name}, cannot be told from the chosen rung: {points(gap)} for the rung, "
+            f"p = {gap.p:.3f}, on {len(valid):,} validation texts."
+        )
     elif gap.value > 0:
         text = f"The chosen rung is {points(gap)} ahead of {name}."
     else:

@@ -124,10 +124,11 @@ def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
         best: name of the chosen rung.
     """
     shown = f"{100 * abs(gap.value):.1f} points"
+    signed = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     low, high = sorted(100 * math.copysign(1, gap.value) * end for end in (gap.low, gap.high))
     spread = f"({low:+.1f} to {high:+.1f}, p = {gap.p:.3f})"
     if gap.p >= measure.NOISE:
-        outcome = f"it is as good as {best} within noise: {shown} {spread}"
+        outcome = f"it cannot be told from {best}: {signed} for {best}, p = {gap.p:.3f}"
     elif gap.value > 0:
         outcome = f"{best} is {shown} ahead of it {spread}"
     else:
@@ -137,7 +138,8 @@ def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
     size = f" at {facts['size_px']} px" if facts["size_px"] else ""
     said = (
         f"The same network from random weights{size}, {facts['steps']} steps "
-        f"({facts['passes']:.0f} passes) in {facts['seconds']['total']:.0f} s: {outcome}."
+        f"({facts['passes']:.0f} passes), as many as this machine makes in "
+        f"{facts['seconds']['total']:.0f} s: {outcome}."
     )
     if facts["passes"] < PASSES_TO_COMPARE:
         said += " So few passes show what this time buys, not what the network could reach."

@@ -15,7 +15,7 @@ import numpy as np
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
 from regraft.labelling import findings
-from regraft.labelling.decisions import Decision
+from regraft.labelling.decisions import Decision, verdicts
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.pool import name_of
 from regraft.labelling.survey import Surveyed
@@ -95,8 +95,10 @@ def queue_of(found: Surveyed, decisions: Iterable[Decision] = ()) -> Queue:
     row = {sample.id: n for n, sample in enumerate(samples)}
     place = {name: row[sample.id] for name, sample in asked.items()}
     items: dict[int, Item] = {}
+    decisions = tuple(decisions)
+    settled = frozenset(name for name, v in verdicts(decisions).items() if v.action != "divided")
     for item in (
-        *_errors(given, dataset, found.judged),
+        *_errors(given, dataset, found.judged, settled),
         *_divided(given, found, row),
         *_outliers(given, found, row),
         *_next(found.facts["next"], place, given),
@@ -119,10 +121,12 @@ def _root(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _errors(given: Dataset, dataset: Dataset, judged: Judged | None) -> Iterable[Item]:
+def _errors(
+    given: Dataset, dataset: Dataset, judged: Judged | None, settled: frozenset[str]
+) -> Iterable[Item]:
     if judged is None:
         return
-    for one in findings.likely_errors(dataset, judged):
+    for one in findings.likely_errors(dataset, judged, settled):
         names = names_of(given, given.samples[one.row])
         suggested = tuple(dataset.classes[c] for c in one.classes)
         chances = _chances(dataset, judged.chance_nc[one.row])
