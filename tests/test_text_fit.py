@@ -210,6 +210,23 @@ def test_a_weight_is_what_the_answer_loses_without_the_words(place: Path) -> Non
     assert odds[0] - odds[1] == pytest.approx(part["weight"], abs=0.1 + 0.1 * abs(part["weight"]))
 
 
+def test_data_that_changed_are_said_to_have(place: Path) -> None:
+    save_model("bert", place / "model")
+    said: list[str] = []
+
+    def fit(count: int) -> None:
+        said.clear()
+        regraft.fit(
+            write_table(place / "growing.csv", 0, count), place / "run-growing",
+            backbone=f"text:{place / 'model'}", train="head",
+            tell=lambda event: said.append(getattr(event, "text", "")),
+        )  # fmt: skip
+
+    for count, changed in ((24, False), (24, False), (30, True), (30, False)):
+        fit(count)
+        assert any("not those that this run was last given" in text for text in said) == changed
+
+
 def test_few_texts_are_cross_validated_and_all_put_to_use(place: Path) -> None:
     save_model("bert", place / "model")
     table = write_table(place / "few.csv", 0, 16)

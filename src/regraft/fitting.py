@@ -61,6 +61,22 @@ def _check_finds(name: str, finds: bool, task: str) -> None:
         )
 
 
+def say_changed(run: Run, rows: Dataset, tell: Tell) -> None:
+    """Say so where a run goes on with data that are not those it was last given."""
+    now = rows.fingerprint()
+    before = [line["data"] for line in run.lines() if "data" in line]
+    if before[-1:] == [now]:
+        return
+    if before:
+        tell(
+            Said(
+                "the data are not those that this run was last given: what depends on them is "
+                "computed again, and its model and report are replaced"
+            )
+        )
+    run.note({"data": now})
+
+
 def make_ground(
     run: Run,
     rows: Dataset,

@@ -130,6 +130,7 @@ def fit(
         )  # fmt: skip
         if compare == "scratch" and rows.modality == "text":
             tell(Said("texts are always compared with TF-IDF; --compare scratch adds nothing"))
+        fitting.say_changed(run, rows, tell)
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
         ground, aside = fitting.taught(before, said, mode)

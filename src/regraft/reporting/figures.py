@@ -41,10 +41,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What an axis shows: its title and how its numbers are written."""
+    """What an axis shows: its title, how its numbers are written, and what they are at most."""
 
     title: str
     form: Form
+    most: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ def courses(
     air = 0.06 * (high - low) or 0.05 * max(abs(high), 1.0)
     first, last = min(p[0] for p in places), max(p[0] for p in places)
     across = Scale(first, last, area.left, area.right, whole=True)
-    up = Scale(low - air, high + air, area.bottom, area.top)
+    up = Scale(low - air, max(high, min(high + air, y.most)), area.bottom, area.top)
     parts = [_frame(area, across, up, x, Axis(y.title, _exact(up.ticks())))]
     for label, value in levels:
         parts.append(_path("ideal", [(area.left, up.px(value)), (area.right, up.px(value))]))

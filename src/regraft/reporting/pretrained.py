@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ _CURVES = {
     "effective_rank": "effective rank",
     "spread": "spread",
 }
+_MOST = {"held_accuracy": 1.0, "probe": 1.0, "neighbours": 1.0}
+"""Curves of shares."""
 _COLOURS = (
     "#4477aa", "#ee6677", "#228833", "#b3a125", "#35aed6", "#aa3377", "#8a8f94", "#a0653a",
     "#994455", "#997700",
@@ -153,7 +156,7 @@ def _curves(report: Facts) -> list[tuple[str, Markup]]:
         if len(scratch) > 1:
             series.append(("before", scratch))
         levels = _levels(report, name)
-        axes = Axis("steps", lambda n: f"{n:,.0f}"), Axis(title, _number)
+        axes = Axis("steps", lambda n: f"{n:,.0f}"), Axis(title, _number, _MOST.get(name, math.inf))
         caption = f"{title}: first {_number(points[0][1])}, last {_number(points[-1][1])}"
         found.append((caption, figures.courses(f"curve-{name}", title, series, levels, axes)))
     return found

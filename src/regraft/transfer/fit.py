@@ -300,7 +300,7 @@ def seconds_a_step(
 ) -> float:
     """Measured time of one training step: rows, loss, gradients, optimiser.
 
-    The tail is left as it was.
+    Its weights are left as they were; it is awake afterwards.
 
     Args:
         rung: as `train` takes it.
