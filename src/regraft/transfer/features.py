@@ -148,9 +148,10 @@ def missing(
     views: Sequence[View] = (View(),),
     *,
     storage: Storage = "float32",
+    tell: Tell = silent,
 ) -> int:
-    """How many rows `features` would compute."""
-    job = _Job(tuple(samples), cut, engine, tuple(views), storage, silent)
+    """How many rows `features` would compute; tells of shards that it finds damaged."""
+    job = _Job(tuple(samples), cut, engine, tuple(views), storage, tell)
     with closing(_open(job, engine.likely)) as shards:
         return len(frozenset(shards.missing()))
 

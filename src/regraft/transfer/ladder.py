@@ -105,7 +105,7 @@ class Ground:
     ) -> int:
         """How many of these activations the cache lacks."""
         cut, engine, storage = self.cut(frozen), self.engine(frozen), self._storage(frozen)
-        return missing(samples, cut, engine, views, storage=storage)
+        return missing(samples, cut, engine, views, storage=storage, tell=self.tell)
 
     def _storage(self, frozen: int) -> Storage:
         last = frozen == len(self.backbone.stages)
