@@ -319,7 +319,7 @@ def predict(
         _print_json(predictions)
     else:
         terminal.print_predictions(terminal.output(), predictions, out)
-    if any("problem" in row for row in predictions):
+    if any("problem" in row and "ignored" not in row for row in predictions):
         raise typer.Exit(1)
 
 

@@ -316,7 +316,7 @@ def print_predictions(
     label_width = max(map(len, labels), default=0)
     for name, label, row in zip(names, labels, predictions, strict=True):
         if "problem" in row:
-            rest = f"not read: {shown(row['problem'])}"
+            rest = _not_read(row)
         else:
             rest = f"{label:<{label_width}}  {row['probability']:.3f}"
             if row["unlike_training"]:
@@ -324,6 +324,10 @@ def print_predictions(
         _print(console, f"{name:<{name_width}}  {rest}")
         if len(row.get("timeline", ())) > 1:
             _print(console, *_timeline(row["timeline"]))
+
+
+def _not_read(row: Facts) -> str:
+    return f"{'ignored' if 'ignored' in row else 'not read'}: {shown(row['problem'])}"
 
 
 def _timeline(parts: Sequence[Facts]) -> Iterator[str]:
@@ -344,7 +348,7 @@ def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | N
     total: Counter[str] = Counter()
     for row in predictions:
         if "problem" in row:
-            rest = f"not read: {shown(row['problem'])}"
+            rest = _not_read(row)
         else:
             counts = Counter(thing["label"] for thing in row["objects"])
             total.update(counts)

@@ -173,7 +173,8 @@ def predict(
         for each picture "sample", "label", "probability", "probabilities", "unlike_training" and
         "distance"; of a model that finds objects "sample", "width", "height" and "objects", each
         with "label", "probability" and "box" (left, top, right, bottom in pixels); or "sample" and
-        "problem" where it cannot be read. A video has a "timeline" besides: the answers for parts
+        "problem" where it cannot be read, and "ignored" where it only lay in a folder and claims to
+        be nothing of the kind. A video has a "timeline" besides: the answers for parts
         of it, each with "start_s" and "stop_s".
 
     Raises:
@@ -199,10 +200,13 @@ def predict(
         raise predicting.nothing_found(inputs, things)
     with prepare(model.backbone, tell=tell) as preparation:
         if finds:
-            return predicting.find_objects(model, preparation, paths, wanted, tell)
-        if model.backbone.modality == "video":
-            return predicting.label_videos(model, preparation, paths, tell)
-        return predicting.label_pictures(model, preparation, paths, tell)
+            answers = predicting.find_objects(model, preparation, paths, wanted, tell)
+        elif model.backbone.modality == "video":
+            answers = predicting.label_videos(model, preparation, paths, tell)
+        else:
+            answers = predicting.label_pictures(model, preparation, paths, tell)
+    # A detector looks at videos, too.
+    return predicting.not_meant(answers, inputs, "video" if finds else model.backbone.modality)
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from regraft.dataset.table import TableReader
 from regraft.dataset.unlabelled_texts import _listed
 from regraft.errors import UnreadableSample
 from regraft.predicting import texts
-from regraft.predicting.named import files_of, nothing_found
+from regraft.predicting.named import files_of, not_meant, nothing_found
 
 
 @pytest.fixture
@@ -44,6 +44,19 @@ def test_hidden_files_are_no_data_unless_named(place: Path, asked: str, found: l
 def test_patterns_may_be_relative(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place / "sub")
     assert [str(p) for p in files_of(["../*.jpg", "*.jpg"])] == ["../a.jpg", "b.jpg"]
+
+
+def test_what_lay_in_a_folder_and_claims_nothing_is_ignored() -> None:
+    names = ("in/readme.txt", "in/bad.jpg", "in/clip.mp4", "named.txt")
+    answers = [{"sample": name, "problem": "no picture"} for name in names]
+    answers.append({"sample": "in/odd", "label": "cat"})
+
+    def ignored(modality: str) -> list[str]:
+        marked = not_meant(answers, ["in", Path("named.txt")], modality)
+        return [row["sample"] for row in marked if row.get("ignored")]
+
+    assert ignored("image") == ["in/readme.txt", "in/clip.mp4"]
+    assert ignored("video") == ["in/readme.txt"]
 
 
 def test_a_file_is_looked_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

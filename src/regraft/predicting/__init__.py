@@ -1,6 +1,6 @@
 """The inside of `predict` and `evaluate`: what a model says of pictures, texts and videos."""
 
-from regraft.predicting.named import files_of, nothing_found, relabelled, vectors
+from regraft.predicting.named import files_of, not_meant, nothing_found, relabelled, vectors
 from regraft.predicting.objects import Wanted, check_wanted, find_objects, found_in
 from regraft.predicting.pictures import label_pictures
 from regraft.predicting.texts import label_texts
@@ -15,6 +15,7 @@ __all__ = [
     "label_texts",
     "label_videos",
     "files_of",
+    "not_meant",
     "nothing_found",
     "relabelled",
     "vectors",

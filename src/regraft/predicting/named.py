@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from regraft.dataset import Dataset, Sample, View, guard
 from regraft.dataset.rows import renumbered
+from regraft.dataset.video import claims_video
 from regraft.errors import DataError
 from regraft.events import Tell
 from regraft.transfer.cut import Cut
@@ -35,6 +37,29 @@ def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Ite
         if whole not in seen:
             seen.add(whole)
             yield path
+
+
+def not_meant(
+    answers: Sequence[dict[str, Any]], inputs: Sequence[str | Path], modality: str
+) -> list[dict[str, Any]]:
+    """The answers, with "ignored" where a file was found in a folder, is none, and claims nothing.
+
+    Args:
+        answers: with "sample", and "problem" where it could not be read.
+        inputs: names, folders and patterns; a file that is named is meant whatever its name.
+        modality: "image" or "video".
+    """
+    named = {str(given) for given in inputs}
+    claims = (guard.claims_picture, *([claims_video] if modality == "video" else ()))
+
+    def is_meant(answer: dict[str, Any]) -> bool:
+        name = answer["sample"]
+        return name in named or any(claim(Path(name)) for claim in claims)
+
+    return [
+        answer | {"ignored": True} if "problem" in answer and not is_meant(answer) else answer
+        for answer in answers
+    ]
 
 
 def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:
