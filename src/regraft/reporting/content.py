@@ -145,10 +145,9 @@ def savings(
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
     if twin["p"] >= measure.NOISE or twin["gap"] < 0:
         labels = None
-    times = (
-        f"The climb took {spent:.0f} s; the network from scratch was given "
-        f"{twin['seconds']['total']:.0f} s."
-    )
+    if twin["p"] < measure.NOISE and twin["gap"] < 0:
+        parameters = None  # nothing is saved by what is worse
+    times = f"The climb took {spent:.0f} s, training from scratch {twin['seconds']['total']:.0f} s."
     if twin["name"] == "tf-idf":
         text = ""  # the verdict says it
     elif twin["passes"] < PASSES_TO_COMPARE:
