@@ -13,6 +13,7 @@ from PIL import Image
 import regraft
 from regraft.backbones import Backbone
 from regraft.events import Event, Said, Stepped
+from regraft.tasks import Classification
 from regraft.transfer import loop
 
 
@@ -78,3 +79,26 @@ def test_time_before_an_interruption_counts(
         regraft.fit(data, tmp_path / "run", tell=stop, **asked)
     report = regraft.fit(data, tmp_path / "run", **asked).report
     assert report["rungs"][1]["seconds"]["train"] > 5 * slow_s
+
+
+def test_frozen_weights_that_change_during_the_head_are_not_called_intact(
+    compiled: Backbone, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Classification.fit_head
+    meddled: list[Path] = []
+
+    def meddling(self: Classification, *given, **more):
+        for weights in own_cache.glob("backbones/*/weights.safetensors") if not meddled else ():
+            meddled.append(weights)
+            content = bytearray(weights.read_bytes())
+            content[-1] ^= 1
+            weights.write_bytes(content)
+        return plain(self, *given, **more)
+
+    monkeypatch.setattr(Classification, "fit_head", meddling)
+    done = regraft.fit(
+        write(tmp_path / "data"), tmp_path / "run", backbone=tiny.address("residual"), train="head"
+    )
+    assert meddled
+    assert done.report["rungs"][0]["frozen_intact"] is False
+    assert "changed" in (tmp_path / "run" / "report.html").read_text()

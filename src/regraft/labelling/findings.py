@@ -77,11 +77,14 @@ def likely_errors(
 
 
 def contradicted(samples: Sequence[Sample]) -> int:
-    """How many labels of copies are wrong, whichever label is right: at the least so many."""
-    return sum(
-        len(copies) - max(Counter(samples[n].target for n in copies).values())
-        for copies in conflicts(samples)
-    )
+    """How many labels are wrong, whichever is right: of equal contents all but the commonest.
+
+    Near copies are left out: what looks alike may be of two classes.
+    """
+    given: dict[str, Counter[Any]] = defaultdict(Counter)
+    for sample in samples:
+        given[sample.view_key][sample.target] += 1
+    return sum(labels.total() - max(labels.values()) for labels in given.values())
 
 
 def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
