@@ -139,3 +139,12 @@ def test_second_opinions_pay_where_many_labels_are_wrong():
 def test_too_few_labels_say_nothing():
     pytest.importorskip("cleanlab")
     assert _worth(*_clouds(40, 0.0, seed=2), 10) is None
+
+
+@pytest.mark.parametrize(("groups", "says"), [(1, False), (5, False), (6, True)])
+def test_few_groups_say_nothing(groups: int, says: bool):
+    pytest.importorskip("cleanlab")
+    x_nd, target_nc = _clouds(120, 0.0, seed=2)
+    names = [f"group {n % groups}" for n in range(120)]
+    found = worth(lambda rows: x_nd[rows], target_nc, names, batch=10, penalty=1e-2)
+    assert (found is not None) == says

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ pytest.importorskip("cleanlab")
 
 from regraft.dataset import Dataset, Sample
 from regraft.labelling import findings
-from regraft.labelling.likely_errors import judge
+from regraft.labelling.likely_errors import judge, why_not
 from regraft.labelling.share import wrong_share
 from regraft.tasks.clusters import folds
 
@@ -54,6 +55,14 @@ def test_no_answer_comes_from_a_model_that_saw_the_sample_or_its_copy():
     assert (judged.first_nc.argmax(axis=1) == given).mean() < 0.35
     fold_n = folds(np.eye(4, dtype=np.float32)[given], clusters, 0, 5)
     assert (fold_n[:150] == fold_n[150:]).all() and len(set(fold_n)) == 5
+
+
+def test_labels_of_one_group_alone_are_not_judged():
+    given = np.arange(40) % 2
+    dataset = _dataset(given)
+    assert not why_not(dataset)
+    assert "one group" in why_not(dataset.with_samples(replace(s, group="g") for s in dataset))
+    assert "Too few" in why_not(dataset.with_samples(dataset.samples[:19]))
 
 
 def test_the_penalty_is_not_chosen_by_copies():

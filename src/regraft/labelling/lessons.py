@@ -24,7 +24,7 @@ from regraft.dataset import Dataset, Problem
 from regraft.errors import MissingExtra, UsageError
 from regraft.labelling import consensus, findings
 from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed
-from regraft.labelling.likely_errors import LEAST, judge
+from regraft.labelling.likely_errors import judge, why_not
 from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
@@ -150,7 +150,7 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
         the ground; and "sample", "given", "suggested", "score", "reason" of each.
     """
     train = ground.dataset.with_samples(ground.dataset.split("train"))
-    if len(train) < LEAST:
+    if why_not(train):
         return ground, []
 
     settled = frozenset(name for name, v in said.verdicts.items() if v.action != "divided")

@@ -29,9 +29,10 @@ from typing import Any
 
 import numpy as np
 
+from regraft.dataset.rows import Dataset
 from regraft.events import Advanced, Tell, silent
 from regraft.seeds import generator
-from regraft.tasks.clusters import folds
+from regraft.tasks.clusters import folds, numbered
 from regraft.tasks.probe import Axes, Probe, chances, fit_probe, one_blas_thread
 
 FOLDS = 5
@@ -64,6 +65,15 @@ class Judged:
     suspect_n: np.ndarray
     distance_n: np.ndarray
     penalty: float
+
+
+def why_not(dataset: Dataset) -> str:
+    """Why labels cannot be judged by each other; empty where they can."""
+    if len(dataset) < LEAST or len(dataset.classes) < 2:
+        return f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
+    if numbered([sample.group for sample in dataset]).max() == 0:
+        return "All samples are of one group, so there are no others to judge their labels by."
+    return ""
 
 
 def judge(

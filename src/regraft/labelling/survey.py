@@ -28,7 +28,7 @@ from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, journal_of, reviewed
 from regraft.labelling.decisions import verdicts as verdicts_of
 from regraft.labelling.label_studio import take_in
-from regraft.labelling.likely_errors import LEAST, Judged, judge
+from regraft.labelling.likely_errors import Judged, judge, why_not
 from regraft.labelling.pool import read_pool, settled_by
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.share import wrong_share
@@ -120,9 +120,9 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
     if votes is not None:
         found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
-    few = len(dataset) < LEAST or len(dataset.classes) < 2
+    few = why_not(dataset)
     if few:
-        found["not_judged"] = f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
+        found["not_judged"] = few
         if pool is None:
             return Surveyed(found, given, dataset)
     judged: Judged | None = None

@@ -26,12 +26,13 @@ from regraft.events import Advanced, Tell, silent
 from regraft.labelling.likely_errors import Rows, axes_of, fit_of
 from regraft.seeds import generator
 from regraft.store import Json
-from regraft.tasks.clusters import folds
+from regraft.tasks.clusters import folds, numbered
 from regraft.tasks.measure import accuracy as accuracy_of
 from regraft.tasks.measure import bootstrap_weights, estimate
 from regraft.tasks.probe import Axes, chances, fit_probe
 
 OUTER, INNER = 3, 3
+"""Folds that are held out, and those of second opinions within the rest."""
 MOST = 4000
 """Samples that this is measured on; drawn by chance from more."""
 LEAST = 60
@@ -156,7 +157,9 @@ def worth(
     count = len(target_nc)
     some = np.sort(generator(seed, "worth").permutation(count)[:MOST])
     names = [clusters[int(n)] for n in some]
-    if len(some) < LEAST or np.count_nonzero(target_nc[some].sum(axis=0)) < 2:
+    if len(some) < LEAST or numbered(names).max() + 1 < OUTER + INNER:
+        return None
+    if np.count_nonzero(target_nc[some].sum(axis=0)) < 2:
         return None
     x_nd = rows(some)
     axes = axes_of(lambda index: x_nd[index], len(x_nd), seed)
