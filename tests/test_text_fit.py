@@ -14,7 +14,7 @@ from text_models import save_model
 import regraft
 from regraft import fitting
 from regraft.dataset import Sample
-from regraft.errors import TooManyBadSamples, UsageError
+from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.store import digest
 from regraft.transfer import model as regraft_model
 from regraft.transfer import words as words_of
@@ -333,8 +333,22 @@ def test_columns_and_bad_files_are_for_evaluate_and_labels_too(
     table.write_text(table.read_text().replace("text,label", "body,kind", 1))
     named = "text=body,label=kind"
     assert regraft.evaluate(fitted.folder, table, columns=named)["count"] == 40
-    found = regraft.labels(table, columns=named, backbone=f"text:{place / 'model'}")
-    assert found["data"]["samples"] == 40
+    pool = write_table(place / "pool.csv", 700, 30)
+    pool.write_text(pool.read_text().replace("text,label", "body,kind", 1))
+    found = regraft.labels(
+        table, columns=named, pool=pool, batch=3, backbone=f"text:{place / 'model'}"
+    )
+    assert found["data"]["samples"] == 40 and found["pool"]["samples"]  # digits do not tell texts
+    assert all(row["sample"].startswith("line") for row in found["next"])
+    with pytest.raises(DataError, match="neither a table nor a folder"):
+        (place / "plain.txt").write_text("some words\n\nmore words")
+        regraft.labels(table, columns=named, pool=place / "plain.txt")
+    run = regraft.fit(
+        table, place / "run-named", columns=named, backbone=f"text:{place / 'model'}", train="head"
+    ).folder
+    assert regraft.evaluate(run, table)["count"] == 40
+    other = write_table(place / "usual-names.csv", 800, 20)
+    assert regraft.evaluate(run, other)["count"] == 20, "its columns are found, as ever"
     for i in range(20):
         file = place / "files" / "ab"[i % 2] / f"{i}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)

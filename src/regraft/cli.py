@@ -319,7 +319,9 @@ def predict(
         _print_json(predictions)
     else:
         terminal.print_predictions(terminal.output(), predictions, out)
-    if any("problem" in row and "ignored" not in row for row in predictions):
+    unread = [row for row in predictions if "problem" in row]
+    failed = any("ignored" not in row for row in unread)
+    if failed or (unread and len(unread) == len(predictions)):
         raise typer.Exit(1)
 
 

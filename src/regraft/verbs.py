@@ -25,7 +25,7 @@ from regraft.events import Said, Tell, silent
 from regraft.labelling import lessons
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.reader import AnyReader
-from regraft.labelling.votes import Scale
+from regraft.labelling.votes import Scale, is_votes
 from regraft.reporting import content, detected
 from regraft.store import Run, folder_beside
 from regraft.tasks import Detection, measure
@@ -130,8 +130,8 @@ def fit(
         )  # fmt: skip
         if compare == "scratch" and rows.modality == "text":
             tell(Said("texts are always compared with TF-IDF; --compare scratch adds nothing"))
-        fitting.say_changed(run, rows, tell)
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
+        fitting.say_changed(run, said.dataset, tell)
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
         ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
@@ -286,8 +286,13 @@ def evaluate(
 
 
 def _columns_of(model: Model, data: str | Path) -> str | None:
-    """The columns that a model was fitted on, where the data are a table, too."""
-    return model.facts.get("columns") if TableReader().recognises(Path(data)) else None
+    """The columns that a model was fitted on, where the data are a table that has them."""
+    columns, path = model.facts.get("columns"), Path(data)
+    if not columns or not TableReader().recognises(path):
+        return None
+    reader = data_sets.reader_of(columns)
+    named = {reader.text, reader.label} - {""}
+    return columns if named <= set(data_sets.columns_of(path)) and not is_votes(path) else None
 
 
 def inspect(

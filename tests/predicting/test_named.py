@@ -46,17 +46,23 @@ def test_patterns_may_be_relative(place: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [str(p) for p in files_of(["../*.jpg", "*.jpg"])] == ["../a.jpg", "b.jpg"]
 
 
-def test_what_lay_in_a_folder_and_claims_nothing_is_ignored() -> None:
-    names = ("in/readme.txt", "in/bad.jpg", "in/clip.mp4", "named.txt")
-    answers = [{"sample": name, "problem": "no picture"} for name in names]
-    answers.append({"sample": "in/odd", "label": "cat"})
+def test_what_lay_in_a_folder_and_claims_nothing_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/readme.txt", "in/bad.jpg", "in/clip.mp4", "named.txt", "more/fits.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"")
 
-    def ignored(modality: str) -> list[str]:
-        marked = not_meant(answers, ["in", Path("named.txt")], modality)
-        return [row["sample"] for row in marked if row.get("ignored")]
+    def ignored(modality: str, *inputs: str | Path) -> list[str]:
+        answers = [{"sample": str(path), "problem": "none"} for path in files_of(inputs)]
+        answers.append({"sample": "in/odd", "label": "cat"})
+        return [row["sample"] for row in not_meant(answers, inputs, modality) if "ignored" in row]
 
-    assert ignored("image") == ["in/readme.txt", "in/clip.mp4"]
-    assert ignored("video") == ["in/readme.txt"]
+    assert ignored("image", "in", Path("named.txt")) == ["in/clip.mp4", "in/readme.txt"]
+    assert ignored("video", "in") == ["in/readme.txt"]
+    assert ignored("image", "./named.txt", "more/*.txt") == []
+    assert ignored("image", "m*") == ["more/fits.txt"]
 
 
 def test_a_file_is_looked_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

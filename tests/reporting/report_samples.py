@@ -62,6 +62,7 @@ def full_report() -> dict[str, Any]:
         "data": {
             "path": "photos/leaves",
             "fingerprint": "5e" * 32,
+            "thing": "picture",
             "classes": list(CLASSES),
             "splits": {"train": 640, "valid": 200, "test": 160},
             "counts": {

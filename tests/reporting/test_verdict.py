@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from regraft.reporting import content, page
 
+DATA = {"thing": "picture", "splits": {"train": 9, "valid": 1, "test": 0}, "problems": []}
 METRIC = {"name": "accuracy", "value": 0.8, "low": 0.7, "high": 0.9}
 
 
@@ -27,7 +29,7 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
     names = ("head", "last:1", "last:2")
     report: dict[str, Any] = {
         "task": "image-classification",
-        "data": {"splits": {"train": 9, "valid": 1, "test": 0}, "problems": []},
+        "data": DATA,
         "rungs": [
             {"name": name, "verdict": verdict, "metric": METRIC, "why": f"because of {name}"}
             for name, verdict in zip(names, verdicts, strict=True)
@@ -53,10 +55,41 @@ def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
     metric = METRIC | {"name": "macro_f1"}
     report: dict[str, Any] = {
         "task": "image-classification",
-        "data": {"splits": {"train": 9, "valid": 1, "test": 0}, "problems": []},
+        "data": DATA,
         "rungs": [{"name": "head", "verdict": "kept", "metric": metric}],
         "best": "head",
         "test": None,
         "scratch": None,
     }
     assert "80.0 % macro F1 on the validation split of 1 picture (7" in content.verdict(report)
+
+
+CURVE = [{"labels": n, "value": value} for n, value in ((25, 0.5), (50, 0.6), (100, 0.7))]
+
+
+@pytest.mark.parametrize(
+    ("reached", "gap", "p", "labels", "said"),
+    [
+        (0.55, 0.2, 0.001, 50, "With 50 labels the new head is where the network from scratch is"),
+        (0.65, 0.1, 0.001, 0, "the new head needs all 100 labels"),
+        (0.55, 0.2, 0.3, None, "Within noise, so no labels are said to be saved"),
+        (0.55, -0.01, 0.6, None, "Within noise, so no labels are said to be saved"),
+        (0.9, -0.1, 0.001, None, "does not reach the network from scratch"),
+    ],
+)
+def test_labels_are_saved_outside_the_noise_alone(
+    reached: float, gap: float, p: float, labels: int | None, said: str
+) -> None:
+    rung = {"trainable_parameters": 10, "seconds": {"total": 5.0}}
+    climbed: Any = SimpleNamespace(best=SimpleNamespace(facts=rung), entries=[rung])
+    twin = {
+        "name": "scratch", "passes": 100, "metric": {"value": reached}, "gap": gap, "p": p,
+        "trainable_parameters": 1000, "seconds": {"total": 40.0},
+    }  # fmt: skip
+    found = content.savings(climbed, twin, CURVE)
+    assert found["labels"] == labels
+    assert (
+        said in found["text"] and "The climb took 5 s, training from scratch 40 s." in found["text"]
+    )
+    worse = gap < 0 and p < 0.05
+    assert found["trained_parameters"] == (None if worse else 990)

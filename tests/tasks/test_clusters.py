@@ -21,7 +21,7 @@ def test_a_class_of_two_clusters_is_in_two_folds() -> None:
         target_nc = np.eye(4)[label_n]
         fold_n = folds(target_nc, clusters, seed, 5)
         assert fold_n[60] == fold_n[61] != fold_n[62]
-        assert known_elsewhere(target_nc, fold_n).all()
+        assert known_elsewhere(target_nc, clusters, fold_n).all()
         for c in range(3):
             counts = np.bincount(fold_n[label_n == c], minlength=5)
             assert counts.max() - counts.min() <= 1
@@ -47,4 +47,7 @@ def test_of_shares_the_largest_is_the_class() -> None:
 def test_a_class_in_one_fold_alone_is_unknown_elsewhere() -> None:
     target_nc = np.eye(3)[[0, 1, 0, 1, 2]]
     fold_n = np.array([0, 0, 1, 1, 1])
-    assert known_elsewhere(target_nc, fold_n).tolist() == [True, True, True, True, False]
+    alone = known_elsewhere(target_nc, [""] * 5, fold_n)
+    assert alone.tolist() == [True, True, True, True, False]
+    together = known_elsewhere(target_nc, ["", "", "", "p", "p"], fold_n)
+    assert together.tolist() == [True, True, True, False, False]

@@ -65,7 +65,13 @@ def test_balanced_accuracy_is_as_certain_as_its_rarest_class() -> None:
     score = measure.balanced_accuracy(np.ones(31), target_n)
     low = measure.estimate("balanced_accuracy", score, weights_rn).low
     # The rare class alone would reach down to 0.025 ** (1 / 5); it is half of the mean.
-    assert (1 + 0.025**0.2) / 2 - 0.06 < low < (1 + 0.025**0.2) / 2
+    assert low == pytest.approx((1 + 0.025**0.2) / 2)
+
+
+def test_many_equal_classes_are_as_certain_as_all_their_samples() -> None:
+    weights_rn = measure.bootstrap_weights([""] * 500, 0)
+    score = measure.balanced_accuracy(np.ones(500), np.arange(500) % 100)
+    assert score.unseen(weights_rn) == pytest.approx(1 - 0.025 ** (1 / 500))
 
 
 def test_the_mean_of_models_is_the_mean_of_their_scores() -> None:

@@ -13,6 +13,7 @@ A network that finds objects returns a third thing, a `Detector`; its last stage
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -31,17 +32,17 @@ from regraft.seeds import seed_of
 from regraft.store import digest, file_sha256
 
 
-def parts(address: str, expected: str) -> list[Part]:
+def parts(address: str, expected: object) -> list[Part]:
     """The stages of `FILE.py:function` or `package.module:function`. Runs the user's code.
 
     Args:
         address: where the function is.
-        expected: what `code` gave when the backbone was described.
+        expected: what `code` gave when the backbone was described; None where it was not asked.
 
     Raises:
         BackboneError: the file is another by now: what was trained belongs to what it was.
     """
-    if code(address) != expected:
+    if expected is not None and code(address) != expected:
         raise BackboneError(
             "the code of this backbone has changed since it was described",
             where=address,
@@ -54,20 +55,23 @@ def code(address: str) -> str:
     """The sha256 of the file that the function is in; of what that imports nothing is known.
 
     Raises:
-        BackboneError: there is no such file.
+        BackboneError: it cannot be found or read.
     """
     place = address.rpartition(":")[0]
-    file: str | None = place
-    if not place.endswith(".py"):
-        try:
-            spec = importlib.util.find_spec(place)
-        except (ImportError, ValueError):
-            spec = None
-        file = spec.origin if spec else None
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise BackboneError("there is no such file", where=place, mend="check its name")
+        return file_sha256(Path(place))
     try:
-        return file_sha256(Path(file or place))
-    except OSError as fault:
-        raise BackboneError("there is no such file", where=place, mend="check its name") from fault
+        spec = importlib.util.find_spec(place)  # runs the packages that the module is in
+        loader: Any = spec and spec.loader
+        return hashlib.sha256(loader.get_data(spec.origin)).hexdigest() if spec else _missing(place)
+    except Exception as fault:  # the user's code may raise anything
+        raise _failed(fault, place, address) from fault
+
+
+def _missing(place: str) -> str:
+    raise ModuleNotFoundError(f"No module named {place!r}")
 
 
 def preprocessing(address: str) -> tuple[Preprocessing, Detector | None]:
@@ -87,11 +91,7 @@ def _made(address: str) -> tuple[list[Part], Preprocessing, Detector | None]:
     except RegraftError:
         raise
     except Exception as fault:  # the user's code may raise anything
-        raise BackboneError(
-            f"the function that should make the backbone failed: {fault!r}",
-            where=_line(fault, place) or address,
-            mend="it takes nothing and returns [(name, module), …] and a Preprocessing",
-        ) from fault
+        raise _failed(fault, place, address) from fault
     titles = [part.name for part in found]
     if not found or len(set(titles)) < len(titles):
         raise BackboneError(
@@ -107,6 +107,14 @@ def _made(address: str) -> tuple[list[Part], Preprocessing, Detector | None]:
     if not isinstance(detector, Detector | None):
         raise BackboneError(f"the third thing returned is {detector!r}, no Detector", where=address)
     return found, prepared, detector
+
+
+def _failed(fault: Exception, place: str, address: str) -> BackboneError:
+    return BackboneError(
+        f"the function that should make the backbone failed: {fault!r}",
+        where=_line(fault, place) or address,
+        mend="it takes nothing and returns [(name, module), …] and a Preprocessing",
+    )
 
 
 def _part(title: Any, module: Any) -> Part:

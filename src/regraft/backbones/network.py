@@ -195,7 +195,7 @@ def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Pa
     if recipe.adapter == "local":
         from regraft.backbones import local
 
-        return local.parts(recipe.architecture, str(dict(recipe.options)["code"])), ""
+        return local.parts(recipe.architecture, dict(recipe.options).get("code")), ""
     assert isinstance(preprocessing, Preprocessing), recipe
     if recipe.adapter == "efficientnet-lite":
         from regraft.backbones import efficientnet_lite

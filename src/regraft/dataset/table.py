@@ -596,7 +596,7 @@ def _text_column(table: Table) -> str:
         + (f"; --columns takes {taken} for the classes." if taken is not None else "."),
         where=guard.shown(table.path),
         mend="call it `text` (or `path` for pictures), and the column with the classes `label`; "
-        "`fit` and `inspect` take their names, too: --columns text=…,label=…",
+        "or give their names: --columns text=…,label=…",
     )
 
 

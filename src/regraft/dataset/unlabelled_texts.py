@@ -50,6 +50,7 @@ def recognises_texts(path: Path) -> bool:
 def read_unlabelled_texts(
     path: str | Path,
     *,
+    column: str = "",
     apart_from: Iterable[Sample] = (),
     max_bad: float = 0.01,
     tell: Tell = silent,
@@ -58,6 +59,7 @@ def read_unlabelled_texts(
 
     Args:
         path: a table, a folder or a text file.
+        column: of a table, the one with the texts; found if "".
         apart_from: samples of other data, with their texts; what is a copy of one of them, nearly
             or in part, is left out as a leak.
         max_bad: share of files that may be set aside; one always may, unless this is 0.
@@ -70,7 +72,7 @@ def read_unlabelled_texts(
     from regraft.dataset.reading import refuse_too_many_bad
 
     root = Path(path)
-    listed = _listed(root)
+    listed = _listed(root, column)
     verified = verify_texts(listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
     refuse_too_many_bad(pool, max_bad)
@@ -103,7 +105,7 @@ def read_unlabelled_texts(
     return settled.with_samples(kept.values()).with_problems(problems)
 
 
-def _listed(root: Path) -> Dataset:
+def _listed(root: Path, column: str = "") -> Dataset:
     """What lies at a path, before it is read."""
     if not root.exists():
         raise DataError("There is no such file.", where=guard.shown(root), mend="check the path")
@@ -111,7 +113,7 @@ def _listed(root: Path) -> Dataset:
     if root.is_dir():
         samples, problems = _folder(root.resolve())
     elif TableReader().recognises(root):
-        samples = [Sample(line, text, None, split="train") for line, text in lines_of(root)]
+        samples = [Sample(line, text, None, split="train") for line, text in lines_of(root, column)]
     else:
         text, _ = texts.decode(guard.read_file(root), guard.shown(root))
         samples = _numbered(list(_blocks(text)))

@@ -14,19 +14,22 @@ from pathlib import Path
 
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample, guard
+from regraft.dataset.table import TableReader
+from regraft.errors import DataError
 from regraft.events import Tell, silent
 from regraft.labelling.decisions import Verdict
 from regraft.store import commit
 
 
 def read_pool(
-    path: Path, labelled: Dataset, *, max_bad: float = 0.01, tell: Tell = silent
+    path: Path, labelled: Dataset, *, column: str = "", max_bad: float = 0.01, tell: Tell = silent
 ) -> Dataset:
     """The pool beside labelled data of the same kind.
 
     Args:
         path: a folder of pictures of any shape; or a folder of text files, or a table of texts.
         labelled: what is labelled already.
+        column: of a table, the one with the texts; found if "".
         max_bad: share of files that cannot be read and are left out before it is an error.
         tell: hears `Advanced("reading", …)`; may raise to stop.
 
@@ -34,9 +37,18 @@ def read_pool(
         DataError: nothing is left to label.
         TooManyBadSamples: more files are bad than `max_bad` allows.
     """
-    is_text = labelled.task == "text-classification"
-    read = data_sets.read_unlabelled_texts if is_text else data_sets.read_unlabelled
-    return read(path, apart_from=labelled.samples, max_bad=max_bad, tell=tell)
+    known = labelled.samples
+    if labelled.task != "text-classification":
+        return data_sets.read_unlabelled(path, apart_from=known, max_bad=max_bad, tell=tell)
+    if path.is_file() and not TableReader().recognises(path):
+        raise DataError(
+            "This is neither a table nor a folder of texts.",
+            where=guard.shown(path),
+            mend="give a table with a column of texts, or a folder with a file for each",
+        )
+    return data_sets.read_unlabelled_texts(
+        path, column=column, apart_from=known, max_bad=max_bad, tell=tell
+    )
 
 
 def name_of(pool: Dataset, sample: Sample) -> str:

@@ -84,6 +84,7 @@ class Surveyed:
         dataset: the data with labels as reviewers changed them.
         judged: None where there was too little to judge.
         pool: samples without labels, or None; those that reviewers labelled are behind the data.
+        agreed: ids of samples whose label nearly all voters gave.
     """
 
     facts: Facts
@@ -91,6 +92,7 @@ class Surveyed:
     dataset: Dataset | None = None
     judged: Judged | None = None
     pool: Dataset | None = None
+    agreed: frozenset[str] = frozenset()
 
 
 def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
@@ -111,7 +113,9 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     given, pool = _labelled(request, tell), None
     journal = Journal(journal_of(data))
     if request.pool is not None:
-        pool = read_pool(request.pool, given, max_bad=request.max_bad, tell=tell)
+        pool = read_pool(
+            request.pool, given, column=_text_column(request), max_bad=request.max_bad, tell=tell
+        )
     if request.label_studio is not None:
         found["from_label_studio"] = take_in(request.label_studio, given, pool, journal)
     if pool is not None:
@@ -126,6 +130,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         if pool is None:
             return Surveyed(found, given, dataset)
     judged: Judged | None = None
+    agreed = frozenset(consensus.agreed(votes)) if votes is not None else frozenset[str]()
     with _eyes(request, dataset, pool, tell) as see:
         known = see(dataset)
         penalty = None
@@ -133,7 +138,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             judged = _judged(known, request.seed, tell)
             penalty = judged.penalty
             kept = {name for name, verdict in verdicts.items() if verdict.action != "divided"}
-            kept |= consensus.agreed(votes) if votes is not None else set()
+            kept |= agreed
             found |= _of_labels(dataset, judged, kept, request.seed)
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
@@ -147,7 +152,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             )
         if pool is not None:
             found["pool"] = {"path": str(request.pool), "samples": len(pool)}
-    return Surveyed(found, given, dataset, judged, pool)
+    return Surveyed(found, given, dataset, judged, pool, agreed)
 
 
 _NOTHING: Facts = {
@@ -164,6 +169,14 @@ _NOTHING: Facts = {
     "to_label_studio": None,
     "not_judged": "",
 }
+
+
+def _text_column(request: Request) -> str:
+    """The column that was named for the texts, if the pool has it, or ""."""
+    if not request.columns or request.pool is None:
+        return ""
+    named = data_sets.reader_of(request.columns).text
+    return named if named in data_sets.columns_of(request.pool) else ""
 
 
 def _labelled(request: Request, tell: Tell) -> Dataset:

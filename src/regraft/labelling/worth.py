@@ -96,18 +96,22 @@ class Worth:
     def text(self) -> str:
         """The outcome in words."""
         noise = f"your noise (±{100 * self.noise:.1f} points)"
-        said = f"The next {self.batch} labels are worth {100 * self.new.value:.1f} points, "
+        one = self.batch == 1
+        what = "next label is" if one else f"next {self.batch} labels are"
+        said = f"The {what} worth {100 * self.new.value:.1f} points, "
         said += f"{'less' if self.new.value < self.noise else 'more'} than {noise}"
         if self.batch != self.labels:
             said += f"; {self.labels:,} more would be worth {100 * self.double.value:.1f}"
         said += "."
-        second = f"{self.batch} second opinions on the worst labels "
+        second = f"{self.batch} second opinions on the worst labels"
+        if one:
+            second = "A second opinion on the worst label"
         if self.second.value > 0:
-            second += f"are worth at least {100 * self.second.value:.1f}"
+            second += f" {'is' if one else 'are'} worth at least {100 * self.second.value:.1f}"
         else:
-            second += "bring nothing that could be measured"
+            second += f" {'brings' if one else 'bring'} nothing that could be measured"
         if self.stop and self.second.value < self.noise:
-            return f"{said} {second}: neither could be told from chance."
+            return f"{said} {second}. Neither can be told from chance."
         if self.ahead.low > 0:
             return f"{said} New labels pay more: {second}."
         if self.ahead.high < 0:

@@ -32,11 +32,16 @@ def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Ite
         seen: files that came before; those found are added.
     """
     seen = set() if seen is None else seen
-    for path in chain.from_iterable(map(_behind, inputs)):
-        whole = path.parent.resolve() / path.name  # links are files of their own
+    for path, _ in chain.from_iterable(map(_behind, inputs)):
+        whole = _whole(path)
         if whole not in seen:
             seen.add(whole)
             yield path
+
+
+def _whole(path: Path) -> Path:
+    """The same for the same file, however it is named; links are files of their own."""
+    return path.parent.resolve() / path.name
 
 
 def not_meant(
@@ -46,15 +51,16 @@ def not_meant(
 
     Args:
         answers: with "sample", and "problem" where it could not be read.
-        inputs: names, folders and patterns; a file that is named is meant whatever its name.
+        inputs: names, folders and patterns; what is named, or fits a pattern, is meant.
         modality: "image" or "video".
     """
-    named = {str(given) for given in inputs}
+    asked = chain.from_iterable(map(_behind, inputs))
+    named = {_whole(path) for path, is_named in asked if is_named}
     claims = (guard.claims_picture, *([claims_video] if modality == "video" else ()))
 
     def is_meant(answer: dict[str, Any]) -> bool:
-        name = answer["sample"]
-        return name in named or any(claim(Path(name)) for claim in claims)
+        path = Path(answer["sample"])
+        return _whole(path) in named or any(claim(path) for claim in claims)
 
     return [
         answer | {"ignored": True} if "problem" in answer and not is_meant(answer) else answer
@@ -83,25 +89,26 @@ def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:
     )
 
 
-def _behind(given: str | Path) -> Iterable[Path]:
-    """The files behind one name, folder or pattern."""
+def _behind(given: str | Path) -> Iterator[tuple[Path, bool]]:
+    """The files behind one name, folder or pattern; and whether each is named or fits it itself."""
     path = Path(given)
     if path.is_dir():
-        return _below(path)
-    if path.exists() or not set("*?[") & set(str(given)):
-        return [path]
-    return _matching(path)
+        yield from ((file, False) for file in _below(path))
+    elif path.exists() or not set("*?[") & set(str(given)):
+        yield path, True
+    else:
+        yield from _matching(path)
 
 
-def _matching(pattern: Path) -> Iterator[Path]:
+def _matching(pattern: Path) -> Iterator[tuple[Path, bool]]:
     root, named = Path(pattern.anchor), set(pattern.parts)
     for found in sorted(root.glob(str(pattern.relative_to(root)))):
         if any(guard.is_junk(part) and part not in named for part in found.parts):
             continue
         if found.is_dir():
-            yield from _below(found)
+            yield from ((file, False) for file in _below(found))
         else:
-            yield found
+            yield found, True
 
 
 def _below(folder: Path) -> list[Path]:

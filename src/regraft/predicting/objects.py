@@ -82,6 +82,7 @@ def find_objects(
         "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
     """
     answers: list[dict[str, Any]] = []
+    drawn: set[Path] = set()
     common, threshold = common_folder(paths), _threshold(model, wanted.precision)
     for look, tiles in _looked(model, preparation, frames(paths, wanted.every_s)):
         if look.picture is None:
@@ -91,13 +92,20 @@ def find_objects(
         whole = stitch(list(zip(look.windows, tiles, strict=True))) if tiles[1:] else tiles[0]
         answers.append({"sample": look.name, **_objects(model, whole, size, threshold)})
         if wanted.draw and wanted.out is not None:
-            name = below(look.name, common)
-            file = wanted.out / "drawn" / (name if name.endswith(".jpg") else f"{name}.jpg")
-            _draw(look.picture, answers[-1], file)
+            _draw(look.picture, answers[-1], _file_for(below(look.name, common), wanted.out, drawn))
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
     if wanted.out is not None:
         write_predictions(answers, model.task.classes, wanted.out, wanted.to)
     return answers
+
+
+def _file_for(name: str, out: Path, taken: set[Path]) -> Path:
+    """A JPEG called like a picture, and like no other; it is added to those that are taken."""
+    file = out / "drawn" / (name if name.endswith(".jpg") else f"{name}.jpg")
+    while file in taken:
+        file = file.with_name(f"{file.name}.jpg")
+    taken.add(file)
+    return file
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ def data_facts(rows: Dataset) -> dict[str, Any]:
     return {
         "path": str(rows.path),
         "fingerprint": rows.fingerprint(),
+        "thing": "tile" if rows.tile_px else rows.thing,
         "classes": list(rows.classes),
         "multilabel": rows.multilabel,
         "splits": {name: len(rows.split(name)) for name in data_sets.SPLITS},
@@ -156,12 +157,15 @@ def savings(
             f"The network from scratch saw each sample only {twin['passes']:.1f} times in its "
             f"time, too few to say how many {things} were saved; a longer --budget gives it more."
         )
-    elif labels is None and twin["gap"] >= 0 and twin["p"] >= measure.NOISE:
+    elif twin["p"] >= measure.NOISE:
         text = f"Within noise, so no {things} are said to be saved. {times}"
     elif labels is None:
         text = f"The new head alone does not reach the network from scratch. {times}"
     elif labels == 0:
-        text = f"The new head needs all {curve[-1]['labels']:,} {things} for that. {times}"
+        text = (
+            f"To be where the network from scratch is, the new head needs all "
+            f"{curve[-1]['labels']:,} {things}. {times}"
+        )
     else:
         text = (
             f"With {reached[0]:,} {things} the new head is where the network from scratch is with "
@@ -284,7 +288,7 @@ def verdict(report: dict[str, Any]) -> str:
     metric = report["test"] or best["metric"]
     split = "test" if report["test"] else "valid"
     count = report["data"]["splits"][split]
-    thing = page.thing(report["task"]) + ("" if count == 1 else "s")
+    thing = report["data"]["thing"] + ("" if count == 1 else "s")
     where = f"on the {'test' if report['test'] else 'validation'} split of {count:,} {thing}"
     what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
     name = page.metric_name(metric["name"])

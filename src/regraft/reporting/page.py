@@ -184,11 +184,6 @@ def metric_name(name: str) -> str:
     return _NAMES.get(name, name.replace("_", " "))
 
 
-def thing(task: str) -> str:
-    """What a sample is called, where one is counted."""
-    return {"text-classification": "text", "video-classification": "clip"}.get(task, "picture")
-
-
 def reasons(rungs: Sequence[Facts]) -> list[str]:
     """Why each rung was kept or not; what ended the climb is not said again for each one below."""
     found: list[str] = []

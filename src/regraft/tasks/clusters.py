@@ -50,15 +50,23 @@ def _rarest(target_nc: np.ndarray) -> np.ndarray:
     return np.where(applies_nc.any(axis=1), rank_nc.argmin(axis=1), target_nc.shape[1])
 
 
-def known_elsewhere(target_nc: np.ndarray, fold_n: np.ndarray) -> np.ndarray:
-    """Whether each of a sample's classes is also in another fold: bool_n.
+def known_elsewhere(
+    target_nc: np.ndarray, clusters: Sequence[str], fold_n: np.ndarray
+) -> np.ndarray:
+    """Whether each class of a sample, and of its whole cluster, is also in another fold: bool_n.
 
     A model that learns from the other folds says nothing of a class that is in none of them.
+
+    Args:
+        target_nc: as for `folds`.
+        clusters: as for `folds`.
+        fold_n: what `folds` gave.
     """
     applies_nc = _applies(target_nc)
     there_fc = np.stack([applies_nc[fold_n == fold].any(axis=0) for fold in np.unique(fold_n)])
     lost_n = applies_nc[:, there_fc.sum(axis=0) < 2].sum(axis=1)
-    return lost_n == 0
+    cluster_n = numbered(clusters)
+    return ~np.isin(cluster_n, cluster_n[lost_n > 0])
 
 
 def _applies(target_nc: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ Shapes: n samples, c classes, r bootstrap draws.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,17 +84,22 @@ class Shares:
         return np.nanmean(recall_rc, axis=1)
 
     def unseen(self, weights_rn: np.ndarray) -> float:
-        """How large a share of mistakes could have gone unseen: 1 - the exact lower bound.
+        """How large a share of mistakes could have gone unseen, where all are right.
 
-        The bound is Clopper & Pearson's (1934) for all right: of one class of k clusters,
-        0.025 ^ (1/k). Of several it is that of the mean, each class's being U ^ (1/k), U even.
+        One less the lowest mean of the classes' shares under which a chance of 0.025 to see no
+        mistake is left; of one class of k clusters that is the exact lower bound, 0.025 ^ (1/k)
+        (Clopper & Pearson 1934). Where the mean is lowest, the share of each class is in
+        proportion to its clusters, and 1 at most.
         """
         tail = (1 - CONFIDENCE) / 2
         count_c = np.array([_clusters(weights_rn[:, one > 0]) for one in self.member_nc.T])
-        if len(count_c) == 1:
-            return float(1 - tail ** (1 / count_c[0]))
-        even_rc = generator(0, "unseen").random((DRAWS, len(count_c)))
-        return float(1 - np.quantile((even_rc ** (1 / count_c)).mean(axis=1), tail))
+        low, high = -60.0, 0.0  # of the logarithm of the proportion
+        for _ in range(60):
+            middle = (low + high) / 2
+            share_c = np.minimum(1.0, math.exp(middle) * count_c)
+            seen = float(count_c @ np.log(share_c))
+            low, high = (middle, high) if seen < math.log(tail) else (low, middle)
+        return float(1 - np.minimum(1.0, math.exp(high) * count_c).mean())
 
 
 def accuracy(correct_n: np.ndarray) -> Shares:

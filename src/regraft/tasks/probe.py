@@ -131,7 +131,7 @@ def _choose_penalty(
         z_nk, target_nc, weight_n = z_nk[some], target_nc[some], weight_n[some]
         clusters = [clusters[int(i)] for i in some]
     fold_n = folds(target_nc, clusters, seed, FOLDS)
-    fold_n[~known_elsewhere(target_nc, fold_n)] = ALWAYS_LEARNT
+    fold_n[~known_elsewhere(target_nc, clusters, fold_n)] = ALWAYS_LEARNT
     held_n = fold_n[fold_n != ALWAYS_LEARNT]
     theta_f: dict[int, np.ndarray | None] = dict.fromkeys(np.unique(held_n).tolist())
     if len(theta_f) < 2:

@@ -121,7 +121,7 @@ def _chosen(
 ) -> float:
     """The inverse penalty with the most right answers out of fold."""
     fold_n = folds(target_nc, clusters, 0, _FOLDS)
-    judged_n = known_elsewhere(target_nc, fold_n)
+    judged_n = known_elsewhere(target_nc, clusters, fold_n)
     right = np.zeros(len(INVERSE_PENALTIES))
     for fold in np.unique(fold_n[judged_n]):
         held_n = judged_n & (fold_n == fold)

@@ -111,7 +111,7 @@ def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
     if len(upper) < 2:
         text = "Too few points for a forecast."
         if curve and curve[-1]["value"] == 1:
-            text = "The head makes no mistake on the validation split: nothing is left to forecast."
+            text = "The head is at 100 % on the validation split: nothing is left to forecast."
         return {"target": None, "labels": None, "text": text}
     labels = np.log([p["labels"] for p in upper])
     errors = np.log([1 - p["value"] for p in upper])

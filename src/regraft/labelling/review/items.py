@@ -96,9 +96,9 @@ def queue_of(found: Surveyed, decisions: Iterable[Decision] = ()) -> Queue:
     place = {name: row[sample.id] for name, sample in asked.items()}
     items: dict[int, Item] = {}
     decisions = tuple(decisions)
-    settled = frozenset(name for name, v in verdicts(decisions).items() if v.action != "divided")
+    decided = frozenset(name for name, v in verdicts(decisions).items() if v.action != "divided")
     for item in (
-        *_errors(given, dataset, found.judged, settled),
+        *_errors(given, dataset, found, decided),
         *_divided(given, found, row),
         *_outliers(given, found, row),
         *_next(found.facts["next"], place, given),
@@ -122,11 +122,14 @@ def _root(path: Path) -> Path:
 
 
 def _errors(
-    given: Dataset, dataset: Dataset, judged: Judged | None, settled: frozenset[str]
+    given: Dataset, dataset: Dataset, found: Surveyed, decided: frozenset[str]
 ) -> Iterable[Item]:
+    judged = found.judged
     if judged is None:
         return
-    for one in findings.likely_errors(dataset, judged, settled):
+    for one in findings.likely_errors(dataset, judged, decided | found.agreed):
+        if dataset.samples[one.row].id in found.agreed - decided:
+            continue
         names = names_of(given, given.samples[one.row])
         suggested = tuple(dataset.classes[c] for c in one.classes)
         chances = _chances(dataset, judged.chance_nc[one.row])
