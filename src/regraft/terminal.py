@@ -478,6 +478,8 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         found: what `labels` gave.
         out: the folder it was written to, if any.
     """
+    from regraft.reporting import page  # takes longer to import than `--help` may take
+
     agreement, ceiling = found["agreement"], found["ceiling"]
     if agreement:
         alpha = agreement["alpha"]
@@ -499,7 +501,7 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     if found["beside_people"]:
         _print(console, found["beside_people"]["text"])
     if found["share"]:
-        _print(console, f"About {interval(found['share'])} of the labels are wrong.")
+        _print(console, page.share_wrong(found["share"]).replace("\u00a0", " "))
     for key in ("not_judged", "caution"):
         if found[key]:
             _print(console, shown(found[key]))

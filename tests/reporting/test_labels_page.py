@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from report_samples import full_report
 
-from regraft.reporting import labels_page, render
+from regraft.reporting import labels_page, page, render
 
 _BAD = "<script>alert(1)</script>"
 
@@ -57,6 +57,18 @@ def _found() -> dict:
         "caution": _BAD,
         "not_judged": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0, "Hardly any label seems wrong (up to 1.8 % may be)."),
+        (0.1, "About 10.0 % of the labels are wrong (0.0 % to 1.8 %)."),
+    ],
+)
+def test_the_share_of_wrong_labels_is_said(value: float, said: str) -> None:
+    text = page.share_wrong({"value": value, "low": 0.0, "high": 0.018})
+    assert text.replace("\u00a0", " ") == said
 
 
 def test_whatever_is_named_like_markup_is_text_and_nothing_is_fetched() -> None:

@@ -37,3 +37,16 @@ def test_a_class_of_one_text_does_not_end_the_choice_of_the_penalty() -> None:
     usual = _fit(texts, np.eye(2)[label_n])
     with_one = _fit([*texts, "quite other words"], np.eye(3)[np.append(label_n, 2)])
     assert with_one.inverse_penalty == usual.inverse_penalty
+
+
+def test_where_classes_count_the_same_a_rare_one_has_its_say_in_the_penalty() -> None:
+    # Weakly penalised, the rare class is found by a word of its own; strongly, all is "ham".
+    rng = np.random.default_rng(1)
+    label_n = (np.arange(150) % 15 == 0).astype(int)
+    texts = [" ".join(f"w{n}" for n in rng.integers(0, 200, 30)) for _ in label_n]
+    for i in np.flatnonzero(label_n):
+        texts[i] += " " + " ".join(f"offer{n}" for n in rng.integers(0, 4, 3))
+    target_nc = np.eye(2)[label_n]
+    model = fit_tfidf(texts, target_nc, [""] * 150, balanced=True)
+    held = ["w1 w2 w3 offer1 offer2", "w1 w2 w3 w4 w5"]
+    assert model.logits(held).argmax(axis=1).tolist() == [1, 0]

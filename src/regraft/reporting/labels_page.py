@@ -18,7 +18,7 @@ from regraft.errors import UnreadableSample
 from regraft.reporting import figures
 from regraft.reporting.drawing import jpeg
 from regraft.reporting.figures import Axis, Mark
-from regraft.reporting.page import environment, inlined, metric_name, percent
+from regraft.reporting.page import environment, inlined, metric_name, share_wrong
 
 Facts = Mapping[str, Any]
 
@@ -86,9 +86,7 @@ def headline(found: Facts) -> str:
     if agreement and agreement["alpha"]["value"] is not None:
         said.append(f"Krippendorff's alpha is {agreement['alpha']['value']:.2f}.")
     if found["share"]:
-        share = found["share"]
-        span = f"({percent(share['low'])} to {percent(share['high'])})"
-        said.append(f"About {percent(share['value'])} of the labels are wrong {span}.")
+        said.append(share_wrong(found["share"]))
     if found["beside_people"]:
         said.append(found["beside_people"]["text"])
     if found["next"]:

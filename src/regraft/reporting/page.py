@@ -30,6 +30,8 @@ LARGEST_MATRIX = 24
 
 _PAIRS = 10
 _PARENTHESIS = re.compile(r"\([^()<>]{1,32}\)[.,;]?")
+HARDLY = 0.001
+"""A smaller share of wrong labels is said to be hardly any."""
 _NAMES = {
     "macro_f1": "macro F1",
     "micro_f1": "micro F1",
@@ -182,6 +184,14 @@ def size(number: float | None) -> str:
 def metric_name(name: str) -> str:
     """A metric's stable name as people say it."""
     return _NAMES.get(name, name.replace("_", " "))
+
+
+def share_wrong(share: Facts) -> str:
+    """The estimated share of wrong labels in a sentence."""
+    if share["value"] < HARDLY:
+        return f"Hardly any label seems wrong (up to {percent(share['high'])} may be)."
+    span = f"({percent(share['low'])} to {percent(share['high'])})"
+    return f"About {percent(share['value'])} of the labels are wrong {span}."
 
 
 def reasons(rungs: Sequence[Facts]) -> list[str]:

@@ -119,7 +119,8 @@ def _model(inverse_penalty: float, balanced: bool) -> Any:
 def _chosen(
     x_nw: Any, target_nc: np.ndarray, y_n: np.ndarray, clusters: Sequence[str], balanced: bool
 ) -> float:
-    """The inverse penalty with the most right answers out of fold."""
+    """The inverse penalty with the most right answers out of fold; balanced, in the mean class."""
+    weight_n = 1 / np.bincount(y_n)[y_n] if balanced else np.ones(len(y_n))
     fold_n = folds(target_nc, clusters, 0, _FOLDS)
     judged_n = known_elsewhere(target_nc, clusters, fold_n)
     right = np.zeros(len(INVERSE_PENALTIES))
@@ -127,5 +128,5 @@ def _chosen(
         held_n = judged_n & (fold_n == fold)
         for i, inverse_penalty in enumerate(INVERSE_PENALTIES):
             model = _model(inverse_penalty, balanced).fit(x_nw[~held_n], y_n[~held_n])
-            right[i] += (model.predict(x_nw[held_n]) == y_n[held_n]).sum()
+            right[i] += (model.predict(x_nw[held_n]) == y_n[held_n]) @ weight_n[held_n]
     return INVERSE_PENALTIES[int(right.argmax())] if judged_n.any() else UNJUDGED
