@@ -222,6 +222,11 @@ def verdicts(decisions: Iterable[Decision]) -> dict[str, Verdict]:
     return found
 
 
+def settled(found: Mapping[str, Verdict]) -> frozenset[str]:
+    """The samples about which reviewers are not divided."""
+    return frozenset(name for name, verdict in found.items() if verdict.action != "divided")
+
+
 def reviewed(
     dataset: Dataset, journal: Journal, prefix: str = ""
 ) -> tuple[Dataset, dict[str, Verdict]]:

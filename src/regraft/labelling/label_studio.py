@@ -43,7 +43,7 @@ from regraft.dataset.label_studio import (
 )
 from regraft.dataset.reader import class_name
 from regraft.errors import DataError
-from regraft.labelling.decisions import Decision, Journal, journal_of, verdicts
+from regraft.labelling.decisions import Decision, Journal, journal_of, settled, verdicts
 from regraft.store import commit, digest
 
 if TYPE_CHECKING:
@@ -127,9 +127,7 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
             mend="add a column `path`",
         )
     journal = Journal(journal_of(found.given.path))
-    found_before = verdicts(journal.standing()).items()
-    settled = {name for name, verdict in found_before if verdict.action != "divided"}
-    done = write_tasks(queue_of(found), path, settled)
+    done = write_tasks(queue_of(found), path, settled(verdicts(journal.standing())))
     root = None if done.root is None else str(done.root)
     return {
         "tasks": str(done.tasks),

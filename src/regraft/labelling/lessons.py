@@ -23,7 +23,7 @@ import numpy as np
 from regraft.dataset import Dataset, Problem
 from regraft.errors import MissingExtra, UsageError
 from regraft.labelling import consensus, findings
-from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed
+from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed, settled
 from regraft.labelling.likely_errors import judge, why_not
 from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
@@ -153,8 +153,8 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
     if why_not(train):
         return ground, []
 
-    settled = frozenset(name for name, v in said.verdicts.items() if v.action != "divided")
-    settled |= consensus.agreed(said.votes) if said.votes is not None else frozenset()
+    sure = settled(said.verdicts)
+    sure |= consensus.agreed(said.votes) if said.votes is not None else frozenset()
 
     def compute() -> Outcome:
         frozen = len(ground.backbone.stages)
@@ -179,13 +179,13 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
                 "score": one.score,
                 "reason": one.reason,
             }
-            for one in findings.likely_errors(train, judged, settled)
+            for one in findings.likely_errors(train, judged, sure)
         ]
         return Outcome({"errors": errors}, {})
 
-    inputs = inputs_of(ground, {"settled": sorted(settled)})
+    inputs = inputs_of(ground, {"settled": sorted(sure)})
     found: Any = ground.run.step("likely-errors", inputs, compute)
-    errors = _sparing(train, [e for e in found.facts["errors"] if e["sample"] not in settled])
+    errors = _sparing(train, [e for e in found.facts["errors"] if e["sample"] not in sure])
     wrong = {error["sample"] for error in errors}
     kept = [s for s in ground.dataset if not (s.split == "train" and s.id in wrong)]
     problems = [

@@ -24,6 +24,7 @@ import numpy as np
 from regraft.seeds import generator
 from regraft.store import Json
 from regraft.tasks.clusters import numbered
+from regraft.tasks.measure import unseen
 
 TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 DRAWS = 40
@@ -82,10 +83,10 @@ def wrong_share(
             drawn.append(again)
     value = float(np.mean(values))
     low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975]))
-    # Wrong labels that happen not to be among so few are not ruled out (Clopper & Pearson 1934).
-    alone = count if clusters is None else len(set(numbered(clusters).tolist()))
+    # Wrong labels that happen not to be among so few are not ruled out.
+    alone = count if clusters is None else int(numbered(clusters).max()) + 1
     value = max(value, surely)
-    high = min(1.0, max(high, value + 1 - 0.025 ** (1 / alone)))
+    high = min(1.0, max(high, value + unseen(alone)))
     return Share(value, max(surely, min(low, value)), max(high, value)), table_cc
 
 

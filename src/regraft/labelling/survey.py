@@ -17,7 +17,7 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft.backbones import Backbone
-from regraft.dataset import Dataset
+from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
 from regraft.dataset.texts import excerpt
 from regraft.errors import DataError, MissingExtra, UsageError
@@ -25,7 +25,7 @@ from regraft.events import Tell, silent
 from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
-from regraft.labelling.decisions import Journal, journal_of, reviewed
+from regraft.labelling.decisions import Journal, journal_of, reviewed, settled
 from regraft.labelling.decisions import verdicts as verdicts_of
 from regraft.labelling.label_studio import take_in
 from regraft.labelling.likely_errors import Judged, judge, why_not
@@ -137,8 +137,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         if not few:
             judged = _judged(known, request.seed, tell)
             penalty = judged.penalty
-            kept = {name for name, verdict in verdicts.items() if verdict.action != "divided"}
-            kept |= agreed
+            kept = settled(verdicts) | agreed
             found |= _of_labels(dataset, judged, kept, request.seed)
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
@@ -185,17 +184,16 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
     if pool is not None and data.resolve() == pool.resolve():
         task = "text-classification" if pool.is_file() else data_sets.guess_task(pool)
         return Dataset(data, task, (), ())
+    reader: Reader = AnyReader(request.scale)
     if request.columns:
         reader = data_sets.reader_of(request.columns)
         data_sets.check_columns(reader, data)
-        return data_sets.read_all(data, max_bad=request.max_bad, reader=reader, tell=tell)
-    if data_sets.guess_task(data) == "object-detection":
+    elif data_sets.guess_task(data) == "object-detection":
         raise DataError(
             "These boxes are from one hand; boxes are judged by how far people agree.",
             where=data,
             mend="give a folder with the pictures and a file of boxes for each person",
         )
-    reader = AnyReader(request.scale)
     return data_sets.read_all(data, max_bad=request.max_bad, reader=reader, tell=tell)
 
 
@@ -331,7 +329,7 @@ def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts |
     return found.to_json() if found else None
 
 
-def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> Facts:
+def _of_labels(dataset: Dataset, judged: Judged, kept: frozenset[str], seed: int) -> Facts:
     """What the probes tell; what people have settled is not suspected."""
     share = None
     if not dataset.multilabel:
@@ -353,7 +351,7 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: set[str], seed: int) -> F
                 "reason": one.reason,
                 **excerpt(dataset.samples[one.row]),
             }
-            for one in findings.likely_errors(dataset, judged, frozenset(kept))
+            for one in findings.likely_errors(dataset, judged, kept)
             if dataset.samples[one.row].id not in kept
         ],
         "share": share.to_json() if share else None,

@@ -180,9 +180,14 @@ def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
     if isinstance(score, Shares):
         reach = score.unseen(weights_rn)
     elif low == high and value in (0.0, 1.0):
-        reach = 1 - tail ** (1 / _clusters(weights_rn))
-    low, high = min(low, value - reach), max(high, value + reach)
-    return Estimate(name, value, max(low, min(value, 0.0)), min(high, max(value, 1.0)))
+        reach = unseen(_clusters(weights_rn))
+    low, high = max(0.0, min(low, value - reach)), min(1.0, max(high, value + reach))
+    return Estimate(name, value, min(low, value), max(high, value))
+
+
+def unseen(clusters: int) -> float:
+    """The share of mistakes that so many right answers leave possible (Clopper & Pearson 1934)."""
+    return 1 - ((1 - CONFIDENCE) / 2) ** (1 / clusters)
 
 
 def _clusters(weights_rn: np.ndarray) -> int:

@@ -340,11 +340,7 @@ def _seconds_of(ground: Ground, rung: Rung, best: Step) -> float:
     some = ground.dataset.split("train")[: rung.batch]
     cut, engine = ground.cut(rung.frozen), ground.engine(rung.frozen)
     rows: Features | LiveFeatures = LiveFeatures(some, cut, engine, [View()])
-    few = np.arange(min(TRIED, len(some)))
-    rows.rows(few)  # the first call opens the engine
-    began = time.perf_counter()
-    rows.rows(few)
-    picture_s = (time.perf_counter() - began) / len(few)
+    picture_s = seconds_a_picture(ground, rung.frozen)
     pictures = ground.missing(ground.dataset.split("valid"), rung.frozen)
     if rung.features == "cached":
         # As it will be: what is computed here need not be again, what is there costs nothing.

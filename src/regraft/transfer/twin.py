@@ -19,6 +19,7 @@ from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample
 from regraft.errors import BackboneError
 from regraft.tasks import measure
+from regraft.transfer.ladder import points
 
 if TYPE_CHECKING:
     from regraft.transfer.fit import Rung
@@ -124,11 +125,10 @@ def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
         best: name of the chosen rung.
     """
     shown = f"{100 * abs(gap.value):.1f} points"
-    signed = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     low, high = sorted(100 * math.copysign(1, gap.value) * end for end in (gap.low, gap.high))
     spread = f"({low:+.1f} to {high:+.1f}, p = {gap.p:.3f})"
     if gap.p >= measure.NOISE:
-        outcome = f"it cannot be told from {best}: {signed} for {best}, p = {gap.p:.3f}"
+        outcome = f"it cannot be told from {best}: {points(gap)} for {best}, p = {gap.p:.3f}"
     elif gap.value > 0:
         outcome = f"{best} is {shown} ahead of it {spread}"
     else:

@@ -15,7 +15,7 @@ import numpy as np
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
 from regraft.labelling import findings
-from regraft.labelling.decisions import Decision, verdicts
+from regraft.labelling.decisions import Decision, settled, verdicts
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.pool import name_of
 from regraft.labelling.survey import Surveyed
@@ -96,7 +96,7 @@ def queue_of(found: Surveyed, decisions: Iterable[Decision] = ()) -> Queue:
     place = {name: row[sample.id] for name, sample in asked.items()}
     items: dict[int, Item] = {}
     decisions = tuple(decisions)
-    decided = frozenset(name for name, v in verdicts(decisions).items() if v.action != "divided")
+    decided = settled(verdicts(decisions))
     for item in (
         *_errors(given, dataset, found, decided),
         *_divided(given, found, row),
