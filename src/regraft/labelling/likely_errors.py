@@ -13,9 +13,12 @@ Decisions:
   the first round's, which are strictly out of sample, are what a model is measured by.
 - A probe learns from at most `MOST_TO_LEARN` samples, and rows are read in pieces: memory grows
   with probabilities (n x c), not with features.
-- The penalty is chosen once, by cross-validated log-loss; it is shared by all folds. So are the
-  axes that the probes are found on: they are made of features alone, not of labels, and to find
-  them anew for each fold took longer than the probes.
+- The penalty is chosen by cross-validated log-loss, once a round; it is shared by all folds. Wrong
+  labels ask for a stronger one than the truth does, and the labels that the first round trusts for
+  a weaker one, since they were trusted for being easy to tell: the second round takes the middle of
+  the two (geometric mean).
+- The axes that the probes are found on are shared by all folds too: they are made of features
+  alone, not of labels, and to find them anew for each fold took longer than the probes.
 - Features are looked at as vectors; what they come from (pictures, texts, clips) does not matter.
 
 Legend: n samples, d features, c classes, f folds, b rows of a piece.
@@ -23,8 +26,9 @@ Legend: n samples, d features, c classes, f folds, b rows of a piece.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +60,7 @@ class Judged:
         quality_n: how well the given label fits, 0…1; the lowest are the likeliest errors.
         suspect_n: confident learning would call the label wrong.
         distance_n: to the nearest samples of other folds, relative to the typical distance.
-        penalty: of the probes.
+        penalty: of the first round's probes.
     """
 
     chance_nc: np.ndarray
@@ -103,15 +107,23 @@ def judge(
         rows, target_nc, clusters, fold_n, axes, exclusive, seed, tell, rounds * FOLDS
     )
     trusted_n = np.ones(len(target_nc), dtype=bool)
-    penalty: float | None = None
-    found: Judged | None = None
-    for turn in range(rounds):
-        chance_nc, distance_n, penalty = judging.answers(trusted_n, penalty, turn)
+    penalty = judging.penalty(trusted_n)
+    chance_nc, distance_n = judging.answers(trusted_n, penalty, 0)
+    found = Judged(
+        chance_nc, chance_nc, *fit_of(target_nc, chance_nc, exclusive), distance_n, penalty
+    )
+    for turn in range(1, rounds):
+        trusted_n = ~found.suspect_n
+        between = math.sqrt(penalty * judging.penalty(trusted_n))
+        chance_nc, distance_n = judging.answers(trusted_n, between, turn)
         quality_n, suspect_n = fit_of(target_nc, chance_nc, exclusive)
-        first_nc = found.first_nc if found else chance_nc
-        found = Judged(chance_nc, first_nc, quality_n, suspect_n, distance_n, penalty)
-        trusted_n = ~suspect_n
-    assert found is not None
+        found = replace(
+            found,
+            chance_nc=chance_nc,
+            quality_n=quality_n,
+            suspect_n=suspect_n,
+            distance_n=distance_n,
+        )
     return found
 
 
@@ -136,17 +148,21 @@ class _Judging:
     tell: Tell
     pieces: int
 
+    def penalty(self, trusted_n: np.ndarray) -> float:
+        """That trusted samples ask for, those of the first fold left out."""
+        learn = self._to_learn(0, trusted_n)
+        return self._probe(self.rows(learn), learn, None).penalty
+
     def answers(
-        self, trusted_n: np.ndarray, penalty: float | None, turn: int
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Chance_nc, distance_n and the penalty, from probes on trusted samples."""
+        self, trusted_n: np.ndarray, penalty: float, turn: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Chance_nc and distance_n, from probes on trusted samples."""
         chance_nc = np.empty(self.target_nc.shape, dtype=np.float32)
         distance_n = np.empty(len(self.fold_n), dtype=np.float32)
         for fold in range(FOLDS):
             learn = self._to_learn(fold, trusted_n)
             x_nd = self.rows(learn)
             probe = self._probe(x_nd, learn, penalty)
-            penalty = probe.penalty
             held = np.flatnonzero(self.fold_n == fold)
             near = _Near.of(x_nd, self.seed)
             for begin in range(0, len(held), PIECE):
@@ -155,8 +171,7 @@ class _Judging:
                 chance_nc[some] = chances(probe.logits(x_bd), self.exclusive)
                 distance_n[some] = near.distances(x_bd)
             self.tell(Advanced("judging labels", turn * FOLDS + fold + 1, self.pieces))
-        assert penalty is not None
-        return chance_nc, distance_n, penalty
+        return chance_nc, distance_n
 
     def _to_learn(self, fold: int, trusted_n: np.ndarray) -> np.ndarray:
         """Indices of trusted samples of the other folds; a class keeps its last ones."""
