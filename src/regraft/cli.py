@@ -219,7 +219,7 @@ def pretrain(
         str | None, typer.Option(metavar="TEXTS", help="Texts by which forgetting is measured.")
     ] = None,
     bf16: Annotated[
-        bool, typer.Option("--bf16", help="Compute in bfloat16; else where it is quicker.")
+        bool, typer.Option("--bf16", help="Compute in bfloat16 on any processor.")
     ] = False,
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Leave the judge's copies in the pool.")

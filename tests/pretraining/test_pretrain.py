@@ -11,10 +11,9 @@ import regraft
 from regraft.backbones import build, check_backbone, open_backbone
 from regraft.errors import ContractBroken, RegraftError, StoreError, UsageError
 from regraft.events import Event, Stepped
-from regraft.pretraining import Settings, check_objective, precision, pretrain, sight
+from regraft.pretraining import Settings, check_objective, contrastive, pretrain, sight
 from regraft.pretraining.objectives import choose, settings_of
 from regraft.pretraining.settings import FEW_STEPS
-from regraft.store import Outcome
 
 NETWORK = """
 from torch import nn
@@ -284,36 +283,25 @@ def test_the_network_sees_at_once_what_memory_holds(
     assert sizes == {piece}
 
 
-def test_a_run_keeps_to_the_precision_it_began_with_and_so_does_what_it_is_compared_with(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has", [False, True])
+def test_the_processor_decides_the_precision_and_a_person_may(
+    place: Path, has: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the clock bfloat16 is quicker at first, and never again."""
-    answers: list[bool] = []
+    monkeypatch.setattr(contrastive, "has_bfloat16", lambda: has)
 
-    def measured(take: object) -> Outcome:
-        answers.append(not answers)
-        return Outcome({"bf16": answers[-1], "seconds": [2.0, 1.0]})
+    def said(name: str, bf16: bool | None) -> dict:
+        asked = settings(bf16=bf16, epochs=1)
+        return pretrain(
+            place / "pool", place / name, backbone=start(place), settings=asked, compare="scratch"
+        ).report
 
-    def stop(event: Event) -> None:
-        if isinstance(event, Stepped) and event.step == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(precision, "measured", measured)
-    asked = settings(bf16=None, epochs=2)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(place / "pool", place / "run", backbone=start(place), settings=asked, tell=stop)
-    done = pretrain(place / "pool", place / "run", backbone=start(place), settings=asked)
-    assert (answers, done.report["after"]["bf16"]) == ([True], True)
-    beside = pretrain(
-        place / "pool", place / "beside", backbone=start(place), settings=asked, compare="scratch"
-    )
-    assert beside.report["after"] == beside.report["scratch"]["after"] == {"bf16": False}
-    answers.clear()
-    beside = pretrain(
-        place / "pool", place / "again", backbone=start(place), settings=asked, compare="scratch"
-    )
-    assert beside.report["after"] == beside.report["scratch"]["after"] == {"bf16": True}
-    assert weights(place / "run") == weights(place / "again")
+    free, asked = said("free", None), said("asked", has)
+    assert free["after"] == free["scratch"]["after"] == {"bf16": has}
+    assert weights(place / "free") == weights(place / "asked")
+    other = said("other", not has)
+    assert other["after"] == {"bf16": not has}
+    assert weights(place / "other") != weights(place / "free")
+    assert asked["settings"]["bf16"] is has
 
 
 def test_it_is_measured_no_more_often_than_twenty_times(place: Path) -> None:

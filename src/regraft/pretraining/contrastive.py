@@ -28,7 +28,6 @@ from torch import Tensor, nn
 
 from regraft.backbones import Network, build
 from regraft.errors import RegraftError
-from regraft.pretraining import precision
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.losses import (
     backward_in_pieces,
@@ -44,6 +43,8 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
+from regraft.transfer.engine import has_bfloat16
+from regraft.transfer.products import rounded
 
 PIECE, PIECE_BYTES = 256, 4 * 10**9
 """The network sees at once what keeps so many bytes for the way back, and no more samples."""
@@ -53,8 +54,6 @@ WEIGHT_DECAY = 1e-4
 PROJECTED = 128
 LOOKED_AT = 512
 """Samples on which embeddings are measured."""
-MEASURED = 64
-"""Samples on which it is measured whether bfloat16 is quicker."""
 
 
 class Footage(Protocol):
@@ -127,11 +126,10 @@ class Contrast(Learner):
         self.model = make_model(job)
         self._queue, self._keys = torch.empty(0, PROJECTED), torch.empty(0, PROJECTED)
         self._queued = torch.empty(0, dtype=torch.int64)
-        self._bf16 = False
+        self._bf16 = has_bfloat16() if settings.bf16 is None else settings.bf16
         self._piece = (
             self._fitting_piece() if settings.piece is None else self._frames(settings.piece)
         )
-        self._bf16 = settings.bf16 if settings.bf16 is not None else self._measured_precision()
 
     @property
     def network(self) -> Network:
@@ -187,8 +185,8 @@ class Contrast(Learner):
         views = [self._objective.views(self.model, batch, draws_2bk, half) for half in (0, 1)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self._job.seed, "noise", *place))
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-                return self.model(torch.cat(views)).float().chunk(2)
+            with rounded(self.model, self._bf16):
+                return self.model(torch.cat(views)).chunk(2)
 
     def stepped(self, step: int) -> None:
         """See `Learner`."""
@@ -294,28 +292,6 @@ class Contrast(Learner):
             graph = self._embedded(rows, draws, (0, 0))
         del graph  # until here, so that no memory is used twice and counted once
         return kept.bytes / len(rows)
-
-    def _measured_precision(self) -> bool:
-        """Whether bfloat16 is clearly quicker here; measured once, then remembered."""
-
-        def compute() -> Outcome:
-            few = min(self.size, MEASURED, max(2, int(self._piece)))
-            rows = self._footage.rows(np.arange(few))
-            draws = generator(self._job.seed, "precision").random((2, few, DRAWS))
-
-            def take(bf16: bool) -> None:
-                self._bf16 = bf16
-                a_bd, b_bd = self._embedded(rows, draws, (0, 0))
-                (a_bd.sum() + b_bd.sum()).backward()
-
-            self.model.train()
-            with statistics_kept(self.model):
-                found = precision.measured(take)
-            self.model.zero_grad(set_to_none=True)
-            return found
-
-        facts: Any = self._job.memo("precision", compute).facts
-        return facts["bf16"]
 
     def _order(self, step: int) -> np.ndarray:
         """Which samples a step sees: each epoch a new order."""

@@ -9,8 +9,8 @@ Decisions:
   ladder's rule: a head that knows nothing yet would distort the encoder with its first gradients.
 - A twentieth of the texts, at most so many tokens, is held out, groups of near copies together.
   Loss and accuracy on it are those of words that are to be guessed, the same ones each time.
-- bfloat16 is used where it is measured to be clearly quicker on this machine; the answer is
-  journalled.
+- Products are computed in bfloat16 where the processor has it (`transfer/products.py`), also those
+  of guesses that are measured.
 - A second text that has nothing to do with the pool, the same for all pools, says what the network
   forgets. Unless the user gives one, it is the language reference that comes with Python.
 
@@ -39,7 +39,6 @@ from regraft.dataset import Dataset, Sample, read_unlabelled_texts
 from regraft.dataset.unlabelled_texts import recognises_texts
 from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell, silent
-from regraft.pretraining import precision
 from regraft.pretraining.examples import Example, examples, filled
 from regraft.pretraining.masking import Packed, Windows, packed, windows_of
 from regraft.pretraining.objective import Job, Learner, Point
@@ -49,7 +48,9 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
+from regraft.transfer.engine import has_bfloat16
 from regraft.transfer.loop import array
+from regraft.transfer.products import rounded
 
 WEIGHT_DECAY = 0.01
 BETAS = (0.9, 0.98)
@@ -129,7 +130,7 @@ class Cloze:
         self._size = min(settings.batch, self._total)
         self._order: tuple[int, np.ndarray, np.ndarray] | None = None
         self._ahead = Ahead(self._batch)
-        self._bf16 = settings.bf16 if settings.bf16 is not None else self._measured_precision()
+        self._bf16 = has_bfloat16() if settings.bf16 is None else settings.bf16
         self._begin_head()
 
     @property
@@ -242,7 +243,7 @@ class Cloze:
             torch.from_numpy(some.astype(np.int64))
             for some in (batch.id_rl, batch.place_rl, batch.window_rl)
         )
-        with self._precision():
+        with rounded(self._network, self._bf16):
             x_rld = token_states(self._network.stages, id_rl, place_rl, text_rl, self._cut.frozen)
         return x_rld.flatten(0, 1)[torch.from_numpy(batch.masked_m)]
 
@@ -251,12 +252,9 @@ class Cloze:
         return self._guess_from(self._states(batch), torch.from_numpy(batch.truth_m))
 
     def _guess_from(self, x_md: Tensor, truth_m: Tensor) -> tuple[Tensor, Tensor]:
-        with self._precision():
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             logits_mv = self._head(x_md)
         return F.cross_entropy(logits_mv.float(), truth_m.long(), reduction="none"), logits_mv
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self._bf16)
 
     def _score(self, batch: Packed) -> dict[str, float]:
         """Loss and accuracy of guessing, without gradients."""
@@ -308,24 +306,6 @@ class Cloze:
         return self._pack(windows, few, seed_of(self._job.seed, purpose), 0)
 
     # Before the first step ------------------------------------------------------------------------
-
-    def _measured_precision(self) -> bool:
-        """Whether bfloat16 is clearly quicker here; measured once, then remembered."""
-
-        def compute() -> Outcome:
-            batch = pieces(self._batch(0), 2048)[0]
-
-            def take(bf16: bool) -> None:
-                self._bf16 = bf16
-                self._guess(batch)[0].sum().backward()
-
-            found = precision.measured(take)
-            self._zero()
-            return found
-
-        self._network.train()
-        facts: Any = self._job.memo("precision", compute).facts
-        return facts["bf16"]
 
     def _zero(self) -> None:
         self._network.zero_grad(set_to_none=True)

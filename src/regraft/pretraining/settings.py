@@ -28,7 +28,7 @@ class Settings:
         temperature: of the loss.
         negatives: "batch", or "queue": those of past batches too.
         queue: how many past keys are kept.
-        bf16: compute the network in bfloat16; None measures whether that is quicker.
+        bf16: compute products in bfloat16; None does where the processor has it.
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """
 
@@ -78,7 +78,7 @@ class MaskedSettings:
         epochs: passes over the pool, where no budget says otherwise.
         learning_rate: at its highest.
         whole_words: words are hidden as a whole or not at all.
-        bf16: compute in bfloat16; None measures whether that is quicker.
+        bf16: compute products in bfloat16; None does where the processor has it.
         general: texts by which forgetting is measured; None takes those that come with Python.
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """

@@ -264,7 +264,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
     facts: dict[str, Any] = learnt.facts
     report = _facts(ground, facts)
     if ground.question["compare"] == "scratch":
-        report["scratch"] = _scratch(_computing_alike(ground, facts), facts["steps"])
+        report["scratch"] = _scratch(ground, facts["steps"])
     shown: Sequence[Sample] = ()
     seen_after = _seen(ground, network)
     if seen_before is not None and seen_after is not None:
@@ -275,8 +275,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
         tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
         report |= _judged(eye, before, after, tuned, report["steps"])
         if ground.question["control"]:
-            alike = _computing_alike(ground, facts)
-            report["control"] = _control(alike, eye, report["steps"], after)
+            report["control"] = _control(ground, eye, report["steps"], after)
         shown = (*eye.held, *eye.train)
     small = sight.thumbnails(shown, sight.named(report["neighbours"]))
     page.write(ground.run.folder, report, small)
@@ -295,13 +294,6 @@ def _seen(ground: Ground, network: Network) -> np.ndarray | None:
     if ground.eye is not None or ground.objective.modality == "text":
         return None
     return sight.Gaze(ground.start).features(network, _shown(ground))
-
-
-def _computing_alike(ground: Ground, facts: dict[str, Any]) -> Ground:
-    """For what is compared with the result: computed as it was, not as another clock says."""
-    settings = replace(ground.objective.settings, bf16=facts["after"].get("bf16"))
-    chosen = objectives.choose(ground.objective.name, Path(ground.question["data"]), settings)
-    return replace(ground, objective=chosen)
 
 
 def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
@@ -28,6 +28,8 @@ from regraft.tasks.task import Answers, Criterion, Outputs, Task
 from regraft.transfer import loop, norms
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
+from regraft.transfer.engine import has_bfloat16
+from regraft.transfer.products import rounded
 from regraft.transfer.tokens import token_ids
 
 if TYPE_CHECKING:
@@ -126,6 +128,10 @@ class Tail(nn.Module):
         if pretrained:
             norms.keep_statistics(self)
 
+    def quick(self) -> AbstractContextManager[None]:
+        """Within, products are computed in bfloat16 where the processor has it: for training."""
+        return rounded(self.network.stages[self.cut.frozen :], has_bfloat16())
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """A copy of `tensors` as arrays."""
         return {name: t.detach().cpu().numpy().copy() for name, t in self.tensors().items()}
@@ -159,7 +165,8 @@ def train(
         work = _Fitting(rung, tail, criterion, batches, count, seed)
         training = loop.begin(work, rung.name, rung.steps, checkpoint)
         tail.wake(rung.pretrained)
-        yield from loop.train(training)
+        with tail.quick():
+            yield from loop.train(training)
     tail.eval()
 
 
@@ -313,7 +320,7 @@ def seconds_a_step(
     criterion = task.criterion(task.targets(samples), [View()])
     one = replace(rung, batch=len(samples), views=1)
     tail.wake(rung.pretrained)
-    with _batches(one, rows, len(samples), 0) as batches:
+    with tail.quick(), _batches(one, rows, len(samples), 0) as batches:
         return loop.seconds_a_step(_Fitting(one, tail, criterion, batches, len(samples), 0))
 
 

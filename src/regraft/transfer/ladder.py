@@ -30,7 +30,7 @@ from regraft.tasks import measure
 from regraft.tasks.task import Answers, Task
 from regraft.transfer.cache import limit_bytes
 from regraft.transfer.cut import Cut, frozen_stages
-from regraft.transfer.engine import Engine
+from regraft.transfer.engine import Engine, has_bfloat16
 from regraft.transfer.features import Features, LiveFeatures, features, missing
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.packing import Storage
@@ -469,6 +469,7 @@ def fine_tune(
         "peak_memory_bytes": memory.bytes(),
         "features": rung.features,
         "frozen_intact": cut.certify(tail.network) == before,
+        "trained_in": "bf16" if has_bfloat16() else "f32",
         "views": rung.views,
         "steps": rung.steps,
     }
