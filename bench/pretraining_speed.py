@@ -9,10 +9,9 @@ Both have the same network (ResNet-18, random weights, a projection to 128), til
 photographs (800 JPEGs of 500×375), and the same epochs. Theirs is given our network in
 channels-last, which is quicker on a CPU than the example's.
 
-Ours is `pretrain`'s own step, once in float32 and once as it comes, in the precision that was
-measured to be quicker. All that it does before the first step (decoding the pool, measuring the
-precision) is counted; it is done once, so the rate of later epochs is given beside. All of them
-take turns.
+Ours is `pretrain`'s own step, once in float32 and once as it comes, with products in bfloat16 where
+the processor has it. All that it does before the first step (decoding the pool) is counted; it is
+done once, so the rate of later epochs is given beside. All of them take turns.
 """
 
 from __future__ import annotations
