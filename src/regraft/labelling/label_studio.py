@@ -126,8 +126,8 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
             "There is nothing to show: the table names no files and no texts.",
             mend="add a column `path`",
         )
-    journal = Journal(journal_of(found.given.path))
-    done = write_tasks(queue_of(found), path, settled(verdicts(journal.standing())))
+    decisions = Journal(journal_of(found.given.path)).standing()
+    done = write_tasks(queue_of(found, decisions), path, settled(verdicts(decisions)))
     root = None if done.root is None else str(done.root)
     return {
         "tasks": str(done.tasks),
