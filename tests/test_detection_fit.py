@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 import regraft
@@ -176,6 +177,26 @@ def test_predicting_finds_the_shapes_where_they_are(fitted: regraft.Fitted) -> N
             for thing in answer["objects"]
         )
     assert found >= 0.3 * len(content["annotations"])
+
+
+def test_torch_does_not_take_the_cores_from_the_engine_while_it_predicts(
+    fitted: regraft.Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, plain = torch.get_num_threads(), Detection.found
+    threads: set[int] = set()
+
+    def found(task: Detection, outputs: Any, sizes: Any) -> Any:
+        threads.add(torch.get_num_threads())
+        return plain(task, outputs, sizes)
+
+    monkeypatch.setattr(Detection, "found", found)
+    torch.set_num_threads(2)
+    try:
+        regraft.predict(fitted.folder, [Path(fitted.report["data"]["path"]) / "test"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads == {1}
 
 
 def test_evaluating_the_test_split_gives_the_reports_number(fitted: regraft.Fitted) -> None:
