@@ -113,6 +113,10 @@ def fit(
     test: Annotated[
         str | None, typer.Option(metavar="DIR", help="Samples to measure the chosen rung on, once.")
     ] = None,
+    more: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Samples to train on besides, as labelled of a pool."),
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long to climb: 90s, 10m, 1h.")
     ] = None,
@@ -147,6 +151,7 @@ def fit(
             train=train,
             valid=valid,
             test=test,
+            more=more,
             budget=budget_s,
             compare=compare,
             labels=labels,

@@ -14,7 +14,7 @@ from regraft.dataset.rows import modality_of
 from regraft.errors import UsageError
 from regraft.events import Said, Tell
 from regraft.labelling.consensus import beside_people
-from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets
+from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets, vote_shares
 from regraft.reporting import content, detected
 from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
@@ -134,12 +134,12 @@ def label_facts(
     aside: int,
 ) -> dict[str, Any] | None:
     """What was done about labels and whether it helped; None where nothing was."""
-    reviewed = len(said.verdicts)
+    reviewed = sum(sample.id in said.verdicts for sample in said.dataset)
     if mode == "given":
         many = "1 label was" if reviewed == 1 else f"{reviewed:,} labels were"
         text = f"{many} reviewed by people."
         return {"mode": mode, "reviewed": reviewed, "text": text} if reviewed else None
-    facts = effect(before, climbed, mode, ground.soft)
+    facts = effect(before, climbed, mode, vote_shares(said) if mode == "soft" else {})
     if mode == "clean":
         facts["text"] = (
             f"{aside:,} training labels were set aside as likely errors. {facts['text']}"

@@ -381,6 +381,7 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
         f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} samples{by_people}",
         f"calibration error {evaluation['calibration_error']:.3f}",
         *_seen(evaluation),
+        *([evaluation["people"]["text"]] if evaluation["people"] else []),
     )
     confused = _confused(evaluation["classes"], evaluation["confusion"] or [])
     if confused:
@@ -487,7 +488,15 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
             _print(console, "No sample has two votes: there is no agreement to measure.")
         else:
             span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
-            _print(console, f"Krippendorff's alpha {alpha['value']:.3f} {span}")
+            _print(
+                console, f"Krippendorff's alpha {alpha['value']:.3f} {span}, {agreement['scale']}"
+            )
+        if agreement["are_steps"]:
+            _print(
+                console,
+                "The classes are numbers, taken for names: --scale ordinal counts how far they are "
+                "apart.",
+            )
         _print(console, shown(found["consensus"]["why"]))
         if agreement["place"]:
             place = agreement["place"]
@@ -531,6 +540,8 @@ def _print_label_studio(console: Console, found: Facts) -> None:
         if lost["count"]:
             examples = ", ".join(map(shown, lost["examples"]))
             _print(console, f"{lost['count']:,} annotations fit no sample here: {examples}")
+        if taken.get("labelled"):
+            _print(console, f"labelled   {shown(taken['labelled'])}")
         for name, count in taken["unknown_classes"].items():
             _print(console, f"{count:,} annotations say {shown(name)}, which is no class here.")
     if written:

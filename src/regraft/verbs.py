@@ -60,6 +60,7 @@ def fit(
     train: str = "ladder",
     valid: str | Path | None = None,
     test: str | Path | None = None,
+    more: str | Path | None = None,
     budget: float | None = None,
     compare: str | None = None,
     labels: str = "given",
@@ -81,6 +82,7 @@ def fit(
         train: "ladder", "head", "last:K" (the last K stages) or "all".
         valid: a folder or table to validate on; else it is split off.
         test: likewise for the final test.
+        more: a folder or table to train on besides, such as what was labelled of a pool.
         budget: seconds for all rungs together.
         compare: "scratch" trains the same network from random weights too.
         labels: what is learnt from: "given" labels, "soft" ones (as the votes divide), or "clean"
@@ -115,6 +117,7 @@ def fit(
         "train": train,
         "valid": str(Path(valid).resolve()) if valid else None,
         "test": str(Path(test).resolve()) if test else None,
+        **({"more": str(Path(more).resolve())} if more else {}),
         "budget": budget,
         "compare": compare,
         "labels": labels,
@@ -125,12 +128,12 @@ def fit(
     }
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
-            data, task=task, valid=valid, test=test, max_bad=max_bad, seed=seed, clip_s=clip,
-            tell=tell, reader=reader or AnyReader(),
+            data, task=task, valid=valid, test=test, more=more, max_bad=max_bad, seed=seed,
+            clip_s=clip, tell=tell, reader=reader or AnyReader(),
         )  # fmt: skip
         if compare == "scratch" and rows.modality == "text":
             tell(Said("texts are always compared with TF-IDF; --compare scratch adds nothing"))
-        said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test)))
+        said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test, more)))
         fitting.say_changed(run, said.dataset, tell)
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
         ground, aside = fitting.taught(before, said, mode)
@@ -233,7 +236,7 @@ def evaluate(
         "reviewed" (on how many samples reviewers had an opinion), "seen" (how many of the samples
         the model was fitted or chosen by: with them the metric says too much; None for a model of
         an older version); "people" where the
-        data are votes.
+        data are votes on samples that it was not.
 
     Raises:
         DataError: the data has classes that the model does not know.
@@ -262,11 +265,12 @@ def evaluate(
     task, logits_nc = model.classifier, model.logits(x_nd)
     target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
+    seen_n = model.seen(samples)
     people = said.votes and beside_people(
         said.votes,
-        [sample.id for sample in samples],
+        [s.id for s, seen in zip(samples, seen_n, strict=True) if not seen],
         task.classes,
-        task.probabilities(logits_nc),
+        task.probabilities(logits_nc[~seen_n]),
     )
     score = task.score({"logits": logits_nc}, target_nc)
     metric = measure.estimate(task.metric_name, score, weights_rn)
@@ -279,7 +283,7 @@ def evaluate(
         "classes": list(task.classes),
         "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
         "people": people,
-        "reviewed": len(said.verdicts),
+        "reviewed": sum(sample.id in said.verdicts for sample in samples),
         "seen": model.has_seen(samples),
         "problems": problems,
     }
@@ -300,16 +304,17 @@ def inspect(
 ) -> dict[str, Any]:
     """What is in a data set, and what is wrong with it. Nothing is trained.
 
+    It is looked at as `fit` would read it: votes by their consensus, labels as reviewers left them.
+
     Args:
         data: as for `fit`.
         task: as for `fit`.
         columns: as for `fit`.
         tell: listens to events.
     """
-    reader = data_sets.reader_of(columns) if columns else None
-    return data_sets.describe(
-        data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell, reader=reader)
-    )
+    reader = data_sets.reader_of(columns) if columns else AnyReader()
+    rows = data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell, reader=reader)
+    return data_sets.describe(lessons.spoken(rows, Path(data)).dataset)
 
 
 def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, Any]:

@@ -39,7 +39,7 @@ from regraft.dataset.rows import (
     renumbered,
 )
 from regraft.dataset.splits import with_splits
-from regraft.dataset.table import TableReader, task_of
+from regraft.dataset.table import TableReader, columns_of, task_of
 from regraft.dataset.texts import TextFolderReader
 from regraft.dataset.verify import Verified, verify, verify_texts
 from regraft.errors import DataError, TooManyBadSamples, UsageError
@@ -67,6 +67,7 @@ def read(
     task: str | None = None,
     valid: str | Path | None = None,
     test: str | Path | None = None,
+    more: str | Path | None = None,
     max_bad: float = 0.01,
     seed: int = 0,
     clip_s: float | None = None,
@@ -83,6 +84,7 @@ def read(
             "video-classification"; None takes what the data look like.
         valid: data for validation, in place of what `path` has for it.
         test: data for the test, likewise.
+        more: data to train on besides, such as what was labelled of a pool; never measured on.
         max_bad: share of files that may be set aside; one file always may, unless this is 0.
         seed: another one makes other splits.
         clip_s: videos that are longer are cut into clips of this length.
@@ -100,7 +102,11 @@ def read(
         listed = _with_given(listed, "valid", _listed(Path(valid), reader, listed.task))
     if test is not None:
         listed = _with_given(listed, "test", _listed(Path(test), reader, listed.task))
-    dataset = _opened(_named_splits(listed), max_bad, tell)
+    listed = _named_splits(listed)
+    if more is not None:
+        others = _listed(Path(more), _reader_for(Path(more), reader), listed.task)
+        listed = _with_more(listed, others)
+    dataset = _opened(listed, max_bad, tell)
     return _tiled(with_splits(_learnable(_cut(dataset, clip_s)), seed))
 
 
@@ -256,6 +262,15 @@ def _check_task(task: str | None) -> None:
         )
 
 
+def _reader_for(path: Path, reader: Reader | None) -> Reader | None:
+    """The reader for further data; its columns count where the data have them."""
+    if isinstance(reader, TableReader) and not {reader.text, reader.label} - {""} <= set(
+        columns_of(path)
+    ):
+        return None
+    return reader
+
+
 def check_columns(reader: Reader | None, path: Path) -> None:
     """Refuse columns that were named for what is no table.
 
@@ -355,28 +370,42 @@ def _with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
         replace(sample, split=sample.split or "train") for sample in main if sample.split != name
     ]
     merged = _with_classes(main, kept, _used(main, kept), other.multilabel)
-    known = {label: index for index, label in enumerate(merged.classes)}
+    return _together(merged, other, name, name).with_problems(problems)
+
+
+def _with_more(main: Dataset, other: Dataset) -> Dataset:
+    """The data set with another one to train on besides, whatever splits that has."""
+    main = _without(main, other)
+    names = _used(main, main.samples) | _used(other, other.samples)
+    merged = _with_classes(main, main.samples, names, other.multilabel)
+    return _together(merged, other, "more", "train")
+
+
+def _together(main: Dataset, other: Dataset, prefix: str, split: Split) -> Dataset:
+    """One data set of two; what is no class of the first is left out of the second."""
+    known = {label: index for index, label in enumerate(main.classes)}
     added: list[Sample] = []
+    problems: list[Problem] = []
     for sample in other:
         names = [other.classes[label] for label in labels_of(sample.target)]
-        id_ = f"{name}:{sample.id}"
+        id_ = f"{prefix}:{sample.id}"
         unknown = [label for label in names if label not in known]
         if unknown:
             problems.append(_unknown_class(main, id_, unknown[0]))
             continue
         place = {other.classes.index(label): known[label] for label in names}
-        added.append(replace(renumbered(sample, place, merged.multilabel), id=id_, split=name))
-    problems += [replace(problem, where=f"{name}:{problem.where}") for problem in other.problems]
-    samples = sorted([*merged.samples, *added], key=lambda sample: sample.id)
+        added.append(replace(renumbered(sample, place, main.multilabel), id=id_, split=split))
+    problems += [replace(problem, where=f"{prefix}:{problem.where}") for problem in other.problems]
+    samples = sorted([*main.samples, *added], key=lambda sample: sample.id)
     return replace(
-        merged,
+        main,
         samples=tuple(samples),
         found=main.found + other.found,
-        box_counts=_together(main.box_counts, other.box_counts),
+        box_counts=_counted_together(main.box_counts, other.box_counts),
     ).with_problems(problems)
 
 
-def _together(one: BoxCounts | None, other: BoxCounts | None) -> BoxCounts | None:
+def _counted_together(one: BoxCounts | None, other: BoxCounts | None) -> BoxCounts | None:
     if one is None or other is None:
         return None
     return BoxCounts(

@@ -2,6 +2,7 @@
 
 Decisions:
 
+- What is there to train on besides (`more`) stays in train, with all of its groups.
 - Splits that are given are kept. Nothing given: 70 % train, 15 % valid, 15 % test. Train and test
   given: valid is taken from train, because it is needed. Train and valid given: no test is made,
   because taking it from either would make that smaller than its owner meant it to be.
@@ -67,9 +68,11 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
 
 def _carved(dataset: Dataset, shares: Mapping[Split, float], seed: int) -> Dataset:
     """Train, or all where nothing is given, divided."""
+    free: Split = "" if any(not sample.split for sample in dataset) else "train"
+    fixed = {_key(sample) for sample in dataset if free == "" and sample.split == "train"}
     members: dict[str, list[Sample]] = {}
     for sample in dataset:
-        if sample.split in ("", "train"):
+        if sample.split == free and _key(sample) not in fixed:
             members.setdefault(_key(sample), []).append(sample)
     units = [
         Unit(key, tuple(c for s in group for c in labels_of(s.target)), len(group))
@@ -77,7 +80,7 @@ def _carved(dataset: Dataset, shares: Mapping[Split, float], seed: int) -> Datas
     ]
     found = dict(zip(sorted(members), divide(units, shares, seed), strict=True))
     return dataset.with_samples(
-        replace(s, split=found[_key(s)]) if s.split in ("", "train") else s for s in dataset
+        replace(s, split=found.get(_key(s), "train")) if s.split == free else s for s in dataset
     )
 
 

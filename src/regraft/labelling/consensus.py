@@ -80,6 +80,12 @@ class Consensus:
 
 def choose(votes: Votes) -> tuple[Method, str]:
     """The method that these votes allow, and why."""
+    if votes.nameless:
+        return "majority", (
+            f"Of {len(votes):,} votes {len(votes.nameless):,} name nobody (the first is on "
+            f"{votes.nameless[0]}), so nobody's reliability can be known: majority. "
+            "Say whose they are, or take them out."
+        )
     if votes.anonymous:
         return "majority", (
             "The votes are anonymous, so nobody's reliability can be known: majority."

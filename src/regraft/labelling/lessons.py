@@ -29,7 +29,7 @@ from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
 from regraft.tasks import Classification, measure
-from regraft.transfer.ladder import Climbed, Ground, inputs_of
+from regraft.transfer.ladder import Climbed, Ground, digest_of, inputs_of
 
 Mode = Literal["given", "soft", "clean"]
 MODES: tuple[Mode, ...] = ("given", "soft", "clean")
@@ -59,7 +59,11 @@ class Spoken:
 
 
 def spoken(
-    rows: Dataset, data: Path, valid: Path | None = None, test: Path | None = None
+    rows: Dataset,
+    data: Path,
+    valid: Path | None = None,
+    test: Path | None = None,
+    more: Path | None = None,
 ) -> Spoken:
     """Votes and decisions beside the data, and beside other data given for a split.
 
@@ -68,9 +72,11 @@ def spoken(
         data: where from.
         valid: where the validation samples are from, if not from there.
         test: where the test samples are from, if not from there.
+        more: where further training samples are from.
     """
     found: dict[str, Verdict] = {}
-    for path, prefix in ((data, ""), (valid, "valid:"), (test, "test:")):
+    others = ((valid, "valid:"), (test, "test:"), (more, "more:"))
+    for path, prefix in ((data, ""), *others):
         if path is not None:
             rows, verdicts = reviewed(rows, Journal(journal_of(path)), prefix)
             found |= verdicts
@@ -120,9 +126,17 @@ def soft_targets(said: Spoken) -> dict[str, np.ndarray]:
     They are the consensus' own: shares of the votes where it is a majority, else what the model of
     the people believes. What reviewers changed is as they said.
     """
+    return {} if said.votes is None else _chances(said, consensus.consensus(said.votes))
+
+
+def vote_shares(said: Spoken) -> dict[str, np.ndarray]:
+    """How the votes divide, as `soft_targets` gives it, whatever the consensus makes of them."""
     if said.votes is None:
         return {}
-    found = consensus.consensus(said.votes)
+    return _chances(said, consensus.consensus(said.votes, "majority"))
+
+
+def _chances(said: Spoken, found: consensus.Consensus) -> dict[str, np.ndarray]:
     column = {name: c for c, name in enumerate(said.dataset.classes)}
     place = [column.get(name, -1) for name in found.classes]
     known = np.array([c >= 0 for c in place])
@@ -213,19 +227,17 @@ def _sparing(train: Dataset, errors: list[Facts]) -> list[Facts]:
     return kept
 
 
-def effect(
-    before: Ground, climbed: Climbed, mode: Mode, divided: Mapping[str, np.ndarray]
-) -> Facts:
-    """Whether these lessons helped the head, against the labels as given.
+def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np.ndarray]) -> Facts:
+    """Whether these lessons helped the head, against the labels as given or the majority's.
 
     Args:
         before: with the labels as given.
         climbed: on the lessons.
         mode: "soft" or "clean".
-        divided: for soft labels, how the votes on validation samples divide.
+        shares: for soft labels, how the votes divide; see `vote_shares`.
 
     Returns:
-        "gap", "low", "high", "p" (lessons less labels as given), "text"; "log_loss" against the
+        "gap", "low", "high", "p" (lessons less the other labels), "text"; "log_loss" against the
         votes for soft labels.
     """
     train, valid = before.dataset.split("train"), before.dataset.split("valid")
@@ -238,10 +250,14 @@ def effect(
         )
         groups = [sample.group for sample in train]
         target_nc = task.targets(train)
+        for n, sample in enumerate(train):
+            if sample.id in shares:
+                target_nc[n] = _most(shares[sample.id], task.multilabel)
         plain = task.fit_head(x_nd[: len(train)], target_nc, groups, before.seed)
         return Outcome({}, {"logits": plain.logits(x_nd[len(train) :]).astype(np.float32)})
 
-    step = before.run.step("head-as-given", inputs_of(before, {}), compute)
+    inputs = inputs_of(before, {"shares": digest_of(dict(shares))} if shares else {})
+    step = before.run.step("head-as-given", inputs, compute)
     target_nc, weights_rn = task.targets(valid), before.weights(valid)
     head = climbed.steps[0]
     gap = measure.compare(
@@ -255,9 +271,9 @@ def effect(
         helped = "did harm"
     facts: Facts = {"gap": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
     facts["text"] = f"{_WHAT[mode]} {helped}: {points} for the head (p = {gap.p:.3f})."
-    rows = np.array([n for n, sample in enumerate(valid) if sample.id in divided], dtype=np.int64)
+    rows = np.array([n for n, sample in enumerate(valid) if sample.id in shares], dtype=np.int64)
     if len(rows):
-        share_nc = np.array([divided[valid[n].id] for n in rows])
+        share_nc = np.array([shares[valid[n].id] for n in rows])
         before_n, after_n = (
             _log_loss(task.probabilities(logits_nc[rows]), share_nc, task.multilabel)
             for logits_nc in (step.tensors["logits"], head.answers["logits"])
@@ -272,9 +288,16 @@ def effect(
 
 _WHAT = {
     "given": "Nothing",
-    "soft": "Learning from the votes as they divide, instead of the majority,",
+    "soft": "Learning from how sure the votes are of each class, instead of their majority,",
     "clean": "Setting likely errors aside while learning",
 }
+
+
+def _most(share_c: np.ndarray, multilabel: bool) -> np.ndarray:
+    """Ones where the most votes are."""
+    if multilabel:
+        return share_c > 0.5
+    return np.arange(len(share_c)) == share_c.argmax()
 
 
 def _log_loss(chance_nc: np.ndarray, share_nc: np.ndarray, multilabel: bool) -> float:

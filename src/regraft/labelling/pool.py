@@ -7,7 +7,7 @@ group, so that one batch never asks for two of them.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -83,16 +83,40 @@ def settled_by(
     return known, pool.with_samples(sample for sample in pool if sample.id not in rest)
 
 
-def write_labelled(path: Path, samples: Sequence[tuple[Sample, Sequence[str]]], pool: Path) -> None:
-    """The samples of a pool that have labels now, as a table that `fit` takes.
+def write_labelled(
+    pool: Path, samples: Iterable[Sample], verdicts: Mapping[str, Verdict]
+) -> Path | None:
+    """What of a pool has labels now, as a table beside it that `fit` takes.
 
     Args:
-        path: the table, in the folder that the pool is in.
-        samples: with their classes.
-        pool: the folder or table that they are from.
+        pool: the folder or table.
+        samples: of any data; those of the pool are called by `name_of`.
+        verdicts: by sample id.
+
+    Returns:
+        the table; None where nothing is labelled.
+
+    Raises:
+        StoreError: it cannot be written.
     """
+    pool = pool.resolve()
+    place = guard.shown(pool)
+    labelled = [
+        (sample, verdicts[sample.id].labels)
+        for sample in samples
+        if sample.id.startswith(place) and sample.id in verdicts
+        if verdicts[sample.id].action == "change"
+    ]
+    if not labelled:
+        return None
+    path = pool.with_name(f"{pool.name}.labelled.csv")
+    commit(path, _table(labelled, pool.parent).encode())
+    return path
+
+
+def _table(samples: Sequence[tuple[Sample, Sequence[str]]], place: Path) -> str:
+    """Samples with their classes, as CSV in this folder."""
     several = any(len(labels) != 1 for _, labels in samples)
-    place = pool.resolve().parent
     table = StringIO()
     rows = csv.writer(table, lineterminator="\n")
     is_text = any(isinstance(sample.source, str) for sample, _ in samples)
@@ -101,4 +125,4 @@ def write_labelled(path: Path, samples: Sequence[tuple[Sample, Sequence[str]]], 
         what = sample.source
         name = what if isinstance(what, str) else what.relative_to(place).as_posix()
         rows.writerow([name, "|".join(labels)])
-    commit(path, table.getvalue().encode())
+    return table.getvalue()

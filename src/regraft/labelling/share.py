@@ -41,6 +41,10 @@ class Share:
     low: float
     high: float
 
+    def of_part(self, part: float) -> Share:
+        """The share of the whole, where it was estimated on a part and the rest is right."""
+        return Share(part * self.value, part * self.low, part * self.high)
+
     def to_json(self) -> dict[str, Json]:
         """As it stands in labels.json."""
         return {"value": self.value, "low": self.low, "high": self.high}

@@ -28,10 +28,10 @@ from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, journal_of, reviewed, settled
 from regraft.labelling.decisions import verdicts as verdicts_of
 from regraft.labelling.label_studio import take_in
-from regraft.labelling.likely_errors import Judged, judge, why_not
-from regraft.labelling.pool import read_pool, settled_by
+from regraft.labelling.likely_errors import LEAST, Judged, judge, why_not
+from regraft.labelling.pool import read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
-from regraft.labelling.share import wrong_share
+from regraft.labelling.share import Share, wrong_share
 from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
 from regraft.labelling.worth import worth
 from regraft.tasks.classification import Classification
@@ -106,7 +106,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     if drawn is not None:
         return Surveyed(_of_boxes(drawn, request))
     votes = read_votes(data, scale=request.scale) if is_votes(data) else None
-    found = _of_votes(votes, request.seed) | _NOTHING
+    found = _of_votes(votes, request) | _NOTHING
     if votes is not None and votes_on(data) is None:
         why = "The table holds no texts and names no files, so only the votes were looked at."
         return Surveyed(found | {"not_judged": why})
@@ -119,7 +119,11 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     if request.label_studio is not None:
         found["from_label_studio"] = take_in(request.label_studio, given, pool, journal)
     if pool is not None:
-        given, pool = settled_by(given, pool, verdicts_of(journal.standing()))
+        decided = verdicts_of(journal.standing())
+        given, pool = settled_by(given, pool, decided)
+        if found["from_label_studio"]:
+            table = write_labelled(pool.path, given, decided)
+            found["from_label_studio"]["labelled"] = None if table is None else str(table)
     dataset, verdicts = reviewed(given, journal)
     found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
     if votes is not None:
@@ -254,7 +258,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
     """Several people's boxes on the same pictures."""
     things, categories = box_agreement.objects(drawn)
     votes = box_agreement.votes_on_objects(things, categories)
-    found = _of_votes(votes, request.seed) | _NOTHING
+    found = _of_votes(votes, request) | _NOTHING
     pictures = box_agreement.clusters(things, votes)
     found["agreement"] |= {
         "scale": "boxes",
@@ -271,8 +275,9 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
     return found | {"not_judged": why}
 
 
-def _of_votes(votes: Votes | None, seed: int) -> Facts:
+def _of_votes(votes: Votes | None, request: Request) -> Facts:
     """What votes alone tell."""
+    seed = request.seed
     nothing: Facts = {"agreement": None, "consensus": None, "ceiling": None, "beside_people": None}
     nothing["reviewed"] = 0
     if votes is None:
@@ -281,6 +286,7 @@ def _of_votes(votes: Votes | None, seed: int) -> Facts:
     return nothing | {
         "agreement": {
             "scale": votes.scale,
+            "are_steps": request.scale is None and votes.scale == "nominal" and votes.numbered,
             "votes": len(votes),
             "samples": len(votes.samples),
             "annotators": len(votes.annotators),
@@ -331,16 +337,7 @@ def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts |
 
 def _of_labels(dataset: Dataset, judged: Judged, kept: frozenset[str], seed: int) -> Facts:
     """What the probes tell; what people have settled is not suspected."""
-    share = None
-    if not dataset.multilabel:
-        given_n = np.array([sample.target for sample in dataset], dtype=np.int64)
-        share, _ = wrong_share(
-            given_n,
-            (judged.first_nc, judged.chance_nc),
-            clusters=[sample.group for sample in dataset],
-            surely=findings.contradicted(dataset.samples) / len(dataset),
-            seed=seed,
-        )
+    share = None if dataset.multilabel else _share_wrong(dataset, judged, kept, seed)
     return {
         "likely_errors": [
             {
@@ -358,3 +355,19 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: frozenset[str], seed: int
         "outliers": findings.outliers(dataset, judged),
         "same_classes": findings.same_classes(dataset, judged),
     }
+
+
+def _share_wrong(dataset: Dataset, judged: Judged, kept: frozenset[str], seed: int) -> Share | None:
+    """Of all labels; those that people have settled are right. None where too few are open."""
+    rows = np.array([n for n, sample in enumerate(dataset) if sample.id not in kept], np.int64)
+    if len(rows) < LEAST:
+        return None
+    some = [dataset.samples[int(n)] for n in rows]
+    share, _ = wrong_share(
+        np.array([sample.target for sample in some], dtype=np.int64),
+        (judged.first_nc[rows], judged.chance_nc[rows]),
+        clusters=[sample.group for sample in some],
+        surely=findings.contradicted(some) / len(some),
+        seed=seed,
+    )
+    return share.of_part(len(some) / len(dataset))

@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,7 @@ class Votes:
         sample_v: which sample.
         annotator_v: who; -1 everywhere when anonymous.
         value_v: what.
+        nameless: samples of votes that name nobody though others do: then nobody's can be told.
     """
 
     samples: tuple[str, ...]
@@ -71,6 +72,7 @@ class Votes:
     sample_v: np.ndarray
     annotator_v: np.ndarray
     value_v: np.ndarray
+    nameless: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.value_v)
@@ -86,6 +88,11 @@ class Votes:
         if self.scale == "multilabel":
             return tuple(sorted({name for value in self.values for name in value}))
         return tuple(value[0] for value in self.values)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the classes could be steps of a scale: three numbers or more."""
+        return 2 < len(self.values) <= _MOST_STEPS and _numbers(set(self.values)) is not None
 
     def per_sample(self) -> np.ndarray:
         """Count_u of votes."""
@@ -110,29 +117,18 @@ class Votes:
 
     def where(self, keep_v: np.ndarray) -> Votes:
         """The votes that a mask keeps; samples, annotators and values stay as they are."""
-        return Votes(
-            self.samples,
-            self.annotators,
-            self.values,
-            self.scale,
-            self.sample_v[keep_v],
-            self.annotator_v[keep_v],
-            self.value_v[keep_v],
+        return replace(
+            self,
+            sample_v=self.sample_v[keep_v],
+            annotator_v=self.annotator_v[keep_v],
+            value_v=self.value_v[keep_v],
         )
 
     def binary(self, name: str) -> Votes:
         """The same votes as the answers to one question: does this class apply?"""
         holds_k = np.array([name in value for value in self.values], dtype=np.int64)
         values: tuple[Value, ...] = ((f"not {name}",), (name,))
-        return Votes(
-            self.samples,
-            self.annotators,
-            values,
-            "nominal",
-            self.sample_v,
-            self.annotator_v,
-            holds_k[self.value_v],
-        )
+        return replace(self, values=values, scale="nominal", value_v=holds_k[self.value_v])
 
 
 def votes_of(
@@ -152,12 +148,14 @@ def votes_of(
     rows = list(rows)
     if not rows:
         raise DataError("There is no vote.", where=where, mend="write one vote per row or cell")
-    if all(annotator for _, annotator, _ in rows):
+    nameless = tuple(sample for sample, annotator, _ in rows if not annotator)
+    if not nameless:
         rows = [
             (sample, person, value)
             for (sample, person), value in {(s, a): v for s, a, v in rows}.items()
         ]
     else:
+        nameless = nameless if len(nameless) < len(rows) else ()
         rows = [(sample, "", value) for sample, _, value in rows]
     scale, values = _values({value for _, _, value in rows}, scale, where)
     samples = tuple(sorted({sample for sample, _, _ in rows}))
@@ -166,7 +164,7 @@ def votes_of(
     table_v3 = np.array(
         [(places[0][s], places[1].get(a, -1), places[2][v]) for s, a, v in rows], dtype=np.int64
     )
-    return Votes(samples, people, values, scale, *table_v3.T)
+    return Votes(samples, people, values, scale, *table_v3.T, nameless=nameless)
 
 
 def _values(

@@ -375,6 +375,7 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "train": "ladder",
         "valid": None,
         "test": None,
+        "more": None,
         "budget": None,
         "compare": None,
         "labels": "given",

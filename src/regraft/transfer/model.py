@@ -84,9 +84,12 @@ class Model:
 
     def has_seen(self, samples: Sequence[Sample]) -> int | None:
         """How many of the samples it was fitted or chosen by; None where that was not kept."""
-        if self.seen_s is None:
-            return None
-        return int(np.isin(fingerprints(samples), self.seen_s).sum())
+        return None if self.seen_s is None else int(self.seen(samples).sum())
+
+    def seen(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Seen_n: whether it was fitted or chosen by a sample; false where that was not kept."""
+        known_s = np.empty(0, np.int64) if self.seen_s is None else self.seen_s
+        return np.isin(fingerprints(samples), known_s)
 
     def logits(self, x_nd: np.ndarray) -> np.ndarray:
         """Logits_nc of vectors that the backbone gave, by a linear head."""

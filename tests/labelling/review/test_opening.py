@@ -21,7 +21,7 @@ from regraft.labelling.decisions import Decision, Journal, journal_of, verdicts
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.pool import name_of, settled_by
 from regraft.labelling.review.items import queue_of
-from regraft.labelling.review.opening import labelled_table, open_review
+from regraft.labelling.review.opening import open_review
 from regraft.labelling.survey import Surveyed
 
 NOTHING = {"agreement": None, "outliers": [], "next": [], "not_judged": ""}
@@ -86,7 +86,7 @@ def test_a_sample_of_the_pool_is_not_mistaken_for_one_of_the_data(tmp_path):
     desk.decide(_change("k" * 8, name, "dog"))
     assert set(verdicts(journal.standing())) == {name}
     table = review.write_labelled()
-    assert table == labelled_table(pool.path)
+    assert table == pool.path.resolve().with_name(f"{pool.path.name}.labelled.csv")
     assert table.read_text() == "path,label\npool/0.png,dog\n"
     assert data_sets.read_all(table).classes == ("dog",)
     review.server.server_close()

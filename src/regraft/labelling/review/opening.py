@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from regraft.dataset import guard
 from regraft.errors import DataError, Interrupted, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.labelling.decisions import Journal, journal_of, verdicts
@@ -73,18 +72,7 @@ class Review:
         queue = self.server.desk.queue
         if queue.pool is None:
             return None
-        found = verdicts(self.journal.standing())
-        place = guard.shown(queue.pool.path.resolve())
-        labelled = [
-            (sample, found[sample.id].labels)
-            for sample in queue.samples
-            if sample.id.startswith(place) and sample.id in found
-            if found[sample.id].action == "change"
-        ]
-        if not labelled:
-            return None
-        write_labelled(labelled_table(queue.pool.path), labelled, queue.pool.path)
-        return labelled_table(queue.pool.path)
+        return write_labelled(queue.pool.path, queue.samples, verdicts(self.journal.standing()))
 
     def summary(self) -> str:
         """What the journal holds now, in a sentence."""
@@ -99,12 +87,6 @@ class Review:
 
 def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
-def labelled_table(pool: Path) -> Path:
-    """Where the labels that a pool was given are written, as a table that `fit` takes."""
-    pool = pool.resolve()
-    return pool.with_name(f"{pool.name}.labelled.csv")
 
 
 def open_review(
