@@ -204,6 +204,15 @@ def pretrain(
     batch: Annotated[
         int | None, typer.Option(metavar="N", help="Pictures, or tokens, in a batch.")
     ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", help="At its highest; it warms up and falls.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="X", help="Of the contrastive loss.")
+    ] = None,
+    queue: Annotated[
+        int | None, typer.Option(metavar="N", help="Past keys that --negatives queue keeps.")
+    ] = None,
     piece: Annotated[
         int | None, typer.Option(metavar="N", help="Of these, at once in memory.")
     ] = None,
@@ -248,6 +257,7 @@ def pretrain(
     budget_s = None if budget is None else seconds_of(budget)
     given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
+        "learning_rate": learning_rate, "temperature": temperature, "queue": queue,
         "negatives": negatives, "tokens": tokens, "whole_words": whole_words, "general": general,
         "bf16": bf16, "keep_duplicates": keep_duplicates,
         "clip_s": None if clip is None else seconds_of(clip, "--clip"),

@@ -255,6 +255,22 @@ def test_a_budget_that_pays_for_little_is_said_to(place: Path) -> None:
     assert any("pays for few steps" in text and "longer --budget" in text for text in said)
 
 
+def test_a_start_from_random_weights_is_not_harmed_by_being_fine_tuned(place: Path) -> None:
+    """Its norms have no statistics to keep; with none the loss rose from 0 to 20."""
+    pytest.importorskip("timm")
+    losses: list[float] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped) and event.rung == "judge-before":
+            losses.append(event.loss)
+
+    pretrain(
+        place / "pool", place / "run", backbone="random:resnet10t", judge=place / "judge",
+        settings=settings(size_px=32, epochs=1), tell=hear,
+    )  # fmt: skip
+    assert max(losses) < 3
+
+
 def test_a_verdict_on_few_steps_says_that_they_are_few(place: Path) -> None:
     done = pretrain(
         place / "pool", place / "run", backbone=start(place), judge=place / "judge", budget=0.1,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import shelf
 from regraft.backbones.backbone import (
+    RANDOM,
     AnyPreprocessing,
     Backbone,
     Preprocessing,
@@ -37,6 +38,7 @@ __all__ = [
     "DEFAULT",
     "DEFAULTS",
     "DEFAULT_TEXT",
+    "RANDOM",
     "ROWS",
     "Backbone",
     "Network",

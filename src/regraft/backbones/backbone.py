@@ -146,6 +146,10 @@ class Detector:
     settings: tuple[tuple[str, object], ...] = ()
 
 
+RANDOM = "random weights"
+"""The source of a network that nobody trained."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to build the network again: which adapter, which architecture, with what.

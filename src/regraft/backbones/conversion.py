@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from regraft import store
 from regraft.backbones import shelf
 from regraft.backbones.backbone import (
+    RANDOM,
     SOURCE_HEAD,
     AnyPreprocessing,
     Backbone,
@@ -244,7 +245,7 @@ def _random(wanted: Address) -> str:
     network = assemble(recipe, about.preprocessing)
     tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}
     blank = Backbone(
-        wanted.name, "image", "random weights", "", "none needed", (), about.preprocessing, recipe,
+        wanted.name, "image", RANDOM, "", "none needed", (), about.preprocessing, recipe,
         Path(),
     )  # fmt: skip
     return _keep(wanted, blank, network, tensors, None)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 PROBED = 1000
 """Samples of each split, at most, that the probe looks at while a training goes on."""
 
+FEW_HELD = 20
+"""With fewer samples to measure on, no difference says next to nothing."""
+
 
 @dataclass(frozen=True)
 class Looked:
@@ -125,6 +128,8 @@ def verdict(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, 
         f"A linear head on the frozen result has {_said(frozen)}. Fine-tuned ({moved['steps']} "
         f"steps, {moved['samples']} samples) it has {_said(moved)}."
     )
+    if len(eye.held) < FEW_HELD:
+        text = f"The judge measures on {len(eye.held)} samples, which show little. {text}"
     return {**frozen, "fine_tuned": moved, "text": text}
 
 

@@ -1,7 +1,9 @@
 """Start and result fine-tuned on the judge's labels: the same rung, steps, order and seed for both.
 
 All stages are trained, from a linear head on the frozen vectors, by the ladder's own loop. How many
-steps is decided once, from a trial of one step and the budget, and journalled.
+steps is decided once, from a trial of one step and the budget, and journalled. A start from random
+weights is trained as the ladder's twin is: it has no statistics that its norms could keep, and with
+those that it does not have the loss rises instead of falling.
 
 n: samples, c: classes.
 """
@@ -14,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from regraft.backbones import Backbone
+from regraft.backbones import RANDOM, Backbone
 from regraft.events import Said, Tell
 from regraft.pretraining.judge import Eye
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.tasks import measure
-from regraft.transfer import ladder
+from regraft.transfer import ladder, twin
 from regraft.transfer.engine import Preparation
 
 MOST_SAMPLES, MOST_STEPS, FEWEST_STEPS = 1000, 100, 20
@@ -103,11 +105,18 @@ def _answered(
     ground: ladder.Ground, eye: Eye, name: str, steps: int, inputs: dict[str, Any]
 ) -> Outcome:
     from regraft.backbones import build
+    from regraft.transfer.loop import array
 
     train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
     rung = replace(ladder.make_rung(ground, "all"), name=f"judge-{name}", steps=steps)
-    head = eye.head(build(ground.backbone), train)
+    network = build(ground.backbone)
+    head = eye.head(network, train)
     start = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
+    if ground.backbone.source == RANDOM:
+        rung = replace(
+            rung, pretrained=False, learning_rate=twin.LEARNING_RATE, decay=1.0, stage_rate=None
+        )
+        start |= {name: array(tensor) for name, tensor in network.tensors().items()}
     target_nc = ground.task.targets(valid)
     weights_rn = measure.bootstrap_weights([sample.group for sample in valid], eye.seed)
     tuned = ladder.fine_tune(ground, rung, start, inputs, target_nc, weights_rn)

@@ -38,6 +38,10 @@ Probe = Callable[["Network"], dict[str, float]]
 """Measures a network on labelled samples: {"probe": …, "neighbours": …}."""
 
 
+SHARES = ("probe", "neighbours", "held_accuracy")
+"""Curves that are shares; the others are numbers of their own kind."""
+
+
 @dataclass(frozen=True)
 class Course:
     """How one training is run, besides what it learns.
@@ -151,6 +155,7 @@ def _train(
                 event.step % every == 0 or event.step == begun.steps
             ):
                 facts["curves"].append(_point(course, learner, event.step, event.loss))
+                yield Said(_told(facts["curves"][-1]))
                 learner.check(facts["curves"], event.step / begun.steps)
                 if event.step < begun.steps and _has_flattened(facts["curves"], objective.watched):
                     facts["stopped"] = (
@@ -168,6 +173,16 @@ def _point(course: Course, learner: Learner, step: int, loss: float | None) -> P
     if course.probe is not None:
         point |= course.probe(learner.network.eval())
     return as_facts(point)
+
+
+def _told(point: Point) -> str:
+    """A point of the curves, for people."""
+    said = [
+        f"{name.replace('_', ' ')} {f'{100 * value:.1f} %' if name in SHARES else f'{value:.3g}'}"
+        for name, value in point.items()
+        if name not in ("step", "loss")
+    ]
+    return f"step {point['step']}: {', '.join(said)}"
 
 
 def _has_flattened(points: list[Point], name: str) -> bool:

@@ -52,8 +52,13 @@ class Settings:
         return (self.clip_s, self.frames, self.pairs) != (None, None, "halves")
 
     def __post_init__(self) -> None:
-        positive = {"batch": self.batch, "piece": self.piece or 1, "epochs": self.epochs}
+        positive = {
+            "batch": self.batch, "piece": self.piece or 1, "epochs": self.epochs,
+            "queue": self.queue,
+        }  # fmt: skip
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
+        wrong += [f"learning rate {self.learning_rate}"] if self.learning_rate <= 0 else []
+        wrong += [f"temperature {self.temperature}"] if self.temperature <= 0 else []
         wrong += ["piece 0"] if self.piece == 0 else []
         wrong += ["pairs"] if self.pairs not in ("halves", "same-moment") else []
         wrong += ["batch 1"] if self.batch == 1 else []
@@ -96,6 +101,7 @@ class MaskedSettings:
     def __post_init__(self) -> None:
         positive = {"batch": self.batch, "piece": self.piece, "epochs": self.epochs}
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
+        wrong += [f"learning rate {self.learning_rate}"] if self.learning_rate <= 0 else []
         wrong += [f"tokens {self.tokens}"] if self.tokens is not None and self.tokens < 8 else []
         if wrong:
             raise UsageError(
