@@ -93,6 +93,12 @@ def test_what_the_next_labels_bring_is_said_with_the_rule_for_stopping() -> None
     assert "the next labels bring more than that" in labels_page.render(found, {})
 
 
+def test_votes_for_numbers_are_told_from_how_many_there_are() -> None:
+    found = _found()
+    found["agreement"]["divided"][0]["votes"] = {"-4": 1, "-1": 2}
+    assert "-4 ×1, -1 ×2" in labels_page.render(found, {}).replace("&nbsp;", " ")
+
+
 def test_every_part_may_be_missing() -> None:
     found = _found()
     for name in ("agreement", "consensus", "ceiling", "beside_people", "share", "worth"):
