@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from report_samples import full_report
 
+from regraft.labelling import consensus
+from regraft.labelling.votes import Value, votes_of
 from regraft.reporting import labels_page, page, render
 
 _BAD = "<script>alert(1)</script>"
@@ -34,7 +36,10 @@ def _found() -> dict:
             "divided": [{"sample": _BAD, "disagreement": 1.0, "votes": {_BAD: 1, "b": 1}}],
             "place": None,
         },
-        "consensus": {"method": "majority", "why": _BAD, "samples": 2, "ties": 0, "labels": []},
+        "consensus": {
+            "method": "majority", "why": _BAD, "samples": 2, "ties": 0,
+            "doubtful": {"below": 0.8, "samples": 0}, "labels": [],
+        },
         "ceiling": {"value": 0.8, "low": 0.7, "high": 0.9, "samples": 2},
         "beside_people": people,
         "reviewed": 0,
@@ -97,6 +102,22 @@ def test_votes_for_numbers_are_told_from_how_many_there_are() -> None:
     found = _found()
     found["agreement"]["divided"][0]["votes"] = {"-4": 1, "-1": 2}
     assert "-4 ×1, -1 ×2" in labels_page.render(found, {}).replace("&nbsp;", " ")
+
+
+def test_the_least_certain_of_the_consensus_are_listed() -> None:
+    rows: list[tuple[str, str, Value]] = [("a", "", (name,)) for name in ("-4", "-1")]
+    rows += [(f"s{n:02d}", "", (name,)) for n in range(14) for name in ("-4", "-4", "-1")]
+    rows += [("sure", "", ("-1",))] * 5
+    votes = votes_of(rows)
+    found = _found() | {"consensus": consensus.summary(consensus.consensus(votes), votes)}
+    page = labels_page.render(found, {}).replace("&nbsp;", " ").replace("\u00a0", " ")
+    assert "Of 16 samples 1 is a tie; for 15 the chance of the label is below 80 %." in page
+    table = page[page.index("least certain</th>") :].partition("</table>")[0]
+    cells = [re.sub(r"<[^>]+>", "|", row) for row in table.split("<tr>")[1:]]
+    assert [re.sub(r"\|+", "|", row).strip("|\n ") for row in cells] == [
+        "a|-4 |tie|50.0 %|-4 ×1, -1 ×1",
+        *(f"s{n:02d}|-4|66.7 %|-4 ×2, -1 ×1" for n in range(11)),
+    ]
 
 
 def test_every_part_may_be_missing() -> None:

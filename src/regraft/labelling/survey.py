@@ -292,7 +292,7 @@ def _of_votes(votes: Votes | None, seed: int) -> Facts:
             "divided": agreement.divided(votes),
             "place": None,
         },
-        "consensus": consensus.summary(consensus.consensus(votes)),
+        "consensus": consensus.summary(consensus.consensus(votes), votes),
         "ceiling": ceiling.to_json() if ceiling else None,
     }
 

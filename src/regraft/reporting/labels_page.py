@@ -31,6 +31,8 @@ NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 """Such as a rating of -4, which stays what it is."""
 SHOWN = 60
 """Samples in each gallery of the page."""
+LEAST_CERTAIN = 12
+"""Samples whose consensus is listed."""
 _SIDE_PX = 128
 
 
@@ -71,6 +73,7 @@ def render(
             found=found,
             headline=headline(found),
             shown=SHOWN,
+            least_certain=LEAST_CERTAIN,
             curve=_curve(found["worth"]),
             classes=_agreed(found["agreement"]),
             pictures=inlined(thumbnails),
