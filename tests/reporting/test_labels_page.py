@@ -168,6 +168,34 @@ def test_a_labelled_picture_is_not_taken_for_one_of_the_same_name_in_the_pool(
     assert [max("rgb", key=lambda c: pixel["rgb".index(c)]) for pixel in shown] == ["b", "r"]
 
 
+def test_clips_are_film_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "dataset"))
+    from made_videos import moving, write
+
+    write(tmp_path / "clips" / "a.mp4", moving(24))
+    found = _found() | {"outliers": [], "pool": None, "next": []}
+    found["data"] |= {"path": str(tmp_path / "clips"), "task": "video-classification"}
+    rows = [found["agreement"]["divided"][0], found["likely_errors"][0]]
+    found["agreement"]["divided"] = [rows[0] | {"sample": "a.mp4"}]
+    found["likely_errors"] = [rows[1] | {"sample": "a.mp4@0.50-1.50s"}]
+    labels_page.write(tmp_path / "out", found)
+    page = (tmp_path / "out" / "report.html").read_text()
+    shown = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    sizes = [Image.open(io.BytesIO(base64.b64decode(part))).size for part in shown]
+    assert sizes == [(5 * 128 + 8, 128)] * 2 and shown[0] != shown[1]
+    assert "no picture" not in page and page.count('class="shots strips"') == 2
+
+
+def test_samples_without_files_are_lines_and_not_empty_tiles() -> None:
+    found = _found() | {"data": None, "pool": None}
+    for name in ("likely_errors", "next", "outliers"):
+        found[name] = []
+    page = labels_page.render(found, {})
+    assert "no picture" not in page and 'class="shots' not in page
+    assert "<li><b>&lt;script&gt;alert(1)&lt;/script&gt;</b>" in page
+
+
 @pytest.mark.parametrize("part", ["people", "labels"])
 def test_a_report_of_a_fit_shows_people_and_lessons(part: str) -> None:
     lessons = {"mode": "soft", "reviewed": 2, "text": f"It helped {_BAD}."}

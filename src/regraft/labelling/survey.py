@@ -260,6 +260,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
         "scale": "boxes",
         "alpha": agreement.alpha(votes, seed=request.seed, clusters=pictures).to_json(),
         "place": box_agreement.place(things, request.seed),
+        "divided": box_agreement.divided(found["agreement"]["divided"], things, categories),
     }
     found["data"] = {
         "path": str(request.data),
