@@ -549,7 +549,7 @@ def _print_label_studio(console: Console, found: Facts) -> None:
         _print(console, f"interface  {shown(written['interface'])}")
         if written["root"]:
             root = shlex.quote(shown(written["root"]))
-            _print(console, f"pictures   LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}")
+            _print(console, f"files      LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}")
 
 
 def _many(things: Sequence[Any], name: str) -> str:

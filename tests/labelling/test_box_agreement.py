@@ -85,6 +85,15 @@ def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
     assert found["ceiling"]["value"] > 0.9
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Where boxes lie" in page and "<script>" not in page
+    rows = agreement["divided"]
+    assert sorted((row["picture"], len(row["boxes"])) for row in rows) == [
+        ("0.png", 3),
+        ("3.png", 2),
+    ]
+    assert {"annotator": "ann", "category": "dog", "edges": [45.0, 10.0, 75.0, 50.0]} in [
+        box for row in rows for box in row["boxes"]
+    ]
+    assert page.count("<img") == 2 and "no picture" not in page
     json.dumps(found, allow_nan=False)
 
 

@@ -52,6 +52,19 @@ def test_majority_counts_and_ties_are_named():
     assert found.chance_uc[0] == pytest.approx([2 / 3, 1 / 3, 0])
 
 
+def test_a_label_is_doubtful_where_less_than_four_in_five_say_it():
+    rows = [("1", "", ("cat",))] * 4 + [("1", "", ("dog",))] + [("2", "", ("dog",))]
+    rows += [("3", "", (name,)) for name in ("cat", "cat", "dog")]
+    votes = votes_of(rows)
+    said = c.summary(c.consensus(votes), votes)
+    assert (said["ties"], said["doubtful"]) == (0, {"below": 0.8, "samples": 1})
+    assert [(row["sample"], row["votes"]) for row in said["labels"]] == [
+        ("3", {"cat": 2, "dog": 1}),
+        ("1", {"cat": 4, "dog": 1}),
+        ("2", {"dog": 1}),
+    ]
+
+
 def test_people_are_sure_where_three_or_more_nearly_all_say_the_same():
     rows = [("1", "", ("cat",))] * 4 + [("1", "", ("dog",))] + [("2", "", ("cat",))] * 2
     rows += [("3", "", (name,)) for name in ("cat", "cat", "dog")]

@@ -167,6 +167,33 @@ def test_samples_of_a_pool_go_there_and_back_under_their_own_names(tmp_path):
     assert [d.sample for d in journal.standing()] == [f"{tmp_path.resolve()}/pool/b/2.png"]
 
 
+def test_clips_are_played_and_come_back(tmp_path):
+    root = tmp_path / "clips"
+    root.mkdir()
+    parts = [("a.mp4", (0.0, 4.0)), ("b.mp4@2.00-4.00s", (2.0, 4.0))]
+    samples = tuple(Sample(id_, root / id_[:5], 1, span_s=span_s) for id_, span_s in parts)
+    data = Dataset(root, "video-classification", CLASSES, samples)
+    written = write_tasks(_queue(data), tmp_path / "tasks.json")
+    interface = xml.fromstring(written.interface.read_text())
+    assert interface.find("Video").attrib == {"name": "video", "value": "$video"}
+    assert interface.find("Choices").attrib["toName"] == "video" and interface.find("Image") is None
+    tasks = json.loads(written.tasks.read_text())
+    assert [task["data"]["video"] for task in tasks] == [
+        "/data/local-files/?d=clips/a.mp4",
+        "/data/local-files/?d=clips/b.mp4",
+    ]
+    assert [task["data"]["reason"] for task in tasks] == ["Odd.", "From 2.00 s to 4.00 s. Odd."]
+    assert {task["predictions"][0]["result"][0]["to_name"] for task in tasks} == {"video"}
+    journal = Journal(tmp_path / "decisions.jsonl")
+    bare = {"data": {"video": "/data/upload/7/0a1b2c3d-a.mp4"}}
+    path = _export(tmp_path, _annotated([bare, tasks[1]], [["dog"], ["cat"]]))
+    take_in(path, data, None, journal)
+    assert [(d.sample, d.labels) for d in journal.standing()] == [
+        ("a.mp4", ("dog",)),
+        ("b.mp4@2.00-4.00s", ()),
+    ]
+
+
 def test_the_short_export_and_texts(tmp_path):
     samples = (Sample("line 2", "a <b>\ntext", 1), Sample("line 3", "other", 1))
     data = Dataset(tmp_path / "mails.csv", "text-classification", CLASSES, samples)
@@ -196,7 +223,7 @@ def test_several_classes(tmp_path):
         ("change", ("cat", "dog")),
         ("keep", ()),
     ]
-    assert 'choice="multiple"' in interface_of(data, is_text=True)
+    assert 'choice="multiple"' in interface_of(data)
 
 
 def test_what_is_no_class_is_left_out_and_said(tmp_path):
@@ -210,7 +237,7 @@ def test_what_is_no_class_is_left_out_and_said(tmp_path):
 
 
 def test_the_interface_holds_every_class_to_the_letter(tmp_path):
-    root = xml.fromstring(interface_of(_pictures(tmp_path), is_text=False))
+    root = xml.fromstring(interface_of(_pictures(tmp_path)))
     assert tuple(choice.get("value") for choice in root.iter("Choice")) == CLASSES
     assert root.find("Image").get("value") == "$image"
     assert root.find("Choices").attrib["toName"] == "image"

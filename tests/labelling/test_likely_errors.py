@@ -141,6 +141,25 @@ def test_of_copies_that_contradict_each_other_the_wrong_one_is_named():
     assert wrong.row == first and dataset.classes[given[other]] == wrong.suggested
 
 
+def test_near_copies_are_not_called_the_same():
+    x_nd, given, _ = _clouds(600, 0.0, seed=2)
+    others = [n for n in range(600) if given[n] != given[0]][:2]
+    sha = [f"{n:064x}" for n in range(600)]
+    sha[others[0]] = sha[0]
+    dataset = _dataset(given, sha)
+    near = replace(dataset.samples[others[1]], group=sha[0])
+    dataset = dataset.with_samples(
+        near if n == others[1] else sample for n, sample in enumerate(dataset)
+    )
+    settled = frozenset([dataset.samples[0].id])
+    said = {
+        one.row: one.reason for one in findings.likely_errors(dataset, _judge(x_nd, given), settled)
+    }
+    label = dataset.classes[given[0]]
+    assert said[others[0]] == f"The same content as 0.png, which is labelled {label}."
+    assert said[others[1]] == f"Nearly the same content as 0.png, which is labelled {label}."
+
+
 def test_a_share_is_not_surer_than_so_few_labels_allow():
     x_nd, given, _ = _clouds(200, 0.0, seed=4)
     x_nd[np.arange(200), given] += 20

@@ -183,6 +183,15 @@ def lit(picture: Image.Image) -> int:
     return int((np.asarray(picture)[20:36] > 150).all(axis=2).sum())
 
 
+def test_boxes_of_one_object_are_shown_together() -> None:
+    marks = [drawing.Mark((10, 20, 30, 40)), drawing.Mark((20, 20, 40, 40), "", True)]
+    shown = detection.around(Image.new("RGB", (100, 80)), marks)
+    assert shown.size == (320, 320)  # a square of 60, from x = 0 and y = 0 on
+    for x, colour in ((10, drawing.RIGHT), (40, drawing.WRONG)):
+        column = [shown.getpixel((round(x * 320 / 60), y)) for y in range(107, 213)]
+        assert colour in column
+
+
 def test_what_a_box_is_can_be_read_at_the_edge_of_a_picture() -> None:
     plain = Image.new("RGB", (300, 100))
     middle, edge = (

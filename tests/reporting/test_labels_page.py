@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from report_samples import full_report
 
+from regraft.labelling import consensus
+from regraft.labelling.votes import Value, votes_of
 from regraft.reporting import labels_page, page, render
 
 _BAD = "<script>alert(1)</script>"
@@ -34,7 +36,10 @@ def _found() -> dict:
             "divided": [{"sample": _BAD, "disagreement": 1.0, "votes": {_BAD: 1, "b": 1}}],
             "place": None,
         },
-        "consensus": {"method": "majority", "why": _BAD, "samples": 2, "ties": 0, "labels": []},
+        "consensus": {
+            "method": "majority", "why": _BAD, "samples": 2, "ties": 0,
+            "doubtful": {"below": 0.8, "samples": 0}, "labels": [],
+        },
         "ceiling": {"value": 0.8, "low": 0.7, "high": 0.9, "samples": 2},
         "beside_people": people,
         "reviewed": 0,
@@ -93,6 +98,28 @@ def test_what_the_next_labels_bring_is_said_with_the_rule_for_stopping() -> None
     assert "the next labels bring more than that" in labels_page.render(found, {})
 
 
+def test_votes_for_numbers_are_told_from_how_many_there_are() -> None:
+    found = _found()
+    found["agreement"]["divided"][0]["votes"] = {"-4": 1, "-1": 2}
+    assert "-4 ×1, -1 ×2" in labels_page.render(found, {}).replace("&nbsp;", " ")
+
+
+def test_the_least_certain_of_the_consensus_are_listed() -> None:
+    rows: list[tuple[str, str, Value]] = [("a", "", (name,)) for name in ("-4", "-1")]
+    rows += [(f"s{n:02d}", "", (name,)) for n in range(14) for name in ("-4", "-4", "-1")]
+    rows += [("sure", "", ("-1",))] * 5
+    votes = votes_of(rows)
+    found = _found() | {"consensus": consensus.summary(consensus.consensus(votes), votes)}
+    page = labels_page.render(found, {}).replace("&nbsp;", " ").replace("\u00a0", " ")
+    assert "Of 16 samples 1 is a tie; for 15 the chance of the label is below 80 %." in page
+    table = page[page.index("least certain</th>") :].partition("</table>")[0]
+    cells = [re.sub(r"<[^>]+>", "|", row) for row in table.split("<tr>")[1:]]
+    assert [re.sub(r"\|+", "|", row).strip("|\n ") for row in cells] == [
+        "a|-4 |tie|50.0 %|-4 ×1, -1 ×1",
+        *(f"s{n:02d}|-4|66.7 %|-4 ×2, -1 ×1" for n in range(11)),
+    ]
+
+
 def test_every_part_may_be_missing() -> None:
     found = _found()
     for name in ("agreement", "consensus", "ceiling", "beside_people", "share", "worth"):
@@ -139,6 +166,34 @@ def test_a_labelled_picture_is_not_taken_for_one_of_the_same_name_in_the_pool(
         for part in re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
     ]
     assert [max("rgb", key=lambda c: pixel["rgb".index(c)]) for pixel in shown] == ["b", "r"]
+
+
+def test_clips_are_film_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "dataset"))
+    from made_videos import moving, write
+
+    write(tmp_path / "clips" / "a.mp4", moving(24))
+    found = _found() | {"outliers": [], "pool": None, "next": []}
+    found["data"] |= {"path": str(tmp_path / "clips"), "task": "video-classification"}
+    rows = [found["agreement"]["divided"][0], found["likely_errors"][0]]
+    found["agreement"]["divided"] = [rows[0] | {"sample": "a.mp4"}]
+    found["likely_errors"] = [rows[1] | {"sample": "a.mp4@0.50-1.50s"}]
+    labels_page.write(tmp_path / "out", found)
+    page = (tmp_path / "out" / "report.html").read_text()
+    shown = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    sizes = [Image.open(io.BytesIO(base64.b64decode(part))).size for part in shown]
+    assert sizes == [(5 * 128 + 8, 128)] * 2 and shown[0] != shown[1]
+    assert "no picture" not in page and page.count('class="shots strips"') == 2
+
+
+def test_samples_without_files_are_lines_and_not_empty_tiles() -> None:
+    found = _found() | {"data": None, "pool": None}
+    for name in ("likely_errors", "next", "outliers"):
+        found[name] = []
+    page = labels_page.render(found, {})
+    assert "no picture" not in page and 'class="shots' not in page
+    assert "<li><b>&lt;script&gt;alert(1)&lt;/script&gt;</b>" in page
 
 
 @pytest.mark.parametrize("part", ["people", "labels"])

@@ -127,7 +127,7 @@ def _opened(samples: Sequence[Sample]) -> _File:
     path = Path(samples[0].source)
     where = video.parted(samples[0].id)[0]
     try:
-        sha256, found = _examined(path, where)
+        sha256, found = examined(path, where)
     except guard.Refused as fault:
         meant = video.claims_video(path) or fault.kind not in ("damaged", "not-a-video", "empty")
         done = "set aside" if meant else "ignored"
@@ -166,8 +166,12 @@ def _complaints(where: str, found: video.Examined) -> list[Problem]:
     return problems
 
 
-def _examined(path: Path, where: str) -> tuple[str, video.Examined]:
-    """The file's checksum, and what is in it: as kept from an earlier time, or found now."""
+def examined(path: Path, where: str) -> tuple[str, video.Examined]:
+    """The file's checksum, and what is in it: as kept from an earlier time, or found now.
+
+    Raises:
+        UnreadableSample: see `video.examine`.
+    """
     if not path.is_file():
         raise guard.Refused("missing", "There is no such file.", where=where, mend="check the name")
     try:

@@ -320,13 +320,8 @@ def divided(votes: Votes, count: int = SHOWN) -> list[dict[str, Any]]:
     """The samples that divide people, the most divided first, with their votes."""
     apart_u = disagreement(votes)
     order = [int(u) for u in np.argsort(-apart_u, kind="stable")[:count] if apart_u[u] > 0]
-    rows: list[dict[str, Any]] = []
-    for u in order:
-        mine = votes.value_v[votes.sample_v == u]
-        counts = {
-            ", ".join(votes.values[k]) or "none": int((mine == k).sum()) for k in sorted(set(mine))
-        }
-        rows.append(
-            {"sample": votes.samples[u], "disagreement": float(apart_u[u]), "votes": {**counts}}
-        )
-    return rows
+    said = votes.listed()
+    return [
+        {"sample": votes.samples[u], "disagreement": float(apart_u[u]), "votes": said[u]}
+        for u in order
+    ]

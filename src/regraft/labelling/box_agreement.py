@@ -172,6 +172,31 @@ def called(one: Object, number: int) -> str:
     return f"{one.picture} [{left}, {top}, {right}, {bottom}] #{number}"
 
 
+def divided(
+    rows: Sequence[Facts], found: Sequence[Object], categories: Sequence[str]
+) -> list[Facts]:
+    """What divides people (see `agreement.divided`), each object with its picture and boxes.
+
+    Returns:
+        the rows with "picture" and "boxes": of each "annotator", "category" and "edges" (left,
+        top, right, bottom in pixels).
+    """
+    named = {called(one, number): one for number, one in enumerate(found)}
+    return [row | _drawn(named[row["sample"]], categories) for row in rows]
+
+
+def _drawn(one: Object, categories: Sequence[str]) -> Facts:
+    boxes = [
+        {
+            "annotator": person,
+            "category": categories[box.category],
+            "edges": [round(edge, 2) for edge in _edges(box)],
+        }
+        for person, box in sorted(one.boxes.items())
+    ]
+    return {"picture": one.picture, "boxes": boxes}
+
+
 def place(found: Sequence[Object], seed: int = 0) -> Facts | None:
     """How far boxes of the same object lie apart; None where no two people drew the same.
 

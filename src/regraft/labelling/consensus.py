@@ -44,6 +44,8 @@ MOST_FOR_GLAD = 20_000
 """Votes; GLAD takes about a millisecond for each."""
 SHOWN = 50
 SURE_VOTES, SURE_SHARE = 3, 0.8
+_HAIR = 1e-9
+"""What a tie is decided by, of a share of the votes."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def consensus(votes: Votes, method: Method | None = None) -> Consensus:
 def _unequal(share_uc: np.ndarray) -> np.ndarray:
     """Shares in which a tie goes, by a hair, to the class with more votes over all samples."""
     total_c = share_uc.sum(axis=0)
-    hair_uc = (share_uc > 0) * (1e-9 * total_c / max(1.0, float(total_c.max())))
+    hair_uc = (share_uc > 0) * (_HAIR * total_c / max(1.0, float(total_c.max())))
     raised_uc = share_uc + hair_uc
     return raised_uc / raised_uc.sum(axis=1, keepdims=True)
 
@@ -336,18 +338,17 @@ def per_annotator(votes: Votes) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["agreement"] is None, row["agreement"]))
 
 
-def summary(found: Consensus, names: Sequence[str] = ()) -> dict[str, Json]:
+def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
     """The consensus as it stands in labels.json, the least certain samples first.
 
     Args:
         found: of `consensus`.
-        names: list only these samples; all if empty.
+        votes: that it was found in.
     """
-    wanted = set(names)
     sure_u = found.chance_uc.max(axis=1)
     if found.multilabel:
         sure_u = np.abs(found.chance_uc - 0.5).min(axis=1) + 0.5
-    labels = found.labels()
+    labels, said = found.labels(), votes.listed()
     order = [int(u) for u in np.argsort(sure_u, kind="stable")]
     rows: list[Json] = [
         {
@@ -355,14 +356,16 @@ def summary(found: Consensus, names: Sequence[str] = ()) -> dict[str, Json]:
             "label": "|".join(labels[u]),
             "probability": float(sure_u[u]),
             "tied": bool(found.tied_u[u]),
+            "votes": {**said[u]},
         }
         for u in order
-        if not wanted or found.samples[u] in wanted
     ]
+    doubtful = int((sure_u < SURE_SHARE - _HAIR).sum())
     return {
         "method": found.method,
         "why": found.why,
         "samples": len(found.samples),
         "ties": int(found.tied_u.sum()),
+        "doubtful": {"below": SURE_SHARE, "samples": doubtful},
         "labels": rows,
     }

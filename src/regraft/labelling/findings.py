@@ -71,7 +71,9 @@ def likely_errors(
             if dataset.samples[n].target == other.target:
                 continue
             score = max(1 - float(judged.quality_n[n]), 0.5)
-            reason = f"The same content as {other.id}, which is labelled {label}."
+            alike = dataset.samples[n].sha256 == other.sha256
+            said = "The same content as" if alike else "Nearly the same content as"
+            reason = f"{said} {other.id}, which is labelled {label}."
             found[n] = Finding(n, label, score, reason, labels_of(other.target))
     return sorted(found.values(), key=lambda one: (-one.score, dataset.samples[one.row].id))
 

@@ -42,6 +42,7 @@ from regraft.dataset.label_studio import (
     tasks_in,
 )
 from regraft.dataset.reader import class_name
+from regraft.dataset.video import parted
 from regraft.errors import DataError
 from regraft.labelling.decisions import Decision, Journal, journal_of, settled, verdicts
 from regraft.store import commit, digest
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 _CONTROL = "label"
 _EXAMPLES = 5
+_SHOWN = {"image": "Image", "text": "Text", "video": "Video"}
+"""What Label Studio calls each modality; its name is that of the task's field too."""
 _NAMES = {
     "error": "likely error",
     "divided": "people disagree",
@@ -72,7 +75,7 @@ class Written:
         tasks: the file to import.
         interface: the labelling interface.
         count: of tasks.
-        root: the folder that Label Studio has to serve pictures from; None for texts.
+        root: the folder that Label Studio has to serve files from; None for texts.
     """
 
     tasks: Path
@@ -100,12 +103,12 @@ def write_tasks(queue: Queue, path: Path, settled: Collection[str] = ()) -> Writ
     ]
     if not items:
         raise DataError("There is nothing to look at.", mend="give a --pool to label from")
-    is_text = isinstance(queue.samples[items[0].row].source, str)
+    is_text = queue.dataset.modality == "text"
     root = None if is_text else Path(os.path.commonpath([root.parent for root in queue.roots]))
     tasks = [_task(queue, item, root) for item in items]
     commit(path, json.dumps(tasks, indent=1, ensure_ascii=False).encode())
     interface = path.with_suffix(".xml")
-    commit(interface, interface_of(queue.dataset, is_text=is_text).encode())
+    commit(interface, interface_of(queue.dataset).encode())
     return Written(path, interface, len(tasks), root)
 
 
@@ -137,14 +140,13 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
     }
 
 
-def interface_of(dataset: Dataset, *, is_text: bool) -> str:
+def interface_of(dataset: Dataset) -> str:
     """The labelling interface for a classification."""
-    shown = "Text" if is_text else "Image"
-    name = shown.lower()
+    name = dataset.modality
     choice = "multiple" if dataset.multilabel else "single"
     lines = [
         "<View>",
-        f'  <{shown} name="{name}" value="${name}"/>',
+        f'  <{_SHOWN[name]} name="{name}" value="${name}"/>',
         f'  <Choices name="{_CONTROL}" toName="{name}" choice="{choice}" showInLine="true">',
         *(f'    <Choice value="{escape(label)}"/>' for label in dataset.classes),
         "  </Choices>",
@@ -156,12 +158,12 @@ def interface_of(dataset: Dataset, *, is_text: bool) -> str:
 
 def _task(queue: Queue, item: Item, root: Path | None) -> Fact:
     sample = queue.samples[item.row]
-    name = "text" if root is None else "image"
+    name = queue.dataset.modality
     data: Fact = {
         name: sample.source if isinstance(sample.source, str) else _address(sample.source, root),
         "sample": sample.id,
         "given": ", ".join(item.given or ()),
-        "reason": item.reason,
+        "reason": _part(sample) + item.reason,
         "why": _NAMES[item.kind],
     }
     if item.suggested is None:
@@ -178,6 +180,12 @@ def _task(queue: Queue, item: Item, root: Path | None) -> Fact:
     if chance is not None:
         prediction["score"] = round(chance, 6)
     return {"data": data, "predictions": [prediction]}
+
+
+def _part(sample: Sample) -> str:
+    """Which part of its file a clip is, as Label Studio plays all of it; "" where it is all."""
+    span_s = None if sample.span_s is None else parted(sample.id)[1]
+    return "" if span_s is None else f"From {span_s[0]:.2f} s to {span_s[1]:.2f} s. "
 
 
 def _address(file: Path, root: Path | None) -> str:

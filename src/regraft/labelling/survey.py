@@ -264,6 +264,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
         "scale": "boxes",
         "alpha": agreement.alpha(votes, seed=request.seed, clusters=pictures).to_json(),
         "place": box_agreement.place(things, request.seed),
+        "divided": box_agreement.divided(found["agreement"]["divided"], things, categories),
     }
     found["data"] = {
         "path": str(request.data),
@@ -298,7 +299,7 @@ def _of_votes(votes: Votes | None, request: Request) -> Facts:
             "divided": agreement.divided(votes),
             "place": None,
         },
-        "consensus": consensus.summary(consensus.consensus(votes)),
+        "consensus": consensus.summary(consensus.consensus(votes), votes),
         "ceiling": ceiling.to_json() if ceiling else None,
     }
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,6 +115,14 @@ class Votes:
         else:
             np.add.at(count_uc, (self.sample_v, self.value_v), 1)
         return count_uc
+
+    def listed(self) -> list[dict[str, int]]:
+        """How often each value was voted, sample by sample; several classes in one name."""
+        count = Counter(zip(self.sample_v.tolist(), self.value_v.tolist(), strict=True))
+        found: list[dict[str, int]] = [{} for _ in self.samples]
+        for u, k in sorted(count):
+            found[u][", ".join(self.values[k]) or "none"] = count[u, k]
+        return found
 
     def where(self, keep_v: np.ndarray) -> Votes:
         """The votes that a mask keeps; samples, annotators and values stay as they are."""

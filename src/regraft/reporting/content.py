@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -397,28 +397,45 @@ def command(question: dict[str, Any], folder: Path) -> str:
 
 def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[str, bytes]:
     """Small JPEGs of the samples that the report shows; those that are gone are left out."""
-    found: dict[str, bytes] = {}
-    folder = root if root.is_dir() else root.parent
     if "detection" in content:
-        return detection.pictures(folder, content["detection"])
-    if content["task"] not in _SHOW:
+        return detection.pictures(root if root.is_dir() else root.parent, content["detection"])
+    entries = (*content["most_wrong"], *content["least_certain"])
+    return small(root, content["task"], entries, size_px)
+
+
+def small(
+    root: Path, task: str, entries: Iterable[Mapping[str, Any]], size_px: int = 128
+) -> dict[str, bytes]:
+    """Small JPEGs of pictures, film strips of clips, nothing of texts; by "sample" of the entries.
+
+    Those that are gone are left out.
+
+    Args:
+        root: the data.
+        task: a name such as "image-classification".
+        entries: with "sample" and, where that is not its place below the data, "file".
+        size_px: the longer side of a picture, the side of a frame.
+    """
+    found: dict[str, bytes] = {}
+    if task not in _SHOW:
         return found
-    for entry in (*content["most_wrong"], *content["least_certain"]):
+    folder = root if root.is_dir() else root.parent
+    for entry in entries:
         try:
-            picture = _SHOW[content["task"]](folder, entry, size_px)
+            picture = _SHOW[task](folder, entry, size_px)
         except (UnreadableSample, OSError):
             continue
         found[entry["sample"]] = jpeg(picture, 80)
     return found
 
 
-def _show_picture(folder: Path, entry: dict[str, Any], size_px: int) -> Image.Image:
+def _show_picture(folder: Path, entry: Mapping[str, Any], size_px: int) -> Image.Image:
     picture = data_sets.images.decode(folder / entry.get("file", entry["sample"]))
     picture.thumbnail((size_px, size_px))
     return picture
 
 
-def _show_clip(folder: Path, entry: dict[str, Any], size_px: int) -> Image.Image:
+def _show_clip(folder: Path, entry: Mapping[str, Any], size_px: int) -> Image.Image:
     name, span_s = data_sets.video.parted(entry["sample"])
     return film_strip(folder / entry.get("file", name), span_s, size_px)
 
@@ -434,7 +451,7 @@ def film_strip(
     from regraft.transfer.clips import moments
 
     if span_s is None:
-        span_s = (0.0, data_sets.video.examine(path, path.name).seconds)
+        span_s = (0.0, data_sets.clips.examined(path, path.name)[1].seconds)
     strip = Image.new("RGB", (count * size_px + (count - 1) * 2, size_px), "white")
     for place, frame in enumerate(data_sets.video.stills(path, path.name, moments(span_s, count))):
         square = data_sets.images.square(frame, size_px, 1.0, "bilinear", data_sets.View(), "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -25,6 +25,9 @@ from regraft.reporting.figures import Axis
 from regraft.tasks import box_metrics
 from regraft.tasks.box_errors import KINDS, Errors, errors_of, gains
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Facts = Mapping[str, Any]
 
@@ -245,7 +248,7 @@ def pictures(root: Path, facts: Facts) -> dict[str, bytes]:
             found[f"{name}-truth"] = jpeg(drawn(picture, marks[0], _SIDE_PX))
             found[f"{name}-said"] = jpeg(drawn(picture, marks[1], _SIDE_PX))
         else:
-            found[name] = jpeg(_crop(picture, marks[0][0]))
+            found[name] = jpeg(around(picture, marks[0]))
     return found
 
 
@@ -266,17 +269,26 @@ def _to_draw(facts: Facts) -> Iterator[tuple[str, Facts, list[list[Mark]]]]:
             yield f"{gallery}-{number}", entry, [[Mark(tuple(entry["box"]), "", True)]]
 
 
-def _crop(picture: Any, mark: Mark) -> Any:
-    """A square around a box, with as much again around it as it is wide or high."""
-    left, top, right, bottom = mark.edges
+def around(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
+    """A square around boxes, with as much again around them as they are wide or high.
+
+    Args:
+        picture: mode RGB.
+        marks: at least one, drawn without text.
+    """
+    edges_4n = list(zip(*(mark.edges for mark in marks), strict=True))
+    (left, top), (right, bottom) = map(min, edges_4n[:2]), map(max, edges_4n[2:])
     side = min(max(right - left, bottom - top, 16.0) * 2, *picture.size)
     x = min(max(0.0, (left + right - side) / 2), picture.width - side)
     y = min(max(0.0, (top + bottom - side) / 2), picture.height - side)
     whole = (round(x), round(y), round(x + side), round(y + side))
     part = picture.crop(whole).resize((2 * _CROP_PX, 2 * _CROP_PX))
     scale = 2 * _CROP_PX / max(1, whole[2] - whole[0])
-    moved = [(edge - whole[i % 2]) * scale for i, edge in enumerate(mark.edges)]
-    return drawn(part, [Mark((moved[0], moved[1], moved[2], moved[3]), "", mark.wrong)], 320)
+    moved: list[Mark] = []
+    for mark in marks:
+        e = [(edge - whole[i % 2]) * scale for i, edge in enumerate(mark.edges)]
+        moved.append(Mark((e[0], e[1], e[2], e[3]), "", mark.wrong))
+    return drawn(part, moved)
 
 
 def curves(facts: Facts) -> Markup | None:

@@ -15,8 +15,7 @@ from markupsafe import Markup
 from regraft import dataset as data_sets
 from regraft import store
 from regraft.errors import UnreadableSample
-from regraft.reporting import figures
-from regraft.reporting.drawing import jpeg
+from regraft.reporting import content, detection, drawing, figures
 from regraft.reporting.figures import Axis, Mark
 from regraft.reporting.page import environment, inlined, metric_name, share_wrong
 
@@ -30,8 +29,11 @@ COLUMNS = {
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 """Such as a rating of -4, which stays what it is."""
 SHOWN = 60
-"""Samples in each gallery of the page."""
-_SIDE_PX = 128
+"""Samples in the galleries of likely errors and of what to label next."""
+FEW = 24
+"""Samples in the other galleries."""
+LEAST_CERTAIN = 12
+"""Samples whose consensus is listed."""
 
 
 def write(folder: Path, found: Facts) -> None:
@@ -71,6 +73,8 @@ def render(
             found=found,
             headline=headline(found),
             shown=SHOWN,
+            few=FEW,
+            least_certain=LEAST_CERTAIN,
             curve=_curve(found["worth"]),
             classes=_agreed(found["agreement"]),
             pictures=inlined(thumbnails),
@@ -112,28 +116,35 @@ def _plain(value: object) -> object:
 
 
 def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Small JPEGs of the pictures that the page shows, of the labelled samples and of the pool."""
+    """Small JPEGs of what the page shows, of the labelled samples and of the pool."""
     data, pool = found["data"], found["pool"]
-    if not data or data["task"] != "image-classification":
+    if not data:
         return {}, {}
-    labelled = [*found["likely_errors"][:SHOWN], *found["outliers"]]
-    labelled += found["agreement"]["divided"] if found["agreement"] else []
+    divided = found["agreement"]["divided"][:FEW] if found["agreement"] else []
+    root, task = Path(data["path"]), data["task"]
+    if task == "object-detection":
+        return dict(_objects(root, divided)), {}
+    labelled = [*found["likely_errors"][:SHOWN], *found["outliers"][:FEW], *divided]
     return (
-        dict(_small(Path(data["path"]), labelled)),
-        dict(_small(Path(pool["path"]), found["next"][:SHOWN])) if pool else {},
+        content.small(root, task, labelled),
+        content.small(Path(pool["path"]), task, found["next"][:SHOWN]) if pool else {},
     )
 
 
-def _small(root: Path, rows: Sequence[Facts]) -> Iterator[tuple[str, bytes]]:
-    """Samples and their JPEGs; those that are gone are left out."""
+def _objects(root: Path, rows: Sequence[Facts]) -> Iterator[tuple[str, bytes]]:
+    """Objects and JPEGs of what lies around them; those whose picture is gone are left out."""
     folder = root if root.is_dir() else root.parent
     for row in rows:
         try:
-            picture = data_sets.images.decode(folder / row["sample"])
+            picture = data_sets.images.decode(folder / row["picture"])
         except (UnreadableSample, OSError):
             continue
-        picture.thumbnail((_SIDE_PX, _SIDE_PX))
-        yield row["sample"], jpeg(picture, 80)
+        most = max(row["votes"].values())
+        marks = [
+            drawing.Mark(tuple(box["edges"]), "", row["votes"][box["category"]] < most)
+            for box in row["boxes"]
+        ]
+        yield row["sample"], drawing.jpeg(detection.around(picture, marks))
 
 
 def _curve(worth: Facts | None) -> Markup | None:

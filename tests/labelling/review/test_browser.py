@@ -221,10 +221,36 @@ def test_several_classes_are_set_one_by_one(open_page, serve, tmp_path):
     page.locator("#kinds button", has_text="likely errors").click()
     _press(page, "1", "2")
     assert page.locator(".choice.main .label").inner_text() == EVIL
-    page.locator("#panel").focus()
     _press(page, "Enter")
     _saved(page)
     assert _decisions(server) == [("line 4", "change", (EVIL,), "ann")]
+
+
+def test_enter_takes_the_suggestion_after_a_click(open_page, serve, tmp_path):
+    server = serve(text_queue(tmp_path, ["a", "b", "c", "d", "e", "f"]))
+    page = open_page(server.address)
+    page.locator("#kinds button", has_text="to label next").click()
+    _press(page, "Enter")
+    page.get_by_role("button", name="Skip").click()
+    _press(page, "Enter")
+    _saved(page)
+    assert [row[:3] for row in _decisions(server)] == [
+        ("line 2", "change", ("dog",)),
+        ("line 3", "skip", ()),
+        ("line 4", "change", ("dog",)),
+    ]
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_a_button_that_has_the_focus_is_pressed_by_key(open_page, serve, tmp_path, key):
+    server = serve(text_queue(tmp_path, ["a", "b", "c", "d"]))
+    page = open_page(server.address)
+    page.locator("#kinds button", has_text="to label next").focus()
+    _press(page, key, key)
+    pressed = page.locator("#kinds button[aria-pressed=true]")
+    assert pressed.inner_text() == "to label next2"
+    assert page.evaluate("document.activeElement.dataset.kind") == "next"
+    assert _decisions(server) == []
 
 
 def test_single_keys_can_be_switched_off_and_buttons_do_the_same(open_page, serve, tmp_path):

@@ -686,10 +686,16 @@
     if (!event.repeat || isMove) act();
   }
 
+  // A button that was clicked would take the next Enter; one that was pressed by key keeps the focus.
+  function onClick(event) {
+    if (event.detail && event.target.closest("button")) $("panel").focus({ preventScroll: true });
+  }
+
   // Beginning -------------------------------------------------------------------------------------
 
   function wire() {
     document.addEventListener("keydown", onKey);
+    document.addEventListener("click", onClick, { capture: true });
     $("show").addEventListener("change", (event) => { filter.show = event.target.value; refilter(); });
     $("class").addEventListener("change", (event) => { filter.label = event.target.value; refilter(); });
     $("find").addEventListener("input", (event) => { filter.text = event.target.value; refilter(); });
