@@ -256,7 +256,7 @@ def test_a_budget_that_pays_for_little_is_said_to(place: Path) -> None:
 
 
 def test_a_start_from_random_weights_is_not_harmed_by_being_fine_tuned(place: Path) -> None:
-    """Its norms have no statistics to keep; with none the loss rose from 0 to 20."""
+    """Its norms have no statistics to keep: with those of nothing the loss rose to 20."""
     pytest.importorskip("timm")
     losses: list[float] = []
 
@@ -268,7 +268,7 @@ def test_a_start_from_random_weights_is_not_harmed_by_being_fine_tuned(place: Pa
         place / "pool", place / "run", backbone="random:resnet10t", judge=place / "judge",
         settings=settings(size_px=32, epochs=1), tell=hear,
     )  # fmt: skip
-    assert max(losses) < 3
+    assert np.mean(losses[-5:]) < 0.5
 
 
 def test_a_verdict_on_few_steps_says_that_they_are_few(place: Path) -> None:

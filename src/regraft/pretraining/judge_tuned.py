@@ -2,8 +2,8 @@
 
 All stages are trained, from a linear head on the frozen vectors, by the ladder's own loop. How many
 steps is decided once, from a trial of one step and the budget, and journalled. A start from random
-weights is trained as the ladder's twin is: it has no statistics that its norms could keep, and with
-those that it does not have the loss rises instead of falling.
+weights is trained as the ladder's twin is, norms and head from nothing: kept statistics of nothing
+made the loss rise.
 
 n: samples, c: classes.
 """
@@ -110,13 +110,14 @@ def _answered(
     train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
     rung = replace(ladder.make_rung(ground, "all"), name=f"judge-{name}", steps=steps)
     network = build(ground.backbone)
-    head = eye.head(network, train)
-    start = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
     if ground.backbone.source == RANDOM:
         rung = replace(
             rung, pretrained=False, learning_rate=twin.LEARNING_RATE, decay=1.0, stage_rate=None
         )
-        start |= {name: array(tensor) for name, tensor in network.tensors().items()}
+        start = {name: array(tensor) for name, tensor in network.tensors().items()}
+    else:
+        head = eye.head(network, train)
+        start = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
     target_nc = ground.task.targets(valid)
     weights_rn = measure.bootstrap_weights([sample.group for sample in valid], eye.seed)
     tuned = ladder.fine_tune(ground, rung, start, inputs, target_nc, weights_rn)

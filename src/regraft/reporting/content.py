@@ -330,10 +330,12 @@ def _beside_scratch(scratch: dict[str, Any], best: dict[str, Any]) -> str:
         outcome = "pre-training pays"
     else:
         outcome = "for these samples pre-training does not pay"
+    seen = f"{scratch['passes']:.1f} passes, " if scratch["passes"] < PASSES_TO_COMPARE else ""
     return (
         "On the validation split the same network from random weights reaches "
-        f"{_percent(scratch['metric']['value'])} in {scratch['seconds']['total']:.0f} s, the "
-        f"chosen rung {_percent(best['metric']['value'])}: {outcome}."
+        f"{_percent(scratch['metric']['value'])} in {scratch['seconds']['total']:.0f} s ({seen}"
+        f"{scratch['steps']:,} steps), the chosen rung {_percent(best['metric']['value'])}: "
+        f"{outcome}{' in so little time' if seen else ''}."
     )
 
 

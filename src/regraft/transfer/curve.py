@@ -19,6 +19,8 @@ from regraft.transfer.ladder import Climbed, Facts, Ground, Step, fine_tune, inp
 
 FAR = 100
 """A forecast of more than so many times the labels there are is no plan."""
+LEAST_POINTS = 3
+"""Through two points goes any line."""
 CURVE_POINTS = 3
 """Of the label curve, where each takes a training loop."""
 
@@ -104,34 +106,59 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
 def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
     """How many labels would halve the error that is left, if error falls as a power of labels.
 
-    A straight line through log error against log labels over the upper half of the curve
-    (Hestness et al. 2017). An extrapolation, and said to be one.
+    A straight line through log error against log labels (Hestness et al. 2017) over the upper half
+    of the curve, three points at least, each as heavy as its interval is narrow. An extrapolation,
+    and said to be one, with the 95 % range that the line's slope leaves.
     """
-    upper = [p for p in curve[len(curve) // 2 :] if p["value"] < 1]
-    if len(upper) < 2:
+    upper = [p for p in curve[-max(LEAST_POINTS, (len(curve) + 1) // 2) :] if p["value"] < 1]
+    if len(upper) < LEAST_POINTS:
         text = "Too few points for a forecast."
         if curve and curve[-1]["value"] == 1:
             text = "The head is at 100 % on the validation split: nothing is left to forecast."
         return {"target": None, "labels": None, "text": text}
-    labels = np.log([p["labels"] for p in upper])
-    errors = np.log([1 - p["value"] for p in upper])
-    slope = float(np.polyfit(labels, errors, 1)[0])
+    slope, error = _slope(upper)
     have, value = upper[-1]["labels"], upper[-1]["value"]
     target = 1 - (1 - value) / 2
-    needed = have * 2 ** (-1 / slope) if slope < -0.02 else math.inf
+    least, needed, most = (
+        have * _times(slope + side * 1.96 * error) for side in (-1, 0, 1)
+    )  # steeper, as drawn, flatter
+    found: Facts = {"target": target, "labels": None, "text": ""}
     if needed > FAR * have:
-        text = (
-            f"More {things} would help the head slowly: to halve its mistakes takes more than "
-            f"{FAR} times as many, if the curve goes on."
+        far = least > FAR * have
+        takes = (
+            f"more than {FAR} times as many" if far else f"at least {_rounded(least):,} {things}"
         )
-        return {"target": target, "labels": None, "text": text}
-    rounded = int(float(f"{needed:.2g}"))
-    reach = f"{100 * target:.1f} %"
-    text = (
-        f"About {rounded:,} {things} would bring the head to {reach} on the validation split, "
-        "if the curve goes on."
+        found["text"] = (
+            f"More {things} would help the head slowly: to halve its mistakes takes {takes}, "
+            "if the curve goes on."
+        )
+        return found
+    span = "or more" if most > FAR * have else f"to {_rounded(most):,}"
+    found["labels"] = _rounded(needed)
+    found["text"] = (
+        f"About {_rounded(needed):,} {things} ({_rounded(least):,} {span}) would bring the head to "
+        f"{100 * target:.1f} % on the validation split, if the curve goes on."
     )
-    return {"target": target, "labels": rounded, "text": text}
+    return found
+
+
+def _slope(points: Sequence[Facts]) -> tuple[float, float]:
+    """Of log error against log labels, with its standard error by the points' intervals."""
+    labels = np.log([p["labels"] for p in points])
+    errors = np.log([1 - p["value"] for p in points])
+    ends = [(math.log(max(1 - p["low"], 1e-3)), math.log(max(1 - p["high"], 1e-3))) for p in points]
+    wide = np.array([max(high - low, 1e-3) / (2 * 1.96) for high, low in ends])
+    line, covariance = np.polyfit(labels, errors, 1, w=1 / wide, cov="unscaled")
+    return float(line[0]), float(np.sqrt(covariance[0, 0]))
+
+
+def _times(slope: float) -> float:
+    """How many times the labels halve the error on a line of this slope."""
+    return 2 ** min(-1 / slope, 64) if slope < 0 else math.inf
+
+
+def _rounded(labels: float) -> int:
+    return int(float(f"{labels:.2g}"))
 
 
 def _spread(metric: Facts) -> Facts:

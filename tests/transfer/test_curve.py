@@ -1,0 +1,60 @@
+"""What a label curve foretells, and how surely."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from regraft.transfer.curve import forecast
+
+
+def curve(*points: tuple[int, float], half: float) -> list[dict[str, float]]:
+    """Points with intervals of this half width."""
+    return [
+        {"labels": labels, "value": value, "low": value - half, "high": min(1.0, value + half)}
+        for labels, value in points
+    ]
+
+
+def test_a_power_law_is_followed_to_half_of_the_mistakes() -> None:
+    # Error falls with the square root: half of it takes four times the labels.
+    points = [(labels, 1 - labels**-0.5) for labels in (25, 50, 100, 200, 400)]
+    found = forecast(curve(*points, half=0.001))
+    assert found["labels"] == 1600
+    assert found["target"] == pytest.approx(1 - 0.5 * 400**-0.5)
+    least, most = map(int, re.findall(r"\((\d[\d,]*) to (\d[\d,]*)\)", _plain(found))[0])
+    assert 1300 <= least <= 1600 <= most <= 2000
+
+
+def test_wide_intervals_leave_a_wide_range() -> None:
+    points = [(labels, 1 - labels**-0.5) for labels in (25, 50, 100, 200, 400)]
+    found = forecast(curve(*points, half=0.03))
+    assert found["labels"] == 1600
+    assert "or more)" in found["text"]
+
+
+def test_a_flat_curve_says_what_it_takes_at_the_least() -> None:
+    points = ((25, 0.60), (50, 0.63), (100, 0.65), (200, 0.66))
+    found = forecast(curve(*points, half=0.045))
+    assert found["labels"] is None
+    assert re.search(r"takes at least [\d,]+ labels", found["text"])
+    sure = forecast(curve((50, 0.66), (100, 0.66), (200, 0.66), half=0.0005))
+    assert "more than 100 times as many" in sure["text"]
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ([], "Too few points"),
+        ([(50, 0.6), (100, 0.7)], "Too few points"),
+        ([(50, 0.9), (100, 1.0)], "nothing is left to forecast"),
+    ],
+)
+def test_what_cannot_be_foretold_is_not(points: list[tuple[int, float]], said: str) -> None:
+    found = forecast(curve(*points, half=0.05))
+    assert found["labels"] is None and said in found["text"]
+
+
+def _plain(found: dict) -> str:
+    return found["text"].replace(",", "")
