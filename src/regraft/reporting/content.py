@@ -330,7 +330,8 @@ def _beside_scratch(scratch: dict[str, Any], best: dict[str, Any]) -> str:
         outcome = "pre-training pays"
     else:
         outcome = "for these samples pre-training does not pay"
-    seen = f"{scratch['passes']:.1f} passes, " if scratch["passes"] < PASSES_TO_COMPARE else ""
+    passes = scratch.get("passes", PASSES_TO_COMPARE)
+    seen = f"{passes:.1f} passes, " if passes < PASSES_TO_COMPARE else ""
     return (
         "On the validation split the same network from random weights reaches "
         f"{_percent(scratch['metric']['value'])} in {scratch['seconds']['total']:.0f} s ({seen}"
