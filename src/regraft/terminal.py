@@ -381,7 +381,7 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
         f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} samples{by_people}",
         f"calibration error {evaluation['calibration_error']:.3f}",
         *_seen(evaluation),
-        *([evaluation["people"]["text"]] if evaluation["people"] else []),
+        *([evaluation["people"]["text"]] if evaluation.get("people") else []),
     )
     confused = _confused(evaluation["classes"], evaluation["confusion"] or [])
     if confused:

@@ -127,6 +127,39 @@ def test_valid_and_test_from_elsewhere(tmp_path: Path) -> None:
     assert accounted(dataset)
 
 
+def test_more_is_trained_on_and_never_measured_on(tmp_path: Path) -> None:
+    classes(tmp_path / "data", cat=20, dog=20)
+    for name in range(30):
+        saved(noise(500 + name), tmp_path / f"more/cat/{name}.png")
+    saved(noise(600), tmp_path / "more/emu/1.png")
+    shutil.copy(tmp_path / "data/dog/003.png", tmp_path / "more/dog.png")
+    (tmp_path / "more/dog").mkdir()
+    (tmp_path / "more/dog.png").rename(tmp_path / "more/dog/again.png")
+    alone, both = read(tmp_path / "data"), read(tmp_path / "data", more=tmp_path / "more")
+    assert both.classes == ("cat", "dog", "emu")
+    assert {s.id for s in both if s.id.startswith("more:")} <= {s.id for s in both.split("train")}
+    assert len(both.split("valid")) == len(alone.split("valid")) == 6
+    assert len(both.split("test")) == len(alone.split("test")) == 6
+    # What stands in both is learnt from, once, and measured on nowhere.
+    assert [s.id for s in both if s.sha256 == _sha(alone, "dog/003.png")] == ["more:dog/again.png"]
+    assert accounted(both)
+
+
+def _sha(dataset: Dataset, name: str) -> str:
+    return next(sample.sha256 for sample in dataset if sample.id == name)
+
+
+def test_more_brings_its_threads_along_into_train(tmp_path: Path) -> None:
+    table = "text,label,group\n"
+    rows = [f"words about number {n} and {n * n},{'ab'[n % 2]},g{n // 2}\n" for n in range(80)]
+    (tmp_path / "a.csv").write_text(table + "".join(rows))
+    tested = read(tmp_path / "a.csv").split("test")[0].group
+    (tmp_path / "more.csv").write_text(f"{table}some other words of the same thread,a,{tested}\n")
+    dataset = read(tmp_path / "a.csv", more=tmp_path / "more.csv")
+    assert {s.split for s in dataset if s.group == tested} == {"train"}
+    assert dataset.split("valid") and dataset.split("test")
+
+
 def test_valid_may_lie_inside_the_data(tmp_path: Path) -> None:
     classes(tmp_path, cat=5, dog=5)
     saved(noise(51), tmp_path / "held out/cat/1.png")

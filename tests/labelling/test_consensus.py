@@ -33,6 +33,27 @@ def test_models_of_the_people_find_more_truth_than_counting(method):
     assert (by_model == truth).mean() > 0.85
 
 
+def test_one_vote_that_names_nobody_is_named():
+    votes, _ = _crowd(_SKILL, 400, 3, 0)
+    rows = [
+        (votes.samples[u], votes.annotators[a] if v else "", votes.values[k])
+        for v, (u, a, k) in enumerate(
+            zip(votes.sample_v, votes.annotator_v, votes.value_v, strict=True)
+        )
+    ]
+    method, why = c.choose(votes_of(rows))
+    assert method == "majority"
+    assert f"Of 2,000 votes 1 name nobody (the first is on {rows[0][0]})" in why
+    nobody = votes_of([(sample, "", value) for sample, _, value in rows])
+    assert "The votes are anonymous" in c.choose(nobody)[1]
+
+
+def test_numbers_that_may_be_steps_of_a_scale_are_known():
+    assert votes_of([("a", "p", ("1",)), ("a", "q", ("3",)), ("b", "p", ("5",))]).numbered
+    assert not votes_of([("a", "p", ("0",)), ("a", "q", ("1",))]).numbered
+    assert not votes_of([("a", "p", ("1",)), ("a", "q", ("3",)), ("b", "p", ("cat",))]).numbered
+
+
 def test_the_method_is_what_the_data_allow():
     assert c.choose(_crowd(_SKILL, 400, 3, 0)[0])[0] == "dawid-skene"
     assert c.choose(_crowd(_SKILL, 120, 6, 0)[0])[0] == "glad"

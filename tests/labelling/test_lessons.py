@@ -17,8 +17,12 @@ from text_models import save_model
 
 import regraft
 from regraft import cli
+from regraft.dataset import Dataset, Sample
 from regraft.errors import UsageError
+from regraft.labelling.consensus import consensus
 from regraft.labelling.decisions import Decision, Journal, journal_of
+from regraft.labelling.lessons import Spoken, soft_targets, vote_shares
+from regraft.labelling.votes import votes_of
 
 _COUNT = 90
 _WRONG = (7, 20, 33, 46)
@@ -62,7 +66,9 @@ def _model_bytes(fitted: regraft.Fitted) -> bytes:
     return (fitted.folder / "model" / "model.safetensors").read_bytes()
 
 
-def test_a_table_of_votes_is_fitted_and_set_beside_the_people(place: Path) -> None:
+def test_a_table_of_votes_is_fitted_and_set_beside_the_people(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = _fit(place, "given").report
     assert report["labels"] is None
     people = report["people"]
@@ -71,7 +77,11 @@ def test_a_table_of_votes_is_fitted_and_set_beside_the_people(place: Path) -> No
     assert "<b>ham" not in (place / "given" / "report.html").read_text()
     assert report["data"]["classes"] == ["<b>ham", "spam"]
     measured = regraft.evaluate(place / "given", place / "votes.csv")
-    assert measured["people"]["samples"] == _COUNT
+    # What it was fitted or chosen by is no test of it.
+    assert measured["people"]["samples"] == report["data"]["splits"]["test"]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["evaluate", str(place / "given"), str(place / "votes.csv")])
+    assert measured["people"]["text"] in capsys.readouterr().out
 
 
 def test_soft_labels_are_learnt_from_and_measured_against_the_majority(place: Path) -> None:
@@ -84,6 +94,25 @@ def test_soft_labels_are_learnt_from_and_measured_against_the_majority(place: Pa
     assert soft.report["data"]["splits"] == given.report["data"]["splits"]
     assert "--labels soft" in soft.report["reproduce"]
     assert _model_bytes(_fit(place, "soft-again", labels="soft")) == _model_bytes(soft)
+
+
+def test_the_majority_is_what_soft_labels_are_measured_against_whatever_the_consensus_is() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 300)
+    right = {"good": 0.98, "spam1": 0.2, "spam2": 0.2}  # who are right together, and mislead
+    told = [
+        (f"s{u:03d}", person, (str(truth[u] if rng.random() < chance else 1 - truth[u]),))
+        for u in range(300)
+        for person, chance in right.items()
+    ]
+    votes = votes_of(told)
+    samples = tuple(Sample(f"s{u:03d}", f"text {u}", 0) for u in range(300))
+    rows = Dataset(Path("votes"), "text-classification", ("0", "1"), samples)
+    said = Spoken(rows, {}, votes, votes)
+    soft, shares = soft_targets(said), vote_shares(said)
+    assert consensus(votes).method == "dawid-skene"
+    assert {round(float(share.max()), 3) for share in shares.values()} == {0.667, 1.0}
+    assert any(soft[name].argmax() != shares[name].argmax() for name in soft)
 
 
 def test_clean_sets_aside_training_samples_only_and_says_whether_it_helped(place: Path) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from regraft import cli, verbs
+from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError
+from regraft.labelling import survey
+from regraft.labelling.decisions import Decision, Journal, journal_of
+from regraft.labelling.likely_errors import Judged
+from regraft.labelling.share import Share
 
 pytest.importorskip("cleanlab")
 
@@ -76,3 +83,31 @@ def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):
     assert "8.png" not in suspected  # three people are as sure as a model
     assert found["beside_people"]["person"] == 1.0
     assert found["share"]["low"] <= 1 / 300 + 0.05
+    journal = Journal(journal_of(path))
+    for row in found["likely_errors"]:
+        journal.decide(Decision(f"key {row['sample']}", row["sample"], "ann", "keep"))
+    # One person's label stands alone; kept, nothing but what three people say is left.
+    after = verbs.labels(path)
+    assert not after["likely_errors"] and after["reviewed"] == len(suspected)
+    assert after["share"] is None or after["share"]["value"] < found["share"]["value"]
+    looked = verbs.inspect(path)
+    assert looked["classes"] and not [p for p in looked["problems"] if p["kind"] == "conflict"]
+
+
+def test_what_people_kept_is_not_counted_as_wrong():
+    share = Share(0.2, 0.1, 0.4)
+    assert share.of_part(0.5) == Share(0.1, 0.05, 0.2)
+    given = np.arange(200) % 2
+    wrong = np.arange(200) < 40
+    chance_nc = np.where((given ^ wrong)[:, None] == np.arange(2), 0.95, 0.05)
+    judged = Judged(chance_nc, chance_nc, chance_nc[:, 0], wrong, chance_nc[:, 0], 1e-2)
+    samples = tuple(
+        Sample(f"{n}.png", Path(f"{n}.png"), int(c), f"{n:064x}") for n, c in enumerate(given)
+    )
+    rows = Dataset(Path("data"), "image-classification", ("a", "b"), samples)
+    before = survey._share_wrong(rows, judged, frozenset(), 0)
+    after = survey._share_wrong(rows, judged, frozenset(f"{n}.png" for n in range(40)), 0)
+    assert before.low < 0.2 < before.high
+    assert after.value < 0.03
+    everything = frozenset(sample.id for sample in rows)
+    assert survey._share_wrong(rows, judged, everything, 0) is None

@@ -141,8 +141,11 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         if not few:
             judged = _judged(known, request.seed, tell)
             penalty = judged.penalty
-            kept = settled(verdicts) | agreed
-            found |= _of_labels(dataset, judged, kept, request.seed)
+            decided = settled(verdicts)
+            found |= _of_labels(dataset, judged, decided | agreed)
+            if not dataset.multilabel:
+                share = _share_wrong(dataset, judged, decided, request.seed)
+                found["share"] = share.to_json() if share else None
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
                 names = [sample.id for sample in dataset]
@@ -336,9 +339,8 @@ def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts |
     return found.to_json() if found else None
 
 
-def _of_labels(dataset: Dataset, judged: Judged, kept: frozenset[str], seed: int) -> Facts:
+def _of_labels(dataset: Dataset, judged: Judged, kept: frozenset[str]) -> Facts:
     """What the probes tell; what people have settled is not suspected."""
-    share = None if dataset.multilabel else _share_wrong(dataset, judged, kept, seed)
     return {
         "likely_errors": [
             {
@@ -352,15 +354,16 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: frozenset[str], seed: int
             for one in findings.likely_errors(dataset, judged, kept)
             if dataset.samples[one.row].id not in kept
         ],
-        "share": share.to_json() if share else None,
         "outliers": findings.outliers(dataset, judged),
         "same_classes": findings.same_classes(dataset, judged),
     }
 
 
-def _share_wrong(dataset: Dataset, judged: Judged, kept: frozenset[str], seed: int) -> Share | None:
-    """Of all labels; those that people have settled are right. None where too few are open."""
-    rows = np.array([n for n, sample in enumerate(dataset) if sample.id not in kept], np.int64)
+def _share_wrong(
+    dataset: Dataset, judged: Judged, decided: frozenset[str], seed: int
+) -> Share | None:
+    """Of all labels; those that reviewers settled are right. None where too few are open."""
+    rows = np.array([n for n, sample in enumerate(dataset) if sample.id not in decided], np.int64)
     if len(rows) < LEAST:
         return None
     some = [dataset.samples[int(n)] for n in rows]
