@@ -119,10 +119,10 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     if request.label_studio is not None:
         found["from_label_studio"] = take_in(request.label_studio, given, pool, journal)
     if pool is not None:
-        decided = verdicts_of(journal.standing())
-        given, pool = settled_by(given, pool, decided)
+        said = verdicts_of(journal.standing())
+        given, pool = settled_by(given, pool, said)
         if found["from_label_studio"]:
-            table = write_labelled(pool.path, given, decided)
+            table = write_labelled(pool.path, given, said)
             found["from_label_studio"]["labelled"] = None if table is None else str(table)
     dataset, verdicts = reviewed(given, journal)
     found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
