@@ -447,11 +447,19 @@ def print_description(console: Console, description: Facts) -> None:
     counts = (*(description["splits"][name] for name in splits[:-1]), description["samples"])
     table.add_row("all", *(f"{number:,}" for number in counts), style="bold")
     console.print(table)
-    leaks = description["leaks"]
-    leak = f"{leaks:,} leaks between splits." if leaks else "Nothing is in two splits."
-    _print(console, "", shown(description["imbalance"]["text"]), leak)
+    _print(console, "", shown(description["imbalance"]["text"]), _in_two_splits(description))
     for kind in description["problems"]:
         _print_kind(console, kind)
+
+
+def _in_two_splits(description: Facts) -> str:
+    """What stands on both sides of a split: copies, and given groups."""
+    leaks, groups = description["leaks"], description["divided_groups"]
+    found = [
+        *([f"{leaks:,} leaks between splits."] if leaks else []),
+        *([f"{groups:,} of the given groups stand in several splits."] if groups else []),
+    ]
+    return " ".join(found) or "Nothing is in two splits."
 
 
 def _boxes(boxes: Facts) -> Iterator[str]:

@@ -238,6 +238,19 @@ def test_a_group_in_two_given_splits_is_reported_and_kept(tmp_path: Path) -> Non
     dataset = read(tmp_path / "t.csv")
     assert len(dataset) == 6
     assert [p.where for p in dataset.problems if p.kind == "group-across-splits"] == ["g0"]
+    assert describe(dataset)["divided_groups"] == 1
+
+
+def test_a_group_whose_copies_were_left_out_is_on_one_side(tmp_path: Path) -> None:
+    rows = ["path,label,split,group"]
+    for index, split in enumerate(["train", "train", "train", "valid", "test", "test"]):
+        saved(noise(max(1, index)), tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{'cat' if index % 2 else 'dog'},{split},g{max(1, index)}")
+    shutil.copy(tmp_path / "4.png", tmp_path / "copy.png")
+    rows.append("copy.png,dog,train,g4")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    told = describe(read(tmp_path / "t.csv"))
+    assert (told["leaks"], told["divided_groups"]) == (1, 0)
 
 
 def test_a_copy_with_another_label_is_a_problem(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ Decisions:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,9 +47,10 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     problems = [_duplicate(copies) for copies in sets]
     problems += [p for copies in sets if (p := _conflict(dataset, copies)) is not None]
     leaks = [leak for copies in sets for leak in _leaks(copies)]
-    problems += sorted(leaks, key=lambda leak: leak.where) + _divided_groups(samples)
-    grouped = _grouped(samples, alike)
     left_out = {leak.where for leak in leaks}
+    problems += sorted(leaks, key=lambda leak: leak.where)
+    problems += _divided_groups([sample for sample in samples if sample.id not in left_out])
+    grouped = _grouped(samples, alike)
     kept = (sample for sample in grouped if sample.id not in left_out)
     return dataset.with_samples(kept).with_problems(problems)
 
@@ -145,7 +146,7 @@ def _leaks(copies: list[Sample]) -> list[Problem]:
     ]
 
 
-def _divided_groups(samples: tuple[Sample, ...]) -> list[Problem]:
+def _divided_groups(samples: Sequence[Sample]) -> list[Problem]:
     splits: dict[str, set[Split]] = defaultdict(set)
     for sample in samples:
         if sample.group:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -296,8 +296,7 @@ def verdict(report: dict[str, Any]) -> str:
         f"{what} reaches {_percent(metric['value'])} {name} {where} "
         f"({_percent(metric['low'])} to {_percent(metric['high'])})."
     )
-    doubts = [p["what"] for p in report["data"]["problems"] if p["kind"] == "many-classes"]
-    text = " ".join([text, *doubts])
+    text = " ".join([text, *_doubts(report["data"]["problems"])])
     if report.get("refitted_on"):
         text += (
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
@@ -320,6 +319,15 @@ def verdict(report: dict[str, Any]) -> str:
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text
+
+
+def _doubts(problems: Sequence[dict[str, str]]) -> Iterator[str]:
+    """What in the data speaks against the score."""
+    yield from (p["what"] for p in problems if p["kind"] == "many-classes")
+    divided = sum(p["kind"] == "group-across-splits" for p in problems)
+    if divided:
+        many = "1 group stands" if divided == 1 else f"{divided:,} groups stand"
+        yield f"{many} in several of the given splits: the score may be earned by memory."
 
 
 def _beside_scratch(scratch: dict[str, Any], best: dict[str, Any]) -> str:
