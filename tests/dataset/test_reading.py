@@ -342,6 +342,19 @@ def test_one_sample_a_class(tmp_path: Path) -> None:
         read(classes(tmp_path, cat=1, dog=1, emu=1))
 
 
+def test_where_nothing_is_left_to_validate_with_what_was_dropped_is_named(tmp_path: Path) -> None:
+    rows = ["path,label"]
+    for index, label in enumerate(["cat", "dog", "emu"]):
+        saved(noise(index), tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{label}")
+    rows += ["../x.png,cat", "/etc/passwd,dog", "gone.png,dog", "2.png,cat"]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="no class has two different pictures") as caught:
+        read(tmp_path / "t.csv", max_bad=0.9)
+    for name in ("../x.png", "/etc/passwd", "gone.png", "2.png"):
+        assert f"{name}: " in caught.value.what
+
+
 def test_copies_do_not_make_a_class_larger(tmp_path: Path) -> None:
     classes(tmp_path, cat=1, dog=1)
     shutil.copy(tmp_path / "cat/000.png", tmp_path / "cat/copy.png")

@@ -36,6 +36,8 @@ from regraft.dataset.rows import (
     Sample,
     Split,
     labels_of,
+    listing,
+    losses,
     renumbered,
 )
 from regraft.dataset.splits import with_splits
@@ -58,7 +60,6 @@ _VERIFY: Mapping[str, Callable[[Sequence[Sample], Tell], Verified]] = {
     "text-classification": verify_texts,
     "video-classification": verify_clips,
 }
-_LISTED = 10
 
 
 def read(
@@ -468,13 +469,10 @@ def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
     allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0
     if len(bad) <= allowed:
         return
-    lines = [f"  {problem.where}: {problem.what}" for problem in bad[:_LISTED]]
-    if len(bad) > _LISTED:
-        lines.append(f"  and {len(bad) - _LISTED} more")
     head = f"{len(bad)} of {meant} files cannot be used; at most {allowed} may be set aside."
     mend = f"mend or remove them, or allow more: --max-bad {_share_above(len(bad), meant)}"
     raise TooManyBadSamples(
-        "\n".join([head, *lines]),
+        head + listing(bad),
         where=guard.shown(dataset.path),
         mend=mend if len(bad) < meant else "mend them; not one of them can be used",
     )
@@ -540,10 +538,8 @@ def _learnable(dataset: Dataset) -> Dataset:
 
 def _too_few_classes(dataset: Dataset, names: set[str]) -> DataError:
     found = f"only the class {min(names)}" if names else "no class"
-    dropped = [problem for problem in dataset.problems if problem.done != "grouped"]
-    because = "".join(f"\n  {problem.where}: {problem.what}" for problem in dropped[:_LISTED])
     return DataError(
-        f"There is {found} to train on, and telling apart takes two.{because}",
+        f"There is {found} to train on, and telling apart takes two.{losses(dataset)}",
         where=guard.shown(dataset.path),
         mend=LAYOUT if dataset.thing == "picture" else f"add {dataset.thing}s of other classes",
     )
