@@ -142,8 +142,9 @@ def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:
 
 
 def test_a_clip_of_one_frame_is_refused(place: Path) -> None:
-    with pytest.raises(UsageError):
-        regraft.fit(place / "clips", place / "wrong", frames=1)
+    for frames in (0, 1):
+        with pytest.raises(UsageError, match=f"a clip of {frames} frames"):
+            regraft.fit(place / "clips", place / "wrong", frames=frames)
     (place / "photos").mkdir()
     with pytest.raises(UsageError, match="only videos"):
         regraft.fit(place / "photos", place / "wrong", frames=4)

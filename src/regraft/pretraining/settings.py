@@ -55,6 +55,8 @@ class Settings:
         positive = {"batch": self.batch, "piece": self.piece or 1, "epochs": self.epochs}
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
         wrong += ["piece 0"] if self.piece == 0 else []
+        wrong += [f"frames {self.frames}"] if self.frames is not None and self.frames < 2 else []
+        wrong += [f"clip {self.clip_s}"] if self.clip_s is not None and not self.clip_s > 0 else []
         wrong += ["pairs"] if self.pairs not in ("halves", "same-moment") else []
         wrong += ["batch 1"] if self.batch == 1 else []
         wrong += [f"size {self.size_px}"] if self.size_px is not None and self.size_px < 16 else []
@@ -63,7 +65,8 @@ class Settings:
             raise UsageError(
                 f"these settings cannot be: {', '.join(wrong)}",
                 where="pretrain",
-                mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch",
+                mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch; "
+                "two frames or more of clips that are longer than 0",
             )
 
 
