@@ -255,7 +255,9 @@ def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:
     write(tmp_path / "judge" / "y" / "b.mp4", moving(8, seed=9, size=(96, 128)), rate=8)
     judged = read_unlabelled(tmp_path / "judge")
     pool = read_unlabelled(tmp_path / "pool", apart_from=judged, clip_s=1.0)
-    assert [p.where for p in pool.problems if p.kind == "leak"] == ["1.mp4@1.00-2.00s"]
+    assert [(p.kind, p.where, p.what) for p in pool.problems] == [
+        ("leak", "1.mp4@1.00-2.00s", "A copy of x/a.avi in the labelled data.")
+    ]
     assert len(pool) == 11
 
 

@@ -55,6 +55,35 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     return dataset.with_samples(kept).with_problems(problems)
 
 
+def settle_apart(pool: Dataset, others: Sequence[Sample], thumbnails_nhw: Thumbnails) -> Dataset:
+    """Group copies in a pool, take out what is a copy of labelled data, report both.
+
+    Args:
+        pool: verified.
+        others: the labelled data's samples, verified.
+        thumbnails_nhw: one per sample, those of the pool first; none for texts.
+
+    Returns:
+        The pool with `group` filled in, without leaking samples, with the problems found.
+    """
+    samples = _in_threads((*pool.samples, *(replace(sample, group="") for sample in others)))
+    alike = _copies(samples, thumbnails_nhw)
+    problems: list[Problem] = []
+    leaks: list[Problem] = []
+    for members in _members(alike, len(samples)):
+        copies = [samples[i] for i in members if i < len(pool)]
+        if len(copies) == len(members):
+            problems.append(_duplicate(copies))
+            continue
+        what = f"A copy of {samples[members[len(copies)]].id} in the labelled data."
+        leaks += [Problem("leak", sample.id, what, "left out") for sample in copies]
+    left_out = {leak.where for leak in leaks}
+    grouped = _grouped(samples, alike)[: len(pool)]
+    problems += sorted(leaks, key=lambda leak: leak.where)
+    kept = (sample for sample in grouped if sample.id not in left_out)
+    return pool.with_samples(kept).with_problems(problems)
+
+
 def _in_threads(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
     """E-mails of one thread as one group, where they are in no group that was given."""
     contents = [sample.source for sample in samples]

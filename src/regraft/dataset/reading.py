@@ -25,7 +25,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
-from regraft.dataset.copies import settle
+from regraft.dataset.copies import settle, settle_apart
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import (
@@ -163,7 +163,7 @@ def read_unlabelled(
 
     Args:
         path: a folder; folders inside of it mean nothing.
-        apart_from: samples of other data; copies of them, near ones too, are left out as leaks.
+        apart_from: samples of labelled data; copies of them, near ones too, are left out as leaks.
         max_bad: as for `read`.
         clip_s: as for `read`.
         tell: as for `read`.
@@ -195,19 +195,12 @@ def read_unlabelled(
         # Cut first, so that a clip which the other data hold goes without the rest of its file.
         pool = _cut(pool, clip_s)
         verified = verify_clips(pool.samples, silent)
-    others = [
-        replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
-        for sample in apart_from
-    ]
-    beside = _VERIFY[task](others, silent)
-    both = pool.with_samples([*pool.samples, *beside.samples])
+    beside = _VERIFY[task](list(apart_from), silent)
     thumbnails_nhw = np.concatenate([verified.thumbnails_nhw, beside.thumbnails_nhw])
-    settled = settle(both, thumbnails_nhw)
+    settled = settle_apart(pool, beside.samples, thumbnails_nhw)
     kept: dict[str, Sample] = {}
     again: list[Problem] = []
     for sample in settled.samples:
-        if sample.split == "test":
-            continue
         if sample.sha256 in kept:
             what = f"The same file as {kept[sample.sha256].id}."
             again.append(Problem("repeated", sample.id, what, "left out"))
