@@ -178,7 +178,8 @@ def predict(
         with "label", "probability" and "box" (left, top, right, bottom in pixels); or "sample" and
         "problem" where it cannot be read, and "ignored" where it only lay in a folder and claims to
         be nothing of the kind. A video has a "timeline" besides: the answers for parts
-        of it, each with "start_s" and "stop_s".
+        of it, each with "start_s" and "stop_s"; and "damage", sentences, where some of it is
+        missing or cannot be decoded (on its last frame where objects are found).
 
     Raises:
         UsageError: there is no such format, or the model finds no objects to write.
