@@ -280,16 +280,23 @@ def check_columns(reader: Reader | None, path: Path) -> None:
             )
 
 
-def guess_task(path: Path, task: str | None = None) -> str:
+def guess_task(path: Path, task: str | None = None, reader: Reader | None = None) -> str:
     """What the data at a path look like, unless the user says what they are.
 
+    Args:
+        path: the data.
+        task: what the user says.
+        reader: the user's own, which knows the task of what it reads.
+
     Raises:
-        DataError: there is a table that cannot be read.
+        DataError: there is a table that cannot be read, or the reader cannot read what is there.
         UsageError: there is no such task.
     """
     if task is not None:
         _check_task(task)
         return task
+    if reader is not None:
+        return _rows_of(path, reader).task
     if BoxReader().recognises(path):
         return "object-detection"
     if TextFolderReader().recognises(path):

@@ -375,7 +375,7 @@ def environment() -> dict[str, Any]:
 
 
 def command(question: dict[str, Any], folder: Path) -> str:
-    """The command line that does the same again."""
+    """The command line that does the same again; the call, where a reader of one's own reads."""
     import shlex
 
     options = {
@@ -392,14 +392,18 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "clip": None,
         "columns": None,
     }
-    words = ["regraft", "fit", str(question["data"]), "--out", str(folder)]
+    chosen = {name: question.get(name) for name in options}
+    chosen = {n: value for n, value in chosen.items() if value not in (None, options[n])}
     if question["backbone"] not in DEFAULTS.values():
-        words += ["--backbone", question["backbone"]]
-    for name, usual in options.items():
-        value = question.get(name)
-        if value != usual and value is not None:
-            unit = "s" if name in ("budget", "clip") else ""
-            words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]
+        chosen = {"backbone": question["backbone"], **chosen}
+    data, out = str(question["data"]), str(folder)
+    if "reader" in question:
+        given = "".join(f", {name}={value!r}" for name, value in chosen.items())
+        return f"regraft.fit({data!r}, {out!r}{given}, reader=...)  # {question['reader']}"
+    words = ["regraft", "fit", data, "--out", out]
+    for name, value in chosen.items():
+        unit = "s" if name in ("budget", "clip") else ""
+        words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]
     return shlex.join(words)
 
 
