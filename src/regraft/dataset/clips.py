@@ -40,7 +40,7 @@ from regraft.dataset.verify import Verified, cores
 from regraft.errors import Damaged
 from regraft.events import Advanced, Tell
 
-FORMAT = 1
+FORMAT = 2
 """Of what is kept about a file; another number forgets what was kept before."""
 _SNIFFED = 500
 _MOMENTS = 5
