@@ -85,6 +85,8 @@ def test_options_stay_as_they_are(verb: str) -> None:
         ["fit", "photos", "--no-such-option"],
         ["fit", "photos", "--seed", "many"],
         ["fit", "photos", "--max-bad", "2"],
+        ["fit", "photos", "--max-bad", "1.0"],
+        ["fit", "photos", "--max-bad", "nan"],
         ["predict", "run"],
         ["no-such-verb"],
     ],
@@ -94,6 +96,13 @@ def test_wrong_usage_is_exit_code_2_and_leaves_stdout_empty(arguments: list[str]
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "Error:" in ended.stderr
+
+
+def test_the_share_that_is_helped_with_is_the_one_that_is_taken() -> None:
+    helped = " ".join(run("fit", "--help").stdout.split())
+    assert "from 0 to below 1" in helped
+    assert "<=1" not in helped
+    assert "is not a number from 0 to below 1" in run("fit", "photos", "--max-bad", "1").stderr
 
 
 @pytest.mark.parametrize("budget", ["", "10", "m", "10 minutes", "-5m", "0s", "1m1h"])

@@ -132,9 +132,9 @@ def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
         assert json.loads((tmp_path / "out/predictions.json").read_text()) == found
 
 
-def test_a_video_is_looked_at_now_and_then(tmp_path: Path) -> None:
+def walk(path: Path) -> Path:
+    """Three seconds of a red square that goes to the right."""
     av = pytest.importorskip("av")
-    path = tmp_path / "walk.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 128
@@ -146,6 +146,11 @@ def test_a_video_is_looked_at_now_and_then(tmp_path: Path) -> None:
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
+    return path
+
+
+def test_a_video_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    path = walk(tmp_path / "walk.mp4")
     found = find([path, tmp_path / "no.mp4"], Wanted(tmp_path / "out", "yolo", True, every_s=1.0))
     names = [Path(row["sample"]).name for row in found]
     assert names == ["walk.mp4@0.00s", "walk.mp4@1.00s", "walk.mp4@2.00s", "no.mp4"]
@@ -154,6 +159,20 @@ def test_a_video_is_looked_at_now_and_then(tmp_path: Path) -> None:
     assert "problem" in found[3]
     assert (tmp_path / "out/labels/walk.mp4@1.00s.txt").exists()
     assert (tmp_path / "out/drawn/walk.mp4@2.00s.jpg").exists()
+    assert not any("damage" in row for row in found)
+
+
+def test_a_video_that_ends_before_it_says_so_is_said_to_on_its_last_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = walk(tmp_path / "cut.mkv")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    found = find([path], Wanted(every_s=1.0))
+    assert ["damage" in row for row in found] == [False, False, True]
+    (what,) = found[-1]["damage"]
+    assert what.startswith("The video ends after") and what.endswith("of 3.00 s.")
+    terminal.print_predictions(Console(width=200), found)
+    assert f"1 red  {what}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

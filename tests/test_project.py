@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import regraft
+from regraft.cli import app
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -106,6 +107,20 @@ def test_a_verb_stays_a_function_whatever_else_is_imported(verb: str) -> None:
         parts = path.relative_to(ROOT / "src").with_suffix("").parts
         importlib.import_module(".".join(parts).removesuffix(".__init__"))
     assert callable(getattr(regraft, verb))
+
+
+def test_every_verb_is_a_function_but_for_two_which_are_modules() -> None:
+    functions = {command.callback.__name__ for command in app.registered_commands}
+    assert functions <= set(regraft.__all__)
+    assert {group.name for group in app.registered_groups} == {"backbones", "cache"}
+    page = (ROOT / "docs/python.md").read_text()
+    for module, names in re.findall(r"^\| `(regraft\.[a-z.]+)`: (.*?) \|", page, re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", names):
+            assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_types_are_marked_as_there() -> None:
+    assert (Path(regraft.__file__).parent / "py.typed").is_file()
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

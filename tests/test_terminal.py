@@ -129,6 +129,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         },
         "formats": {"JPEG": 60, "PNG": 1},
         "leaks": 2,
+        "divided_groups": 0,
         "imbalance": {"ratio": 1.0, "text": "The classes are about equally large."},
         "problems": [
             {
@@ -156,6 +157,32 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         "  cat/cut.jpg: The file ends too early.",
         "  and 11 more",
     ]
+
+
+@pytest.mark.parametrize(
+    ("leaks", "groups", "said"),
+    [
+        (0, 0, "Nothing is in two splits."),
+        (0, 3, "3 of the given groups stand in several splits."),
+        (2, 3, "2 leaks between splits. 3 of the given groups stand in several splits."),
+    ],
+)
+def test_a_description_says_what_is_in_two_splits(leaks: int, groups: int, said: str) -> None:
+    description = {
+        "path": "t.csv",
+        "task": "image-classification",
+        "samples": 0,
+        "classes": [],
+        "splits": {"train": 0, "valid": 0, "test": 0},
+        "sizes": {},
+        "formats": {},
+        "leaks": leaks,
+        "divided_groups": groups,
+        "imbalance": {"text": ""},
+        "problems": [],
+    }
+    lines = printed(100, terminal.print_description, description).splitlines()
+    assert lines[-1].rstrip() == said
 
 
 def test_the_cache_shows_what_is_in_it_and_how_much() -> None:

@@ -5,12 +5,54 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import regraft
-from regraft.errors import DataError, RegraftError
+from regraft.errors import DataError, RegraftError, UsageError
 from regraft.events import Event
+
+NETWORK = """
+from torch import nn
+from regraft import Preprocessing
+
+def tiny():
+    end = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    return [("a", nn.Conv2d(3, 8, 3, 2, 1)), ("b", end)], Preprocessing(size_px=32)
+"""
+
+
+class PairsReader:
+    """A reader of one's own: a text file with a picture and its class in each line."""
+
+    def __init__(self, name: str = "pairs", task: str = "image-classification") -> None:
+        self.name = name
+        self.task = task
+
+    def recognises(self, path: Path) -> bool:
+        return path.suffix == ".pairs" and path.is_file()
+
+    def read(self, path: Path) -> regraft.Dataset:
+        root = path.resolve().parent
+        rows = sorted(line.split() for line in path.read_text().splitlines())
+        classes = tuple(sorted({label for _, label in rows}))
+        samples = tuple(
+            regraft.Sample(file, root / file, classes.index(label)) for file, label in rows
+        )
+        return regraft.Dataset(path, self.task, classes, samples, found=len(rows))
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    lines: list[str] = []
+    for number in range(24):
+        pixels = np.random.default_rng(number).normal(80 + 90 * (number % 2), 20, (40, 40, 3))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png {'ab'[number % 2]}")
+    (tmp_path / "mine.pairs").write_text("\n".join(lines))
+    (tmp_path / "net.py").write_text(NETWORK)
+    return tmp_path / "mine.pairs"
 
 
 @pytest.mark.parametrize(
@@ -41,3 +83,35 @@ def test_a_wrong_option_of_fit_is_refused_before_anything_is_prepared(
 def test_data_that_are_not_there_are_the_fault_whatever_the_backbone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         regraft.fit(tmp_path / "none", tmp_path / "run", backbone="minilm-l6")
+
+
+def test_what_a_reader_of_ones_own_reads_is_fitted_measured_and_inspected(pairs: Path) -> None:
+    run, backbone = pairs.parent / "run", f"local:{pairs.parent / 'net.py'}:tiny"
+    given: dict[str, Any] = {"train": "head", "backbone": backbone}
+    fitted = regraft.fit(pairs, run, reader=PairsReader(), **given)
+    assert sum(fitted.report["data"]["splits"].values()) == 24
+    assert fitted.report["reproduce"].endswith(", train='head', reader=...)  # pairs")
+    assert regraft.evaluate(run, pairs, reader=PairsReader())["count"] == 24
+    assert regraft.inspect(pairs, reader=PairsReader())["samples"] == 24
+    for other in (PairsReader("others"), None):
+        with pytest.raises(UsageError, match="other settings: .*reader"):
+            regraft.fit(pairs, run, reader=other, **given)
+
+
+def test_the_task_is_that_of_what_a_reader_of_ones_own_reads(pairs: Path) -> None:
+    reader = PairsReader(task="object-detection")
+    with pytest.raises(UsageError, match="the data are for object-detection"):
+        regraft.fit(pairs, pairs.parent / "run", reader=reader, backbone="efficientnet-lite0")
+    with pytest.raises(DataError, match="This is not a pairs"):
+        regraft.fit(pairs.parent / "net.py", pairs.parent / "run", reader=PairsReader())
+
+
+def test_a_reader_of_ones_own_takes_no_columns(pairs: Path) -> None:
+    both: dict[str, Any] = {"reader": PairsReader(), "columns": "label=kind"}
+    for refused in (
+        lambda: regraft.fit(pairs, pairs.parent / "run", **both),
+        lambda: regraft.evaluate(pairs.parent / "run", pairs, **both),
+        lambda: regraft.inspect(pairs, **both),
+    ):
+        with pytest.raises(UsageError, match="takes no columns"):
+            refused()

@@ -105,6 +105,22 @@ def test_predict_gives_a_timeline(
     assert "0.0 to" in said and "dark" in said
 
 
+def test_predict_says_that_a_video_is_shorter_than_it_should_be(
+    fitted: regraft.Fitted, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write(place / "whole.mkv", moving(24, seed=79) // 3, rate=8)
+    cut = place / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    found, other = regraft.predict(fitted.folder, [cut, whole])
+    (what,) = found["damage"]
+    assert what.startswith("The video ends after") and what.endswith("of 3.00 s.")
+    assert "damage" not in other
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(fitted.folder), str(cut)])
+    assert not ended.value.code
+    assert what in capsys.readouterr().out
+
+
 def test_evaluate_and_inspect(
     fitted: regraft.Fitted, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,8 +158,9 @@ def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:
 
 
 def test_a_clip_of_one_frame_is_refused(place: Path) -> None:
-    with pytest.raises(UsageError):
-        regraft.fit(place / "clips", place / "wrong", frames=1)
+    for frames in (0, 1):
+        with pytest.raises(UsageError, match=f"a clip of {frames} frames"):
+            regraft.fit(place / "clips", place / "wrong", frames=frames)
     (place / "photos").mkdir()
     with pytest.raises(UsageError, match="only videos"):
         regraft.fit(place / "photos", place / "wrong", frames=4)

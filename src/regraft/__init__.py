@@ -1,7 +1,7 @@
 """regraft: graft a new head on a pre-trained network and train only what pays for itself.
 
-Every verb of the command line is a function here, with the same name and arguments. The names
-are imported when they are first used, so `import regraft` costs nothing.
+Every verb of the command line but `backbones` and `cache` is a function here, with the same name
+and arguments. The names are imported when they are first used, so `import regraft` costs nothing.
 """
 
 from __future__ import annotations

@@ -50,6 +50,12 @@ def _print_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
+def _share(given: float) -> float:
+    if not 0 <= given < 1:
+        raise typer.BadParameter(f"{given:g} is not a number from 0 to below 1")
+    return given
+
+
 @app.callback()
 def _regraft(
     version: Annotated[
@@ -80,7 +86,9 @@ _Columns = Annotated[
 ]
 _MaxBad = Annotated[
     float,
-    typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Bad files to set aside at most."),
+    typer.Option(
+        metavar="SHARE", callback=_share, help="Bad files to set aside at most; from 0 to below 1."
+    ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

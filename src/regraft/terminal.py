@@ -321,6 +321,7 @@ def print_predictions(
             rest = f"{label:<{label_width}}  {row['probability']:.3f}"
             if row["unlike_training"]:
                 rest += "  unlike the training data"
+            rest += _damage(row)
         _print(console, f"{name:<{name_width}}  {rest}")
         if len(row.get("timeline", ())) > 1:
             _print(console, *_timeline(row["timeline"]))
@@ -328,6 +329,11 @@ def print_predictions(
 
 def _not_read(row: Facts) -> str:
     return f"{'ignored' if 'ignored' in row else 'not read'}: {shown(row['problem'])}"
+
+
+def _damage(row: Facts) -> str:
+    """What a video lacks, behind what is said of it."""
+    return "".join(f"  {shown(what)}" for what in row.get("damage", ()))
 
 
 def _timeline(parts: Sequence[Facts]) -> Iterator[str]:
@@ -352,7 +358,7 @@ def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | N
         else:
             counts = Counter(thing["label"] for thing in row["objects"])
             total.update(counts)
-            rest = _counted(counts) or "nothing"
+            rest = (_counted(counts) or "nothing") + _damage(row)
         _print(console, f"{shown(row['sample']):<{width}}  {rest}")
     if len(predictions) > 1:
         _print(console, "", f"{_counted(total) or 'nothing'} in all")
@@ -447,11 +453,19 @@ def print_description(console: Console, description: Facts) -> None:
     counts = (*(description["splits"][name] for name in splits[:-1]), description["samples"])
     table.add_row("all", *(f"{number:,}" for number in counts), style="bold")
     console.print(table)
-    leaks = description["leaks"]
-    leak = f"{leaks:,} leaks between splits." if leaks else "Nothing is in two splits."
-    _print(console, "", shown(description["imbalance"]["text"]), leak)
+    _print(console, "", shown(description["imbalance"]["text"]), _in_two_splits(description))
     for kind in description["problems"]:
         _print_kind(console, kind)
+
+
+def _in_two_splits(description: Facts) -> str:
+    """What stands on both sides of a split: copies, and given groups."""
+    leaks, groups = description["leaks"], description["divided_groups"]
+    found = [
+        *([f"{leaks:,} leaks between splits."] if leaks else []),
+        *([f"{groups:,} of the given groups stand in several splits."] if groups else []),
+    ]
+    return " ".join(found) or "Nothing is in two splits."
 
 
 def _boxes(boxes: Facts) -> Iterator[str]:

@@ -18,7 +18,7 @@ from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
-from regraft.dataset import boxes
+from regraft.dataset import Reader, boxes
 from regraft.dataset.table import TableReader
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
@@ -69,6 +69,7 @@ def fit(
     clip: float | None = None,
     frames: int | None = None,
     columns: str | None = None,
+    reader: Reader | None = None,
     tell: Tell = silent,
 ) -> Fitted:
     """Fit a model to labelled data, climbing only as far as it pays, and measure every step.
@@ -92,6 +93,8 @@ def fit(
         clip: seconds; longer videos are cut into clips of this length.
         frames: how many frames of a clip the network looks at; 8 by default.
         columns: of a table, where their names do not tell: "text=body,label=kind".
+        reader: your own, for data in a format that is not known here; `valid`, `test` and `more`
+            are read by it, too.
         tell: listens to events.
 
     Raises:
@@ -101,10 +104,11 @@ def fit(
     """
     data = Path(data)
     _check_options(train, compare, budget)
-    reader = data_sets.reader_of(columns) if columns else None
-    said_task = task or ("text-classification" if reader and reader.text else None)
-    data_sets.check_columns(reader, data)
-    kind = data_sets.guess_task(data, said_task)
+    reads = _reading(columns, reader)
+    has_texts = isinstance(reads, TableReader) and reads.text
+    said_task = task or ("text-classification" if has_texts else None)
+    data_sets.check_columns(reads, data)
+    kind = data_sets.guess_task(data, said_task, reader)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
     if data.exists() and task is None:  # else it is not the backbone that is at fault
@@ -125,11 +129,12 @@ def fit(
         "max_bad": max_bad,
         "clip": clip,
         **({"columns": columns} if columns else {}),
+        **({"reader": reader.name} if reader is not None else {}),
     }
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
             data, task=task, valid=valid, test=test, more=more, max_bad=max_bad, seed=seed,
-            clip_s=clip, tell=tell, reader=reader or AnyReader(),
+            clip_s=clip, tell=tell, reader=reads or AnyReader(),
         )  # fmt: skip
         if compare == "scratch" and rows.modality == "text":
             tell(Said("texts are always compared with TF-IDF; --compare scratch adds nothing"))
@@ -178,7 +183,8 @@ def predict(
         with "label", "probability" and "box" (left, top, right, bottom in pixels); or "sample" and
         "problem" where it cannot be read, and "ignored" where it only lay in a folder and claims to
         be nothing of the kind. A video has a "timeline" besides: the answers for parts
-        of it, each with "start_s" and "stop_s".
+        of it, each with "start_s" and "stop_s"; and "damage", sentences, where some of it is
+        missing or cannot be decoded (on its last frame where objects are found).
 
     Raises:
         UsageError: there is no such format, or the model finds no objects to write.
@@ -218,6 +224,7 @@ def evaluate(
     *,
     max_bad: float = 0.01,
     columns: str | None = None,
+    reader: Reader | None = None,
     tell: Tell = silent,
 ) -> dict[str, Any]:
     """Measure the model of a run on labelled data that it has not seen.
@@ -229,6 +236,7 @@ def evaluate(
         data: as for `fit`.
         max_bad: as for `fit`.
         columns: as for `fit`; those that the model was fitted on if None.
+        reader: as for `fit`.
         tell: listens to events.
 
     Returns:
@@ -240,14 +248,17 @@ def evaluate(
 
     Raises:
         DataError: the data has classes that the model does not know.
+        UsageError: there are both columns and a reader.
     """
+    reads = _reading(columns, reader)
     model = load(run)
     tile_px = model.facts.get("tile_px")
-    columns = columns or _columns_of(model, data)
+    if reads is None:
+        reads = _reading(_columns_of(model, data), None)
     rows = data_sets.read_all(
         Path(data), task=model.task.name, max_bad=max_bad, tile_px=tile_px,
         clip_s=model.facts.get("cut_s"), tell=tell,
-        reader=data_sets.reader_of(columns) if columns else AnyReader(),
+        reader=reads or AnyReader(),
     )  # fmt: skip
     said = lessons.spoken(rows, Path(data))
     samples = predicting.relabelled(model, said.dataset)
@@ -299,8 +310,26 @@ def _columns_of(model: Model, data: str | Path) -> str | None:
     return columns if named <= set(data_sets.columns_of(path)) and not is_votes(path) else None
 
 
+def _reading(columns: str | None, reader: Reader | None) -> Reader | None:
+    """The reader that was named, by its columns or itself; None takes what suits the data."""
+    if not columns:
+        return reader
+    if reader is not None:
+        raise UsageError(
+            "a reader of your own takes no columns",
+            where="columns",
+            mend="leave out columns or reader",
+        )
+    return data_sets.reader_of(columns)
+
+
 def inspect(
-    data: str | Path, *, task: str | None = None, columns: str | None = None, tell: Tell = silent
+    data: str | Path,
+    *,
+    task: str | None = None,
+    columns: str | None = None,
+    reader: Reader | None = None,
+    tell: Tell = silent,
 ) -> dict[str, Any]:
     """What is in a data set, and what is wrong with it. Nothing is trained.
 
@@ -310,10 +339,15 @@ def inspect(
         data: as for `fit`.
         task: as for `fit`.
         columns: as for `fit`.
+        reader: as for `fit`.
         tell: listens to events.
+
+    Raises:
+        DataError: there is nothing to learn from.
+        UsageError: an option is wrong.
     """
-    reader = data_sets.reader_of(columns) if columns else AnyReader()
-    rows = data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell, reader=reader)
+    reads = _reading(columns, reader) or AnyReader()
+    rows = data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell, reader=reads)
     return data_sets.describe(lessons.spoken(rows, Path(data)).dataset)
 
 

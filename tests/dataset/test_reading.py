@@ -271,6 +271,19 @@ def test_a_group_in_two_given_splits_is_reported_and_kept(tmp_path: Path) -> Non
     dataset = read(tmp_path / "t.csv")
     assert len(dataset) == 6
     assert [p.where for p in dataset.problems if p.kind == "group-across-splits"] == ["g0"]
+    assert describe(dataset)["divided_groups"] == 1
+
+
+def test_a_group_whose_copies_were_left_out_is_on_one_side(tmp_path: Path) -> None:
+    rows = ["path,label,split,group"]
+    for index, split in enumerate(["train", "train", "train", "valid", "test", "test"]):
+        saved(noise(max(1, index)), tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{'cat' if index % 2 else 'dog'},{split},g{max(1, index)}")
+    shutil.copy(tmp_path / "4.png", tmp_path / "copy.png")
+    rows.append("copy.png,dog,train,g4")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    told = describe(read(tmp_path / "t.csv"))
+    assert (told["leaks"], told["divided_groups"]) == (1, 0)
 
 
 def test_a_copy_with_another_label_is_a_problem(tmp_path: Path) -> None:
@@ -360,6 +373,19 @@ def test_three_samples(tmp_path: Path) -> None:
 def test_one_sample_a_class(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class has two different pictures"):
         read(classes(tmp_path, cat=1, dog=1, emu=1))
+
+
+def test_where_nothing_is_left_to_validate_with_what_was_dropped_is_named(tmp_path: Path) -> None:
+    rows = ["path,label"]
+    for index, label in enumerate(["cat", "dog", "emu"]):
+        saved(noise(index), tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{label}")
+    rows += ["../x.png,cat", "/etc/passwd,dog", "gone.png,dog", "2.png,cat"]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="no class has two different pictures") as caught:
+        read(tmp_path / "t.csv", max_bad=0.9)
+    for name in ("../x.png", "/etc/passwd", "gone.png", "2.png"):
+        assert f"{name}: " in caught.value.what
 
 
 def test_copies_do_not_make_a_class_larger(tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from regraft.dataset import check_reader, describe, guess_task, read, texts, texts_of
+from regraft.dataset import (
+    check_reader,
+    describe,
+    guess_task,
+    read,
+    read_all,
+    read_unlabelled_texts,
+    texts,
+    texts_of,
+)
 from regraft.dataset.table import TableReader
 from regraft.errors import DataError, UnreadableSample
 
@@ -310,3 +319,20 @@ def test_any_bytes_are_read_or_refused_with_file_and_line(
     else:
         dropped = [p for p in dataset.problems if p.done in ("set aside", "left out", "ignored")]
         assert len(dataset) + len(dropped) == dataset.found
+
+
+def test_what_a_pool_has_of_the_labelled_data_is_said_by_the_names_there(tmp_path: Path) -> None:
+    asked = "Subject: lunch\n\nShall we meet at noon in the usual place by the river?"
+    answered = "Subject: Re: lunch\n\nNo, my train is late today; tomorrow would suit me well."
+    labelled = [(MAIL, "a"), (TALK, "b"), (asked, "a")]
+    held = f"From the archive. {TALK} And more of other things, which go on and on. " * 2
+    pool = [(MAIL,), (held,), (answered,), ("Nothing of the kind.",)]
+    known = read_all(write_csv(tmp_path / "labelled.csv", ["text", "label"], labelled))
+    left = read_unlabelled_texts(
+        write_csv(tmp_path / "pool.csv", ["text"], pool), apart_from=known.samples
+    )
+    assert [(p.kind, p.where, p.what) for p in left.problems] == [
+        ("leak", "line 2", "A copy of line 2 in the labelled data."),
+        ("leak", "line 3", "It holds line 3 of the labelled data, or most of it."),
+    ]
+    assert len(left) == 2

@@ -387,7 +387,7 @@ def test_a_text_that_holds_a_labelled_one_is_a_leak_and_one_that_shares_a_phrase
     from regraft.dataset.unlabelled_texts import _holders
 
     pool = [Sample("held", held, None), Sample("phrase", phrase, None)]
-    apart = [Sample("apart:line 7", labelled, None)]
+    apart = [Sample("line 7", labelled, None)]
     assert _holders(pool, apart, silent) == {"held": "line 7"}
 
 

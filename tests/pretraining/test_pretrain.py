@@ -390,6 +390,9 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
 def test_wrong_settings_are_refused(place: Path) -> None:
     with pytest.raises(UsageError):
         Settings(batch=1)
+    for wrong in ({"frames": 0}, {"frames": 1}, {"frames": -2}, {"clip_s": 0.0}, {"clip_s": -1.0}):
+        with pytest.raises(UsageError, match="frames" if "frames" in wrong else "clip"):
+            Settings(**wrong)
     with pytest.raises(UsageError, match="whole_words"):
         settings_of("contrastive", {"whole_words": True, "size_px": None})
     with pytest.raises(UsageError, match="epochs 0"):

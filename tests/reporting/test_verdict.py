@@ -64,6 +64,28 @@ def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
     assert "80.0 % macro F1 on the validation split of 1 picture (7" in content.verdict(report)
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (0, ""),
+        (1, "1 group stands in several of the given splits: the score may be earned by memory."),
+        (3, "3 groups stand in several of the given splits: the score may be earned by memory."),
+    ],
+)
+def test_groups_in_several_splits_are_a_doubt_beside_the_score(groups: int, said: str) -> None:
+    problem = {"kind": "group-across-splits", "what": "The group stands in test and train."}
+    report: dict[str, Any] = {
+        "task": "image-classification",
+        "data": DATA | {"problems": groups * [problem]},
+        "rungs": [{"name": "head", "verdict": "kept", "metric": METRIC}],
+        "best": "head",
+        "test": None,
+        "scratch": None,
+    }
+    text = content.verdict(report)
+    assert text.endswith(f"(70.0 % to 90.0 %). {said}".rstrip())
+
+
 CURVE = [{"labels": n, "value": value} for n, value in ((25, 0.5), (50, 0.6), (100, 0.7))]
 
 

@@ -324,7 +324,7 @@ def for_clips(name: str, frames: int | None = None) -> str:
     else:
         there = _frames(Path(wanted.architecture)) if wanted.adapter == "run" else 0
     if not there:
-        return address(f"video:{frames or FRAMES}:{name}").name
+        return address(f"video:{FRAMES if frames is None else frames}:{name}").name
     if frames not in (None, there):
         raise UsageError(f"{name} looks at {there} frames", where="--frames", mend="leave it out")
     return wanted.name

@@ -40,7 +40,7 @@ from regraft.dataset.verify import Verified, cores
 from regraft.errors import Damaged
 from regraft.events import Advanced, Tell
 
-FORMAT = 1
+FORMAT = 2
 """Of what is kept about a file; another number forgets what was kept before."""
 _SNIFFED = 500
 _MOMENTS = 5
@@ -132,7 +132,7 @@ def _opened(samples: Sequence[Sample]) -> _File:
         meant = video.claims_video(path) or fault.kind not in ("damaged", "not-a-video", "empty")
         done = "set aside" if meant else "ignored"
         return _File([], [Problem(fault.kind, s.id, fault.what, done) for s in samples])
-    problems = _complaints(where, found)
+    problems = complaints(where, found)
     clips: list[tuple[Sample, np.ndarray]] = []
     for sample in samples:
         start_s, stop_s = sample.span_s or (0.0, found.seconds)
@@ -155,7 +155,13 @@ def _opened(samples: Sequence[Sample]) -> _File:
     return _File(clips, problems)
 
 
-def _complaints(where: str, found: video.Examined) -> list[Problem]:
+def complaints(where: str, found: video.Examined) -> list[Problem]:
+    """What a video lacks that can be decoded for the rest.
+
+    Args:
+        where: what messages call it.
+        found: what is in it.
+    """
     problems: list[Problem] = []
     if found.lost_s > 0 and found.declared_s is not None:
         what = f"The video ends after {found.seconds:.2f} s of {found.declared_s:.2f} s."

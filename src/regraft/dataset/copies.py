@@ -15,7 +15,7 @@ Decisions:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,11 +47,41 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     problems = [_duplicate(copies) for copies in sets]
     problems += [p for copies in sets if (p := _conflict(dataset, copies)) is not None]
     leaks = [leak for copies in sets for leak in _leaks(copies)]
-    problems += sorted(leaks, key=lambda leak: leak.where) + _divided_groups(samples)
-    grouped = _grouped(samples, alike)
     left_out = {leak.where for leak in leaks}
+    problems += sorted(leaks, key=lambda leak: leak.where)
+    problems += _divided_groups([sample for sample in samples if sample.id not in left_out])
+    grouped = _grouped(samples, alike)
     kept = (sample for sample in grouped if sample.id not in left_out)
     return dataset.with_samples(kept).with_problems(problems)
+
+
+def settle_apart(pool: Dataset, others: Sequence[Sample], thumbnails_nhw: Thumbnails) -> Dataset:
+    """Group copies in a pool, take out what is a copy of labelled data, report both.
+
+    Args:
+        pool: verified.
+        others: the labelled data's samples, verified.
+        thumbnails_nhw: one per sample, those of the pool first; none for texts.
+
+    Returns:
+        The pool with `group` filled in, without leaking samples, with the problems found.
+    """
+    samples = _in_threads((*pool.samples, *(replace(sample, group="") for sample in others)))
+    alike = _copies(samples, thumbnails_nhw)
+    problems: list[Problem] = []
+    leaks: list[Problem] = []
+    for members in _members(alike, len(samples)):
+        copies = [samples[i] for i in members if i < len(pool)]
+        if len(copies) == len(members):
+            problems.append(_duplicate(copies))
+            continue
+        what = f"A copy of {samples[members[len(copies)]].id} in the labelled data."
+        leaks += [Problem("leak", sample.id, what, "left out") for sample in copies]
+    left_out = {leak.where for leak in leaks}
+    grouped = _grouped(samples, alike)[: len(pool)]
+    problems += sorted(leaks, key=lambda leak: leak.where)
+    kept = (sample for sample in grouped if sample.id not in left_out)
+    return pool.with_samples(kept).with_problems(problems)
 
 
 def _in_threads(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
@@ -145,7 +175,7 @@ def _leaks(copies: list[Sample]) -> list[Problem]:
     ]
 
 
-def _divided_groups(samples: tuple[Sample, ...]) -> list[Problem]:
+def _divided_groups(samples: Sequence[Sample]) -> list[Problem]:
     splits: dict[str, set[Split]] = defaultdict(set)
     for sample in samples:
         if sample.group:

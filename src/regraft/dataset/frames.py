@@ -4,45 +4,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 from PIL import Image
 
-from regraft.dataset import guard, images, video
+from regraft.dataset import clips, guard, images, video
 from regraft.errors import UnreadableSample
 
 
-def frames(
-    paths: Iterable[Path], every_s: float
-) -> Iterator[tuple[str, Image.Image | UnreadableSample]]:
-    """Names and pictures, or what speaks against one; no more than two are in memory.
+@final
+@dataclass(frozen=True)
+class Frame:
+    """A picture, or what speaks against it.
+
+    Attributes:
+        name: the path, for a frame with its time ("walk.mp4@12.00s").
+        picture: mode RGB.
+        damage: on the last frame of a video, what the video lacks, sentence by sentence.
+    """
+
+    name: str
+    picture: Image.Image | UnreadableSample
+    damage: tuple[str, ...] = ()
+
+
+def frames(paths: Iterable[Path], every_s: float) -> Iterator[Frame]:
+    """Pictures, or what speaks against one; no more than two are in memory.
 
     Args:
         paths: pictures and videos.
         every_s: of a video, one frame in so many seconds, from the first on.
-
-    Yields:
-        the path, for a frame with its time ("walk.mp4@12.00s"), and the picture, mode RGB.
     """
     for path in paths:
         if video.claims_video(path):
             yield from _stills(path, every_s)
             continue
         try:
-            yield str(path), images.decode(path)
+            yield Frame(str(path), images.decode(path))
         except UnreadableSample as fault:
-            yield str(path), fault
+            yield Frame(str(path), fault)
 
 
-def _stills(path: Path, every_s: float) -> Iterator[tuple[str, Image.Image | UnreadableSample]]:
+def _stills(path: Path, every_s: float) -> Iterator[Frame]:
     try:
         found = video.examine(path, guard.shown(path))
         # A frame at the very end is none: lengths are sums of many durations.
         count = max(1, math.ceil(found.seconds / every_s - 0.01))
         times_s = [number * every_s for number in range(count)]
+        damage = tuple(problem.what for problem in clips.complaints(path.name, found))
         for time_s, still in zip(
             times_s, video.stills(path, guard.shown(path), times_s), strict=True
         ):
-            yield f"{path}@{time_s:.2f}s", still
+            is_last = time_s == times_s[-1]
+            yield Frame(f"{path}@{time_s:.2f}s", still, damage if is_last else ())
     except UnreadableSample as fault:
-        yield str(path), fault
+        yield Frame(str(path), fault)

@@ -25,7 +25,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
-from regraft.dataset.copies import settle
+from regraft.dataset.copies import settle, settle_apart
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import (
@@ -36,6 +36,8 @@ from regraft.dataset.rows import (
     Sample,
     Split,
     labels_of,
+    listing,
+    losses,
     renumbered,
 )
 from regraft.dataset.splits import with_splits
@@ -58,7 +60,6 @@ _VERIFY: Mapping[str, Callable[[Sequence[Sample], Tell], Verified]] = {
     "text-classification": verify_texts,
     "video-classification": verify_clips,
 }
-_LISTED = 10
 
 
 def read(
@@ -162,7 +163,7 @@ def read_unlabelled(
 
     Args:
         path: a folder; folders inside of it mean nothing.
-        apart_from: samples of other data; copies of them, near ones too, are left out as leaks.
+        apart_from: samples of labelled data; copies of them, near ones too, are left out as leaks.
         max_bad: as for `read`.
         clip_s: as for `read`.
         tell: as for `read`.
@@ -194,19 +195,12 @@ def read_unlabelled(
         # Cut first, so that a clip which the other data hold goes without the rest of its file.
         pool = _cut(pool, clip_s)
         verified = verify_clips(pool.samples, silent)
-    others = [
-        replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
-        for sample in apart_from
-    ]
-    beside = _VERIFY[task](others, silent)
-    both = pool.with_samples([*pool.samples, *beside.samples])
+    beside = _VERIFY[task](list(apart_from), silent)
     thumbnails_nhw = np.concatenate([verified.thumbnails_nhw, beside.thumbnails_nhw])
-    settled = settle(both, thumbnails_nhw)
+    settled = settle_apart(pool, beside.samples, thumbnails_nhw)
     kept: dict[str, Sample] = {}
     again: list[Problem] = []
     for sample in settled.samples:
-        if sample.split == "test":
-            continue
         if sample.sha256 in kept:
             what = f"The same file as {kept[sample.sha256].id}."
             again.append(Problem("repeated", sample.id, what, "left out"))
@@ -286,16 +280,23 @@ def check_columns(reader: Reader | None, path: Path) -> None:
             )
 
 
-def guess_task(path: Path, task: str | None = None) -> str:
+def guess_task(path: Path, task: str | None = None, reader: Reader | None = None) -> str:
     """What the data at a path look like, unless the user says what they are.
 
+    Args:
+        path: the data.
+        task: what the user says.
+        reader: the user's own, which knows the task of what it reads.
+
     Raises:
-        DataError: there is a table that cannot be read.
+        DataError: there is a table that cannot be read, or the reader cannot read what is there.
         UsageError: there is no such task.
     """
     if task is not None:
         _check_task(task)
         return task
+    if reader is not None:
+        return _rows_of(path, reader).task
     if BoxReader().recognises(path):
         return "object-detection"
     if TextFolderReader().recognises(path):
@@ -468,13 +469,10 @@ def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
     allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0
     if len(bad) <= allowed:
         return
-    lines = [f"  {problem.where}: {problem.what}" for problem in bad[:_LISTED]]
-    if len(bad) > _LISTED:
-        lines.append(f"  and {len(bad) - _LISTED} more")
     head = f"{len(bad)} of {meant} files cannot be used; at most {allowed} may be set aside."
     mend = f"mend or remove them, or allow more: --max-bad {_share_above(len(bad), meant)}"
     raise TooManyBadSamples(
-        "\n".join([head, *lines]),
+        head + listing(bad),
         where=guard.shown(dataset.path),
         mend=mend if len(bad) < meant else "mend them; not one of them can be used",
     )
@@ -540,10 +538,8 @@ def _learnable(dataset: Dataset) -> Dataset:
 
 def _too_few_classes(dataset: Dataset, names: set[str]) -> DataError:
     found = f"only the class {min(names)}" if names else "no class"
-    dropped = [problem for problem in dataset.problems if problem.done != "grouped"]
-    because = "".join(f"\n  {problem.where}: {problem.what}" for problem in dropped[:_LISTED])
     return DataError(
-        f"There is {found} to train on, and telling apart takes two.{because}",
+        f"There is {found} to train on, and telling apart takes two.{losses(dataset)}",
         where=guard.shown(dataset.path),
         mend=LAYOUT if dataset.thing == "picture" else f"add {dataset.thing}s of other classes",
     )

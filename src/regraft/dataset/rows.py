@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ Target = int | tuple[int, ...] | None
 
 DROPPED = ("set aside", "left out", "ignored")
 """Values of `Problem.done` that say that one file or row is not among the samples."""
+_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,18 @@ class Dataset:
             if self.task == "object-detection":
                 digest.update(repr((sample.boxes, sample.window)).encode())
         return digest.hexdigest()
+
+
+def listing(problems: Sequence[Problem]) -> str:
+    """The first ten problems below a message, a line each, and how many more there are."""
+    lines = [f"\n  {problem.where}: {problem.what}" for problem in problems[:_LISTED]]
+    rest = len(problems) - _LISTED
+    return "".join(lines) + (f"\n  and {rest} more" if rest > 0 else "")
+
+
+def losses(dataset: Dataset) -> str:
+    """What speaks against files and rows of a data set, below a message that too few are left."""
+    return listing([problem for problem in dataset.problems if problem.done != "grouped"])
 
 
 def modality_of(task: str) -> str:

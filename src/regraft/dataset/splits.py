@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from regraft.dataset import guard
-from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
+from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of, losses
 from regraft.errors import DataError
 from regraft.seeds import seed_of
 
@@ -42,7 +42,7 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
         seed: another one makes other splits.
 
     Raises:
-        DataError: there is nothing to train on, or nothing to validate with.
+        DataError: there is nothing to train on, or nothing to validate with; with what was dropped.
     """
     given = {sample.split for sample in dataset}
     problems = _few_samples(dataset) + _many_classes(dataset)
@@ -59,7 +59,8 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
     problems += _missing_in(dataset, "valid") + _missing_in(dataset, "test")
     if not dataset.split("valid"):
         raise DataError(
-            f"Nothing is left to validate with: no class has two different {dataset.thing}s.",
+            f"Nothing is left to validate with: no class has two different {dataset.thing}s."
+            f"{losses(dataset)}",
             where=guard.shown(dataset.path),
             mend=f"add {dataset.thing}s; twenty of each class make a start",
         )

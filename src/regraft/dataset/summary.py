@@ -26,6 +26,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             of texts {"characters": …}, of videos "seconds" besides,
          "formats": {"JPEG": count}, "groups": how many groups hold two samples or more,
          "duplicates": {"exact", "near"} in sets of copies, "leaks": count,
+         "divided_groups": how many given groups stand in several given splits,
          "imbalance": {"ratio", "text"}: largest to smallest class of train,
          "problems": [{"kind", "count", "done": [str], "examples": [{"where", "what"}]}]}
 
@@ -51,6 +52,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "groups": sum(count > 1 for count in groups.values()),
         "duplicates": {"exact": kinds["duplicate"], "near": kinds["near-duplicate"]},
         "leaks": kinds["leak"],
+        "divided_groups": kinds["group-across-splits"],
         "imbalance": _imbalance(dataset),
         "problems": [_kind(kind, dataset.problems) for kind in sorted(kinds)],
     }

@@ -17,13 +17,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from regraft.dataset import guard, texts
-from regraft.dataset.copies import settle
+from regraft.dataset.copies import settle_apart
 from regraft.dataset.rows import Dataset, Problem, Sample
 from regraft.dataset.table import TableReader, lines_of
 from regraft.dataset.verify import verify_texts
@@ -60,8 +59,8 @@ def read_unlabelled_texts(
     Args:
         path: a table, a folder or a text file.
         column: of a table, the one with the texts; found if "".
-        apart_from: samples of other data, with their texts; what is a copy of one of them, nearly
-            or in part, is left out as a leak.
+        apart_from: samples of labelled data, with their texts; what is a copy of one of them,
+            nearly or in part, is left out as a leak.
         max_bad: share of files that may be set aside; one always may, unless this is 0.
         tell: hears `Advanced("reading", …)` and `Advanced("leaks", …)`; may raise to stop.
 
@@ -76,19 +75,14 @@ def read_unlabelled_texts(
     verified = verify_texts(listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
     refuse_too_many_bad(pool, max_bad)
-    others = [
-        replace(sample, id=f"apart:{sample.id}", target=None, split="test", group="")
-        for sample in apart_from
-    ]
-    settled = settle(pool.with_samples([*pool.samples, *others]), verified.thumbnails_nhw)
+    others = list(apart_from)
+    settled = settle_apart(pool, others, verified.thumbnails_nhw)
     kept: dict[str, Sample] = {}
     problems: list[Problem] = []
     holders = _holders(pool.samples, others, tell)
     for sample in settled.samples:
-        if sample.split == "test":
-            continue
         if sample.id in holders:
-            what = f"It holds {holders[sample.id]}, or most of it."
+            what = f"It holds {holders[sample.id]} of the labelled data, or most of it."
             problems.append(Problem("leak", sample.id, what, "left out"))
         elif sample.sha256 in kept:
             what = f"The same text as {kept[sample.sha256].id}."
@@ -162,7 +156,7 @@ def _blocks(text: str) -> Iterator[str]:
 
 def _holders(pool: Sequence[Sample], others: Sequence[Sample], tell: Tell) -> dict[str, str]:
     """Which texts of the pool hold another sample, by id, and that sample's id."""
-    runs = {other.id.removeprefix("apart:"): _runs(str(other.source)) for other in others}
+    runs = {other.id: _runs(str(other.source)) for other in others}
     runs = {name: run for name, run in runs.items() if len(run)}
     if not runs:
         return {}

@@ -48,6 +48,7 @@ REDUCED_PX = 16
 _REDUCED_EVERY_S = 0.1
 _SEEK_BEYOND_S = 4.0
 """A jump that is shorter is decoded through; to seek means to begin at an earlier key frame."""
+_MOST_BOXES = 1_000_000
 _LOST_FRAMES = 0.75
 """From so many frames on, a file counts as shorter than it says."""
 _ID = re.compile(r"(.*)@(\d+\.\d\d)-(\d+\.\d\d)s", re.DOTALL)
@@ -144,7 +145,8 @@ def examine(path: Path, where: str) -> Examined:
     with _opened(path, where) as (container, stream):
         declared_s = _declared_s(container, stream)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
-        name = f"{container.format.name.partition(',')[0]} {stream.codec_context.name}"
+        form = container.format.name.partition(",")[0]
+        name = f"{form} {stream.codec_context.name}"
         shrink = import_av().video.reformatter.VideoReformatter().reformat
         small: dict[str, Any] = {"width": REDUCED_PX, "height": REDUCED_PX, "format": "gray"}
         for time_s, frame in _frames(container, stream, tally):
@@ -155,6 +157,8 @@ def examine(path: Path, where: str) -> Examined:
             if not times or time_s - times[-1] >= _REDUCED_EVERY_S - 1e-3:
                 times.append(time_s)
                 reduced += shrink(frame, **small, interpolation="AREA").to_ndarray().tobytes()
+    if form == "mov" and not tally.failed and _ends_in_a_fragment(path):
+        tally.failed = 1
     if count < 2:
         what = "No frame" if count == 0 else "Only one frame"
         raise Refused(
@@ -322,6 +326,30 @@ def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> I
             tally.failed += 1
             continue
         yield from frames
+
+
+def _ends_in_a_fragment(path: Path) -> bool:
+    """Whether an MP4 in fragments ends inside of one of its boxes, or before a fragment's frames.
+
+    FFmpeg passes over such an end in silence, and the length that is declared can be that of the
+    fragments that are there. A file that ends between two fragments looks whole.
+    """
+    end, at, in_fragments, kind = path.stat().st_size, 0, False, b""
+    with path.open("rb") as file:
+        for _ in range(_MOST_BOXES):
+            if end - at < 8:
+                return in_fragments and (at != end or kind == b"moof")
+            file.seek(at)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4]), head[4:8]
+            in_fragments |= kind == b"moof"
+            if length == 1:
+                length = int.from_bytes(head[8:16])
+            # "mfra" is an index behind the last fragment; 0 reaches to the end, less is no box.
+            if kind == b"mfra" or length < 8:
+                return False
+            at += length
+    return False
 
 
 def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:

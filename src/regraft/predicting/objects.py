@@ -15,7 +15,7 @@ from PIL import Image
 from regraft.dataset import Sample
 from regraft.dataset.boxes.predicted import FILES, below, common_folder, write_predictions
 from regraft.dataset.boxes.tiles import Found, stitch, windows
-from regraft.dataset.frames import frames
+from regraft.dataset.frames import Frame, frames
 from regraft.errors import UnreadableSample, UsageError
 from regraft.events import Advanced, Tell
 from regraft.predicting.named import values
@@ -79,7 +79,8 @@ def find_objects(
 
     Returns:
         for each picture "sample", "width", "height" and "objects", the surest first, each with
-        "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
+        "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem". The
+        last frame of a video that is not whole has "damage", sentences on what it lacks.
     """
     answers: list[dict[str, Any]] = []
     drawn: set[Path] = set()
@@ -91,6 +92,8 @@ def find_objects(
         size = look.picture.size
         whole = stitch(list(zip(look.windows, tiles, strict=True))) if tiles[1:] else tiles[0]
         answers.append({"sample": look.name, **_objects(model, whole, size, threshold)})
+        if look.damage:
+            answers[-1]["damage"] = list(look.damage)
         if wanted.draw and wanted.out is not None:
             _draw(look.picture, answers[-1], _file_for(below(look.name, common), wanted.out, drawn))
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
@@ -116,12 +119,13 @@ class _Look:
     picture: Image.Image | None = None
     windows: Sequence[tuple[int, int, int, int]] = ()
     problem: str = ""
+    damage: tuple[str, ...] = ()
 
 
 def _looked(
     model: Model,
     preparation: Preparation,
-    pictures: Iterable[tuple[str, Image.Image | UnreadableSample]],
+    pictures: Iterable[Frame],
 ) -> Iterator[tuple[_Look, list[Found]]]:
     """Each picture, in order, with what was found on its tiles.
 
@@ -131,12 +135,13 @@ def _looked(
     begun: deque[_Look] = deque()
 
     def inputs() -> Iterator[np.ndarray]:
-        for name, picture in pictures:
+        for frame in pictures:
+            picture = frame.picture
             if isinstance(picture, UnreadableSample):
-                begun.append(_Look(name, problem=picture.what))
+                begun.append(_Look(frame.name, problem=picture.what))
                 continue
             parts = windows(*picture.size, model.facts["tile_px"])
-            begun.append(_Look(name, picture, parts))
+            begun.append(_Look(frame.name, picture, parts, damage=frame.damage))
             yield from (pixels_of(picture.crop(part), preprocessing) for part in parts)
 
     pixels = inputs()

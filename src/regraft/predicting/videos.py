@@ -25,7 +25,8 @@ def label_videos(
 ) -> list[dict[str, Any]]:
     """Answers for videos, part by part: parts as long as what was learnt from, half overlapping.
 
-    A video's answer is that of the mean of its parts' logits. Memory does not grow with its length.
+    A video's answer is that of the mean of its parts' logits; "damage" says what it lacks, where it
+    is not whole. Memory does not grow with its length.
     """
     answers: list[dict[str, Any]] = []
     engines: list[Engine] = []
@@ -45,7 +46,8 @@ def _video(
     side_px = canvas_px(p)
     margin = (side_px - p.size_px) // 2
     middle = slice(margin, margin + p.size_px)
-    length_s = data_sets.video.examine(path, str(path)).seconds
+    examined = data_sets.video.examine(path, str(path))
+    length_s = examined.seconds
     spans = windows(length_s, float(model.facts["clip_s"]))
     found: list[np.ndarray] = []
     for start in range(0, len(spans), WINDOWS):
@@ -66,7 +68,9 @@ def _video(
     ]
     # The head is linear, so the mean vector gives the mean of the logits.
     whole = model.answers(x_nd.mean(axis=0, keepdims=True))[0] if len(spans) > 1 else {}
-    return {**timeline[0], **whole, "start_s": 0.0, "stop_s": length_s, "timeline": timeline}
+    answer = {**timeline[0], **whole, "start_s": 0.0, "stop_s": length_s, "timeline": timeline}
+    damage = [problem.what for problem in data_sets.clips.complaints(path.name, examined)]
+    return {**answer, "damage": damage} if damage else answer
 
 
 def windows(length_s: float, clip_s: float) -> list[tuple[float, float]]:

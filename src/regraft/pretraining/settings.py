@@ -60,6 +60,8 @@ class Settings:
         wrong += [f"learning rate {self.learning_rate}"] if self.learning_rate <= 0 else []
         wrong += [f"temperature {self.temperature}"] if self.temperature <= 0 else []
         wrong += ["piece 0"] if self.piece == 0 else []
+        wrong += [f"frames {self.frames}"] if self.frames is not None and self.frames < 2 else []
+        wrong += [f"clip {self.clip_s}"] if self.clip_s is not None and not self.clip_s > 0 else []
         wrong += ["pairs"] if self.pairs not in ("halves", "same-moment") else []
         wrong += ["batch 1"] if self.batch == 1 else []
         wrong += [f"size {self.size_px}"] if self.size_px is not None and self.size_px < 16 else []
@@ -68,7 +70,8 @@ class Settings:
             raise UsageError(
                 f"these settings cannot be: {', '.join(wrong)}",
                 where="pretrain",
-                mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch",
+                mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch; "
+                "two frames or more of clips that are longer than 0",
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -296,8 +296,7 @@ def verdict(report: dict[str, Any]) -> str:
         f"{what} reaches {_percent(metric['value'])} {name} {where} "
         f"({_percent(metric['low'])} to {_percent(metric['high'])})."
     )
-    doubts = [p["what"] for p in report["data"]["problems"] if p["kind"] == "many-classes"]
-    text = " ".join([text, *doubts])
+    text = " ".join([text, *_doubts(report["data"]["problems"])])
     if report.get("refitted_on"):
         text += (
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
@@ -320,6 +319,15 @@ def verdict(report: dict[str, Any]) -> str:
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text
+
+
+def _doubts(problems: Sequence[dict[str, str]]) -> Iterator[str]:
+    """What in the data speaks against the score."""
+    yield from (p["what"] for p in problems if p["kind"] == "many-classes")
+    divided = sum(p["kind"] == "group-across-splits" for p in problems)
+    if divided:
+        many = "1 group stands" if divided == 1 else f"{divided:,} groups stand"
+        yield f"{many} in several of the given splits: the score may be earned by memory."
 
 
 def _beside_scratch(scratch: dict[str, Any], best: dict[str, Any]) -> str:
@@ -370,7 +378,7 @@ def environment() -> dict[str, Any]:
 
 
 def command(question: dict[str, Any], folder: Path) -> str:
-    """The command line that does the same again."""
+    """The command line that does the same again; the call, where a reader of one's own reads."""
     import shlex
 
     options = {
@@ -387,14 +395,18 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "clip": None,
         "columns": None,
     }
-    words = ["regraft", "fit", str(question["data"]), "--out", str(folder)]
+    chosen = {name: question.get(name) for name in options}
+    chosen = {n: value for n, value in chosen.items() if value not in (None, options[n])}
     if question["backbone"] not in DEFAULTS.values():
-        words += ["--backbone", question["backbone"]]
-    for name, usual in options.items():
-        value = question.get(name)
-        if value != usual and value is not None:
-            unit = "s" if name in ("budget", "clip") else ""
-            words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]
+        chosen = {"backbone": question["backbone"], **chosen}
+    data, out = str(question["data"]), str(folder)
+    if "reader" in question:
+        given = "".join(f", {name}={value!r}" for name, value in chosen.items())
+        return f"regraft.fit({data!r}, {out!r}{given}, reader=...)  # {question['reader']}"
+    words = ["regraft", "fit", data, "--out", out]
+    for name, value in chosen.items():
+        unit = "s" if name in ("budget", "clip") else ""
+        words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]
     return shlex.join(words)
 
 
