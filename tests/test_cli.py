@@ -19,10 +19,10 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 # The command line is a promise. Who changes it changes this table, the docs and the changelog.
 OPTIONS = {
     "fit": "--out --task --backbone --train --valid --test --budget --compare --labels --seed "
-    "--max-bad --clip --frames --columns",
+    "--more --max-bad --clip --frames --columns",
     "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
     " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
-    " --frames --pairs --control --seed --max-bad",
+    " --learning-rate --temperature --queue --frames --pairs --control --seed --max-bad",
     "predict": "--out --to --draw --every --precision --json",
     "evaluate": "--max-bad --columns --json",
     "inspect": "--task --columns --json",
