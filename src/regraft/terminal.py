@@ -508,8 +508,8 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         if agreement["are_steps"]:
             _print(
                 console,
-                "The classes are numbers, taken for names: --scale ordinal counts how far they are "
-                "apart.",
+                "The classes are numbers, taken for names. If they are steps of a scale, --scale "
+                "ordinal counts how far they are apart.",
             )
         _print(console, shown(found["consensus"]["why"]))
         if agreement["place"]:

@@ -277,11 +277,15 @@ def evaluate(
     target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
     seen_n = model.seen(samples)
-    people = said.votes and beside_people(
-        said.votes,
-        [s.id for s, seen in zip(samples, seen_n, strict=True) if not seen],
-        task.classes,
-        task.probabilities(logits_nc[~seen_n]),
+    people = (
+        said.votes
+        and model.seen_s is not None
+        and beside_people(
+            said.votes,
+            [s.id for s, seen in zip(samples, seen_n, strict=True) if not seen],
+            task.classes,
+            task.probabilities(logits_nc[~seen_n]),
+        )
     )
     score = task.score({"logits": logits_nc}, target_nc)
     metric = measure.estimate(task.metric_name, score, weights_rn)
@@ -293,7 +297,7 @@ def evaluate(
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(task.classes),
         "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
-        "people": people,
+        "people": people or None,
         "reviewed": sum(sample.id in said.verdicts for sample in samples),
         "seen": model.has_seen(samples),
         "problems": problems,

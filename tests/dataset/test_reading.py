@@ -145,6 +145,29 @@ def test_more_is_trained_on_and_never_measured_on(tmp_path: Path) -> None:
     assert accounted(both)
 
 
+@pytest.mark.parametrize("given", ["train", "train and test", "test from elsewhere"])
+def test_more_is_never_measured_on_whatever_splits_are_given(tmp_path: Path, given: str) -> None:
+    root = tmp_path / "data" / "train" if given.startswith("train") else tmp_path / "data"
+    classes(root, cat=20, dog=20)
+    for place, first in (("data/test", 900), ("held", 920)):
+        if place == "held" or given == "train and test":
+            for name, kind in enumerate(("cat", "dog") * 3):
+                saved(noise(first + name), tmp_path / place / kind / f"{name}.png")
+    for name in range(60):
+        saved(noise(500 + name), tmp_path / f"more/{('cat', 'dog')[name % 2]}/{name}.png")
+    held = tmp_path / "held" if given == "test from elsewhere" else None
+    dataset = read(tmp_path / "data", test=held, more=tmp_path / "more")
+    more = [sample for sample in dataset if sample.id.startswith("more:")]
+    assert len(more) == 60 and {sample.split for sample in more} == {"train"}
+    assert dataset.split("valid") and dataset.split("test")
+
+
+def test_more_that_holds_all_of_the_data_is_refused(tmp_path: Path) -> None:
+    data = classes(tmp_path, cat=5, dog=5)
+    with pytest.raises(DataError, match="none are left to measure on"):
+        read(data, more=data)
+
+
 def _sha(dataset: Dataset, name: str) -> str:
     return next(sample.sha256 for sample in dataset if sample.id == name)
 
@@ -157,6 +180,7 @@ def test_more_brings_its_threads_along_into_train(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text(f"{table}some other words of the same thread,a,{tested}\n")
     dataset = read(tmp_path / "a.csv", more=tmp_path / "more.csv")
     assert {s.split for s in dataset if s.group == tested} == {"train"}
+    assert "group-across-splits" not in kinds(dataset)
     assert dataset.split("valid") and dataset.split("test")
 
 

@@ -20,7 +20,7 @@ from regraft import cli
 from regraft.dataset import Dataset, Sample
 from regraft.errors import UsageError
 from regraft.labelling.consensus import consensus
-from regraft.labelling.decisions import Decision, Journal, journal_of
+from regraft.labelling.decisions import Decision, Journal, Verdict, journal_of
 from regraft.labelling.lessons import Spoken, soft_targets, vote_shares
 from regraft.labelling.votes import votes_of
 
@@ -113,6 +113,19 @@ def test_the_majority_is_what_soft_labels_are_measured_against_whatever_the_cons
     assert consensus(votes).method == "dawid-skene"
     assert {round(float(share.max()), 3) for share in shares.values()} == {0.667, 1.0}
     assert any(soft[name].argmax() != shares[name].argmax() for name in soft)
+
+
+def test_a_tie_of_two_goes_where_the_consensus_sends_it() -> None:
+    told = [(f"s{u}", person, ("dog",)) for u in range(6) for person in ("ann", "ben")]
+    told += [("tie", "ann", ("dog",)), ("tie", "ben", ("cat",))]
+    votes = votes_of(told)
+    samples = (Sample("tie", "a text", 0), Sample("s0", "another", 1), Sample("s1", "one more", 1))
+    rows = Dataset(Path("votes"), "text-classification", ("cat", "dog"), samples)
+    kept = {"s0": Verdict("keep", ())}
+    shares = vote_shares(Spoken(rows, kept, votes, votes))
+    assert (votes.samples[-1], consensus(votes).labels()[-1]) == ("tie", ("dog",))
+    assert shares["tie"].argmax() == 1
+    assert "s0" not in shares and "s1" in shares
 
 
 def test_clean_sets_aside_training_samples_only_and_says_whether_it_helped(place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):
     # One person's label stands alone; kept, nothing but what three people say is left.
     after = verbs.labels(path)
     assert not after["likely_errors"] and after["reviewed"] == len(suspected)
-    assert after["share"] is None or after["share"]["value"] < found["share"]["value"]
+    assert after["share"]["value"] <= found["share"]["value"]
     looked = verbs.inspect(path)
     assert looked["classes"] and not [p for p in looked["problems"] if p["kind"] == "conflict"]
 
@@ -109,5 +110,11 @@ def test_what_people_kept_is_not_counted_as_wrong():
     after = survey._share_wrong(rows, judged, frozenset(f"{n}.png" for n in range(40)), 0)
     assert before.low < 0.2 < before.high
     assert after.value < 0.03
+    twins = rows.with_samples(
+        replace(sample, sha256=f"{n // 2:064x}") for n, sample in enumerate(rows)
+    )  # each a contradiction, so that half of the labels are wrong
+    sure = frozenset(f"{n}.png" for n in range(0, 80, 2))
+    assert survey._share_wrong(twins, judged, frozenset(), 0).low == 0.5
+    assert survey._share_wrong(twins, judged, sure, 0).low == pytest.approx(0.5)
     everything = frozenset(sample.id for sample in rows)
     assert survey._share_wrong(rows, judged, everything, 0) is None

@@ -10,8 +10,8 @@ from running import killed, start, steps_of, weights
 import regraft
 from regraft.backbones import build, check_backbone, open_backbone
 from regraft.errors import ContractBroken, RegraftError, StoreError, UsageError
-from regraft.events import Event, Stepped
-from regraft.pretraining import Settings, check_objective, contrastive, pretrain, sight
+from regraft.events import Event, Said, Stepped
+from regraft.pretraining import Settings, check_objective, objective, pretrain, sight
 from regraft.pretraining.objectives import choose, settings_of
 from regraft.pretraining.settings import FEW_STEPS
 
@@ -303,7 +303,7 @@ def test_the_network_sees_at_once_what_memory_holds(
 def test_the_processor_decides_the_precision_and_a_person_may(
     place: Path, has: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contrastive, "has_bfloat16", lambda: has)
+    monkeypatch.setattr(objective, "has_bfloat16", lambda: has)
 
     def said(name: str, bf16: bool | None) -> dict:
         asked = settings(bf16=bf16, epochs=1)
@@ -345,6 +345,19 @@ def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
         settings=settings(epochs=20),
     )  # fmt: skip
     assert "has not risen" in done.report["stopped"]
+    last = done.report["curves"][-1]["step"]
+    seen.clear()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Said) and event.text.startswith(f"step {last}:"):
+            raise KeyboardInterrupt
+
+    asked = {"judge": place / "judge", "settings": settings(epochs=20)}
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(place / "pool", place / "cut", backbone=start(place), tell=stop, **asked)
+    again = pretrain(place / "pool", place / "cut", backbone=start(place), **asked)
+    assert again.report["curves"] == done.report["curves"]
+    assert weights(place / "cut") == weights(place / "run")
     assert 12 <= len(seen) <= 18
     assert done.report["steps"] == done.report["curves"][-1]["step"] < 60
     again = pretrain(

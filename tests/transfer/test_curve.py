@@ -49,6 +49,10 @@ def test_a_flat_curve_says_what_it_takes_at_the_least() -> None:
         ([], "Too few points"),
         ([(50, 0.6), (100, 0.7)], "Too few points"),
         ([(50, 0.9), (100, 1.0)], "nothing is left to forecast"),
+        (
+            [(12, 0.7), (25, 0.8), (50, 0.9), (100, 0.95), (200, 0.97), (400, 0.98), (800, 1.0)],
+            "nothing is left to forecast",
+        ),
     ],
 )
 def test_what_cannot_be_foretold_is_not(points: list[tuple[int, float]], said: str) -> None:

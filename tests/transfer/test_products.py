@@ -56,6 +56,20 @@ def test_dense_layers_round_and_give_float32_with_gradients_in_float32() -> None
         assert error < 0.05
 
 
+class Scaled(nn.Linear):
+    """Takes more than one argument."""
+
+    def forward(self, input: Tensor, scale: float = 1.0) -> Tensor:
+        return scale * super().forward(input)
+
+
+def test_layers_may_be_called_as_they_like() -> None:
+    layer = Scaled(4, 3)
+    x_bd = torch.randn(2, 4)
+    with rounded(layer):
+        torch.testing.assert_close(layer(input=x_bd, scale=2.0), 2 * layer(x_bd))
+
+
 def test_single_channel_filters_and_names_stay_as_they_are() -> None:
     whole = network()
     names = list(whole.state_dict())
@@ -113,5 +127,8 @@ def test_a_rung_learns_in_it_where_the_processor_has_it_and_answers_in_float32(
         for _ in fit.train(rung, tail, loss, _Noise(cut, 8), 8, 0, run.checkpoint("rung", {})):
             pass
     assert rounds[-3:] == [has] * 3
+    assert tail.trained_in == ("bf16" if has else "f32")
+    whole = Tail(build(backbone), Cut(backbone, len(backbone.stages)), nn.Linear(1, 2))
+    assert whole.trained_in == "f32"  # a head alone
     tail(_Noise(cut, 2).rows(np.arange(2)))
     assert rounds[-1] is False

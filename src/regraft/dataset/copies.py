@@ -179,7 +179,7 @@ def _divided_groups(samples: Sequence[Sample]) -> list[Problem]:
     splits: dict[str, set[Split]] = defaultdict(set)
     for sample in samples:
         if sample.group:
-            splits[sample.group].add(sample.split)
+            splits[sample.group].add(sample.split or "train")
     return [
         Problem("group-across-splits", group, f"The group stands in {' and '.join(sorted(names))}.")
         for group, names in sorted(splits.items())

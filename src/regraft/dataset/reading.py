@@ -375,8 +375,25 @@ def _with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
 
 
 def _with_more(main: Dataset, other: Dataset) -> Dataset:
-    """The data set with another one to train on besides, whatever splits that has."""
-    main = _without(main, other)
+    """The data set with another one to train on besides, whatever splits that has.
+
+    What the data set's own validation split is still to be taken from has no split then, so that
+    nothing else is.
+
+    Raises:
+        DataError: all of the data set lies in the other one.
+    """
+    before, main = len(main), _without(main, other)
+    if before and not len(main):
+        raise DataError(
+            f"All {main.thing}s were given with --more as well, so none are left to measure on.",
+            where=guard.shown(other.path),
+            mend="give other data with --more, or leave it out",
+        )
+    if not main.split("valid"):
+        main = main.with_samples(
+            replace(sample, split="") if sample.split == "train" else sample for sample in main
+        )
     names = _used(main, main.samples) | _used(other, other.samples)
     merged = _with_classes(main, main.samples, names, other.multilabel)
     return _together(merged, other, "more", "train")

@@ -78,15 +78,28 @@ def likely_errors(
     return sorted(found.values(), key=lambda one: (-one.score, dataset.samples[one.row].id))
 
 
-def contradicted(samples: Sequence[Sample]) -> int:
+def contradicted(samples: Sequence[Sample], decided: frozenset[str] = frozenset()) -> int:
     """How many labels are wrong, whichever is right: of equal contents all but the commonest.
 
     Near copies are left out: what looks alike may be of two classes.
+
+    Args:
+        samples: with their labels.
+        decided: ids of those whose labels are known to be right; others of the same content are
+            wrong where they have another.
     """
     given: dict[str, Counter[Any]] = defaultdict(Counter)
+    right: dict[str, set[Any]] = defaultdict(set)
     for sample in samples:
-        given[sample.view_key][sample.target] += 1
-    return sum(labels.total() - max(labels.values()) for labels in given.values())
+        if sample.id in decided:
+            right[sample.view_key].add(sample.target)
+        else:
+            given[sample.view_key][sample.target] += 1
+    return sum(
+        labels.total()
+        - (sum(labels[one] for one in right[key]) if right[key] else max(labels.values()))
+        for key, labels in given.items()
+    )
 
 
 def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:

@@ -12,7 +12,7 @@ Legend: n samples, d features, c classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,27 +126,35 @@ def soft_targets(said: Spoken) -> dict[str, np.ndarray]:
     They are the consensus' own: shares of the votes where it is a majority, else what the model of
     the people believes. What reviewers changed is as they said.
     """
-    return {} if said.votes is None else _chances(said, consensus.consensus(said.votes))
+    if said.votes is None:
+        return {}
+    changed = {name for name, verdict in said.verdicts.items() if verdict.action == "change"}
+    return _chances(said, consensus.consensus(said.votes), changed)
 
 
 def vote_shares(said: Spoken) -> dict[str, np.ndarray]:
-    """How the votes divide, as `soft_targets` gives it, whatever the consensus makes of them."""
+    """How the votes divide, as `soft_targets` gives it, whatever the consensus makes of them.
+
+    What reviewers settled is left out. Float64, in which a tie is decided by a hair.
+    """
     if said.votes is None:
         return {}
-    return _chances(said, consensus.consensus(said.votes, "majority"))
+    found = consensus.consensus(said.votes, "majority")
+    return _chances(said, found, settled(said.verdicts), np.float64)
 
 
-def _chances(said: Spoken, found: consensus.Consensus) -> dict[str, np.ndarray]:
+def _chances(
+    said: Spoken, found: consensus.Consensus, without: Collection[str], dtype: type = np.float32
+) -> dict[str, np.ndarray]:
     column = {name: c for c, name in enumerate(said.dataset.classes)}
     place = [column.get(name, -1) for name in found.classes]
     known = np.array([c >= 0 for c in place])
     row = {name: u for u, name in enumerate(found.samples)}
     soft: dict[str, np.ndarray] = {}
     for sample in said.dataset:
-        verdict = said.verdicts.get(sample.id)
-        if sample.id not in row or (verdict is not None and verdict.action == "change"):
+        if sample.id not in row or sample.id in without:
             continue
-        chance_c = np.zeros(len(column), dtype=np.float32)
+        chance_c = np.zeros(len(column), dtype=dtype)
         chance_c[np.array(place)[known]] = found.chance_uc[row[sample.id]][known]
         if found.multilabel:
             soft[sample.id] = chance_c

@@ -371,7 +371,7 @@ def _share_wrong(
         np.array([sample.target for sample in some], dtype=np.int64),
         (judged.first_nc[rows], judged.chance_nc[rows]),
         clusters=[sample.group for sample in some],
-        surely=findings.contradicted(some) / len(some),
+        surely=findings.contradicted(dataset.samples, decided) / len(some),
         seed=seed,
     )
     return share.of_part(len(some) / len(dataset))

@@ -43,7 +43,6 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
-from regraft.transfer.engine import has_bfloat16
 from regraft.transfer.products import rounded
 
 PIECE, PIECE_BYTES = 256, 4 * 10**9
@@ -126,7 +125,7 @@ class Contrast(Learner):
         self.model = make_model(job)
         self._queue, self._keys = torch.empty(0, PROJECTED), torch.empty(0, PROJECTED)
         self._queued = torch.empty(0, dtype=torch.int64)
-        self._bf16 = has_bfloat16() if settings.bf16 is None else settings.bf16
+        self._bf16 = job.in_bfloat16(settings.bf16)
         self._piece = (
             self._fitting_piece() if settings.piece is None else self._frames(settings.piece)
         )

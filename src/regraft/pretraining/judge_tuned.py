@@ -1,4 +1,4 @@
-"""Start and result fine-tuned on the judge's labels: the same rung, steps, order and seed for both.
+"""Start and result fine-tuned on the judge's labels, for as many steps, from one seed.
 
 All stages are trained, from a linear head on the frozen vectors, by the ladder's own loop. How many
 steps is decided once, from a trial of one step and the budget, and journalled. A start from random

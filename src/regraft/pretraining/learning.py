@@ -155,12 +155,13 @@ def _train(
                 event.step % every == 0 or event.step == begun.steps
             ):
                 facts["curves"].append(_point(course, learner, event.step, event.loss))
-                yield Said(_told(facts["curves"][-1]))
                 learner.check(facts["curves"], event.step / begun.steps)
                 if event.step < begun.steps and _has_flattened(facts["curves"], objective.watched):
                     facts["stopped"] = (
                         f"the {objective.watched} has not risen over {PATIENCE} rounds"
                     )
+                # Last: whoever stops listening here finds all that was decided in the state.
+                yield Said(_told(facts["curves"][-1]))
             yield event
             if facts["stopped"] != "all steps taken":
                 yield Said(facts["stopped"])

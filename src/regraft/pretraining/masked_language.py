@@ -48,7 +48,6 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
-from regraft.transfer.engine import has_bfloat16
 from regraft.transfer.loop import array
 from regraft.transfer.products import rounded
 
@@ -130,7 +129,7 @@ class Cloze:
         self._size = min(settings.batch, self._total)
         self._order: tuple[int, np.ndarray, np.ndarray] | None = None
         self._ahead = Ahead(self._batch)
-        self._bf16 = has_bfloat16() if settings.bf16 is None else settings.bf16
+        self._bf16 = job.in_bfloat16(settings.bf16)
         self._begin_head()
 
     @property

@@ -21,6 +21,7 @@ from regraft.dataset import Dataset, Sample
 from regraft.events import Tell
 from regraft.pretraining.settings import AnySettings
 from regraft.store import Outcome
+from regraft.transfer.engine import has_bfloat16
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +59,16 @@ class Job:
     budget_s: float | None
     from_scratch: bool
     tell: Tell
+
+    def in_bfloat16(self, asked: bool | None) -> bool:
+        """Whether products are computed in bfloat16: as asked, else as the processor has it.
+
+        Remembered: a run that goes on elsewhere computes as it began.
+        """
+        if asked is not None:
+            return asked
+        kept: Any = self.memo("precision", lambda: Outcome({"bf16": has_bfloat16()})).facts
+        return kept["bf16"]
 
 
 class Learner(Protocol):

@@ -57,8 +57,8 @@ class Settings:
             "queue": self.queue,
         }  # fmt: skip
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
-        wrong += [f"learning rate {self.learning_rate}"] if self.learning_rate <= 0 else []
-        wrong += [f"temperature {self.temperature}"] if self.temperature <= 0 else []
+        wrong += [f"learning rate {self.learning_rate}"] if not self.learning_rate > 0 else []
+        wrong += [f"temperature {self.temperature}"] if not self.temperature > 0 else []
         wrong += ["piece 0"] if self.piece == 0 else []
         wrong += [f"frames {self.frames}"] if self.frames is not None and self.frames < 2 else []
         wrong += [f"clip {self.clip_s}"] if self.clip_s is not None and not self.clip_s > 0 else []
@@ -70,7 +70,8 @@ class Settings:
             raise UsageError(
                 f"these settings cannot be: {', '.join(wrong)}",
                 where="pretrain",
-                mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch; "
+                mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch, rates "
+                "and a temperature above 0; "
                 "two frames or more of clips that are longer than 0",
             )
 
@@ -104,7 +105,7 @@ class MaskedSettings:
     def __post_init__(self) -> None:
         positive = {"batch": self.batch, "piece": self.piece, "epochs": self.epochs}
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
-        wrong += [f"learning rate {self.learning_rate}"] if self.learning_rate <= 0 else []
+        wrong += [f"learning rate {self.learning_rate}"] if not self.learning_rate > 0 else []
         wrong += [f"tokens {self.tokens}"] if self.tokens is not None and self.tokens < 8 else []
         if wrong:
             raise UsageError(

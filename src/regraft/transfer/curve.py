@@ -110,19 +110,20 @@ def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
     of the curve, three points at least, each as heavy as its interval is narrow. An extrapolation,
     and said to be one, with the 95 % range that the line's slope leaves.
     """
+    found: Facts = {"target": None, "labels": None, "text": "Too few points for a forecast."}
+    if curve and curve[-1]["value"] == 1:
+        found["text"] = "The head is at 100 % on the validation split: nothing is left to forecast."
+        return found
     upper = [p for p in curve[-max(LEAST_POINTS, (len(curve) + 1) // 2) :] if p["value"] < 1]
     if len(upper) < LEAST_POINTS:
-        text = "Too few points for a forecast."
-        if curve and curve[-1]["value"] == 1:
-            text = "The head is at 100 % on the validation split: nothing is left to forecast."
-        return {"target": None, "labels": None, "text": text}
+        return found
     slope, error = _slope(upper)
     have, value = upper[-1]["labels"], upper[-1]["value"]
     target = 1 - (1 - value) / 2
     least, needed, most = (
         have * _times(slope + side * 1.96 * error) for side in (-1, 0, 1)
     )  # steeper, as drawn, flatter
-    found: Facts = {"target": target, "labels": None, "text": ""}
+    found["target"] = target
     if needed > FAR * have:
         far = least > FAR * have
         takes = (

@@ -29,7 +29,7 @@ from regraft.transfer import loop, norms
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import has_bfloat16
-from regraft.transfer.products import rounded
+from regraft.transfer.products import dense, rounded
 from regraft.transfer.tokens import token_ids
 
 if TYPE_CHECKING:
@@ -130,7 +130,13 @@ class Tail(nn.Module):
 
     def quick(self) -> AbstractContextManager[None]:
         """Within, products are computed in bfloat16 where the processor has it: for training."""
-        return rounded(self.network.stages[self.cut.frozen :], has_bfloat16())
+        return rounded(self.network.stages[self.cut.frozen :], self.trained_in == "bf16")
+
+    @property
+    def trained_in(self) -> Literal["bf16", "f32"]:
+        """What products are computed in; only a head, which stays in float32, has none of them."""
+        trained = self.network.stages[self.cut.frozen :]
+        return "bf16" if has_bfloat16() and dense(trained) else "f32"
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """A copy of `tensors` as arrays."""

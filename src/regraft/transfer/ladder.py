@@ -30,7 +30,7 @@ from regraft.tasks import measure
 from regraft.tasks.task import Answers, Task
 from regraft.transfer.cache import limit_bytes
 from regraft.transfer.cut import Cut, frozen_stages
-from regraft.transfer.engine import Engine, has_bfloat16
+from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, LiveFeatures, features, missing
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.packing import Storage
@@ -448,7 +448,9 @@ def fine_tune(
         rows = LiveFeatures(learn, cut, ground.engine(rung.frozen), views)
     held = ground.activations(valid, rung.frozen)
     features_s = time.perf_counter() - began
-    checkpoint = ground.run.checkpoint(f"rung-{rung.name}", inputs)
+    # On a processor that computes otherwise it begins anew.
+    begun = {**inputs, "trained_in": tail.trained_in}
+    checkpoint = ground.run.checkpoint(f"rung-{rung.name}", begun)
     earlier_s = _seconds_before(checkpoint)
     criterion = ground.task.criterion(ground.lessons(learn), views)
     loop = train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
@@ -469,7 +471,7 @@ def fine_tune(
         "peak_memory_bytes": memory.bytes(),
         "features": rung.features,
         "frozen_intact": cut.certify(tail.network) == before,
-        "trained_in": "bf16" if has_bfloat16() else "f32",
+        "trained_in": tail.trained_in,
         "views": rung.views,
         "steps": rung.steps,
     }

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def rounded(module: nn.Module, where: bool = True) -> Generator[None]:
         module: on the processor.
         where: false changes nothing.
     """
-    layers = [part for part in module.modules() if where and _is_dense(part)]
+    layers = [layer for layer in dense(module) if where]
     layers = [layer for layer in layers if "forward" not in vars(layer)]  # else it is so already
     for layer in layers:
         layer.forward = _in_bfloat16(layer.forward)
@@ -43,16 +44,20 @@ def rounded(module: nn.Module, where: bool = True) -> Generator[None]:
             del layer.forward
 
 
-def _in_bfloat16(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def dense(module: nn.Module) -> list[nn.Module]:
+    """Layers of which every channel that comes out is made of all that go in."""
+    return [
+        part
+        for part in module.modules()
+        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
+    ]
+
+
+def _in_bfloat16(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A layer's own forward, whatever it does besides (some pad in a way of theirs)."""
 
-    def products(x: Tensor) -> Tensor:
+    def products(*args: Any, **kwargs: Any) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return forward(x).float()
+            return forward(*args, **kwargs).float()
 
     return products
-
-
-def _is_dense(part: nn.Module) -> bool:
-    """Whether every channel that comes out is made of all that go in."""
-    return isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
