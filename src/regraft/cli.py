@@ -212,15 +212,6 @@ def pretrain(
     batch: Annotated[
         int | None, typer.Option(metavar="N", help="Pictures, or tokens, in a batch.")
     ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="At its highest; it warms up and falls.")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(metavar="X", help="Of the contrastive loss.")
-    ] = None,
-    queue: Annotated[
-        int | None, typer.Option(metavar="N", help="Past keys that --negatives queue keeps.")
-    ] = None,
     piece: Annotated[
         int | None, typer.Option(metavar="N", help="Of these, at once in memory.")
     ] = None,
@@ -230,6 +221,15 @@ def pretrain(
     ] = None,
     negatives: Annotated[
         str | None, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
+    ] = None,
+    queue: Annotated[
+        int | None, typer.Option(metavar="N", help="Past keys that --negatives queue keeps.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", help="At its highest; it warms up and falls.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="X", help="Of the contrastive loss.")
     ] = None,
     tokens: Annotated[
         int | None, typer.Option(metavar="N", help="Tokens of a text that are read together.")

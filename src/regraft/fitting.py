@@ -134,7 +134,7 @@ def label_facts(
     aside: int,
 ) -> dict[str, Any] | None:
     """What was done about labels and whether it helped; None where nothing was."""
-    reviewed = sum(sample.id in said.verdicts for sample in said.dataset)
+    reviewed = said.reviewed
     if mode == "given":
         many = "1 label was" if reviewed == 1 else f"{reviewed:,} labels were"
         text = f"{many} reviewed by people."

@@ -18,14 +18,14 @@ from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
-from regraft.dataset import Reader, boxes
+from regraft.dataset import Reader, Sample, boxes
 from regraft.dataset.table import TableReader
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
 from regraft.labelling import lessons
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.reader import AnyReader
-from regraft.labelling.votes import Scale, is_votes
+from regraft.labelling.votes import Scale, Votes, is_votes
 from regraft.reporting import content, detected
 from regraft.store import Run, folder_beside
 from regraft.tasks import Detection, measure
@@ -276,17 +276,6 @@ def evaluate(
     task, logits_nc = model.classifier, model.logits(x_nd)
     target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
-    seen_n = model.seen(samples)
-    people = (
-        said.votes
-        and model.seen_s is not None
-        and beside_people(
-            said.votes,
-            [s.id for s, seen in zip(samples, seen_n, strict=True) if not seen],
-            task.classes,
-            task.probabilities(logits_nc[~seen_n]),
-        )
-    )
     score = task.score({"logits": logits_nc}, target_nc)
     metric = measure.estimate(task.metric_name, score, weights_rn)
     sure_n, right_n = task.confidences(logits_nc, target_nc, model.temperature)
@@ -297,11 +286,23 @@ def evaluate(
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(task.classes),
         "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
-        "people": people or None,
-        "reviewed": sum(sample.id in said.verdicts for sample in samples),
+        "people": _beside_people(model, said.votes, samples, logits_nc),
+        "reviewed": said.reviewed,
         "seen": model.has_seen(samples),
         "problems": problems,
     }
+
+
+def _beside_people(
+    model: Model, votes: Votes | None, samples: Sequence[Sample], logits_nc: np.ndarray
+) -> dict[str, Any] | None:
+    """On samples that the model was not fitted or chosen by; None where there are none to tell."""
+    if votes is None or model.seen_s is None:
+        return None
+    rows = np.flatnonzero(~model.seen(samples))
+    chance_nc = model.classifier.probabilities(logits_nc[rows])
+    names = [samples[int(n)].id for n in rows]
+    return beside_people(votes, names, model.classifier.classes, chance_nc)
 
 
 def _columns_of(model: Model, data: str | Path) -> str | None:

@@ -42,7 +42,6 @@ VOTES_A_SKILL = 20
 VOTES_A_HARD_SAMPLE = 4
 MOST_FOR_GLAD = 20_000
 """Votes; GLAD takes about a millisecond for each."""
-SHOWN = 50
 SURE_VOTES, SURE_SHARE = 3, 0.8
 _HAIR = 1e-9
 """What a tie is decided by, of a share of the votes."""

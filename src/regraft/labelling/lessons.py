@@ -57,6 +57,11 @@ class Spoken:
     judged_votes: Votes | None
     prefix: str = ""
 
+    @property
+    def reviewed(self) -> int:
+        """How many of the samples reviewers had an opinion on."""
+        return sum(sample.id in self.verdicts for sample in self.dataset)
+
 
 def spoken(
     rows: Dataset,

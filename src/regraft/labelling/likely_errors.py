@@ -37,7 +37,7 @@ from regraft.dataset.rows import Dataset
 from regraft.events import Advanced, Tell, silent
 from regraft.seeds import generator
 from regraft.tasks.clusters import folds, numbered
-from regraft.tasks.probe import Axes, Probe, chances, fit_probe, one_blas_thread
+from regraft.tasks.probe import Axes, Probe, chances, chosen_penalty, fit_probe, one_blas_thread
 
 FOLDS = 5
 MOST_TO_LEARN = 12_000
@@ -151,7 +151,14 @@ class _Judging:
     def penalty(self, trusted_n: np.ndarray) -> float:
         """That trusted samples ask for, those of the first fold left out."""
         learn = self._to_learn(0, trusted_n)
-        return self._probe(self.rows(learn), learn, None).penalty
+        return chosen_penalty(
+            self.rows(learn),
+            self.target_nc[learn],
+            exclusive=self.exclusive,
+            clusters=[self.clusters[int(n)] for n in learn],
+            seed=self.seed,
+            axes=self.axes,
+        )
 
     def answers(
         self, trusted_n: np.ndarray, penalty: float, turn: int
@@ -186,13 +193,13 @@ class _Judging:
             learn = np.sort(learn[order[:MOST_TO_LEARN]])
         return learn
 
-    def _probe(self, x_nd: np.ndarray, learn: np.ndarray, penalty: float | None) -> Probe:
+    def _probe(self, x_nd: np.ndarray, learn: np.ndarray, penalty: float) -> Probe:
         return fit_probe(
             x_nd,
             self.target_nc[learn],
             exclusive=self.exclusive,
             weight_n=np.ones(len(x_nd)),
-            clusters=[self.clusters[int(n)] for n in learn],
+            clusters=(),  # they matter to the choice of a penalty alone
             seed=self.seed,
             penalty=penalty,
             axes=self.axes,

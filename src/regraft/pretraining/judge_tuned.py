@@ -111,9 +111,8 @@ def _answered(
     rung = replace(ladder.make_rung(ground, "all"), name=f"judge-{name}", steps=steps)
     network = build(ground.backbone)
     if ground.backbone.source == RANDOM:
-        rung = replace(
-            rung, pretrained=False, learning_rate=twin.LEARNING_RATE, decay=1.0, stage_rate=None
-        )
+        recipe = twin.rung_of(len(train), steps, rung.batch)
+        rung = replace(recipe, name=rung.name, views=rung.views, features=rung.features)
         start = {name: array(tensor) for name, tensor in network.tensors().items()}
     else:
         head = eye.head(network, train)

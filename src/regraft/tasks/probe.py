@@ -117,6 +117,22 @@ def fit_probe(
     return Probe(weight_cd.astype(np.float32), bias_c.astype(np.float32), penalty, judged)
 
 
+def chosen_penalty(
+    x_nd: np.ndarray,
+    target_nc: np.ndarray,
+    *,
+    exclusive: bool,
+    clusters: Sequence[str],
+    seed: int,
+    axes: Axes,
+) -> float:
+    """The penalty that `fit_probe` would choose where samples count alike; no probe is fitted."""
+    with one_blas_thread():
+        z_nk = axes.coordinates(x_nd)
+        weight_n = np.ones(len(x_nd))
+        return _choose_penalty(z_nk, target_nc, exclusive, weight_n, clusters, seed)[0]
+
+
 def _choose_penalty(
     z_nk: np.ndarray,
     target_nc: np.ndarray,
