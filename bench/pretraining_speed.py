@@ -127,7 +127,7 @@ def shares(samples, backbone, asked) -> dict[str, float]:
         for step in range(steps):
             index = learner._order(step)
             at = [time.process_time()]
-            rows = torch.from_numpy(learner._footage.rows(index))
+            rows = learner._footage.rows(index)
             at.append(time.process_time())
             draws = torch.rand(2, len(rows), 14).numpy()
             for half in (0, 1):

@@ -220,7 +220,8 @@ def pretrain(
         typer.Option(metavar="PX", help="Side of a tile; the backbone's own if not given."),
     ] = None,
     negatives: Annotated[
-        str | None, typer.Option(metavar="batch|queue", help="queue: past batches' keys too.")
+        str | None,
+        typer.Option(metavar="batch|queue", help="queue: past batches' keys too (MoCo)."),
     ] = None,
     queue: Annotated[
         int | None, typer.Option(metavar="N", help="Past keys that --negatives queue keeps.")

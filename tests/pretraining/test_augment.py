@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from regraft.pretraining import augment
@@ -54,13 +55,29 @@ def test_blur_keeps_the_mean_and_takes_the_edges() -> None:
 
 def test_crops_cover_between_a_fifth_and_all_of_the_area() -> None:
     u = torch.from_numpy(draws(2000).astype(np.float32))
-    theta = augment._boxes(u, Ranges())
+    theta = augment._boxes(u, torch.ones(len(u)), Ranges())
     area = theta[:, 0, 0].abs() * theta[:, 1, 1]
     assert area.min() > 0.19
     assert area.max() <= 1
     reach = theta[:, [0, 1], 2].abs() + torch.stack([theta[:, 0, 0].abs(), theta[:, 1, 1]], 1)
     assert reach.max() <= 1 + 1e-5
     assert 0.45 < (theta[:, 0, 0] < 0).float().mean() < 0.55
+
+
+@pytest.mark.parametrize("aspect", [3.0, 0.25])
+def test_tiles_of_a_squeezed_picture_have_the_shape_they_had_in_it(aspect: float) -> None:
+    """Of a picture 3 wide and 1 high a tile of its whole height is a third of its width."""
+    u = torch.from_numpy(np.random.default_rng(0).random((500, DRAWS)).astype(np.float32))
+    theta = augment._boxes(u, torch.full((500,), aspect), Ranges(area=0.05, aspect=4 / 3, mirror=0))
+    width, height = theta[:, 0, 0] * aspect, theta[:, 1, 1]
+    free = (theta[:, 0, 0] < 1) & (theta[:, 1, 1] < 1)
+    assert free.sum() > 30
+    shape = (width / height)[free]
+    assert shape.min() >= 3 / 4 - 1e-5
+    assert shape.max() <= 4 / 3 + 1e-5
+    area = (width * height / aspect)[free]
+    assert torch.allclose(area, (0.05 + 0.95 * u[:, 0])[free], atol=1e-5)
+    assert (theta[:, 0, 2].abs() + theta[:, 0, 0] <= 1 + 1e-5).all()
 
 
 def test_frames_of_one_clip_get_the_same_view() -> None:

@@ -44,21 +44,57 @@ def test_nt_xent_is_lightlys() -> None:
     assert torch.allclose(mine_a.grad, their_a.grad, atol=1e-6)
 
 
-def test_queued_negatives_make_the_task_harder() -> None:
-    a = vectors(8, 4)
-    plain = losses.nt_xent(a, a)
-    assert losses.nt_xent(a, a, queue_qd=a) > plain
+def momentum_by_definition(
+    queries: list[torch.Tensor],
+    keys: list[torch.Tensor],
+    queue: torch.Tensor,
+    own: torch.Tensor,
+) -> float:
+    """Row by row: the partner's key among the keys of the other view and of what is queued."""
+    cosine, total = nn.functional.cosine_similarity, 0.0
+    for query, key in ((queries[0], keys[1]), (queries[1], keys[0])):
+        for i, row in enumerate(query.double()):
+            past = [k for k, mine in zip(queue.double(), own[i], strict=True) if not mine]
+            others = [cosine(row, k, dim=0) for k in [*key.double(), *past]]
+            chances = (torch.stack(others) / 0.2).softmax(dim=0)
+            total -= chances[i].log().item()
+    return total / (2 * len(own))
 
 
-def test_what_is_queued_of_a_rows_own_sample_is_no_negative() -> None:
-    a, b, other = vectors(8, 4), vectors(8, 4, seed=1), vectors(5, 4, seed=2)
-    own = torch.zeros(8, 13, dtype=torch.bool)
-    own[:, :8] = torch.eye(8, dtype=torch.bool)
-    loss = losses.nt_xent(a, b, queue_qd=torch.cat([b, other]), own_bq=own)
-    assert loss < losses.nt_xent(a, b, queue_qd=torch.cat([b, other]))
-    own[:, :8] = True
-    loss = losses.nt_xent(a, b, queue_qd=torch.cat([b, other]), own_bq=own)
-    assert loss.item() == pytest.approx(losses.nt_xent(a, b, queue_qd=other).item(), abs=1e-6)
+def test_momentum_contrast_is_its_definition_and_only_queries_learn() -> None:
+    queries = [vectors(6, 4, seed=s).requires_grad_() for s in (0, 1)]
+    keys = [vectors(6, 4, seed=s).requires_grad_() for s in (2, 3)]
+    queue = nn.functional.normalize(vectors(9, 4, seed=4))
+    own = torch.zeros(6, 9, dtype=torch.bool)
+    own[2, :3] = own[5, 8] = True
+    loss = losses.momentum_contrast(tuple(queries), [key.detach() for key in keys], 0.2, queue, own)
+    wanted = momentum_by_definition(queries, keys, queue, own)
+    assert loss.item() == pytest.approx(wanted, rel=1e-6)
+    none = torch.zeros(6, 0, dtype=torch.bool)
+    alone = losses.momentum_contrast(
+        tuple(queries), [key.detach() for key in keys], 0.2, queue[:0], none
+    )
+    assert alone.item() == pytest.approx(
+        momentum_by_definition(queries, keys, queue[:0], none), rel=1e-6
+    )
+    loss.backward()
+    assert all(query.grad is not None for query in queries)
+
+
+def test_momentum_contrast_is_lightlys_where_negatives_are_the_queue_alone() -> None:
+    """One pair a batch has no other keys, as in lightly's memory bank."""
+    theirs = pytest.importorskip("lightly.loss").NTXentLoss(0.2, memory_bank_size=(9, 4))
+    queries = [vectors(1, 4, seed=s) for s in (0, 1)]
+    keys = [vectors(1, 4, seed=s) for s in (2, 3)]
+    queue = nn.functional.normalize(vectors(9, 4, seed=4))
+    wanted = []
+    for query, key in ((queries[0], keys[1]), (queries[1], keys[0])):
+        theirs.memory_bank.bank = queue.clone()
+        theirs.memory_bank.bank_ptr = torch.zeros(1, dtype=torch.long)
+        wanted.append(theirs(query, key).item())
+    own = torch.zeros(1, 9, dtype=torch.bool)
+    loss = losses.momentum_contrast(tuple(queries), keys, 0.2, queue, own)
+    assert loss.item() == pytest.approx(sum(wanted) / 2, abs=1e-6)
 
 
 def test_the_queue_keeps_the_newest_keys() -> None:

@@ -1,9 +1,11 @@
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from running import killed, start, steps_of, weights
 
@@ -12,7 +14,9 @@ from regraft.backbones import build, check_backbone, open_backbone
 from regraft.errors import ContractBroken, RegraftError, StoreError, UsageError
 from regraft.events import Event, Said, Stepped
 from regraft.pretraining import Settings, check_objective, objective, pretrain, sight
+from regraft.pretraining.objective import Job
 from regraft.pretraining.objectives import choose, settings_of
+from regraft.pretraining.pictures import Canvases
 from regraft.pretraining.settings import FEW_STEPS
 
 NETWORK = """
@@ -211,16 +215,67 @@ def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.Mo
     """A pool of 48 and a queue of 4,096: from the second epoch on it holds each sample's own."""
     from regraft.pretraining import contrastive
 
-    plain, counts = contrastive.nt_xent, []
+    plain, counts = contrastive.momentum_contrast, []
 
     def looked_at(*given):
-        counts.append([int(n) for n in given[4].sum(dim=1)] if len(given) > 4 else [])
+        counts.append([int(n) for n in given[4].sum(dim=1)])
         return plain(*given)
 
-    monkeypatch.setattr(contrastive, "nt_xent", looked_at)
+    monkeypatch.setattr(contrastive, "momentum_contrast", looked_at)
     pretrain(place / "pool", place / "run", backbone=start(place),
              settings=settings(epochs=3, negatives="queue"))  # fmt: skip
-    assert counts == [[]] + 2 * [16 * [0]] + 3 * [16 * [1]] + 3 * [16 * [2]]
+    assert counts == 3 * [16 * [0]] + 3 * [16 * [1]] + 3 * [16 * [2]]
+
+
+def test_keys_come_from_a_copy_that_follows_slowly(place: Path) -> None:
+    objective = choose("contrastive", place / "pool", settings(negatives="queue", momentum=0.9))
+    pool = objective.read(place / "pool", [], 0.01, lambda _: None)
+    job = Job(open_backbone(start(place)), 0, pool.samples, 0, lambda _, work: work(), None,
+              False, lambda _: None)  # fmt: skip
+    with closing(objective.open(job)) as learner:
+        name = "projection.0.weight"
+        before = learner.state()[f"slow.{name}"].clone()
+        learner.backward(0)
+        with torch.no_grad():
+            learner.model.projection[0].weight += 1
+        learner.stepped(0)
+        after = learner.state()
+        assert torch.allclose(after[f"slow.{name}"], 0.9 * before + 0.1 * after[name])
+        assert not after[f"slow.{name}"].requires_grad
+        assert len(after["queue"]) == len(after["queued"]) == 16
+        queued = after["queue"].clone()
+        learner.backward(1)
+        learner.stepped(1)
+        assert torch.equal(learner.state()["queue"][16:], queued)
+
+
+def test_tiles_may_come_from_the_ends_of_a_long_picture(place: Path) -> None:
+    """Its middle square is grey, its ends are red and blue; as it was shot, and on its side."""
+    wide = np.full((40, 120, 3), 128, np.uint8)
+    wide[:, :40], wide[:, 80:] = (255, 0, 0), (0, 0, 255)
+    (place / "long").mkdir()
+    Image.fromarray(wide).save(place / "long/wide.png")
+    Image.fromarray(wide.transpose(1, 0, 2)).save(place / "long/tall.png")
+    for i in range(2):
+        picture(i, np.random.default_rng(i)).save(place / "long" / f"{i}.png")
+    objective = choose("contrastive", place / "long", settings())
+    pool = objective.read(place / "long", [], 0.01, lambda _: None)
+    backbone = open_backbone(start(place))
+    with closing(Canvases(pool.samples, backbone, lambda _: None)) as canvases:
+        found = canvases.rows(np.arange(4))
+    aspect = dict(zip([s.id for s in pool.samples], found.aspect_b, strict=True))
+    assert aspect == {"wide.png": 3, "tall.png": 1 / 3, "0.png": 1, "1.png": 1}
+    pixels = dict(zip([s.id for s in pool.samples], found.pixels_b, strict=True))
+    for name, axis in (("wide.png", 0), ("tall.png", 1)):
+        ends = pixels[name].mean(axis=axis)
+        assert np.allclose(ends[2], (255, 0, 0), atol=8)
+        assert np.allclose(ends[-3], (0, 0, 255), atol=8)
+
+
+def test_a_queue_without_its_negatives_is_named() -> None:
+    with pytest.raises(UsageError, match="queue of 64 keys") as said:
+        settings(queue=64)
+    assert "--negatives queue" in str(said.value)
 
 
 def test_an_objective_that_forgets_its_queue_breaks_the_contract(
@@ -234,7 +289,7 @@ def test_an_objective_that_forgets_its_queue_breaks_the_contract(
     monkeypatch.setattr(
         Contrast,
         "state",
-        lambda self: {**keep(self), "queue": self._queue[:0], "queued": self._queued[:0]},
+        lambda self: {**keep(self), "queue": self._slow.queue[:0], "queued": self._slow.queued[:0]},
     )
     with pytest.raises(ContractBroken, match="same bits"):
         check_objective(objective, open_backbone(start(place)), pool.samples)

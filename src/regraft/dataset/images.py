@@ -386,6 +386,12 @@ class View:
     colour: float = 0.0
 
 
+def squeezed(image: Image.Image, size_px: int, interpolation: str) -> Pixels:
+    """All of a picture in a square, whatever its shape: uint8 (size_px, size_px, 3)."""
+    width_px, height_px = image.size
+    return np.array(_resized(image, size_px, interpolation, (0.0, 0.0, width_px, height_px)))
+
+
 def square(
     image: Image.Image, size_px: int, crop: float, interpolation: str, view: View, key: str
 ) -> Pixels:

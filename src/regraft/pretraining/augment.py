@@ -67,7 +67,11 @@ DRAWS = 14
 
 
 def augmented(
-    pixels_bhwc: Tensor, draws_bk: np.ndarray, size_px: int, ranges: Ranges | None = None
+    pixels_bhwc: Tensor,
+    draws_bk: np.ndarray,
+    size_px: int,
+    ranges: Ranges | None = None,
+    aspect_b: np.ndarray | None = None,
 ) -> Tensor:
     """One random view of each picture.
 
@@ -77,6 +81,8 @@ def augmented(
         draws_bk: in 0…1, shape (B, DRAWS); the view is a pure function of a row.
         size_px: side of the views.
         ranges: what they may do.
+        aspect_b: width over height of what each picture shows, where that was squeezed into a
+            square; a tile shows it as it was. None is 1.
 
     Returns:
         float32 (B, 3, size_px, size_px) in 0…1; with frames (B * T, 3, size_px, size_px).
@@ -87,7 +93,9 @@ def augmented(
     x = flat.permute(0, 3, 1, 2).to(torch.float32) / 255
     # Draws are few and made into tables on the CPU, so that every device gets the same numbers.
     u = torch.from_numpy(draws_bk.astype(np.float32)).repeat_interleave(frames, dim=0)
-    x = _warped(x, _boxes(u, ranges), size_px)
+    shown_b = np.ones(len(draws_bk)) if aspect_b is None else aspect_b
+    shown = torch.from_numpy(shown_b.astype(np.float32)).repeat_interleave(frames)
+    x = _warped(x, _boxes(u, shown, ranges), size_px)
     x = _coloured(x, u, ranges)
     return _blurred(x, u, ranges, size_px).clamp(0, 1)
 
@@ -98,12 +106,12 @@ def plain(pixels_bhwc: Tensor, size_px: int) -> Tensor:
     return functional.interpolate(x, (size_px, size_px), mode="bilinear", antialias=True)
 
 
-def _boxes(u: Tensor, ranges: Ranges) -> Tensor:
-    """Affine matrices (B, 2, 3) from the view's -1…1 to the picture's."""
+def _boxes(u: Tensor, shown: Tensor, ranges: Ranges) -> Tensor:
+    """Affine matrices (B, 2, 3) from the view's -1…1 to the picture's, whose aspect is `shown`."""
     area = ranges.area + (1 - ranges.area) * u[:, 0]
     aspect = torch.exp(math.log(ranges.aspect) * (2 * u[:, 1] - 1))
-    width = torch.sqrt(area * aspect).clamp(max=1)
-    height = torch.sqrt(area / aspect).clamp(max=1)
+    width = torch.sqrt(area * aspect / shown).clamp(max=1)
+    height = torch.sqrt(area / aspect * shown).clamp(max=1)
     mirrored = 1 - 2 * (u[:, 4] < ranges.mirror).float()
     theta = torch.zeros(len(u), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = width * mirrored, height

@@ -35,7 +35,7 @@ from regraft.dataset.verify import cores
 from regraft.errors import UsageError
 from regraft.events import Advanced, Tell
 from regraft.pretraining.augment import DRAWS, augmented
-from regraft.pretraining.contrastive import Contrast, Footage, Model
+from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
 from regraft.pretraining.objective import Job, Learner
 from regraft.pretraining.pictures import FEWEST, POOL_BYTES, resized
 from regraft.pretraining.settings import Settings
@@ -87,10 +87,12 @@ class ContrastiveClips:
         """See `Contrastive`."""
         return Halves(job.samples, job.backbone, job.tell)
 
-    def views(self, model: Model, rows: Tensor, draws_2bk: np.ndarray, half: int) -> Tensor:
+    def views(self, model: Model, rows: Rows, draws_2bk: np.ndarray, half: int) -> Tensor:
         """See `Contrastive`."""
         frames = model.cut.backbone.frames
-        chosen = half_of(rows, draws_2bk, half, frames, self.settings.pairs == "same-moment")
+        chosen = half_of(
+            rows.pixels(), draws_2bk, half, frames, self.settings.pairs == "same-moment"
+        )
         size_px = model.cut.backbone.pictures.size_px
         x = augmented(chosen, draws_2bk[half], size_px)
         x = (x - model.network.mean_c11) / model.network.std_c11
@@ -142,11 +144,13 @@ class Halves:
             tell(Advanced("decoding", i + 1, len(samples)))
         self._kept = kept if fits else None
 
-    def rows(self, index_b: np.ndarray) -> np.ndarray:
+    def rows(self, index_b: np.ndarray) -> Rows:
         """Some of them."""
         if self._kept is not None:
-            return self._kept[index_b]
-        return np.stack(list(self._pool.map(self._one, index_b.tolist())))
+            frames_b = self._kept[index_b]
+        else:
+            frames_b = np.stack(list(self._pool.map(self._one, index_b.tolist())))
+        return Rows(frames_b, np.ones(len(index_b)))
 
     def close(self) -> None:
         """End the threads."""

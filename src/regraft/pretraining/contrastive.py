@@ -7,8 +7,10 @@ kind of footage).
 Decisions:
 
 - Order, views and noise are pure functions of (seed, step): a resumed run is the same run.
-- With a queue, what an earlier step made of a sample is no negative for the sample itself: of a
-  small pool the queue holds every sample several times.
+- With a queue, keys come from a momentum encoder (He et al., "Momentum contrast for unsupervised
+  visual representation learning", 2020), which follows the trained network slowly, so that keys of
+  different steps may be compared. What an earlier step made of a sample is no negative for the
+  sample itself: of a small pool the queue holds every sample several times.
 - The projection head (two layers, batch norm between, 128 numbers; SimCLR) is thrown away.
 
 Legend: b samples in a batch, n in the pool.
@@ -19,7 +21,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import fields
+from copy import deepcopy
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -33,6 +36,7 @@ from regraft.pretraining.losses import (
     backward_in_pieces,
     enqueued,
     kept_for_gradients,
+    momentum_contrast,
     nt_xent,
     statistics_kept,
 )
@@ -51,15 +55,42 @@ WARM_UP = 0.1
 """Share of the steps in which embeddings may still look collapsed."""
 WEIGHT_DECAY = 1e-4
 PROJECTED = 128
+QUEUE = 4096
+"""Past keys that are kept unless told otherwise."""
 LOOKED_AT = 512
 """Samples on which embeddings are measured."""
+
+
+@final
+@dataclass(frozen=True)
+class Rows:
+    """Some samples of the pool, as views are cut from them.
+
+    Attributes:
+        pixels_b: uint8 (b, …, height, width, 3), squares.
+        aspect_b: width over height of what each shows; it is squeezed where that is not 1.
+    """
+
+    pixels_b: np.ndarray
+    aspect_b: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pixels_b)
+
+    def of(self, index_b: np.ndarray) -> Rows:
+        """Some of them."""
+        return Rows(self.pixels_b[index_b], self.aspect_b[index_b])
+
+    def pixels(self) -> Tensor:
+        """`pixels_b` as a tensor."""
+        return torch.from_numpy(self.pixels_b)
 
 
 class Footage(Protocol):
     """What views are cut from."""
 
-    def rows(self, index_b: np.ndarray) -> np.ndarray:
-        """Some samples of the pool, uint8 (b, …); called from another thread, ahead of use."""
+    def rows(self, index_b: np.ndarray) -> Rows:
+        """Some samples of the pool; called from another thread, ahead of use."""
         ...
 
     def close(self) -> None:
@@ -74,7 +105,7 @@ class Contrastive(Objective, Protocol):
         """The pool as rows."""
         ...
 
-    def views(self, model: Model, rows: Tensor, draws_2bk: np.ndarray, half: int) -> Tensor:
+    def views(self, model: Model, rows: Rows, draws_2bk: np.ndarray, half: int) -> Tensor:
         """One of the two random views of each row, as stage 0 of the network takes it.
 
         Args:
@@ -112,6 +143,45 @@ class Model(nn.Module):
 
 
 @final
+class _Slow:
+    """The momentum encoder and the queue of what it made of past batches."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = deepcopy(model).requires_grad_(False).train()
+        self.fresh: tuple[Tensor, ...] = ()
+        self.queue = torch.empty(0, PROJECTED)
+        self.queued = torch.empty(0, dtype=torch.int64)
+
+    def follow(self, model: Model, momentum: float, index_b: np.ndarray, most: int) -> None:
+        """Take a step towards `model`, and queue the fresh keys of these samples.
+
+        Of the two views of a sample one is queued, the second.
+        """
+        with torch.no_grad():
+            for mine, theirs in self._pairs(model):
+                mine.lerp_(theirs, 1 - momentum)
+        self.queue = enqueued(self.queue, self.fresh[1], most)
+        self.queued = torch.cat([torch.from_numpy(index_b), self.queued])[:most]
+
+    def _pairs(self, model: Model) -> list[tuple[Tensor, Tensor]]:
+        """What is trained; the statistics of norms are a batch's own and need not follow."""
+        pairs = zip(self.model.parameters(), model.parameters(), strict=True)
+        return [(mine, theirs) for mine, theirs in pairs if theirs.requires_grad]
+
+    def state(self) -> dict[str, Tensor]:
+        """By name."""
+        weights = {f"slow.{name}": one for name, one in self.model.named_parameters()}
+        return {**weights, "queue": self.queue, "queued": self.queued}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        self.queue, self.queued = tensors["queue"], tensors["queued"]
+        with torch.no_grad():
+            for name, one in self.model.named_parameters():
+                one.copy_(tensors[f"slow.{name}"])
+
+
+@final
 class Contrast(Learner):
     """One contrastive training."""
 
@@ -123,8 +193,7 @@ class Contrast(Learner):
         self._footage = objective.footage(job)
         self._ahead = Ahead(lambda step: self._footage.rows(self._order(step)))
         self.model = make_model(job)
-        self._queue, self._keys = torch.empty(0, PROJECTED), torch.empty(0, PROJECTED)
-        self._queued = torch.empty(0, dtype=torch.int64)
+        self._slow = _Slow(self.model) if settings.negatives == "queue" else None
         self._bf16 = job.in_bfloat16(settings.bf16)
         self._piece = (
             self._fitting_piece() if settings.piece is None else self._frames(settings.piece)
@@ -164,35 +233,42 @@ class Contrast(Learner):
         count = min(len(rows), math.ceil(len(rows) / self._piece))
         pieces = np.array_split(np.arange(len(rows)), count)
 
-        def embed(some: np.ndarray) -> tuple[Tensor, ...]:
-            return self._embedded(rows[some], draws[:, some], (step, int(some[0])))
+        def embedded(by: Model, some: np.ndarray) -> tuple[Tensor, ...]:
+            return self._embedded(by, rows.of(some), draws[:, some], (step, int(some[0])))
+
+        slow, temperature = self._slow, self.settings.temperature
+        if slow is not None:
+            with torch.no_grad():
+                slow.fresh = tuple(
+                    torch.cat(views)
+                    for views in zip(*(embedded(slow.model, p) for p in pieces), strict=True)
+                )
 
         def loss_of(a_bd: Tensor, b_bd: Tensor) -> Tensor:
-            self._keys = b_bd.detach()
-            if not len(self._queue):
-                return nt_xent(a_bd, b_bd, self.settings.temperature)
-            own_bq = torch.from_numpy(self._order(step))[:, None] == self._queued
-            return nt_xent(a_bd, b_bd, self.settings.temperature, self._queue, own_bq)
+            if slow is None:
+                return nt_xent(a_bd, b_bd, temperature)
+            own_bq = torch.from_numpy(self._order(step))[:, None] == slow.queued
+            return momentum_contrast((a_bd, b_bd), slow.fresh, temperature, slow.queue, own_bq)
 
-        return backward_in_pieces(self.model, embed, pieces, loss_of).item()
+        return backward_in_pieces(
+            self.model, lambda some: embedded(self.model, some), pieces, loss_of
+        ).item()
 
     def _embedded(
-        self, rows: np.ndarray, draws_2bk: np.ndarray, place: tuple[int, int]
+        self, by: Model, rows: Rows, draws_2bk: np.ndarray, place: tuple[int, int]
     ) -> tuple[Tensor, ...]:
         """Embeddings of both views of some samples; what is random in the network is of a place."""
-        batch = torch.from_numpy(rows)
-        views = [self._objective.views(self.model, batch, draws_2bk, half) for half in (0, 1)]
+        views = [self._objective.views(by, rows, draws_2bk, half) for half in (0, 1)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self._job.seed, "noise", *place))
-            with rounded(self.model, self._bf16):
-                return self.model(torch.cat(views)).chunk(2)
+            with rounded(by, self._bf16):
+                return by(torch.cat(views)).chunk(2)
 
     def stepped(self, step: int) -> None:
         """See `Learner`."""
-        if self.settings.negatives == "queue":
-            self._queue = enqueued(self._queue, self._keys, self.settings.queue)
-            fresh = torch.from_numpy(self._order(step))
-            self._queued = torch.cat([fresh, self._queued])[: self.settings.queue]
+        if self._slow is not None:
+            most = self.settings.queue or QUEUE
+            self._slow.follow(self.model, self.settings.momentum, self._order(step), most)
 
     def named(self, step: int) -> str:
         """See `Learner`."""
@@ -206,11 +282,12 @@ class Contrast(Learner):
     def state(self) -> dict[str, Tensor]:
         """See `Learner`."""
         model = self.model.state_dict(keep_vars=True)
-        return {**model, "queue": self._queue, "queued": self._queued}
+        return {**model, **(self._slow.state() if self._slow is not None else {})}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `Learner`."""
-        self._queue, self._queued = tensors["queue"], tensors["queued"]
+        if self._slow is not None:
+            self._slow.restore(tensors)
         with torch.no_grad():
             for name, tensor in self.model.state_dict(keep_vars=True).items():
                 tensor.copy_(tensors[name])
@@ -230,7 +307,7 @@ class Contrast(Learner):
             start = 0
             # Parts of about one size: batch norm cannot do with a last part of a single sample.
             for some_n in np.array_split(index_n, math.ceil(len(index_n) / size)):
-                rows = torch.from_numpy(self._footage.rows(some_n))
+                rows = self._footage.rows(some_n)
                 draws = generator(self._job.seed, "look", start).random((2, len(rows), DRAWS))
                 start += len(rows)
                 for half in (0, 1):
@@ -288,7 +365,7 @@ class Contrast(Learner):
         draws = generator(self._job.seed, "piece").random((2, len(rows), DRAWS))
         self.model.train()
         with statistics_kept(self.model), kept_for_gradients(self.model) as kept:
-            graph = self._embedded(rows, draws, (0, 0))
+            graph = self._embedded(self.model, rows, draws, (0, 0))
         del graph  # until here, so that no memory is used twice and counted once
         return kept.bytes / len(rows)
 

@@ -5,6 +5,9 @@ Decisions:
 - NT-Xent (Chen et al., "A simple framework for contrastive learning", 2020) over both directions:
   each of the 2b tiles must find its partner among all others. The loss is always computed in
   float32, whatever the network computes in.
+- The alternative (MoCo; He et al., "Momentum contrast for unsupervised visual representation
+  learning", 2020): what is trained gives queries, a slow copy of it gives keys, and a tile must
+  find its partner's key among the keys of this batch and a queue of those of past ones.
 - Gradient caching (Gao et al., "Scaling deep contrastive learning batch size under memory limited
   setup", 2021): the loss needs all embeddings at once, the network does not. Embeddings are
   computed without a graph, the loss gives each its gradient, and the network then sees the pieces
@@ -31,13 +34,7 @@ from torch.nn import functional
 Piece = TypeVar("Piece")
 
 
-def nt_xent(
-    a_bd: Tensor,
-    b_bd: Tensor,
-    temperature: float = 0.1,
-    queue_qd: Tensor | None = None,
-    own_bq: Tensor | None = None,
-) -> Tensor:
+def nt_xent(a_bd: Tensor, b_bd: Tensor, temperature: float = 0.1) -> Tensor:
     """The normalised, temperature-scaled cross-entropy of pairs, symmetric.
 
     In a group of processes (`torch.distributed` is initialised) the columns are those of all
@@ -47,8 +44,6 @@ def nt_xent(
         a_bd: embeddings of one view, of any length.
         b_bd: embeddings of the other; row i belongs with row i of `a_bd`.
         temperature: what cosines are divided by.
-        queue_qd: further negatives for every row, or None.
-        own_bq: which of these come from a row's own sample and are no negatives, bool; or None.
 
     Returns:
         the mean over the 2b rows of this process.
@@ -62,13 +57,39 @@ def nt_xent(
     itself = torch.cat([mine_b, mine_b + count])
     partner = torch.cat([mine_b + count, mine_b])
     logits = logits.scatter(1, itself[:, None], float("-inf"))
-    if queue_qd is not None:
-        kept_qd = functional.normalize(queue_qd.float(), dim=1)
-        past = torch.cat([a_bd, b_bd]) @ kept_qd.T / temperature
-        if own_bq is not None:
-            past = past.masked_fill(own_bq.repeat(2, 1), float("-inf"))
-        logits = torch.cat([logits, past], dim=1)
     return functional.cross_entropy(logits, partner)
+
+
+def momentum_contrast(
+    queries: tuple[Tensor, Tensor],
+    keys: Sequence[Tensor],
+    temperature: float,
+    queue_qd: Tensor,
+    own_bq: Tensor,
+) -> Tensor:
+    """The cross-entropy of queries among keys, symmetric: each view must find the other's key.
+
+    In a group of processes the keys of a batch are those of all processes; queues are their own.
+
+    Args:
+        queries: embeddings of the two views by what is trained, each (b, d).
+        keys: likewise by the momentum encoder, without a graph.
+        temperature: what cosines are divided by.
+        queue_qd: keys of past batches, normalised; may be empty.
+        own_bq: which of these come from a row's own sample and are no negatives, bool.
+
+    Returns:
+        the mean over the 2b rows of this process.
+    """
+    losses = list[Tensor]()
+    for query_bd, key_bd in zip(queries, reversed(keys), strict=True):
+        query_bd = functional.normalize(query_bd.float(), dim=1)
+        key_md = functional.normalize(gathered(key_bd).float(), dim=1)
+        past_bq = (query_bd @ queue_qd.T / temperature).masked_fill(own_bq, float("-inf"))
+        logits = torch.cat([query_bd @ key_md.T / temperature, past_bq], dim=1)
+        partner = torch.arange(len(query_bd), device=query_bd.device) + rank() * len(query_bd)
+        losses.append(functional.cross_entropy(logits, partner))
+    return torch.stack(losses).mean()
 
 
 def enqueued(queue_qd: Tensor, key_bd: Tensor, most: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 Decisions:
 
-- Pictures are decoded once to a canvas of at most twice the tile's side, the middle square. Pools
+- Pictures are decoded once to a canvas of at most twice the tile's side: all of the picture,
+  squeezed into a square so that a batch is one array. The warp that cuts a tile undoes that. Pools
   that fit into `POOL_BYTES` stay in memory, larger ones are decoded again for each batch, ahead of
   the network.
 
@@ -23,15 +24,15 @@ from torch import Tensor
 
 from regraft.backbones import Backbone
 from regraft.backbones.catalogue import DEFAULT
-from regraft.dataset import Dataset, Sample, View, read_unlabelled
+from regraft.dataset import Dataset, Sample, read_unlabelled
 from regraft.dataset.verify import cores
 from regraft.errors import UsageError
 from regraft.events import Advanced, Tell
 from regraft.pretraining.augment import augmented
-from regraft.pretraining.contrastive import Contrast, Footage, Model
+from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
 from regraft.pretraining.objective import Job, Learner
 from regraft.pretraining.settings import Settings
-from regraft.transfer.pictures import look
+from regraft.transfer.pictures import squeezed
 
 POOL_BYTES = 2 * 2**30
 FEWEST = 4
@@ -72,9 +73,10 @@ class ContrastivePictures:
         """See `Contrastive`."""
         return Canvases(job.samples, job.backbone, job.tell)
 
-    def views(self, model: Model, rows: Tensor, draws_2bk: np.ndarray, half: int) -> Tensor:
+    def views(self, model: Model, rows: Rows, draws_2bk: np.ndarray, half: int) -> Tensor:
         """See `Contrastive`."""
-        x_bchw = augmented(rows, draws_2bk[half], model.cut.backbone.pictures.size_px)
+        size_px = model.cut.backbone.pictures.size_px
+        x_bchw = augmented(rows.pixels(), draws_2bk[half], size_px, aspect_b=rows.aspect_b)
         x_bchw = (x_bchw - model.network.mean_c11) / model.network.std_c11
         return x_bchw.contiguous(memory_format=torch.channels_last)
 
@@ -94,14 +96,14 @@ def resized(backbone: Backbone, size_px: int | None) -> Backbone:
 
 @final
 class Canvases:
-    """The pool's pictures as squares of one size, uint8 (n, canvas_px, canvas_px, 3)."""
+    """The pool's pictures as squares of one size, uint8 (n, side_px, side_px, 3)."""
 
     def __init__(self, samples: Sequence[Sample], backbone: Backbone, tell: Tell) -> None:
         size_px = backbone.pictures.size_px
-        side = max(size_px, min(2 * size_px, 256))
+        self._side_px = side = max(size_px, min(2 * size_px, 256))
         self._samples = samples
-        canvas = replace(backbone.pictures, size_px=side, crop=1.0)
-        self._look = replace(backbone, preprocessing=canvas)
+        self._interpolation = backbone.pictures.interpolation
+        self._aspect_n = np.array([width / height for height, width in (s.size for s in samples)])
         self._pool = ThreadPoolExecutor(cores())
         self._kept: np.ndarray | None = None
         if len(samples) * side * side * 3 <= POOL_BYTES:
@@ -112,15 +114,17 @@ class Canvases:
                     tell(Advanced("decoding", i + 1, len(samples)))
             self._kept = kept
 
-    def rows(self, index_b: np.ndarray) -> np.ndarray:
+    def rows(self, index_b: np.ndarray) -> Rows:
         """Some of them."""
         if self._kept is not None:
-            return self._kept[index_b]
-        return np.stack(list(self._pool.map(self._one, index_b.tolist())))
+            pixels_b = self._kept[index_b]
+        else:
+            pixels_b = np.stack(list(self._pool.map(self._one, index_b.tolist())))
+        return Rows(pixels_b, self._aspect_n[index_b])
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
     def _one(self, at: int) -> np.ndarray:
-        return look(self._samples[at], [View()], self._look)[0]
+        return squeezed(self._samples[at], self._side_px, self._interpolation)

@@ -26,8 +26,10 @@ class Settings:
         epochs: passes over the pool, where no budget says otherwise.
         learning_rate: at its highest.
         temperature: of the loss.
-        negatives: "batch", or "queue": those of past batches too.
-        queue: how many past keys are kept.
+        negatives: "batch", or "queue": those of past batches too, as a slow copy of the network
+            saw them (MoCo).
+        queue: how many past keys are kept; None is 4,096. For `negatives="queue"`.
+        momentum: share of itself that the slow copy keeps in each step. Likewise.
         bf16: compute products in bfloat16; None does where the processor has it.
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """
@@ -39,7 +41,8 @@ class Settings:
     learning_rate: float = 1e-3
     temperature: float = 0.1
     negatives: Literal["batch", "queue"] = "batch"
-    queue: int = 4096
+    queue: int | None = None
+    momentum: float = 0.99
     bf16: bool | None = None
     keep_duplicates: bool = False
     clip_s: float | None = None
@@ -54,18 +57,26 @@ class Settings:
     def __post_init__(self) -> None:
         positive = {
             "batch": self.batch, "piece": self.piece or 1, "epochs": self.epochs,
-            "queue": self.queue,
+            "queue": self.queue or 1,
         }  # fmt: skip
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
         wrong += [f"learning rate {self.learning_rate}"] if not self.learning_rate > 0 else []
         wrong += [f"temperature {self.temperature}"] if not self.temperature > 0 else []
+        wrong += [f"momentum {self.momentum}"] if not 0 <= self.momentum < 1 else []
         wrong += ["piece 0"] if self.piece == 0 else []
+        wrong += ["queue 0"] if self.queue == 0 else []
         wrong += [f"frames {self.frames}"] if self.frames is not None and self.frames < 2 else []
         wrong += [f"clip {self.clip_s}"] if self.clip_s is not None and not self.clip_s > 0 else []
         wrong += ["pairs"] if self.pairs not in ("halves", "same-moment") else []
         wrong += ["batch 1"] if self.batch == 1 else []
         wrong += [f"size {self.size_px}"] if self.size_px is not None and self.size_px < 16 else []
         wrong += ["negatives"] if self.negatives not in ("batch", "queue") else []
+        if self.queue is not None and self.negatives == "batch":
+            raise UsageError(
+                f"a queue of {self.queue} keys was asked for, and negatives of the batch alone",
+                where="pretrain",
+                mend="add --negatives queue, or leave --queue out",
+            )
         if wrong:
             raise UsageError(
                 f"these settings cannot be: {', '.join(wrong)}",

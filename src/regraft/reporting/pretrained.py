@@ -165,7 +165,7 @@ def _curves(report: Facts) -> list[tuple[str, Markup]]:
 def _settings(report: Facts) -> list[tuple[str, str]]:
     """What was chosen, as people read it; what had no say is left out."""
     chosen: dict[str, Any] = dict(report["settings"])
-    idle = ["queue"] if chosen.get("negatives") == "batch" else list[str]()
+    idle = ["queue", "momentum"] if chosen.get("negatives") == "batch" else list[str]()
     idle += ["epochs"] if chosen["budget_s"] is not None else ["budget_s"]
     idle += _CLIPS_ONLY if report["data"]["things"] != "clips" else ()
     chosen["bf16"] = "bfloat16" if report["after"].get("bf16") else "float32"

@@ -49,7 +49,18 @@ def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.n
     return _look(sample, views, backbone.preprocessing)
 
 
+def squeezed(sample: Sample, size_px: int, interpolation: str) -> np.ndarray:
+    """All of a picture in a square, uint8 (size_px, size_px, 3); raises as `look` does."""
+    return images.squeezed(_opened(sample), size_px, interpolation)
+
+
 def _look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) -> list[np.ndarray]:
+    image = _opened(sample)
+    return [pixels_of(image, preprocessing, view, sample.view_key) for view in views]
+
+
+def _opened(sample: Sample) -> Image.Image:
+    """The picture, or the part of it that the sample is."""
     assert isinstance(sample.source, Path), sample
     try:
         data = read_file(sample.source)
@@ -66,9 +77,7 @@ def _look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) -
             where=sample.id,
             mend=fault.mend or "copy it again from where it came, or take it out",
         ) from fault
-    if sample.window is not None:
-        image = image.crop(sample.window)
-    return [pixels_of(image, preprocessing, view, sample.view_key) for view in views]
+    return image if sample.window is None else image.crop(sample.window)
 
 
 def pixels_of(
