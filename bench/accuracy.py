@@ -2,7 +2,8 @@
 
 - Fashion-MNIST with 10, 100 and 1,000 labels in all: the ladder against its twin from random
   weights, both measured on the same test pictures that neither has seen.
-- A fixed view, fresh augmentation in every epoch, and K cached views, on the photographs.
+- A fixed view, fresh augmentation in every epoch, and K cached views, on 2,000 crops of the
+  photographs' other parts.
 - Activations stored as float32, bfloat16 or uint8 at the cut of `last:2`.
 """
 
@@ -14,6 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from regraft.transfer import ladder, references
 from regraft.transfer.features import features
 from regraft.transfer.fit import Tail, answers, train
 
+PARTS = ("fashion", "views", "storage")
 STORAGES = ("float32", "bfloat16", "uint8")
 
 
@@ -97,24 +100,24 @@ def views(pictures: Path, counts: tuple[int, ...]) -> dict[int, float]:
     """Validation accuracy of the head on K cached views of each training sample."""
     found = {}
     with harness.fresh_cache() as root, standing(pictures, root / "run") as ground:
-        frozen = len(ground.backbone.stages)
-        learn, held = ground.dataset.split("train"), ground.dataset.split("valid")
-        drawn = [replace(ground.task.augmented, index=k) for k in range(max(counts))]
-        table, plain = ground.activations(learn, frozen, drawn), ground.activations(held, frozen)
-        view_knd = [table.rows(np.arange(len(learn)), k)[0] for k in range(max(counts))]
-        target_nc, held_nc = ground.task.targets(learn), ground.task.targets(held)
         for count in counts:
-            probe = ground.task.fit_head(
-                np.concatenate(view_knd[:count]),
-                np.tile(target_nc, (count, 1)),
-                # The views of a sample, and of its near duplicates, stay in one fold.
-                [sample.group or sample.id for sample in learn] * count,
-                ground.seed,
-            )
-            right_n = ground.task.score(
-                {"logits": probe.logits(plain.rows(np.arange(len(held)))[0])}, held_nc
-            )
-            found[count] = measure.estimate("accuracy", right_n, ground.weights(held)).value
+            step = ladder.climb(replace(ground, head_views=count), ["head"]).best
+            found[count] = step.facts["metric"]["value"]
+    return found
+
+
+def loops(pictures: Path, epochs: int, seeds: int) -> dict[str, list[float]]:
+    """Accuracy of the plain loop, with the picture as it is and with fresh augmentation."""
+    found: dict[str, list[float]] = {}
+    for name, option in (("fixed view", ["--fixed-view"]), ("fresh augmentation", [])):
+        for seed in range(seeds):
+            said = harness.run(
+                harness.module(
+                    "plain_loop", pictures, "--epochs", str(epochs), "--seed", str(seed),
+                    "--measure-last", *option,
+                )
+            )  # fmt: skip
+            found.setdefault(name, []).append(json.loads(said.stdout.splitlines()[-1])["accuracy"])
     return found
 
 
@@ -170,31 +173,35 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=2000, help="test pictures, at most 10,000")
     parser.add_argument("--epochs", type=int, default=10, help="of the loops and the tails")
     parser.add_argument("--budget", type=float, default=120, help="seconds, of either side")
+    parser.add_argument("--loops", type=int, default=1, help="seeds of the plain loop")
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
     args = parser.parse_args()
 
-    pictures, test = data.photos_1000(), data.fashion_test(pictures=args.test)
-    rows = [
-        fashion(labels, draw, test, args.budget)
-        for draw in range(args.draws)
-        for labels in args.labels
-    ]
-    figures = fashion_figures(rows)
-    by_views = views(pictures, (1, 2, 4, 8))
-    loops = {}
-    for name, option in (("fixed view", ["--fixed-view"]), ("fresh augmentation", [])):
-        arguments = [pictures, "--epochs", str(args.epochs), *option]
-        said = harness.run(harness.module("plain_loop", *arguments)).stdout
-        loops[name] = json.loads(said.splitlines()[-1])["accuracy"]
-        figures.append(Figure(f"plain loop, {name}: accuracy", 100 * loops[name], "%"))
-    for count, value in by_views.items():
-        figures.append(Figure(f"head on {count} cached views: accuracy", 100 * value, "%"))
-    kept = storage(pictures, args.epochs)
-    for kind, found in kept.items():
-        note = f"{found['low']:.1%} to {found['high']:.1%}; error at the cut {found['error']:.2%}"
-        figures.append(
-            Figure(f"last:2 from {kind}: accuracy", 100 * found["accuracy"], "%", "", note)
-        )
-    raw = {"fashion": rows, "views": by_views, "loops": loops, "storage": kept}
+    figures, raw = list[Figure](), dict[str, Any]()
+    if "fashion" in args.parts:
+        test = data.fashion_test(pictures=args.test)
+        raw["fashion"] = [
+            fashion(labels, draw, test, args.budget)
+            for draw in range(args.draws)
+            for labels in args.labels
+        ]
+        figures += fashion_figures(raw["fashion"])
+    if "views" in args.parts:
+        pictures = data.photo_set(train=800, valid=args.test, size_px=(500, 375))
+        raw["loops"] = loops(pictures, args.epochs, args.loops)
+        raw["views"] = views(pictures, (1, 2, 4, 8))
+        named = {f"plain loop, {name}": mean(values) for name, values in raw["loops"].items()}
+        named |= {f"head on {count} cached views": v for count, v in raw["views"].items()}
+        figures += [Figure(f"{name}: accuracy", 100 * value, "%") for name, value in named.items()]
+    if "storage" in args.parts:
+        raw["storage"] = storage(data.photos_1000(), args.epochs)
+        for kind, found in raw["storage"].items():
+            note = (
+                f"{found['low']:.1%} to {found['high']:.1%}; error at the cut {found['error']:.2%}"
+            )
+            figures.append(
+                Figure(f"last:2 from {kind}: accuracy", 100 * found["accuracy"], "%", "", note)
+            )
     harness.save("accuracy", figures, raw)
 
 

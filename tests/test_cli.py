@@ -19,7 +19,7 @@ REGRAFT = str(Path(sys.executable).with_name("regraft"))
 # The command line is a promise. Who changes it changes this table, the docs and the changelog.
 OPTIONS = {
     "fit": "--out --task --backbone --train --valid --test --budget --compare --labels --seed "
-    "--more --max-bad --clip --frames --columns",
+    "--more --views --max-bad --clip --frames --columns",
     "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
     " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
     " --learning-rate --temperature --queue --frames --pairs --control --seed --max-bad",

@@ -63,6 +63,9 @@ def pairs(tmp_path: Path) -> Path:
         ({"columns": "label=foo"}, "Only tables have columns; .*photos is none", "--columns"),
         ({"columns": "text=a"}, "Only tables have columns; .*photos is none", "--columns"),
         ({"task": "image-clasification"}, "no task 'image-clasification'", "--task"),
+        ({"views": 0}, "0 views of a picture were asked for", "--views"),
+        ({"views": 17}, "17 views of a picture were asked for", "--views"),
+        ({"views": 2, "task": "object-detection"}, "the task is object-detection", "--views"),
     ],
 )
 def test_a_wrong_option_of_fit_is_refused_before_anything_is_prepared(
@@ -96,6 +99,28 @@ def test_what_a_reader_of_ones_own_reads_is_fitted_measured_and_inspected(pairs:
     for other in (PairsReader("others"), None):
         with pytest.raises(UsageError, match="other settings: .*reader"):
             regraft.fit(pairs, run, reader=other, **given)
+
+
+def test_a_head_may_learn_from_several_views_of_each_picture(pairs: Path) -> None:
+    backbone = f"local:{pairs.parent / 'net.py'}:tiny"
+    given: dict[str, Any] = {"train": "head", "backbone": backbone, "reader": PairsReader()}
+    several = regraft.fit(pairs, pairs.parent / "several", views=3, **given)
+    one = regraft.fit(pairs, pairs.parent / "one", **given)
+    (head,), (plain,) = several.report["rungs"], one.report["rungs"]
+    count = several.report["data"]["splits"]["train"]
+    held = several.report["data"]["splits"]["valid"]
+    assert (head["views"], head["computed"]) == (3, 3 * count + held)
+    assert (plain["views"], plain["computed"]) == (1, 0)
+    assert "--views 3" in several.report["reproduce"].replace("views=3", "--views 3")
+    assert "views" not in one.report["reproduce"]
+    assert weights_of(several) != weights_of(one)
+    assert several.report["label_curve"][-1]["value"] == head["metric"]["value"]
+    with pytest.raises(UsageError, match="other settings: .*views"):
+        regraft.fit(pairs, pairs.parent / "several", views=2, **given)
+
+
+def weights_of(fitted: regraft.Fitted) -> bytes:
+    return (fitted.folder / "model" / "model.safetensors").read_bytes()
 
 
 def test_the_task_is_that_of_what_a_reader_of_ones_own_reads(pairs: Path) -> None:

@@ -128,6 +128,9 @@ def fit(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long to climb: 90s, 10m, 1h.")
     ] = None,
+    views: Annotated[
+        int, typer.Option(metavar="K", help="Views of each picture that the head learns from.")
+    ] = 1,
     compare: Annotated[
         str | None,
         typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
@@ -161,6 +164,7 @@ def fit(
             test=test,
             more=more,
             budget=budget_s,
+            views=views,
             compare=compare,
             labels=labels,
             seed=seed,

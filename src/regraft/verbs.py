@@ -33,6 +33,9 @@ from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 from regraft.transfer.model import Model, load
 
+MOST_VIEWS = 16
+"""Of a picture, that the head may learn from."""
+
 if TYPE_CHECKING:
     from regraft.labelling.review.opening import Review
     from regraft.labelling.survey import Request
@@ -62,6 +65,7 @@ def fit(
     test: str | Path | None = None,
     more: str | Path | None = None,
     budget: float | None = None,
+    views: int = 1,
     compare: str | None = None,
     labels: str = "given",
     seed: int = 0,
@@ -85,6 +89,8 @@ def fit(
         test: likewise for the final test.
         more: a folder or table to train on besides, such as what was labelled of a pool.
         budget: seconds for all rungs together.
+        views: of each training picture or clip that the head learns from: itself, and mirrored
+            crops of it.
         compare: "scratch" trains the same network from random weights too.
         labels: what is learnt from: "given" labels, "soft" ones (as the votes divide), or "clean"
             (likely errors set aside while learning).
@@ -111,6 +117,7 @@ def fit(
     kind = data_sets.guess_task(data, said_task, reader)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
+    _check_views(views, kind)
     if data.exists() and task is None:  # else it is not the backbone that is at fault
         fitting.check_named(name, kind)
     folder = Path(out) if out is not None else folder_beside(data, "regraft")
@@ -123,6 +130,7 @@ def fit(
         "test": str(Path(test).resolve()) if test else None,
         **({"more": str(Path(more).resolve())} if more else {}),
         "budget": budget,
+        **({"views": views} if views != 1 else {}),
         "compare": compare,
         "labels": labels,
         "seed": seed,
@@ -141,6 +149,7 @@ def fit(
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test, more)))
         fitting.say_changed(run, said.dataset, tell)
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
+        before = replace(before, head_views=views)
         ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names, stops=train == "ladder")
@@ -539,6 +548,22 @@ def demo(out: str | Path | None = None, *, tell: Tell = silent) -> Fitted:
     pictures = folder / "digits"
     _write_digits(pictures)
     return fit(pictures, folder / "run", budget=40.0, compare="scratch", tell=tell)
+
+
+def _check_views(views: int, kind: str) -> None:
+    if not 1 <= views <= MOST_VIEWS:
+        raise UsageError(
+            f"{views} views of a picture were asked for",
+            where="--views",
+            mend=f"give 1 (the picture as it is) to {MOST_VIEWS}",
+        )
+    if views > 1 and kind not in ("image-classification", "video-classification"):
+        raise UsageError(
+            f"the head learns from several views of pictures and clips, the task is {kind}",
+            where="--views",
+            mend="leave it out"
+            + ("; a detector's head learns from several anyway" if "detection" in kind else ""),
+        )
 
 
 def _check_options(train: str, compare: str | None, budget: float | None) -> None:

@@ -29,7 +29,7 @@ from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
 from regraft.tasks import Classification, measure
-from regraft.transfer.ladder import Climbed, Ground, digest_of, inputs_of
+from regraft.transfer.ladder import Climbed, Ground, digest_of, head_facts, inputs_of
 
 Mode = Literal["given", "soft", "clean"]
 MODES: tuple[Mode, ...] = ("given", "soft", "clean")
@@ -254,22 +254,20 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         votes for soft labels.
     """
     train, valid = before.dataset.split("train"), before.dataset.split("valid")
-    task, frozen = before.task, len(before.backbone.stages)
+    task = before.task
     assert isinstance(task, Classification), task
 
     def compute() -> Outcome:
-        (x_nd,) = before.activations([*train, *valid], frozen).rows(
-            np.arange(len(train) + len(valid))
-        )
-        groups = [sample.group for sample in train]
+        lessons, held_nd, _ = before.head_lessons(train, valid)
         target_nc = task.targets(train)
         for n, sample in enumerate(train):
             if sample.id in shares:
                 target_nc[n] = _most(shares[sample.id], task.multilabel)
-        plain = task.fit_head(x_nd[: len(train)], target_nc, groups, before.seed)
-        return Outcome({}, {"logits": plain.logits(x_nd[len(train) :]).astype(np.float32)})
+        plain = replace(lessons, target_nc=target_nc).fit(task, before.seed)
+        return Outcome({}, {"logits": plain.logits(held_nd).astype(np.float32)})
 
-    inputs = inputs_of(before, {"shares": digest_of(dict(shares))} if shares else {})
+    shared = {"shares": digest_of(dict(shares))} if shares else {}
+    inputs = inputs_of(before, head_facts(before) | shared)
     step = before.run.step("head-as-given", inputs, compute)
     target_nc, weights_rn = task.targets(valid), before.weights(valid)
     head = climbed.steps[0]

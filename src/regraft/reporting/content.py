@@ -388,6 +388,7 @@ def command(question: dict[str, Any], folder: Path) -> str:
         "test": None,
         "more": None,
         "budget": None,
+        "views": None,
         "compare": None,
         "labels": "given",
         "seed": 0,

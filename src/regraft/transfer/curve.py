@@ -15,7 +15,16 @@ from regraft.seeds import generator
 from regraft.store import Outcome
 from regraft.tasks import measure
 from regraft.tasks.probe import one_blas_thread
-from regraft.transfer.ladder import Climbed, Facts, Ground, Step, fine_tune, inputs_of, make_rung
+from regraft.transfer.ladder import (
+    Climbed,
+    Facts,
+    Ground,
+    Step,
+    fine_tune,
+    head_facts,
+    inputs_of,
+    make_rung,
+)
 
 FAR = 100
 """A forecast of more than so many times the labels there are is no plan."""
@@ -72,21 +81,19 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
 
     The penalty, which is per sample, is the one chosen on all of them.
     """
-    frozen, penalty = len(ground.backbone.stages), whole.facts["penalty"]
+    penalty = whole.facts["penalty"]
     train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
     *sizes, _ = _sizes(len(train), len(ground.task.classes))
 
     def compute() -> Outcome:
-        (x_nd,) = ground.activations([*train, *valid], frozen).rows(
-            np.arange(len(train) + len(valid))
-        )
-        learn_nc, held_nc = ground.lessons(train), ground.task.targets(valid)
-        orders = [_nested(learn_nc, ground.seed, draw) for draw in range(draws)]
+        lessons, held_nd, _ = ground.head_lessons(train, valid)
+        held_nc = ground.task.targets(valid)
+        orders = [_nested(lessons.target_nc, ground.seed, draw) for draw in range(draws)]
         weights_rn = ground.weights(valid)
 
         def score(some: np.ndarray) -> measure.Score:
-            head = ground.task.fit_head(x_nd[some], learn_nc[some], [], ground.seed, penalty)
-            return ground.task.score({"logits": head.logits(x_nd[len(train) :])}, held_nc)
+            head = lessons.fit(ground.task, ground.seed, some, penalty)
+            return ground.task.score({"logits": head.logits(held_nd)}, held_nc)
 
         with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
             parts = [order[:size] for size in sizes for order in orders]
@@ -98,7 +105,7 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
             points.append({"labels": size, **_spread(point.to_json())})
         return Outcome({"points": points}, {})
 
-    inputs = inputs_of(ground, {"penalty": penalty, "draws": draws})
+    inputs = inputs_of(ground, head_facts(ground) | {"penalty": penalty, "draws": draws})
     points: Any = ground.run.step("label-curve", inputs, compute).facts["points"]
     return [*points, {"labels": len(train), **_spread(whole.facts["metric"])}]
 

@@ -32,6 +32,7 @@ from regraft.transfer.cache import limit_bytes
 from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, LiveFeatures, features, missing
+from regraft.transfer.head import HeadLessons
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.packing import Storage
 from regraft.transfer.tokens import mean_tokens
@@ -76,6 +77,7 @@ class Ground:
         tell: who listens.
         soft: by sample id, chances of the classes to learn from instead of the label.
         cached_bytes: activations of a rung that need more than this are computed live.
+        head_views: of each training sample that a convex head is fitted on.
     """
 
     run: Run
@@ -88,6 +90,7 @@ class Ground:
     tell: Tell
     soft: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     cached_bytes: int = CACHED_BYTES
+    head_views: int = 1
 
     def cut(self, frozen: int) -> Cut:
         """The cut after so many stages."""
@@ -99,6 +102,23 @@ class Ground:
         """Activations at a cut, from the cache or into it."""
         cut, engine, storage = self.cut(frozen), self.engine(frozen), self._storage(frozen)
         return features(samples, cut, engine, views, storage=storage, tell=self.tell)
+
+    def head_lessons(
+        self, learn: Sequence[Sample], held: Sequence[Sample]
+    ) -> tuple[HeadLessons, np.ndarray, int]:
+        """What a convex head is fitted on, vectors_nd of `held`, and how many were computed."""
+        frozen, further, computed = len(self.backbone.stages), list[np.ndarray](), 0
+        if self.head_views > 1:  # first, for then each picture is decoded once
+            drawn = [replace(self.task.augmented, index=k) for k in range(self.head_views)]
+            table = self.activations(learn, frozen, drawn)
+            computed = table.computed
+            at = np.arange(len(learn))
+            further = [table.rows(at, k)[0] for k in range(1, self.head_views)]
+        table = self.activations([*learn, *held], frozen)
+        (x_nd,) = table.rows(np.arange(len(learn) + len(held)))
+        views = (x_nd[: len(learn)], *further)
+        lessons = HeadLessons(views, self.lessons(learn), learn)
+        return lessons, x_nd[len(learn) :], computed + table.computed
 
     def missing(
         self, samples: Sequence[Sample], frozen: int, views: Sequence[View] = (View(),)
@@ -247,16 +267,10 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
         memory, start = PeakMemory.since_now(), time.perf_counter()
         cut = ground.cut(frozen)
         before = cut.fingerprint()
-        table = ground.activations([*train, *valid], frozen)
+        lessons, held_nd, computed = ground.head_lessons(train, valid)
         features_s = time.perf_counter() - start
-        (x_nd,) = table.rows(np.arange(len(train) + len(valid)))
-        probe = ground.task.fit_head(
-            x_nd[: len(train)],
-            ground.lessons(train),
-            [sample.group for sample in train],
-            ground.seed,
-        )
-        answers = {"logits": probe.logits(x_nd[len(train) :]).astype(np.float32)}
+        probe = lessons.fit(ground.task, ground.seed)
+        answers = {"logits": probe.logits(held_nd).astype(np.float32)}
         score = ground.task.score(answers, targets)
         metric = measure.estimate(ground.task.metric_name, score, weights_rn)
         total_s = time.perf_counter() - start
@@ -269,14 +283,14 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
             "peak_memory_bytes": memory.bytes(),
             "features": "cached",
             "frozen_intact": cut.fingerprint() == before,
-            "views": 1,
-            "computed": table.computed,
+            "views": ground.head_views,
+            "computed": computed,
             "penalty": probe.penalty,
         }
         weights = {"head.weight": probe.weight_cd, "head.bias": probe.bias_c}
         return Step.outcome(facts, weights, answers)
 
-    step = Step.of(ground.run.step("head", inputs_of(ground, {"rung": "head"}), compute))
+    step = Step.of(ground.run.step("head", inputs_of(ground, head_facts(ground)), compute))
     announce(ground, step)
     return step
 
@@ -562,6 +576,11 @@ def tail_of(
     tail.restore(weights)
     cut.freeze(network)
     return tail
+
+
+def head_facts(ground: Ground) -> Facts:
+    """What makes a convex head another one, besides what `inputs_of` knows."""
+    return {"rung": "head", **({"views": ground.head_views} if ground.head_views > 1 else {})}
 
 
 def inputs_of(ground: Ground, more: Facts) -> Facts:

@@ -1,0 +1,58 @@
+"""What the head learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regraft.dataset import Sample
+from regraft.tasks import Classification
+from regraft.transfer.head import HeadLessons
+
+SAMPLES = tuple(Sample(f"{n}.png", Path(f"{n}.png"), n % 2, group="g" * (n > 3)) for n in range(6))
+TARGETS = np.eye(2, dtype=np.float32)[[0, 1, 0, 1, 0, 1]]
+
+
+class Overheard:
+    """A task that keeps what its head is fitted on."""
+
+    def fit_head(self, *given: Any) -> Any:
+        self.given = given
+
+
+def lessons(views: int) -> HeadLessons:
+    rng = np.random.default_rng(0)
+    return HeadLessons(tuple(rng.normal(size=(6, 3)) for _ in range(views)), TARGETS, SAMPLES)
+
+
+def test_views_of_a_sample_teach_the_same_and_stay_in_one_fold() -> None:
+    task, three = Overheard(), lessons(3)
+    three.fit(task, 7, np.array([5, 1]), 0.1)
+    x_nd, target_nc, clusters, seed, penalty = task.given
+    assert np.array_equal(x_nd, np.concatenate([view[[5, 1]] for view in three.views]))
+    assert np.array_equal(target_nc, np.tile(TARGETS[[5, 1]], (3, 1)))
+    assert clusters == ["g", "1.png"] * 3
+    assert (seed, penalty) == (7, 0.1)
+
+
+def test_of_a_single_view_nothing_is_grouped_that_was_not() -> None:
+    task = Overheard()
+    lessons(1).fit(task, 0)
+    assert task.given[2] == ["", "", "", "", "g", "g"]
+
+
+def test_views_that_say_more_make_a_better_head() -> None:
+    """The plain view shows a shade of the class alone, the other the class itself."""
+    rng = np.random.default_rng(1)
+    label_n = np.arange(200) % 2
+    samples = tuple(Sample(str(n), Path(str(n)), int(c)) for n, c in enumerate(label_n))
+    target_nc = np.eye(2, dtype=np.float32)[label_n]
+    clear = rng.normal(size=(200, 8)) + 3 * target_nc[:, [1] * 8]
+    dull = rng.normal(size=(200, 8))
+    task = Classification("image-classification", ("a", "b"))
+    one = HeadLessons((dull,), target_nc, samples).fit(task, 0)
+    two = HeadLessons((dull, clear), target_nc, samples).fit(task, 0)
+    assert (one.logits(clear).argmax(axis=1) == label_n).mean() < 0.8
+    assert (two.logits(clear).argmax(axis=1) == label_n).mean() > 0.95
