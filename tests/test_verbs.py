@@ -96,6 +96,9 @@ def test_what_a_reader_of_ones_own_reads_is_fitted_measured_and_inspected(pairs:
     assert fitted.report["reproduce"].endswith(", train='head', reader=...)  # pairs")
     assert regraft.evaluate(run, pairs, reader=PairsReader())["count"] == 24
     assert regraft.inspect(pairs, reader=PairsReader())["samples"] == 24
+    judged = regraft.labels(pairs, reader=PairsReader(), backbone=backbone)
+    assert judged["data"]["samples"] == 24
+    assert judged["share"] is not None
     for other in (PairsReader("others"), None):
         with pytest.raises(UsageError, match="other settings: .*reader"):
             regraft.fit(pairs, run, reader=other, **given)
@@ -137,6 +140,7 @@ def test_a_reader_of_ones_own_takes_no_columns(pairs: Path) -> None:
         lambda: regraft.fit(pairs, pairs.parent / "run", **both),
         lambda: regraft.evaluate(pairs.parent / "run", pairs, **both),
         lambda: regraft.inspect(pairs, **both),
+        lambda: regraft.labels(pairs, **both),
     ):
         with pytest.raises(UsageError, match="takes no columns"):
             refused()

@@ -617,15 +617,17 @@ def print_backbones(console: Console, rows: Sequence[Facts]) -> None:
         rows: what `backbones.listing` gave.
     """
     wide = console.width >= _WIDE
-    headings = ("name", "parameters", "licence", "here", *(("for",) if wide else ()))
-    table = _table(*headings, right=("parameters",))
+    more = ("checksum", "for") if wide else ()
+    headings = ("name", "parameters", "size", "licence", "here", *more)
+    table = _table(*headings, right=("parameters", "size"))
     for row in rows:
         cells = (
             shown(row["name"]),
             count(row["parameters"]),
+            size(row["bytes"]),
             shown(row["licence"]),
             "yes" if row["here"] else "no",
-            *((shown(row["purpose"]),) if wide else ()),
+            *((row["sha256"][:8] or "-", shown(row["purpose"])) if wide else ()),
         )
         table.add_row(*map(Text, cells))
     console.print(table)
@@ -642,6 +644,8 @@ def print_backbone(console: Console, facts: Facts) -> None:
     for key in ("name", "purpose", "source", "sha256", "licence", "note", "weights"):
         if facts.get(key):
             _print(console, f"{key:<10}  {shown(facts[key])}")
+    if not facts["sha256"]:
+        _print(console, f"{'sha256':<10}  not known until it is pulled")
     for key in ("parameters", "size_px", "width"):
         if facts.get(key):
             _print(console, f"{key:<10}  {facts[key]:,}")

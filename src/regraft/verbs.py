@@ -396,6 +396,7 @@ def labels(
     seed: int = 0,
     max_bad: float = 0.01,
     columns: str | None = None,
+    reader: Reader | None = None,
     to_label_studio: str | Path | None = None,
     from_label_studio: str | Path | None = None,
     tell: Tell = silent,
@@ -414,6 +415,7 @@ def labels(
         seed: of folds, intervals and choices.
         max_bad: as for `fit`.
         columns: as for `fit`; those that the run was fitted on if None.
+        reader: your own, for labelled data in a format that is not known here.
         to_label_studio: a file to write what to look at into, as tasks for Label Studio.
         from_label_studio: an export whose annotations become decisions first.
         tell: listens to events.
@@ -429,7 +431,7 @@ def labels(
     """
     from regraft.labelling.survey import surveyed
 
-    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad, columns)
+    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad, columns, reader)
     if from_label_studio is not None:
         request = replace(request, label_studio=Path(from_label_studio))
     seen = surveyed(request, tell=tell)
@@ -456,6 +458,7 @@ def review(
     seed: int = 0,
     max_bad: float = 0.01,
     columns: str | None = None,
+    reader: Reader | None = None,
     port: int | None = None,
     reviewer: str | None = None,
     tell: Tell = silent,
@@ -472,6 +475,7 @@ def review(
         seed: as for `labels`.
         max_bad: as for `labels`.
         columns: as for `labels`.
+        reader: as for `labels`.
         port: of the loopback interface; the same for the same data if None.
         reviewer: under which name decisions are written down; the user's own if None.
         tell: listens to events.
@@ -487,7 +491,7 @@ def review(
     from regraft.labelling.review.opening import open_review
     from regraft.labelling.survey import surveyed
 
-    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad, columns)
+    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad, columns, reader)
     found = surveyed(request, tell=tell)
     return open_review(Path(data), found, reviewer=reviewer, port=port, tell=tell)
 
@@ -502,10 +506,12 @@ def _about_labels(
     seed: int,
     max_bad: float,
     columns: str | None,
+    reader: Reader | None,
 ) -> Request:
     """What the arguments of `labels` ask for."""
     from regraft.labelling.survey import Request, caution_about
 
+    reads = _reading(columns, reader)
     if batch < 1:
         raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
     if run is not None and backbone is not None:
@@ -515,16 +521,18 @@ def _about_labels(
     model = None if run is None else load(run)
     if model is not None:
         caution = caution_about(model)
-        columns = columns or _columns_of(model, data)
+        columns = columns or (None if reader is not None else _columns_of(model, data))
         eyes: str | Backbone = model.backbone
     else:
         caution = ""
-        reader = data_sets.reader_of(columns) if columns else None
-        said = "text-classification" if reader and reader.text else None
-        kind = data_sets.guess_task(Path(data), said)
+        has_texts = isinstance(reads, TableReader) and reads.text
+        said = "text-classification" if has_texts else None
+        kind = data_sets.guess_task(Path(data), said, reader)
         eyes = _starting_from(kind, backbone)
     pool = Path(pool) if pool is not None else None
-    return Request(Path(data), eyes, pool, batch, scale, seed, max_bad, caution, columns=columns)
+    return Request(
+        Path(data), eyes, pool, batch, scale, seed, max_bad, caution, columns=columns, reader=reader
+    )
 
 
 def report(run: str | Path) -> Path:

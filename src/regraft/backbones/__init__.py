@@ -74,12 +74,15 @@ def listing() -> list[dict[str, Any]]:
     """The catalogue's rows, each with "ready": whether it can be used without waiting.
 
     "here" says whether its weights are on this machine, converted already or in their package.
+    "sha256" is of the file that they come in; "" until it is known, by being pulled.
     """
     rows: list[dict[str, Any]] = []
     for row in ROWS:
-        ready = shelf.stored(address(row.name)) is not None
+        stored = shelf.stored(address(row.name))
+        ready = stored is not None
         here = ready or (bool(row.package) and find_spec(row.package) is not None)
-        rows.append({**asdict(row), "ready": ready, "here": here})
+        sha256 = stored.sha256 if stored is not None else row.sha256
+        rows.append({**asdict(row), "sha256": sha256, "ready": ready, "here": here})
     return rows
 
 
@@ -97,7 +100,8 @@ def show(name: str, *, tell: Tell = silent) -> dict[str, Any]:
         wanted = address(name)
         if wanted.adapter != "timm" or wanted.file is not None:
             raise
-        return {**facts, **shelf.ask("card", wanted), "ready": False, "mend": fault.mend}
+        card = {"sha256": "", **facts, **shelf.ask("card", wanted)}
+        return {**card, "ready": False, "mend": fault.mend}
     described = backbone.to_json()
     return {
         **facts,

@@ -60,6 +60,7 @@ class Request:
         caution: what to bear in mind about the backbone, or "".
         label_studio: an export whose annotations become decisions first, or None.
         columns: of a table of texts, where their names do not tell.
+        reader: of labelled data in a format of one's own, or None.
     """
 
     data: Path
@@ -72,6 +73,7 @@ class Request:
     caution: str = ""
     label_studio: Path | None = None
     columns: str | None = None
+    reader: Reader | None = None
 
 
 @dataclass(frozen=True)
@@ -191,11 +193,11 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
     if pool is not None and data.resolve() == pool.resolve():
         task = "text-classification" if pool.is_file() else data_sets.guess_task(pool)
         return Dataset(data, task, (), ())
-    reader: Reader = AnyReader(request.scale)
+    reader: Reader = request.reader or AnyReader(request.scale)
     if request.columns:
         reader = data_sets.reader_of(request.columns)
         data_sets.check_columns(reader, data)
-    elif data_sets.guess_task(data) == "object-detection":
+    elif data_sets.guess_task(data, None, request.reader) == "object-detection":
         raise DataError(
             "These boxes are from one hand; boxes are judged by how far people agree.",
             where=data,
