@@ -41,12 +41,14 @@ class HeadLessons:
 
         Views of a sample stay in one fold where the penalty is chosen.
         """
-        index = np.arange(len(self.samples)) if some is None else some
-        count = len(self.views)
-        names = [self.samples[int(i)].group for i in index]
-        if count > 1:
-            ids = (self.samples[int(i)].id for i in index)
-            names = [group or own for group, own in zip(names, ids, strict=True)]
-        x_nd = np.concatenate([view_nd[index] for view_nd in self.views])
-        target_nc = np.tile(self.target_nc[index], (count, 1))
-        return task.fit_head(x_nd, target_nc, names * count, seed, penalty)
+        views, target_nc, samples = self.views, self.target_nc, self.samples
+        if some is not None:
+            views, target_nc = [view_nd[some] for view_nd in views], target_nc[some]
+            samples = [samples[int(i)] for i in some]
+        if len(views) == 1:  # of many pictures no copy is made
+            return task.fit_head(views[0], target_nc, [s.group for s in samples], seed, penalty)
+        count = len(views)
+        names = [s.group or s.id for s in samples] * count
+        return task.fit_head(
+            np.concatenate(views), np.tile(target_nc, (count, 1)), names, seed, penalty
+        )
