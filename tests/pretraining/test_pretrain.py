@@ -14,6 +14,8 @@ from regraft.backbones import build, check_backbone, open_backbone
 from regraft.errors import ContractBroken, RegraftError, StoreError, UsageError
 from regraft.events import Event, Said, Stepped
 from regraft.pretraining import Settings, check_objective, objective, pretrain, sight
+from regraft.pretraining.augment import DRAWS
+from regraft.pretraining.contrastive import Contrast, Rows
 from regraft.pretraining.objective import Job
 from regraft.pretraining.objectives import choose, settings_of
 from regraft.pretraining.pictures import Canvases
@@ -213,40 +215,64 @@ def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
 
 def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool of 48 and a queue of 4,096: from the second epoch on it holds each sample's own."""
-    from regraft.pretraining import contrastive
+    from regraft.pretraining import momentum
 
-    plain, counts = contrastive.momentum_contrast, []
+    plain, counts = momentum.momentum_contrast, []
 
     def looked_at(*given):
         counts.append([int(n) for n in given[4].sum(dim=1)])
         return plain(*given)
 
-    monkeypatch.setattr(contrastive, "momentum_contrast", looked_at)
+    monkeypatch.setattr(momentum, "momentum_contrast", looked_at)
     pretrain(place / "pool", place / "run", backbone=start(place),
              settings=settings(epochs=3, negatives="queue"))  # fmt: skip
     assert counts == 3 * [16 * [0]] + 3 * [16 * [1]] + 3 * [16 * [2]]
 
 
-def test_keys_come_from_a_copy_that_follows_slowly(place: Path) -> None:
-    objective = choose("contrastive", place / "pool", settings(negatives="queue", momentum=0.9))
+def learner_of(place: Path, asked: Settings, frozen: int = 0) -> Contrast:
+    objective = choose("contrastive", place / "pool", asked)
     pool = objective.read(place / "pool", [], 0.01, lambda _: None)
-    job = Job(open_backbone(start(place)), 0, pool.samples, 0, lambda _, work: work(), None,
+    job = Job(open_backbone(start(place)), frozen, pool.samples, 0, lambda _, work: work(), None,
               False, lambda _: None)  # fmt: skip
-    with closing(objective.open(job)) as learner:
+    learner = objective.open(job)
+    assert isinstance(learner, Contrast)
+    return learner
+
+
+@pytest.mark.parametrize("piece", [16, 8])
+def test_keys_come_from_a_copy_that_follows_slowly(place: Path, piece: int) -> None:
+    asked = settings(negatives="queue", momentum=0.9, piece=piece, bf16=False)
+    with closing(learner_of(place, asked)) as learner:
         name = "projection.0.weight"
         before = learner.state()[f"slow.{name}"].clone()
         learner.backward(0)
+        first = learner._keys
         with torch.no_grad():
-            learner.model.projection[0].weight += 1
+            for parameter in learner.model.parameters():
+                parameter += 1
+        learner.backward(0)  # the same views: keys do not know that the model has moved
+        for mine, again in zip(first, learner._keys, strict=True):
+            assert torch.equal(mine, again)
         learner.stepped(0)
         after = learner.state()
         assert torch.allclose(after[f"slow.{name}"], 0.9 * before + 0.1 * after[name])
         assert not after[f"slow.{name}"].requires_grad
-        assert len(after["queue"]) == len(after["queued"]) == 16
-        queued = after["queue"].clone()
+        assert torch.equal(after["queue"], torch.nn.functional.normalize(first[1]))
         learner.backward(1)
         learner.stepped(1)
-        assert torch.equal(learner.state()["queue"][16:], queued)
+        assert torch.equal(learner.state()["queue"][16:], after["queue"])
+
+
+def test_what_is_frozen_sleeps_in_the_slow_copy_too(place: Path) -> None:
+    with closing(learner_of(place, settings(negatives="queue"), frozen=2)) as learner:
+        slow = learner._momentum.model
+        frozen = {k: v.clone() for k, v in slow.network.stages[0].state_dict().items()}
+        for step in range(2):
+            learner.backward(step)
+            learner.stepped(step)
+        for name, tensor in slow.network.stages[0].state_dict().items():
+            assert torch.equal(tensor, frozen[name])
+        assert not slow.network.stages[0].training
 
 
 def test_tiles_may_come_from_the_ends_of_a_long_picture(place: Path) -> None:
@@ -272,24 +298,47 @@ def test_tiles_may_come_from_the_ends_of_a_long_picture(place: Path) -> None:
         assert np.allclose(ends[-3], (0, 0, 255), atol=8)
 
 
-def test_a_queue_without_its_negatives_is_named() -> None:
-    with pytest.raises(UsageError, match="queue of 64 keys") as said:
-        settings(queue=64)
-    assert "--negatives queue" in str(said.value)
+def test_a_queue_without_its_negatives_is_named_and_its_limits_are() -> None:
+    for chosen, what in (
+        ({"queue": 64}, "queue of 64 keys"),
+        ({"momentum": 0.9}, "a momentum was"),
+    ):
+        with pytest.raises(UsageError, match=what) as said:
+            settings(**chosen)
+        assert "--negatives queue" in str(said.value)
+    for wrong in ({"queue": 0}, {"momentum": 1.0}, {"momentum": -0.1}):
+        with pytest.raises(UsageError, match="cannot be"):
+            settings(negatives="queue", **wrong)
+    assert (settings().queue, settings().momentum) == (None, None)
+    assert (settings(negatives="queue").queue, settings(negatives="queue").momentum) == (4096, 0.99)
+
+
+def test_tiles_of_a_squeezed_picture_are_cut_as_it_was(place: Path) -> None:
+    """Views of a wide picture's canvas differ by whether its shape is known."""
+    with closing(learner_of(place, settings())) as learner:
+        rows = learner._footage.rows(np.arange(4))
+        draws = np.random.default_rng(0).random((2, 4, DRAWS))
+        views = [
+            learner._objective.views(learner.model, Rows(rows.pixels_b, aspect_b), draws, 0)
+            for aspect_b in (np.ones(4), np.full(4, 3.0))
+        ]
+        assert not torch.allclose(*views)
 
 
 def test_an_objective_that_forgets_its_queue_breaks_the_contract(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from regraft.pretraining.contrastive import Contrast
-
     objective = choose("contrastive", place / "pool", settings(negatives="queue"))
     pool = objective.read(place / "pool", [], 0.01, lambda _: None)
     keep = Contrast.state
     monkeypatch.setattr(
         Contrast,
         "state",
-        lambda self: {**keep(self), "queue": self._slow.queue[:0], "queued": self._slow.queued[:0]},
+        lambda self: {
+            **keep(self),
+            "queue": keep(self)["queue"][:0],
+            "queued": keep(self)["queued"][:0],
+        },
     )
     with pytest.raises(ContractBroken, match="same bits"):
         check_objective(objective, open_backbone(start(place)), pool.samples)

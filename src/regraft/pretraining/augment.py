@@ -6,7 +6,8 @@ hue and grey; the blur is two matrix products. Ranges and chances are those of M
 al., "Improved baselines with momentum contrastive learning", 2020), whose recipe follows SimCLR
 (Chen et al. 2020) with half its strength of colour:
 
-    crop        20 % to 100 % of the area, aspect 3:4 to 4:3, anywhere (Szegedy et al. 2015)
+    crop        aspect 3:4 to 4:3, 20 % of the area to as much as fits (less of a picture that is
+                longer than 5:1), anywhere (Szegedy et al. 2015)
     mirror      left and right, one in two
     colour      four in five: brightness, contrast, saturation times 0.6 to 1.4; hue turned by up
                 to 36° (0.1 of the circle), about the grey axis in YIQ
@@ -38,7 +39,7 @@ class Ranges:
     """What a view may do; see the head of this file.
 
     Attributes:
-        area: the smallest share of the area that a crop keeps.
+        area: the smallest share of the area that a crop keeps, where so much fits.
         aspect: the widest aspect; the narrowest is one over it.
         mirror: chance of it.
         colour: how far brightness, contrast and saturation may go from 1.
@@ -108,9 +109,11 @@ def plain(pixels_bhwc: Tensor, size_px: int) -> Tensor:
 
 def _boxes(u: Tensor, shown: Tensor, ranges: Ranges) -> Tensor:
     """Affine matrices (B, 2, 3) from the view's -1…1 to the picture's, whose aspect is `shown`."""
-    area = ranges.area + (1 - ranges.area) * u[:, 0]
     aspect = torch.exp(math.log(ranges.aspect) * (2 * u[:, 1] - 1))
-    width = torch.sqrt(area * aspect / shown).clamp(max=1)
+    most = torch.minimum(aspect / shown, shown / aspect)
+    least = most.clamp(max=ranges.area)
+    area = least + (most - least) * u[:, 0]
+    width = torch.sqrt(area * aspect / shown).clamp(max=1)  # for what rounding adds
     height = torch.sqrt(area / aspect * shown).clamp(max=1)
     mirrored = 1 - 2 * (u[:, 4] < ranges.mirror).float()
     theta = torch.zeros(len(u), 2, 3)

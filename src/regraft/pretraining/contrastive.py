@@ -7,10 +7,7 @@ kind of footage).
 Decisions:
 
 - Order, views and noise are pure functions of (seed, step): a resumed run is the same run.
-- With a queue, keys come from a momentum encoder (He et al., "Momentum contrast for unsupervised
-  visual representation learning", 2020), which follows the trained network slowly, so that keys of
-  different steps may be compared. What an earlier step made of a sample is no negative for the
-  sample itself: of a small pool the queue holds every sample several times.
+- With a queue, partners and negatives are keys of a momentum encoder; see `momentum.py`.
 - The projection head (two layers, batch norm between, 128 numbers; SimCLR) is thrown away.
 
 Legend: b samples in a batch, n in the pool.
@@ -21,8 +18,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -34,12 +31,11 @@ from regraft.errors import RegraftError
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.losses import (
     backward_in_pieces,
-    enqueued,
     kept_for_gradients,
-    momentum_contrast,
     nt_xent,
     statistics_kept,
 )
+from regraft.pretraining.momentum import Momentum, Pair
 from regraft.pretraining.objective import Job, Learner, Objective, Point
 from regraft.pretraining.quality import Quality, quality
 from regraft.pretraining.settings import Settings
@@ -55,8 +51,6 @@ WARM_UP = 0.1
 """Share of the steps in which embeddings may still look collapsed."""
 WEIGHT_DECAY = 1e-4
 PROJECTED = 128
-QUEUE = 4096
-"""Past keys that are kept unless told otherwise."""
 LOOKED_AT = 512
 """Samples on which embeddings are measured."""
 
@@ -143,45 +137,6 @@ class Model(nn.Module):
 
 
 @final
-class _Slow:
-    """The momentum encoder and the queue of what it made of past batches."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = deepcopy(model).requires_grad_(False).train()
-        self.fresh: tuple[Tensor, ...] = ()
-        self.queue = torch.empty(0, PROJECTED)
-        self.queued = torch.empty(0, dtype=torch.int64)
-
-    def follow(self, model: Model, momentum: float, index_b: np.ndarray, most: int) -> None:
-        """Take a step towards `model`, and queue the fresh keys of these samples.
-
-        Of the two views of a sample one is queued, the second.
-        """
-        with torch.no_grad():
-            for mine, theirs in self._pairs(model):
-                mine.lerp_(theirs, 1 - momentum)
-        self.queue = enqueued(self.queue, self.fresh[1], most)
-        self.queued = torch.cat([torch.from_numpy(index_b), self.queued])[:most]
-
-    def _pairs(self, model: Model) -> list[tuple[Tensor, Tensor]]:
-        """What is trained; the statistics of norms are a batch's own and need not follow."""
-        pairs = zip(self.model.parameters(), model.parameters(), strict=True)
-        return [(mine, theirs) for mine, theirs in pairs if theirs.requires_grad]
-
-    def state(self) -> dict[str, Tensor]:
-        """By name."""
-        weights = {f"slow.{name}": one for name, one in self.model.named_parameters()}
-        return {**weights, "queue": self.queue, "queued": self.queued}
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `state` gave."""
-        self.queue, self.queued = tensors["queue"], tensors["queued"]
-        with torch.no_grad():
-            for name, one in self.model.named_parameters():
-                one.copy_(tensors[f"slow.{name}"])
-
-
-@final
 class Contrast(Learner):
     """One contrastive training."""
 
@@ -193,7 +148,10 @@ class Contrast(Learner):
         self._footage = objective.footage(job)
         self._ahead = Ahead(lambda step: self._footage.rows(self._order(step)))
         self.model = make_model(job)
-        self._slow = _Slow(self.model) if settings.negatives == "queue" else None
+        self._momentum: Momentum[Model] | None = None
+        if settings.queue is not None and settings.momentum is not None:
+            self._momentum = Momentum(self.model, settings.momentum, settings.queue, PROJECTED)
+        self._keys: Pair | None = None
         self._bf16 = job.in_bfloat16(settings.bf16)
         self._piece = (
             self._fitting_piece() if settings.piece is None else self._frames(settings.piece)
@@ -233,42 +191,50 @@ class Contrast(Learner):
         count = min(len(rows), math.ceil(len(rows) / self._piece))
         pieces = np.array_split(np.arange(len(rows)), count)
 
-        def embedded(by: Model, some: np.ndarray) -> tuple[Tensor, ...]:
-            return self._embedded(by, rows.of(some), draws[:, some], (step, int(some[0])))
+        @lru_cache(maxsize=1)  # both networks see the same views of a batch in one piece
+        def views(piece: int) -> Tensor:
+            some = pieces[piece]
+            pair = [
+                self._objective.views(self.model, rows.of(some), draws[:, some], half)
+                for half in (0, 1)
+            ]
+            return torch.cat(pair)
 
-        slow, temperature = self._slow, self.settings.temperature
-        if slow is not None:
-            with torch.no_grad():
-                slow.fresh = tuple(
-                    torch.cat(views)
-                    for views in zip(*(embedded(slow.model, p) for p in pieces), strict=True)
-                )
+        def embed(piece: int, by: Model = self.model) -> Pair:
+            return self._embedded(by, views(piece), (step, int(pieces[piece][0])))
 
-        def loss_of(a_bd: Tensor, b_bd: Tensor) -> Tensor:
-            if slow is None:
-                return nt_xent(a_bd, b_bd, temperature)
-            own_bq = torch.from_numpy(self._order(step))[:, None] == slow.queued
-            return momentum_contrast((a_bd, b_bd), slow.fresh, temperature, slow.queue, own_bq)
-
+        temperature, momentum, index_b = (
+            self.settings.temperature,
+            self._momentum,
+            self._order(step),
+        )
+        if momentum is None:
+            return backward_in_pieces(
+                self.model, embed, range(count), lambda a, b: nt_xent(a, b, temperature)
+            ).item()
+        with torch.no_grad():
+            made = [embed(piece, momentum.model) for piece in range(count)]
+        keys = torch.cat([a for a, _ in made]), torch.cat([b for _, b in made])
+        self._keys = keys
         return backward_in_pieces(
-            self.model, lambda some: embedded(self.model, some), pieces, loss_of
+            self.model,
+            embed,
+            range(count),
+            lambda a, b: momentum.loss((a, b), keys, index_b, temperature),
         ).item()
 
-    def _embedded(
-        self, by: Model, rows: Rows, draws_2bk: np.ndarray, place: tuple[int, int]
-    ) -> tuple[Tensor, ...]:
+    def _embedded(self, by: Model, views: Tensor, place: tuple[int, int]) -> Pair:
         """Embeddings of both views of some samples; what is random in the network is of a place."""
-        views = [self._objective.views(by, rows, draws_2bk, half) for half in (0, 1)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self._job.seed, "noise", *place))
             with rounded(by, self._bf16):
-                return by(torch.cat(views)).chunk(2)
+                a_bd, b_bd = by(views).chunk(2)
+        return a_bd, b_bd
 
     def stepped(self, step: int) -> None:
         """See `Learner`."""
-        if self._slow is not None:
-            most = self.settings.queue or QUEUE
-            self._slow.follow(self.model, self.settings.momentum, self._order(step), most)
+        if self._momentum is not None and self._keys is not None:
+            self._momentum.follow(self.model, self._keys, self._order(step))
 
     def named(self, step: int) -> str:
         """See `Learner`."""
@@ -282,12 +248,12 @@ class Contrast(Learner):
     def state(self) -> dict[str, Tensor]:
         """See `Learner`."""
         model = self.model.state_dict(keep_vars=True)
-        return {**model, **(self._slow.state() if self._slow is not None else {})}
+        return {**model, **(self._momentum.state() if self._momentum is not None else {})}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See `Learner`."""
-        if self._slow is not None:
-            self._slow.restore(tensors)
+        if self._momentum is not None:
+            self._momentum.restore(tensors)
         with torch.no_grad():
             for name, tensor in self.model.state_dict(keep_vars=True).items():
                 tensor.copy_(tensors[name])
@@ -365,7 +331,8 @@ class Contrast(Learner):
         draws = generator(self._job.seed, "piece").random((2, len(rows), DRAWS))
         self.model.train()
         with statistics_kept(self.model), kept_for_gradients(self.model) as kept:
-            graph = self._embedded(self.model, rows, draws, (0, 0))
+            views = [self._objective.views(self.model, rows, draws, half) for half in (0, 1)]
+            graph = self._embedded(self.model, torch.cat(views), (0, 0))
         del graph  # until here, so that no memory is used twice and counted once
         return kept.bytes / len(rows)
 

@@ -62,7 +62,7 @@ def nt_xent(a_bd: Tensor, b_bd: Tensor, temperature: float = 0.1) -> Tensor:
 
 def momentum_contrast(
     queries: tuple[Tensor, Tensor],
-    keys: Sequence[Tensor],
+    keys: tuple[Tensor, Tensor],
     temperature: float,
     queue_qd: Tensor,
     own_bq: Tensor,
@@ -73,7 +73,7 @@ def momentum_contrast(
 
     Args:
         queries: embeddings of the two views by what is trained, each (b, d).
-        keys: likewise by the momentum encoder, without a graph.
+        keys: of the same views in the same order, by the momentum encoder; no gradient goes there.
         temperature: what cosines are divided by.
         queue_qd: keys of past batches, normalised; may be empty.
         own_bq: which of these come from a row's own sample and are no negatives, bool.
@@ -82,9 +82,10 @@ def momentum_contrast(
         the mean over the 2b rows of this process.
     """
     losses = list[Tensor]()
-    for query_bd, key_bd in zip(queries, reversed(keys), strict=True):
+    a_key_bd, b_key_bd = keys
+    for query_bd, key_bd in zip(queries, (b_key_bd, a_key_bd), strict=True):
         query_bd = functional.normalize(query_bd.float(), dim=1)
-        key_md = functional.normalize(gathered(key_bd).float(), dim=1)
+        key_md = functional.normalize(gathered(key_bd.detach()).float(), dim=1)
         past_bq = (query_bd @ queue_qd.T / temperature).masked_fill(own_bq, float("-inf"))
         logits = torch.cat([query_bd @ key_md.T / temperature, past_bq], dim=1)
         partner = torch.arange(len(query_bd), device=query_bd.device) + rank() * len(query_bd)

@@ -9,6 +9,8 @@ from regraft.errors import UsageError
 
 FEW_STEPS = 20
 """With fewer nothing can be told; a user hears so."""
+QUEUE, MOMENTUM = 4096, 0.99
+"""What a queue has unless told otherwise; the momentum is that of MoCo v3 (Chen et al. 2021)."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Settings:
         temperature: of the loss.
         negatives: "batch", or "queue": those of past batches too, as a slow copy of the network
             saw them (MoCo).
-        queue: how many past keys are kept; None is 4,096. For `negatives="queue"`.
-        momentum: share of itself that the slow copy keeps in each step. Likewise.
+        queue: how many past keys are kept: 4,096 unless told otherwise; None without a queue.
+        momentum: share of itself that the slow copy keeps in each step: 0.99 unless told otherwise;
+            None without a queue.
         bf16: compute products in bfloat16; None does where the processor has it.
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """
@@ -42,7 +45,7 @@ class Settings:
     temperature: float = 0.1
     negatives: Literal["batch", "queue"] = "batch"
     queue: int | None = None
-    momentum: float = 0.99
+    momentum: float | None = None
     bf16: bool | None = None
     keep_duplicates: bool = False
     clip_s: float | None = None
@@ -55,35 +58,40 @@ class Settings:
         return (self.clip_s, self.frames, self.pairs) != (None, None, "halves")
 
     def __post_init__(self) -> None:
+        if self.negatives == "queue":
+            object.__setattr__(self, "queue", QUEUE if self.queue is None else self.queue)
+            share = MOMENTUM if self.momentum is None else self.momentum
+            object.__setattr__(self, "momentum", share)
         positive = {
             "batch": self.batch, "piece": self.piece or 1, "epochs": self.epochs,
-            "queue": self.queue or 1,
+            "queue": 1 if self.queue is None else self.queue,
         }  # fmt: skip
         wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
         wrong += [f"learning rate {self.learning_rate}"] if not self.learning_rate > 0 else []
         wrong += [f"temperature {self.temperature}"] if not self.temperature > 0 else []
-        wrong += [f"momentum {self.momentum}"] if not 0 <= self.momentum < 1 else []
+        wrong += [f"momentum {self.momentum}"] if not 0 <= (self.momentum or 0) < 1 else []
         wrong += ["piece 0"] if self.piece == 0 else []
-        wrong += ["queue 0"] if self.queue == 0 else []
         wrong += [f"frames {self.frames}"] if self.frames is not None and self.frames < 2 else []
         wrong += [f"clip {self.clip_s}"] if self.clip_s is not None and not self.clip_s > 0 else []
         wrong += ["pairs"] if self.pairs not in ("halves", "same-moment") else []
         wrong += ["batch 1"] if self.batch == 1 else []
         wrong += [f"size {self.size_px}"] if self.size_px is not None and self.size_px < 16 else []
         wrong += ["negatives"] if self.negatives not in ("batch", "queue") else []
-        if self.queue is not None and self.negatives == "batch":
-            raise UsageError(
-                f"a queue of {self.queue} keys was asked for, and negatives of the batch alone",
-                where="pretrain",
-                mend="add --negatives queue, or leave --queue out",
-            )
         if wrong:
             raise UsageError(
                 f"these settings cannot be: {', '.join(wrong)}",
                 where="pretrain",
                 mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch, rates "
                 "and a temperature above 0; "
-                "two frames or more of clips that are longer than 0",
+                "two frames or more of clips that are longer than 0, a queue of one key or more, "
+                "a momentum from 0 to below 1",
+            )
+        if self.negatives == "batch" and (self.queue, self.momentum) != (None, None):
+            what = "a momentum" if self.queue is None else f"a queue of {self.queue} keys"
+            raise UsageError(
+                f"{what} was asked for, and negatives of the batch alone",
+                where="pretrain",
+                mend="ask for negatives of a queue (--negatives queue), or leave that out",
             )
 
 
