@@ -48,6 +48,20 @@ def printed(width: int, print_it: Any, *arguments: Any) -> str:
     return page.getvalue()
 
 
+def test_backbones_are_listed_with_size_and_checksum() -> None:
+    row = {"parameters": 3_371_008, "bytes": 13_484_032, "licence": "MIT", "purpose": "small"}
+    rows = [
+        row | {"name": "a", "here": True, "sha256": "579344248a93"},
+        row | {"name": "b", "here": False, "sha256": ""},
+    ]
+    lines = printed(120, terminal.print_backbones, rows).splitlines()
+    assert lines[1].split() == "a 3.4 M 13.5 MB MIT yes 57934424 small".split()
+    assert lines[2].split() == "b 3.4 M 13.5 MB MIT no – small".split()
+    assert "57934424" not in printed(80, terminal.print_backbones, rows)
+    unknown = {"name": "b", "sha256": "", "ready": False, "mend": "pull it"}
+    assert "not known until it is pulled" in printed(80, terminal.print_backbone, unknown)
+
+
 @pytest.mark.parametrize("width", [50, 80, 120, 200])
 def test_a_fit_is_told_at_any_width(width: int) -> None:
     page = printed(width, terminal.print_fit, REPORT, Path("runs/my photos"))

@@ -70,6 +70,17 @@ def test_the_ladder_climbs_clips(fitted: regraft.Fitted) -> None:
     assert "--clip 1.0s" in report["reproduce"]
 
 
+def test_a_head_may_learn_from_several_views_of_each_clip(place: Path) -> None:
+    fitted = regraft.fit(
+        place / "clips", place / "views", backbone=f"local:{place / 'net.py'}:tiny",
+        clip=1.0, frames=4, train="head", views=2,
+    )  # fmt: skip
+    (head,) = fitted.report["rungs"]
+    assert head["views"] == 2
+    assert head["computed"] == fitted.report["data"]["splits"]["train"]  # the plain ones were there
+    assert "--views 2" in fitted.report["reproduce"]
+
+
 def test_repeating_computes_nothing(fitted: regraft.Fitted, place: Path) -> None:
     before = (fitted.folder / "model" / "model.safetensors").read_bytes()
     again = regraft.fit(

@@ -129,7 +129,8 @@ def fit(
         str | None, typer.Option(metavar="TIME", help="How long to climb: 90s, 10m, 1h.")
     ] = None,
     views: Annotated[
-        int, typer.Option(metavar="K", help="Views of each picture that the head learns from.")
+        int,
+        typer.Option(metavar="K", help="Views of each picture that the head learns from, 1 to 16."),
     ] = 1,
     compare: Annotated[
         str | None,

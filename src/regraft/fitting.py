@@ -84,6 +84,7 @@ def make_ground(
     seed: int,
     budget_s: float | None,
     tell: Tell,
+    views: int = 1,
 ) -> ladder.Ground:
     """Task, backbone and engines for these data."""
     backbone = preparation.backbone()
@@ -100,7 +101,7 @@ def make_ground(
 
     return ladder.Ground(
         run, rows, backbone, task, engine, seed, budget_s, tell,
-        cached_bytes=ladder.cached_bytes(run),
+        cached_bytes=ladder.cached_bytes(run), head_views=views,
     )  # fmt: skip
 
 

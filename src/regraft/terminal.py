@@ -627,7 +627,7 @@ def print_backbones(console: Console, rows: Sequence[Facts]) -> None:
             size(row["bytes"]),
             shown(row["licence"]),
             "yes" if row["here"] else "no",
-            *((row["sha256"][:8] or "-", shown(row["purpose"])) if wide else ()),
+            *((row["sha256"][:8] or "–", shown(row["purpose"])) if wide else ()),
         )
         table.add_row(*map(Text, cells))
     console.print(table)

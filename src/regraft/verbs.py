@@ -33,12 +33,12 @@ from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
 from regraft.transfer.model import Model, load
 
-MOST_VIEWS = 16
-"""Of a picture, that the head may learn from."""
-
 if TYPE_CHECKING:
     from regraft.labelling.review.opening import Review
     from regraft.labelling.survey import Request
+
+MOST_VIEWS = 16
+"""Of a picture, that the head may learn from."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def fit(
         test: likewise for the final test.
         more: a folder or table to train on besides, such as what was labelled of a pool.
         budget: seconds for all rungs together.
-        views: of each training picture or clip that the head learns from: itself, and mirrored
-            crops of it.
+        views: of each training picture or clip that the head learns from, 1 to 16: itself, and
+            random crops, perhaps mirrored, in slightly other colours. Not for texts and boxes.
         compare: "scratch" trains the same network from random weights too.
         labels: what is learnt from: "given" labels, "soft" ones (as the votes divide), or "clean"
             (likely errors set aside while learning).
@@ -104,7 +104,7 @@ def fit(
         tell: listens to events.
 
     Raises:
-        UsageError: an option is wrong, or `out` holds another run.
+        UsageError: an option is wrong or not for this task, or `out` holds another run.
         DataError: the data cannot be used as it is.
         BackboneError: the backbone cannot be opened.
     """
@@ -148,8 +148,7 @@ def fit(
             tell(Said("texts are always compared with TF-IDF; --compare scratch adds nothing"))
         said = lessons.spoken(rows, data, *(Path(p) if p else None for p in (valid, test, more)))
         fitting.say_changed(run, said.dataset, tell)
-        before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell)
-        before = replace(before, head_views=views)
+        before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell, views)
         ground, aside = fitting.taught(before, said, mode)
         names = ladder.rung_names(train, len(ground.backbone.stages))
         climbed = ladder.climb(ground, names, stops=train == "ladder")

@@ -511,6 +511,18 @@ def test_nearly_as_many_classes_as_samples_are_doubted(tmp_path: Path) -> None:
     assert "30 classes for 59 texts" in doubt.what
 
 
+def test_a_split_of_one_group_is_a_doubt(tmp_path: Path) -> None:
+    rows = ["text,label,split,group"]
+    words = np.random.default_rng(0).integers(0, 10**6, (24, 12))
+    for n in range(24):
+        split = ("train", "valid", "test")[n % 3]
+        group = "mailbox" if split == "valid" else f"g{n}"
+        rows.append(f"{' '.join(map(str, words[n]))},{n // 3 % 2},{split},{group}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    (doubt,) = (p for p in read(tmp_path / "t.csv").problems if p.kind == "one-group")
+    assert doubt.what.startswith("All 8 texts of the validation split are of one group (mailbox):")
+
+
 def test_single_labels_join_several(tmp_path: Path) -> None:
     for index in range(8):
         saved(noise(index), tmp_path / f"{index}.png")

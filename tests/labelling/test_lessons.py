@@ -96,6 +96,11 @@ def test_soft_labels_are_learnt_from_and_measured_against_the_majority(place: Pa
     assert _model_bytes(_fit(place, "soft-again", labels="soft")) == _model_bytes(soft)
 
 
+def test_soft_labels_are_no_classes_of_texts_in_several_views(place: Path) -> None:
+    with pytest.raises(UsageError, match="several views of pictures and clips"):
+        _fit(place, "views", labels="soft", views=2)
+
+
 def test_the_majority_is_what_soft_labels_are_measured_against_whatever_the_consensus_is() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 300)

@@ -86,6 +86,31 @@ def test_groups_in_several_splits_are_a_doubt_beside_the_score(groups: int, said
     assert text.endswith(f"(70.0 % to 90.0 %). {said}".rstrip())
 
 
+def test_a_split_of_one_group_is_a_doubt_beside_the_score() -> None:
+    what = "All 81 tiles of the test split are of one group (a.png): …"
+    report: dict[str, Any] = {
+        "task": "image-classification",
+        "data": DATA | {"problems": [{"kind": "one-group", "what": what}]},
+        "rungs": [{"name": "head", "verdict": "kept", "metric": METRIC}],
+        "best": "head",
+        "test": None,
+        "scratch": None,
+    }
+    assert content.verdict(report).endswith(what)
+
+
+def test_a_twin_that_learnt_nothing_says_nothing_about_labels() -> None:
+    rung = {"trainable_parameters": 10, "seconds": {"total": 5.0}}
+    climbed: Any = SimpleNamespace(best=SimpleNamespace(facts=rung), entries=[rung])
+    twin = {
+        "name": "scratch", "passes": 100, "metric": {"value": 0.0, "low": 0.0}, "gap": 0.7,
+        "p": 0.001, "trainable_parameters": 1000, "seconds": {"total": 40.0},
+    }  # fmt: skip
+    found = content.savings(climbed, twin, CURVE)
+    assert found["labels"] is None
+    assert "had learnt next to nothing, so no labels are said to be saved" in found["text"]
+
+
 CURVE = [{"labels": n, "value": value} for n, value in ((25, 0.5), (50, 0.6), (100, 0.7))]
 
 
@@ -105,7 +130,8 @@ def test_labels_are_saved_outside_the_noise_alone(
     rung = {"trainable_parameters": 10, "seconds": {"total": 5.0}}
     climbed: Any = SimpleNamespace(best=SimpleNamespace(facts=rung), entries=[rung])
     twin = {
-        "name": "scratch", "passes": 100, "metric": {"value": reached}, "gap": gap, "p": p,
+        "name": "scratch", "passes": 100, "gap": gap, "p": p,
+        "metric": {"value": reached, "low": reached - 0.1},
         "trainable_parameters": 1000, "seconds": {"total": 40.0},
     }  # fmt: skip
     found = content.savings(climbed, twin, CURVE)

@@ -32,6 +32,20 @@ def test_clusters_widen_the_interval() -> None:
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
+def test_of_a_single_cluster_samples_are_drawn() -> None:
+    """The interval has a width, and a difference a p-value, for this cluster alone."""
+    correct_n = np.arange(40) % 4 > 0
+    of_one = measure.bootstrap_weights(["photo"] * 40, 0)
+    assert (of_one.sum(axis=1) == 40).all()
+    assert (of_one.std(axis=1) > 0).all()
+    found = measure.estimate("accuracy", measure.accuracy(correct_n), of_one)
+    assert 0.1 < found.high - found.low < 0.4
+    gap = measure.compare(
+        measure.accuracy(correct_n), measure.accuracy(np.roll(correct_n, 1)), of_one
+    )
+    assert gap.p > 0.5
+
+
 @pytest.mark.parametrize(("right", "n"), [(True, 10), (True, 300), (False, 10)])
 def test_all_right_or_all_wrong_is_not_certainty(right: bool, n: int) -> None:
     weights_rn = measure.bootstrap_weights([""] * n, 0)

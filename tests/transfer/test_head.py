@@ -24,17 +24,23 @@ class Overheard:
 
 def lessons(views: int) -> HeadLessons:
     rng = np.random.default_rng(0)
-    return HeadLessons(tuple(rng.normal(size=(6, 3)) for _ in range(views)), TARGETS, SAMPLES)
+    return HeadLessons(rng.normal(size=(views, 6, 3)), TARGETS, SAMPLES)
 
 
 def test_views_of_a_sample_teach_the_same_and_stay_in_one_fold() -> None:
     task, three = Overheard(), lessons(3)
     three.fit(task, 7, np.array([5, 1]), 0.1)
     x_nd, target_nc, clusters, seed, penalty = task.given
-    assert np.array_equal(x_nd, np.concatenate([view[[5, 1]] for view in three.views]))
+    assert np.array_equal(x_nd, np.concatenate([x_nd[[5, 1]] for x_nd in three.x_knd]))
     assert np.array_equal(target_nc, np.tile(TARGETS[[5, 1]], (3, 1)))
     assert clusters == ["g", "1.png"] * 3
     assert (seed, penalty) == (7, 0.1)
+
+
+def test_of_many_pictures_no_copy_is_made() -> None:
+    task, three = Overheard(), lessons(3)
+    three.fit(task, 0)
+    assert np.shares_memory(task.given[0], three.x_knd)
 
 
 def test_of_a_single_view_nothing_is_grouped_that_was_not() -> None:
@@ -52,7 +58,7 @@ def test_views_that_say_more_make_a_better_head() -> None:
     clear = rng.normal(size=(200, 8)) + 3 * target_nc[:, [1] * 8]
     dull = rng.normal(size=(200, 8))
     task = Classification("image-classification", ("a", "b"))
-    one = HeadLessons((dull,), target_nc, samples).fit(task, 0)
-    two = HeadLessons((dull, clear), target_nc, samples).fit(task, 0)
+    one = HeadLessons(dull[None], target_nc, samples).fit(task, 0)
+    two = HeadLessons(np.stack([dull, clear]), target_nc, samples).fit(task, 0)
     assert (one.logits(clear).argmax(axis=1) == label_n).mean() < 0.8
     assert (two.logits(clear).argmax(axis=1) == label_n).mean() > 0.95

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
-from regraft.backbones import Backbone, build, open_backbone
+from regraft.backbones import Backbone, build, nanodet, open_backbone
 from regraft.dataset import Sample
 from regraft.tasks.measure import Difference
 from regraft.transfer import twin
@@ -78,10 +79,21 @@ def test_steps_fill_the_time_up_to_a_bound() -> None:
     assert twin.steps_in(1e9, 0.5, count=320, batch=32) == 10 * 5 * twin.PASSES
 
 
+def test_a_network_without_norms_is_trained_slowly() -> None:
+    """NanoDet-g's batch norms are folded into its convolutions."""
+    normed = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    layered = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+    assert twin.rate_of(normed) == twin.rate_of(layered) == twin.LEARNING_RATE
+    assert twin.rate_of(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())) == twin.WITHOUT_NORMS
+    folded = nn.ModuleList(part.module for part in nanodet.parts())
+    assert twin.rate_of(folded) == twin.WITHOUT_NORMS
+
+
 def test_its_rung_is_that_of_an_untrained_network() -> None:
-    rung = twin.rung_of(count=320, steps=80, batch=32)
+    rung = twin.rung_of(count=320, steps=80, batch=32, rate=0.1)
+    assert rung.learning_rate == 0.1
     assert (rung.frozen, rung.pretrained, rung.decay, rung.views) == (0, False, 1.0, 8)
-    assert twin.rung_of(count=320, steps=4000, batch=32).views == twin.VIEWS
+    assert twin.rung_of(count=320, steps=4000, batch=32, rate=0.1).views == twin.VIEWS
 
 
 @pytest.mark.parametrize(

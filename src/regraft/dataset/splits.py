@@ -57,6 +57,7 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
         what = "There is no test split; the score on valid, which chose the model, is the only one."
         problems.append(Problem("no-test", "test", what))
     problems += _missing_in(dataset, "valid") + _missing_in(dataset, "test")
+    problems += _of_one_group(dataset, "valid") + _of_one_group(dataset, "test")
     if not dataset.split("valid"):
         raise DataError(
             f"Nothing is left to validate with: no class has two different {dataset.thing}s."
@@ -114,6 +115,20 @@ def _many_classes(dataset: Dataset) -> list[Problem]:
         "are these the labels that were meant?"
     )
     return [Problem("many-classes", "labels", what)]
+
+
+def _of_one_group(dataset: Dataset, name: Split) -> list[Problem]:
+    """A split that is one picture, one patient, one video."""
+    samples = dataset.split(name)
+    if len(samples) < 2 or not samples[0].group or len({s.group for s in samples}) > 1:
+        return []
+    split = "validation" if name == "valid" else name
+    what = (
+        f"All {len(samples):,} {dataset.thing}s of the {split} split are of one group "
+        f"({guard.shown(samples[0].group)}): intervals and tests say how sure the numbers are for "
+        "it alone."
+    )
+    return [Problem("one-group", split, what)]
 
 
 def _missing_in(dataset: Dataset, name: Split) -> list[Problem]:

@@ -103,11 +103,11 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         raise MissingExtra(
             "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"
         )
-    data = request.data
-    drawn = annotators_in(data)
+    data, own = request.data, request.reader is not None
+    drawn = None if own else annotators_in(data)
     if drawn is not None:
         return Surveyed(_of_boxes(drawn, request))
-    votes = read_votes(data, scale=request.scale) if is_votes(data) else None
+    votes = read_votes(data, scale=request.scale) if not own and is_votes(data) else None
     found = _of_votes(votes, request) | _NOTHING
     if votes is not None and votes_on(data) is None:
         why = "The table holds no texts and names no files, so only the votes were looked at."
@@ -191,13 +191,21 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
     """The labelled data; none where the pool is all there is."""
     data, pool = request.data, request.pool
     if pool is not None and data.resolve() == pool.resolve():
+        if request.reader is not None:
+            raise UsageError(
+                "a reader of your own reads labelled data, and the pool is all there is",
+                where="reader",
+                mend="leave it out, or give labelled data beside the pool",
+            )
         task = "text-classification" if pool.is_file() else data_sets.guess_task(pool)
         return Dataset(data, task, (), ())
-    reader: Reader = request.reader or AnyReader(request.scale)
+    if request.reader is not None:
+        return data_sets.read_all(data, max_bad=request.max_bad, reader=request.reader, tell=tell)
+    reader: Reader = AnyReader(request.scale)
     if request.columns:
         reader = data_sets.reader_of(request.columns)
         data_sets.check_columns(reader, data)
-    elif data_sets.guess_task(data, None, request.reader) == "object-detection":
+    elif data_sets.guess_task(data) == "object-detection":
         raise DataError(
             "These boxes are from one hand; boxes are judged by how far people agree.",
             where=data,

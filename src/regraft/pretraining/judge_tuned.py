@@ -111,7 +111,7 @@ def _answered(
     rung = replace(ladder.make_rung(ground, "all"), name=f"judge-{name}", steps=steps)
     network = build(ground.backbone)
     if ground.backbone.source == RANDOM:
-        recipe = twin.rung_of(len(train), steps, rung.batch)
+        recipe = twin.rung_of(len(train), steps, rung.batch, twin.rate_of(network))
         rung = replace(recipe, name=rung.name, views=rung.views, features=rung.features)
         start = {name: array(tensor) for name, tensor in network.tensors().items()}
     else:

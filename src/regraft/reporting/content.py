@@ -144,7 +144,8 @@ def savings(
     spent = sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"])
     seconds = twin["seconds"]["total"] - spent
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
-    if twin["p"] >= measure.NOISE or twin["gap"] < 0:
+    nothing = twin["metric"]["low"] <= 0
+    if twin["p"] >= measure.NOISE or twin["gap"] < 0 or nothing:
         labels = None
     if twin["p"] < measure.NOISE and twin["gap"] < 0:
         parameters = None  # nothing is saved by what is worse
@@ -156,6 +157,11 @@ def savings(
         text = (
             f"The network from scratch saw each sample only {twin['passes']:.1f} times in its "
             f"time, too few to say how many {things} were saved; a longer --budget gives it more."
+        )
+    elif nothing:
+        text = (
+            f"The network from scratch had learnt next to nothing, so no {things} are said to be "
+            f"saved. {times}"
         )
     elif twin["p"] >= measure.NOISE:
         text = f"Within noise, so no {things} are said to be saved. {times}"
@@ -323,7 +329,7 @@ def verdict(report: dict[str, Any]) -> str:
 
 def _doubts(problems: Sequence[dict[str, str]]) -> Iterator[str]:
     """What in the data speaks against the score."""
-    yield from (p["what"] for p in problems if p["kind"] == "many-classes")
+    yield from (p["what"] for p in problems if p["kind"] in ("many-classes", "one-group"))
     divided = sum(p["kind"] == "group-across-splits" for p in problems)
     if divided:
         many = "1 group stands" if divided == 1 else f"{divided:,} groups stand"

@@ -152,12 +152,17 @@ def mean_average_precision(score_nc: np.ndarray, target_nc: np.ndarray) -> Score
 def bootstrap_weights(clusters: list[str], seed: int, draws: int = DRAWS) -> np.ndarray:
     """Weights_rn of `draws` bootstrap samples in which whole clusters are drawn.
 
+    Where all samples are of one cluster they are drawn themselves: numbers then say how sure they
+    are for this cluster alone, as the problem "one-group" of the data does in words.
+
     Args:
         clusters: n names; samples with the same non-empty name are drawn together.
         seed: of the run.
         draws: r.
     """
     member_n = numbered(clusters)
+    if not member_n.any():
+        member_n = np.arange(len(clusters))
     count = int(member_n.max()) + 1
     rng = generator(seed, "bootstrap", count)
     drawn_rk = rng.multinomial(count, np.full(count, 1 / count), size=draws)

@@ -1,6 +1,6 @@
-"""What the head learns from: a vector of each sample, and those of further views of it.
+"""What the head learns from: vectors of each sample, in one view or several.
 
-Legend: n samples, d width of the backbone's vector, c classes.
+Legend: n samples, k views, d width of the backbone's vector, c classes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class HeadLessons:
     """Samples as the head is fitted on them.
 
     Attributes:
-        views: vectors x_nd of each view; the plain one is first.
+        x_knd: float32 vectors of each view; the plain one is first.
         target_nc: what is to be said of each, whatever the view.
         samples: themselves.
     """
 
-    views: tuple[np.ndarray, ...]
+    x_knd: np.ndarray
     target_nc: np.ndarray
     samples: Sequence[Sample]
 
@@ -37,18 +37,15 @@ class HeadLessons:
         some: np.ndarray | None = None,
         penalty: float | None = None,
     ) -> Any:
-        """The head on all of them, or on some; see `Task.fit_head`.
+        """The head that `Task.fit_head` finds on all of them, or on some, positions (b,).
 
         Views of a sample stay in one fold where the penalty is chosen.
         """
-        views, target_nc, samples = self.views, self.target_nc, self.samples
+        x_knd, target_nc, samples = self.x_knd, self.target_nc, self.samples
         if some is not None:
-            views, target_nc = [view_nd[some] for view_nd in views], target_nc[some]
+            x_knd, target_nc = x_knd[:, some], target_nc[some]
             samples = [samples[int(i)] for i in some]
-        if len(views) == 1:  # of many pictures no copy is made
-            return task.fit_head(views[0], target_nc, [s.group for s in samples], seed, penalty)
-        count = len(views)
-        names = [s.group or s.id for s in samples] * count
-        return task.fit_head(
-            np.concatenate(views), np.tile(target_nc, (count, 1)), names, seed, penalty
-        )
+        count = len(x_knd)
+        names = [s.group or (s.id if count > 1 else "") for s in samples] * count
+        x_nd = x_knd.reshape(-1, x_knd.shape[-1])  # no copy is made: there may be many pictures
+        return task.fit_head(x_nd, np.tile(target_nc, (count, 1)), names, seed, penalty)

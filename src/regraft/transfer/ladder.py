@@ -52,6 +52,9 @@ handwritten digits the last stage brings 3 points, within noise, the last two br
 CACHED_BYTES = 4 * 10**9
 """Activations of a rung that need more than this are computed live."""
 
+HEAD_BYTES = 2**28
+"""What vectors of several views may take. A probe takes about four times as much."""
+
 VIEWS, FEWEST_VIEWS = 4, 2
 """Different views of each picture, at most and at least; index 0 is always the plain one."""
 
@@ -106,19 +109,29 @@ class Ground:
     def head_lessons(
         self, learn: Sequence[Sample], held: Sequence[Sample]
     ) -> tuple[HeadLessons, np.ndarray, int]:
-        """What a convex head is fitted on, vectors_nd of `held`, and how many were computed."""
-        frozen, further, computed = len(self.backbone.stages), list[np.ndarray](), 0
-        if self.head_views > 1:  # first, for then each picture is decoded once
-            drawn = [replace(self.task.augmented, index=k) for k in range(self.head_views)]
-            table = self.activations(learn, frozen, drawn)
+        """What a convex head is fitted on.
+
+        Returns:
+            the lessons, vectors_nd of the plain views of `held`, and how many rows were computed.
+        """
+        frozen, computed = len(self.backbone.stages), 0
+        x_knd = np.empty((0, 0, 0))
+        if (views := self.views_of_head(len(learn))) > 1:
+            drawn = [replace(self.task.augmented, index=k) for k in range(views)]
+            table = self.activations(learn, frozen, drawn)  # decodes each picture once
+            x_knd = np.empty((views, len(learn), self.backbone.width), np.float32)
+            for k in range(views):
+                (x_knd[k],) = table.rows(np.arange(len(learn)), k)
             computed = table.computed
-            at = np.arange(len(learn))
-            further = [table.rows(at, k)[0] for k in range(1, self.head_views)]
         table = self.activations([*learn, *held], frozen)
         (x_nd,) = table.rows(np.arange(len(learn) + len(held)))
-        views = (x_nd[: len(learn)], *further)
-        lessons = HeadLessons(views, self.lessons(learn), learn)
+        x_knd = x_knd if views > 1 else x_nd[None, : len(learn)]
+        lessons = HeadLessons(x_knd, self.lessons(learn), learn)
         return lessons, x_nd[len(learn) :], computed + table.computed
+
+    def views_of_head(self, count: int) -> int:
+        """Of each of so many samples: as asked, as far as their vectors stay in memory."""
+        return max(1, min(self.head_views, HEAD_BYTES // (4 * self.backbone.width * count)))
 
     def missing(
         self, samples: Sequence[Sample], frozen: int, views: Sequence[View] = (View(),)
@@ -283,13 +296,18 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
             "peak_memory_bytes": memory.bytes(),
             "features": "cached",
             "frozen_intact": cut.fingerprint() == before,
-            "views": ground.head_views,
+            "views": len(lessons.x_knd),
             "computed": computed,
             "penalty": probe.penalty,
         }
         weights = {"head.weight": probe.weight_cd, "head.bias": probe.bias_c}
         return Step.outcome(facts, weights, answers)
 
+    count, asked = len(train), ground.head_views
+    if (views := ground.views_of_head(count)) < asked:
+        ground.tell(
+            Said(f"the head learns from {views} of {asked} views: {count:,} samples are enough")
+        )
     step = Step.of(ground.run.step("head", inputs_of(ground, head_facts(ground)), compute))
     announce(ground, step)
     return step

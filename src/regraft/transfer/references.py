@@ -48,7 +48,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     plan = _plan_twin(ground, allowed_s)
     own = twin_ground(ground, plan["size_px"])
     count = len(ground.dataset.split("train"))
-    rung = twin.rung_of(count, plan["steps"], batch_of(ground, 0))
+    rung = twin.rung_of(count, plan["steps"], batch_of(ground, 0), plan["rate"])
     if count * rung.views * bytes_a_view(own, 0) > ground.cached_bytes:
         rung = replace(rung, features="live")
     inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
@@ -77,28 +77,30 @@ def twin_ground(ground: Ground, size_px: int) -> Ground:
 
 
 def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
-    """The size of the twin's pictures and its number of steps, by a trial."""
+    """The size of the twin's pictures, its rate and its number of steps, by a trial."""
     train, batch = ground.dataset.split("train"), batch_of(ground, 0)
 
-    def seconds_of_a_step(size_px: int) -> tuple[float, float]:
-        """Of training, and of reading its samples."""
+    def timed(size_px: int) -> tuple[float, float, float]:
+        """Seconds of a step and of reading its samples; and the learning rate."""
         from regraft.transfer.fit import seconds_a_step
 
-        own, rung = twin_ground(ground, size_px), twin.rung_of(len(train), 1, batch)
+        own = twin_ground(ground, size_px)
         tail = tail_of(own, 0, {}, ground.seed)
+        rate = twin.rate_of(tail.network)
+        rung = twin.rung_of(len(train), 1, batch, rate)
         train_s = seconds_a_step(rung, tail, ground.task, train[: rung.batch])
-        return train_s, rung.batch * seconds_a_picture(own, 0)
+        return train_s, rung.batch * seconds_a_picture(own, 0), rate
 
     def trial() -> Outcome:
         sizes = twin.sizes_px(train, ground.backbone)
         size_px = sizes[-1]
-        train_s, read_s = seconds_of_a_step(size_px)
+        train_s, read_s, rate = timed(size_px)
         most_s = twin.most_s(len(train), allowed_s, batch)
         size_px = twin.fitting_px(sizes, train_s, read_s, most_s)
         if size_px != sizes[-1]:
-            train_s, read_s = seconds_of_a_step(size_px)
+            train_s, read_s, rate = timed(size_px)
         steps = twin.steps_in(allowed_s, train_s + read_s, len(train), batch)
-        return Outcome({"size_px": size_px, "steps": steps}, {})
+        return Outcome({"size_px": size_px, "steps": steps, "rate": rate}, {})
 
     return ground.run.step("plan-scratch", inputs_of(ground, {"rung": "scratch"}), trial).facts
 
