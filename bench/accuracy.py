@@ -3,7 +3,8 @@
 - Fashion-MNIST with 10, 100 and 1,000 labels in all: the ladder against its twin from random
   weights, both measured on the same test pictures that neither has seen.
 - A fixed view, fresh augmentation in every epoch, and K cached views, on 2,000 crops of the
-  photographs' other parts.
+  photographs' other parts; K views on Fashion-MNIST.
+- How deep the crops of views go.
 - Activations stored as float32, bfloat16 or uint8 at the cut of `last:2`.
 """
 
@@ -24,12 +25,14 @@ from bench.harness import Figure
 from bench.phases import standing
 from regraft.backbones import build
 from regraft.events import silent
-from regraft.tasks import measure
+from regraft.tasks import classification, measure
 from regraft.transfer import ladder, references
 from regraft.transfer.features import features
 from regraft.transfer.fit import Tail, answers, train
 
-PARTS = ("fashion", "views", "storage")
+PARTS = ("fashion", "views", "crops", "storage")
+VIEWS = (1, 2, 4, 8)
+CROPS = (0.6, 0.35)
 STORAGES = ("float32", "bfloat16", "uint8")
 
 
@@ -96,13 +99,45 @@ def _draws(count: int) -> str:
     return "one draw" if count == 1 else f"means of {count} draws, the least distance of all"
 
 
-def views(pictures: Path, counts: tuple[int, ...]) -> dict[int, float]:
-    """Validation accuracy of the head on K cached views of each training sample."""
+def views(pictures: Path, counts: tuple[int, ...], **unseen: Path) -> dict[int, float]:
+    """Accuracy of the head on K cached views of each training sample."""
     found = {}
-    with harness.fresh_cache() as root, standing(pictures, root / "run") as ground:
+    with (
+        harness.fresh_cache() as root,
+        standing(pictures, root / "run", **unseen) as ground,
+    ):
         for count in counts:
             step = ladder.climb(replace(ground, head_views=count), ["head"]).best
-            found[count] = step.facts["metric"]["value"]
+            found[count] = _accuracy(ground, step)
+    return found
+
+
+def _accuracy(ground: ladder.Ground, step: ladder.Step) -> float:
+    """On the test samples, or on those for validation where there are no others."""
+    samples = ground.dataset.split("test") or ground.dataset.split("valid")
+    score = ground.task.score(
+        ladder.final_answers(ground, step, samples), ground.task.targets(samples)
+    )
+    return measure.estimate("accuracy", score, ground.weights(samples)).value
+
+
+def crops(pictures: Path, **unseen: Path) -> dict[str, dict[str, float]]:
+    """Accuracy of the rungs where crops keep 60 % of a picture at least, and 35 %."""
+    found: dict[str, dict[str, float]] = {}
+    kept = classification.AUGMENTED
+    try:
+        for least in CROPS:
+            classification.AUGMENTED = replace(kept, crop=least)
+            with (
+                harness.fresh_cache() as root,
+                standing(pictures, root / "run", **unseen) as ground,
+            ):
+                climbed = ladder.climb(ground, ["head", "last:1", "last:2"], stops=False)
+                found[str(least)] = {
+                    step.facts["name"]: _accuracy(ground, step) for step in climbed.steps
+                }
+    finally:
+        classification.AUGMENTED = kept
     return found
 
 
@@ -166,43 +201,85 @@ def _tail(ground: ladder.Ground, head: ladder.Step, frozen: int) -> Tail:
 
 
 def main() -> None:
-    """Measure, and write results/accuracy.json."""
+    """Measure, and write results/accuracy-PART.json."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--labels", type=int, nargs="*", default=[10, 100, 1000])
-    parser.add_argument("--test", type=int, default=2000, help="test pictures, at most 10,000")
+    parser.add_argument("--test", type=int, default=2000, help="pictures to measure on")
     parser.add_argument("--epochs", type=int, default=10, help="of the loops and the tails")
     parser.add_argument("--budget", type=float, default=120, help="seconds, of either side")
     parser.add_argument("--loops", type=int, default=1, help="seeds of the plain loop")
-    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
     args = parser.parse_args()
 
-    figures, raw = list[Figure](), dict[str, Any]()
-    if "fashion" in args.parts:
-        test = data.fashion_test(pictures=args.test)
-        raw["fashion"] = [
-            fashion(labels, draw, test, args.budget)
-            for draw in range(args.draws)
-            for labels in args.labels
-        ]
-        figures += fashion_figures(raw["fashion"])
-    if "views" in args.parts:
-        pictures = data.photo_set(train=800, valid=args.test, size_px=(500, 375))
-        raw["loops"] = loops(pictures, args.epochs, args.loops)
-        raw["views"] = views(pictures, (1, 2, 4, 8))
-        named = {f"plain loop, {name}": mean(values) for name, values in raw["loops"].items()}
-        named |= {f"head on {count} cached views": v for count, v in raw["views"].items()}
-        figures += [Figure(f"{name}: accuracy", 100 * value, "%") for name, value in named.items()]
-    if "storage" in args.parts:
-        raw["storage"] = storage(data.photos_1000(), args.epochs)
-        for kind, found in raw["storage"].items():
-            note = (
-                f"{found['low']:.1%} to {found['high']:.1%}; error at the cut {found['error']:.2%}"
-            )
-            figures.append(
-                Figure(f"last:2 from {kind}: accuracy", 100 * found["accuracy"], "%", "", note)
-            )
-    harness.save("accuracy", figures, raw)
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    parts = {"fashion": _fashion, "views": _views, "crops": _crops, "storage": _storage}
+    for name in args.parts or PARTS:
+        harness.save(f"accuracy-{name}", *parts[name](args))
+
+
+Part = tuple[list[Figure], dict[str, Any]]
+
+
+def _fashion(args: argparse.Namespace) -> Part:
+    test = data.fashion_test(pictures=args.test)
+    rows = [
+        fashion(labels, draw, test, args.budget)
+        for draw in range(args.draws)
+        for labels in args.labels
+    ]
+    return fashion_figures(rows), {"fashion": rows}
+
+
+def _photos(args: argparse.Namespace) -> Path:
+    """800 crops to learn from, and many of the unseen quadrants."""
+    return data.photo_set(train=800, valid=args.test, size_px=(500, 375))
+
+
+def _views(args: argparse.Namespace) -> Part:
+    pictures, test = _photos(args), data.fashion_test(pictures=args.test)
+    looped = loops(pictures, args.epochs, args.loops)
+    named = {f"plain loop, {name}": mean(values) for name, values in looped.items()}
+    sets = {"photographs": views(pictures, VIEWS)} | {
+        f"Fashion-MNIST, {n:,} labels": views(data.fashion_folder(labels=n), VIEWS, test=test)
+        for n in args.labels
+        if n > len(data.FASHION_CLASSES)
+    }
+    named |= {
+        f"{name}, head on {count} cached views": value
+        for name, found in sets.items()
+        for count, value in found.items()
+    }
+    figures = [Figure(f"{name}: accuracy", 100 * value, "%") for name, value in named.items()]
+    return figures, {"loops": looped, "views": sets}
+
+
+def _crops(args: argparse.Namespace) -> Part:
+    test = data.fashion_test(pictures=args.test)
+    sets = {"photographs": crops(_photos(args))} | {
+        f"Fashion-MNIST, 300 labels, draw {draw}": crops(
+            data.fashion_folder(labels=300, draw=draw), test=test
+        )
+        for draw in range(min(2, args.draws))
+    }
+    figures = [
+        Figure(f"{name}, crops from {least} of the area, {rung}: accuracy", 100 * value, "%")
+        for name, found in sets.items()
+        for least, rungs in found.items()
+        for rung, value in rungs.items()
+    ]
+    return figures, {"crops": sets}
+
+
+def _storage(args: argparse.Namespace) -> Part:
+    kept = storage(data.photos_1000(), args.epochs)
+    figures = []
+    for kind, found in kept.items():
+        note = f"{found['low']:.1%} to {found['high']:.1%}; error at the cut {found['error']:.2%}"
+        what = f"last:2 from {kind}: accuracy"
+        figures.append(Figure(what, 100 * found["accuracy"], "%", "", note))
+    return figures, {"storage": kept}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -513,11 +514,13 @@ def test_nearly_as_many_classes_as_samples_are_doubted(tmp_path: Path) -> None:
 
 def test_a_split_of_one_group_is_a_doubt(tmp_path: Path) -> None:
     rows = ["text,label,split,group"]
-    words = np.random.default_rng(0).integers(0, 10**6, (24, 12))
+    draw = random.Random(0)
     for n in range(24):
         split = ("train", "valid", "test")[n % 3]
         group = "mailbox" if split == "valid" else f"g{n}"
-        rows.append(f"{' '.join(map(str, words[n]))},{n // 3 % 2},{split},{group}")
+        rows.append(
+            f"{' '.join(str(draw.random()) for _ in range(9))},{n // 3 % 2},{split},{group}"
+        )
     (tmp_path / "t.csv").write_text("\n".join(rows))
     (doubt,) = (p for p in read(tmp_path / "t.csv").problems if p.kind == "one-group")
     assert doubt.what.startswith("All 8 texts of the validation split are of one group (mailbox):")

@@ -86,6 +86,22 @@ def test_groups_in_several_splits_are_a_doubt_beside_the_score(groups: int, said
     assert text.endswith(f"(70.0 % to 90.0 %). {said}".rstrip())
 
 
+def test_where_labels_are_few_what_all_of_them_say_comes_first() -> None:
+    few = {"how": "cross-validated", "text": "Cross-validated 10 times …, the head reaches 30.0 %."}
+    report: dict[str, Any] = {
+        "task": "text-classification",
+        "data": DATA,
+        "rungs": [{"name": "head", "verdict": "kept", "metric": METRIC}],
+        "best": "head",
+        "test": None,
+        "scratch": None,
+        "few_labels": few,
+    }
+    assert content.verdict(report).startswith(f"{few['text']} The new head alone reaches 80.0 %")
+    report["few_labels"] = few | {"how": "drawn"}
+    assert content.verdict(report).startswith("The new head alone reaches 80.0 %")
+
+
 def test_a_split_of_one_group_is_a_doubt_beside_the_score() -> None:
     what = "All 81 tiles of the test split are of one group (a.png): …"
     report: dict[str, Any] = {

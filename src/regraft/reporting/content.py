@@ -302,6 +302,9 @@ def verdict(report: dict[str, Any]) -> str:
         f"{what} reaches {_percent(metric['value'])} {name} {where} "
         f"({_percent(metric['low'])} to {_percent(metric['high'])})."
     )
+    few = report.get("few_labels")
+    if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
+        text = f"{few['text']} {text}"
     text = " ".join([text, *_doubts(report["data"]["problems"])])
     if report.get("refitted_on"):
         text += (

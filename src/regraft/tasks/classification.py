@@ -9,7 +9,7 @@ Shapes: n samples, d width of the backbone's vector, c classes, r bootstrap draw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     import torch
 
 AUGMENTED = View(index=0, crop=0.35, mirror=True, colour=0.15)
-"""How deep a crop goes was measured (docs/how-it-works.md): photographs want more than 0.6, and
+"""Measured (docs/how-it-works.md): crops of photographs should go deeper than 60 % of the area;
 thumbnails of one thing each do not mind."""
+AUGMENTED_CLIPS = replace(AUGMENTED, crop=0.6)
+"""What frames of clips were measured with."""
 IMBALANCED = 3.0
 """From this ratio of the largest to the smallest class on, every class counts the same."""
 
@@ -63,7 +65,7 @@ class Classification:
     @property
     def augmented(self) -> View:
         """See `Task`."""
-        return AUGMENTED
+        return AUGMENTED_CLIPS if self.name == "video-classification" else AUGMENTED
 
     @property
     def pace(self) -> Pace:
