@@ -119,7 +119,7 @@ def test_a_twin_that_learnt_nothing_says_nothing_about_labels() -> None:
     rung = {"trainable_parameters": 10, "seconds": {"total": 5.0}}
     climbed: Any = SimpleNamespace(best=SimpleNamespace(facts=rung), entries=[rung])
     twin = {
-        "name": "scratch", "passes": 100, "metric": {"value": 0.0, "low": 0.0}, "gap": 0.7,
+        "name": "scratch", "passes": 100, "metric": {"value": 0.002}, "gap": 0.7,
         "p": 0.001, "trainable_parameters": 1000, "seconds": {"total": 40.0},
     }  # fmt: skip
     found = content.savings(climbed, twin, CURVE)
@@ -146,8 +146,7 @@ def test_labels_are_saved_outside_the_noise_alone(
     rung = {"trainable_parameters": 10, "seconds": {"total": 5.0}}
     climbed: Any = SimpleNamespace(best=SimpleNamespace(facts=rung), entries=[rung])
     twin = {
-        "name": "scratch", "passes": 100, "gap": gap, "p": p,
-        "metric": {"value": reached, "low": reached - 0.1},
+        "name": "scratch", "passes": 100, "metric": {"value": reached}, "gap": gap, "p": p,
         "trainable_parameters": 1000, "seconds": {"total": 40.0},
     }  # fmt: skip
     found = content.savings(climbed, twin, CURVE)

@@ -124,6 +124,10 @@ def provenance(ground: ladder.Ground) -> dict[str, Any]:
     }
 
 
+NEXT_TO_NOTHING = 0.01
+"""A twin below says nothing about what labels are worth."""
+
+
 def savings(
     climbed: ladder.Climbed,
     twin: dict[str, Any] | None,
@@ -144,7 +148,7 @@ def savings(
     spent = sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"])
     seconds = twin["seconds"]["total"] - spent
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
-    nothing = twin["metric"]["low"] <= 0
+    nothing = twin["metric"]["value"] < NEXT_TO_NOTHING
     if twin["p"] >= measure.NOISE or twin["gap"] < 0 or nothing:
         labels = None
     if twin["p"] < measure.NOISE and twin["gap"] < 0:
