@@ -162,6 +162,13 @@ def test_a_video_is_looked_at_now_and_then(tmp_path: Path) -> None:
     assert not any("damage" in row for row in found)
 
 
+def test_frames_are_no_files_for_label_studio(tmp_path: Path) -> None:
+    path = walk(tmp_path / "walk.mp4")
+    with pytest.raises(UsageError, match="no files that Label Studio could show"):
+        find([path], Wanted(tmp_path / "out", "label-studio"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_video_that_ends_before_it_says_so_is_said_to_on_its_last_frame(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -204,3 +204,12 @@ def test_what_a_box_is_can_be_read_at_the_edge_of_a_picture() -> None:
     assert row[:-1].sum() > 150
     assert lit(drawing.drawn(plain, [drawing.Mark((5, 40, 25, 60), "two\nlines 0.99")])) > 0
     assert drawing._cut("hornbeam 0.99", 8) == "horn…0.99"
+
+
+def test_strokes_do_not_hide_small_things_in_a_large_picture() -> None:
+    """Of a picture of 2,500 px a thing of 30 px keeps most of what is around it."""
+    plain = Image.new("RGB", (2500, 2500))
+    few = drawing.drawn(plain, [drawing.Mark((1000, 1000, 1030, 1030), "tree 0.9")])
+    large = drawing.drawn(plain, [drawing.Mark((1000, 1000, 2000, 2000), "tree 0.9")])
+    for picture, least, most in ((few, 100, 3000), (large, 20_000, 200_000)):
+        assert least < np.count_nonzero(np.asarray(picture).any(axis=2)) < most

@@ -16,6 +16,7 @@ from regraft.dataset import Sample
 from regraft.dataset.boxes.predicted import FILES, below, common_folder, write_predictions
 from regraft.dataset.boxes.tiles import Found, stitch, windows
 from regraft.dataset.frames import Frame, frames
+from regraft.dataset.video import claims_video
 from regraft.errors import UnreadableSample, UsageError
 from regraft.events import Advanced, Tell
 from regraft.predicting.named import values
@@ -81,7 +82,16 @@ def find_objects(
         for each picture "sample", "width", "height" and "objects", the surest first, each with
         "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem". The
         last frame of a video that is not whole has "damage", sentences on what it lacks.
+
+    Raises:
+        UsageError: frames of a video are wanted in a format that takes files alone.
     """
+    if wanted.to == "label-studio" and (films := [path for path in paths if claims_video(path)]):
+        raise UsageError(
+            "a video's frames are no files that Label Studio could show",
+            where=films[0],
+            mend="write another format (--to json), or save the frames as pictures first",
+        )
     answers: list[dict[str, Any]] = []
     drawn: set[Path] = set()
     common, threshold = common_folder(paths), _threshold(model, wanted.precision)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ def drawn(
     if longest_px is not None:
         copy.thumbnail((longest_px, longest_px))
     scale = (copy.width / picture.width, copy.height / picture.height)
-    width_px = max(2, round(max(copy.size) / 240))
+    thing_px = _usual_px(marks) * scale[0]
+    width_px = max(2, round(min(max(copy.size) / 240, thing_px / 12)))
     brush = ImageDraw.Draw(copy)
-    font = ImageFont.load_default(max(11, round(max(copy.size) / 45)))
+    font = ImageFont.load_default(max(11, round(min(max(copy.size) / 45, thing_px / 2))))
     for mark in marks:
         left, top, right, bottom = (edge * scale[i % 2] for i, edge in enumerate(mark.edges))
         edges = (left, top, max(right, left + 1), max(bottom, top + 1))
@@ -67,6 +69,12 @@ def drawn(
         if mark.text:
             _write(brush, mark.text, edges, colour, font)
     return copy
+
+
+def _usual_px(marks: Sequence[Mark]) -> float:
+    """The median of the boxes' longer sides: strokes must not hide small things."""
+    sides = [max(m.edges[2] - m.edges[0], m.edges[3] - m.edges[1]) for m in marks]
+    return median(sides) if sides else 0.0
 
 
 def _outline(
