@@ -256,6 +256,11 @@ def test_the_loss_falls_below_its_references(done) -> None:
     assert last["loss"] < first["loss"] - 0.2
     assert last["loss"] < report["after"]["unigram"]["loss"] - 0.2
     assert last["accuracy"] > report["after"]["unigram"]["accuracy"]
+    said = report["verdict"]["text"]
+    assert said.startswith(
+        f"Loss on hidden words of held-out texts: {last['loss']:.2f} nats (unigram "
+    )
+    assert f"start {first['loss']:.2f}, random weights " in said
     assert report["scratch"]["steps"] == report["steps"]
     assert report["curves"][0]["held_loss"] == pytest.approx(first["loss"], abs=1e-5)
     assert report["curves"][-1]["held_loss"] == pytest.approx(last["loss"], abs=1e-5)

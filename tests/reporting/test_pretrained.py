@@ -96,3 +96,19 @@ def test_every_colour_of_the_map_can_be_seen(raised: str) -> None:
     for colour in pretrained._COLOURS:
         light, dark = sorted((luminance(colour), luminance(raised)), reverse=True)
         assert (light + 0.05) / (dark + 0.05) > 2.2, colour
+
+
+def test_a_result_that_is_not_below_its_references_is_said_to_be() -> None:
+    def scored(loss: float) -> dict[str, Any]:
+        return {"held_out": {"loss": loss}, "general": None}
+
+    report = {
+        "before": scored(7.5),
+        "after": scored(7.16) | {"unigram": {"loss": 6.16}},
+        "scratch": {"after": scored(6.162)},
+    }
+    assert pretrained.beside_references(report) == (
+        "Loss on hidden words of held-out texts: 7.16 nats (unigram 6.16, start 7.50, "
+        "random weights 6.16); not below unigram and random weights."
+    )
+    assert pretrained.beside_references(report | {"after": {}}) == ""

@@ -277,6 +277,8 @@ def _learn(ground: Ground) -> dict[str, Any]:
         if ground.question["control"]:
             report["control"] = _control(ground, eye, report["steps"], after)
         shown = (*eye.held, *eye.train)
+    if said := page.beside_references(report):
+        report["verdict"] = report["verdict"] | {"text": f"{said} {report['verdict']['text']}"}
     small = sight.thumbnails(shown, sight.named(report["neighbours"]))
     page.write(ground.run.folder, report, small)
     return report

@@ -144,6 +144,18 @@ def references(report: Facts) -> list[Reference]:
     return found
 
 
+def beside_references(report: Facts) -> str:
+    """A sentence on the loss beside its references; "" where no words are hidden."""
+    loss = {one.name: one.held["loss"] for one in references(report)}
+    if not loss:
+        return ""
+    result = loss.pop("result")
+    beside = ", ".join(f"{name} {value:.2f}" for name, value in loss.items())
+    better = [name for name, value in loss.items() if value <= result]
+    doubt = f"; not below {' and '.join(better)}" if better else ""
+    return f"Loss on hidden words of held-out texts: {result:.2f} nats ({beside}){doubt}."
+
+
 def _curves(report: Facts) -> list[tuple[str, Markup]]:
     """Caption and picture of each curve that there is."""
     found: list[tuple[str, Markup]] = []
