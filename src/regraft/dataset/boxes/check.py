@@ -57,7 +57,7 @@ def same_boxes(one: BoxData, other: BoxData) -> bool:
 
 
 def _rows(data: BoxData) -> dict[str, object]:
-    names = plain_names(data.pictures)
+    names = plain_names(data)
     return {
         name: (p.width_px, p.height_px, p.split, p.boxes)
         for name, p in zip(names, data.pictures, strict=True)

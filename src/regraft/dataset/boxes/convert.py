@@ -6,7 +6,6 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def convert_boxes(path: Path, out: Path, to: str) -> BoxData:
 
 
 def _write(form: BoxFormat, data: BoxData, folder: Path) -> None:
-    names = plain_names(data.pictures)
+    names = plain_names(data)
     placed: list[Picture] = []
     for picture, name in zip(data.pictures, names, strict=True):
         target = form.place(name, picture.split)
@@ -82,13 +81,13 @@ def _write(form: BoxFormat, data: BoxData, folder: Path) -> None:
     form.write(replace(data, pictures=tuple(placed)), folder)
 
 
-def plain_names(pictures: Sequence[Picture]) -> list[str]:
+def plain_names(data: BoxData) -> list[str]:
     """The pictures' names without the folders that a format wants, where they stay different.
 
     Raises:
         DataError: a name is not one printable line, which not every format can hold.
     """
-    for picture in pictures:
+    for picture in data.pictures:
         # `guard.shown` doubles backslashes and escapes what is no text: then id and name differ.
         if picture.source.name != picture.id.rsplit("/", 1)[-1]:
             raise DataError(
@@ -96,8 +95,13 @@ def plain_names(pictures: Sequence[Picture]) -> list[str]:
                 where=picture.id,
                 mend="rename it, or the folder it is in, without odd characters",
             )
-    plain = [_KNOWN_FOLDERS.sub("", picture.id) for picture in pictures]
-    return plain if len(set(plain)) == len(plain) else [picture.id for picture in pictures]
+    form = next((form for form in FORMATS if form.name == data.format), None)
+    # What the format itself puts before a name goes first: below that, train/ may be a folder of
+    # the user's.
+    own = [p.id.removeprefix(form.place("", p.split) if form else "") for p in data.pictures]
+    plain = [_KNOWN_FOLDERS.sub("", name) for name in own]
+    differ = (names for names in (plain, own) if len(set(names)) == len(names))
+    return next(differ, [picture.id for picture in data.pictures])
 
 
 def describe_boxes(data: BoxData) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, final
 
 from regraft import store
@@ -96,8 +96,7 @@ class YoloReader:
         crowds: dict[str, list[int]] = {}
         labels: dict[str, str] = {}
         for picture in data.pictures:
-            label = str(PurePosixPath("labels", *PurePosixPath(picture.id).parts[1:]))
-            label = str(PurePosixPath(label).with_suffix(".txt"))
+            label = _label_file(Path(picture.id)).as_posix()
             if label in labels:
                 raise DataError(
                     f"{picture.id} and {labels[label]} would share {label}.",
