@@ -207,6 +207,19 @@ def empty_picture(folder: Path) -> Path:
     return folder
 
 
+def another_name(folder: Path) -> Path:
+    picture(voc(folder, [thing(), thing(5, 3, 9, 12)], filename="b.png") / "JPEGImages" / "b.png")
+    return folder
+
+
+def two_files(folder: Path) -> Path:
+    voc(folder, [thing()])
+    (folder / "Annotations" / "b.xml").write_text(
+        f"<annotation><filename>a.png</filename>{thing(5, 3, 9, 12)}</annotation>"
+    )
+    return folder
+
+
 VOC = {
     "no width": (in_voc(thing(12, 3, 11, 12)), Fault("zero-area", "a.xml:5", 1)),
     "swapped": (in_voc(thing(20, 3, 11, 12)), Fault("swapped", "a.xml:5", 2, mended=1)),
@@ -230,6 +243,8 @@ VOC = {
     "another thing": (other_xml, Fault("no-annotation", "b.xml", 1, 1)),
     "picture without": (unlisted, Fault("not-listed", "JPEGImages/b.png", 1, 1)),
     "empty picture": (empty_picture, Fault("empty", "b.xml:1", 1)),
+    "another name": (another_name, Fault("other-name", "a.xml:1", 2)),
+    "two files": (two_files, Fault("two-files", "b.xml:1", 2)),
 }
 
 

@@ -32,6 +32,13 @@ GOOD = "0 0.25 0.25 0.25 0.25"
 EXAMPLES = int(os.environ.get("REGRAFT_EXAMPLES", "20"))
 """As many data sets are made up; more find more."""
 SIZES = [(40, 30), (7, 5), (1333, 800)]
+PLACES = [
+    # Those that formats use themselves, and others; all in folders; folders called as splits are.
+    ("images/train/a.png", "b c.png", "JPEGImages/ü.jpg"),
+    ("deep/er/a.png", "deep/a.png", "other/a.jpg"),
+    ("train/a.png", "val/a.png", "Annotations/x/b.png"),
+    ("images/a.png", "a.png", "x/images/c.png"),
+]
 
 edge = st.one_of(st.floats(-2, 1400), st.integers(-2, 1400), st.floats(0, 1))
 box = st.tuples(
@@ -47,8 +54,10 @@ splits = st.tuples(*[st.sampled_from(["", "train", "valid", "test"])] * 3)
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(boxes=st.lists(box, min_size=1, max_size=12), split=splits)
-def test_through_all_formats_and_back(tmp_path_factory: pytest.TempPathFactory, boxes, split):
+@given(boxes=st.lists(box, min_size=1, max_size=12), split=splits, places=st.sampled_from(PLACES))
+def test_through_all_formats_and_back(
+    tmp_path_factory: pytest.TempPathFactory, boxes, split, places
+):
     folder = tmp_path_factory.mktemp("boxes")
     with (folder / "boxes.csv").open("w", newline="") as file:
         import csv
@@ -56,8 +65,7 @@ def test_through_all_formats_and_back(tmp_path_factory: pytest.TempPathFactory, 
         rows = csv.writer(file)
         rows.writerow("path,left,top,right,bottom,category,crowd,split".split(","))
         for number, size in enumerate(SIZES):
-            # The pictures' places are those that formats use themselves, and others.
-            name = ("images/train/a.png", "b c.png", "JPEGImages/ü.jpg")[number]
+            name = places[number]
             picture(folder / name, size, 60 * number)
             rows.writerow([name, "", "", "", "", "", "", split[number]])
             for at, *edges, category, crowd in boxes:
@@ -94,6 +102,34 @@ def test_every_pair_with_splits_negatives_and_crowds(tmp_path: Path, one: str, o
     assert sorted(p.split for p in back.pictures) == ["test", "train", "train", "valid"]
     assert sum(not p.boxes for p in back.pictures) == 2
     assert [b.crowd for p in back.pictures for b in p.boxes].count(True) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("splits", [("train", "valid"), ("", "")])
+def test_pictures_that_all_lie_in_folders(tmp_path: Path, name: str, splits: tuple[str, str]):
+    rows = list(zip(("train/deep/a.png", "valid/a.png"), splits, strict=True))
+    for number, (path, _) in enumerate(rows):
+        picture(tmp_path / "data" / path, level=50 * number)
+    lines = [f"{path},1,2,11,12,tree,{split}" for path, split in rows]
+    table(tmp_path / "data", lines, "path,left,top,right,bottom,category,split")
+    (tmp_path / "data" / "a.png").unlink()
+    data = convert_boxes(tmp_path / "data", tmp_path / "out", name)
+    back = read_boxes(tmp_path / "out")
+    assert same_boxes(data, back)
+    assert [p.split for p in back.pictures] == list(splits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_of_one_name_in_two_splits(tmp_path: Path, name: str):
+    data = yolo(tmp_path / "data", [GOOD], "train: images/train\nval: images/valid\nnames: [tree]")
+    for split in ("train", "valid"):
+        picture(data / "images" / split / "a.png", level=len(split))
+    (data / "images" / "a.png").unlink()
+    (data / "labels" / "train").mkdir()
+    (data / "labels" / "a.txt").rename(data / "labels" / "train" / "a.txt")
+    first = convert_boxes(data, tmp_path / "out", name)
+    assert same_boxes(first, read_boxes(tmp_path / "out"))
+    assert [p.split for p in first.pictures] == ["train", "valid"]
 
 
 @pytest.mark.parametrize(

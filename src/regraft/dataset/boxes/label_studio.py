@@ -30,7 +30,7 @@ from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, number
+from regraft.dataset.boxes.rows import BoxData, Collector, is_file, number
 from regraft.dataset.label_studio import (
     Fact,
     annotator_name,
@@ -290,14 +290,7 @@ def _file_of(address: str, root: Path) -> Path:
     """The picture below a folder that an address means; where it should be, if it is not there."""
     names = list(paths_in(address))
     inside = [root / name for name in names if not Path(name).is_absolute()]
-    return next((file for file in inside if _is_file(file)), inside[0])
-
-
-def _is_file(file: Path) -> bool:
-    try:
-        return file.is_file()
-    except (OSError, ValueError):
-        return False
+    return next((file for file in inside if is_file(file)), inside[0])
 
 
 # Out ----------------------------------------------------------------------------------------------

@@ -397,6 +397,14 @@ def around(points: Sequence[object]) -> list[object]:
     return [min(xs), min(ys), max(xs), max(ys)]
 
 
+def is_file(file: Path) -> bool:
+    """Whether a file is there; names that no file can have are none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def shown_size(file: Path) -> tuple[int, int]:
     """Width and height of a picture, from its header, as it is shown.
 

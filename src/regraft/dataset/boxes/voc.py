@@ -6,7 +6,9 @@ Decisions:
   edge 7. Many programs count from 0 all the same; one xmin or ymin of 0 shows that, and then all
   of the data are read so, and it is said.
 - `difficult` objects are crowds: neither learnt nor counted as missed, as VOC's own measure has it.
-- Splits stand in ImageSets/Main/train.txt, val.txt and test.txt, or are folders of these names.
+- Splits stand in ImageSets/Main/train.txt, val.txt and test.txt beside Annotations/, or are folders
+  of these names where there are no such lists. So VOCdevkit is read with all that is in it.
+- A picture that has the XML's own name is the one that is meant, whatever <filename> says.
 - XML is read with defusedxml as a stream: no entity is expanded, nothing is fetched, and 16 levels
   are the limit.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
@@ -22,7 +25,7 @@ from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, number
+from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, number
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
 from regraft.errors import DataError
@@ -31,8 +34,12 @@ _MAX_XML_BYTES = 8 * 2**20
 _MAX_DEPTH = 16
 _MAX_NODES = 200_000
 _MAX_TEXT = 4096
+_TRIED = 20
+"""XML files of a folder that are looked at until one is an annotation."""
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _SETS: dict[Split, str] = {"train": "train", "valid": "val", "test": "test"}
+_OPENINGS = tuple("<annotation".encode(code) for code in ("ascii", "utf-16-le", "utf-16-be"))
+_SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
 @final
@@ -55,10 +62,16 @@ class _Node:
 
 @dataclass(frozen=True)
 class _Page:
-    """What one XML file says."""
+    """What one XML file says.
+
+    `base` is the folder that holds Annotations/, or the data's; `inner` the file's name below
+    Annotations/, or below the data, without its ending.
+    """
 
     file: Path
     root: _Node
+    base: Path
+    inner: PurePosixPath
 
 
 @final
@@ -69,7 +82,7 @@ class VocReader:
     name: str = "voc"
 
     def recognises(self, path: Path) -> bool:
-        """A folder in which, or in whose Annotations/, lies an XML file of an annotation."""
+        """A folder in which, or below whose Annotations/, lies an XML file of an annotation."""
         try:
             return path.is_dir() and any(_is_annotation(file) for file in _some(path))
         except OSError:
@@ -81,9 +94,10 @@ class VocReader:
         into = Collector(path, root, self.name)
         pages = list(_pages(into, root))
         first = 1 - _counts_from_0(into, pages, root)
-        sets = _sets(into, root)
+        sets = {base: _sets(into, base, root) for base in sorted({page.base for page in pages})}
+        taken: dict[Path, str] = {}
         for page in pages:
-            _read_page(into, page, root, sets, first)
+            _read_page(into, page, root, _split(page, sets[page.base]), first, taken)
         return into.finish()
 
     def place(self, name: str, split: str) -> str:
@@ -93,6 +107,9 @@ class VocReader:
     def write(self, data: BoxData, folder: Path) -> None:
         """An XML file for each picture, and the lists of the splits."""
         sets: dict[str, list[str]] = {}
+        if _seem_split(data):
+            # An empty list says that nothing is, whatever the folders are called.
+            sets["train"] = []
         taken: set[str] = set()
         for picture in data.pictures:
             inner = PurePosixPath(*PurePosixPath(picture.id).parts[1:])
@@ -124,8 +141,15 @@ class VocReader:
             text = "\n".join([*lines, "</annotation>", ""])
             store.commit(folder / "Annotations" / f"{stem}.xml", text.encode())
         for name, stems in sets.items():
-            text = "\n".join([*stems, ""])
+            text = "".join(f"{stem}\n" for stem in stems)
             store.commit(folder / "ImageSets" / "Main" / f"{name}.txt", text.encode())
+
+
+def _seem_split(data: BoxData) -> bool:
+    """Whether nothing is split, but a folder is called as splits are."""
+    folders = {part for p in data.pictures for part in PurePosixPath(p.id).parts[1:-1]}
+    named = any(folder.lower() in SPLIT_NAMES for folder in folders)
+    return named and not any(picture.split for picture in data.pictures)
 
 
 def _written(edge: float) -> str:
@@ -137,25 +161,35 @@ def _written(edge: float) -> str:
 
 
 def _some(folder: Path) -> Iterator[Path]:
-    """The first XML file of the folders where annotations usually are."""
-    places = [folder, *(place for place, is_folder in guard.listed(folder) if is_folder)]
-    for place in [*places, *(place / "Annotations" for place in places[1:])]:
-        if place.is_dir():
-            entries = guard.listed(place)
-            yield from [f for f, _ in entries if f.suffix.lower() == ".xml"][:1]
+    """The first XML files of the folders where annotations usually are."""
+    tops = [place for place, is_folder in guard.listed(folder) if is_folder]
+    for place in [folder, *tops]:
+        files = (file for file, is_folder in guard.listed(place) if not is_folder)
+        yield from islice(filter(_is_xml, files), _TRIED)
+    for place in [*tops, *(top / "Annotations" for top in tops)]:
+        if place.name.lower() == "annotations" and place.is_dir():
+            files = (file for file, _ in guard.files(folder, place))
+            yield from islice(filter(_is_xml, files), _TRIED)
+
+
+def _is_xml(file: Path) -> bool:
+    return file.suffix.lower() == ".xml"
 
 
 def _is_annotation(file: Path) -> bool:
     try:
+        if not file.is_file():  # a pipe would be waited for
+            return False
         with file.open("rb") as opened:
-            return file.is_file() and b"<annotation" in opened.read(4096)
+            start = opened.read(4096)
     except OSError:
         return False
+    return any(opening in start for opening in _OPENINGS)
 
 
 def _pages(into: Collector, root: Path) -> Iterator[_Page]:
     for file, problem in guard.files(root):
-        if file.suffix.lower() != ".xml":
+        if not _is_xml(file):
             continue
         where = guard.shown(file.relative_to(root))
         if problem is not None:
@@ -171,7 +205,16 @@ def _pages(into: Collector, root: Path) -> Iterator[_Page]:
             if node.tag != "annotation":
                 into.say("no-annotation", where, f"This is a <{node.tag}>.", "ignored")
             else:
-                yield _Page(file, node)
+                yield _Page(file, node, *_base(file, root))
+
+
+def _base(file: Path, root: Path) -> tuple[Path, PurePosixPath]:
+    """See `_Page`."""
+    inner = PurePosixPath(file.relative_to(root).with_suffix(""))
+    for at, part in enumerate(inner.parts[:-1]):
+        if part.lower() == "annotations":
+            return root.joinpath(*inner.parts[:at]), PurePosixPath(*inner.parts[at + 1 :])
+    return root, inner
 
 
 @final
@@ -267,30 +310,39 @@ def _counts_from_0(into: Collector, pages: Sequence[_Page], root: Path) -> int:
     return 0
 
 
-def _sets(into: Collector, root: Path) -> dict[str, Split]:
-    """Split by name without ending, from ImageSets/Main."""
+def _sets(into: Collector, base: Path, root: Path) -> dict[str, Split] | None:
+    """Split by name without ending, from ImageSets/Main; None where there are no lists."""
     found: dict[str, Split] = {}
-    for split, name in _SETS.items():
-        file = root / "ImageSets" / "Main" / f"{name}.txt"
-        if not file.is_file():
-            continue
-        lines = guard.read_file(file).decode("utf-8", "replace").splitlines()
+    lists = [(base / "ImageSets" / "Main" / f"{name}.txt", split) for split, name in _SETS.items()]
+    lists = [(file, split) for file, split in lists if file.is_file()]
+    for file, split in lists:
+        where = guard.shown(file.relative_to(root))
+        try:
+            lines = guard.read_file(file).decode("utf-8", "replace").splitlines()
+        except guard.Refused as fault:
+            if fault.kind != "empty":
+                raise
+            lines = []
         for at, line in enumerate(lines, 1):
             # Lists of one class have a second column.
             stem = line.strip().removesuffix(" 1").removesuffix(" -1").strip()
             if stem and found.setdefault(stem, split) != split:
-                where = f"ImageSets/Main/{name}.txt:{at}"
-                into.say("two-splits", where, f"{stem} is in two.", "the first one counts")
-    return found
+                what = f"{stem} is in two."
+                into.say("two-splits", f"{where}:{at}", what, "the first one counts")
+    return found if lists else None
 
 
 def _read_page(
-    into: Collector, page: _Page, root: Path, sets: dict[str, Split], first: int
+    into: Collector, page: _Page, root: Path, split: Split, first: int, taken: dict[Path, str]
 ) -> None:
+    """Reads one file; `taken` says which one spoke of a picture first."""
     where = guard.shown(page.file.relative_to(root))
-    named = page.root.said("filename") or ""
-    picture = _picture(page, named, root)
-    id_ = into.picture(picture, f"{where}:{page.root.line}", _split(page.file, root, sets))
+    here = f"{where}:{page.root.line}"
+    picture = _picture(into, page, root, here)
+    other = taken.setdefault(picture, where)
+    if other != where:
+        into.say("two-files", here, f"{other} is of the same picture.", "both are read")
+    id_ = into.picture(picture, here, split)
     size = page.root.first("size")
     if size is not None and id_ is not None:
         width, height = (number(size.said(tag)) for tag in ("width", "height"))
@@ -300,34 +352,44 @@ def _read_page(
             _read_object(into, id_, thing, f"{where}:{thing.line}", first)
 
 
-def _picture(page: _Page, named: str, root: Path) -> Path:
+def _picture(into: Collector, page: _Page, root: Path, where: str) -> Path:
     """Where the picture lies; what `path` says is somebody else's computer."""
-    name = PurePosixPath(named.replace("\\", "/").replace("\0", ""))
+    text = (page.root.said("filename") or "").replace("\\", "/").replace("\0", "")
+    name = PurePosixPath(text).name
+    places = _places(page, root)
+    stems = [f"{page.file.stem}{suffix}" for suffix in _SUFFIXES]
+    named = _first_file(places, [name]) if name else None
+    if named is not None and name in (page.file.stem, *stems):
+        return named
+    own = _first_file(places, stems)
+    if own is not None and named is not None and own != named:
+        what = f"It names {guard.shown(name)}, and there is {guard.shown(own.name)}."
+        into.say("other-name", where, what, "the picture with the XML's own name is used")
+    return own or named or page.file.parent / (name or f"{page.file.stem}.jpg")
+
+
+def _places(page: _Page, root: Path) -> list[Path]:
+    """Folders in which the picture may lie, the likeliest first."""
     folder = (page.root.said("folder") or "").replace("\0", "")
-    beside = page.file.parent
-    stem = page.file.relative_to(root).with_suffix("")
-    stem = Path(*stem.parts[1:]) if stem.parts[0].lower() == "annotations" else stem
-    places = [root / folder, beside, beside.parent / "JPEGImages", beside.parent / "images"]
-    places += [root / "JPEGImages", root / "images", root]
-    inside = [p for p in places if p.resolve().is_relative_to(root)]
-    if named:
-        for place in inside:
-            if (place / name.name).is_file():
-                return place / name.name
-    for place in inside:
-        for suffix in (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"):
-            for base in (place / page.file.stem, place / stem):
-                if (found := base.with_name(base.name + suffix)).is_file():
-                    return found
-    return beside / (name.name or page.file.with_suffix(".jpg").name)
+    beside, above = page.file.parent, page.inner.parent
+    places = [beside, *([page.base / folder, root / folder] if folder else [])]
+    for base in (page.base, beside.parent, root):
+        both = [base / "JPEGImages", base / "images"]
+        places += [*(place / above for place in both), *both]
+    places += [page.base / above, page.base, root]
+    return [place for place in dict.fromkeys(places) if place.resolve().is_relative_to(root)]
 
 
-def _split(file: Path, root: Path, sets: dict[str, Split]) -> Split:
-    inner = file.relative_to(root).with_suffix("")
-    parts = inner.parts[1:] if inner.parts[0].lower() == "annotations" else inner.parts
-    if sets:
-        return sets.get("/".join(parts), sets.get(file.stem, ""))
-    named: list[Split] = [SPLIT_NAMES[p.lower()] for p in parts[:-1] if p.lower() in SPLIT_NAMES]
+def _first_file(places: Sequence[Path], names: Sequence[str]) -> Path | None:
+    files = (place / name for place in places for name in names)
+    return next((file for file in files if is_file(file) and not _is_xml(file)), None)
+
+
+def _split(page: _Page, sets: dict[str, Split] | None) -> Split:
+    if sets is not None:
+        return sets.get(str(page.inner), sets.get(page.file.stem, ""))
+    folders = [part.lower() for part in page.inner.parts[:-1]]
+    named: list[Split] = [SPLIT_NAMES[name] for name in folders if name in SPLIT_NAMES]
     return named[0] if named else ""
 
 
