@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made import picture, thing, voc
+from made import coco, picture, row, thing, voc
 
 from regraft.dataset.boxes import read_boxes
+from regraft.errors import DataError
 
 
 def _places(path: Path) -> list[tuple[str, str, int]]:
@@ -63,3 +64,78 @@ def test_a_name_too_long_for_a_file_is_no_file(tmp_path: Path):
     (root / "Annotations" / "b.xml").write_text(text)
     data = read_boxes(tmp_path)
     assert (data.found, data.used, data.refused) == (2, 1, 1)
+
+
+def _in_splits(folder: Path, files: dict[str, str]) -> None:
+    """Annotation files, each of a picture of the same name in the folder that it is given."""
+    for number, (file, place) in enumerate(files.items()):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        coco(folder, [row()]).rename(folder / file)
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        (folder / "a.png").unlink()
+        picture(folder / place / "a.png", level=number)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "annotations/instances_train2017.json": "train2017",
+            "annotations/instances_val2017.json": "val2017",
+        },
+        {"train.json": "train", "val.json": "valid"},
+        {"annotations/train.json": "images/train", "annotations/val.json": "images/val"},
+        {"train/_annotations.coco.json": "train", "valid/_annotations.coco.json": "valid"},
+        {"birds_train.json": "images/birds_train", "birds_val.json": "images/birds_val"},
+    ],
+    ids=["official", "beside", "images", "in the folders", "called alike"],
+)
+def test_coco_with_bare_names(tmp_path: Path, files: dict[str, str]):
+    _in_splits(tmp_path, files)
+    found = [(f"{place}/a.png", 1) for place in files.values()]
+    places = _places(tmp_path)
+    assert [(id_, boxes) for id_, _, boxes in places] == found
+    assert [split for _, split, _ in places] == ["train", "valid"]
+    first = next(iter(files))
+    (only,) = read_boxes(str(tmp_path / first)).pictures  # one file alone
+    assert only.source == tmp_path / files[first] / "a.png"
+
+
+def test_coco_s_captions_and_keypoints_are_not_read(tmp_path: Path):
+    inner = tmp_path / "annotations"
+    _in_splits(tmp_path, {"annotations/instances_val2017.json": "val2017"})
+    (inner / "captions_val2017.json").write_text('{"images": [], "annotations": []}')
+    data = read_boxes(tmp_path)
+    assert (data.used, data.refused) == (1, 0)
+    assert [p.where for p in data.problems if p.kind == "no-instances"] == [
+        "annotations/captions_val2017.json"
+    ]
+
+
+def test_a_picture_that_is_missing_is_told_where_it_was_looked_for(tmp_path: Path):
+    _in_splits(tmp_path, {"annotations/instances_train2017.json": "train2017"})
+    (tmp_path / "train2017" / "a.png").rename(tmp_path / "train2017" / "A.png")
+    with pytest.raises(DataError) as caught:
+        read_boxes(tmp_path)
+    assert "looked for in annotations/, train2017/, the data's folder." in caught.value.what
+    assert "There is A.png: upper and lower case differ." in caught.value.what
+    assert "upper and lower case count" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("C:\\x\\a.png", "has backslashes"), ("b.png", "There is no such file.")]
+)
+def test_why_a_picture_may_be_missing(tmp_path: Path, name: str, hint: str):
+    file = coco(tmp_path, [row()], images=[{"id": 1, "file_name": name}])
+    with pytest.raises(DataError, match=hint):
+        read_boxes(file)
+
+
+def test_what_helps_where_no_box_can_be_used(tmp_path: Path):
+    with pytest.raises(DataError) as caught:
+        read_boxes(coco(tmp_path, [row((1, 2, 0, 3))] * 5))
+    assert caught.value.mend.startswith("mend these boxes")
+    assert "And " in caught.value.what
+    with pytest.raises(DataError) as caught:
+        read_boxes(coco(tmp_path, []))
+    assert caught.value.mend == "draw a box around at least one object"

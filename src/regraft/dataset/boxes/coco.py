@@ -1,21 +1,33 @@
-"""COCO JSON: one file, or a folder with a file for each split (train.json, instances_val.json)."""
+"""COCO JSON: one file, or a folder with a file for each split (train.json, instances_val.json).
+
+Decisions:
+
+- Files lie in the folder, in its annotations/, or one in the folder of each split, as Roboflow has
+  it. Where some are called instances_…, these hold the boxes: COCO's own captions and keypoints,
+  which lie beside them, are not read.
+- A picture is looked for beside its file, then in the folder called like the file's last words or
+  its split (train2017/ for instances_train2017.json), then in images/.
+"""
 
 from __future__ import annotations
 
 import json
 import mmap
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, listed, number, text_of
+from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, listed, number, text_of
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
 
-_PLACES = ("", "images", "..", "../images")
+_PLACES = ("images", "..", "../images")
+_WORDS = re.compile(r"[_.-]")
 
 
 @final
@@ -29,19 +41,27 @@ class CocoReader:
         """A JSON file; or a folder with such that have the lists, or whose annotations/ does."""
         if path.is_file():
             return path.suffix.lower() == ".json"
-        return bool(_files(path))
+        try:
+            return bool(_found(path))
+        except OSError:
+            return False
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `BoxReader`."""
-        files = [path] if path.is_file() else _files(path)
+        found = [path] if path.is_file() else _found(path)
         root = path.resolve() if path.is_dir() else path.resolve().parent
         if root.name == "annotations":
             root = root.parent
         into = Collector(path, root, self.name)
         declared: set[str] = set()
+        files = _of_boxes(found)
         for file in files:
-            names = _read_file(into, file, root, _split(file) if path.is_dir() else "")
+            names = _read_file(into, file, root, _split(file, root) if path.is_dir() else "")
             declared |= set(names.values())
+        for file in found:
+            if file not in files:
+                what = "The boxes are in the files called instances_…."
+                into.say("no-instances", _shown(file, root), what, "not read")
         return into.finish(declared)
 
     def place(self, name: str, split: str) -> str:
@@ -79,15 +99,24 @@ class CocoReader:
             store.commit(folder / f"{split or 'boxes'}.json", json.dumps(content).encode())
 
 
-def _files(folder: Path) -> list[Path]:
-    for place in (folder, folder / "annotations"):
-        if place.is_dir():
-            files = [file for file, is_folder in guard.listed(place) if not is_folder]
-            named = [file for file in files if file.suffix.lower() == ".json" and file.is_file()]
-            found = [file for file in named if _has_lists(file)]
-            if found:
-                return found
+def _found(folder: Path) -> list[Path]:
+    """The files of the first of the places where they may lie."""
+    if not folder.is_dir():
+        return []
+    tops = [place for place, is_folder in guard.listed(folder) if is_folder]
+    splits = [place for place in tops if _split_in(place.name)]
+    for places in ([folder], [folder / "annotations"], splits):
+        inside = [entry for place in places if place.is_dir() for entry in guard.listed(place)]
+        files = [file for file, is_folder in inside if not is_folder]
+        named = [file for file in files if file.suffix.lower() == ".json" and file.is_file()]
+        found = [file for file in named if _has_lists(file)]
+        if found:
+            return found
     return []
+
+
+def _of_boxes(files: Sequence[Path]) -> Sequence[Path]:
+    return [file for file in files if file.name.startswith("instances")] or files
 
 
 def _has_lists(file: Path) -> bool:
@@ -104,12 +133,34 @@ def _has_lists(file: Path) -> bool:
         return False
 
 
-def _split(file: Path) -> Split:
-    words = file.stem.lower().replace("-", "_").replace(".", "_").split("_")
-    named: list[Split] = [
-        SPLIT_NAMES[w.rstrip("0123456789")] for w in words if w.rstrip("0123456789") in SPLIT_NAMES
-    ]
+def _split(file: Path, root: Path) -> Split:
+    """What a file is called for, or the folder it is in."""
+    folder = file.resolve().parent
+    return _split_in(file.stem) or (_split_in(folder.name) if folder != root else "")
+
+
+def _split_in(name: str) -> Split:
+    words = [word.rstrip("0123456789") for word in _WORDS.split(name.lower())]
+    named: list[Split] = [SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES]
     return named[-1] if named else ""
+
+
+def _shown(file: Path, root: Path) -> str:
+    whole = file.resolve()
+    return guard.shown(whole.relative_to(root) if whole.is_relative_to(root) else file.name)
+
+
+def _places(file: Path, root: Path, split: Split) -> list[Path]:
+    """Folders in which the pictures of a file may lie, the likeliest first."""
+    own = split or _split_in(file.stem)
+    starts = [0, *(part.end() for part in _WORDS.finditer(file.stem))]
+    names = [file.stem[at:] for at in starts]
+    names += [name for name, meaning in SPLIT_NAMES.items() if meaning == own]
+    names = [name for name in dict.fromkeys(names) if name.strip(".")]
+    bases = [file.parent, file.parent / "images", root, root / "images"]
+    places = [file.parent, *(base / name for name in names for base in bases)]
+    places += [file.parent / place for place in _PLACES] + [root / "images" / (split or ".")]
+    return [place for place in dict.fromkeys(places) if place.is_dir()]
 
 
 def _loaded(file: Path) -> dict[str, list[Any]]:
@@ -137,7 +188,7 @@ def _loaded(file: Path) -> dict[str, list[Any]]:
 
 
 def _read_file(into: Collector, file: Path, root: Path, split: Split) -> dict[object, str]:
-    content, where = _loaded(file), guard.shown(file.name)
+    content, where = _loaded(file), _shown(file, root)
     names = _categories(into, content["categories"], where)
     ids = _pictures(into, content["images"], file, root, split)
     seen: set[object] = set()
@@ -196,13 +247,14 @@ def _pictures(
 ) -> dict[object, str | None]:
     ids: dict[object, str | None] = {}
     names: dict[object, str] = {}
+    own, places = _shown(file, root), _places(file, root, split)
     for at, row in enumerate(rows):
-        here = f"{file.name}: images[{at}]"
+        here = f"{own}: images[{at}]"
         name, id_ = (row.get("file_name"), row.get("id")) if isinstance(row, dict) else (None, None)
         if not isinstance(name, str) or not name or "\0" in name or id_ is None:
             into.say("bad-picture", here, "The image has no id or no file_name.", "set aside")
             continue
-        here = f"{file.name}: image {id_}"
+        here = f"{own}: image {id_}"
         if _key(id_) in ids:
             if names[_key(id_)] != name:
                 raise DataError(
@@ -212,13 +264,12 @@ def _pictures(
                 )
             into.say("duplicate-picture", here, f"{name} is listed twice.", "read as one")
             continue
-        bases = [file.parent / place for place in _PLACES] + [root / "images" / (split or ".")]
-        near = [base / name for base in bases if (base / name).is_file()]
-        inside = [path for path in near if path.resolve().is_relative_to(root)]
+        looked = [place / name for place in places]
+        near = (path for path in looked if is_file(path))
+        inside = next((path for path in near if path.resolve().is_relative_to(root)), None)
+        place = inside or next(filter(is_file, looked), looked[0])
         names[_key(id_)] = name
-        ids[_key(id_)] = taken = into.picture(
-            (inside or near or [file.parent / name])[0], here, split
-        )
+        ids[_key(id_)] = taken = into.picture(place, here, split, looked)
         if taken is not None:
             into.declared(taken, (row.get("width"), row.get("height")), here)
     return ids

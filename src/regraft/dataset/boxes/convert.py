@@ -18,12 +18,13 @@ from regraft.errors import DataError, UsageError
 _KNOWN_FOLDERS = re.compile(r"^(?:(?:images|JPEGImages)/(?:(?:train|valid|test)/)?)+")
 
 
-def read_boxes(path: Path) -> BoxData:
+def read_boxes(path: str | Path) -> BoxData:
     """Read box data of any known format.
 
     Raises:
         DataError: the format is not known, or nothing in it can be used.
     """
+    path = Path(path)
     form = form_of(path)
     if form is None:
         raise DataError(

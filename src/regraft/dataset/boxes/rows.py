@@ -32,6 +32,7 @@ from regraft.errors import DataError
 _SLACK_PX = 1e-6
 _DECIMALS = 6
 _LISTED = 10
+_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,21 @@ class Collector:
         self._problems: list[Problem] = []
         self._unknown: list[tuple[str, str, str]] = []
         self._seen: set[Path] = set()
+        self._in_folder: dict[Path, dict[str, str]] = {}
         self._unit: list[tuple[str, str, Box, str]] = []
         self._found = self._mended = self._refused = 0
 
-    def picture(self, file: Path, where: str, split: Split = "") -> str | None:
-        """A picture was named; its id, or None when it cannot be used (said)."""
+    def picture(
+        self, file: Path, where: str, split: Split = "", looked: Sequence[Path] = ()
+    ) -> str | None:
+        """A picture was named; its id, or None when it cannot be used (said).
+
+        Args:
+            file: it.
+            where: file and line, or file and id, that name it.
+            split: as given, or "".
+            looked: the paths at which it was looked for, where there are several.
+        """
         id_, fault = self._named(file)
         if id_ in self._pictures:
             if split and split != self._pictures[id_][3]:
@@ -117,7 +128,9 @@ class Collector:
             try:
                 size = shown_size(file)
             except guard.Refused as refused:
-                fault = (refused.kind, f"{id_}: {refused.what}")
+                what = f"{id_}: {refused.what}"
+                what += self._hints(file, looked) if refused.kind == "missing" else ""
+                fault = (refused.kind, what)
         if fault is not None:
             self.set_aside(file, fault[0], where, fault[1])
             return None
@@ -138,6 +151,28 @@ class Collector:
         if not real.is_relative_to(self._root):
             return guard.shown(file), ("outside", f"{guard.shown(file)} leaves the data's folder.")
         return guard.shown(real.relative_to(self._root)), None
+
+    def _hints(self, file: Path, looked: Sequence[Path]) -> str:
+        """Where a picture that is missing was looked for, and why it may not have been found."""
+        paths = [Path(os.path.abspath(path)) for path in looked or [file]]  # noqa: PTH100
+        paths = [path for path in paths if path.is_relative_to(self._root)]
+        folders = dict.fromkeys(path.parent for path in paths if path.parent.is_dir())
+        names = [guard.shown(folder.relative_to(self._root)) for folder in folders]
+        names = ["the data's folder" if name == "." else f"{name}/" for name in names]
+        hints = f" It was looked for in {', '.join(names)}." if looked and names else ""
+        alike = (self._like(folder, file.name) for folder in folders)
+        if found := next(filter(None, alike), ""):
+            hints += f" There is {found}: upper and lower case differ."
+        if "\\" in file.name:
+            hints += " The name has backslashes; folders are parted by /."
+        return hints
+
+    def _like(self, folder: Path, name: str) -> str:
+        """What is in a folder under that name but for upper and lower case, or ""."""
+        if folder not in self._in_folder:
+            files = (file.name for file, _ in guard.listed(folder))
+            self._in_folder[folder] = {file.casefold(): file for file in files}
+        return self._in_folder[folder].get(name.casefold(), "")
 
     def size(self, id_: str) -> tuple[int, int]:
         """Width and height of a picture that was taken."""
@@ -310,9 +345,10 @@ class Collector:
         if not names:
             raise DataError(
                 "There is no box that can be used."
-                + "".join(f" {p.where}: {p.what}" for p in self._problems[:_LISTED]),
+                + "".join(f" {p.where}: {p.what}" for p in self._problems[:_TOLD])
+                + (f" And {more} more." if (more := len(self._problems) - _TOLD) > 0 else ""),
                 where=guard.shown(self._path),
-                mend="name pictures and boxes as docs/boxes.md shows",
+                mend=self._mend(),
             )
         at = {name: number for number, name in enumerate(names)}
         return BoxData(
@@ -343,6 +379,18 @@ class Collector:
             self._mended,
             self._refused,
         )
+
+    def _mend(self) -> str:
+        """What helps where no box can be used."""
+        kinds = {problem.kind for problem in self._problems}
+        if kinds & {"missing", "outside"}:
+            return (
+                "give the annotations the names that the pictures have, with / between folders; "
+                "upper and lower case count, and pictures lie inside of the data's folder"
+            )
+        if self._refused:
+            return "mend these boxes; docs/boxes.md says how each format counts"
+        return "draw a box around at least one object"
 
 
 def _in_order(low: float, high: float) -> tuple[float, float, bool]:

@@ -313,7 +313,9 @@ def _counts_from_0(into: Collector, pages: Sequence[_Page], root: Path) -> int:
 def _sets(into: Collector, base: Path, root: Path) -> dict[str, Split] | None:
     """Split by name without ending, from ImageSets/Main; None where there are no lists."""
     found: dict[str, Split] = {}
-    lists = [(base / "ImageSets" / "Main" / f"{name}.txt", split) for split, name in _SETS.items()]
+    lists: list[tuple[Path, Split]] = [
+        (base / "ImageSets" / "Main" / f"{name}.txt", split) for split, name in _SETS.items()
+    ]
     lists = [(file, split) for file, split in lists if file.is_file()]
     for file, split in lists:
         where = guard.shown(file.relative_to(root))
@@ -338,11 +340,11 @@ def _read_page(
     """Reads one file; `taken` says which one spoke of a picture first."""
     where = guard.shown(page.file.relative_to(root))
     here = f"{where}:{page.root.line}"
-    picture = _picture(into, page, root, here)
+    picture, looked = _picture(into, page, root, here)
     other = taken.setdefault(picture, where)
     if other != where:
         into.say("two-files", here, f"{other} is of the same picture.", "both are read")
-    id_ = into.picture(picture, here, split)
+    id_ = into.picture(picture, here, split, looked)
     size = page.root.first("size")
     if size is not None and id_ is not None:
         width, height = (number(size.said(tag)) for tag in ("width", "height"))
@@ -352,20 +354,24 @@ def _read_page(
             _read_object(into, id_, thing, f"{where}:{thing.line}", first)
 
 
-def _picture(into: Collector, page: _Page, root: Path, where: str) -> Path:
-    """Where the picture lies; what `path` says is somebody else's computer."""
+def _picture(into: Collector, page: _Page, root: Path, where: str) -> tuple[Path, list[Path]]:
+    """Where the picture lies, and where it was looked for.
+
+    What `path` says is somebody else's computer.
+    """
     text = (page.root.said("filename") or "").replace("\\", "/").replace("\0", "")
     name = PurePosixPath(text).name
     places = _places(page, root)
     stems = [f"{page.file.stem}{suffix}" for suffix in _SUFFIXES]
     named = _first_file(places, [name]) if name else None
     if named is not None and name in (page.file.stem, *stems):
-        return named
+        return named, []
     own = _first_file(places, stems)
     if own is not None and named is not None and own != named:
         what = f"It names {guard.shown(name)}, and there is {guard.shown(own.name)}."
         into.say("other-name", where, what, "the picture with the XML's own name is used")
-    return own or named or page.file.parent / (name or f"{page.file.stem}.jpg")
+    name = name or f"{page.file.stem}.jpg"
+    return own or named or page.file.parent / name, [place / name for place in places]
 
 
 def _places(page: _Page, root: Path) -> list[Path]:
