@@ -331,6 +331,38 @@ def test_a_planted_fault_is_reported_where_it_is(tmp_path, plant, fault):
     assert data.found == data.used + data.refused
 
 
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "csv"])
+def test_a_picture_without_a_box_that_can_be_used_is_no_negative(tmp_path, form):
+    plant = {
+        "coco": in_coco(
+            row((3, 3, 0, 5), 5, image_id=2),
+            row((3, 3, 5, 0), 6, image_id=2),
+            images=[{"id": i, "file_name": f"{name}.png"} for i, name in enumerate("abc", 1)],
+        ),
+        "yolo": in_yolo(GOOD),
+        "voc": in_voc(thing(5, 5, 9, 9)),
+        "csv": in_table("b.png,1,2,1,12,tree", "b.png,1,2,x,12,tree", "c.png,,,,,"),
+    }[form]
+    path = plant(tmp_path)
+    inner = {"yolo": "images", "voc": "JPEGImages"}.get(form, "")
+    for level, name in enumerate("bc"):
+        picture(tmp_path / inner / f"{name}.png", level=level)
+    if form == "yolo":
+        (tmp_path / "labels" / "b.txt").write_text("0 0.5 0.5 0 0.1\n0 0.5\n")
+        (tmp_path / "labels" / "c.txt").touch()
+    if form == "voc":
+        for name, things in (("b", thing(5, 5, 4, 9) + thing("x")), ("c", "")):
+            text = f"<annotation><filename>{name}.png</filename>{things}</annotation>"
+            (tmp_path / "Annotations" / f"{name}.xml").write_text(text)
+    data = read_boxes(path)
+    assert [Path(p.id).name for p in data.pictures] == ["a.png", "c.png"]
+    (said,) = [p for p in data.problems if p.done == "left out"]
+    assert (said.kind, Path(said.where).name) == ("no-box-left", "b.png")
+    assert said.what.startswith("All of its 2 boxes were refused")
+    assert data.refused == data.found - data.used >= 2
+    assert len(dataset.read_all(path, max_bad=0)) == 2
+
+
 # What is an error ---------------------------------------------------------------------------------
 
 

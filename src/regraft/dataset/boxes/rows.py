@@ -6,6 +6,7 @@ Decisions:
   edge: left < right, top < bottom. Formats that count from 1, or in shares, are turned into that.
 - What can be mended is mended and said: edges outside are clipped, swapped corners swapped.
   What cannot is refused and said. The counts always add up: found = used + refused.
+- A picture with boxes of which none can be used is left out: it would teach that nothing is there.
 - A category that nobody drew is left out, and said; so every format can hold what is read.
 - Edges are kept to a millionth of a pixel, so that formats that write other numbers (width for the
   right edge, shares for pixels) give back the same box to the last bit.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import math
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -105,6 +107,7 @@ class Collector:
         self._seen: set[Path] = set()
         self._in_folder: dict[Path, dict[str, str]] = {}
         self._unit: list[tuple[str, str, Box, str]] = []
+        self._offered: Counter[str] = Counter()
         self._found = self._mended = self._refused = 0
 
     def picture(
@@ -210,6 +213,7 @@ class Collector:
         self._found += 1
         if id_ is None:
             return self._refuse("no-picture", where, "Its picture is not used.")
+        self._offered[id_] += 1
         if not isinstance(name, str) or not category_name(name):
             return self._refuse("no-category", where, "The box has no category.")
         numbers = [number(edge) for edge in edges]
@@ -272,10 +276,14 @@ class Collector:
         self._refused += 1
         self.say(kind, where, what, "box refused")
 
-    def refuse(self, kind: str, where: str, what: str, count: int = 1) -> None:
-        """Boxes were found that cannot even be read."""
+    def refuse(
+        self, kind: str, where: str, what: str, count: int = 1, id_: str | None = None
+    ) -> None:
+        """Boxes were found that cannot even be read, on the picture `id_` where that is known."""
         self._found += count
         self._refused += count - 1
+        if id_ is not None:
+            self._offered[id_] += count
         self._refuse(kind, where, what)
 
     def unknown_category(self, where: str, there: str, mend: str) -> None:
@@ -291,6 +299,18 @@ class Collector:
     def say(self, kind: str, where: str, what: str, done: str) -> None:
         """A problem was found."""
         self._problems.append(Problem(kind, guard.shown(where), guard.shown(what), done))
+
+    def _leave_out_emptied(self) -> None:
+        """Pictures all of whose boxes were refused."""
+        for id_, count in sorted(self._offered.items()):
+            if self._boxes[id_]:
+                continue
+            file, *_ = self._pictures.pop(id_)
+            del self._boxes[id_]
+            self._seen.add(file)
+            whose = "Its only box was" if count == 1 else f"All of its {count} boxes were"
+            what = f"{whose} refused; it is not known to be empty."
+            self.say("no-box-left", id_, what, "left out")
 
     def _name_splits(self) -> None:
         """Where some pictures have a split, the others train."""
@@ -332,6 +352,7 @@ class Collector:
                 mend=f"{mend}, or mend the {'number' if count == 1 else 'numbers'}",
             )
         self._settle_units()
+        self._leave_out_emptied()
         self._name_splits()
         if self._path.is_dir():
             self._say_unlisted()

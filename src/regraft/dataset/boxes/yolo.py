@@ -304,7 +304,7 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
     numbers = words[1:5] if "kpt_shape" in naming.content else words[1:]
     if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
         what = f"The line has {len(words)} columns; a box has 5, a polygon 7, 9, 11, …"
-        return into.refuse("wrong-columns", where, what)
+        return into.refuse("wrong-columns", where, what, id_=id_)
     category = number(words[0])
     known = naming.names.get(int(category)) if category is not None and category % 1 == 0 else None
     if known is None:
