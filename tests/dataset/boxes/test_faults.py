@@ -109,6 +109,11 @@ COCO = {
         ),
         Fault("alike-categories", "tree", 2),
     ),
+    "crowd": (in_coco(row((3, 3, 5, 5), 5, iscrowd=2)), Fault("bad-crowd", "annotation 5", 2)),
+    "crowd in words": (
+        in_coco(row((3, 3, 5, 5), 5, iscrowd="yes")),
+        Fault("bad-crowd", "annotation 5", 2),
+    ),
     "nobody drew": (in_coco(row((3, 3, 5, 5), 5)), Fault("empty-category", "car", 2)),
 }
 
@@ -232,6 +237,10 @@ VOC = {
     "no box": (in_voc("<object><name>x</name></object>"), Fault("not-a-number", "a.xml:5", 1)),
     "same": (in_voc(thing()), Fault("duplicate-box", "a.xml:5", 1)),
     "wrong size": (in_voc(thing(5, 5), size=(30, 40)), Fault("wrong-size", "a.xml:3", 2)),
+    "difficult": (
+        in_voc(thing(5, 5, extra="<difficult>?</difficult>")),
+        Fault("bad-crowd", "a.xml:5", 2),
+    ),
     "polygon": (
         in_voc(
             "<object><name>x</name><polygon><x1>5</x1><y1>5</y1><x2>9</x2><y2>5</y2>"
@@ -305,6 +314,14 @@ CSV = {
         ),
         Fault("no-split", "b.png", 2),
     ),
+    "crowd": (
+        lambda folder: table(
+            folder,
+            ["a.png,1,2,11,12,tree,1", "a.png,3,3,9,9,tree,2"],
+            "path,left,top,right,bottom,category,crowd",
+        ),
+        Fault("bad-crowd", "boxes.csv:3", 2),
+    ),
     "no picture": (not_a_picture, Fault("not-an-image", "boxes.csv:3", 1)),
     "bomb": (bomb, Fault("bomb", "boxes.csv:3", 1)),
     "link out": (link_out, Fault("outside", "boxes.csv:3", 1)),
@@ -329,6 +346,44 @@ def test_a_planted_fault_is_reported_where_it_is(tmp_path, plant, fault):
     assert all(problem.what and problem.done for problem in found)
     assert (data.found, data.used, data.mended) == (fault.found, fault.used, fault.mended)
     assert data.found == data.used + data.refused
+
+
+CROWDS = [(1, True), (True, True), ("1", True), ("true", True), (1.0, True)]
+CROWDS += [(0, False), (False, False), ("0", False), (None, False), ("", False), ("False", False)]
+
+
+@pytest.mark.parametrize(("value", "crowd"), CROWDS)
+def test_what_says_crowd_in_coco(tmp_path, value, crowd):
+    data = read_boxes(coco(tmp_path, [row(iscrowd=value)]))
+    assert [box.crowd for box in data.pictures[0].boxes] == [crowd]
+    assert "bad-crowd" not in {p.kind for p in data.problems}
+
+
+@pytest.mark.parametrize(
+    ("value", "crowd"),
+    [("Yes", True), ("TRUE", True), (" 1", True), ("no", False), ("0", False), ("", False)],
+)
+def test_what_says_crowd_in_a_table(tmp_path, value, crowd):
+    head = "path,left,top,right,bottom,category,crowd"
+    data = read_boxes(table(tmp_path, [f"a.png,1,2,11,12,tree,{value}"], head))
+    assert [box.crowd for box in data.pictures[0].boxes] == [crowd]
+    assert not data.problems
+
+
+@pytest.mark.parametrize(
+    ("names", "categories"),
+    [
+        ("[no, yes]", {"no", "yes"}),
+        ("[1, 2.50]", {"1", "2.50"}),
+        ("[007, 1_000]", {"007", "1_000"}),
+        ("[null, 2020-01-01]", {"null", "2020-01-01"}),
+        ("{0: on, 1: 'off'}", {"on", "off"}),
+    ],
+)
+def test_names_in_yaml_stay_as_they_are_written(tmp_path, names, categories):
+    more = "1 0.5 0.5 0.2 0.2"
+    data = read_boxes(yolo(tmp_path, [GOOD, more], f"train: images\nnames: {names}\n"))
+    assert set(data.categories) == categories
 
 
 @pytest.mark.parametrize("form", ["coco", "yolo", "voc", "csv"])

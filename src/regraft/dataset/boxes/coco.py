@@ -213,7 +213,8 @@ def _read_file(into: Collector, file: Path, root: Path, split: Split) -> dict[ob
             )
             continue
         edges = _edges(into, row, here)
-        into.box(ids[_key(row["image_id"])], category, edges, here, row.get("iscrowd") in (1, True))
+        crowd = into.crowd(row.get("iscrowd"), here)
+        into.box(ids[_key(row["image_id"])], category, edges, here, crowd)
     return names
 
 

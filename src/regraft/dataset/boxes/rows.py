@@ -34,7 +34,12 @@ from regraft.errors import DataError
 _SLACK_PX = 1e-6
 _DECIMALS = 6
 _LISTED = 10
+_MOST_SHOWN = 200
 _TOLD = 3
+
+
+TRUTH: Mapping[str, bool] = {"1": True, "true": True, "0": False, "false": False, "": False}
+"""What stands for yes and no, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +232,21 @@ class Collector:
             self._unit.append((id_, category_name(name), box, where))
         else:
             self._judge(id_, category_name(name), box, where, mended)
+
+    def crowd(self, value: object, where: str, words: Mapping[str, bool] = TRUTH) -> bool:
+        """Whether what a format says of a box makes it a crowd; what is neither yes nor no is said.
+
+        Args:
+            value: what stands there; None is no.
+            where: file and line, or file and id.
+            words: what means yes, and what no, in lower case.
+        """
+        text = "" if value is None else str(value).strip().lower().removesuffix(".0")
+        known = words.get(text)
+        if known is None:
+            what = f"Whether it is a crowd cannot be told from {value!r}"[:_MOST_SHOWN] + "."
+            self.say("bad-crowd", where, what, "read as no crowd")
+        return known or False
 
     def _may_be_shares(self, id_: str, box: Box) -> bool:
         edges = box.left, box.top, box.right, box.bottom

@@ -13,12 +13,13 @@ from typing import final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, text_of
+from regraft.dataset.boxes.rows import TRUTH, BoxData, Collector, text_of
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.errors import DataError
 
 _NAME = "boxes.csv"
 _EDGES = ("left", "top", "right", "bottom")
+_CROWD = {**TRUTH, "yes": True, "no": False}
 _ALIASES = {
     "image_path": "path",
     "file": "path",
@@ -117,4 +118,5 @@ def _row(into: Collector, root: Path, columns: list[str], row: list[str], where:
     id_ = into.picture(root / cells["path"], where, SPLIT_NAMES.get(named, ""))
     if any(cells[name] for name in ("category", *_EDGES)):
         edges = [cells[name] for name in _EDGES]
-        into.box(id_, cells["category"], edges, where, cells.get("crowd") in ("1", "true"))
+        crowd = into.crowd(cells.get("crowd"), where, _CROWD)
+        into.box(id_, cells["category"], edges, where, crowd)

@@ -416,5 +416,5 @@ def _read_object(into: Collector, id_: str | None, thing: _Node, where: str, fir
             into.say("no-bbox", where, what, "the box around it is used")
         low, high = [number(c) for c in corners[:2]], list(corners[2:])
         edges = [value - first if value is not None else None for value in low] + high
-    hard = thing.said("difficult") == "1"
+    hard = into.crowd(thing.said("difficult"), where)
     into.box(id_, thing.said("name"), edges, where, hard)

@@ -30,6 +30,7 @@ _MAX_YAML_BYTES = 512 * 2**10
 _MAX_LABEL_BYTES = 16 * 2**20
 _MAX_DEPTH = 8
 _KEYS: Mapping[Split, str] = {"train": "train", "valid": "val", "test": "test"}
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in "bool int float null timestamp".split()}
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
@@ -152,7 +153,7 @@ def _loaded(file: Path) -> dict[str, Any]:
                 line = event.start_mark.line + 1
                 what = "The YAML has aliases or is nested too deeply."
                 raise DataError(what, where=f"{where}:{line}", mend="write it out plainly")
-        content = yaml.CSafeLoader(text).get_single_data()
+        content = _constructed(text)
     except (yaml.YAMLError, ValueError, RecursionError) as fault:
         if isinstance(fault, DataError):
             raise
@@ -162,6 +163,21 @@ def _loaded(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError("This is no data.yaml.", where=where, mend="it has names, train and val")
     return content
+
+
+def _constructed(text: str) -> Any:
+    """What YAML says, with names as they are written: `no` and 007 are neither truth nor number."""
+    import yaml
+
+    loader = yaml.CSafeLoader(text)
+    node = loader.get_single_node()
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    for value in [value for key, value in pairs if key.value == "names"]:
+        named = isinstance(value, yaml.MappingNode)
+        for name in [name for _, name in value.value] if named else value.value:
+            if isinstance(name, yaml.ScalarNode) and name.tag in _PLAIN_TAGS:
+                name.tag = "tag:yaml.org,2002:str"
+    return loader.construct_document(node) if node is not None else None
 
 
 def _categories(into: Collector, content: Mapping[str, Any], where: str) -> dict[int, str]:
