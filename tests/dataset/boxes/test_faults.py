@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from made import coco, picture, row, table, thing, voc, yolo
-from PIL import Image
+from PIL import Image, ImageOps
 
 from regraft import dataset
 from regraft.dataset.boxes import read_boxes
@@ -534,6 +534,63 @@ def test_hostile_yaml_is_refused_within_a_second(tmp_path, text):
     with pytest.raises(DataError, match="data.yaml"):
         read_boxes(tmp_path)
     assert time.process_time() - begun_s < 2
+
+
+SPOT_PX = (4, 6, 16, 12)
+"""Left, top, right, bottom in a picture of 40 × 30."""
+
+
+def turned_picture(path: Path, turn: int) -> None:
+    """A white box on black, as a camera that was held that way saves it."""
+    image = Image.new("L", (40, 30))
+    image.paste(255, SPOT_PX)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("form", ["coco", "coco in shares", "voc"])
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_boxes_drawn_before_the_exif_turn_are_turned(tmp_path, turn, form):
+    left, top, right, bottom = SPOT_PX
+    bbox = (left, top, right - left, bottom - top)
+    if form == "voc":
+        path = voc(tmp_path, [thing(left + 1, top + 1, right, bottom)])
+        turned_picture(tmp_path / "JPEGImages" / "a.png", turn)
+    else:
+        shares = tuple(edge / side for edge, side in zip(bbox, (40, 30, 40, 30), strict=True))
+        path = coco(tmp_path, [row(shares if "shares" in form else bbox)])
+        turned_picture(tmp_path / "a.png", turn)
+    data = read_boxes(path)
+    (only,) = data.pictures
+    (box,) = only.boxes
+    if turn >= 5:
+        with Image.open(only.source) as image:
+            spot = ImageOps.exif_transpose(image).getbbox()
+        assert (box.left, box.top, box.right, box.bottom) == spot
+        assert [p.done for p in data.problems if p.kind == "unturned"] == [
+            "its boxes are turned as it is"
+        ]
+        assert data.mended == 1
+    else:
+        # The size does not tell.
+        assert (box.left, box.top, box.right, box.bottom) == SPOT_PX
+        assert not [p for p in data.problems if p.kind in ("unturned", "wrong-size")]
+
+
+def test_boxes_drawn_as_shown_stay_though_the_size_is_from_before_the_turn(tmp_path):
+    images = [
+        {"id": i, "file_name": f"{name}.png", "width": 40, "height": 30}
+        for i, name in enumerate("ab", 1)
+    ]
+    annotations = [row((5, 32, 10, 6)), row((3, 3, 9, 9), 2, image_id=2)]
+    path = coco(tmp_path, annotations, images=images)
+    for name in "ab":
+        turned_picture(tmp_path / f"{name}.png", 6)
+    data = read_boxes(path)
+    # Only on the picture as it is shown lies the first; so it is with the second.
+    assert [(b.left, b.top) for p in data.pictures for b in p.boxes] == [(5, 32), (3, 3)]
+    assert (data.mended, [p.kind for p in data.problems].count("wrong-size")) == (0, 2)
 
 
 def test_a_turned_picture_counts_as_it_is_shown(tmp_path):

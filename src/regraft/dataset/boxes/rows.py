@@ -13,6 +13,8 @@ Decisions:
 - Whether edges are pixels or shares of the picture is told from all boxes together: when every one
   lies in 0…1, they are shares. One such box among boxes in pixels is refused.
 - Where some pictures have a split, the others train.
+- A declared size that the picture has without its EXIF turn says that boxes were drawn on it so,
+  and they are turned as it is; unless they lie only on the picture as it is shown.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ _DECIMALS = 6
 _LISTED = 10
 _MOST_SHOWN = 200
 _TOLD = 3
+_ON_ITS_SIDE = 5
+"""EXIF orientations from here on swap width and height."""
 
 
 TRUTH: Mapping[str, bool] = {"1": True, "true": True, "0": False, "false": False, "": False}
@@ -112,6 +116,9 @@ class Collector:
         self._seen: set[Path] = set()
         self._in_folder: dict[Path, dict[str, str]] = {}
         self._unit: list[tuple[str, str, Box, str]] = []
+        self._turns: dict[str, int] = {}
+        self._unturned: dict[str, str] = {}
+        self._waiting: dict[str, list[tuple[str, Box, str, bool]]] = {}
         self._offered: Counter[str] = Counter()
         self._found = self._mended = self._refused = 0
 
@@ -131,10 +138,10 @@ class Collector:
             if split and split != self._pictures[id_][3]:
                 self.say("two-splits", where, f"{id_} is in two splits.", "the first one counts")
             return id_
-        size = (0, 0)
+        width_px = height_px = turn = 0
         if fault is None:
             try:
-                size = shown_size(file)
+                width_px, height_px, turn = _shown_size(file)
             except guard.Refused as refused:
                 what = f"{id_}: {refused.what}"
                 what += self._hints(file, looked) if refused.kind == "missing" else ""
@@ -142,8 +149,8 @@ class Collector:
         if fault is not None:
             self.set_aside(file, fault[0], where, fault[1])
             return None
-        width_px, height_px = size
         self._pictures[id_] = (file.resolve(), width_px, height_px, split)
+        self._turns[id_] = turn
         self._boxes[id_] = {}
         return id_
 
@@ -188,11 +195,23 @@ class Collector:
         return width_px, height_px
 
     def declared(self, id_: str, size: tuple[object, object], where: str) -> None:
-        """The annotations claim this width and height; the picture's own count."""
-        if None not in size and size != self.size(id_):
-            own = self.size(id_)
-            what = f"It says {size[0]} × {size[1]} pixels; {id_} has {own[0]} × {own[1]}."
-            self.say("wrong-size", where, what, "the picture's own size is used")
+        """The annotations claim this width and height; the picture's own count.
+
+        To be said before its boxes, which may have been drawn on it without its EXIF turn.
+        """
+        own = self.size(id_)
+        if size == own or None in size:
+            return
+        if size == own[::-1] and self._turns[id_] >= _ON_ITS_SIDE and id_ not in self._offered:
+            self._unturned.setdefault(id_, where)
+        else:
+            self._say_wrong_size(id_, size, where)
+
+    def _say_wrong_size(self, id_: str, size: tuple[object, object], where: str) -> None:
+        own = self.size(id_)
+        wide, high = (f"{edge:g}" if isinstance(edge, float) else edge for edge in size)
+        what = f"It says {wide} × {high} pixels; {id_} has {own[0]} × {own[1]}."
+        self.say("wrong-size", where, what, "the picture's own size is used")
 
     def box(
         self,
@@ -230,6 +249,9 @@ class Collector:
         box = Box(0, left, top, right, bottom, crowd)
         if not pixels and self._may_be_shares(id_, box):
             self._unit.append((id_, category_name(name), box, where))
+        elif id_ in self._unturned:
+            drawn = (category_name(name), box, where, mended)
+            self._waiting.setdefault(id_, []).append(drawn)
         else:
             self._judge(id_, category_name(name), box, where, mended)
 
@@ -278,6 +300,43 @@ class Collector:
         self._mended += mended or swapped_x or swapped_y or over > _SLACK_PX
         self._boxes[id_][name, used] = None
 
+    def _settle_turns(self) -> None:
+        """Boxes of pictures whose size is given as it is without the EXIF turn.
+
+        They were drawn on the picture that all of them lie on; where that is both, on the one
+        that more of the other pictures' boxes lie on.
+        """
+        fits: dict[str, tuple[bool, bool]] = {}
+        for id_ in self._unturned:
+            boxes = [box for _, box, *_ in self._waiting.get(id_, [])]
+            wide, high = self.size(id_)
+            fits[id_] = _fit(boxes, high, wide), _fit(boxes, wide, high)
+        lean = sum(before - shown for before, shown in fits.values())
+        for id_, where in list(self._unturned.items()):
+            high, wide = self.size(id_)
+            before, shown = fits[id_]
+            turned = id_ in self._offered and (before if before != shown else lean >= 0)
+            if turned:
+                what = f"It says {wide} × {high} pixels, as {id_} has without its EXIF turn."
+                self.say("unturned", where, what, "its boxes are turned as it is")
+            else:
+                del self._unturned[id_]
+                self._say_wrong_size(id_, (wide, high), where)
+            for name, box, here, mended in self._waiting.get(id_, []):
+                box = self._upright(id_, box) if turned else box
+                self._judge(id_, name, box, here, mended or turned)
+
+    def _upright(self, id_: str, box: Box) -> Box:
+        """A box that was drawn on the picture without its EXIF turn, on it as it is shown."""
+        wide, high = self.size(id_)
+        edges = {
+            5: (box.top, box.left, box.bottom, box.right),
+            6: (wide - box.bottom, box.left, wide - box.top, box.right),
+            7: (wide - box.bottom, high - box.right, wide - box.top, high - box.left),
+            8: (box.top, high - box.right, box.bottom, high - box.left),
+        }[self._turns[id_]]
+        return Box(0, *edges, box.crowd)
+
     def _settle_units(self) -> None:
         """Boxes in 0…1: shares where all are, nonsense among others in pixels."""
         shares = bool(self._unit) and not any(self._boxes.values())
@@ -288,9 +347,11 @@ class Collector:
             self._judge(id_, name, self._in_pixels(id_, box) if shares else box, where, shares)
 
     def _in_pixels(self, id_: str, box: Box) -> Box:
-        width_px, height_px = self.size(id_)
+        turned = id_ in self._unturned
+        width_px, height_px = self.size(id_)[::-1] if turned else self.size(id_)
         left, right = box.left * width_px, box.right * width_px
-        return Box(0, left, box.top * height_px, right, box.bottom * height_px, box.crowd)
+        drawn = Box(0, left, box.top * height_px, right, box.bottom * height_px, box.crowd)
+        return self._upright(id_, drawn) if turned else drawn
 
     def _refuse(self, kind: str, where: str, what: str) -> None:
         self._refused += 1
@@ -371,6 +432,7 @@ class Collector:
                 + (f"; {more} more" if more > 0 else ""),
                 mend=f"{mend}, or mend the {'number' if count == 1 else 'numbers'}",
             )
+        self._settle_turns()
         self._settle_units()
         self._leave_out_emptied()
         self._name_splits()
@@ -434,6 +496,11 @@ class Collector:
         return "draw a box around at least one object"
 
 
+def _fit(boxes: Iterable[Box], wide: int, high: int) -> bool:
+    """Whether boxes lie on a picture of that size, but for a pixel."""
+    return all(box.right <= wide + 1 and box.bottom <= high + 1 for box in boxes)
+
+
 def _in_order(low: float, high: float) -> tuple[float, float, bool]:
     return (low, high, False) if low <= high else (high, low, True)
 
@@ -494,7 +561,7 @@ def is_file(file: Path) -> bool:
         return False
 
 
-def shown_size(file: Path) -> tuple[int, int]:
+def _shown_size(file: Path) -> tuple[int, int, int]:
     """Width and height of a picture, from its header, as it is shown.
 
     Raises:
@@ -503,8 +570,8 @@ def shown_size(file: Path) -> tuple[int, int]:
     data, where = guard.read_file(file), guard.shown(file.name)
     with images.refusing(where), images.opened(data, where, file.suffix) as image:
         width_px, height_px = image.size
-        turned = images.orientation(image) >= 5
-    return (height_px, width_px) if turned else (width_px, height_px)
+        turn = images.orientation(image)
+    return (height_px, width_px, turn) if turn >= _ON_ITS_SIDE else (width_px, height_px, turn)
 
 
 def text_of(file: Path, most: int = guard.MAX_BYTES) -> str:
