@@ -58,7 +58,19 @@ COCO = {
     ),
     "run lengths": (
         in_coco(row((), 5, segmentation={"counts": "x", "size": [3, 3]})),
-        Fault("not-a-number", "annotation 5", 1),
+        Fault("run-lengths", "annotation 5", 1),
+    ),
+    "image id as text": (
+        in_coco(row((3, 3, 5, 5), 5, image_id="1"), row((3, 3, 6, 6), 6, image_id=1.0)),
+        Fault("other-spelling", "annotation 5", 3, 3),
+    ),
+    "category id as text": (
+        in_coco(row((3, 3, 5, 5), 5, category_id="7"), row((3, 3, 6, 6), 6, category_id=7.0)),
+        Fault("other-spelling", "annotation 5", 3, 3),
+    ),
+    "category id as number": (
+        in_coco(row((3, 3, 5, 5), 5, category_id="7"), categories=[{"id": "7", "name": "tree"}]),
+        Fault("other-spelling", "annotation 1", 2),
     ),
     "no object": (in_coco(7), Fault("not-an-object", "annotations[1]", 1)),
     "mixed units": (
@@ -416,6 +428,33 @@ def test_a_picture_without_a_box_that_can_be_used_is_no_negative(tmp_path, form)
     assert said.what.startswith("All of its 2 boxes were refused")
     assert data.refused == data.found - data.used >= 2
     assert len(dataset.read_all(path, max_bad=0)) == 2
+
+
+def test_numbers_of_a_box_may_be_texts(tmp_path):
+    data = read_boxes(coco(tmp_path, [row(("1", "2.5", "10", "10"))]))
+    (box,) = data.pictures[0].boxes
+    assert (box.left, box.top, box.right, box.bottom) == (1, 2.5, 11, 12.5)
+
+
+@pytest.mark.parametrize(
+    ("plant", "message"),
+    [
+        (in_coco(row(("x", 2, 5, 5), 5)), "The box is ['x', 2, 5, 5]."),
+        (in_coco(row((1, None, 5, 5), 5)), "The box is [1, nothing, 5, 5]."),
+        (in_coco(row(("NaN", 2, 5, 5), 5)), "The box is ['NaN', 2, 5, 5]."),
+        (in_coco(dict(row(id_=5), bbox="1 2 5 5")), "The box is ['1 2 5 5']."),
+        (in_coco(dict(row(id_=5), bbox=None)), "There is no box."),
+        (
+            in_yolo("0 0.1 0.1 x 0.1 0.5 0.5"),
+            "The box is ['0.1', '0.1', 'x', '0.1', '0.5', '0.5'].",
+        ),
+        (in_voc("<object><name>tree</name><bndbox/></object>"), "There is no box."),
+        (in_voc(thing("one", 3, 9, 12)), "The box is ['one', '3', '9', '12']."),
+    ],
+)
+def test_a_refused_box_is_shown_as_it_stands_in_the_file(tmp_path, plant, message):
+    data = read_boxes(plant(tmp_path))
+    assert [p.what for p in data.problems if p.done == "box refused"] == [message]
 
 
 # What is an error ---------------------------------------------------------------------------------

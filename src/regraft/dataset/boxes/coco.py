@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import mmap
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, final
 
@@ -187,10 +188,51 @@ def _loaded(file: Path) -> dict[str, list[Any]]:
     return {part: content[part] for part in parts}
 
 
+@final
+class _Ids:
+    """The ids of a list, which annotations may spell otherwise: "1" or 1.0 for 1; said once.
+
+    Args:
+        field: what annotations call it.
+        known: the list's ids, as `_key` has them.
+    """
+
+    def __init__(self, field: str, known: Collection[object]) -> None:
+        self._field, self._known = field, known
+        self._spelt = {_spelt(id_): id_ for id_ in known}
+        self._said = False
+
+    def key(self, into: Collector, row: Mapping[str, Any], where: str) -> object | None:
+        """Which of the ids an annotation means; None where it is none of them."""
+        value = row.get(self._field)
+        if _key(value) in self._known:
+            return _key(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            return None
+        key = self._spelt.get(_spelt(value))
+        if key is not None and not self._said:
+            self._said = True
+            what = f"{self._field} is {value!r}, and the list has {key!r}."
+            into.say("other-spelling", where, what, "read as the same, here and further on")
+        return key
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """What the annotations of one file refer to; `where` is the file."""
+
+    where: str
+    pictures: Mapping[object, str | None]
+    categories: Mapping[object, str]
+    picture_ids: _Ids
+    category_ids: _Ids
+
+
 def _read_file(into: Collector, file: Path, root: Path, split: Split) -> dict[object, str]:
     content, where = _loaded(file), _shown(file, root)
     names = _categories(into, content["categories"], where)
     ids = _pictures(into, content["images"], file, root, split)
+    lists = _Lists(where, ids, names, _Ids("image_id", ids), _Ids("category_id", names))
     seen: set[object] = set()
     for at, row in enumerate(content["annotations"]):
         if not isinstance(row, dict):
@@ -201,25 +243,35 @@ def _read_file(into: Collector, file: Path, root: Path, split: Split) -> dict[ob
         if own is not None and _key(own) in seen:
             into.say("duplicate-id", here, "Two annotations have this id.", "both are read")
         seen.add(_key(own))
-        if _key(row.get("image_id")) not in ids:
-            into.refuse("unknown-picture", here, f"There is no image {row.get('image_id')!r}.")
-            continue
-        category = names.get(_key(row.get("category_id")))
-        if category is None:
-            into.unknown_category(
-                f"{here}: category_id {row.get('category_id')!r}",
-                f"{where} has {listed(names)}",
-                f"add the category to `categories` in {where}",
-            )
-            continue
-        edges = _edges(into, row, here)
-        crowd = into.crowd(row.get("iscrowd"), here)
-        into.box(ids[_key(row["image_id"])], category, edges, here, crowd)
+        _read_row(into, row, lists, here)
     return names
+
+
+def _read_row(into: Collector, row: dict[str, Any], lists: _Lists, where: str) -> None:
+    picture = lists.picture_ids.key(into, row, where)
+    if picture is None:
+        return into.refuse("unknown-picture", where, f"There is no image {row.get('image_id')!r}.")
+    category = lists.category_ids.key(into, row, where)
+    if category is None:
+        return into.unknown_category(
+            f"{where}: category_id {row.get('category_id')!r}",
+            f"{lists.where} has {listed(lists.categories)}",
+            f"add the category to `categories` in {lists.where}",
+        )
+    id_ = lists.pictures[picture]
+    if not row.get("bbox") and isinstance(row.get("segmentation"), dict):
+        what = "It is a mask in run lengths (RLE), which are not read, and has no bbox."
+        return into.refuse("run-lengths", where, what, id_=id_)
+    edges = _edges(into, row, where)
+    into.box(id_, lists.categories[category], edges, where, into.crowd(row.get("iscrowd"), where))
 
 
 def _key(value: object) -> object:
     return value if isinstance(value, (int, str)) and not isinstance(value, bool) else repr(value)
+
+
+def _spelt(id_: object) -> str:
+    return str(id_).strip().removesuffix(".0")
 
 
 def _categories(into: Collector, rows: list[Any], where: str) -> dict[object, str]:
@@ -280,20 +332,21 @@ def _edges(into: Collector, row: dict[str, Any], where: str) -> list[object]:
     """Left, top, right, bottom of `bbox`, else around the polygons."""
     given = row.get("bbox")
     if isinstance(given, list) and given:
-        numbers = [number(value) if not isinstance(value, str) else None for value in given]
-        if len(numbers) != 4 or any(value is None for value in numbers):
-            return given if len(given) != 4 else [None] * 4
-        left, top, wide, high = (value for value in numbers if value is not None)
+        numbers = [number(value) for value in given]
+        known = [value for value in numbers if value is not None and isfinite(value)]
+        if len(known) != 4 or len(given) != 4:
+            return given  # to be refused, in the words of the file
+        left, top, wide, high = known
         if wide < 0 or high < 0:
             return [left, top, left, top]
         return [left, top, left + wide, top + high]
     polygons = row.get("segmentation")
     if not isinstance(polygons, list):
-        return []
+        return [given] if given else []
     found = [around(points) for points in polygons if isinstance(points, list)]
     found = [edges for edges in found if edges]
     if not found:
-        return []
+        return [given] if given else []
     into.say("no-bbox", where, "There is a polygon and no bbox.", "the box around it is used")
     low = [min(number(e[i]) or 0.0 for e in found) for i in (0, 1)]
     return [*low, *(max(number(e[i]) or 0.0 for e in found) for i in (2, 3))]

@@ -254,9 +254,10 @@ def _edges(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[object
 
     Label Studio turns clockwise, around the upper left corner.
     """
-    numbers = [number(value.get(name)) for name in ("x", "y", "width", "height")]
+    given: list[object] = [value.get(name) for name in ("x", "y", "width", "height")]
+    numbers = [number(one) for one in given]
     if any(one is None for one in numbers):
-        return [None] * 4, False
+        return given, False
     x, y, wide, high = (float(one) for one in numbers if one is not None)
     left, top = x / 100 * size[0], y / 100 * size[1]
     wide, high = wide / 100 * size[0], high / 100 * size[1]

@@ -242,10 +242,10 @@ class Collector:
             return self._refuse("no-category", where, "The box has no category.")
         numbers = [number(edge) for edge in edges]
         if len(numbers) != 4 or any(value is None for value in numbers):
-            return self._refuse("not-a-number", where, f"The box is {list(edges)!r}.")
+            return self._refuse("not-a-number", where, _words_for(edges))
         left, top, right, bottom = (float(value) for value in numbers if value is not None)
         if not all(map(math.isfinite, (left, top, right, bottom))):
-            return self._refuse("not-finite", where, f"The box is {list(edges)!r}.")
+            return self._refuse("not-finite", where, _words_for(edges))
         box = Box(0, left, top, right, bottom, crowd)
         if not pixels and self._may_be_shares(id_, box):
             self._unit.append((id_, category_name(name), box, where))
@@ -494,6 +494,14 @@ class Collector:
         if self._refused:
             return "mend these boxes; docs/boxes.md says how each format counts"
         return "draw a box around at least one object"
+
+
+def _words_for(edges: Sequence[object]) -> str:
+    """What stands in the place of the four edges of a box."""
+    if all(edge is None for edge in edges):
+        return "There is no box."
+    listed = ", ".join("nothing" if edge is None else repr(edge) for edge in edges)
+    return f"The box is [{listed}]."[:_MOST_SHOWN]
 
 
 def _fit(boxes: Iterable[Box], wide: int, high: int) -> bool:

@@ -336,8 +336,10 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
     size = into.size(id_)
     if len(numbers) > 4:
         edges = around(numbers)
+        if not edges:
+            return into.box(id_, known, numbers, where, crowd)
         values = [number(edge) for edge in edges]
-        wide, high = [max(v or 0.0 for v in values[i::2]) if values else 0.0 for i in (0, 1)]
+        wide, high = [max(v or 0.0 for v in values[i::2]) for i in (0, 1)]
     else:
         values = [number(word) for word in numbers]
         if any(value is None for value in values):
