@@ -471,6 +471,8 @@ def test_a_refused_box_is_shown_as_it_stands_in_the_file(tmp_path, plant, messag
         (in_yolo("0.5 0.5 0.5 0.1 0.1"), "labels/a.txt:2: category 0.5"),
         (in_yolo("tree 0.5 0.5 0.1 0.1"), "labels/a.txt:2: category tree"),
         (in_yolo(GOOD, "train: images\nnames: []\n"), "names no categories"),
+        (in_yolo(GOOD, "train: images\nnc: 1\n"), "names no categories"),
+        (in_yolo(GOOD, "names: [tree]\n"), "neither train nor val"),
         (in_yolo(GOOD, "train: images\nnames: {a: b}\n"), "data.yaml: names"),
         (in_coco(row(), categories=[{"id": 7, "name": "a"}, {"id": 7, "name": "b"}]), "the id 7"),
         (
@@ -478,12 +480,42 @@ def test_a_refused_box_is_shown_as_it_stands_in_the_file(tmp_path, plant, messag
             "Two images have the id 1",
         ),
         (lambda folder: table(folder, [], "path,left,top,right,bottom"), "no column 'category'"),
+        (
+            lambda folder: table(folder, [], "file,label,x,y,width,height"),
+            "no columns 'left', 'top', 'right', 'bottom'; there are path, category, x, y, width",
+        ),
+        (
+            lambda folder: table(folder, [], "picture;label;xmin;ymin;xmax;ymax"),
+            "no column 'path'; there are picture, category, left",
+        ),
         (lambda folder: coco(folder, []), "no box that can be used"),
     ],
 )
 def test_what_cannot_be_mended_is_an_error_before_training(tmp_path, plant, message):
     with pytest.raises(DataError, match=message):
         dataset.read(plant(tmp_path))
+
+
+def test_predictions_are_no_data_set(tmp_path):
+    file = tmp_path / "results.json"
+    file.write_text('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]')
+    with pytest.raises(DataError, match="predictions in COCO's form"):
+        dataset.read(file)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_tables_with_other_separators(tmp_path, separator):
+    row = separator.join(["a.png", "1", "2", "11", "12", "tree, tall"])
+    head = separator.join("path,left,top,right,bottom,category".split(","))
+    data = read_boxes(table(tmp_path, [row], head))
+    assert (data.used, data.categories) == (1, ("tree, tall",))
+
+
+def test_a_table_of_pictures_with_sizes_is_not_of_boxes(tmp_path):
+    from regraft.dataset.boxes.formats import form_of
+
+    assert form_of(table(tmp_path, [], "path,label,width,height")) is None
+    assert form_of(table(tmp_path, [], "text,label,left,right")) is None
 
 
 def test_a_category_that_does_not_exist_leads_to_those_that_do(tmp_path):

@@ -177,6 +177,7 @@ def _loaded(file: Path) -> dict[str, list[Any]]:
             raise
         what = "The JSON is nested too deeply or holds an endless number."
         raise DataError(what, where=guard.shown(file), mend="this is no COCO file") from fault
+    _refuse_results(content, file)
     parts = ("images", "annotations", "categories")
     for part in parts:
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
@@ -186,6 +187,16 @@ def _loaded(file: Path) -> dict[str, list[Any]]:
                 mend="a COCO file has the lists images, annotations and categories",
             )
     return {part: content[part] for part in parts}
+
+
+def _refuse_results(content: object, file: Path) -> None:
+    first = content[0] if isinstance(content, list) and content else None
+    if isinstance(first, dict) and "image_id" in first and "bbox" in first:
+        raise DataError(
+            "These are predictions in COCO's form for results, not a data set.",
+            where=guard.shown(file),
+            mend="give the file with images, annotations and categories that was predicted for",
+        )
 
 
 @final

@@ -1,6 +1,8 @@
 """A CSV of boxes: path, category, left, top, right, bottom, and perhaps crowd and split.
 
-Edges are pixels from 0. A row with only a path is a picture without boxes.
+Edges are pixels from 0. A row with only a path is a picture without boxes. Columns are parted by
+commas, semicolons or tabs. A table that seems to be of boxes but lacks columns is refused, and the
+columns that it has are named: as a table of labels it would fail without a word of boxes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from regraft.errors import DataError
 
 _NAME = "boxes.csv"
 _EDGES = ("left", "top", "right", "bottom")
+_SIDES = (("width", "height"), ("w", "h"))
+_ENOUGH = 3
+"""Columns called like edges from which on a table is of boxes."""
+_LISTED = 10
 _CROWD = {**TRUTH, "yes": True, "no": False}
 _ALIASES = {
     "image_path": "path",
@@ -42,7 +48,7 @@ class TableReader:
     name: str = "csv"
 
     def recognises(self, path: Path) -> bool:
-        """A .csv file whose first line names a path and four edges; or a folder with boxes.csv."""
+        """A .csv file whose first line names what boxes have; or a folder with boxes.csv."""
         path = path / _NAME if path.is_dir() else path
         if path.suffix.lower() != ".csv" or not path.is_file():
             return False
@@ -51,22 +57,20 @@ class TableReader:
                 first = file.readline(10_000)
         except OSError:
             return False
-        return {"path", *_EDGES} <= set(_columns(first.strip().split(",")))
+        columns = set(_columns(first.strip().split(_separator(first))))
+        sides = [{"x", "y", wide, high} <= columns for wide, high in _SIDES]
+        return len(columns & set(_EDGES)) >= _ENOUGH or ("path" in columns and any(sides))
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `dataset.boxes.read_boxes`."""
         file = path / _NAME if path.is_dir() else path
-        rows = csv.reader(io.StringIO(text_of(file), newline=""))
+        text = text_of(file)
+        first = text.partition("\n")[0]
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(first))
         root = file.resolve().parent
         into = Collector(path, root, self.name)
         columns = _columns(next(rows, []))
-        missing = [name for name in ("path", "category", *_EDGES) if name not in columns]
-        if missing:
-            raise DataError(
-                f"There is no column {missing[0]!r}.",
-                where=f"{guard.shown(file)}:1",
-                mend="the first line is path,category,left,top,right,bottom",
-            )
+        _refuse_missing(columns, f"{guard.shown(file)}:1")
         try:
             for row in rows:
                 _row(into, root, columns, row, f"{file.name}:{rows.line_num}")
@@ -94,6 +98,27 @@ class TableReader:
                 name = data.categories[box.category]
                 table.writerow([picture.id, name, *edges, int(box.crowd), picture.split])
         store.commit(folder / _NAME, out.getvalue().encode())
+
+
+def _separator(first: str) -> str:
+    return max(",;\t", key=first.count)
+
+
+def _refuse_missing(columns: list[str], where: str) -> None:
+    missing = [repr(name) for name in ("path", "category", *_EDGES) if name not in columns]
+    if not missing:
+        return
+    there = ", ".join(guard.shown(name) for name in columns[:_LISTED]) or "none"
+    there += f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
+    lack = (
+        f"is no column {missing[0]}"
+        if len(missing) == 1
+        else f"are no columns {', '.join(missing)}"
+    )
+    mend = "the first line is path,category,left,top,right,bottom"
+    if "left" not in columns and {"x", "y"} <= set(columns):
+        mend += "; right is left + width, bottom is top + height"
+    raise DataError(f"There {lack}; there are {there}.", where=where, mend=mend)
 
 
 def _columns(names: list[str]) -> list[str]:

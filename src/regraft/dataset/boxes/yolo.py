@@ -42,7 +42,7 @@ class YoloReader:
     name: str = "yolo"
 
     def recognises(self, path: Path) -> bool:
-        """A YAML file that has names and folders, or a folder with a data.yaml."""
+        """A YAML file that has names or folders, or a folder with a data.yaml like that."""
         file = _description(path)
         if file is None:
             return False
@@ -51,7 +51,10 @@ class YoloReader:
         except (DataError, OSError):
             # A data.yaml that cannot be read is still what says that this is YOLO.
             return path.is_dir()
-        return "names" in content and any(key in content for key in SPLIT_NAMES)
+        names, folders = "names" in content, any(key in content for key in SPLIT_NAMES)
+        # In a folder that may be of something else, one of them is not enough.
+        seems = path.is_file() or "nc" in content or (path / "labels").is_dir()
+        return (names and folders) or (seems and (names or folders))
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `dataset.boxes.read_boxes`."""
@@ -63,6 +66,12 @@ class YoloReader:
         into = Collector(path, root, self.name)
         own = guard.shown(file.name)
         names = _categories(into, content, own)
+        if not any(key in content for key in SPLIT_NAMES):
+            raise DataError(
+                "data.yaml has neither train nor val: it does not say where the pictures are.",
+                where=guard.shown(file),
+                mend="add the folders of the pictures, for example train: images",
+            )
         crowds = _crowds(content)
         seen: set[Path] = set()
         done: set[Path] = set()
