@@ -449,6 +449,8 @@ def test_numbers_of_a_box_may_be_texts(tmp_path):
             "The box is ['0.1', '0.1', 'x', '0.1', '0.5', '0.5'].",
         ),
         (in_voc("<object><name>tree</name><bndbox/></object>"), "There is no box."),
+        (in_yolo("0 nan 0.5 0.1 0.1"), "The box is ['nan', '0.5', '0.1', '0.1']."),
+        (in_voc(thing("inf", 3, 9, 12)), "The box is ['inf', '3', '9', '12']."),
         (in_voc(thing("one", 3, 9, 12)), "The box is ['one', '3', '9', '12']."),
     ],
 )

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
@@ -404,8 +405,9 @@ def _read_object(into: Collector, id_: str | None, thing: _Node, where: str, fir
     if given is not None:
         edges: list[object] = list(given)
         numbers = [number(edge) for edge in given]
-        if not any(value is None for value in numbers):
-            left, top, right, bottom = (value for value in numbers if value is not None)
+        known = [value for value in numbers if value is not None and isfinite(value)]
+        if len(known) == len(given):
+            left, top, right, bottom = known
             edges = [left - first, top - first, right, bottom]
     else:
         polygon = thing.first("polygon")

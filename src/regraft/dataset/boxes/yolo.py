@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, final
 
@@ -351,9 +352,10 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
         wide, high = [max(v or 0.0 for v in values[i::2]) for i in (0, 1)]
     else:
         values = [number(word) for word in numbers]
-        if any(value is None for value in values):
+        finite = [value for value in values if value is not None and isfinite(value)]
+        if len(finite) != len(values):
             return into.box(id_, known, numbers, where, crowd)
-        x, y, wide, high = (value for value in values if value is not None)
+        x, y, wide, high = finite
         values = [x - wide / 2, y - high / 2, x + wide / 2, y + high / 2]
         if wide < 0 or high < 0:
             values = [x, y, x, y]
