@@ -196,6 +196,42 @@ def test_half_a_character_is_set_aside(tmp_path: Path) -> None:
     assert [(p.kind, p.where) for p in dataset.problems] == [("not-a-text", "line 13")]
 
 
+def test_a_damaged_text_of_parquet_is_named(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    path = tmp_path / "t.parquet"
+    columns = {"text": [TALK, MAIL], "label": ["a", "b"]}
+    parquet.write_table(pyarrow.table(columns), path, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"loan", b"lo\xffn"))
+    with pytest.raises(DataError, match="Column text holds bytes that are no UTF-8") as caught:
+        read(path)
+    assert caught.value.where == f"{path}, line 2"
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_a_number_that_is_none_is_no_label(tmp_path: Path, name: str) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    objects = [{"text": text, "label": float(label == "a")} for text, label in rows()]
+    objects.append({"text": MAIL, "label": float("nan")})
+    path = tmp_path / name
+    if name.endswith("l"):
+        path.write_text("\n".join(map(json.dumps, objects)))
+    else:
+        parquet.write_table(pyarrow.Table.from_pylist(objects), path)
+    dataset = read(path)
+    assert dataset.classes == ("0.0", "1.0")
+    assert [(p.kind, p.where) for p in dataset.problems] == [("no-label", "line 13")]
+
+
+def test_the_word_nan_is_a_class_like_another(tmp_path: Path) -> None:
+    lines = [(text, {"a": "NaN"}.get(label, label)) for text, label in rows()]
+    assert read(write_csv(tmp_path / "t.csv", ["text", "label"], lines)).classes == ("NaN", "b")
+
+
 def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "a", "label": "b"}\n[1]\n')
     with pytest.raises(DataError, match=r"t\.jsonl, line 2"):

@@ -52,6 +52,8 @@ _LONG = 20
 """Characters in the middle cell of a column that may be texts though its name does not say so."""
 _MOST_CHARACTERS = 64 * 2**20
 """In one cell of a CSV file; Python's own limit is 128 KiB, and mails are longer."""
+_BRIEF = 60
+"""Characters of a cell that a message shows."""
 _KNOWN = ("path", "label", "labels", "split", "group")
 _SPAN = ("start", "stop")
 _SEVERAL = re.compile(r"[|;]")
@@ -389,12 +391,33 @@ def _parquet(path: Path) -> Table:
     try:
         schema = parquet.read_schema(path)
         names = [field.name for field in schema if not _is_heavy(field.type)]
-        columns = parquet.read_table(path, columns=names).to_pydict()
-    except (pyarrow.ArrowException, OSError) as fault:
+        columns = parquet.read_table(path, columns=names)
+        cells = [[_cell(v) for v in _values(path, columns.column(name), name)] for name in names]
+    except (pyarrow.ArrowException, OSError, OverflowError) as fault:
         raise _unreadable(path, str(fault)) from fault
-    cells = [[_cell(value) for value in columns[name]] for name in names]
     lines = range(1, 1 + (len(cells[0]) if cells else 0))
     return _with_header(path, [_column(name) for name in names], cells, lines)
+
+
+def _values(path: Path, column: Any, name: str) -> list[object]:
+    """The values of a column; pyarrow does not look at the bytes of texts before this."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError as fault:
+        line = next(line for line, value in enumerate(column, 1) if not _is_whole(value))
+        raise DataError(
+            f"Column {_brief(name)} holds bytes that are no UTF-8.",
+            where=f"{guard.shown(path)}, line {line}",
+            mend="fetch the file again, or save it again from where it came from",
+        ) from fault
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        value.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_heavy(type_: Any) -> bool:
@@ -408,8 +431,18 @@ def _is_heavy(type_: Any) -> bool:
 
 def _cell(value: object) -> Cell:
     if isinstance(value, list):
-        return tuple(str(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
-    return "" if value is None else str(value)
+        return tuple(_written(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
+    return _written(value)
+
+
+def _written(value: object) -> str:
+    """A value as a text; "" for none, and for the number that stands for none (NaN)."""
+    return "" if value is None or value != value else str(value)
+
+
+def _brief(text: str) -> str:
+    """A name or a cell for messages: one line, and never a whole letter."""
+    return guard.shown(text if len(text) <= _BRIEF else text[:_BRIEF] + "…")
 
 
 def _with_header(
