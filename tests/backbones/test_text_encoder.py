@@ -53,7 +53,9 @@ def test_a_family_keeps_the_contract_and_gives_what_its_library_gives(
     kind, more = FAMILIES[family]
     model = save_model(kind, tmp_path / "model", **more)
     backbone = backbones.convert(f"text:{tmp_path / 'model'}")
-    assert len(backbones.check_backbone(backbone)) == 8
+    found = backbones.check_backbone(backbone)
+    assert len(found) == 8
+    assert not any("picture" in promise for promise in found)
     assert backbone.modality == "text"
     ids_bl = torch.randint(4, 100, (3, 40), generator=torch.Generator().manual_seed(1))
     network = backbones.build(backbone)
@@ -136,6 +138,12 @@ def test_a_damaged_folder_is_refused(name: str, content: str, tmp_path: Path) ->
     save_model("bert", tmp_path / "model")
     (tmp_path / "model" / name).write_text(content)
     with pytest.raises(BackboneError):
+        backbones.convert(f"text:{tmp_path / 'model'}")
+
+
+def test_a_tokenizer_with_more_ids_than_rows_is_refused(tmp_path: Path) -> None:
+    save_model("bert", tmp_path / "model", vocab_size=100)
+    with pytest.raises(BackboneError, match="the tokenizer has 101 ids, the weights 100"):
         backbones.convert(f"text:{tmp_path / 'model'}")
 
 

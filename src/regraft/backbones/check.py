@@ -47,12 +47,13 @@ def check_backbone(backbone: Backbone) -> tuple[str, ...]:
         _check_round_trip(backbone, network, pixels, flows)
     _check_gradients(backbone, network, flows)
     count = len(backbone.stages)
+    thing = {"text": "text", "video": "clip"}.get(backbone.modality, "picture")
     return (
         f"{count} stages in order give what the whole network gives, bit for bit",
         "the shapes in the description are true",
         "every parameter and buffer is in exactly one stage",
-        "the same pictures give the same bits again",
-        "a picture's features do not depend on the others in its batch",
+        f"the same {thing}s give the same bits again",
+        f"a {thing}'s features do not depend on the others in its batch",
         "no cut leaks: weights right of it change nothing left of it, no gradient passes it",
         f"the last stage gives {_last(backbone)}",
         "saved and loaded again, it is the same network",

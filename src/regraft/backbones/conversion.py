@@ -163,6 +163,7 @@ def _text_encoder(wanted: Address) -> str:
     config, tokenizer = text_files.read_folder(folder)
     family = config.get("model_type")
     shape = text_families.shape_of(config, len(tokenizer), folder)
+    _refuse_unknown_ids(tokenizer, shape.vocabulary, folder)
     sha256 = _verified(file, row) if row else store.file_sha256(file)
     tensors = text_families.renamed(read_tensors(file), str(family), shape, tokenizer)
     max_tokens = min(row.size_px if row else MAX_TOKENS, shape.longest)
@@ -175,6 +176,20 @@ def _text_encoder(wanted: Address) -> str:
     recipe = Recipe("text-encoder", str(family), shape.options())
     blank = Backbone(wanted.name, "text", source, sha256, licence, (), preprocessing, recipe, file)
     return _keep(wanted, blank, assemble(recipe, preprocessing), tensors, wanted.file)
+
+
+def _refuse_unknown_ids(tokenizer: bytes, known: int, folder: Path) -> None:
+    """Refuse a tokenizer that gives ids which have no row among the weights."""
+    from regraft.backbones.tokenizer import open_tokenizer
+
+    ids = open_tokenizer(tokenizer).get_vocab(with_added_tokens=True).values()
+    given = max(ids, default=-1) + 1
+    if given > known:
+        raise BackboneError(
+            f"the tokenizer has {given:,} ids, the weights {known:,}",
+            where=folder,
+            mend="put the tokenizer.json there that these weights were trained with",
+        )
 
 
 def _row(wanted: Address) -> Row | None:
