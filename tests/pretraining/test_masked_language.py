@@ -399,7 +399,7 @@ def test_a_text_that_holds_a_labelled_one_is_a_leak_and_one_that_shares_a_phrase
 NUMBERS = ("one", "two", "three", "four", "five")
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "deberta-v2", "modernbert"])
 def test_a_published_head_is_taken_over_and_guesses_as_its_library_does(
     family: str, tmp_path: Path
 ) -> None:
@@ -415,7 +415,9 @@ def test_a_published_head_is_taken_over_and_guesses_as_its_library_does(
     whole = transformers.AutoModelForMaskedLM.from_config(config).eval()
     torch.nn.init.normal_(whole.get_output_embeddings().bias)
     tensors = {
-        k: v.contiguous().clone() for k, v in whole.state_dict().items() if "decoder" not in k
+        k: v.contiguous().clone()
+        for k, v in whole.state_dict().items()
+        if "decoder" not in k or k == "decoder.bias"
     }
     save_file(tensors, tmp_path / "model" / "model.safetensors")
     samples = tuple(Sample(str(i), words(i, 30), None, group=str(i)) for i in range(30))
@@ -443,6 +445,8 @@ def test_other_families_share_rows_too(family: str, tmp_path: Path) -> None:
     together = states(network, batch)
     for r, row in enumerate(batch.window_rl):
         for k in range(row.max() + 1):
+    if family == "modernbert":  # its norm has a larger epsilon, which counts where states are tiny
+        torch.nn.init.normal_(whole.head.dense.weight)
             some = np.flatnonzero(row == k)
             ids = torch.from_numpy(batch.id_rl[r : r + 1, some].astype(np.int64))
             with torch.no_grad():

@@ -271,11 +271,18 @@ def renamed(
     if segments is not None:
         found["embeddings.segment"] = segments[0].float()
     found[f"embeddings.{TOKENIZER}"] = torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8)
-    heads = [{mine: published.get(their) for mine, their in head.items()} for head in _HEADS]
-    for head in heads:
-        whole = {HEAD + mine: t.float() for mine, t in head.items() if t is not None}
-        found |= whole if len(whole) == len(head) else {}
     return found
+
+
+def word_head(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The head for hidden words among a library's tensors, under our names; nothing without one."""
+    for head in _HEADS:
+        found = {m: published[their].float() for m, their in head.items() if their in published}
+        if set(head) - set(found) <= _MAY_LACK:
+            width = len(found["dense.weight"])
+            found |= {mine: torch.zeros(width) for mine in set(head) - set(found)}
+            return {HEAD + mine: tensor for mine, tensor in found.items()}
+    return {}
 
 
 _HEADS = (
@@ -300,8 +307,17 @@ _HEADS = (
         "norm.bias": "vocab_layer_norm.bias",
         "bias": "vocab_projector.bias",
     },
+    {
+        "dense.weight": "head.dense.weight",
+        "dense.bias": "head.dense.bias",
+        "norm.weight": "head.norm.weight",
+        "norm.bias": "head.norm.bias",
+        "bias": "decoder.bias",
+    },
 )
-"""Heads for hidden words as BERT, RoBERTa and DistilBERT publish them."""
+"""Heads for hidden words as BERT (and DeBERTa), RoBERTa, DistilBERT and ModernBERT publish them."""
+_MAY_LACK = {"dense.bias", "norm.bias"}
+"""What ModernBERT leaves out where it is configured without; zeros are the same."""
 
 
 def _has(published: Mapping[str, Tensor], prefix: str) -> bool:

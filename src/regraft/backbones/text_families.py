@@ -56,12 +56,14 @@ def parts(family: str, options: Mapping[str, Any]) -> list[Part]:
 def renamed(
     published: Mapping[str, Tensor], family: str, shape: Shape, tokenizer: bytes
 ) -> dict[str, Tensor]:
-    """The authors' tensors under our names."""
+    """The authors' tensors under our names, with the head for hidden words if there is one."""
     if isinstance(shape, deberta.Shape):
-        return deberta.renamed(published, shape, tokenizer)
-    if isinstance(shape, modern_bert.Shape):
-        return modern_bert.renamed(published, shape, tokenizer)
-    return text_encoder.renamed(published, family, shape, tokenizer)
+        found = deberta.renamed(published, shape, tokenizer)
+    elif isinstance(shape, modern_bert.Shape):
+        found = modern_bert.renamed(published, shape, tokenizer)
+    else:
+        found = text_encoder.renamed(published, family, shape, tokenizer)
+    return found | text_encoder.word_head(published)
 
 
 def token_states(
