@@ -396,6 +396,35 @@ def test_a_text_that_holds_a_labelled_one_is_a_leak_and_one_that_shares_a_phrase
     assert _holders(pool, apart, silent) == {"held": "line 7"}
 
 
+FOOTER = (
+    "sent by the mailing list of the users of the tool for the news of the world to leave it write "
+    "to the address below or visit the page of the list where the archive of all mails is kept"
+)
+
+
+def test_a_footer_that_many_texts_share_makes_no_leak() -> None:
+    from regraft.dataset.unlabelled_texts import _holders
+
+    order = "please send me the invoice for the last order of ten blue chairs before friday noon"
+    long, short = f"{order}. {FOOTER}", f"thank you it works now. {FOOTER}"
+    others = [f"{'abcdefghi'[i] * 3} writes about something else. {FOOTER}" for i in range(7)]
+    pool = [Sample(str(i), text, None) for i, text in enumerate(others)]
+    apart = [Sample("line 1", short, None), Sample("line 2", long, None)]
+    assert _holders(pool[:3], apart, silent) != {}
+    assert _holders(pool, apart, silent) == {}
+    quoted = Sample("quoted", f"You wrote: {long} I will do so, but it takes some days.", None)
+    assert _holders([*pool, quoted], apart, silent) == {"quoted": "line 2"}
+
+
+def test_copies_in_the_pool_do_not_make_a_text_common() -> None:
+    from regraft.dataset.unlabelled_texts import _holders
+
+    order = "please send me the invoice for the last order of ten blue chairs before friday noon"
+    text = f"You wrote: {order} I will do so, but it takes some days."
+    pool = [Sample(str(i), text, None, sha256="one") for i in range(9)]
+    assert set(_holders(pool, [Sample("line 1", order, None)], silent)) == {s.id for s in pool}
+
+
 NUMBERS = ("one", "two", "three", "four", "five")
 
 
@@ -414,6 +443,8 @@ def test_a_published_head_is_taken_over_and_guesses_as_its_library_does(
     torch.manual_seed(1)
     whole = transformers.AutoModelForMaskedLM.from_config(config).eval()
     torch.nn.init.normal_(whole.get_output_embeddings().bias)
+    if family == "modernbert":  # its norm has a larger epsilon, which counts where states are tiny
+        torch.nn.init.normal_(whole.head.dense.weight)
     tensors = {
         k: v.contiguous().clone()
         for k, v in whole.state_dict().items()
@@ -445,8 +476,6 @@ def test_other_families_share_rows_too(family: str, tmp_path: Path) -> None:
     together = states(network, batch)
     for r, row in enumerate(batch.window_rl):
         for k in range(row.max() + 1):
-    if family == "modernbert":  # its norm has a larger epsilon, which counts where states are tiny
-        torch.nn.init.normal_(whole.head.dense.weight)
             some = np.flatnonzero(row == k)
             ids = torch.from_numpy(batch.id_rl[r : r + 1, some].astype(np.int64))
             with torch.no_grad():
