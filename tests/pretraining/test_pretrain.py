@@ -16,6 +16,7 @@ from regraft.events import Event, Said, Stepped
 from regraft.pretraining import Settings, check_objective, objective, pretrain, sight
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.contrastive import Contrast, Rows
+from regraft.pretraining.learning import _too_few
 from regraft.pretraining.objective import Job
 from regraft.pretraining.objectives import choose, settings_of
 from regraft.pretraining.pictures import Canvases
@@ -356,7 +357,18 @@ def test_a_budget_that_pays_for_little_is_said_to(place: Path) -> None:
     said: list[str] = []
     pretrain(place / "pool", place / "run", backbone=start(place), budget=0.1, settings=settings(),
              tell=lambda event: said.append(getattr(event, "text", "")))  # fmt: skip
-    assert any("pays for few steps" in text and "longer --budget" in text for text in said)
+    (told,) = (text for text in said if "pays for few steps" in text)
+    assert "s went into preparing" in told and "s go into measuring" in told
+    assert "1 step of about" in told and "longer --budget, of" in told
+
+
+def test_where_measuring_takes_the_budget_a_smaller_batch_is_no_advice() -> None:
+    facts = {"steps": 1, "rounds": 2, "seconds_a_step": 0.16, "seconds_before": 0.4}
+    told = _too_few(facts | {"seconds_a_round": 3.7}, 8)
+    assert "0.4 s went into preparing, 7.4 s go into measuring; that leaves 1 step of" in told
+    assert told.endswith("give a longer --budget, of 12 s or more")
+    told = _too_few(facts | {"seconds_a_round": 0.1, "seconds_a_step": 5}, 8)
+    assert told.endswith("of 133 s or more, or a smaller --batch")
 
 
 def test_a_start_from_random_weights_is_not_harmed_by_being_fine_tuned(place: Path) -> None:

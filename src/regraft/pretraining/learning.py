@@ -9,6 +9,7 @@ Decisions:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 ROUNDS = 20
 MEASURING_SHARE = 0.2
 """Of a budget; where measuring takes longer, it is done less often."""
+STEPPING_SHARE = 0.95
+"""Of what is left of a budget then; the rest is for what was measured too low."""
 PATIENCE = 5
 """Rounds over which the watched curve must rise, or training stops."""
 LEAST_GAIN = 0.002
@@ -121,21 +124,35 @@ def _planned(
         _point(course, learner, 0, None)
         measure_s = time.perf_counter() - start
         step_s = loop.seconds_a_step(learner)
-        left_s = budget_s - (time.perf_counter() - began)
+        begun_s = time.perf_counter() - began
+        left_s = budget_s - begun_s
         rounds = max(2, min(ROUNDS, int(MEASURING_SHARE * budget_s / max(measure_s, 1e-9))))
-        steps = max(1, int(0.95 * (left_s - rounds * measure_s) / step_s))
-        return Outcome({"steps": steps, "rounds": rounds, "seconds_a_step": step_s})
+        steps = max(1, int(STEPPING_SHARE * (left_s - rounds * measure_s) / step_s))
+        found = {"steps": steps, "rounds": rounds, "seconds_a_step": step_s}
+        return Outcome(found | {"seconds_before": begun_s, "seconds_a_round": measure_s})
 
     facts: Any = course.run.step("plan", course.inputs, compute).facts
     if facts["steps"] < FEW_STEPS:
-        job.tell(
-            Said(
-                f"the budget of {budget_s:.3g} s pays for few steps ({facts['steps']} of about "
-                f"{facts['seconds_a_step']:.2g} s): too few to learn "
-                "from; give a longer --budget, or a smaller --batch"
-            )
-        )
+        job.tell(Said(_too_few(facts, budget_s)))
     return facts["steps"], facts["rounds"]
+
+
+def _too_few(facts: dict[str, Any], budget_s: float) -> str:
+    """What a budget goes into that pays for few steps, and what to do."""
+    steps, step_s = facts["steps"], facts["seconds_a_step"]
+    before_s, round_s = facts["seconds_before"], facts["seconds_a_round"]
+    stepping_s = FEW_STEPS * step_s / STEPPING_SHARE
+    # Measuring takes its share of a budget, and two rounds of it at least.
+    needed_s = max(
+        (before_s + stepping_s) / (1 - MEASURING_SHARE), before_s + 2 * round_s + stepping_s
+    )
+    smaller = ", or a smaller --batch" if 2 * stepping_s > needed_s else ""
+    return (
+        f"the budget of {budget_s:.3g} s pays for few steps: {before_s:.2g} s went into preparing, "
+        f"{facts['rounds'] * round_s:.2g} s go into measuring; that leaves {steps} "
+        f"{'step' if steps == 1 else 'steps'} of about {step_s:.2g} s, too few to learn from; "
+        f"give a longer --budget, of {math.ceil(needed_s)} s or more{smaller}"
+    )
 
 
 def _train(
