@@ -128,8 +128,15 @@ def _planned(
         left_s = budget_s - begun_s
         rounds = max(2, min(ROUNDS, int(MEASURING_SHARE * budget_s / max(measure_s, 1e-9))))
         steps = max(1, int(STEPPING_SHARE * (left_s - rounds * measure_s) / step_s))
-        found = {"steps": steps, "rounds": rounds, "seconds_a_step": step_s}
-        return Outcome(found | {"seconds_before": begun_s, "seconds_a_round": measure_s})
+        return Outcome(
+            {
+                "steps": steps,
+                "rounds": rounds,
+                "seconds_before": begun_s,
+                "seconds_a_round": measure_s,
+                "seconds_a_step": step_s,
+            }
+        )
 
     facts: Any = course.run.step("plan", course.inputs, compute).facts
     if facts["steps"] < FEW_STEPS:
