@@ -232,6 +232,30 @@ def test_the_word_nan_is_a_class_like_another(tmp_path: Path) -> None:
     assert read(write_csv(tmp_path / "t.csv", ["text", "label"], lines)).classes == ("NaN", "b")
 
 
+def test_lists_and_objects_are_no_texts_and_numbers_are(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    lines = [{"text": text, "label": label} for text, label in rows()]
+    odd = [{"text": odd, "label": "a"} for odd in ({"a": 1}, ["one", "two"], 123)]
+    path.write_text("\n".join(map(json.dumps, [*lines, *odd])))
+    dataset = read(path, max_bad=0.5)
+    told = "It is a list or an object, no text."
+    assert [(p.kind, p.where, p.what, p.done) for p in dataset.problems] == [
+        ("not-a-text", "line 13", told, "set aside"),
+        ("not-a-text", "line 14", told, "set aside"),
+    ]
+    assert "123" in {sample.source for sample in dataset}
+    pool = read_unlabelled_texts(path, max_bad=0.5)
+    assert [p.where for p in pool.problems] == ["line 13", "line 14"]
+
+
+def test_a_json_array_leads_to_json_lines(tmp_path: Path) -> None:
+    for indent in (None, 2):
+        (tmp_path / "t.jsonl").write_text(json.dumps([{"text": "a"}], indent=indent))
+        with pytest.raises(DataError, match="a JSON array") as caught:
+            read(tmp_path / "t.jsonl")
+        assert "one object a line" in caught.value.mend
+
+
 def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "a", "label": "b"}\n[1]\n')
     with pytest.raises(DataError, match=r"t\.jsonl, line 2"):

@@ -42,6 +42,7 @@ from regraft.dataset import guard
 from regraft.dataset.encoding import read_characters
 from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
+from regraft.dataset.texts import NoText
 from regraft.dataset.video import claims_video, clip_id
 from regraft.errors import DataError, UsageError
 
@@ -244,6 +245,13 @@ class Table:
         """The cells of a column as texts; the items of a list joined by `|`."""
         return ["|".join(cell) if isinstance(cell, tuple) else cell for cell in self.cells[column]]
 
+    def contents(self, column: str) -> list[str]:
+        """The cells of a column of texts; a list is no text and is refused where it is read."""
+        return [
+            NoText("|".join(cell)) if isinstance(cell, tuple) else cell
+            for cell in self.cells[column]
+        ]
+
     def fault(self, line: int, what: str, mend: str) -> DataError:
         """An error at a line."""
         return DataError(what, where=f"{guard.shown(self.path)}, line {line}", mend=mend)
@@ -290,7 +298,7 @@ def lines_of(path: Path, column: str = "") -> list[tuple[str, str]]:
         DataError: it cannot be read, or has no such column.
     """
     table = named(read_table(path), text=column)
-    return list(zip(_line_ids(table), table.texts(_text_column(table)), strict=True))
+    return list(zip(_line_ids(table), table.contents(_text_column(table)), strict=True))
 
 
 def _line_ids(table: Table) -> list[str]:
@@ -319,10 +327,12 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
+        is_array = line.lstrip().startswith("[")
         raise DataError(
-            "This is no JSON object.",
+            "This is a JSON array, no object." if is_array else "This is no JSON object.",
             where=f"{guard.shown(path)}, line {number}",
-            mend='write one object a line: {"text": "…", "label": "…"}',
+            mend='write one object a line: {"text": "…", "label": "…"}'
+            + ("; jq -c '.[]' FILE makes such lines of an array" if is_array else ""),
         )
     return values
 
@@ -437,6 +447,8 @@ def _cell(value: object) -> Cell:
 
 def _written(value: object) -> str:
     """A value as a text; "" for none, and for the number that stands for none (NaN)."""
+    if isinstance(value, dict | list):
+        return NoText(value)  # pyright: ignore[reportUnknownArgumentType]
     return "" if value is None or value != value else str(value)
 
 
@@ -651,7 +663,7 @@ def _text_rows(
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     rows: list[_Row] = []
     problems: list[Problem] = []
-    called = zip(_line_ids(table), table.lines, table.texts(column), strict=True)
+    called = zip(_line_ids(table), table.lines, table.contents(column), strict=True)
     for number, (id_, line, text) in enumerate(called):
         row = _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
         problem = _objection(row, None, multilabel)

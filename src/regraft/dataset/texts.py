@@ -52,6 +52,11 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 @final
+class NoText(str):
+    """What stands where a text should and is none: a list or an object of JSON, as written out."""
+
+
+@final
 @dataclass(frozen=True)
 class TextFolderReader:
     """Reads a folder of classes that hold text files, laid out as for pictures."""
@@ -101,8 +106,11 @@ def checked(text: str, where: str) -> str:
     """The text with line ends as on Linux.
 
     Raises:
-        UnreadableSample: it is empty, holds a NUL, or half a character (which JSON can).
+        UnreadableSample: it is empty, no text, or holds a NUL or half a character (which JSON can).
     """
+    if isinstance(text, NoText):
+        what, mend = "It is a list or an object, no text.", "write one text in quotes"
+        raise Refused("not-a-text", what, where=where, mend=mend)
     if "\0" in text:
         raise Refused("not-a-text", "It holds a NUL.", where=where, mend="save it as plain text")
     if _HALF.search(text):
