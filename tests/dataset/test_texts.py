@@ -22,7 +22,7 @@ from regraft.dataset import (
     texts,
     texts_of,
 )
-from regraft.dataset.table import TableReader
+from regraft.dataset.table import TableReader, columns_of
 from regraft.errors import DataError, UnreadableSample
 
 MAIL = (
@@ -140,6 +140,11 @@ def test_a_text_longer_than_pythons_limit_is_read(tmp_path: Path) -> None:
         ),
         (b"text,label\nx,a\ny \x81 z,b\n", "line 3: This is neither UTF-8 nor Windows-1252"),
         ("text,label\nGr\n".encode("utf-16") + b"\x00", "line 3: This is no UTF-16"),
+        ("text,label\nGr\n".encode("utf-32"), "The table is in UTF-32"),
+        (b"text|label\nhello|a\n", r"line 1: The cells are separated by \|"),
+        (b"hello there,ham\nbye,ham\n", "line 1: The first row seems to be data"),
+        (b"sep=;\ntext;label\nx;a\ny\n", "line 4: The row has 1 cells, the header 2"),
+        (b'sep=,\ntext,label\nx,a\n"y', "line 4.*is never closed"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, content: bytes, what: str) -> None:
@@ -186,6 +191,41 @@ def test_columns_that_are_called_otherwise_lead_to_the_option(tmp_path: Path) ->
     path = write_csv(tmp_path / "t.csv", ["text", "label"], rows())
     with pytest.raises(DataError, match="it has text, label.*--columns takes text for the cl"):
         TableReader(label="text").read(path)
+
+
+@pytest.mark.parametrize("line", ["sep=|", '"sep=|"', "SEP=|\r"])
+def test_a_line_that_names_the_separator_is_obeyed(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([line, "text|label|Sort", *(f"{t},;|{s}|x" for t, s in rows())]))
+    dataset = read(path)
+    assert {sample.source for sample in dataset} == {f"{text},;" for text, _ in rows()}
+    assert min(sample.id for sample in dataset) == "line 03"
+    assert columns_of(path) == ("text", "label", "Sort")
+
+
+def test_a_message_never_shows_a_whole_letter(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [MAIL * 9, "a"], [(MAIL, "a"), (TALK, "b")])
+    with pytest.raises(DataError, match="first row seems to be data") as caught:
+        read(path)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(DataError, match="There is no column x; there are dear customer") as caught:
+        TableReader(text="x").read(path)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(DataError, match="first row seems to be data"):
+        texts_of(write_csv(tmp_path / "t.csv", [MAIL, TALK], [(MAIL, TALK), (TALK, MAIL)]))
+
+
+def test_texts_that_are_bytes_are_refused_with_their_type(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    path = tmp_path / "t.parquet"
+    columns = {"body": [MAIL.encode(), TALK.encode()], "subject": [MAIL, TALK], "label": ["a", "b"]}
+    parquet.write_table(pyarrow.table(columns), path)
+    for reader in (TableReader(), TableReader(text="body")):
+        with pytest.raises(DataError, match="Column body is of type binary, no text"):
+            reader.read(path)
+    assert len(TableReader(text="subject").read(path)) == 2
 
 
 def test_half_a_character_is_set_aside(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ _BRIEF = 60
 """Characters of a cell that a message shows."""
 _KNOWN = ("path", "label", "labels", "split", "group")
 _SPAN = ("start", "stop")
+_SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
 _SEVERAL = re.compile(r"[|;]")
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
@@ -140,9 +141,10 @@ def named(table: Table, text: str = "", label: str = "") -> Table:
         if not wanted:
             continue
         known = wanted if wanted in table.cells else _column(wanted)
+        table.refuse_unread(known)
         if known not in table.cells:
             raise DataError(
-                f"There is no column {guard.shown(wanted)}; there are {', '.join(table.columns)}.",
+                f"There is no column {guard.shown(wanted)}; there are {table.listed}.",
                 where=guard.shown(table.path),
                 mend="name one of these: --columns text=…,label=…",
             )
@@ -167,10 +169,13 @@ def columns_of(path: Path) -> tuple[str, ...]:
 
             return tuple(_column(name) for name in parquet.read_schema(path).names)
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = next((line for line in file if line.strip()), "")
+            lines = (line for line in file if line.strip())
+            first = next(lines, "")
+            said = _said_separator(first)
+            first = next(lines, "") if said else first
         if suffix in (".jsonl", ".ndjson"):
             return tuple(_column(name) for name in _object(path, 1, first))
-        separator = "\t" if suffix == ".tsv" else max(",;\t", key=first.count)
+        separator = said or _separator(path, first)
         return tuple(map(_column, next(csv.reader([first], delimiter=separator), [])))
     except (DataError, ValueError, OSError, csv.Error):
         return ()
@@ -222,7 +227,8 @@ def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) ->
 class Table:
     """A table in memory: `cells[column][row]`, the line each row begins in, and what is odd.
 
-    `own` says what `named` called each column of the file; "" is one that was left out.
+    `own` says what `named` called each column of the file; "" is one that was left out. `unread`
+    are the types of columns that were not read, which Parquet can have.
     """
 
     path: Path
@@ -230,6 +236,7 @@ class Table:
     lines: Sequence[int]
     notes: tuple[Problem, ...] = field(default=())
     own: Mapping[str, str] = field(default_factory=dict[str, str])
+    unread: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -239,7 +246,14 @@ class Table:
     @property
     def listed(self) -> str:
         """The columns of the file, for messages."""
-        return ", ".join(self.own or self.columns) or "none"
+        return ", ".join(map(_brief, self.own or self.columns)) or "none"
+
+    @property
+    def lacks_header(self) -> bool:
+        """Whether the first row looks like any other: it has a long cell, or one that recurs."""
+        return self.path.suffix.lower() in (".csv", ".tsv") and any(
+            len(name) > _BRIEF or (name and name in cells) for name, cells in self.cells.items()
+        )
 
     def texts(self, column: str) -> list[str]:
         """The cells of a column as texts; the items of a list joined by `|`."""
@@ -251,6 +265,19 @@ class Table:
             NoText("|".join(cell)) if isinstance(cell, tuple) else cell
             for cell in self.cells[column]
         ]
+
+    def refuse_unread(self, column: str | None) -> None:
+        """Refuse a column that was meant and could not be read.
+
+        Raises:
+            DataError: it is one of `unread`.
+        """
+        if column in self.unread:
+            raise DataError(
+                f"Column {_brief(column)} is of type {_brief(self.unread[column])}, no text.",
+                where=guard.shown(self.path),
+                mend="save it as strings; in pandas: table[NAME].str.decode('utf-8')",
+            )
 
     def fault(self, line: int, what: str, mend: str) -> DataError:
         """An error at a line."""
@@ -309,7 +336,7 @@ def _line_ids(table: Table) -> list[str]:
 
 def _json_lines(path: Path) -> Table:
     """A JSON object on each line; a key that a line lacks is an empty cell there."""
-    characters, notes = read_characters(path)
+    characters, notes = _characters(path)
     objects: list[dict[str, Any]] = []
     lines: list[int] = []
     for number, line in enumerate(io.StringIO(characters), 1):
@@ -338,17 +365,55 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _text(path: Path) -> Table:
-    """A CSV or TSV file. Comma, semicolon or tab, whichever the header has most of."""
-    characters, notes = read_characters(path)
+    """A CSV or TSV file."""
+    characters, notes = _characters(path)
     file = io.StringIO(characters, newline="")
     first = file.readline()
-    file.seek(0)
-    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+    said = _said_separator(first)
+    if not said:
+        file.seek(0)
+    separator = said or _separator(path, first)
     usual = csv.field_size_limit(_MOST_CHARACTERS)
     try:
-        return _checked(path, csv.reader(file, delimiter=separator, strict=True), notes)
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        return _checked(path, reader, notes, begin=2 if said else 1)
     finally:
         csv.field_size_limit(usual)
+
+
+def _characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
+    """As `read_characters`, and UTF-32 is told from UTF-16, which its mark begins like."""
+    characters, notes = read_characters(path)
+    if characters.startswith("\0"):
+        raise DataError(
+            "The table is in UTF-32.",
+            where=guard.shown(path),
+            mend="save it as UTF-8 (in Excel: CSV UTF-8)",
+        )
+    return characters, notes
+
+
+def _said_separator(first: str) -> str:
+    """The separator that a line above the header names, as Excel writes and wants it; or ""."""
+    said = _SEPARATOR_LINE.fullmatch(first.strip("\r\n"))
+    return said.group(1) if said else ""
+
+
+def _separator(path: Path, header: str) -> str:
+    """Comma, semicolon or tab, whichever the header has most of.
+
+    Raises:
+        DataError: it has none of them, and another that is usual.
+    """
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    if "|" in header and not set(",;\t") & set(header):
+        raise DataError(
+            "The cells are separated by |.",
+            where=f"{guard.shown(path)}, line 1",
+            mend="separate them by commas, semicolons or tabs, or write a line sep=| above this",
+        )
+    return max(",;\t", key=header.count)
 
 
 def _column(text: str) -> str:
@@ -357,15 +422,15 @@ def _column(text: str) -> str:
     return name.lower() if name.lower() in _KNOWN else name
 
 
-def _checked(path: Path, reader: Any, notes: tuple[Problem, ...]) -> Table:
-    """Every row of a CSV reader, each as long as the header."""
+def _checked(path: Path, reader: Any, notes: tuple[Problem, ...], begin: int) -> Table:
+    """Every row of a CSV reader, which is at line `begin`, each as long as the header."""
     header: list[str] | None = None
     lines: list[int] = []
     rows: list[list[str]] = []
-    first = 1
+    first = begin
     try:
         for cells in reader:
-            line, first = first, reader.line_num + 1
+            line, first = first, reader.line_num + begin
             if not cells:
                 continue
             if header is None:
@@ -380,7 +445,7 @@ def _checked(path: Path, reader: Any, notes: tuple[Problem, ...]) -> Table:
             rows.append(cells)
             lines.append(line)
     except csv.Error as fault:
-        raise _damaged(path, str(fault), first, reader.line_num) from fault
+        raise _damaged(path, str(fault), first, reader.line_num + begin - 1) from fault
     return _with_header(path, header or [], list(zip(*rows, strict=True)), lines, notes)
 
 
@@ -401,12 +466,14 @@ def _parquet(path: Path) -> Table:
     try:
         schema = parquet.read_schema(path)
         names = [field.name for field in schema if not _is_heavy(field.type)]
+        unread = {_column(f.name): str(f.type) for f in schema if _is_heavy(f.type)}
         columns = parquet.read_table(path, columns=names)
         cells = [[_cell(v) for v in _values(path, columns.column(name), name)] for name in names]
     except (pyarrow.ArrowException, OSError, OverflowError) as fault:
         raise _unreadable(path, str(fault)) from fault
     lines = range(1, 1 + (len(cells[0]) if cells else 0))
-    return _with_header(path, [_column(name) for name in names], cells, lines)
+    table = _with_header(path, [_column(name) for name in names], cells, lines)
+    return replace(table, unread=unread)
 
 
 def _values(path: Path, column: Any, name: str) -> list[object]:
@@ -501,6 +568,9 @@ def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
         columns = [n for n in table.columns if n not in _KNOWN and n and _is_truth(table, n)]
         truths = {name: _truths(table, name) for name in columns}
     if not columns:
+        table.refuse_unread("label")
+        if table.lacks_header:
+            raise _headless(table)
         raise DataError(
             f"The table has no column `label`; it has {table.listed}.",
             where=guard.shown(table.path),
@@ -512,6 +582,15 @@ def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
         tuple(names[column] for column in columns if truths[column][row])
         for row in range(len(table.lines))
     ], True
+
+
+def _headless(table: Table) -> DataError:
+    return DataError(
+        f"The first row seems to be data, not names of columns: it has {table.listed}.",
+        where=f"{guard.shown(table.path)}, line 1",
+        mend="write a header above it, for example text,label; or, if these are names, say which "
+        "columns are meant: --columns text=…,label=…",
+    )
 
 
 def _option_for(table: Table) -> str:
@@ -542,7 +621,9 @@ def _truths(table: Table, column: str) -> list[bool]:
     for line, text in zip(table.lines, table.texts(column), strict=True):
         if text.strip().lower() not in _TRUTH:
             raise table.fault(
-                line, f"Column {column} holds {text!r}.", "write 1 where the label applies, else 0"
+                line,
+                f"Column {column} holds '{_brief(text)}'.",
+                "write 1 where the label applies, else 0",
             )
         values.append(_TRUTH[text.strip().lower()])
     return values
@@ -630,10 +711,13 @@ def _text_column(table: Table) -> str:
     named = named_text_column(table.columns)
     if named is not None:
         return named
+    table.refuse_unread(named_text_column(tuple(table.unread)))
     others = [name for name in table.columns if name not in _KNOWN]
     long = [name for name in others if median(map(len, table.texts(name))) >= _LONG]
     if len(long) == 1:
         return long[0]
+    if table.lacks_header:
+        raise _headless(table)
     taken = next((name for name, called in table.own.items() if called == "label"), None)
     raise DataError(
         f"The table has no column `path`; it has {table.listed}. "
@@ -699,7 +783,9 @@ def _splits(table: Table) -> list[Split]:
     for line, text in zip(table.lines, table.texts("split"), strict=True):
         name = text.strip().lower()
         if name and name not in SPLIT_NAMES:
-            raise table.fault(line, f"There is no split {text!r}.", "write train, valid or test")
+            raise table.fault(
+                line, f"There is no split '{_brief(text)}'.", "write train, valid or test"
+            )
         splits.append(SPLIT_NAMES[name] if name else "")
     return splits
 
