@@ -228,6 +228,45 @@ def test_texts_that_are_bytes_are_refused_with_their_type(tmp_path: Path) -> Non
     assert len(TableReader(text="subject").read(path)) == 2
 
 
+def test_columns_of_words_that_are_not_read_are_named(tmp_path: Path) -> None:
+    lines = [("about money or patches", str(i), t, s) for i, (t, s) in enumerate(rows())]
+    path = write_csv(tmp_path / "t.csv", ["subject", "id", "body", "kind"], lines)
+    (told,) = [p for p in TableReader(label="kind").read(path).problems if p.kind == "columns"]
+    assert told.where == "t.csv"
+    assert told.what == (
+        "The texts are in body; subject is not read. "
+        "--columns text=subject,label=kind reads another."
+    )
+    for reader in (TableReader(text="body", label="kind"), TableReader(text="id", label="kind")):
+        assert not reader.read(path).problems
+
+
+def test_equal_rows_are_the_same_text_and_no_file(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", ["text", "label"], [*rows(), rows()[0]])
+    (told,) = [p.what for p in read(path).problems if p.kind == "duplicate"]
+    assert told == "The same text as line 14."
+
+
+@pytest.mark.parametrize(
+    ("paths", "is_text"),
+    [
+        (["in/1.eml", "in/2.eml"], True),
+        (["17", "18"], True),
+        (["notes.txt", "17"], True),
+        (["gone.jpg", "17"], False),
+        (["picture", "17"], False),
+    ],
+)
+def test_a_table_of_paths_and_texts(tmp_path: Path, paths: list[str], is_text: bool) -> None:
+    (tmp_path / "notes.txt").write_text("some")
+    (tmp_path / "picture").write_bytes(b"")
+    lines = [(paths[0], MAIL, "a"), (paths[1], TALK, "b")]
+    path = write_csv(tmp_path / "t.csv", ["path", "text", "label"], lines)
+    assert guess_task(path) == ("text-classification" if is_text else "image-classification")
+    if is_text:
+        assert {sample.source for sample in TableReader().read(path)} == {MAIL, TALK}
+
+
 def test_half_a_character_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     lines = [{"text": text, "label": label} for text, label in rows()]

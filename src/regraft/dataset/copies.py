@@ -144,7 +144,8 @@ def _members(forest: Forest, count: int) -> list[list[int]]:
 def _duplicate(copies: list[Sample]) -> Problem:
     others = _some(sample.id for sample in copies[1:])
     if len({sample.sha256 for sample in copies}) == 1:
-        return Problem("duplicate", copies[0].id, f"The same file as {others}.", "grouped")
+        what = "text" if isinstance(copies[0].source, str) else "file"
+        return Problem("duplicate", copies[0].id, f"The same {what} as {others}.", "grouped")
     return Problem("near-duplicate", copies[0].id, f"Nearly the same as {others}.", "grouped")
 
 

@@ -9,6 +9,8 @@ Decisions:
   may have columns `start` and `stop`, in seconds. Any other is of texts: the column `text`, or one
   that is usually called so (body, message, …), or the only one with long cells. The classes of
   texts may also be called `category`, `class`, … A row of texts is called by its line.
+- A table with both is of texts where no path is called as a picture or video is, and none leads to
+  a file of another kind than texts. What other columns of words there are is reported.
 - `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
   out; an empty split is train where others are given.
 - One label a picture: the column `label`. Several: a column `labels`, or `label` as soon as one
@@ -42,7 +44,7 @@ from regraft.dataset import guard
 from regraft.dataset.encoding import read_characters
 from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
-from regraft.dataset.texts import NoText
+from regraft.dataset.texts import SUFFIXES, NoText
 from regraft.dataset.video import claims_video, clip_id
 from regraft.errors import DataError, UsageError
 
@@ -59,6 +61,9 @@ _KNOWN = ("path", "label", "labels", "split", "group")
 _SPAN = ("start", "stop")
 _SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
 _SEVERAL = re.compile(r"[|;]")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_LOOKED_AT = 1000
+"""Rows by which it is told whether a column holds words."""
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 Cell = str | tuple[str, ...]
@@ -90,7 +95,10 @@ class TableReader:
         Raises:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
-        return dataset_of(named(read_table(path), self.text, self.label))
+        table = named(read_table(path), self.text, self.label)
+        dataset = dataset_of(table)
+        is_guessed = dataset.modality == "text" and not self.text
+        return dataset.with_problems(_not_read(table) if is_guessed else ())
 
 
 def reader_of(columns: str) -> TableReader:
@@ -272,7 +280,7 @@ class Table:
         Raises:
             DataError: it is one of `unread`.
         """
-        if column in self.unread:
+        if column is not None and column in self.unread:
             raise DataError(
                 f"Column {_brief(column)} is of type {_brief(self.unread[column])}, no text.",
                 where=guard.shown(self.path),
@@ -294,11 +302,52 @@ def task_of(path: Path) -> str:
 
 
 def _task(table: Table) -> str:
-    if "path" not in table.columns:
+    if "path" not in table.columns or _only_texts(table):
         return "text-classification"
     paths = table.texts("path")
     videos = sum(claims_video(Path(name.strip())) for name in paths)
     return "video-classification" if 2 * videos > len(paths) else "image-classification"
+
+
+def _only_texts(table: Table) -> bool:
+    """Whether a table has texts besides paths that are no pictures' and no videos'.
+
+    Where such files are missing, it is an error as it is without the texts: these may be captions.
+    """
+    if named_text_column(table.columns) is None:
+        return False
+    places = _Places(table.path.resolve().parent, {})
+    for name in table.texts("path"):
+        path = Path(name.strip())
+        if guard.claims_picture(path) or claims_video(path):
+            return False
+        if path.suffix.lower() not in SUFFIXES and isinstance(places.find(name), Path):
+            return False
+    return True
+
+
+def _not_read(table: Table) -> tuple[Problem, ...]:
+    """What is to be said where a table has more columns of words than the one that was taken."""
+    column = _text_column(table)
+    label = next((own for own, called in table.own.items() if called == "label"), None)
+    if label is None:
+        known = {name.lower(): name for name in table.columns}
+        label = next((known[name] for name in _LABEL_NAMES if name in known), "")
+    others = [
+        name
+        for name in table.columns
+        if name not in (column, label, *_KNOWN)
+        and not name.startswith("label_")
+        and median(len(_WORD.findall(text)) for text in table.texts(name)[:_LOOKED_AT]) >= 2
+    ]
+    if not others:
+        return ()
+    what = f"The texts are in {_brief(column)}; {', '.join(map(_brief, others))} " + (
+        "is not read." if len(others) == 1 else "are not read."
+    )
+    meant = shlex.quote(f"text={others[0]}" + (f",label={label}" if label else ""))
+    what += f" --columns {meant} reads another."
+    return (Problem("columns", guard.shown(table.path.name), what),)
 
 
 def texts_of(path: Path, column: str = "") -> list[str]:
@@ -595,7 +644,7 @@ def _headless(table: Table) -> DataError:
 
 def _option_for(table: Table) -> str:
     """What to give as --columns, as far as it can be told."""
-    text = "path" if "path" in table.columns else _text_column(table)
+    text = _text_column(table) if _task(table) == "text-classification" else "path"
     others = [name for name in table.columns if name and name not in (text, *_KNOWN, *_SPAN)]
     label = f"label={others[0] if len(others) == 1 else '…'}"
     own = next((name for name, called in table.own.items() if called == text), text)
