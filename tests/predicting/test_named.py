@@ -65,6 +65,22 @@ def test_what_lay_in_a_folder_and_claims_nothing_is_ignored(
     assert ignored("image", "m*") == ["more/fits.txt"]
 
 
+def test_what_is_no_text_by_its_name_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.png", "in/b.bin", "in/c.txt", "in/README", "d.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"\0")
+    inputs = ["in", "d.png", "-", "gone"]
+    asked = ["in/a.png", "in/b.bin", "in/c.txt", "in/README", "d.png", "gone"]
+    answers = [{"sample": name, "problem": "It holds a NUL."} for name in asked]
+    answers += [{"sample": name, "problem": "empty"} for name in ("line 3", "in/t.csv, line 3")]
+    told = not_meant(answers, inputs, "text")
+    ignored = [row["sample"] for row in told if "ignored" in row]
+    assert ignored == ["in/a.png", "in/b.bin", "in/README"]
+
+
 def test_a_file_is_looked_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     asked = ["sub/b.jpg", "sub", place / "sub" / "b.jpg", "a.jpg", "*.jpg", "none", "./none"]

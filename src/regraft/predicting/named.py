@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.dataset import Dataset, Sample, View, guard
+from regraft.dataset import Dataset, Sample, View, guard, texts
 from regraft.dataset.rows import renumbered
 from regraft.dataset.video import claims_video
 from regraft.errors import DataError
@@ -52,13 +52,17 @@ def not_meant(
     Args:
         answers: with "sample", and "problem" where it could not be read.
         inputs: names, folders and patterns; what is named, or fits a pattern, is meant.
-        modality: "image" or "video".
+        modality: "image", "video" or "text".
     """
     if not any("problem" in answer for answer in answers):
         return list(answers)
     asked = chain.from_iterable(map(_behind, inputs))
     named = {_whole(path) for path, is_named in asked if is_named}
-    claims = (guard.claims_picture, *([claims_video] if modality == "video" else ()))
+    claims = {
+        "image": (guard.claims_picture,),
+        "video": (guard.claims_picture, claims_video),
+        "text": (_claims_text,),
+    }[modality]
 
     def is_meant(answer: dict[str, Any]) -> bool:
         path = Path(answer["sample"])
@@ -68,6 +72,11 @@ def not_meant(
         answer | {"ignored": True} if "problem" in answer and not is_meant(answer) else answer
         for answer in answers
     ]
+
+
+def _claims_text(path: Path) -> bool:
+    """Whether the name says that this is a text; rows of tables and lines of stdin are no files."""
+    return path.suffix.lower() in texts.SUFFIXES or not path.is_file()
 
 
 def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:

@@ -10,13 +10,13 @@ from regraft import dataset as data_sets
 from regraft.dataset.table import TableReader
 from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Tell
-from regraft.predicting.named import files_of, nothing_found
+from regraft.predicting.named import files_of, not_meant, nothing_found
 from regraft.transfer.engine import TRIAL_SAMPLES, prepare
 from regraft.transfer.model import Model
 
 
 def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[dict[str, Any]]:
-    """Answers for texts, in batches."""
+    """Answers for texts, in batches; files in folders that claim to be no texts may be ignored."""
     from regraft.transfer.packing import stacked
     from regraft.transfer.tokens import token_ids
 
@@ -40,7 +40,7 @@ def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[
                 answer = next(labelled) if isinstance(text, str) else {"problem": text.what}
                 answers.append({"sample": name, **answer})
             tell(Advanced("predicting", len(answers), len(named)))
-    return answers
+    return not_meant(answers, inputs, "text")
 
 
 def _texts(
