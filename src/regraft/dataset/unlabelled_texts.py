@@ -13,6 +13,8 @@ Decisions:
 - Runs that more than five texts have which are no copies of each other (footers of mailing lists,
   disclaimers) do not count. Of a labelled text that is left with fewer than eight of its runs it
   cannot be told whether it is held.
+
+Legend: o labelled texts, m runs of these, u the same runs each once, k runs of one text.
 """
 
 from __future__ import annotations
@@ -182,9 +184,10 @@ def _holders(pool: Sequence[Sample], others: Sequence[Sample], tell: Tell) -> di
         owners = [owner_m[first_u[i] : first_u[i + 1]] for i in at]
         if not owners:
             continue
-        share_o = np.bincount(np.concatenate(owners), minlength=len(others)) / count_o
-        if share_o.max() >= HELD:
-            held[sample.id] = others[int(share_o.argmax())].id
+        some_o, hits_o = np.unique(np.concatenate(owners), return_counts=True)
+        share_o = hits_o / count_o[some_o]
+        if len(share_o) and share_o.max() >= HELD:
+            held[sample.id] = others[int(some_o[share_o.argmax()])].id
     return held
 
 
