@@ -124,6 +124,19 @@ def test_a_head_may_learn_from_several_views_of_each_picture(pairs: Path) -> Non
         regraft.fit(pairs, pairs.parent / "several", views=2, **given)
 
 
+def test_views_whose_vectors_do_not_stay_in_memory_are_left_out(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = f"local:{pairs.parent / 'net.py'}:tiny"
+    given: dict[str, Any] = {"train": "head", "backbone": backbone, "reader": PairsReader()}
+    count = regraft.fit(pairs, pairs.parent / "one", **given).report["data"]["splits"]["train"]
+    monkeypatch.setattr("regraft.transfer.ladder.HEAD_BYTES", 2 * 4 * 32 * count)  # 32 numbers each
+    said: list[Event] = []
+    fitted = regraft.fit(pairs, pairs.parent / "few", views=5, tell=said.append, **given)
+    assert fitted.report["rungs"][0]["views"] == 2
+    assert any("learns from 2 of 5 views" in str(event) for event in said)
+
+
 def weights_of(fitted: regraft.Fitted) -> bytes:
     return (fitted.folder / "model" / "model.safetensors").read_bytes()
 

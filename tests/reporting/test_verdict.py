@@ -64,6 +64,18 @@ def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
     assert "80.0 % macro F1 on the validation split of 1 picture (7" in content.verdict(report)
 
 
+def of_the_head(**data: Any) -> dict[str, Any]:
+    """The report of a head, with these facts on its data."""
+    return {
+        "task": "image-classification",
+        "data": DATA | data,
+        "rungs": [{"name": "head", "verdict": "kept", "metric": METRIC}],
+        "best": "head",
+        "test": None,
+        "scratch": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("groups", "said"),
     [
@@ -74,29 +86,14 @@ def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
 )
 def test_groups_in_several_splits_are_a_doubt_beside_the_score(groups: int, said: str) -> None:
     problem = {"kind": "group-across-splits", "what": "The group stands in test and train."}
-    report: dict[str, Any] = {
-        "task": "image-classification",
-        "data": DATA | {"problems": groups * [problem]},
-        "rungs": [{"name": "head", "verdict": "kept", "metric": METRIC}],
-        "best": "head",
-        "test": None,
-        "scratch": None,
-    }
+    report = of_the_head(problems=groups * [problem])
     text = content.verdict(report)
     assert text.endswith(f"(70.0 % to 90.0 %). {said}".rstrip())
 
 
 def test_where_labels_are_few_what_all_of_them_say_comes_first() -> None:
     few = {"how": "cross-validated", "text": "Cross-validated 10 times …, the head reaches 30.0 %."}
-    report: dict[str, Any] = {
-        "task": "text-classification",
-        "data": DATA,
-        "rungs": [{"name": "head", "verdict": "kept", "metric": METRIC}],
-        "best": "head",
-        "test": None,
-        "scratch": None,
-        "few_labels": few,
-    }
+    report = of_the_head() | {"task": "text-classification", "few_labels": few}
     assert content.verdict(report).startswith(f"{few['text']} The new head alone reaches 80.0 %")
     report["few_labels"] = few | {"how": "drawn"}
     assert content.verdict(report).startswith("The new head alone reaches 80.0 %")
@@ -104,14 +101,7 @@ def test_where_labels_are_few_what_all_of_them_say_comes_first() -> None:
 
 def test_a_split_of_one_group_is_a_doubt_beside_the_score() -> None:
     what = "All 81 tiles of the test split are of one group (a.png): …"
-    report: dict[str, Any] = {
-        "task": "image-classification",
-        "data": DATA | {"problems": [{"kind": "one-group", "what": what}]},
-        "rungs": [{"name": "head", "verdict": "kept", "metric": METRIC}],
-        "best": "head",
-        "test": None,
-        "scratch": None,
-    }
+    report = of_the_head(problems=[{"kind": "one-group", "what": what}])
     assert content.verdict(report).endswith(what)
 
 

@@ -199,13 +199,11 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
             )
         task = "text-classification" if pool.is_file() else data_sets.guess_task(pool)
         return Dataset(data, task, (), ())
-    if request.reader is not None:
-        return data_sets.read_all(data, max_bad=request.max_bad, reader=request.reader, tell=tell)
-    reader: Reader = AnyReader(request.scale)
+    reader: Reader = request.reader or AnyReader(request.scale)
     if request.columns:
         reader = data_sets.reader_of(request.columns)
         data_sets.check_columns(reader, data)
-    elif data_sets.guess_task(data) == "object-detection":
+    elif request.reader is None and data_sets.guess_task(data) == "object-detection":
         raise DataError(
             "These boxes are from one hand; boxes are judged by how far people agree.",
             where=data,

@@ -306,7 +306,10 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
     count, asked = len(train), ground.head_views
     if (views := ground.views_of_head(count)) < asked:
         ground.tell(
-            Said(f"the head learns from {views} of {asked} views: {count:,} samples are enough")
+            Said(
+                f"the head learns from {views} of {asked} views: the vectors of more, of "
+                f"{count:,} samples, exceed {HEAD_BYTES // 10**6:,} MB"
+            )
         )
     step = Step.of(ground.run.step("head", inputs_of(ground, head_facts(ground)), compute))
     announce(ground, step)
