@@ -203,6 +203,17 @@ def test_evaluating_the_test_split_gives_the_reports_number(fitted: regraft.Fitt
     data = Path(fitted.report["data"]["path"])
     measured = regraft.evaluate(fitted.folder, data / "test.json")
     assert measured["metric"]["value"] == pytest.approx(fitted.report["test"]["value"], abs=0.05)
+    whole = measured["whole"]
+    assert (whole["count"], whole["ap50"]) == (measured["count"], measured["metric"]["value"])
+
+
+def test_evaluate_counts_the_boxes_that_predict_shows(fitted: regraft.Fitted) -> None:
+    data = Path(fitted.report["data"]["path"])
+    whole = regraft.evaluate(fitted.folder, data / "test.json")["whole"]
+    answers = regraft.predict(fitted.folder, [data / "test"])
+    assert whole["shown"] == sum(len(answer["objects"]) for answer in answers) > 0
+    truth = json.loads((data / "test.json").read_text())["annotations"]
+    assert whole["objects"] == len(truth)
 
 
 def test_a_backbone_that_finds_nothing_is_refused_for_boxes(

@@ -14,13 +14,20 @@ from rich.console import Console
 
 from regraft import predicting, terminal
 from regraft.backbones import Preprocessing
+from regraft.backbones.backbone import Detector
+from regraft.dataset import Sample
+from regraft.dataset.boxes.tiles import cut
+from regraft.dataset.rows import Box
 from regraft.errors import UsageError
 from regraft.events import silent
-from regraft.predicting import Wanted, find_objects
+from regraft.predicting import Wanted, find_objects, put_together
+from regraft.reporting import detected
+from regraft.tasks import Detection
 from regraft.tasks.boxes import BoxAnswers
 
 PREPROCESSING = Preprocessing(64, 1.0, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), whole=True)
 NOTHING_MORE = Wanted()
+TASK = Detection(("tree",), Detector("dense", (), (8, 16), 6), 64, (1.0,))
 
 
 class Finder:
@@ -105,6 +112,42 @@ def test_a_large_picture_is_looked_at_tile_by_tile(tmp_path: Path) -> None:
         not blind["objects"]
         or error <= np.abs(np.array(blind["objects"][0]["box"]) - [1500, 900, 1532, 932]).max()
     )
+
+
+def test_an_object_that_two_tiles_show_is_one_of_the_whole_picture() -> None:
+    truth = Box(0, 330, 10, 380, 60)  # both upper tiles show all of it
+    picture = Sample("a.png", Path("a.png"), (0,), sha256="a", size=(720, 2000), boxes=(truth,))
+    small = Sample("b.png", Path("b.png"), (), sha256="b", size=(100, 100), boxes=())
+    tiles = [*cut(picture, 400), small]
+    found = BoxAnswers.from_pictures(
+        [
+            (
+                np.array([(b.left, b.top, b.right, b.bottom) for b in tile.boxes]).reshape(-1, 4),
+                np.zeros(len(tile.boxes), int),
+                np.full(len(tile.boxes), 0.8),
+            )
+            for tile in tiles
+        ]
+    )
+    assert found.count_n.sum() == 2
+    whole = put_together([small, picture], 400, tiles, found)
+    assert whole.count_n.tolist() == [0, 1]
+    assert whole.boxes_k4.tolist() == [[330, 10, 380, 60]]
+    measured = detected.measured(TASK, tiles, found, 0.5, ([small, picture], whole))
+    assert measured["coco"]["categories"][0]["truths"] == 2
+    seen = measured["whole"]
+    assert (seen["count"], seen["objects"], seen["shown"], seen["right"]) == (2, 1, 1, 1)
+
+
+def test_a_whole_picture_may_have_more_objects_than_coco_counts() -> None:
+    boxes = tuple(Box(0, 10.0 * k, 0, 10.0 * k + 8, 8) for k in range(150))
+    picture = Sample("a.png", Path("a.png"), (0,), sha256="a", size=(720, 2000), boxes=boxes)
+    tiles = cut(picture, 400)
+    box_k4 = np.array([(b.left, b.top, b.right, b.bottom) for b in boxes])
+    whole = BoxAnswers.from_pictures([(box_k4, np.zeros(150, int), np.full(150, 0.8))])
+    nothing = BoxAnswers.from_pictures([(box_k4[:0], np.zeros(0, int), np.zeros(0))] * len(tiles))
+    seen = detected.measured(TASK, tiles, nothing, 0.5, ([picture], whole))["whole"]
+    assert (seen["ap50"], seen["recall"], seen["precision"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("to", ["json", "csv", "coco", "yolo", "label-studio"])
@@ -226,11 +269,17 @@ def test_what_evaluate_says(capsys: pytest.CaptureFixture[str]) -> None:
         "metric": {"name": "AP50", "value": 0.5, "low": 0.4, "high": 0.6},
         "count": 12,
         "coco": {"categories": [row], "ap50": 0.5, "ap": 0.25, "ar": None},
+        "whole": {
+            "count": 2, "ap50": 0.4, "threshold": 0.3, "shown": 9, "right": 6, "objects": 5,
+            "precision": 2 / 3, "recall": 1.0,
+        },
         "problems": [],
         "seen": 3,
-    }
+    }  # fmt: skip
     terminal.print_evaluation(Console(width=80), evaluation)
     said = capsys.readouterr().out
-    assert "AP50 50.0 % (40.0 to 60.0) on 12 pictures" in said
+    assert "AP50 50.0 % (40.0 to 60.0) on 12 tiles of pictures" in said
+    assert "on the 2 pictures, put together from their tiles: AP50 40.0 %" in said
+    assert "9 boxes (confidence 0.30 or more): 6 right (precision 66.7 %), of 5 objects" in said
     assert "25.0 %" in said and "–" in said
     assert "3 of the 12 were used to fit or to choose this model" in said

@@ -401,8 +401,10 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
 def _print_measured(console: Console, evaluation: Facts) -> None:
     """What COCO's measures say of a model that finds objects."""
     metric, coco = evaluation["metric"], evaluation["coco"]
-    measured = f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} pictures"
-    _print(console, measured, *_seen(evaluation), "")
+    whole = evaluation["whole"]
+    things = "pictures" if whole["count"] == evaluation["count"] else "tiles of pictures"
+    measured = f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} {things}"
+    _print(console, measured, *_on_whole(whole, things), *_seen(evaluation), "")
     columns = ("objects", "AP50", "AP", "AR")
     table = _table("category", *columns, right=columns)
     for row in coco["categories"]:
@@ -413,6 +415,18 @@ def _print_measured(console: Console, evaluation: Facts) -> None:
     table.add_row("mean", f"{total:,}", *means, style="bold")
     console.print(table)
     _print_problems(console, evaluation["problems"])
+
+
+def _on_whole(whole: Facts, things: str) -> Iterator[str]:
+    """What `predict` shows on whole pictures, and how much of it is right."""
+    if things != "pictures":
+        many = _many(range(whole["count"]), "picture")
+        yield f"on the {many}, put together from their tiles: AP50 {_share(whole['ap50'])}"
+    yield (
+        f"predict shows {whole['shown']:,} boxes (confidence {whole['threshold']:.2f} or more): "
+        f"{whole['right']:,} right (precision {_share(whole['precision'])}), of "
+        f"{whole['objects']:,} objects (recall {_share(whole['recall'])})"
+    )
 
 
 def _seen(evaluation: Facts) -> Iterator[str]:

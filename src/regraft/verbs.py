@@ -18,7 +18,8 @@ from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
-from regraft.dataset import Reader, Sample, boxes
+from regraft.dataset import Dataset, Reader, Sample, boxes
+from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.table import TableReader
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
@@ -260,26 +261,18 @@ def evaluate(
     """
     reads = _reading(columns, reader)
     model = load(run)
-    tile_px = model.facts.get("tile_px")
     if reads is None:
         reads = _reading(_columns_of(model, data), None)
     rows = data_sets.read_all(
-        Path(data), task=model.task.name, max_bad=max_bad, tile_px=tile_px,
-        clip_s=model.facts.get("cut_s"), tell=tell,
-        reader=reads or AnyReader(),
+        Path(data), task=model.task.name, max_bad=max_bad, clip_s=model.facts.get("cut_s"),
+        tell=tell, reader=reads or AnyReader(),
     )  # fmt: skip
     said = lessons.spoken(rows, Path(data))
+    if isinstance(model.task, Detection):
+        return _evaluate_boxes(model, model.task, said.dataset, tell) | {"data": str(data)}
     samples = predicting.relabelled(model, said.dataset)
     problems = [content.problem_facts(problem) for problem in said.dataset.problems]
     with prepare(model.backbone, tell=tell) as preparation:
-        if isinstance(model.task, Detection):
-            found = predicting.found_in(model, preparation, samples, tell)
-            return detected.measured(model.task, samples, found) | {
-                "data": str(data),
-                "seen": model.has_seen(samples),
-                "reviewed": 0,  # opinions are about labels, never about boxes
-                "problems": problems,
-            }
         x_nd = predicting.vectors(model, preparation, samples, tell)
     task, logits_nc = model.classifier, model.logits(x_nd)
     target_nc = task.targets(samples)
@@ -298,6 +291,22 @@ def evaluate(
         "reviewed": said.reviewed,
         "seen": model.has_seen(samples),
         "problems": problems,
+    }
+
+
+def _evaluate_boxes(model: Model, task: Detection, pictures: Dataset, tell: Tell) -> dict[str, Any]:
+    """On tiles, as the model was fitted, and on whole pictures, as `predict` shows them."""
+    tile_px = model.facts.get("tile_px", 0)
+    rows = tiled(pictures, tile_px)
+    whole, tiles = predicting.relabelled(model, pictures), predicting.relabelled(model, rows)
+    with prepare(model.backbone, tell=tell) as preparation:
+        found = predicting.found_in(model, preparation, tiles, tell)
+    stitched = predicting.put_together(whole, tile_px, tiles, found)
+    threshold = model.calibrated["threshold"]
+    return detected.measured(task, tiles, found, threshold, (whole, stitched)) | {
+        "seen": model.has_seen(tiles),
+        "reviewed": 0,  # opinions are about labels, never about boxes
+        "problems": [content.problem_facts(problem) for problem in rows.problems],
     }
 
 

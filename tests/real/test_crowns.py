@@ -23,14 +23,17 @@ def source() -> Path:
 
 def test_pascal_voc_of_strangers_is_read_whole(source: Path, tmp_path: Path) -> None:
     from regraft import dataset
+    from regraft.dataset.boxes.tiles import tiled
 
     for stem in (crowns.SMALL, crowns.LARGE):
         for suffix in (".png", ".xml"):
             shutil.copy(source / f"{stem}{suffix}", tmp_path)
-    rows = dataset.read_all(tmp_path)
+    whole = dataset.read_all(tmp_path)
+    rows = tiled(whole)
     counts = dataset.describe(rows)["boxes"]
     assert (counts["found"], counts["used"], counts["mended"]) == (635, 635, 0)
     # The large photograph is cut, the small one is not.
+    assert len(whole) == 2
     assert rows.tile_px == 410
     assert sum(sample.window is None for sample in rows) == 1
     assert len({sample.group for sample in rows if sample.window}) == 1

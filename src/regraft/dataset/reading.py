@@ -117,21 +117,19 @@ def read_all(
     task: str | None = None,
     max_bad: float = 0.01,
     clip_s: float | None = None,
-    tile_px: int | None = None,
     tell: Tell = silent,
     reader: Reader | None = None,
 ) -> Dataset:
     """Read and check a data set to measure a model on: grouped, but not split.
 
-    Splits that are given are forgotten; one class, or one sample, is enough.
+    Splits that are given are forgotten; one class, or one sample, is enough. Large pictures with
+    boxes are whole (see `boxes.tiles.tiled`).
 
     Args:
         path: as for `read`.
         task: as for `read`.
         max_bad: as for `read`.
         clip_s: as for `read`.
-        tile_px: side of the tiles of large pictures, where boxes are learnt; None takes what
-            suits these objects.
         tell: as for `read`.
         reader: as for `read`.
 
@@ -146,7 +144,7 @@ def read_all(
     dataset = _cut(_opened(whole, max_bad, tell), clip_s)
     if not dataset.samples:
         raise DataError("No sample can be used.", where=guard.shown(dataset.path), mend=LAYOUT)
-    return _tiled(dataset, tile_px)
+    return dataset
 
 
 def read_unlabelled(
@@ -211,8 +209,8 @@ def read_unlabelled(
     return settled.with_samples(kept.values()).with_problems(again)
 
 
-def _tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
-    return tiled(dataset, tile_px) if dataset.task == "object-detection" else dataset
+def _tiled(dataset: Dataset) -> Dataset:
+    return tiled(dataset) if dataset.task == "object-detection" else dataset
 
 
 def _cut(dataset: Dataset, clip_s: float | None) -> Dataset:

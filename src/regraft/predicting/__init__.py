@@ -1,7 +1,13 @@
 """The inside of `predict` and `evaluate`: what a model says of pictures, texts and videos."""
 
 from regraft.predicting.named import files_of, not_meant, nothing_found, relabelled, vectors
-from regraft.predicting.objects import Wanted, check_wanted, find_objects, found_in
+from regraft.predicting.objects import (
+    Wanted,
+    check_wanted,
+    find_objects,
+    found_in,
+    put_together,
+)
 from regraft.predicting.pictures import label_pictures
 from regraft.predicting.texts import label_texts
 from regraft.predicting.videos import label_videos
@@ -17,6 +23,7 @@ __all__ = [
     "files_of",
     "not_meant",
     "nothing_found",
+    "put_together",
     "relabelled",
     "vectors",
 ]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from regraft.dataset import Sample
 from regraft.dataset.boxes.predicted import FILES, below, common_folder, write_predictions
-from regraft.dataset.boxes.tiles import Found, stitch, windows
+from regraft.dataset.boxes.tiles import Found, Window, cut, stitch, windows
 from regraft.dataset.frames import Frame, frames
 from regraft.dataset.video import claims_video
 from regraft.errors import UnreadableSample, UsageError
@@ -100,7 +100,7 @@ def find_objects(
             answers.append({"sample": look.name, "problem": look.problem})
             continue
         size = look.picture.size
-        whole = stitch(list(zip(look.windows, tiles, strict=True))) if tiles[1:] else tiles[0]
+        whole = _whole(look.windows, tiles)
         answers.append({"sample": look.name, **_objects(model, whole, size, threshold)})
         if look.damage:
             answers[-1]["damage"] = list(look.damage)
@@ -110,6 +110,11 @@ def find_objects(
     if wanted.out is not None:
         write_predictions(answers, model.task.classes, wanted.out, wanted.to)
     return answers
+
+
+def _whole(parts: Sequence[Window], tiles: Sequence[Found]) -> Found:
+    """What was found on a picture, by its tiles."""
+    return stitch(list(zip(parts, tiles, strict=True))) if tiles[1:] else tiles[0]
 
 
 def _file_for(name: str, out: Path, taken: set[Path]) -> Path:
@@ -127,7 +132,7 @@ class _Look:
 
     name: str
     picture: Image.Image | None = None
-    windows: Sequence[tuple[int, int, int, int]] = ()
+    windows: Sequence[Window] = ()
     problem: str = ""
     damage: tuple[str, ...] = ()
 
@@ -227,3 +232,24 @@ def found_in(
     return BoxAnswers.from_arrays(
         {name: np.concatenate([one[name] for one in arrays]) for name in arrays[0]}
     )
+
+
+def put_together(
+    pictures: Sequence[Sample], tile_px: int, tiles: Sequence[Sample], found: BoxAnswers
+) -> BoxAnswers:
+    """What was found on tiles, as `predict` shows it on the whole pictures.
+
+    Args:
+        pictures: before they were cut.
+        tile_px: side of the tiles, 0 where nothing is cut.
+        tiles: of these pictures, in any order.
+        found: on the tiles.
+    """
+    by_id = {tile.id: Found(*one) for tile, one in zip(tiles, found, strict=True)}
+    whole: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for picture in pictures:
+        height_px, width_px = picture.size
+        parts = [by_id[tile.id] for tile in cut(picture, tile_px)]
+        one = _whole(windows(width_px, height_px, tile_px), parts)
+        whole.append((one.boxes_k4, one.labels_k, one.scores_k))
+    return BoxAnswers.from_pictures(whole)

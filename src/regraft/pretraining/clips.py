@@ -9,8 +9,7 @@ Decisions:
   differ by what was drawn alone. It sees each half of a clip equally often.
 - Of each half twice as many frames are kept as the network looks at; a view takes every other one,
   beginning with the first or the second.
-- The middle squares of the frames come from the cache of frames (`transfer/clips.py`). Pools that
-  fit into `POOL_BYTES` stay in memory.
+- The middle squares of the frames come from the cache of frames (`transfer/clips.py`).
 
 Legend: b clips in a batch, t frames of a view, s side in pixels.
 """
@@ -18,7 +17,6 @@ Legend: b clips in a batch, t frames of a view, s side in pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -31,13 +29,13 @@ from regraft.backbones import Backbone
 from regraft.backbones.catalogue import DEFAULTS
 from regraft.dataset import Dataset, Sample, read_unlabelled
 from regraft.dataset.clips import holds_videos
-from regraft.dataset.verify import cores
 from regraft.errors import UsageError
-from regraft.events import Advanced, Tell
+from regraft.events import Tell
 from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
+from regraft.pretraining.decoded import Decoded
 from regraft.pretraining.objective import Job, Learner
-from regraft.pretraining.pictures import FEWEST, POOL_BYTES, resized
+from regraft.pretraining.pictures import FEWEST, resized
 from regraft.pretraining.settings import Settings
 from regraft.transfer.clips import canvas
 
@@ -133,28 +131,17 @@ class Halves:
         self._side_px = max(size_px, min(2 * size_px, 256))
         self._count = 2 * DENSITY * backbone.frames
         self._samples = samples
-        self._pool = ThreadPoolExecutor(cores())
-        self._kept: np.ndarray | None = None
         shape = (len(samples), self._count, self._side_px, self._side_px, 3)
-        fits = int(np.prod(shape)) <= POOL_BYTES
-        kept = np.empty(shape if fits else 0, np.uint8)
-        for i, frames in enumerate(self._pool.map(self._one, range(len(samples)))):
-            if fits:
-                kept[i] = frames
-            tell(Advanced("decoding", i + 1, len(samples)))
-        self._kept = kept if fits else None
+        # The first pass fills the cache of frames.
+        self._decoded = Decoded(self._one, shape, tell, always=True)
 
     def rows(self, index_b: np.ndarray) -> Rows:
         """Some of them."""
-        if self._kept is not None:
-            frames_b = self._kept[index_b]
-        else:
-            frames_b = np.stack(list(self._pool.map(self._one, index_b.tolist())))
-        return Rows(frames_b, np.ones(len(index_b)))
+        return Rows(self._decoded.rows(index_b), np.ones(len(index_b)))
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.shutdown(cancel_futures=True)
+        self._decoded.close()
 
     def _one(self, at: int) -> np.ndarray:
         return canvas(self._samples[at], self._count, self._side_px)

@@ -2,10 +2,8 @@
 
 Decisions:
 
-- Pictures are decoded once to a canvas of at most twice the tile's side: all of the picture,
-  squeezed into a square so that a batch is one array. The warp that cuts a tile undoes that. Pools
-  that fit into `POOL_BYTES` stay in memory, larger ones are decoded again for each batch, ahead of
-  the network.
+- Pictures are decoded to a canvas of at most twice the tile's side: all of the picture, squeezed
+  into a square so that a batch is one array. The warp that cuts a tile undoes that.
 
 Legend: b pictures in a batch, n in the pool.
 """
@@ -13,7 +11,6 @@ Legend: b pictures in a batch, n in the pool.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
@@ -25,16 +22,15 @@ from torch import Tensor
 from regraft.backbones import Backbone
 from regraft.backbones.catalogue import DEFAULT
 from regraft.dataset import Dataset, Sample, read_unlabelled
-from regraft.dataset.verify import cores
 from regraft.errors import UsageError
-from regraft.events import Advanced, Tell
+from regraft.events import Tell
 from regraft.pretraining.augment import augmented
 from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
+from regraft.pretraining.decoded import Decoded
 from regraft.pretraining.objective import Job, Learner
 from regraft.pretraining.settings import Settings
 from regraft.transfer.pictures import squeezed
 
-POOL_BYTES = 2 * 2**30
 FEWEST = 4
 
 
@@ -104,27 +100,16 @@ class Canvases:
         self._samples = samples
         self._interpolation = backbone.pictures.interpolation
         self._aspect_n = np.array([width / height for height, width in (s.size for s in samples)])
-        self._pool = ThreadPoolExecutor(cores())
-        self._kept: np.ndarray | None = None
-        if len(samples) * side * side * 3 <= POOL_BYTES:
-            kept = np.empty((len(samples), side, side, 3), np.uint8)
-            for i, pixels in enumerate(self._pool.map(self._one, range(len(samples)))):
-                kept[i] = pixels
-                if i % 64 == 63:
-                    tell(Advanced("decoding", i + 1, len(samples)))
-            self._kept = kept
+        shape = (len(samples), side, side, 3)
+        self._decoded = Decoded(self._one, shape, tell)
 
     def rows(self, index_b: np.ndarray) -> Rows:
         """Some of them."""
-        if self._kept is not None:
-            pixels_b = self._kept[index_b]
-        else:
-            pixels_b = np.stack(list(self._pool.map(self._one, index_b.tolist())))
-        return Rows(pixels_b, self._aspect_n[index_b])
+        return Rows(self._decoded.rows(index_b), self._aspect_n[index_b])
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.shutdown(cancel_futures=True)
+        self._decoded.close()
 
     def _one(self, at: int) -> np.ndarray:
         return squeezed(self._samples[at], self._side_px, self._interpolation)

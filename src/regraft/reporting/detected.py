@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from regraft.dataset import Sample
 from regraft.reporting.detection import Judged, section
 from regraft.store import Outcome
-from regraft.tasks import measure
-from regraft.tasks.box_metrics import coco_table
+from regraft.tasks import box_metrics, measure
 from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.detection import Detection
 from regraft.transfer import ladder
@@ -39,14 +40,42 @@ def facts_of(
     }
 
 
-def measured(task: Detection, samples: Sequence[Sample], answers: BoxAnswers) -> dict[str, Any]:
-    """What `evaluate` says: "metric" with its interval, "count", "classes", "coco"."""
-    targets = task.targets(samples)
+def measured(
+    task: Detection,
+    samples: Sequence[Sample],
+    answers: BoxAnswers,
+    threshold: float,
+    whole: tuple[Sequence[Sample], BoxAnswers],
+) -> dict[str, Any]:
+    """What `evaluate` says of finding objects.
+
+    Args:
+        task: the model's.
+        samples: pictures, large ones as tiles.
+        answers: on these.
+        threshold: the confidence from which boxes are shown.
+        whole: the pictures before they were cut, and what was found on them.
+
+    Returns:
+        "metric" with its interval and "coco", both of the samples; "count" and "classes"; and
+        "whole", what `predict` shows on whole pictures: "count", "ap50" and `box_metrics.shown`.
+    """
+    targets, classes = task.targets(samples), len(task.classes)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
     score = task.score(answers.arrays(), targets)
+    pictures, found = whole
+    # A large picture has more objects than COCO counts on one.
+    given, most = task.targets(pictures), max(box_metrics.MOST, len(found.scores_k))
+    ap50 = box_metrics.average_precision(found, given, classes, most=most)
+    matches = box_metrics.match(found, given, classes, most=most)
     return {
         "count": len(samples),
         "metric": measure.estimate(task.metric_name, score, weights_rn).to_json(),
         "classes": list(task.classes),
-        "coco": coco_table(answers, targets, task.classes),
+        "coco": box_metrics.coco_table(answers, targets, task.classes),
+        "whole": {
+            "count": len(pictures),
+            "ap50": float(ap50(np.ones((1, len(pictures))))[0]),
+            **box_metrics.shown(matches, threshold),
+        },
     }

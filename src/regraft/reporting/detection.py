@@ -83,7 +83,7 @@ def section(judged: Judged) -> dict[str, Any]:
     counts = errors.counts()
     return {
         "split": judged.split,
-        "shown": _shown(errors, judged.threshold),
+        "shown": box_metrics.shown(errors.matches, judged.threshold),
         "coco": box_metrics.coco_table(judged.answers, judged.targets, classes),
         "curves": _curves(errors, classes, judged.threshold),
         "errors": [
@@ -94,22 +94,6 @@ def section(judged: Judged) -> dict[str, Any]:
         "pictures": _sides(judged, errors),
         "misses": _misses(judged, errors),
         "false_alarms": _false_alarms(judged, errors),
-    }
-
-
-def _shown(errors: Errors, threshold: float) -> dict[str, Any]:
-    """What is shown from this confidence on, and how much of it is right."""
-    matches = errors.matches
-    shown_d = (matches.score_d >= threshold) & ~matches.ignored_d
-    right, said = int((matches.hit_d & shown_d).sum()), int(shown_d.sum())
-    there = int(matches.truths_nc.sum())
-    return {
-        "threshold": threshold,
-        "shown": said,
-        "right": right,
-        "objects": there,
-        "precision": right / said if said else None,
-        "recall": right / there if there else None,
     }
 
 

@@ -28,7 +28,7 @@ from regraft.tasks.boxes import BoxAnswers, BoxTargets
 from regraft.tasks.measure import Score
 
 MOST = 100
-"""Detections of one category on one picture that count: COCO's limit."""
+"""Detections of one category on one picture that count, unless said otherwise: COCO's limit."""
 SURE_IOU = 0.5
 PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Shares of right boxes that a user may ask for."""
@@ -89,7 +89,13 @@ def overlaps(answer_d4: np.ndarray, truth_k4: np.ndarray, crowd_k: np.ndarray) -
     return np.asarray(mask.iou(sides[0], sides[1], crowd_k.astype(np.uint8).tolist()))
 
 
-def match(answers: BoxAnswers, targets: BoxTargets, classes: int, iou: float = SURE_IOU) -> Matches:
+def match(
+    answers: BoxAnswers,
+    targets: BoxTargets,
+    classes: int,
+    iou: float = SURE_IOU,
+    most: int = MOST,
+) -> Matches:
     """Match detections to truths, picture by picture, as COCO does.
 
     Args:
@@ -97,12 +103,17 @@ def match(answers: BoxAnswers, targets: BoxTargets, classes: int, iou: float = S
         targets: what is right.
         classes: c.
         iou: how much a detection must overlap what it finds.
+        most: detections of one category on one picture that count.
     """
-    return match_at(answers, targets, classes, [iou])[0]
+    return match_at(answers, targets, classes, [iou], most)[0]
 
 
 def match_at(
-    answers: BoxAnswers, targets: BoxTargets, classes: int, ious: Sequence[float]
+    answers: BoxAnswers,
+    targets: BoxTargets,
+    classes: int,
+    ious: Sequence[float],
+    most: int = MOST,
 ) -> list[Matches]:
     """`match` at several overlaps, which are computed once."""
     assert len(answers) == len(targets), "answers and targets are of the same samples"
@@ -112,7 +123,7 @@ def match_at(
     for n, (boxes_d4, labels_d, scores_d) in enumerate(answers):
         truth_k4, truth_label_k, crowd_k = _truths(targets, n, first_k)
         np.add.at(truths_nc[n], truth_label_k[~crowd_k], 1)
-        order_d = _surest(labels_d, scores_d)
+        order_d = _surest(labels_d, scores_d, most)
         iou_dk = overlaps(boxes_d4[order_d].astype(float), truth_k4.astype(float), crowd_k)
         same_dk = labels_d[order_d][:, None] == truth_label_k[None, :]
         for rows, least in zip(found, ious, strict=True):
@@ -140,16 +151,16 @@ def _truths(targets: BoxTargets, n: int, first: int) -> tuple[np.ndarray, ...]:
     return targets.boxes_k4[some], targets.labels_k[some], targets.crowd_k[some]
 
 
-def _surest(labels_d: np.ndarray, scores_d: np.ndarray) -> np.ndarray:
-    """Detections in the order of their scores, at most `MOST` of each category."""
+def _surest(labels_d: np.ndarray, scores_d: np.ndarray, most: int) -> np.ndarray:
+    """Detections in the order of their scores, at most so many of each category."""
     order_d = np.argsort(-scores_d, kind="stable")
-    if len(order_d) <= MOST:
+    if len(order_d) <= most:
         return order_d
     label_d = labels_d[order_d]
     rank_d = np.zeros(len(order_d), dtype=np.int64)
     for label in np.unique(label_d):
         rank_d[label_d == label] = np.arange(np.count_nonzero(label_d == label))
-    return order_d[rank_d < MOST]
+    return order_d[rank_d < most]
 
 
 def _greedy(iou_dk: np.ndarray, crowd_k: np.ndarray, least: float) -> np.ndarray:
@@ -175,7 +186,11 @@ def _greedy(iou_dk: np.ndarray, crowd_k: np.ndarray, least: float) -> np.ndarray
 
 
 def average_precision(
-    answers: BoxAnswers, targets: BoxTargets, classes: int, ious: Sequence[float] = (SURE_IOU,)
+    answers: BoxAnswers,
+    targets: BoxTargets,
+    classes: int,
+    ious: Sequence[float] = (SURE_IOU,),
+    most: int = MOST,
 ) -> Score:
     """Mean over categories, and over `ious`, of the average precision, under weights on pictures.
 
@@ -186,10 +201,11 @@ def average_precision(
         targets: what is right.
         classes: c.
         ious: (0.5,) gives AP50, `COCO_IOUS` gives AP.
+        most: detections of one category on one picture that count.
     """
     curves = [
         [curve_of(matches, label) for label in range(classes)]
-        for matches in match_at(answers, targets, classes, ious)
+        for matches in match_at(answers, targets, classes, ious, most)
     ]
 
     def score(weights_rn: np.ndarray) -> np.ndarray:
@@ -334,6 +350,26 @@ def confidences(matches: Matches) -> dict[str, float]:
         if chosen.precision >= wanted:
             kept[f"precision_{wanted:g}"] = chosen.threshold
     return kept
+
+
+def shown(matches: Matches, threshold: float) -> dict[str, Any]:
+    """What is shown from a confidence on, and how much of it is right.
+
+    Returns:
+        "threshold", "shown" (boxes), "right" (of these), "objects" (that are there), and the shares
+        "precision" and "recall", None where nothing is shown, or there.
+    """
+    shown_d = (matches.score_d >= threshold) & ~matches.ignored_d
+    right, said = int((matches.hit_d & shown_d).sum()), int(shown_d.sum())
+    there = int(matches.truths_nc.sum())
+    return {
+        "threshold": threshold,
+        "shown": said,
+        "right": right,
+        "objects": there,
+        "precision": right / said if said else None,
+        "recall": right / there if there else None,
+    }
 
 
 # COCO's table -------------------------------------------------------------------------------------

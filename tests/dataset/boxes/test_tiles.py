@@ -141,6 +141,7 @@ def test_a_data_set_is_cut_after_it_is_split_and_its_boxes_add_up(aerial: Path):
 
 
 def test_a_model_s_tiles_are_used_where_it_is_measured(aerial: Path):
-    assert dataset.read_all(aerial, tile_px=900).tile_px == 900
-    assert dataset.read_all(aerial, tile_px=0).tile_px == 0
-    assert len(dataset.read_all(aerial, tile_px=0)) == 8
+    whole = dataset.read_all(aerial)
+    assert (whole.tile_px, len(whole)) == (0, 8)
+    assert tiles.tiled(whole, 900).tile_px == 900
+    assert tiles.tiled(whole, 0) == whole

@@ -1,0 +1,55 @@
+"""The pool as arrays of one shape: in memory where they fit, else decoded again for each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import final
+
+import numpy as np
+
+from regraft.dataset.verify import cores
+from regraft.events import Advanced, Tell
+
+POOL_BYTES = 2 * 2**30
+
+
+@final
+class Decoded:
+    """Samples by their number.
+
+    Args:
+        decode: the array of one sample, uint8; called from several threads at once.
+        shape: of all of them; the first is how many there are.
+        tell: hears how far the first pass is.
+        always: decode all of them at once even where they do not fit, because what `decode` reads
+            is faster the second time.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[int], np.ndarray],
+        shape: tuple[int, ...],
+        tell: Tell,
+        *,
+        always: bool = False,
+    ) -> None:
+        self._decode = decode
+        self._threads = ThreadPoolExecutor(cores())
+        fits = int(np.prod(shape)) <= POOL_BYTES
+        self._kept = np.empty(shape, np.uint8) if fits else None
+        if fits or always:
+            for i, one in enumerate(self._threads.map(decode, range(shape[0]))):
+                if self._kept is not None:
+                    self._kept[i] = one
+                tell(Advanced("decoding", i + 1, shape[0]))
+
+    def rows(self, index_b: np.ndarray) -> np.ndarray:
+        """Some of them: uint8 (b, …)."""
+        if self._kept is not None:
+            return self._kept[index_b]
+        return np.stack(list(self._threads.map(self._decode, index_b.tolist())))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(cancel_futures=True)
