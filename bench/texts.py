@@ -371,8 +371,8 @@ def as_setfit(learn: Path, test: Path, seed: int, steps: int) -> None:
     whole = -(-2 * max(same, different) // 16)  # pairs in a batch
     model = SetFitModel.from_pretrained(str(minilm_folder()))
     arguments = TrainingArguments(
-        "/tmp/regraft-bench-setfit", seed=seed, max_steps=steps if whole > steps else -1, report_to="none",  # noqa: S108
-        save_strategy="no", show_progress_bar=False,
+        "/tmp/regraft-bench-setfit", seed=seed, report_to="none",  # noqa: S108
+        max_steps=steps if whole > steps else -1, save_strategy="no", show_progress_bar=False,
     )  # fmt: skip
     run = Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(given))
     run.train()

@@ -18,7 +18,7 @@ from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targ
 from regraft.reporting import content, detected
 from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
-from regraft.tasks.classification import IMBALANCED, Classification
+from regraft.tasks.classification import Classification
 from regraft.transfer import ladder, references
 from regraft.transfer.curve import forecast, label_curve
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
@@ -110,11 +110,7 @@ def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:
         task = Detection.of(rows, backbone)
         tell(Said(task.mapping()))
         return task
-    counts = content.counts(rows, "train")
-    ratio = max(counts) / max(1, min(counts))
-    return Classification(
-        rows.task, rows.classes, rows.multilabel, not rows.multilabel and ratio >= IMBALANCED
-    )
+    return Classification.of(rows)
 
 
 def taught(

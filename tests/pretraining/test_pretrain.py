@@ -557,3 +557,32 @@ def test_random_weights_at_a_size_of_ones_own(place: Path) -> None:
     )  # fmt: skip
     assert done.report["backbone"]["preprocessing"]["size_px"] == 32
     assert open_backbone(str(done.folder)).preprocessing.size_px == 32
+
+
+def test_the_judge_counts_as_fit_does_where_one_class_is_rare(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network to which all samples look alike is no better for saying the frequent class."""
+    from regraft.pretraining.judge import Eye
+
+    for split in ("train", "valid"):
+        for name in sorted((place / "judge" / split / "across").iterdir())[2:]:
+            name.unlink()
+    backbone = open_backbone(start(place))
+    eye = Eye(regraft.load(place / "judge"), backbone, 0)
+    assert eye.task.metric_name == "balanced_accuracy"
+    blind = lambda self, network, samples: np.zeros((len(samples), 4), np.float32)  # noqa: E731
+    monkeypatch.setattr(Eye, "features", blind)
+    assert set(eye.probe(build(backbone)).values()) == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "steps"), [(None, 100), (6.0, 30), (60.0, 100), (0.1, 20), (2000.0, 100)]
+)
+def test_the_judges_fine_tuning_keeps_to_the_budget(
+    budget_s: float | None, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.pretraining import judge_tuned
+
+    monkeypatch.setattr(judge_tuned, "MOST_STEPS", 100)
+    assert judge_tuned.affordable(budget_s, 0.2) == steps

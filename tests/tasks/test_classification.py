@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regraft.backbones.backbone import Stage
-from regraft.dataset.rows import Sample
+from regraft.dataset.rows import Dataset, Sample
 from regraft.errors import ContractBroken
 from regraft.seeds import generator
 from regraft.tasks import Classification, check_task
@@ -117,3 +117,15 @@ def test_contract_is_not_kept_by_a_loss_that_rewards_errors() -> None:
 
     with pytest.raises(ContractBroken, match="less than of wrong"):
         check_task(Upside("image-classification", ("ant", "bee")))
+
+
+@pytest.mark.parametrize(("rare", "balanced"), [(4, False), (2, True)])
+def test_classes_count_alike_where_one_is_rare_in_training(rare: int, balanced: bool) -> None:
+    splits = [("train", 0)] * 8 + [("train", 1)] * rare + [("valid", 1)] * 20
+    samples = tuple(Sample(str(i), "", target, split=s) for i, (s, target) in enumerate(splits))
+    rows = Dataset(Path(), "text-classification", ("a", "b"), samples)
+    assert Classification.of(rows).balanced is balanced
+    several = replace(
+        rows, multilabel=True, samples=tuple(replace(s, target=(s.target,)) for s in samples)
+    )
+    assert not Classification.of(several).balanced

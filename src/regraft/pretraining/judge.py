@@ -51,7 +51,7 @@ class Eye:
 
     def __init__(self, labelled: Dataset, backbone: Backbone, seed: int) -> None:
         self.dataset = labelled
-        self.task = Classification(labelled.task, labelled.classes)
+        self.task = Classification.of(labelled)
         self.seed = seed
         self.train, self.valid = labelled.split("train"), labelled.split("valid")
         self.test = labelled.split("test")
@@ -67,17 +67,18 @@ class Eye:
         return self._gaze.features(network, samples)
 
     def probe(self, network: Network) -> dict[str, float]:
-        """Accuracy on the valid split: a linear probe's and the nearest neighbours'."""
+        """The task's metric on the valid split: a linear probe's and the nearest neighbours'."""
         train, valid = self._some(self.train), self._some(self.valid)
         x_nd = self.features(network, [*train, *valid])
         count = len(train)
         label_n = self.labels(train)
         logits_nc = self._fitted(train, x_nd[:count], x_nd[count:])
         near_n = neighbour_labels(x_nd[:count], label_n, x_nd[count:])
-        held_n = self.labels(valid)
+        near_nc = np.eye(len(self.task.classes))[near_n]
+        target_nc, once = self.task.targets(valid), np.ones((1, len(valid)))
         return {
-            "probe": float((logits_nc.argmax(axis=1) == held_n).mean()),
-            "neighbours": float((near_n == held_n).mean()),
+            name: float(self.task.score({"logits": said_nc}, target_nc)(once)[0])
+            for name, said_nc in (("probe", logits_nc), ("neighbours", near_nc))
         }
 
     def look(self, network: Network) -> Looked:

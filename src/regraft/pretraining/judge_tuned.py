@@ -27,7 +27,7 @@ from regraft.transfer.engine import Preparation
 
 MOST_SAMPLES, MOST_STEPS, FEWEST_STEPS = 1000, 100, 20
 LEAST_S, BUDGET_SHARE = 60.0, 0.1
-"""What one of the two may take: so many seconds, or this share of the budget if that is more."""
+"""What one of the two may take: so many seconds, no more than the budget; or this share of it."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,14 @@ def fine_tuned(
         "seed": eye.seed,
         "budget": budget_s,
     }
-    steps: Any = run.step(
-        "judge-plan", inputs, lambda: Outcome({"steps": _steps(grounds[0], budget_s)})
-    ).facts["steps"]
-    tell(Said("judging: start and result are fine-tuned on the judge's labels"))
+    plan: Any = run.step("judge-plan", inputs, lambda: _plan(grounds[0], budget_s)).facts
+    steps = plan["steps"]
+    tell(
+        Said(
+            "judging: start and result are fine-tuned on the judge's labels, "
+            f"{steps} steps each, about {2 * steps * plan['step_s']:.0f} s in all"
+        )
+    )
     inputs["steps"] = steps
     answers: list[np.ndarray] = []
     for name, ground in zip(("before", "after"), grounds, strict=True):
@@ -89,15 +93,22 @@ def _ground(run: Run, eye: Eye, backbone: Backbone, tell: Tell) -> ladder.Ground
     )  # fmt: skip
 
 
-def _steps(ground: ladder.Ground, budget_s: float | None) -> int:
-    """As many as the time allows."""
+def _plan(ground: ladder.Ground, budget_s: float | None) -> Outcome:
+    """As many "steps" as the time allows; "step_s" is what one takes."""
     from regraft.backbones import build
     from regraft.transfer.fit import Tail, seconds_a_step
 
     rung, backbone = ladder.make_rung(ground, "all"), ground.backbone
     tail = Tail(build(backbone), ground.cut(0), ground.task.head(backbone, ground.seed))
     step_s = seconds_a_step(rung, tail, ground.task, ground.dataset.split("train")[: rung.batch])
-    allowed_s = max(LEAST_S, BUDGET_SHARE * (budget_s or 0.0))
+    return Outcome({"steps": affordable(budget_s, step_s), "step_s": step_s})
+
+
+def affordable(budget_s: float | None, step_s: float) -> int:
+    """How many steps of so many seconds one of the two may take, by the budget of the training."""
+    allowed_s = LEAST_S
+    if budget_s is not None:
+        allowed_s = max(min(LEAST_S, budget_s), BUDGET_SHARE * budget_s)
     return max(FEWEST_STEPS, min(MOST_STEPS, int(allowed_s / step_s)))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from regraft.backbones.backbone import Backbone
 from regraft.dataset.images import View
-from regraft.dataset.rows import Sample
+from regraft.dataset.rows import Dataset, Sample
 from regraft.seeds import seed_of
 from regraft.tasks import measure
 from regraft.tasks.probe import Probe, chances, fit_probe
@@ -49,6 +49,14 @@ class Classification:
     classes: tuple[str, ...]
     multilabel: bool = False
     balanced: bool = False
+
+    @staticmethod
+    def of(rows: Dataset) -> Classification:
+        """For a data set with splits; balanced where its training classes differ much in size."""
+        task = Classification(rows.task, rows.classes, rows.multilabel)
+        count_c = task.targets(rows.split("train")).sum(axis=0)
+        ratio = count_c.max() / max(1, count_c.min())
+        return replace(task, balanced=not rows.multilabel and bool(ratio >= IMBALANCED))
 
     @property
     def metric_name(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made import coco, picture, row, thing, voc
+from made import coco, picture, row, thing, voc, yolo
 
+from regraft import dataset
 from regraft.dataset.boxes import read_boxes
 from regraft.errors import DataError
 
@@ -139,3 +140,49 @@ def test_what_helps_where_no_box_can_be_used(tmp_path: Path):
     with pytest.raises(DataError) as caught:
         read_boxes(coco(tmp_path, []))
     assert caught.value.mend == "draw a box around at least one object"
+
+
+@pytest.mark.parametrize("place", [".", "labels"])
+def test_yolo_without_data_yaml_has_its_names_in_classes_txt(tmp_path: Path, place: str):
+    """As Label Studio and LabelImg write it."""
+    yolo(tmp_path, ["0 0.5 0.5 0.2 0.2", "1 0.2 0.2 0.1 0.1"])
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / place / "classes.txt").write_text("tree\ncar\n\n")
+    data = read_boxes(tmp_path)
+    assert (data.format, data.categories, data.used) == ("yolo", ("car", "tree"), 2)
+    assert [picture.split for picture in data.pictures] == [""]
+    assert not data.problems
+
+
+def test_yolo_without_data_yaml_may_be_split(tmp_path: Path):
+    for level, split in enumerate(("train", "val")):
+        picture(tmp_path / "images" / split / f"{split}.png", level=40 + 40 * level)
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split / f"{split}.txt").write_text("0 0.5 0.5 0.2 0.2")
+    (tmp_path / "classes.txt").write_text("tree")
+    assert [p.split for p in read_boxes(tmp_path).pictures] == ["train", "valid"]
+
+
+def test_yolo_without_names_says_what_is_missing(tmp_path: Path):
+    yolo(tmp_path, ["0 0.5 0.5 0.2 0.2"])
+    (tmp_path / "data.yaml").unlink()
+    with pytest.raises(DataError, match="neither a data.yaml nor a classes.txt"):
+        read_boxes(tmp_path)
+    (tmp_path / "classes.txt").write_text("\n")
+    with pytest.raises(DataError, match="classes.txt names no categories"):
+        read_boxes(tmp_path)
+
+
+def test_folders_of_classes_may_be_called_images_and_labels(tmp_path: Path):
+    """Pictures of stickers, say."""
+    for name in ("images", "labels"):
+        picture(tmp_path / name / "a.png")
+    assert dataset.guess_task(tmp_path) == "image-classification"
+
+
+def test_an_array_of_texts_is_told_how_to_become_lines(tmp_path: Path):
+    file = tmp_path / "texts.json"
+    file.write_text('[{"text": "hello", "label": "a"}]')
+    with pytest.raises(DataError) as raised:
+        dataset.read(file)
+    assert "jq -c" in raised.value.mend

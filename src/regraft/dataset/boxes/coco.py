@@ -178,6 +178,13 @@ def _loaded(file: Path) -> dict[str, list[Any]]:
         what = "The JSON is nested too deeply or holds an endless number."
         raise DataError(what, where=guard.shown(file), mend="this is no COCO file") from fault
     _refuse_results(content, file)
+    if isinstance(content, list):
+        raise DataError(
+            "This is a JSON array, which no format of boxes is but Label Studio's export.",
+            where=guard.shown(file),
+            mend="a COCO file is an object with the lists images, annotations and categories; of "
+            "texts and labels make one object a line: jq -c '.[]' FILE > FILE.jsonl",
+        )
     parts = ("images", "annotations", "categories")
     for part in parts:
         if not isinstance(content, dict) or not isinstance(content.get(part), list):

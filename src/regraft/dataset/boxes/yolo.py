@@ -10,6 +10,8 @@ Decisions:
 - What YOLO has no word for stands in data.yaml, where others pass over it: `crowd:` lists the
   lines, counted from 1, of each label file that are crowds.
 - `train` and `val` in the same folder are how YOLO says that nothing is split.
+- Label Studio and LabelImg write no data.yaml but a classes.txt, a category a line, beside images/
+  and labels/, or in labels/.
 """
 
 from __future__ import annotations
@@ -43,10 +45,13 @@ class YoloReader:
     name: str = "yolo"
 
     def recognises(self, path: Path) -> bool:
-        """A YAML file that has names or folders, or a folder with a data.yaml like that."""
+        """A YAML file that has names or folders, or a folder with a data.yaml like that.
+
+        A folder without one has pictures in images/ and texts in labels/.
+        """
         file = _description(path)
         if file is None:
-            return False
+            return _is_bare(path)
         try:
             content = _loaded(file)
         except (DataError, OSError):
@@ -61,9 +66,10 @@ class YoloReader:
         """The rows; see `dataset.boxes.read_boxes`."""
         file = _description(path)
         if file is None:
-            raise DataError("There is no data.yaml.", where=guard.shown(path), mend="add one")
-        content = _loaded(file)
-        root = file.resolve().parent
+            file, content = _bare(path)
+            root = path.resolve()
+        else:
+            content, root = _loaded(file), file.resolve().parent
         into = Collector(path, root, self.name)
         own = guard.shown(file.name)
         names = _categories(into, content, own)
@@ -144,6 +150,40 @@ def _description(path: Path) -> Path | None:
     return next((path / name for name in _NAMES if (path / name).is_file()), None)
 
 
+def _is_bare(folder: Path) -> bool:
+    """Whether a folder has pictures and labels as YOLO wants them."""
+    if not all((folder / name).is_dir() for name in ("images", "labels")):
+        return False
+    folder = folder.resolve()
+    pictures = (file for file, _ in guard.files(folder, folder / "images"))
+    labels = (file for file, _ in guard.files(folder, folder / "labels"))
+    return any(map(guard.claims_picture, pictures)) and any(
+        file.suffix.lower() == ".txt" for file in labels
+    )
+
+
+def _bare(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The file that names the categories of a folder without data.yaml, and what one would hold.
+
+    Raises:
+        DataError: there is none.
+    """
+    places = (folder / "classes.txt", folder / "labels" / "classes.txt")
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise DataError(
+            "There is neither a data.yaml nor a classes.txt: nothing names the categories.",
+            where=guard.shown(folder),
+            mend="add classes.txt beside images/ and labels/, with the name of category 0 in its "
+            "first line, of 1 in its second, and so on",
+        )
+    names = [line.strip() for line in text_of(file, _MAX_YAML_BYTES).splitlines()]
+    while names and not names[-1]:
+        names.pop()
+    splits = {key: f"images/{key}" for key in SPLIT_NAMES if (folder / "images" / key).is_dir()}
+    return file, {"names": names, **(splits or {"train": "images", "val": "images"})}
+
+
 def _loaded(file: Path) -> dict[str, Any]:
     """What data.yaml holds.
 
@@ -196,7 +236,9 @@ def _categories(into: Collector, content: Mapping[str, Any], where: str) -> dict
         given = dict(enumerate(given))
     if not isinstance(given, dict) or not given:
         raise DataError(
-            "data.yaml names no categories.", where=where, mend="add names: [first, second]"
+            f"{where} names no categories.",
+            where=where,
+            mend="write a name a line" if where.endswith(".txt") else "add names: [first, second]",
         )
     names: dict[int, str] = {}
     for key, name in given.items():
