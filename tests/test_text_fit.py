@@ -324,6 +324,20 @@ def test_what_long_texts_say_at_their_end_is_read_in_windows(
     assert np.mean(right) == pytest.approx(evaluated["metric"]["value"])
 
 
+def test_predict_reads_the_column_that_is_named(fitted: regraft.Fitted, place: Path) -> None:
+    table = write_table(place / "two-texts.csv", 900, 4)
+    lines = table.read_text().splitlines()
+    odd = [f"{line},{n} other words entirely" for n, line in enumerate(lines[1:])]
+    table.write_text("\n".join([f"{lines[0]},remark", *odd]))
+    chances = [
+        [answer["probabilities"] for answer in regraft.predict(fitted.folder, [table], **options)]
+        for options in ({}, {"columns": "text=text"}, {"columns": "text=remark"})
+    ]
+    assert chances[0] == chances[1] != chances[2]
+    with pytest.raises(DataError, match="There is no column subject; there are text, label, rem"):
+        regraft.predict(fitted.folder, [table], columns="text=subject")
+
+
 def test_columns_and_bad_files_are_for_evaluate_and_labels_too(
     fitted: regraft.Fitted, place: Path
 ) -> None:

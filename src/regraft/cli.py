@@ -334,6 +334,7 @@ def predict(
         float | None,
         typer.Option(metavar="SHARE", help="Boxes: the share that should be right, as 0.9."),
     ] = None,
+    columns: _Columns = None,
     as_json: _Json = False,
 ) -> None:
     """Label pictures, videos or texts, or find objects; say what is unlike the training data."""
@@ -342,8 +343,9 @@ def predict(
         from regraft import verbs
 
         predictions = verbs.predict(
-            run, inputs, out=out, to=to, draw=draw, every=every_s, precision=precision, tell=tell
-        )
+            run, inputs, out=out, to=to, draw=draw, every=every_s, precision=precision,
+            columns=columns, tell=tell,
+        )  # fmt: skip
     if as_json:
         _print_json(predictions)
     else:

@@ -551,6 +551,8 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     if found["next"]:
         _print_ranked(console, found["next"], ("sample", "suggested"))
         _print(console, f"{_many(found['next'], 'sample')} to label next; {rest}.")
+    if found["pool"] and not found["pool"]["samples"]:
+        _print(console, "All of the pool is labelled already: nothing is left to label next.")
     _print_label_studio(console, found)
     if out is not None:
         _print(console, "", f"report  {shown(out / 'report.html')}")

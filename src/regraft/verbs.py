@@ -168,6 +168,7 @@ def predict(
     draw: bool = False,
     every: float = 1.0,
     precision: float | None = None,
+    columns: str | None = None,
     tell: Tell = silent,
 ) -> list[dict[str, Any]]:
     """Label pictures, videos or texts, or find objects, with the model of a run.
@@ -184,6 +185,8 @@ def predict(
         every: of a video, one frame in so many seconds is looked at.
         precision: the share of boxes that should be right, one of `box_metrics.PRECISIONS`; those
             with the best F1 on the validation split are shown if it is None.
+        columns: of tables of texts, as for `fit`: "text=body"; those that the model was fitted on
+            if None.
         tell: listens to events.
 
     Returns:
@@ -196,8 +199,9 @@ def predict(
         missing or cannot be decoded (on its last frame where objects are found).
 
     Raises:
-        UsageError: there is no such format, or the model finds no objects to write.
-        DataError: there is nothing to look at.
+        UsageError: there is no such format, the model finds no objects to write, or it reads no
+            texts and columns are named.
+        DataError: there is nothing to look at, or a table has no such column.
     """
     wanted = predicting.Wanted(Path(out) if out is not None else None, to, draw, every, precision)
     predicting.check_wanted(wanted)
@@ -210,7 +214,14 @@ def predict(
             mend="use --json and write what it prints to a file",
         )
     if model.backbone.modality == "text":
-        return predicting.label_texts(model, inputs, tell)
+        column = data_sets.reader_of(columns).text if columns else ""
+        return predicting.label_texts(model, inputs, column, tell)
+    if columns:
+        raise UsageError(
+            "this model reads no texts; only tables of texts have columns",
+            where="--columns",
+            mend="leave it out",
+        )
     paths = list(predicting.files_of(inputs))
     if not paths:
         clips = model.backbone.modality == "video"

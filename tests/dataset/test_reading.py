@@ -18,6 +18,7 @@ from regraft.dataset import (
     guess_task,
     read,
     read_all,
+    read_unlabelled,
     reader_of,
 )
 from regraft.dataset.rows import DROPPED
@@ -435,6 +436,16 @@ def test_read_all_takes_what_there_is_and_splits_nothing(tmp_path: Path) -> None
     broken(tmp_path / "one", 1)
     with pytest.raises(DataError, match="No sample can be used"):
         read_all(tmp_path / "one")
+
+
+def test_a_pool_of_which_all_is_labelled_is_empty(tmp_path: Path) -> None:
+    classes(tmp_path / "labelled", cat=2, dog=2)
+    known = read_all(tmp_path / "labelled")
+    pool = read_unlabelled(tmp_path / "labelled" / "cat", apart_from=known.samples)
+    assert len(pool) == 0 and kinds(pool) == {"leak": 2}
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="No picture can be used"):
+        read_unlabelled(tmp_path / "none", apart_from=known.samples)
 
 
 # Arguments ---------------------------------------------------------------------------------------

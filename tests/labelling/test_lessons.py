@@ -236,6 +236,20 @@ def test_the_pool_is_asked_with_reasons_and_written_as_tables(place: Path, capsy
     assert "What to label next" in page and "&lt;b&gt;ham" in page and "<b>ham" not in page
 
 
+def test_where_all_of_the_pool_is_labelled_nothing_is_asked(place: Path, capsys) -> None:
+    pool, out = place / "pool.csv", place / "out"
+    with pool.open("w", newline="") as file:
+        csv.writer(file).writerows([["text"], *([_text(i)] for i in (3, 4, 5))])
+    arguments = ["labels", place / "votes.csv", "--pool", pool, "--out", out]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(a) for a in (*arguments, "--backbone", f"text:{place / 'model'}")])
+    assert stop.value.code == 0
+    assert "nothing is left to label next" in capsys.readouterr().out
+    assert "All of the pool is labelled already" in (out / "report.html").read_text()
+    found = json.loads((out / "labels.json").read_text())
+    assert found["next"] == [] and found["share"]
+
+
 def test_without_labels_typical_samples_are_asked(place: Path) -> None:
     pool = _pool(place)
     found = regraft.labels(pool, pool=pool, batch=5, backbone=f"text:{place / 'model'}")

@@ -167,7 +167,7 @@ def read_unlabelled(
         tell: as for `read`.
 
     Raises:
-        DataError: there is no picture.
+        DataError: there is no picture. Where all are copies, the pool is empty.
         TooManyBadSamples: as for `read`.
         UsageError: as for `read`.
     """
@@ -204,7 +204,7 @@ def read_unlabelled(
             again.append(Problem("repeated", sample.id, what, "left out"))
         else:
             kept[sample.sha256] = sample
-    if not kept:
+    if not verified.samples:
         raise DataError("No picture can be used.", where=guard.shown(root), mend="check the folder")
     return settled.with_samples(kept.values()).with_problems(again)
 

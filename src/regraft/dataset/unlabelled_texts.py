@@ -75,7 +75,7 @@ def read_unlabelled_texts(
         tell: hears `Advanced("reading", …)` and `Advanced("leaks", …)`; may raise to stop.
 
     Raises:
-        DataError: there is no text.
+        DataError: there is no text. Where all are copies, the pool is empty.
         TooManyBadSamples: more files are bad than `max_bad` allows.
     """
     from regraft.dataset.reading import refuse_too_many_bad
@@ -99,12 +99,9 @@ def read_unlabelled_texts(
             problems.append(Problem("repeated", sample.id, what, "left out"))
         else:
             kept[sample.sha256] = sample
-    if not kept:
-        known = bool(others and pool.samples)
+    if not pool.samples:
         raise DataError(
-            "Every text is in the labelled data as well." if known else "No text can be used.",
-            where=guard.shown(root),
-            mend="give texts that the labelled data lack" if known else "check what lies there",
+            "No text can be used.", where=guard.shown(root), mend="check what lies there"
         )
     return settled.with_samples(kept.values()).with_problems(problems)
 

@@ -33,8 +33,11 @@ def read_pool(
         max_bad: share of files that cannot be read and are left out before it is an error.
         tell: hears `Advanced("reading", …)`; may raise to stop.
 
+    Returns:
+        what is left to label, which may be nothing.
+
     Raises:
-        DataError: nothing is left to label.
+        DataError: there is nothing that can be read.
         TooManyBadSamples: more files are bad than `max_bad` allows.
     """
     known = labelled.samples

@@ -15,14 +15,26 @@ from regraft.transfer.engine import TRIAL_SAMPLES, prepare
 from regraft.transfer.model import Model
 
 
-def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[dict[str, Any]]:
-    """Answers for texts, in batches; files in folders that claim to be no texts may be ignored."""
+def label_texts(
+    model: Model, inputs: Sequence[str | Path], column: str, tell: Tell
+) -> list[dict[str, Any]]:
+    """Answers for texts, in batches; files in folders that claim to be no texts may be ignored.
+
+    Args:
+        model: of texts.
+        inputs: as for `predict`.
+        column: that tables must have; "" takes the model's own where they have it.
+        tell: listens to events.
+
+    Raises:
+        DataError: there are no texts, or a table has no such column.
+    """
     from regraft.transfer.packing import stacked
     from regraft.transfer.tokens import token_ids
 
-    columns = model.facts.get("columns")
-    column = data_sets.reader_of(columns).text if columns else ""
-    named = list(_texts(inputs, column))
+    known = model.facts.get("columns")
+    own = data_sets.reader_of(known).text if known else ""
+    named = list(_texts(inputs, column, own))
     if not named:
         raise nothing_found(inputs, "texts")
     answers: list[dict[str, Any]] = []
@@ -44,13 +56,14 @@ def label_texts(model: Model, inputs: Sequence[str | Path], tell: Tell) -> list[
 
 
 def _texts(
-    inputs: Sequence[str | Path], column: str
+    inputs: Sequence[str | Path], column: str, own: str
 ) -> Iterable[tuple[str, str | UnreadableSample]]:
     """Names and texts behind files, folders, patterns, tables and "-", in order.
 
     Args:
         inputs: as for `predict`.
-        column: of a table, where it has one of this name.
+        column: of every table, if named.
+        own: of a table, where it has one of this name.
     """
     import sys
 
@@ -63,8 +76,8 @@ def _texts(
             continue
         for path in files_of([given], seen):
             if TableReader().recognises(path):
-                known = column if column in data_sets.columns_of(path) else ""
-                for line, text in data_sets.lines_of(path, known):
+                known = own if own in data_sets.columns_of(path) else ""
+                for line, text in data_sets.lines_of(path, column or known):
                     name = f"{path}, {line}"
                     yield name, _checked(text, name)
             else:

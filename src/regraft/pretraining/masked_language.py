@@ -79,7 +79,14 @@ class MaskedLanguage:
 
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
-        return read_unlabelled_texts(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
+        pool = read_unlabelled_texts(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
+        if not len(pool):
+            raise UsageError(
+                "every text is one of the judge's",
+                where=path,
+                mend="give others, or --keep-duplicates",
+            )
+        return pool
 
     def sized(self, backbone: Backbone) -> Backbone:
         """The same backbone.
