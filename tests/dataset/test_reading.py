@@ -438,6 +438,13 @@ def test_read_all_takes_what_there_is_and_splits_nothing(tmp_path: Path) -> None
         read_all(tmp_path / "one")
 
 
+def test_classes_that_may_be_one_are_named(tmp_path: Path) -> None:
+    classes(tmp_path, ham=3, HAM=3, spam=3)
+    found = [p for p in read(tmp_path).problems if p.kind == "alike-classes"]
+    assert [(p.where, p.done) for p in found] == [("ham", "both kept")]
+    assert "HAM and ham" in found[0].what
+
+
 def test_a_pool_of_which_all_is_labelled_is_empty(tmp_path: Path) -> None:
     classes(tmp_path / "labelled", cat=2, dog=2)
     known = read_all(tmp_path / "labelled")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -68,6 +69,15 @@ class Reader(Protocol):
 def class_name(text: str) -> str:
     """A class's name, printable; the same name is the same however its accents are coded."""
     return guard.shown(unicodedata.normalize("NFC", text.strip()))
+
+
+def alike(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names that differ in upper and lower case alone, each with the first such."""
+    first: dict[str, str] = {}
+    for name in names:
+        known = first.setdefault(name.casefold(), name)
+        if known != name:
+            yield known, name
 
 
 def check_reader(reader: Reader, folder: Path) -> None:

@@ -27,7 +27,7 @@ from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
 from regraft.dataset.copies import settle, settle_apart
 from regraft.dataset.folder import FolderReader
-from regraft.dataset.reader import LAYOUT, Reader
+from regraft.dataset.reader import LAYOUT, Reader, alike
 from regraft.dataset.rows import (
     DROPPED,
     BoxCounts,
@@ -230,7 +230,18 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     verified = _VERIFY[listed.task](listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
     refuse_too_many_bad(dataset, max_bad)
-    return settle(dataset, verified.thumbnails_nhw)
+    return _with_alike(settle(dataset, verified.thumbnails_nhw))
+
+
+def _with_alike(dataset: Dataset) -> Dataset:
+    """Say which classes may be one, by their names; of boxes their reader says it."""
+    if dataset.task == "object-detection":
+        return dataset
+    what = "The classes {} and {} differ in upper and lower case alone."
+    return dataset.with_problems(
+        Problem("alike-classes", other, what.format(one, other), "both kept")
+        for one, other in alike(dataset.classes)
+    )
 
 
 def _check_arguments(task: str | None, max_bad: float) -> None:

@@ -23,13 +23,14 @@ import math
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, final
 
 from regraft.dataset import guard, images
+from regraft.dataset.reader import alike
 from regraft.dataset.rows import Box, Problem, Split
 from regraft.errors import DataError
 
@@ -442,7 +443,7 @@ class Collector:
         for name in sorted({category_name(n) for n in declared} - set(names)):
             what = f"No box is of the category {name}."
             self.say("empty-category", name, what, "category not learnt")
-        for one, other in _alike(names):
+        for one, other in alike(names):
             what = f"The categories {one} and {other} differ in upper and lower case alone."
             self.say("alike-categories", other, what, "both kept")
         if not names:
@@ -529,14 +530,6 @@ def listed(names: Mapping[Any, str]) -> str:
 
 def _rounded(edge: float) -> float:
     return round(edge, _DECIMALS) + 0.0  # of -0.0, too, it makes 0.0
-
-
-def _alike(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    first: dict[str, str] = {}
-    for name in names:
-        known = first.setdefault(name.casefold(), name)
-        if known != name:
-            yield known, name
 
 
 def number(value: object) -> float | None:
