@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from text_models import save_model
 
 import regraft
 from regraft import fitting
 from regraft.dataset import Sample
-from regraft.errors import DataError, TooManyBadSamples, UsageError
-from regraft.store import digest
+from regraft.errors import DataError, StoreError, TooManyBadSamples, UsageError
+from regraft.store import canonical, digest, file_sha256
 from regraft.transfer import model as regraft_model
 from regraft.transfer import words as words_of
 from regraft.transfer.cut import Cut
@@ -304,15 +307,19 @@ def test_what_long_texts_say_at_their_end_is_read_in_windows(
             [("text", "label"), *((long(i), "ab"[i % 2]) for i in range(60))]
         )
     name = f"text:{place / 'model'}"
-    first = regraft.fit(path, tmp_path / "first", backbone=f"windows:1:{name}", train="head")
+    first = regraft.fit(
+        path, tmp_path / "first", backbone=f"windows:1:{name}", train="last:1", seed=1
+    )
     whole = regraft.fit(path, tmp_path / "whole", backbone=name, train="last:1", seed=1)
     assert first.report["data"]["truncated"] == {
         "max_tokens": 66, "windows": 1, "overlap": 8, "share": 1.0, "of": 60,
     }  # fmt: skip
     assert whole.report["data"]["truncated"]["windows"] == 4
     assert whole.report["data"]["truncated"]["share"] < 1
-    values = [done.report["rungs"][0]["metric"]["value"] for done in (first, whole)]
+    # The head reads the words of all of a text; a deeper rung has what the network reads.
+    values = [done.report["rungs"][1]["metric"]["value"] for done in (first, whole)]
     assert values[1] > values[0] + 0.2
+    assert first.report["rungs"][0]["metric"]["value"] > values[0] + 0.2
     assert whole.report["rungs"][1]["frozen_intact"]
     named = [entry["words"] for entry in whole.report["least_certain"]]
     assert any(part["words"].split()[0] for words in named for part in words)
@@ -322,6 +329,42 @@ def test_what_long_texts_say_at_their_end_is_read_in_windows(
     answers = regraft.predict(whole.folder, [path])
     right = [answer["label"] == "ab"[i % 2] for i, answer in enumerate(answers)]
     assert np.mean(right) == pytest.approx(evaluated["metric"]["value"])
+
+
+def test_the_model_of_a_head_reads_words_as_the_report_does(place: Path, tmp_path: Path) -> None:
+    save_model("bert", place / "model")
+    table = write_table(tmp_path / "texts.csv", 0, 160)
+    test = write_table(tmp_path / "test.csv", 2000, 40)
+    done = regraft.fit(
+        table, tmp_path / "run", backbone=f"text:{place / 'model'}", train="head", test=test
+    )
+    model = regraft_model.load(done.folder)
+    assert model.lexicon is not None and set(model.lexicon.words) >= {"w0", "w95"}
+    assert regraft.evaluate(done.folder, test)["metric"]["value"] == pytest.approx(
+        done.report["test"]["value"]
+    )
+    answers = regraft.predict(done.folder, [test])
+    right = [answer["label"] == "ab"[i % 2] for i, answer in enumerate(answers)]
+    assert np.mean(right) == pytest.approx(done.report["test"]["value"])
+    # What is known of words decides: the same vectors without them answer otherwise.
+    x_nd = np.zeros((2, model.backbone.width), np.float32)
+    said = model.logits(x_nd, ["w1 w3 w5", "w0 w2 w4"])
+    assert not np.allclose(said[0], said[1])
+
+
+def test_a_model_of_the_format_before_is_read(fitted: regraft.Fitted, tmp_path: Path) -> None:
+    shutil.copytree(fitted.folder / "model", tmp_path / "model")
+    path, weights = (tmp_path / "model" / f"model.{end}" for end in ("json", "safetensors"))
+    tensors = load_file(weights)
+    save_file({n: a for n, a in tensors.items() if not n.startswith("words.")}, weights)
+    content = json.loads(path.read_text()) | {"format": 2, "sha256": file_sha256(weights)}
+    content.pop("checksum")
+    path.write_text(json.dumps(content | {"checksum": digest(canonical(content))}))
+    assert regraft_model.load(tmp_path).lexicon is None
+    content["format"] = 9
+    path.write_text(json.dumps(content | {"checksum": digest(canonical(content))}))
+    with pytest.raises(StoreError, match="format 9, this regraft reads 2 and 3"):
+        regraft_model.load(tmp_path)
 
 
 def test_predict_reads_the_column_that_is_named(fitted: regraft.Fitted, place: Path) -> None:

@@ -285,7 +285,9 @@ def evaluate(
     problems = [content.problem_facts(problem) for problem in said.dataset.problems]
     with prepare(model.backbone, tell=tell) as preparation:
         x_nd = predicting.vectors(model, preparation, samples, tell)
-    task, logits_nc = model.classifier, model.logits(x_nd)
+    is_text = model.backbone.modality == "text"
+    texts = [str(sample.source) for sample in samples] if is_text else []
+    task, logits_nc = model.classifier, model.logits(x_nd, texts)
     target_nc = task.targets(samples)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
     score = task.score({"logits": logits_nc}, target_nc)

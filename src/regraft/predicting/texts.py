@@ -47,7 +47,7 @@ def label_texts(
             if texts:
                 ids = stacked([token_ids(text, model.backbone) for text in texts])
                 engine = engine or preparation.engine_for_pixels(len(model.backbone.stages), ids)
-                labelled = iter(model.answers(engine.run(ids)[0]))
+                labelled = iter(model.answers(engine.run(ids)[0], texts))
             for name, text in some:
                 answer = next(labelled) if isinstance(text, str) else {"problem": text.what}
                 answers.append({"sample": name, **answer})

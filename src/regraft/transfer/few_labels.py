@@ -27,7 +27,8 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
-from regraft.transfer.ladder import Facts, Ground, Step, inputs_of
+from regraft.transfer.ladder import Facts, Ground, Step, head_facts, inputs_of
+from regraft.transfer.lexicon import Words
 
 LABELS = 8
 DRAWS = 10
@@ -47,7 +48,6 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
     """
     if task.multilabel:
         return None
-    frozen = len(ground.backbone.stages)
     samples = [*ground.dataset.split("train"), *ground.dataset.split("valid")]
     count = len(ground.dataset.split("train"))
     target_nc = task.targets(samples)
@@ -59,7 +59,7 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
     held_nc = target_nc[count:] if is_drawn else target_nc
 
     def compute() -> Outcome:
-        (x_nd,) = ground.activations(samples, frozen).rows(np.arange(len(samples)))
+        x_nd = ground.vectors(samples)
         groups = np.array([sample.group for sample in samples])
         weights_rn = ground.weights(held)
         found: dict[str, list[np.ndarray]] = {"head": [], "tfidf": []}
@@ -67,9 +67,10 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
             logits = {name: np.zeros(held_nc.shape, np.float32) for name in _rivals(task)}
             for learn, out in parts:
                 clusters = groups[learn].tolist()
-                head = task.fit_head(x_nd[learn], target_nc[learn], clusters, ground.seed)
+                x_bd, out_bd = _rows(ground, samples, x_nd, learn, out)
+                head = task.fit_head(x_bd, target_nc[learn], clusters, ground.seed)
                 place = out - count if is_drawn else out
-                logits["head"][place] = head.logits(x_nd[out])
+                logits["head"][place] = head.logits(out_bd)
                 if "tfidf" in logits:
                     logits["tfidf"][place] = _lexical(task, samples, target_nc, learn, out)
             mine_rn = np.concatenate([np.ones((1, len(held))), weights_rn[k :: len(draws)]])
@@ -78,7 +79,8 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
             ground.tell(Advanced("few labels", k + 1, len(draws)))
         return Outcome(_summed_up(task, found), {})
 
-    asked: Facts = {"few": [LABELS, DRAWS], "how": "drawn" if is_drawn else "cross-validated"}
+    asked: Facts = head_facts(ground) | {"few": [LABELS, DRAWS]}
+    asked["how"] = "drawn" if is_drawn else "cross-validated"
     facts = ground.run.step("few-labels", inputs_of(ground, asked), compute).facts
     labels = LABELS if is_drawn else int(target_nc.sum(axis=0).min())
     known: Facts = {"labels_a_class": labels, "how": asked["how"], "draws": len(draws), **facts}
@@ -96,14 +98,17 @@ def refitted(ground: Ground, task: Classification, best: Step) -> Step:
         return best
 
     def compute() -> Outcome:
-        frozen = len(ground.backbone.stages)
-        (x_nd,) = ground.activations(samples, frozen).rows(np.arange(len(samples)))
+        x_nd = ground.vectors(samples)
+        words = Words(samples, x_nd) if ground.words is not None else None
+        if words is not None:
+            x_nd = np.hstack([x_nd, words.rows(samples)])
         clusters = [sample.group for sample in samples]
         head = task.fit_head(x_nd, target_nc, clusters, ground.seed)
-        weights = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
+        weights = ground.head_weights(head, words)
         return Outcome({"penalty": head.penalty, "labels": len(samples)}, weights)
 
-    done = ground.run.step("refit", inputs_of(ground, {"rung": "refit"}), compute)
+    asked: Facts = head_facts(ground) | {"rung": "refit"}
+    done = ground.run.step("refit", inputs_of(ground, asked), compute)
     return replace(
         best,
         facts=best.facts | {"refitted_on": done.facts["labels"]},
@@ -157,6 +162,24 @@ def _folds(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> 
         if len(draws) == DRAWS:
             break
     return draws
+
+
+def _rows(
+    ground: Ground,
+    samples: Sequence[Sample],
+    x_nd: np.ndarray,
+    learn: np.ndarray,
+    out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the head reads of some samples, and of others, where it knows the words of the first."""
+    if ground.words is None:
+        return x_nd[learn], x_nd[out]
+    some, others = ([samples[int(i)] for i in rows] for rows in (learn, out))
+    words = Words(some, x_nd[learn])
+    return (
+        np.hstack([x_nd[learn], words.rows(some)]),
+        np.hstack([x_nd[out], words.rows(others)]),
+    )
 
 
 def _rivals(task: Classification) -> tuple[str, ...]:

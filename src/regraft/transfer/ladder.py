@@ -33,6 +33,7 @@ from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, LiveFeatures, features, missing
 from regraft.transfer.head import HeadLessons
+from regraft.transfer.lexicon import RANK, Lexicon, Words
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.packing import Storage
 from regraft.transfer.tokens import mean_tokens
@@ -81,6 +82,7 @@ class Ground:
         soft: by sample id, chances of the classes to learn from instead of the label.
         cached_bytes: activations of a rung that need more than this are computed live.
         head_views: of each training sample that a convex head is fitted on.
+        words: gives the words of texts, which a convex head reads beside their vectors.
     """
 
     run: Run
@@ -94,6 +96,7 @@ class Ground:
     soft: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     cached_bytes: int = CACHED_BYTES
     head_views: int = 1
+    words: Callable[[], Words] | None = None
 
     def cut(self, frozen: int) -> Cut:
         """The cut after so many stages."""
@@ -112,7 +115,7 @@ class Ground:
         """What a convex head is fitted on.
 
         Returns:
-            the lessons, vectors_nd of the plain views of `held`, and how many rows were computed.
+            the lessons, such rows of `held`, and how many vectors were computed.
         """
         frozen, computed = len(self.backbone.stages), 0
         x_knd = np.empty((0, 0, 0))
@@ -124,10 +127,30 @@ class Ground:
                 (x_knd[k],) = table.rows(np.arange(len(learn)), k)
             computed = table.computed
         table = self.activations([*learn, *held], frozen)
-        (x_nd,) = table.rows(np.arange(len(learn) + len(held)))
+        x_nd = self._with_words(table.rows(np.arange(len(learn) + len(held)))[0], [*learn, *held])
         x_knd = x_knd if views > 1 else x_nd[None, : len(learn)]
         lessons = HeadLessons(x_knd, self.lessons(learn), learn)
         return lessons, x_nd[len(learn) :], computed + table.computed
+
+    def vectors(self, samples: Sequence[Sample]) -> np.ndarray:
+        """X_nd of plain views, as the frozen network gives them."""
+        return self.activations(samples, len(self.backbone.stages)).rows(np.arange(len(samples)))[0]
+
+    def _with_words(self, x_nd: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:
+        """Rows that a convex head reads, from vectors: of texts their words stand beside them."""
+        return x_nd if self.words is None else np.hstack([x_nd, self.words().rows(samples)])
+
+    def head_weights(self, head: Any, words: Words | None = None) -> dict[str, np.ndarray]:
+        """The tensors of a step from a head on `head_lessons`.
+
+        Args:
+            head: what `Task.fit_head` gave.
+            words: that it was fitted on, where these are not the ground's own.
+        """
+        width = self.backbone.width
+        found = {"head.weight": head.weight_cd[:, :width], "head.bias": head.bias_c}
+        words = words or (self.words() if self.words else None)
+        return found if words is None else found | words.folded(head.weight_cd[:, width:]).tensors()
 
     def views_of_head(self, count: int) -> int:
         """Of each of so many samples: as asked, as far as their vectors stay in memory."""
@@ -300,8 +323,7 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
             "computed": computed,
             "penalty": probe.penalty,
         }
-        weights = {"head.weight": probe.weight_cd, "head.bias": probe.bias_c}
-        return Step.outcome(facts, weights, answers)
+        return Step.outcome(facts, ground.head_weights(probe), answers)
 
     count, asked = len(train), ground.head_views
     if (views := ground.views_of_head(count)) < asked:
@@ -384,7 +406,7 @@ def _seconds_of(ground: Ground, rung: Rung, best: Step) -> float:
         if rows.computed:
             picture_s = rows.seconds / rows.computed
         pictures += ground.missing(ground.dataset.split("train"), rung.frozen, views)
-    tail = tail_of(ground, rung.frozen, best.weights)
+    tail = tail_of(ground, rung.frozen, _start_of(ground, best))
     step_s = seconds_a_step(rung, tail, ground.task, some, rows)
     return step_s * rung.steps + picture_s * pictures
 
@@ -450,14 +472,31 @@ def _deeper(
 ) -> Step:
     """Train more of the network, from the best rung so far."""
     rung = make_rung(ground, name)
-    inputs = inputs_of(ground, {"rung": asdict(rung), "start": digest_of(best.weights)})
+    start = _start_of(ground, best)
+    inputs = inputs_of(ground, {"rung": asdict(rung), "start": digest_of(start)})
 
     def compute() -> Outcome:
-        return fine_tune(ground, rung, best.weights, inputs, targets, weights_rn)
+        return fine_tune(ground, rung, start, inputs, targets, weights_rn)
 
     step = Step.of(ground.run.step(f"rung-{name}", inputs, compute))
     announce(ground, step)
     return step
+
+
+def _start_of(ground: Ground, best: Step) -> dict[str, np.ndarray]:
+    """What a deeper rung begins with: for a head that reads words, one on the vectors alone."""
+    if Lexicon.of(best.weights) is None:
+        return best.weights
+    plain, train = replace(ground, words=None), ground.dataset.split("train")
+
+    def compute() -> Outcome:
+        lessons, _, _ = plain.head_lessons(train, ())
+        return Outcome({}, plain.head_weights(lessons.fit(ground.task, ground.seed)))
+
+    tensors = ground.run.step(
+        "head-on-vectors", inputs_of(plain, head_facts(plain)), compute
+    ).tensors
+    return {name: np.asarray(array) for name, array in tensors.items()}
 
 
 def fine_tune(
@@ -549,10 +588,13 @@ def answerer(ground: Ground, step: Step) -> Answerer:
     The network is built once, for as many tables as are asked.
     """
     if step.frozen == len(ground.backbone.stages) and ground.task.convex:
+        lexicon = Lexicon.of(step.weights)
 
         def by_product(table: Features | LiveFeatures, samples: Sequence[Sample]) -> Answers:
             (x_nd,) = table.rows(np.arange(len(samples)))
             logits_nc = x_nd @ step.weights["head.weight"].T + step.weights["head.bias"]
+            if lexicon is not None:
+                logits_nc = logits_nc + lexicon.logits([str(sample.source) for sample in samples])
             return {"logits": logits_nc.astype(np.float32)}
 
         return by_product
@@ -571,7 +613,7 @@ def _judge(
 ) -> tuple[str, str]:
     """The verdict on a rung against the best before it, and why."""
     if best is None:
-        return "kept", "the first rung"
+        return "kept", "the first rung" + ("; it reads words, too" if ground.words else "")
     gap = measure.compare(
         ground.task.score(step.answers, targets),
         ground.task.score(best.answers, targets),
@@ -601,7 +643,11 @@ def tail_of(
 
 def head_facts(ground: Ground) -> Facts:
     """What makes a convex head another one, besides what `inputs_of` knows."""
-    return {"rung": "head", **({"views": ground.head_views} if ground.head_views > 1 else {})}
+    return {
+        "rung": "head",
+        **({"views": ground.head_views} if ground.head_views > 1 else {}),
+        **({"words": RANK} if ground.words is not None else {}),
+    }
 
 
 def inputs_of(ground: Ground, more: Facts) -> Facts:

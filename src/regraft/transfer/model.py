@@ -1,9 +1,10 @@
 """What a run leaves to be used: `RUN/model/`, all that predicting needs, on another machine too.
 
 `model.safetensors` holds every tensor of the backbone under its own name, the head as "head.*",
-vectors of training samples as "reference", and 64 bits of the checksum of each sample that it was
-fitted or chosen by as "seen": who holds a sample can tell whether it was among them. `model.json`
-holds the rest and the checksums.
+what a head of texts reads besides as "words.*" (`lexicon.py`), vectors of training samples as
+"reference", and 64 bits of the checksum of each sample that it was fitted or chosen by as "seen":
+who holds a sample can tell whether it was among them. `model.json` holds the rest and the
+checksums.
 A loaded model is a backbone with all stages frozen and a head, so it is served by the same
 compiled engine that training used.
 
@@ -32,13 +33,15 @@ from regraft.tasks import Detection, restored
 from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.classification import Classification
 from regraft.tasks.task import Task
+from regraft.transfer.lexicon import Lexicon
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regraft.transfer.ladder import Ground, Step
 
-FORMAT = 2
+FORMAT, FORMATS = 3, (2, 3)
+"""What is written and what is read; in the third a head may read words."""
 NEIGHBOURS = 5
 REFERENCES = 2000
 USUAL = 0.99
@@ -54,6 +57,7 @@ class Model:
         backbone: with the weights of this model.
         task: classes and what outputs mean.
         head: its tensors, by the names of `Task.head`.
+        lexicon: the words that a head of texts reads besides; None where it reads none.
         calibrated: what `Task.calibrate` set on held-out answers.
         reference_md: unit vectors of training samples.
         usual_distance: held-out samples were nearly always nearer than this.
@@ -65,6 +69,7 @@ class Model:
     backbone: Backbone
     task: Task[Any]
     head: dict[str, np.ndarray]
+    lexicon: Lexicon | None
     calibrated: dict[str, float]
     reference_md: np.ndarray
     usual_distance: float
@@ -91,13 +96,19 @@ class Model:
         known_s = np.empty(0, np.int64) if self.seen_s is None else self.seen_s
         return np.isin(fingerprints(samples), known_s)
 
-    def logits(self, x_nd: np.ndarray) -> np.ndarray:
-        """Logits_nc of vectors that the backbone gave, by a linear head."""
-        return x_nd @ self.head["weight"].T + self.head["bias"]
+    def logits(self, x_nd: np.ndarray, texts: Sequence[str] = ()) -> np.ndarray:
+        """Logits_nc, by a linear head.
 
-    def answers(self, x_nd: np.ndarray) -> list[dict[str, object]]:
-        """Label, probability and likeness to the training data for each vector."""
-        chance_nc = self.classifier.probabilities(self.logits(x_nd), self.temperature)
+        Args:
+            x_nd: vectors that the backbone gave.
+            texts: n of them, where they are of texts.
+        """
+        logits_nc = x_nd @ self.head["weight"].T + self.head["bias"]
+        return logits_nc if self.lexicon is None else logits_nc + self.lexicon.logits(texts)
+
+    def answers(self, x_nd: np.ndarray, texts: Sequence[str] = ()) -> list[dict[str, object]]:
+        """Label, probability and likeness to the training data; arguments as for `logits`."""
+        chance_nc = self.classifier.probabilities(self.logits(x_nd, texts), self.temperature)
         return [
             self.classifier.decode(chance_c) | likeness
             for chance_c, likeness in zip(chance_nc, self.likeness(x_nd), strict=True)
@@ -240,6 +251,7 @@ def load(run: str | Path) -> Model:
         backbone,
         restored(content, backbone.detector),
         {n.removeprefix("head."): a for n, a in tensors.items() if n.startswith("head.")},
+        Lexicon.of(tensors),
         content["calibrated"],
         tensors["reference"],
         content["usual_distance"],
@@ -279,9 +291,10 @@ def _read(path: Path) -> dict[str, Any]:
             where=path,
             mend="repeat the fit command that made it, or copy the model folder again",
         )
-    if content["format"] != FORMAT:
+    if content["format"] not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
         raise StoreError(
-            f"the model has format {content['format']}, this regraft reads {FORMAT}",
+            f"the model has format {content['format']}, this regraft reads {known}",
             where=path,
             mend="install the version of regraft that wrote it",
         )

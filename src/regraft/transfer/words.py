@@ -22,6 +22,7 @@ from regraft.store import Outcome, digest
 from regraft.tasks.classification import Classification
 from regraft.transfer.features import LiveFeatures
 from regraft.transfer.ladder import Facts, Ground, Step, answerer, digest_of, inputs_of
+from regraft.transfer.lexicon import Lexicon
 from regraft.transfer.tokens import read_to
 
 PARTS = 40
@@ -46,7 +47,7 @@ def decisive_words(
     texts = [str(sample.source) for sample in samples]
 
     def compute() -> Outcome:
-        parts = [_parts(text[: read_to(text, ground.backbone)]) for text in texts]
+        parts = [_parts(text[: _read_to(ground, best, text)]) for text in texts]
         shorter = [
             [text[:start] + " " + text[stop:] for start, stop in spans]
             for text, spans in zip(texts, parts, strict=True)
@@ -69,6 +70,12 @@ def decisive_words(
     }
     facts: Facts = ground.run.step("words", inputs_of(ground, asked), compute).facts
     return facts["words"]
+
+
+def _read_to(ground: Ground, best: Step, text: str) -> int:
+    """The character at which reading ends; a head that reads words reads all of them."""
+    reads_words = Lexicon.of(best.weights) is not None
+    return len(text) if reads_words else read_to(text, ground.backbone)
 
 
 def _named(text: str, spans: Sequence[tuple[int, int]], weight_p: np.ndarray) -> list[Facts]:
