@@ -105,8 +105,9 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
         "calibration_error": 0.02,
         "reviewed": 0,
         "seen": 0,
-        "classes": ["cat", "dog", "elk"],
-        "confusion": [[5, 1, 0], [7, 5, 0], [0, 0, 5]],
+        "classes": ["cat", "dog", "elk", "<ox>"],
+        "absent": ["elk", "<ox>"],
+        "confusion": [[5, 1, 0, 0], [7, 5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
         "problems": [
             {"kind": "truncated", "where": "a\n.jpg", "what": "Cut.", "done": "set aside"}
         ],
@@ -116,6 +117,7 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
     ] == [
         "balanced accuracy 90.0 % (80.0 to 95.0) on 1,234 samples",
         "calibration error 0.020",
+        "nothing is said of elk, <ox>: these data have no such sample",
         "",
         "given  taken for  times",
         "dog    cat            7",

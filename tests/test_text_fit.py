@@ -343,6 +343,10 @@ def test_the_model_of_a_head_reads_words_as_the_report_does(place: Path, tmp_pat
     assert regraft.evaluate(done.folder, test)["metric"]["value"] == pytest.approx(
         done.report["test"]["value"]
     )
+    only = tmp_path / "only.csv"
+    only.write_text("text,label\nw1 w3 w5,b\nw7 w9,b\n")
+    assert regraft.evaluate(done.folder, only)["absent"] == ["a"]
+    assert regraft.evaluate(done.folder, test)["absent"] == []
     answers = regraft.predict(done.folder, [test])
     right = [answer["label"] == "ab"[i % 2] for i, answer in enumerate(answers)]
     assert np.mean(right) == pytest.approx(done.report["test"]["value"])

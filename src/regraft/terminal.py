@@ -386,6 +386,7 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
         console,
         f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} samples{by_people}",
         f"calibration error {evaluation['calibration_error']:.3f}",
+        *_absent(evaluation["absent"]),
         *_seen(evaluation),
         *([evaluation["people"]["text"]] if evaluation.get("people") else []),
     )
@@ -396,6 +397,13 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
             table.add_row(Text(shown(given)), Text(shown(said)), f"{times:,}")
         console.print("", table, sep="\n")
     _print_problems(console, evaluation["problems"])
+
+
+def _absent(classes: Sequence[str]) -> Iterator[str]:
+    if classes:
+        more = f" and {len(classes) - _CLASSES:,} more" if len(classes) > _CLASSES else ""
+        names = ", ".join(map(shown, classes[:_CLASSES]))
+        yield f"nothing is said of {names}{more}: these data have no such sample"
 
 
 def _print_measured(console: Console, evaluation: Facts) -> None:

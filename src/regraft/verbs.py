@@ -261,10 +261,11 @@ def evaluate(
 
     Returns:
         "metric" with its interval, "count", "confusion", "calibration_error", "problems",
-        "reviewed" (on how many samples reviewers had an opinion), "seen" (how many of the samples
-        the model was fitted or chosen by: with them the metric says too much; None for a model of
-        an older version); "people" where the
-        data are votes on samples that it was not.
+        "absent" (classes of the model that these data have no sample of), "reviewed" (on how many
+        samples reviewers had an opinion), "seen" (how many of the samples the model was fitted or
+        chosen by: with them the metric says too much; None for a model of an older version);
+        "people" where the data are votes on samples that it was not. Of objects "coco" and "whole"
+        (see `reporting.detected.measured`) in place of what is of classes alone.
 
     Raises:
         DataError: the data has classes that the model does not know.
@@ -299,6 +300,7 @@ def evaluate(
         "metric": metric.to_json(),
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(task.classes),
+        "absent": [task.classes[c] for c in np.flatnonzero(target_nc.sum(axis=0) == 0)],
         "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
         "people": _beside_people(model, said.votes, samples, logits_nc),
         "reviewed": said.reviewed,
