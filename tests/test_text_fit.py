@@ -339,7 +339,7 @@ def test_the_model_of_a_head_reads_words_as_the_report_does(place: Path, tmp_pat
         table, tmp_path / "run", backbone=f"text:{place / 'model'}", train="head", test=test
     )
     model = regraft_model.load(done.folder)
-    assert model.lexicon is not None and set(model.lexicon.words) >= {"w0", "w95"}
+    assert model.lexicon is not None and model.facts["format"] == 3
     assert regraft.evaluate(done.folder, test)["metric"]["value"] == pytest.approx(
         done.report["test"]["value"]
     )

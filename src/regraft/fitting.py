@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from regraft import reporting
@@ -24,7 +23,6 @@ from regraft.transfer import ladder, references
 from regraft.transfer.curve import forecast, label_curve
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
 from regraft.transfer.few_labels import few_labels, refitted
-from regraft.transfer.lexicon import Words
 from regraft.transfer.model import save
 from regraft.transfer.untouched import untouched
 from regraft.transfer.words import decisive_words
@@ -101,14 +99,11 @@ def make_ground(
             engines[frozen] = preparation.engine(frozen, some[:TRIAL_SAMPLES])
         return engines[frozen]
 
-    ground = ladder.Ground(
+    return ladder.Ground(
         run, rows, backbone, task, engine, seed, budget_s, tell,
         cached_bytes=ladder.cached_bytes(run), head_views=views,
+        reads_words=rows.modality == "text",
     )  # fmt: skip
-    if rows.modality != "text":
-        return ground
-    train = rows.split("train")
-    return replace(ground, words=cache(lambda: Words(train, ground.vectors(train))))
 
 
 def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:

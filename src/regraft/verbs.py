@@ -215,6 +215,10 @@ def predict(
         )
     if model.backbone.modality == "text":
         column = data_sets.reader_of(columns).text if columns else ""
+        if columns and not column:
+            raise UsageError(
+                "no column of texts is named", where="--columns", mend="for example text=body"
+            )
         return predicting.label_texts(model, inputs, column, tell)
     if columns:
         raise UsageError(

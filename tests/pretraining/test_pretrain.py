@@ -577,12 +577,12 @@ def test_the_judge_counts_as_fit_does_where_one_class_is_rare(
 
 
 @pytest.mark.parametrize(
-    ("budget_s", "steps"), [(None, 100), (6.0, 30), (60.0, 100), (0.1, 20), (2000.0, 100)]
+    ("budget_s", "steps"), [(None, 300), (6.0, 30), (60.0, 300), (0.1, 20), (2000.0, 1000)]
 )
 def test_the_judges_fine_tuning_keeps_to_the_budget(
     budget_s: float | None, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from regraft.pretraining import judge_tuned
 
-    monkeypatch.setattr(judge_tuned, "MOST_STEPS", 100)
+    monkeypatch.setattr(judge_tuned, "MOST_STEPS", 10_000)
     assert judge_tuned.affordable(budget_s, 0.2) == steps

@@ -64,7 +64,8 @@ def fine_tuned(
         "seed": eye.seed,
         "budget": budget_s,
     }
-    plan: Any = run.step("judge-plan", inputs, lambda: _plan(grounds[0], budget_s)).facts
+    asked = inputs | {"by": "budget at most"}  # runs of before kept to another rule
+    plan: Any = run.step("judge-plan", asked, lambda: _plan(grounds[0], budget_s)).facts
     steps = plan["steps"]
     tell(
         Said(

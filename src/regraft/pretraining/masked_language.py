@@ -81,8 +81,8 @@ class MaskedLanguage:
         """See `Objective`."""
         pool = read_unlabelled_texts(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
         if not len(pool):
-            raise UsageError(
-                "every text is one of the judge's",
+            raise DataError(
+                "Every text is one of the judge's.",
                 where=path,
                 mend="give others, or --keep-duplicates",
             )

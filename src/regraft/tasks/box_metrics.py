@@ -356,8 +356,9 @@ def shown(matches: Matches, threshold: float) -> dict[str, Any]:
     """What is shown from a confidence on, and how much of it is right.
 
     Returns:
-        "threshold", "shown" (boxes), "right" (of these), "objects" (that are there), and the shares
-        "precision" and "recall", None where nothing is shown, or there.
+        "threshold", "shown" (boxes, but for those on crowds, which are neither right nor wrong),
+        "right" (of these), "objects" (that are there), and the shares "precision" and "recall",
+        None where nothing is shown, or there.
     """
     shown_d = (matches.score_d >= threshold) & ~matches.ignored_d
     right, said = int((matches.hit_d & shown_d).sum()), int(shown_d.sum())

@@ -72,7 +72,7 @@ def fit_tfidf(
         clusters: texts of one cluster stay in one fold; "" stands alone.
         balanced: every class counts the same.
     """
-    words = vectoriser(texts)
+    words = vectoriser(units_of(texts))
     x_nw: Any = words.fit_transform(texts)
     exclusive = bool((target_nc.sum(axis=1) == 1).all() and target_nc.any(axis=0).all())
     if not exclusive:
@@ -84,25 +84,28 @@ def fit_tfidf(
     return Lexical(words, model, best, parameters)
 
 
-def vectoriser(
-    texts: Sequence[str], units: str = "", vocabulary: Sequence[str] | None = None
-) -> Any:
+def units_of(texts: Sequence[str]) -> str:
+    """What texts are taken apart into: "word", or "char" where none has a word (emoji, letters)."""
+    return "word" if any(map(_WORD.search, texts)) else "char"
+
+
+def vectoriser(units: str, **options: Any) -> Any:
     """A scikit-learn `TfidfVectorizer`: texts to rows of unit length, a column for each word.
 
     Args:
-        texts: that it will be fitted on; not looked at where `units` are given.
-        units: "word" or "char": what texts are taken apart into; by these texts if "".
-        vocabulary: the columns, where they are known.
+        units: "word" or "char".
+        options: of `TfidfVectorizer`, in place of those chosen here.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    make: Any = TfidfVectorizer
-    # Where no text has a word (emoji, single letters), characters have to do.
-    units = units or ("word" if any(map(_WORD.search, texts)) else "char")
-    return make(
-        analyzer=units, sublinear_tf=True, ngram_range=(1, 2), max_features=MOST_WORDS,
-        vocabulary=vocabulary, dtype=np.float32,
-    )  # fmt: skip
+    usual: dict[str, Any] = {
+        "analyzer": units,
+        "sublinear_tf": True,
+        "ngram_range": (1, 2),
+        "max_features": MOST_WORDS,
+        "dtype": np.float32,
+    }
+    return TfidfVectorizer(**(usual | options))
 
 
 def _fit_several(words: Any, x_nw: Any, target_nc: np.ndarray, balanced: bool) -> Lexical:

@@ -99,9 +99,9 @@ def refitted(ground: Ground, task: Classification, best: Step) -> Step:
 
     def compute() -> Outcome:
         x_nd = ground.vectors(samples)
-        words = Words(samples, x_nd) if ground.words is not None else None
+        words = Words(samples, x_nd) if ground.reads_words else None
         if words is not None:
-            x_nd = np.hstack([x_nd, words.rows(samples)])
+            x_nd = words.beside(x_nd, samples)
         clusters = [sample.group for sample in samples]
         head = task.fit_head(x_nd, target_nc, clusters, ground.seed)
         weights = ground.head_weights(head, words)
@@ -172,14 +172,11 @@ def _rows(
     out: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the head reads of some samples, and of others, where it knows the words of the first."""
-    if ground.words is None:
+    if not ground.reads_words:
         return x_nd[learn], x_nd[out]
     some, others = ([samples[int(i)] for i in rows] for rows in (learn, out))
     words = Words(some, x_nd[learn])
-    return (
-        np.hstack([x_nd[learn], words.rows(some)]),
-        np.hstack([x_nd[out], words.rows(others)]),
-    )
+    return words.beside(x_nd[learn], some), words.beside(x_nd[out], others)
 
 
 def _rivals(task: Classification) -> tuple[str, ...]:

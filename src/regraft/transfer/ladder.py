@@ -1,6 +1,7 @@
 """The climb: head first, then more and more of the network, each step measured.
 
-Every rung starts from the best one so far, is measured on the same validation samples, and is
+Every rung starts from the best one so far (a head that reads words gives way to one on the vectors
+alone), is measured on the same validation samples, and is
 compared with the best so far by a paired test. The climb stops when two rungs in a row bring no
 gain outside the noise, when even a perfect rung could bring none, or when the next would exceed the
 budget. The test split is touched once, by the chosen rung.
@@ -33,7 +34,7 @@ from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, LiveFeatures, features, missing
 from regraft.transfer.head import HeadLessons
-from regraft.transfer.lexicon import RANK, Lexicon, Words
+from regraft.transfer.lexicon import RANK, Lexicon, Words, drawn, reads_words
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.packing import Storage
 from regraft.transfer.tokens import mean_tokens
@@ -82,7 +83,8 @@ class Ground:
         soft: by sample id, chances of the classes to learn from instead of the label.
         cached_bytes: activations of a rung that need more than this are computed live.
         head_views: of each training sample that a convex head is fitted on.
-        words: gives the words of texts, which a convex head reads beside their vectors.
+        reads_words: whether a convex head reads the words of texts beside their vectors.
+        known_words: those of the data sets that were asked for, by fingerprint.
     """
 
     run: Run
@@ -96,7 +98,8 @@ class Ground:
     soft: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     cached_bytes: int = CACHED_BYTES
     head_views: int = 1
-    words: Callable[[], Words] | None = None
+    reads_words: bool = False
+    known_words: dict[str, Words] = field(default_factory=dict[str, "Words"], compare=False)
 
     def cut(self, frozen: int) -> Cut:
         """The cut after so many stages."""
@@ -119,6 +122,7 @@ class Ground:
         """
         frozen, computed = len(self.backbone.stages), 0
         x_knd = np.empty((0, 0, 0))
+        assert not self.reads_words or self.head_views == 1, "texts have no views"
         if (views := self.views_of_head(len(learn))) > 1:
             drawn = [replace(self.task.augmented, index=k) for k in range(views)]
             table = self.activations(learn, frozen, drawn)  # decodes each picture once
@@ -136,9 +140,17 @@ class Ground:
         """X_nd of plain views, as the frozen network gives them."""
         return self.activations(samples, len(self.backbone.stages)).rows(np.arange(len(samples)))[0]
 
+    def words(self) -> Words:
+        """The words of the training texts; found once."""
+        name = self.dataset.fingerprint()
+        if name not in self.known_words:
+            some = drawn(self.dataset.split("train"))
+            self.known_words[name] = Words(some, self.vectors(some))
+        return self.known_words[name]
+
     def _with_words(self, x_nd: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:
         """Rows that a convex head reads, from vectors: of texts their words stand beside them."""
-        return x_nd if self.words is None else np.hstack([x_nd, self.words().rows(samples)])
+        return self.words().beside(x_nd, samples) if self.reads_words else x_nd
 
     def head_weights(self, head: Any, words: Words | None = None) -> dict[str, np.ndarray]:
         """The tensors of a step from a head on `head_lessons`.
@@ -149,8 +161,10 @@ class Ground:
         """
         width = self.backbone.width
         found = {"head.weight": head.weight_cd[:, :width], "head.bias": head.bias_c}
-        words = words or (self.words() if self.words else None)
-        return found if words is None else found | words.folded(head.weight_cd[:, width:]).tensors()
+        if not self.reads_words:
+            return found
+        words = words or self.words()
+        return found | words.folded(head.weight_cd[:, width:]).tensors()
 
     def views_of_head(self, count: int) -> int:
         """Of each of so many samples: as asked, as far as their vectors stay in memory."""
@@ -485,9 +499,9 @@ def _deeper(
 
 def _start_of(ground: Ground, best: Step) -> dict[str, np.ndarray]:
     """What a deeper rung begins with: for a head that reads words, one on the vectors alone."""
-    if Lexicon.of(best.weights) is None:
+    if not reads_words(best.weights):
         return best.weights
-    plain, train = replace(ground, words=None), ground.dataset.split("train")
+    plain, train = replace(ground, reads_words=False), ground.dataset.split("train")
 
     def compute() -> Outcome:
         lessons, _, _ = plain.head_lessons(train, ())
@@ -613,7 +627,7 @@ def _judge(
 ) -> tuple[str, str]:
     """The verdict on a rung against the best before it, and why."""
     if best is None:
-        return "kept", "the first rung" + ("; it reads words, too" if ground.words else "")
+        return "kept", "the first rung" + ("; it reads words, too" if ground.reads_words else "")
     gap = measure.compare(
         ground.task.score(step.answers, targets),
         ground.task.score(best.answers, targets),
@@ -646,7 +660,7 @@ def head_facts(ground: Ground) -> Facts:
     return {
         "rung": "head",
         **({"views": ground.head_views} if ground.head_views > 1 else {}),
-        **({"words": RANK} if ground.words is not None else {}),
+        **({"words": RANK} if ground.reads_words else {}),
     }
 
 

@@ -33,15 +33,15 @@ from regraft.tasks import Detection, restored
 from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.classification import Classification
 from regraft.tasks.task import Task
-from regraft.transfer.lexicon import Lexicon
+from regraft.transfer.lexicon import Lexicon, reads_words
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regraft.transfer.ladder import Ground, Step
 
-FORMAT, FORMATS = 3, (2, 3)
-"""What is written and what is read; in the third a head may read words."""
+FORMAT, FORMAT_WITH_WORDS = 2, 3
+"""A head that reads words is not for those who know the second alone."""
 NEIGHBOURS = 5
 REFERENCES = 2000
 USUAL = 0.99
@@ -103,6 +103,7 @@ class Model:
             x_nd: vectors that the backbone gave.
             texts: n of them, where they are of texts.
         """
+        assert self.lexicon is None or len(texts) == len(x_nd), "a text for each vector"
         logits_nc = x_nd @ self.head["weight"].T + self.head["bias"]
         return logits_nc if self.lexicon is None else logits_nc + self.lexicon.logits(texts)
 
@@ -204,7 +205,7 @@ def save(ground: Ground, step: Step, calibrated: dict[str, float], facts: dict[s
         facts
         | ground.task.facts()
         | {
-            "format": FORMAT,
+            "format": FORMAT_WITH_WORDS if reads_words(step.weights) else FORMAT,
             "calibrated": calibrated,
             "usual_distance": usual,
             "sha256": file_sha256(weights),
@@ -291,10 +292,10 @@ def _read(path: Path) -> dict[str, Any]:
             where=path,
             mend="repeat the fit command that made it, or copy the model folder again",
         )
-    if content["format"] not in FORMATS:
-        known = " and ".join(map(str, FORMATS))
+    if content["format"] not in (FORMAT, FORMAT_WITH_WORDS):
         raise StoreError(
-            f"the model has format {content['format']}, this regraft reads {known}",
+            f"the model has format {content['format']}, this regraft reads {FORMAT} and "
+            f"{FORMAT_WITH_WORDS}",
             where=path,
             mend="install the version of regraft that wrote it",
         )

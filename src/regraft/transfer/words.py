@@ -22,7 +22,7 @@ from regraft.store import Outcome, digest
 from regraft.tasks.classification import Classification
 from regraft.transfer.features import LiveFeatures
 from regraft.transfer.ladder import Facts, Ground, Step, answerer, digest_of, inputs_of
-from regraft.transfer.lexicon import Lexicon
+from regraft.transfer.lexicon import reads_words
 from regraft.transfer.tokens import read_to
 
 PARTS = 40
@@ -74,8 +74,7 @@ def decisive_words(
 
 def _read_to(ground: Ground, best: Step, text: str) -> int:
     """The character at which reading ends; a head that reads words reads all of them."""
-    reads_words = Lexicon.of(best.weights) is not None
-    return len(text) if reads_words else read_to(text, ground.backbone)
+    return len(text) if reads_words(best.weights) else read_to(text, ground.backbone)
 
 
 def _named(text: str, spans: Sequence[tuple[int, int]], weight_p: np.ndarray) -> list[Facts]:

@@ -163,6 +163,29 @@ def test_yolo_without_data_yaml_may_be_split(tmp_path: Path):
     assert [p.split for p in read_boxes(tmp_path).pictures] == ["train", "valid"]
 
 
+def test_labels_of_yolo_beside_another_format_do_not_hide_it(tmp_path: Path):
+    yolo(tmp_path, ["0 0.5 0.5 0.2 0.2"])
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / "Annotations").mkdir()
+    text = f"<annotation><filename>a.png</filename>{thing()}</annotation>"
+    (tmp_path / "Annotations" / "a.xml").write_text(text)
+    picture(tmp_path / "JPEGImages" / "a.png")
+    assert read_boxes(tmp_path).format == "voc"
+
+
+def test_yolo_without_data_yaml_takes_nothing_halfway(tmp_path: Path):
+    yolo(tmp_path, ["0 0.5 0.5 0.2 0.2"])
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / "classes.txt").write_text("tree\n\ncar\n")
+    with pytest.raises(DataError, match="no name") as raised:
+        read_boxes(tmp_path)
+    assert raised.value.where == "classes.txt:2"
+    (tmp_path / "classes.txt").write_text("tree")
+    picture(tmp_path / "images" / "train" / "b.png")
+    with pytest.raises(DataError, match=r"a\.png lies beside the folders of the splits"):
+        read_boxes(tmp_path)
+
+
 def test_yolo_without_names_says_what_is_missing(tmp_path: Path):
     yolo(tmp_path, ["0 0.5 0.5 0.2 0.2"])
     (tmp_path / "data.yaml").unlink()

@@ -10,7 +10,7 @@ from regraft.dataset.boxes.label_studio import LabelStudioReader
 from regraft.dataset.boxes.rows import BoxData
 from regraft.dataset.boxes.table import TableReader
 from regraft.dataset.boxes.voc import VocReader
-from regraft.dataset.boxes.yolo import YoloReader
+from regraft.dataset.boxes.yolo import YoloReader, is_bare
 
 
 class BoxFormat(Protocol):
@@ -53,4 +53,5 @@ FORMATS: tuple[BoxFormat, ...] = (
 
 def form_of(path: Path) -> BoxFormat | None:
     """The format of what lies at a path, if it is one of boxes."""
-    return next((form for form in FORMATS if form.recognises(path)), None)
+    found = next((form for form in FORMATS if form.recognises(path)), None)
+    return YoloReader() if found is None and is_bare(path) else found

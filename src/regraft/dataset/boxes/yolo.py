@@ -45,13 +45,10 @@ class YoloReader:
     name: str = "yolo"
 
     def recognises(self, path: Path) -> bool:
-        """A YAML file that has names or folders, or a folder with a data.yaml like that.
-
-        A folder without one has pictures in images/ and texts in labels/.
-        """
+        """A YAML file that has names or folders, or a folder with a data.yaml like that."""
         file = _description(path)
         if file is None:
-            return _is_bare(path)
+            return False
         try:
             content = _loaded(file)
         except (DataError, OSError):
@@ -150,8 +147,11 @@ def _description(path: Path) -> Path | None:
     return next((path / name for name in _NAMES if (path / name).is_file()), None)
 
 
-def _is_bare(folder: Path) -> bool:
-    """Whether a folder has pictures and labels as YOLO wants them."""
+def is_bare(folder: Path) -> bool:
+    """Whether a folder has pictures and labels as YOLO wants them, with or without a data.yaml.
+
+    That may be so of data in another format, too.
+    """
     if not all((folder / name).is_dir() for name in ("images", "labels")):
         return False
     folder = folder.resolve()
@@ -180,7 +180,21 @@ def _bare(folder: Path) -> tuple[Path, dict[str, Any]]:
     names = [line.strip() for line in text_of(file, _MAX_YAML_BYTES).splitlines()]
     while names and not names[-1]:
         names.pop()
-    splits = {key: f"images/{key}" for key in SPLIT_NAMES if (folder / "images" / key).is_dir()}
+    if "" in names:
+        raise DataError(
+            "A line has no name; which category has which number cannot be told.",
+            where=f"{guard.shown(file.name)}:{names.index('') + 1}",
+            mend="write a name in each line, the first for category 0",
+        )
+    images = folder / "images"
+    splits = {key: f"images/{key}" for key in SPLIT_NAMES if (images / key).is_dir()}
+    loose = [path for path, is_folder in guard.listed(images) if not is_folder]
+    if splits and (odd := next(filter(guard.claims_picture, loose), None)):
+        raise DataError(
+            f"{guard.shown(odd.name)} lies beside the folders of the splits.",
+            where=guard.shown(images),
+            mend=f"move such pictures into images/{next(iter(splits))}, and their labels likewise",
+        )
     return file, {"names": names, **(splits or {"train": "images", "val": "images"})}
 
 
@@ -333,6 +347,11 @@ class _Naming:
     crowds: frozenset[int]
     content: Mapping[str, Any]
 
+    @property
+    def listed_in(self) -> str:
+        """Where a further category would stand."""
+        return self.file if self.file.endswith(".txt") else f"`names` in {self.file}"
+
 
 def _label_file(picture: Path) -> Path:
     """As YOLO has it: the last folder called images becomes labels."""
@@ -380,7 +399,7 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
         return into.unknown_category(
             f"{where}: category {words[0]}{hint}",
             f"{naming.file} has {listed(naming.names)}",
-            f"add the category to `names` in {naming.file}",
+            f"add the category to {naming.listed_in}",
         )
     crowd = at in naming.crowds
     if id_ is None:
