@@ -1,6 +1,7 @@
-"""What the head learns from: vectors of each sample, in one view or several.
+"""What the head learns from: vectors of each sample, in one view or several; of texts words, too.
 
-Legend: n samples, k views, d width of the backbone's vector, c classes.
+Legend: n samples, k views, d width of what the head reads: of the backbone's vector, and of words,
+c classes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class HeadLessons:
     """Samples as the head is fitted on them.
 
     Attributes:
-        x_knd: float32 vectors of each view; the plain one is first.
+        x_knd: float32 vectors of each view, with words where the head reads them; the plain one is
+            first.
         target_nc: what is to be said of each, whatever the view.
         samples: themselves.
     """

@@ -309,7 +309,7 @@ def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbe
 
 
 def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
-    """The first rung: a probe on cached vectors. No training framework is needed."""
+    """The first rung: a probe on cached vectors, and of texts on their words. It needs no torch."""
     frozen = len(ground.backbone.stages)
     train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
 
