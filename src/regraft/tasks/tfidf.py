@@ -9,8 +9,9 @@ Shapes: n texts, c classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 UNJUDGED = 10.0
 """Taken where there are too few texts to choose."""
 MOST_WORDS = 50_000
+MOST_REMEMBERED = 1024
+"""Texts whose terms are remembered: the same ones are asked for again and again."""
 _FOLDS = 3
 _WORD = re.compile(r"\w\w")
 """What scikit-learn takes for a word has two letters at least."""
@@ -72,7 +75,7 @@ def fit_tfidf(
         clusters: texts of one cluster stay in one fold; "" stands alone.
         balanced: every class counts the same.
     """
-    words = vectoriser(units_of(texts))
+    words = vectoriser(partial(terms, units=units_of(texts)), MOST_WORDS)
     x_nw: Any = words.fit_transform(texts)
     exclusive = bool((target_nc.sum(axis=1) == 1).all() and target_nc.any(axis=0).all())
     if not exclusive:
@@ -89,23 +92,39 @@ def units_of(texts: Sequence[str]) -> str:
     return "word" if any(map(_WORD.search, texts)) else "char"
 
 
-def vectoriser(units: str, **options: Any) -> Any:
-    """A scikit-learn `TfidfVectorizer`: texts to rows of unit length, a column for each word.
+@lru_cache(maxsize=MOST_REMEMBERED)
+def terms(text: str, units: str) -> tuple[str, ...]:
+    """The words and pairs of neighbouring words of a text, or characters, as often as they occur.
 
     Args:
+        text: any.
         units: "word" or "char".
-        options: of `TfidfVectorizer`, in place of those chosen here.
+    """
+    return tuple(_analyser(units)(text))
+
+
+@cache
+def _analyser(units: str) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(analyzer=units, ngram_range=(1, 2)).build_analyzer()
+
+
+def vectoriser(analyser: Callable[[str], Sequence[str]], most: int, vocabulary: Any = None) -> Any:
+    """A scikit-learn `TfidfVectorizer`: texts to rows of unit length, a column for each term.
+
+    Args:
+        analyser: gives the terms of a text.
+        most: terms that have a column, the most frequent ones.
+        vocabulary: the terms, in order, where they are known.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    usual: dict[str, Any] = {
-        "analyzer": units,
-        "sublinear_tf": True,
-        "ngram_range": (1, 2),
-        "max_features": MOST_WORDS,
-        "dtype": np.float32,
-    }
-    return TfidfVectorizer(**(usual | options))
+    make: Any = TfidfVectorizer
+    return make(
+        analyzer=analyser, sublinear_tf=True, max_features=most, vocabulary=vocabulary,
+        dtype=np.float32,
+    )  # fmt: skip
 
 
 def _fit_several(words: Any, x_nw: Any, target_nc: np.ndarray, balanced: bool) -> Lexical:

@@ -31,7 +31,7 @@ from regraft.dataset import Sample
 from regraft.errors import StoreError
 from regraft.seeds import generator
 from regraft.tasks.probe import one_blas_thread
-from regraft.tasks.tfidf import units_of, vectoriser
+from regraft.tasks.tfidf import terms, units_of, vectoriser
 
 RANK = 64
 MOST_WORDS = 10_000
@@ -97,14 +97,11 @@ def _length(x_nd: np.ndarray) -> float:
 
 def _reader(units: str, keys: Sequence[str] | None = None) -> Any:
     """Texts to rows, a column for each hash of a word; of the columns that are given, if any."""
-    words = vectoriser(units).build_analyzer()
 
     def hashed(text: str) -> list[str]:
-        return [_key(word) for word in words(text)]
+        return [_key(term) for term in terms(text, units)]
 
-    return vectoriser(
-        units, analyzer=hashed, ngram_range=(1, 1), max_features=MOST_WORDS, vocabulary=keys
-    )
+    return vectoriser(hashed, MOST_WORDS, keys)
 
 
 @lru_cache(maxsize=2**17)
