@@ -99,7 +99,7 @@ def test_the_model_folder_alone_predicts(
         (tmp_path / "none.txt").write_text(" ")
         table = write_table(tmp_path / "more.csv", 100, 3)
         monkeypatch.setattr(
-            sys, "stdin", io.TextIOWrapper(io.BytesIO(words(100, 0).encode() + b"\n"))
+            sys, "stdin", io.TextIOWrapper(io.BytesIO(words(100, 0).encode() + b"\n\n \n"))
         )
         inputs = [text_file, tmp_path / "none.txt", table, "-"]
         answers = regraft.predict(tmp_path / "moved", inputs)

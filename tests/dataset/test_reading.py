@@ -438,6 +438,14 @@ def test_read_all_takes_what_there_is_and_splits_nothing(tmp_path: Path) -> None
         read_all(tmp_path / "one")
 
 
+@pytest.mark.parametrize("end", ["xlsx", "XLS", "ods"])
+def test_a_spreadsheet_is_called_one(tmp_path: Path, end: str) -> None:
+    (tmp_path / f"a.{end}").write_bytes(b"PK")
+    with pytest.raises(DataError, match="This is a spreadsheet") as raised:
+        read(tmp_path / f"a.{end}")
+    assert "CSV" in raised.value.mend
+
+
 def test_classes_that_may_be_one_are_named(tmp_path: Path) -> None:
     classes(tmp_path, ham=3, HAM=3, spam=3)
     found = [p for p in read(tmp_path).problems if p.kind == "alike-classes"]

@@ -357,7 +357,12 @@ def test_empty_texts_and_nuls_are_set_aside(tmp_path: Path) -> None:
 
 def test_templates_and_quotes_are_near_copies() -> None:
     some = [MAIL, TALK, MAIL.upper().replace("LOAN", "CREDIT"), "short", "short", TALK + " thanks"]
-    assert set(texts.near_pairs(some)) == {(0, 2), (1, 5)}
+    assert set(texts.near_pairs(some)) == {(0, 2), (1, 5), (3, 4)}
+
+
+def test_short_texts_are_copies_but_for_capitals_and_punctuation() -> None:
+    some = ["Great staff!", "great  staff", "great staff 2", "GREAT STAFF …", "🙂", "!", "🙃", "?!"]
+    assert set(texts.near_pairs(some)) == {(0, 1), (0, 3)}
 
 
 def test_near_copies_stay_on_one_side(tmp_path: Path) -> None:

@@ -250,6 +250,20 @@ def test_where_all_of_the_pool_is_labelled_nothing_is_asked(place: Path, capsys)
     assert found["next"] == [] and found["share"]
 
 
+def test_a_table_with_labels_is_no_pool_of_itself(place: Path) -> None:
+    table = place / "labelled.csv"
+    rows = [[_text(i), label] for i, label in enumerate(("ham", "", "spam"))]
+    for labels, refused in ((rows, True), ([[text, ""] for text, _ in rows], False)):
+        with table.open("w", newline="") as file:
+            csv.writer(file).writerows([["text", "label"], *labels])
+        if refused:
+            with pytest.raises(UsageError, match="not read of a pool"):
+                regraft.labels(table, pool=table)
+        else:
+            found = regraft.labels(table, pool=table, backbone=f"text:{place / 'model'}")
+            assert len(found["next"]) == 3
+
+
 def test_without_labels_typical_samples_are_asked(place: Path) -> None:
     pool = _pool(place)
     found = regraft.labels(pool, pool=pool, batch=5, backbone=f"text:{place / 'model'}")

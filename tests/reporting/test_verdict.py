@@ -9,7 +9,10 @@ import pytest
 
 from regraft.reporting import content, page
 
-DATA = {"thing": "picture", "splits": {"train": 9, "valid": 1, "test": 0}, "problems": []}
+DATA = {
+    "thing": "picture", "splits": {"train": 9, "valid": 10, "test": 0}, "problems": [],
+    "counts": {"train": [5, 4], "valid": [6, 4], "test": [0, 0]},
+}  # fmt: skip
 METRIC = {"name": "accuracy", "value": 0.8, "low": 0.7, "high": 0.9}
 
 
@@ -43,6 +46,27 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
     assert ("did not help" in text or "was not tried" in text) == bool(said)
 
 
+@pytest.mark.parametrize(
+    ("name", "low", "said"),
+    [
+        ("accuracy", 0.6, "cannot be told from always saying the most frequent class, which "
+         "gives 60.0 %."),
+        ("accuracy", 0.61, ""),
+        ("balanced_accuracy", 0.5, "cannot be told from guessing, which gives 50.0 %."),
+        ("balanced_accuracy", 0.51, ""),
+        ("mean_average_precision", 0.1, ""),
+    ],
+)  # fmt: skip
+def test_what_is_no_better_than_guessing_is_called_that(name: str, low: float, said: str) -> None:
+    rung = {"name": "head", "verdict": "kept", "metric": METRIC | {"name": name, "low": low}}
+    report: dict[str, Any] = {
+        "task": "image-classification", "data": DATA, "rungs": [rung], "best": "head",
+        "test": None, "scratch": None,
+    }  # fmt: skip
+    text = content.verdict(report)
+    assert said in text and ("cannot be told" in text) == bool(said)
+
+
 def test_what_ended_the_climb_is_not_said_again_for_every_rung() -> None:
     equal = "no difference against head (p = 1.000): within noise"
     rungs = [("kept", "the first rung"), ("no gain", equal), ("no gain", equal),
@@ -61,7 +85,7 @@ def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
         "test": None,
         "scratch": None,
     }
-    assert "80.0 % macro F1 on the validation split of 1 picture (7" in content.verdict(report)
+    assert "80.0 % macro F1 on the validation split of 10 pictures (7" in content.verdict(report)
 
 
 def of_the_head(**data: Any) -> dict[str, Any]:

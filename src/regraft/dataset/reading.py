@@ -47,6 +47,8 @@ from regraft.dataset.verify import Verified, verify, verify_texts
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Tell, silent
 
+_SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+
 READERS: tuple[Reader, ...] = (
     BoxReader(),
     TextFolderReader(),
@@ -341,6 +343,10 @@ def _rows_of(path: Path, reader: Reader | None) -> Dataset:
         if reader is None
         else reader.name
     )
+    if path.suffix.lower() in _SHEETS:
+        raise DataError(
+            "This is a spreadsheet.", where=guard.shown(path), mend="save it as CSV, in UTF-8"
+        )
     raise DataError(f"This is not a {names}.", where=guard.shown(path), mend=LAYOUT)
 
 

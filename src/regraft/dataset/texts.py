@@ -49,6 +49,7 @@ _THREAD_LINES = re.compile(
 )
 _MESSAGE_ID = re.compile(r"<[^<>\s]{3,250}>")
 _WORD = re.compile(r"[^\W\d_]+")
+_SIGN = re.compile(r"\w+")
 
 
 @final
@@ -130,9 +131,17 @@ def excerpt(sample: Sample) -> dict[str, str]:
 
 
 def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of texts of which one is nearly the other; enough of them to connect all copies."""
+    """Pairs of texts of which one is nearly the other; enough of them to connect all copies.
+
+    Texts of few words are copies where they differ in capitals and punctuation alone.
+    """
     judged_m, signature_mh = _signatures(texts)
     pairs: set[tuple[int, int]] = set()
+    first: dict[str, int] = {}
+    for i in sorted(set(range(len(texts))) - set(judged_m.tolist())):
+        plain = " ".join(_SIGN.findall(texts[i].lower()))
+        if plain and first.setdefault(plain, i) != i:
+            pairs.add((first[plain], i))
     for band_mh in np.split(signature_mh, _HASHES // _BAND, axis=1):
         for one_p, other_p in _in_one_bucket(band_mh):
             alike_p = (signature_mh[one_p] == signature_mh[other_p]).mean(axis=1) >= _ALIKE

@@ -19,6 +19,7 @@ from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
+from regraft.dataset.table import TableReader, read_table
 from regraft.dataset.texts import excerpt
 from regraft.errors import DataError, MissingExtra, UsageError
 from regraft.events import Tell, silent
@@ -187,6 +188,13 @@ def _text_column(request: Request) -> str:
     return named if named in data_sets.columns_of(request.pool) else ""
 
 
+def _has_labels(pool: Path) -> bool:
+    """Whether it is a table with labels in its column of that name."""
+    if not TableReader().recognises(pool) or "label" not in data_sets.columns_of(pool):
+        return False
+    return any(cell.strip() for cell in read_table(pool).texts("label"))
+
+
 def _labelled(request: Request, tell: Tell) -> Dataset:
     """The labelled data; none where the pool is all there is."""
     data, pool = request.data, request.pool
@@ -196,6 +204,12 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
                 "a reader of your own reads labelled data, and the pool is all there is",
                 where="reader",
                 mend="leave it out, or give labelled data beside the pool",
+            )
+        if _has_labels(pool):
+            raise UsageError(
+                "the table has a column label, which is not read of a pool",
+                where=pool,
+                mend="leave --pool out, or name a pool without labels beside it",
             )
         task = "text-classification" if pool.is_file() else data_sets.guess_task(pool)
         return Dataset(data, task, (), ())

@@ -72,6 +72,8 @@ def _texts(
         if str(given) == "-":
             # As bytes: a line that is no UTF-8 is read like a file that is none.
             for number, line in enumerate(sys.stdin.buffer, 1):
+                if not line.strip():
+                    continue
                 yield f"line {number}", _decoded(line.rstrip(b"\r\n"), f"line {number}")
             continue
         for path in files_of([given], seen):

@@ -306,6 +306,7 @@ def verdict(report: dict[str, Any]) -> str:
         f"{what} reaches {_percent(metric['value'])} {name} {where} "
         f"({_percent(metric['low'])} to {_percent(metric['high'])})."
     )
+    text += _guessed(report, metric, split)
     few = report.get("few_labels")
     if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
         text = f"{few['text']} {text}"
@@ -332,6 +333,20 @@ def verdict(report: dict[str, Any]) -> str:
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text
+
+
+def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:
+    """A sentence where the score cannot be told from that of whoever looks at nothing."""
+    counts = report["data"]["counts"][split]
+    if metric["name"] == "accuracy":
+        chance, how = max(counts) / max(1, sum(counts)), "always saying the most frequent class"
+    elif metric["name"] == "balanced_accuracy":
+        chance, how = 1 / max(1, sum(count > 0 for count in counts)), "guessing"
+    else:
+        return ""
+    if metric["low"] > chance:
+        return ""
+    return f" That cannot be told from {how}, which gives {_percent(chance)}."
 
 
 def _doubts(problems: Sequence[dict[str, str]]) -> Iterator[str]:
