@@ -68,6 +68,10 @@ def test_the_report_says_what_was_done(fitted: regraft.Fitted) -> None:
     assert all(rung["frozen_intact"] for rung in report["rungs"])
     assert report["rungs"][1]["views"] == 1
     assert report["scratch"]["name"] == "tf-idf"
+    words = report["rungs"][0]["words"]
+    assert report["rungs"][0]["trainable_parameters"] > 2 * words > 48
+    page = (fitted.folder / "report.html").read_text()
+    assert f"{words:,} words and pairs of words" in page.replace("\u00a0", " ")
     assert report["scratch"]["text"] in report["verdict"]
     assert report["data"]["truncated"]["share"] == 0
     assert "excerpt" in report["least_certain"][0]

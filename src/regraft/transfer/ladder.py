@@ -60,6 +60,9 @@ HEAD_BYTES = 2**28
 VIEWS, FEWEST_VIEWS = 4, 2
 """Different views of each picture, at most and at least; index 0 is always the plain one."""
 
+_FITTED = ("head.weight", "head.bias", "words.weight")
+"""Tensors of a convex head whose numbers were fitted."""
+
 TRIED = 8
 """Pictures by which it is measured how long one takes."""
 
@@ -324,10 +327,12 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
         score = ground.task.score(answers, targets)
         metric = measure.estimate(ground.task.metric_name, score, weights_rn)
         total_s = time.perf_counter() - start
+        weights = ground.head_weights(probe)
+        fitted = [weights[name].size for name in _FITTED if name in weights]
         facts: Facts = {
             "name": "head",
             "frozen_stages": frozen,
-            "trainable_parameters": int(probe.weight_cd.size + probe.bias_c.size),
+            "trainable_parameters": sum(fitted),
             "metric": metric.to_json(),
             "seconds": {"features": features_s, "train": total_s - features_s, "total": total_s},
             "peak_memory_bytes": memory.bytes(),
@@ -337,7 +342,9 @@ def _head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
             "computed": computed,
             "penalty": probe.penalty,
         }
-        return Step.outcome(facts, ground.head_weights(probe), answers)
+        if ground.reads_words:
+            facts["words"] = weights["words.weight"].shape[1]
+        return Step.outcome(facts, weights, answers)
 
     count, asked = len(train), ground.head_views
     if (views := ground.views_of_head(count)) < asked:
