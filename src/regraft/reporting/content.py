@@ -151,8 +151,8 @@ def savings(
     nothing = twin["metric"]["value"] < NEXT_TO_NOTHING
     if twin["p"] >= measure.NOISE or twin["gap"] < 0 or nothing:
         labels = None
-    if (twin["p"] < measure.NOISE and twin["gap"] < 0) or parameters < 0:
-        parameters = None  # nothing is saved by what is worse, or by more of them
+    if twin["p"] < measure.NOISE and twin["gap"] < 0:
+        parameters = None  # nothing is saved by what is worse
     times = f"The climb took {spent:.0f} s, training from scratch {twin['seconds']['total']:.0f} s."
     if twin["name"] == "tf-idf":
         text = ""  # the verdict says it
