@@ -23,7 +23,7 @@ OPTIONS = {
     "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
     " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
     " --learning-rate --temperature --queue --frames --pairs --control --seed --max-bad",
-    "predict": "--out --to --draw --every --precision --json",
+    "predict": "--out --to --draw --every --precision --columns --json",
     "evaluate": "--max-bad --columns --json",
     "inspect": "--task --columns --json",
     "labels": "--run --pool --batch --out --backbone --scale --seed --max-bad --columns"

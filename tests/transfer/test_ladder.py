@@ -77,6 +77,7 @@ def test_two_rungs_in_vain_end_the_climb(
         task=SimpleNamespace(targets=lambda samples: None, convex=True),
         weights=lambda samples: None,
         tell=lambda event: None,
+        reads_words=False,
     )
     climbed = climb(ground, rung_names("ladder", 9))
     assert [entry["verdict"] for entry in climbed.entries] == verdicts
@@ -121,6 +122,7 @@ def test_where_no_gain_could_be_shown_no_deeper_rung_is_tried(
         ),
         weights=lambda samples: weights_rn,
         tell=lambda event: None,
+        reads_words=False,
     )
     _, asked = climb(ground, names, stops=False).entries
     _, entry = climb(ground, names).entries

@@ -56,7 +56,7 @@ def label_texts(
 
 
 def _texts(
-    inputs: Sequence[str | Path], column: str, own: str
+    inputs: Sequence[str | Path], column: str, own: str = ""
 ) -> Iterable[tuple[str, str | UnreadableSample]]:
     """Names and texts behind files, folders, patterns, tables and "-", in order.
 
