@@ -316,8 +316,9 @@ def evaluate(
 def _evaluate_boxes(model: Model, task: Detection, pictures: Dataset, tell: Tell) -> dict[str, Any]:
     """On tiles, as the model was fitted, and on whole pictures, as `predict` shows them."""
     tile_px = model.facts.get("tile_px", 0)
-    rows = tiled(pictures, tile_px)
-    whole, tiles = predicting.relabelled(model, pictures), predicting.relabelled(model, rows)
+    whole = predicting.relabelled(model, pictures)
+    rows = tiled(pictures.with_samples(whole), tile_px)
+    tiles = rows.samples
     with prepare(model.backbone, tell=tell) as preparation:
         found = predicting.found_in(model, preparation, tiles, tell)
     stitched = predicting.put_together(whole, tile_px, tiles, found)

@@ -46,13 +46,18 @@ def test_patterns_may_be_relative(place: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [str(p) for p in files_of(["../*.jpg", "*.jpg"])] == ["../a.jpg", "b.jpg"]
 
 
+def written(*names: str, content: bytes = b"") -> None:
+    """Files of these names in the working folder."""
+    for name in names:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(content)
+
+
 def test_what_lay_in_a_folder_and_claims_nothing_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("in/readme.txt", "in/bad.jpg", "in/clip.mp4", "named.txt", "more/fits.txt"):
-        Path(name).parent.mkdir(exist_ok=True)
-        Path(name).write_bytes(b"")
+    written("in/readme.txt", "in/bad.jpg", "in/clip.mp4", "named.txt", "more/fits.txt")
 
     def ignored(modality: str, *inputs: str | Path) -> list[str]:
         answers = [{"sample": str(path), "problem": "none"} for path in files_of(inputs)]
@@ -69,9 +74,7 @@ def test_what_is_no_text_by_its_name_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("in/a.png", "in/b.bin", "in/c.txt", "in/README", "d.png"):
-        Path(name).parent.mkdir(exist_ok=True)
-        Path(name).write_bytes(b"\0")
+    written("in/a.png", "in/b.bin", "in/c.txt", "in/README", "d.png", content=b"\0")
     inputs = ["in", "d.png", "-", "gone"]
     asked = ["in/a.png", "in/b.bin", "in/c.txt", "in/README", "d.png", "gone"]
     answers = [{"sample": name, "problem": "It holds a NUL."} for name in asked]

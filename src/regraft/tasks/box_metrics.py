@@ -186,11 +186,7 @@ def _greedy(iou_dk: np.ndarray, crowd_k: np.ndarray, least: float) -> np.ndarray
 
 
 def average_precision(
-    answers: BoxAnswers,
-    targets: BoxTargets,
-    classes: int,
-    ious: Sequence[float] = (SURE_IOU,),
-    most: int = MOST,
+    answers: BoxAnswers, targets: BoxTargets, classes: int, ious: Sequence[float] = (SURE_IOU,)
 ) -> Score:
     """Mean over categories, and over `ious`, of the average precision, under weights on pictures.
 
@@ -201,11 +197,15 @@ def average_precision(
         targets: what is right.
         classes: c.
         ious: (0.5,) gives AP50, `COCO_IOUS` gives AP.
-        most: detections of one category on one picture that count.
     """
+    return precision_of(match_at(answers, targets, classes, ious))
+
+
+def precision_of(found: Sequence[Matches]) -> Score:
+    """`average_precision` of what was matched, at one overlap or several."""
     curves = [
-        [curve_of(matches, label) for label in range(classes)]
-        for matches in match_at(answers, targets, classes, ious, most)
+        [curve_of(matches, label) for label in range(matches.truths_nc.shape[1])]
+        for matches in found
     ]
 
     def score(weights_rn: np.ndarray) -> np.ndarray:

@@ -41,6 +41,7 @@ MOST_TEXTS = 4000
 _NO_LENGTH = 1e-5
 """Rows that are no longer than this from their mean are all the same."""
 _UNITS = ("word", "char")
+_NAMES = ("weight", "idf", "keys", "units")
 
 
 def drawn(samples: Sequence[Sample]) -> list[Sample]:
@@ -138,12 +139,9 @@ class Lexicon:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """As a run and a model keep them, by the names "words.…"."""
-        return {
-            "words.weight": self.weight_cv,
-            "words.idf": self.idf_v,
-            "words.keys": np.array([int(key, 16) for key in self.keys], np.uint64).view(np.int64),
-            "words.units": np.array(_UNITS.index(self.units)),
-        }
+        key_v = np.array([int(key, 16) for key in self.keys], np.uint64).view(np.int64)
+        arrays = (self.weight_cv, self.idf_v, key_v, np.array(_UNITS.index(self.units)))
+        return {f"words.{name}": array for name, array in zip(_NAMES, arrays, strict=True)}
 
     @staticmethod
     def of(tensors: Mapping[str, np.ndarray]) -> Lexicon | None:
@@ -157,13 +155,15 @@ class Lexicon:
         """
         if not reads_words(tensors):
             return None
-        weight_cv = tensors["words.weight"]
-        idf_v, key_v, units = (tensors.get(f"words.{n}") for n in ("idf", "keys", "units"))
+        damaged = StoreError(
+            "the words of the model are damaged", mend="fit it again, or copy it again"
+        )
+        try:
+            weight_cv, idf_v, key_v, units = (tensors[f"words.{name}"] for name in _NAMES)
+        except KeyError as fault:
+            raise damaged from fault
         sound = (
-            idf_v is not None
-            and key_v is not None
-            and units is not None
-            and (weight_cv.ndim, idf_v.ndim, key_v.ndim, units.ndim) == (2, 1, 1, 0)
+            (weight_cv.ndim, idf_v.ndim, key_v.ndim, units.ndim) == (2, 1, 1, 0)
             and weight_cv.shape == (len(tensors["head.bias"]), len(idf_v))
             and 0 < len(set(key_v.tolist())) == len(key_v) == len(idf_v)
             and (weight_cv.dtype, idf_v.dtype, key_v.dtype) == (np.float32, np.float32, np.int64)
@@ -171,10 +171,7 @@ class Lexicon:
             and bool(np.isfinite(weight_cv).all() and np.isfinite(idf_v).all())
         )
         if not sound:
-            raise StoreError(
-                "the words of the model are damaged", mend="fit it again, or copy it again"
-            )
-        assert idf_v is not None and key_v is not None and units is not None
+            raise damaged
         keys = tuple(f"{key:016x}" for key in key_v.view(np.uint64).tolist())
         return Lexicon(weight_cv, idf_v, keys, _UNITS[int(units)])
 
