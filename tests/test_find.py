@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from regraft import predicting, terminal
+from regraft import predicting, terminal, verbs
 from regraft.backbones import Preprocessing
 from regraft.backbones.backbone import Detector
-from regraft.dataset import Sample
+from regraft.dataset import Dataset, Sample
 from regraft.dataset.boxes.tiles import cut
 from regraft.dataset.rows import Box
 from regraft.errors import UsageError
@@ -137,6 +138,39 @@ def test_an_object_that_two_tiles_show_is_one_of_the_whole_picture() -> None:
     assert measured["coco"]["categories"][0]["truths"] == 2
     seen = measured["whole"]
     assert (seen["count"], seen["objects"], seen["shown"], seen["right"]) == (2, 1, 1, 1)
+
+
+def test_evaluate_cuts_as_the_model_was_fitted_and_counts_objects_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The data have one of the model's two categories, by another number."""
+    task = Detection(("bush", "tree"), TASK.detector, 64, (1.0, 1.0))
+    model: Any = SimpleNamespace(
+        task=task, backbone=None, facts={"tile_px": 400}, calibrated={"threshold": 0.5},
+        has_seen=lambda samples: 0,
+    )  # fmt: skip
+    truth = Box(0, 330, 10, 380, 60)  # both upper tiles show all of it
+    sample = Sample("a.png", Path("a.png"), (0,), sha256="a", size=(720, 2000), boxes=(truth,))
+    pictures = Dataset(Path(), "object-detection", ("tree",), (sample,))
+
+    def found_in(model: Any, preparation: Any, tiles: Any, tell: Any) -> BoxAnswers:
+        assert {box.category for tile in tiles for box in tile.boxes} == {1}
+        boxes = [[(b.left, b.top, b.right, b.bottom) for b in tile.boxes] for tile in tiles]
+        return BoxAnswers.from_pictures(
+            [
+                (np.array(some).reshape(-1, 4), np.ones(len(some), int), np.full(len(some), 0.8))
+                for some in boxes
+            ]
+        )
+
+    monkeypatch.setattr(verbs.predicting, "found_in", found_in)
+    monkeypatch.setattr(verbs, "prepare", lambda *_, **__: nullcontext())
+    measured = verbs._evaluate_boxes(model, task, pictures, silent)
+    counted = {row["name"]: row["truths"] for row in measured["coco"]["categories"]}
+    assert measured["count"] == len(cut(sample, 400)) and counted == {"bush": 0, "tree": 2}
+    whole = measured["whole"]
+    assert (whole["count"], whole["objects"], whole["shown"], whole["right"]) == (1, 1, 1, 1)
+    assert [problem["kind"] for problem in measured["problems"]] == ["tiled"]
 
 
 def test_a_whole_picture_may_have_more_objects_than_coco_counts() -> None:

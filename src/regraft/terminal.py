@@ -429,7 +429,8 @@ def _on_whole(whole: Facts, things: str) -> Iterator[str]:
     """What `predict` shows on whole pictures, and how much of it is right."""
     if things != "pictures":
         many = _many(range(whole["count"]), "picture")
-        yield f"on the {many}, put together from their tiles: AP50 {_share(whole['ap50'])}"
+        their = "its" if whole["count"] == 1 else "their"
+        yield f"on the {many}, put together from {their} tiles: AP50 {_share(whole['ap50'])}"
     yield (
         f"predict shows {whole['shown']:,} boxes (confidence {whole['threshold']:.2f} or more): "
         f"{whole['right']:,} right (precision {_share(whole['precision'])}), of "
