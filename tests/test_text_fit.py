@@ -19,6 +19,7 @@ from regraft import fitting
 from regraft.dataset import Sample
 from regraft.errors import DataError, StoreError, TooManyBadSamples, UsageError
 from regraft.store import canonical, digest, file_sha256
+from regraft.transfer import ladder
 from regraft.transfer import model as regraft_model
 from regraft.transfer import words as words_of
 from regraft.transfer.cut import Cut
@@ -358,6 +359,29 @@ def test_the_model_of_a_head_reads_words_as_the_report_does(place: Path, tmp_pat
     x_nd = np.zeros((2, model.backbone.width), np.float32)
     said = model.logits(x_nd, ["w1 w3 w5", "w0 w2 w4"])
     assert not np.allclose(said[0], said[1])
+
+
+def test_a_deeper_rung_begins_with_a_head_on_the_vectors_alone(
+    fitted: regraft.Fitted, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Enough(Exception):
+        pass
+
+    def begin(ground: ladder.Ground, rung: object, start: dict, *rest: object) -> None:
+        train = ground.dataset.split("train")
+        groups = [sample.group for sample in train]
+        x_nd, target_nc = ground.vectors(train), ground.task.targets(train)
+        alone = ground.task.fit_head(x_nd, target_nc, groups, ground.seed)
+        assert set(start) == {"head.weight", "head.bias"}
+        assert np.allclose(start["head.weight"], alone.weight_cd)
+        raise Enough
+
+    monkeypatch.setattr(ladder, "fine_tune", begin)
+    with pytest.raises(Enough):
+        regraft.fit(
+            place / "texts.csv", tmp_path / "run", backbone=f"text:{place / 'model'}",
+            train="last:1", seed=1,
+        )  # fmt: skip
 
 
 def test_a_model_of_the_format_before_is_read(fitted: regraft.Fitted, tmp_path: Path) -> None:
