@@ -160,7 +160,7 @@ def test_efficientnet_lite0(lite0: Preparation, monkeypatch: pytest.MonkeyPatch)
     assert engine.parity is not None
     assert "torch f32" in engine.parity.reference  # or the graph that was certified against it
     together = engine.run(x)[0]
-    assert together.shape == (16, 1280)
+    assert together.shape == (16, 2816)
     assert (engine.run(x[::-1])[0] == together[::-1]).all()
     monkeypatch.setattr(runners, "cores", lambda: 1)
     assert (lite0.engine_for_pixels(9, x).run(x)[0] == together).all()
@@ -169,7 +169,8 @@ def test_efficientnet_lite0(lite0: Preparation, monkeypatch: pytest.MonkeyPatch)
 def test_moving_the_cut_needs_no_torch(lite0: Preparation) -> None:
     x = pixels(4, 224, seed=1)
     engine = lite0.engine_for_pixels(7, x)
-    assert engine.run(x)[0].shape == (4, 192, 7, 7)
+    shapes = [tensor.shape for tensor in engine.run(x)]
+    assert shapes == [(4, 192, 7, 7), (4, 320), (4, 448), (4, 768)]  # a map, and what is summed up
     assert engine.parity is not None
     assert "torch f32 on" in engine.parity.reference  # the day it was certified
 

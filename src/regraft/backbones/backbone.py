@@ -159,11 +159,13 @@ class Recipe:
             "ultralytics", "video" or "local".
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
+        levels: stages whose maps the vector tells of besides the last one; see `levels.py`.
     """
 
     adapter: str
     architecture: str
     options: tuple[tuple[str, object], ...] = ()
+    levels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -296,7 +298,12 @@ class Backbone:
                 **values,
                 "stages": tuple(Stage(**_frozen(stage)) for stage in values["stages"]),
                 "preprocessing": _preprocessing(_frozen(values["preprocessing"])),
-                "recipe": Recipe(recipe["adapter"], recipe["architecture"], options),
+                "recipe": Recipe(
+                    recipe["adapter"],
+                    recipe["architecture"],
+                    options,
+                    tuple(recipe.get("levels", ())),
+                ),
                 "detector": Detector(**_frozen(detector)) if detector else None,
             }
             return cls(**described, weights=weights)

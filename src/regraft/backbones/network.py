@@ -24,6 +24,7 @@ from regraft.backbones.backbone import (
     Recipe,
     Stage,
 )
+from regraft.backbones.levels import joined, summed_up
 from regraft.backbones.windows import divide
 from regraft.errors import BackboneError
 from regraft.seeds import seed_of
@@ -55,13 +56,18 @@ class Network(nn.Module):
         parts: at least one; the last gives a vector, (B, width), or what a detector's head takes.
         preprocessing: sets what `entry` does.
         note: what the user should know about these stages, or "".
+        levels: see `Recipe`.
     """
 
     mean_c11: Tensor
     std_c11: Tensor
 
     def __init__(
-        self, parts: Sequence[Part], preprocessing: AnyPreprocessing, note: str = ""
+        self,
+        parts: Sequence[Part],
+        preprocessing: AnyPreprocessing,
+        note: str = "",
+        levels: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         assert parts, "a network has at least one stage"
@@ -69,6 +75,7 @@ class Network(nn.Module):
         self.names = tuple(part.name for part in parts)
         self.prefixes = tuple(part.prefix for part in parts)
         self.note = note
+        self.levels = levels
         self.frames = 0
         self.takes_text = not isinstance(preprocessing, Preprocessing)
         self.window = 0
@@ -103,8 +110,14 @@ class Network(nn.Module):
             apart = self.frames and index < len(self.stages) - 1
             if apart:
                 values = tuple(value.flatten(0, 1) for value in values)
+            values, beside = (values[:1], values[1:]) if self.levels else (values, ())
             given = self.stages[index](*values)
             values = given if isinstance(given, tuple) else (given,)
+            if index in self.levels:
+                beside += (summed_up(values[0]),)
+            if self.levels and index == len(self.stages) - 1:
+                values, beside = (joined(values[0], beside),), ()
+            values += beside
             if apart:
                 values = tuple(value.unflatten(0, (-1, self.frames)) for value in values)
         return values
@@ -184,7 +197,7 @@ def assemble(recipe: Recipe, preprocessing: AnyPreprocessing, seed: int = 0) -> 
 
 def _assembled(recipe: Recipe, preprocessing: AnyPreprocessing) -> Network:
     parts, note = _parts(recipe, preprocessing)
-    return Network(parts, preprocessing, note)
+    return Network(parts, preprocessing, note, recipe.levels)
 
 
 def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Part], str]:

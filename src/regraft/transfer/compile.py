@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.backbones.backbone import Backbone
+from regraft.backbones.levels import with_levels
 from regraft.dataset.verify import cores
 from regraft.errors import RegraftError
 from regraft.store import lock
@@ -80,7 +81,7 @@ def _serve(requests: queue.SimpleQueue[Message]) -> Iterator[Message]:
     from regraft.backbones import build, convert
 
     if "name" in facts:
-        backbone = convert(facts["name"])
+        backbone = with_levels(convert(facts["name"]))
         yield {"backbone": backbone.to_json(), "weights": str(backbone.weights)}, []
     else:
         backbone = Backbone.from_json(facts["backbone"], Path(facts["weights"]))

@@ -42,6 +42,7 @@ from regraft.backbones import (
     shelf,
 )
 from regraft.backbones.catalogue import address
+from regraft.backbones.levels import with_levels
 from regraft.dataset import Sample, View, images
 from regraft.dataset.verify import cores
 from regraft.errors import Damaged
@@ -123,7 +124,8 @@ def prepare(backbone: str | Backbone, *, tell: Tell = silent) -> Preparation:
     What has to be converted or compiled is, in another process, while the caller goes on.
 
     Args:
-        backbone: a description, or a name as `open_backbone` takes it.
+        backbone: a description, or a name as `open_backbone` takes it. One that is named gives a
+            vector of several levels, where it has them; see `backbones/levels.py`.
         tell: hears what takes time.
 
     Raises:
@@ -132,8 +134,9 @@ def prepare(backbone: str | Backbone, *, tell: Tell = silent) -> Preparation:
     is_named = isinstance(backbone, str)
     shelf.notice(address(backbone).adapter if is_named else backbone.recipe.adapter, tell)
     if _has_gpu():
-        name = backbone
-        return Preparation(open_backbone(name, tell=tell) if isinstance(name, str) else name, None)
+        if isinstance(backbone, str):
+            backbone = with_levels(open_backbone(backbone, tell=tell))
+        return Preparation(backbone, None)
     known, request = _known(backbone)
     if known is not None and find(place(known)) is not None:
         return Preparation(known, None)
@@ -487,7 +490,10 @@ def _known(backbone: str | Backbone) -> tuple[Backbone | None, dict[str, Any]]:
     wanted = address(backbone)
     # What a user's own function makes can change without its file changing: ask it each time.
     found = None if wanted.is_own_code else shelf.stored(wanted)
-    return found, {"name": backbone} if found is None else _described(found)
+    if found is None:
+        return None, {"name": backbone}
+    found = with_levels(found)
+    return found, _described(found)
 
 
 def _described(backbone: Backbone) -> dict[str, Any]:
