@@ -95,8 +95,13 @@ def test_from_a_pool_to_a_backbone_that_fit_climbs(place: Path) -> None:
     html = (done.folder / "report.html").read_text()
     assert "Nearest labelled" in html
     assert not re.search(r"(src|href)=[\"'](?!data:)", html)
-    with pytest.raises(RegraftError, match="pre-training"):
-        regraft.report(done.folder)
+    assert report["task"] == "image-classification"
+    assert report["test"] == report["verdict"]["after"]
+    assert report["environment"]["packages"]["torch"]
+    assert report["judge"]["splits"] == {"train": 16, "valid": 16, "test": 24}
+    assert html.count("data:image/jpeg") > 20
+    (done.folder / "report.html").unlink()
+    assert regraft.report(done.folder).read_text() == html
     backbone = open_backbone(str(done.folder))
     check_backbone(backbone)
     with pytest.raises(StoreError, match="a backbone and no model") as refused:

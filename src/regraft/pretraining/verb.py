@@ -6,7 +6,7 @@ judge start against result on labels that neither saw, publish the backbone, wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft import dataset as data_sets
-from regraft import store
+from regraft import reporting, store
 from regraft.backbones import DEFAULT, Backbone, open_backbone
 from regraft.backbones.catalogue import for_clips
 from regraft.dataset import Dataset, Sample
@@ -26,7 +26,8 @@ from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
 from regraft.pretraining.objective import Job, Objective
 from regraft.pretraining.settings import FEW_STEPS, AnySettings, Settings
-from regraft.reporting import pretrained as page
+from regraft.reporting import content
+from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
@@ -265,22 +266,18 @@ def _learn(ground: Ground) -> dict[str, Any]:
     report = _facts(ground, facts)
     if ground.question["compare"] == "scratch":
         report["scratch"] = _scratch(ground, facts["steps"])
-    shown: Sequence[Sample] = ()
     seen_after = _seen(ground, network)
     if seen_before is not None and seen_after is not None:
-        shown = _shown(ground)
         seen = {"before": seen_before, "after": seen_after}
-        report |= sight.facts(sight.of_pool(shown, seen))
+        report |= sight.facts(sight.of_pool(_shown(ground), seen), ground.pool.path)
     if eye is not None and before is not None and after is not None:
         tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
         report |= _judged(eye, before, after, tuned, report["steps"])
         if ground.question["control"]:
             report["control"] = _control(ground, eye, report["steps"], after)
-        shown = (*eye.held, *eye.train)
-    if said := page.beside_references(report):
+    if said := beside_references(report):
         report["verdict"] = report["verdict"] | {"text": f"{said} {report['verdict']['text']}"}
-    small = sight.thumbnails(shown, sight.named(report["neighbours"]))
-    page.write(ground.run.folder, report, small)
+    reporting.write(ground.run.folder, report, reporting.thumbnails(report))
     return report
 
 
@@ -344,13 +341,21 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
     start, pool, question = ground.start, ground.pool, ground.question
     things = {"image": "pictures", "text": "texts", "video": "clips"}[ground.objective.modality]
     return {
+        "task": pool.task,
         "objective": question["objective"],
         "data": {
             "path": question["data"],
             "things": things,
             "fingerprint": pool.fingerprint(),
             "samples": len(pool),
-            "problems": [asdict(problem) for problem in pool.problems],
+            "classes": [],
+            "splits": _sizes(pool),
+            "problems": [content.problem_facts(problem) for problem in pool.problems],
+        },
+        "judge": None if ground.eye is None else {
+            "path": str(ground.eye.dataset.path.resolve()),
+            "fingerprint": ground.eye.dataset.fingerprint(),
+            "splits": _sizes(ground.eye.dataset),
         },
         "backbone": {
             "name": start.name, "source": start.source, "sha256": start.sha256,
@@ -363,14 +368,25 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
         | {"seed": ground.seed, "budget_s": question["budget"], "train": question["train"]},
         **{key: facts[key] for key in ("steps", "stopped", "seconds", "throughput")},
         **{key: facts[key] for key in ("curves", "losses", "before", "after")},
+        "rungs": [],
+        "best": None,
+        "test": None,
+        "label_curve": [],
         "verdict": judging.not_judged(things),
         "control": None,
         "neighbours": [],
         "alike": None,
         "excerpts": {},
+        "files": {},
         "map": None,
         "scratch": None,
+        "environment": content.environment(),
     }  # fmt: skip
+
+
+def _sizes(rows: Dataset) -> dict[str, int]:
+    """Samples in each split."""
+    return {name: len(rows.split(name)) for name in data_sets.SPLITS}
 
 
 def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -> dict[str, Any]:
@@ -380,7 +396,8 @@ def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -
         found |= {"too_few_steps": True, "text": f"{text} {found['text']}"}
     return {
         "verdict": found,
-        **sight.facts(judging.sight(eye, before, after)),
+        "test": found["after"] if found["split"] == "test" else None,
+        **sight.facts(judging.sight(eye, before, after), eye.dataset.path),
     }
 
 
