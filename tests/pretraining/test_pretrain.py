@@ -216,7 +216,7 @@ def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> 
 def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
     objective = choose("contrastive", place / "pool", settings(negatives=negatives, piece=8))
     pool = objective.read(place / "pool", [], 0.01, lambda _: None)
-    assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 5
+    assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 6
 
 
 def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,7 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft import reporting, store
-from regraft.backbones import DEFAULT, Backbone, open_backbone
-from regraft.backbones.catalogue import for_clips
+from regraft.backbones import Backbone, open_backbone
 from regraft.dataset import Dataset, Sample
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
@@ -24,8 +23,8 @@ from regraft.pretraining import judge as judging
 from regraft.pretraining import objectives, sight
 from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
-from regraft.pretraining.objective import Job, Objective
-from regraft.pretraining.settings import FEW_STEPS, AnySettings, Settings
+from regraft.pretraining.objective import Control, Job, Objective
+from regraft.pretraining.settings import FEW_STEPS, AnySettings
 from regraft.reporting import content
 from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
@@ -123,7 +122,8 @@ def pretrain(
     """Train a backbone on samples without labels; the result is a backbone.
 
     Args:
-        data: a folder of pictures of any shape; or texts: a folder, a table or a text file.
+        data: a folder of any shape with pictures, or with videos; or texts: a folder, a table or
+            a text file.
         out: the run's folder; "<data>-pretrained" by default.
         objective: "contrastive" or "masked-language".
         backbone: to start from, as for `fit`; "random:ARCH" starts from random weights.
@@ -133,7 +133,8 @@ def pretrain(
         budget: seconds of training.
         compare: "scratch" trains the same network from random weights too, for as many steps.
         settings: of the objective.
-        control: for clips, train as many steps on same moments too, and compare.
+        control: train as many steps without what the objective adds, and compare: of clips, on
+            same moments. Other objectives have none.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
         tell: listens to events.
@@ -148,7 +149,7 @@ def pretrain(
     question: dict[str, Any] = {
         "data": str(Path(data).resolve()),
         "objective": objective,
-        "backbone": _named(backbone, chosen),
+        "backbone": chosen.starting_from(backbone),
         "judge": str(Path(judge).resolve()) if judge else None,
         "train": train,
         "budget": budget,
@@ -188,16 +189,12 @@ def _check_control(control: bool, judge: str | Path | None, objective: Objective
             where="--control",
             mend="add --judge with labelled samples",
         )
-    if control and (objective.modality != "video" or not isinstance(objective.settings, Settings)):
+    if control and objective.control() is None:
         raise UsageError(
-            "the control is for the halves of clips", where="--control", mend="leave it out"
+            f"the objective {objective.name} has no control for {objective.modality}s",
+            where="--control",
+            mend="leave it out",
         )
-
-
-def _named(backbone: str | None, objective: Objective) -> str:
-    if objective.modality != "video" or not isinstance(objective.settings, Settings):
-        return backbone or objective.usual_backbone
-    return for_clips(backbone or DEFAULT, objective.settings.frames)
 
 
 def _check_gives_vectors(start: Backbone) -> None:
@@ -214,9 +211,7 @@ def _judge(
 ) -> Dataset | None:
     if judge is None:
         return None
-    chosen = objective.settings
-    clip_s = chosen.clip_s if isinstance(chosen, Settings) else None
-    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=clip_s, tell=tell)
+    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=objective.clip_s, tell=tell)
     if labelled.multilabel:
         raise UsageError(
             "a judge has one label for each sample",
@@ -273,8 +268,9 @@ def _learn(ground: Ground) -> dict[str, Any]:
     if eye is not None and before is not None and after is not None:
         tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
         report |= _judged(eye, before, after, tuned, report["steps"])
-        if ground.question["control"]:
-            report["control"] = _control(ground, eye, report["steps"], after)
+        control = ground.objective.control() if ground.question["control"] else None
+        if control is not None:
+            report["control"] = _control(ground, control, eye, report["steps"], after)
     if said := beside_references(report):
         report["verdict"] = report["verdict"] | {"text": f"{said} {report['verdict']['text']}"}
     reporting.write(ground.run.folder, report, reporting.thumbnails(report))
@@ -295,15 +291,14 @@ def _seen(ground: Ground, network: Network) -> np.ndarray | None:
     return sight.Gaze(ground.start).features(network, _shown(ground))
 
 
-def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, Any]:
-    """As many steps in which both views show the same moment; what halves add to that."""
+def _control(
+    ground: Ground, control: Control, eye: Eye, steps: int, after: Looked
+) -> dict[str, Any]:
+    """As many steps of the control; what the objective adds to that."""
     from regraft.backbones import build
     from regraft.pretraining import learning
-    from regraft.pretraining.clips import ContrastiveClips
 
-    settings = ground.objective.settings
-    assert isinstance(settings, Settings), settings
-    other = replace(ground, objective=ContrastiveClips(replace(settings, pairs="same-moment")))
+    other = replace(ground, objective=control.objective)
     inputs = {**other.inputs, "steps": steps}
     course = learning.Course(ground.run, "control", inputs, None, steps)
     learnt = ground.run.step(
@@ -314,8 +309,8 @@ def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, A
     found = judging.compared(eye, eye.look(network).logits_nc, after.logits_nc)
     gap = found["difference"]
     text = (
-        f"The control, whose views show the same moment, has {100 * found['before']['value']:.1f} "
-        f"% after as many steps; halves add {100 * gap['value']:+.1f} points "
+        f"The control, whose views {control.which}, has {100 * found['before']['value']:.1f} "
+        f"% after as many steps; {control.adds} add {100 * gap['value']:+.1f} points "
         f"({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, p = {found['p']:.3f})."
     )
     return {**found, "text": text, "curves": learnt.facts["curves"]}

@@ -159,7 +159,9 @@ def beside_references(report: Facts) -> str:
 def _curves(report: Facts) -> list[tuple[str, Markup]]:
     """Caption and picture of each curve that there is."""
     found: list[tuple[str, Markup]] = []
-    for name, title in _CURVES.items():
+    measured = {name for point in report["curves"] for name in point} - {"step"}
+    others = {name: name.replace("_", " ") for name in sorted(measured - _CURVES.keys())}
+    for name, title in (_CURVES | others).items():
         points = _points(report["curves"], name)
         if len(points) < 2:
             continue
