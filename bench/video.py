@@ -5,7 +5,8 @@ python -m bench.video [--epochs 60] [--size 64] [--frames 4]
 Four real videos are cut into clips of 0.64 s: 16 scenes, a quadrant of each video, and in each
 clip a window at a place of its own, mirrored or not, brighter or darker. The first half of a
 video's time is to train on, 60 to 75 % to validate, the last fifth to test: no moment is on two
-sides, and a gap lies between. Two questions:
+sides, and a gap lies between. Clips of a scene that overlap in time are one group, so intervals
+and tests are over groups. Two questions:
 
     scene        which of the 16 scenes is this?
     direction    is it played forward or backward?
@@ -14,18 +15,22 @@ Four frame encoders answer, frozen, with a linear head on the mean of the frames
 with random weights, the same pre-trained on halves of the training clips (no labels), the same
 pre-trained on same moments (the control, as many steps), and EfficientNet-Lite0 of ImageNet.
 Direction cannot be seen in the mean of frames, so there the ladder also trains the temporal stage
-(`last:1`).
+(`last:1`); the score is that of the rung that was kept, on the test clips.
+
+The pool is the training clips: 192, in batches of 64 over 60 epochs, which makes 180 steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +39,21 @@ import numpy as np
 from PIL import Image
 
 import regraft
-from bench import data, harness
+from bench import data, harness, pretraining_speed
 from bench.harness import Figure
 from regraft.backbones import Backbone, build, open_backbone
-from regraft.dataset import read, read_unlabelled
-from regraft.events import silent
-from regraft.pretraining import Job, Settings, pretrain
+from regraft.dataset import Sample, read, read_unlabelled
+from regraft.pretraining import Settings, pretrain
 from regraft.pretraining.clips import ContrastiveClips
 from regraft.pretraining.judge import Eye, compared
 
 RATE, LENGTH, SIDE_PX = 25, 16, 96
 SPANS = {"train": (0.0, 0.5), "valid": (0.6, 0.75), "test": (0.8, 1.0)}
 COUNTS = {"train": 12, "valid": 4, "test": 10}
-DECODING = "decoding, spread over the epochs"
+BATCH = 64
 QUICK = {"train": 3, "valid": 2, "test": 2}
+Row = tuple[str, str, str, str]
+"""Of a table: path, label, split, group."""
 
 
 def write(path: Path, frames_thwc: np.ndarray, rate: int = RATE, count: int | None = None) -> None:
@@ -77,30 +83,56 @@ def frames_of(path: Path, width_px: int = 320) -> np.ndarray:
 
 
 def cuts(root: Path, counts: dict[str, int]) -> tuple[Path, Path, Path]:
-    """Folders of the two questions, and the pool."""
-    scene, direction, pool = root / "scene", root / "direction", root / "pool"
+    """Tables of the two questions, and the folder of the pool."""
+    pool, rows = root / "pool", {"scene": list[Row](), "direction": list[Row]()}
     for number, (name, path) in enumerate(data.videos().items()):
         whole = frames_of(path)
         height, width = whole.shape[1] // 2, whole.shape[2] // 2
         for quadrant in range(4):
             top, left = divmod(quadrant, 2)
             part = whole[:, top * height : (top + 1) * height, left * width : (left + 1) * width]
+            scene = f"{name}-{quadrant}"
             for split, (begin, end) in SPANS.items():
-                for i in range(counts[split]):
-                    rng = np.random.default_rng([number, quadrant, len(split), i])
-                    clip = drawn(part, rng, begin, end)
-                    write(scene / split / f"{name}-{quadrant}" / f"{i:02}.mp4", clip)
+                seed = [number, quadrant, len(split)]
+                rngs = [np.random.default_rng([*seed, i]) for i in range(counts[split])]
+                clips = [drawn(part, rng, begin, end) for rng in rngs]
+                stretch = stretches([at for at, _ in clips])
+                for i, (rng, (_, clip)) in enumerate(zip(rngs, clips, strict=True)):
                     back = rng.random() < 0.5
-                    played = clip[::-1] if back else clip
-                    target = direction / split / ("backward" if back else "forward")
-                    write(target / f"{name}-{quadrant}-{i:02}.mp4", played)
+                    file, group = f"{split}/{scene}-{i:02}.mp4", f"{scene} {split} {stretch[i]}"
+                    write(root / "clips" / file, clip)
+                    rows["scene"].append((f"clips/{file}", scene, split, group))
+                    write(root / "played" / file, clip[::-1] if back else clip)
+                    label = "backward" if back else "forward"
+                    rows["direction"].append((f"played/{file}", label, split, group))
                     if split == "train":
-                        write(pool / f"{name}-{quadrant}-{i:02}.mp4", clip)
-    return scene, direction, pool
+                        write(pool / f"{scene}-{i:02}.mp4", clip)
+    return *(table(root / f"{name}.csv", some) for name, some in rows.items()), pool
 
 
-def drawn(part_thwc: np.ndarray, rng: np.random.Generator, begin: float, end: float) -> np.ndarray:
-    """A clip out of a stretch of time: a window that stays, mirrored or not, brighter or darker."""
+def table(path: Path, rows: list[Row]) -> Path:
+    """Write a table of labelled clips."""
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "split", "group"), *rows])
+    return path
+
+
+def stretches(starts: Sequence[int]) -> list[int]:
+    """The stretch of time that each clip lies in, by first frames: clips that overlap share one."""
+    reach, number, found = 0, -1, dict[int, int]()
+    for start in sorted(set(starts)):
+        number += not found or start >= reach
+        found[start], reach = number, start + LENGTH
+    return [found[start] for start in starts]
+
+
+def drawn(
+    part_thwc: np.ndarray, rng: np.random.Generator, begin: float, end: float
+) -> tuple[int, np.ndarray]:
+    """A clip out of a stretch of time, and its first frame.
+
+    It is a window that stays, mirrored or not, brighter or darker.
+    """
     count, height, width, _ = part_thwc.shape
     first, last = int(begin * count), max(int(end * count) - LENGTH, int(begin * count))
     at = int(rng.integers(first, last + 1))
@@ -111,70 +143,46 @@ def drawn(part_thwc: np.ndarray, rng: np.random.Generator, begin: float, end: fl
     if rng.random() < 0.5:
         sized = sized[:, :, ::-1]
     lit = (sized.astype(np.float32) - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-30, 30)
-    return lit.clip(0, 255).astype(np.uint8)
+    return at, lit.clip(0, 255).astype(np.uint8)
 
 
-def judged(question: Path, encoders: dict[str, Backbone]) -> dict[str, object]:
-    """Accuracy of each on the test clips, and each against the one before by a paired test."""
+def judged(question: Path, encoders: dict[str, Backbone]) -> dict[str, Any]:
+    """Accuracy of each on the test clips, and halves against each by a paired test."""
     labelled = read(question)
     logits: dict[str, np.ndarray] = {}
     for name, backbone in encoders.items():
         eye = Eye(labelled, backbone, 0)
         network = build(backbone)
         logits[name] = eye.look(network).logits_nc
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {"test": size(labelled.split("test")), "accuracy": {}, "gain": {}}
     for one, other in (
         ("random", "halves"), ("same moment", "halves"), ("imagenet", "halves"),
     ):  # fmt: skip
         pair = compared(eye, logits[one], logits[other])
-        found[one], found[other] = pair["before"], pair["after"]
-        found[f"halves against {one}"] = {"p": pair["p"], **pair["difference"]}
+        found["accuracy"] |= {one: pair["before"], other: pair["after"]}
+        found["gain"][f"halves against {one}"] = {"p": pair["p"], **pair["difference"]}
     return found
 
 
+def size(samples: Sequence[Sample]) -> dict[str, int]:
+    """Clips, and groups of them that intervals are over."""
+    return {"clips": len(samples), "groups": len({sample.group for sample in samples})}
+
+
 def shares(pool: Path, settings: Settings, backbone: Backbone) -> dict[str, float]:
-    """What of a step is decoding and what augmentation; decoding is spread over its epochs."""
+    """What of a step is decoding, copying and augmentation, in processor seconds throughout.
+
+    Clips are decoded once, before the first step; that is spread over the steps of all epochs.
+    """
     objective = ContrastiveClips(settings)
-    samples = read_unlabelled(pool).samples
-    job = Job(backbone, 0, samples, 0, lambda _, work: work(), None, False, silent)
-    began = time.perf_counter()
-    learner = objective.open(job)
-    decode_s = time.perf_counter() - began
-    spent = {"rows": 0.0, "views": 0.0}
-    footage, plain = learner._footage, ContrastiveClips.views
-
-    def timed(name, work):
-        def call(*given):
-            start = time.process_time()
-            answer = work(*given)
-            spent[name] += time.process_time() - start
-            return answer
-
-        return call
-
-    footage.rows = timed("rows", footage.rows)
-    ContrastiveClips.views = timed("views", plain)  # type: ignore[method-assign]
-    try:
-        learner.backward(0)
-        spent.update(rows=0.0, views=0.0)
-        start, steps = time.process_time(), 6
-        for step in range(1, 1 + steps):
-            learner.backward(step)
-        total_s = time.process_time() - start
-    finally:
-        ContrastiveClips.views = plain  # type: ignore[method-assign]
-        learner.close()
-    epochs = steps / learner.steps_an_epoch
-    a_step = total_s / steps
-    once = decode_s / (settings.epochs * learner.steps_an_epoch)
-    return {
-        "step_s": a_step,
-        "augmentation": spent["views"] / total_s,
-        "frames to rows": spent["rows"] / total_s,
-        DECODING: once / a_step,
-        "decoding_s": decode_s,
-        "epochs measured": epochs,
-    }
+    job = pretraining_speed.job(read_unlabelled(pool).samples, backbone)
+    with harness.fresh_cache():
+        began = time.process_time()
+        objective.footage(job).close()
+        decoding_s = time.process_time() - began
+    spent = pretraining_speed.shares(objective, job)
+    steps = settings.epochs * spent["steps_an_epoch"]
+    return {**spent, "decoding_s": decoding_s, "decoding": decoding_s / steps / spent["step_s"]}
 
 
 MEMORY = """
@@ -230,28 +238,33 @@ def main() -> None:
 def figures(found: dict[str, Any]) -> list[Figure]:
     """What is said of it."""
     shown: list[Figure] = []
+    for name in ("halves", "same moment"):
+        if name in found:
+            one = found[name]
+            note = f"{one['clips']} clips, batch {one['batch']}, {one['epochs']} epochs"
+            shown.append(Figure(f"pre-training on {name}", one["steps"], "steps", note=note))
     for question in ("scene", "direction"):
-        for name, one in found.get(question, {}).items():
-            if "difference" in name or "against" in name:
-                note = f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f}, p = {one['p']:.3f}"
-                shown.append(Figure(f"{question}: {name}", 100 * one["value"], "points", note=note))
-            else:
-                note = f"{100 * one['low']:.1f} to {100 * one['high']:.1f}"
-                shown.append(Figure(f"{question}: {name}", 100 * one["value"], "%", note=note))
+        one = found.get(question, {"accuracy": {}, "gain": {}})
+        shown += [
+            share(f"{question}: {name}", metric, one["test"])
+            for name, metric in one["accuracy"].items()
+        ]
+        for name, gap in one["gain"].items():
+            note = f"{100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, p = {gap['p']:.3f}"
+            shown.append(Figure(f"{question}: {name}", 100 * gap["value"], "points", note=note))
     for name in ("halves", "imagenet"):
         ladder = found.get(f"direction, ladder from {name}")
         if ladder:
-            note = (
-                f"{100 * ladder['test']['low']:.1f} to {100 * ladder['test']['high']:.1f}; kept: "
-            )
-            value = 100 * ladder["test"]["value"]
-            note += ladder["best"]
-            shown.append(Figure(f"direction: ladder from {name}", value, "%", note=note))
+            what = f"direction: ladder from {name}, kept: {ladder['best']}"
+            shown.append(share(what, ladder["test"], ladder["size"]))
     if "shares" in found:
         spent = found["shares"]
-        share = sum(spent[name] for name in ("augmentation", "frames to rows", DECODING))
-        note = f"augmentation {100 * spent['augmentation']:.1f} %, step {spent['step_s']:.2f} s"
-        shown.append(Figure("decoding and augmentation", 100 * share, "% of a step", "≤ 30", note))
+        parts = ("decoding", "copying", "augmentation")
+        value = 100 * sum(spent[part] for part in parts)
+        note = ", ".join(f"{part} {100 * spent[part]:.1f} %" for part in parts)
+        note += f", of a step of {spent['step_s']:.2f} processor seconds"
+        what = "decoding (over all epochs), copying and augmentation"
+        shown.append(Figure(what, value, "% of a step", "≤ 30", note))
     if "memory" in found:
         short, long = (found["memory"][f"{minutes} min"]["peak_bytes"] for minutes in (1, 10))
         note = f"{short / 2**20:.0f} MB and {long / 2**20:.0f} MB"
@@ -259,11 +272,20 @@ def figures(found: dict[str, Any]) -> list[Figure]:
     return shown
 
 
+def share(what: str, metric: dict[str, Any], size: dict[str, int]) -> Figure:
+    """A score on test clips, with its interval and what it rests on."""
+    note = (
+        f"{100 * metric['low']:.1f} to {100 * metric['high']:.1f} on {size['clips']} test clips in "
+        f"{size['groups']} groups"
+    )
+    return Figure(what, 100 * metric["value"], "%", note=note)
+
+
 def learnt(root: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Everything about pre-training."""
     scene, direction, pool = cuts(root, QUICK if asked.quick else COUNTS)
     settings = Settings(
-        batch=64, epochs=asked.epochs, size_px=asked.size, frames=asked.frames, bf16=True
+        batch=BATCH, epochs=asked.epochs, size_px=asked.size, frames=asked.frames, bf16=True
     )
     start = ContrastiveClips(settings).sized(
         open_backbone(f"video:{asked.frames}:random:resnet10t")
@@ -282,14 +304,15 @@ def learnt(root: Path, asked: argparse.Namespace) -> dict[str, Any]:
         encoders[name] = open_backbone(str(run))
         report = done.report
         found[name] = {
+            "clips": report["data"]["samples"], "batch": settings.batch, "epochs": settings.epochs,
             "steps": report["steps"], "seconds": report["seconds"],
             "throughput": report["throughput"], "last": report["curves"][-1],
         }  # fmt: skip
         say({name: found[name]})
     encoders["imagenet"] = open_backbone(f"video:{asked.frames}:efficientnet-lite0")
     for question in (scene, direction):
-        found[question.name] = judged(question, encoders)
-        say({question.name: found[question.name]})
+        found[question.stem] = judged(question, encoders)
+        say({question.stem: found[question.stem]})
     for name in ("halves", "imagenet"):
         fitted = regraft.fit(
             direction, root / f"fit-{name}", train="last:1",
@@ -300,6 +323,7 @@ def learnt(root: Path, asked: argparse.Namespace) -> dict[str, Any]:
             "rungs": {r["name"]: [r["metric"], r["verdict"]] for r in fitted.report["rungs"]},
             "best": fitted.report["best"],
             "test": fitted.report["test"],
+            "size": found["direction"]["test"],
         }
         say(found[f"direction, ladder from {name}"])
     return found

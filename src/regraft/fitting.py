@@ -279,4 +279,4 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
 
 def write(ground: ladder.Ground, report: dict[str, Any]) -> None:
     """Commit report.json and report.html."""
-    reporting.write(ground.run.folder, report, content.thumbnails(ground.dataset.path, report))
+    reporting.write(ground.run.folder, report, reporting.thumbnails(report))

@@ -571,7 +571,7 @@ def report(run: str | Path) -> Path:
     """
     folder = Path(run)
     facts = reporting.load(folder)
-    reporting.write(folder, facts, content.thumbnails(Path(facts["data"]["path"]), facts))
+    reporting.write(folder, facts, reporting.thumbnails(facts))
     return folder / "report.html"
 
 

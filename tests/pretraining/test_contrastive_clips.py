@@ -112,6 +112,7 @@ def test_from_videos_to_a_backbone_with_verdict_and_control(place: Path) -> None
     page = (done.folder / "report.html").read_text()
     assert page.count("data:image/jpeg") > 3
     assert "same moment" in page
+    assert regraft.report(done.folder).read_text() == page
     backbone = open_backbone(str(done.folder))
     assert (backbone.modality, backbone.frames) == ("video", 2)
     fitted = regraft.fit(place / "judge", place / "fit", backbone=str(done.folder), train="head")

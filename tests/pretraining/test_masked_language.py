@@ -292,6 +292,7 @@ def test_the_page_shows_references_and_words_filled_in(done) -> None:
     assert not re.search(r"(src|href)=[\"'](?!data:)", page)
     for said in ("unigram", "random weights", "Python language reference", "holds-one.txt"):
         assert said in page, said
+    assert regraft.report(done.folder).read_text() == page
 
 
 def test_the_result_is_a_backbone_with_its_head(done, place: Path, judged: Path) -> None:

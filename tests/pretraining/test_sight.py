@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from regraft.dataset import Sample
 from regraft.pretraining import quality, sight
@@ -32,7 +31,8 @@ def test_the_map_shows_all_classes_of_many_samples_and_neighbours_know_their_lab
             ("a", "b", "c", "d"),
             held,
             train,
-        )  # fmt: skip
+        ),  # fmt: skip
+        Path("labelled"),
     )
     chart = found["map"]
     assert len(chart["after"]) == len(chart["labels"]) == sight.MAPPED
@@ -49,7 +49,7 @@ def test_the_map_shows_all_classes_of_many_samples_and_neighbours_know_their_lab
 def test_without_labels_the_first_samples_are_looked_for_among_the_others() -> None:
     kind = np.arange(40) % 4
     x = {"before": around(kind, 9.0), "after": around(kind, 0.01)}
-    found = sight.facts(sight.of_pool(samples("pool", 40), x))
+    found = sight.facts(sight.of_pool(samples("pool", 40), x), Path("pool"))
     assert found["alike"] is None
     assert len(found["map"]["after"]) == 40
     assert len(found["neighbours"]) == sight.SHOWN
@@ -74,13 +74,3 @@ def test_neighbours_of_many_samples_are_looked_for_some_at_a_time(
     assert seen == [10] * 10 + [1]
     assert np.array_equal(parts[0], whole[0])
     assert np.allclose(parts[1], whole[1])
-
-
-def test_a_picture_that_is_gone_is_left_out_of_the_page(tmp_path: Path) -> None:
-    Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
-    (tmp_path / "damaged.png").write_bytes(b"no picture")
-    some = [
-        Sample(name, tmp_path / name, None) for name in ("there.png", "gone.png", "damaged.png")
-    ]
-    clip = Sample("gone.mp4", tmp_path / "gone.mp4", None, span_s=(0.0, 1.0))
-    assert set(sight.thumbnails([*some, clip], {s.id for s in [*some, clip]})) == {"there.png"}

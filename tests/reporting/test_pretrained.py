@@ -1,13 +1,21 @@
-"""The page of a pre-training: what it says of the verdict and of the map."""
+"""The report of a pre-training: its schema, and what its page says of verdict and map."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from test_page import Page, luminance
 
-from regraft.reporting import pretrained
+from regraft.errors import StoreError
+from regraft.reporting import load, pretrained, thumbnails, validate, write
+
+SCHEMA = json.loads((Path(pretrained.__file__).parent / "schema.json").read_text())
+VARIANT = SCHEMA["$defs"]["pretrained"]
 
 
 def report(classes: int = 2) -> dict[str, Any]:
@@ -19,10 +27,15 @@ def report(classes: int = 2) -> dict[str, Any]:
     }  # fmt: skip
     places = [[0.1 * k, -0.1 * k] for k in range(8)]
     return {
+        "task": "image-classification",
         "objective": "contrastive",
         "data": {
             "path": "photos", "things": "pictures", "fingerprint": "5e" * 32, "samples": 8,
-            "problems": [],
+            "classes": [], "splits": {"train": 8, "valid": 0, "test": 0}, "problems": [],
+        },
+        "judge": {
+            "path": "labelled", "fingerprint": "6f" * 32,
+            "splits": {"train": 8, "valid": 4, "test": 4},
         },
         "backbone": {
             "name": "tiny", "source": "here", "sha256": "c0" * 32, "licence": "MIT",
@@ -32,9 +45,12 @@ def report(classes: int = 2) -> dict[str, Any]:
         "steps": 4, "stopped": "all steps taken", "seconds": 1.0,
         "throughput": {"unit": "pictures", "per_second": 8.0, "seen": 32},
         "curves": [{"step": 0, "loss": None}, {"step": 4, "loss": 1.0}],
+        "losses": [3.0, 2.0, 1.5, 1.0],
         "before": {"bf16": False}, "after": {"bf16": False},
+        "rungs": [], "best": None, "test": metric, "label_curve": [],
         "verdict": {**found, "fine_tuned": found, "text": "It helped."},
         "control": None, "scratch": None, "alike": {"before": 0.5, "after": 0.6}, "excerpts": {},
+        "files": {}, "environment": {"cores": 2, "packages": {"torch": "2.15"}},
         "neighbours": [
             {
                 "sample": "a", "before": ["b"], "after": ["c"],
@@ -47,6 +63,73 @@ def report(classes: int = 2) -> dict[str, Any]:
             "before": places, "after": places,
         },
     }  # fmt: skip
+
+
+def test_every_name_of_it_is_described() -> None:
+    validate(report())
+    described = {*SCHEMA["properties"], *VARIANT["properties"]}
+    assert set(report()) == {*SCHEMA["required"], *VARIANT["required"]} == described
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*SCHEMA["required"], *VARIANT["required"]} - {"objective"})
+)
+def test_no_part_may_be_missing(name: str) -> None:
+    found = report()
+    del found[name]
+    with pytest.raises(StoreError, match=name) as caught:
+        validate(found)
+    assert "regraft pretrain" in caught.value.mend
+
+
+WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "an unknown answer": (lambda r: r["verdict"].update(answer="great"), r"verdict\.answer"),
+    "a verdict in words alone": (lambda r: r.update(verdict="It helped."), r"verdict"),
+    "not judged, with a p": (lambda r: r["verdict"].update(answer="not judged"), r"verdict"),
+    "a rung": (lambda r: r.update(rungs=[{}]), r"rungs"),
+    "a curve of words": (lambda r: r["curves"][1].update(probe="high"), r"curves\[1\]"),
+    "a map of fewer labels": (lambda r: r["map"]["labels"].pop(), r"map"),
+    "a pool without a checksum": (lambda r: r["data"].pop("fingerprint"), r"fingerprint"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_named(case: str) -> None:
+    spoil, named = WRONG[case]
+    found = report()
+    spoil(found)
+    with pytest.raises(StoreError, match=named):
+        validate(found)
+
+
+def test_written_is_loaded_and_a_wrong_one_leaves_the_old(tmp_path: Path) -> None:
+    write(tmp_path, report(), {})
+    assert load(tmp_path) == report()
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page == pretrained.render(report(), {})
+    with pytest.raises(StoreError):
+        write(tmp_path, report() | {"best": "head"}, {})
+    assert load(tmp_path) == report()
+
+
+def test_an_older_report_is_named_with_what_to_repeat(tmp_path: Path) -> None:
+    old = report()
+    del old["environment"], old["files"]
+    (tmp_path / "report.json").write_text(json.dumps(old))
+    with pytest.raises(StoreError, match="schema") as caught:
+        load(tmp_path)
+    assert "regraft pretrain" in caught.value.mend
+
+
+def test_a_picture_that_is_gone_is_left_out_of_the_page(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
+    (tmp_path / "damaged.png").write_bytes(b"no picture")
+    found = report()
+    found["judge"]["path"] = str(tmp_path)
+    found["files"] = {f"{name} by id": f"{name}.png" for name in ("there", "gone", "damaged")}
+    assert set(thumbnails(found)) == {"there by id"}
+    clips = found | {"task": "video-classification", "files": {"gone": "gone.mp4"}}
+    assert thumbnails(clips) == {}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from regraft.reporting import load, render, validate, write
 
 Report = dict[str, Any]
 SCHEMA = json.loads((Path(render.__code__.co_filename).parent / "schema.json").read_text())
+FITTED = SCHEMA["$defs"]["fitted"]
+REQUIRED = [*SCHEMA["required"], *FITTED["required"]]
 MAY_BE_LEFT_OUT = {"untouched", "detection", "labels", "people"}
 """Parts that only some data have."""
 
@@ -31,10 +33,11 @@ def test_a_full_report_follows_the_schema(report: Report) -> None:
 
 
 def test_every_name_of_the_sample_is_described(report: Report) -> None:
-    assert set(report) == set(SCHEMA["required"]) == set(SCHEMA["properties"]) - MAY_BE_LEFT_OUT
+    described = {*SCHEMA["properties"], *FITTED["properties"]}
+    assert set(report) == set(REQUIRED) == described - MAY_BE_LEFT_OUT
 
 
-@pytest.mark.parametrize("name", SCHEMA["required"])
+@pytest.mark.parametrize("name", REQUIRED)
 def test_no_part_may_be_missing(report: Report, name: str) -> None:
     del report[name]
     with pytest.raises(StoreError, match=name):

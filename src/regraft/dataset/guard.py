@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import final
 
@@ -26,6 +27,8 @@ from regraft.errors import UnreadableSample
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 512 * 2**20
+SNIFFED = 500
+"""Files whose names are looked at to tell what a folder holds."""
 
 PICTURE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .tif .tiff .webp .avif .avifs .jp2 .j2k .jpx "
@@ -73,6 +76,11 @@ def _escaped(letter: str) -> str:
 def claims_picture(path: Path) -> bool:
     """Whether the name says that this is a picture."""
     return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def holds(folder: Path, claims: Callable[[Path], bool]) -> bool:
+    """Whether a folder has a file of a kind: by the names of its first files, `SNIFFED` at most."""
+    return any(claims(file) for file, _ in islice(files(folder.resolve()), SNIFFED))
 
 
 def is_junk(name: str) -> bool:

@@ -50,9 +50,12 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 def recognises_texts(path: Path) -> bool:
-    """Whether there are texts at a path: a table of them, a text file, a folder with some."""
+    """Whether there are texts at a path: a table of them, a text file, a folder with some.
+
+    Other files in a folder are no matter: they are left out when it is read.
+    """
     if path.is_dir():
-        return texts.TextFolderReader().recognises(path)
+        return guard.holds(path, lambda file: file.suffix.lower() in texts.SUFFIXES)
     return path.suffix.lower() in texts.SUFFIXES or TableReader().recognises(path)
 
 

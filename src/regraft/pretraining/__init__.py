@@ -1,16 +1,18 @@
 """Pre-training without labels: `pretrain` is the face, an objective is one file.
 
-`objective.py` says what an objective is and `check.py` holds one to it; `verb.py`, `learning.py`
-and `judge.py` are what all share: the run, the budget, checkpoints, the judge, the verdict, the
-report and the resulting backbone. Nothing here imports torch until an objective is chosen.
+`objective.py` says what an objective is, `check.py` holds one to it and `objectives.py` has a line
+for each; `verb.py`, `learning.py` and `judge.py` are what all share: the run, the budget,
+checkpoints, the judge, the verdict, the report and the resulting backbone. Nothing here imports
+torch until an objective is chosen.
 """
 
 from regraft.pretraining.check import check_objective
-from regraft.pretraining.objective import Job, Learner, Objective
+from regraft.pretraining.objective import Control, Job, Learner, Objective
 from regraft.pretraining.settings import MaskedSettings, Settings
 from regraft.pretraining.verb import Pretrained, pretrain
 
 __all__ = [
+    "Control",
     "Job",
     "Learner",
     "MaskedSettings",

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import Backbone
 from regraft.dataset import Sample
@@ -34,6 +34,10 @@ def check_objective(
     Raises:
         ContractBroken: a promise is not kept.
     """
+    kind: Any = type(objective)
+    same = kind(objective.settings).settings == objective.settings
+    _require(same and kind().name == objective.name, "its class is not made of settings", objective)
+    _require(bool(objective.starting_from(None)), "it has no usual backbone", objective)
     sized = objective.sized(backbone)
     frozen = 1 if len(sized.stages) > 1 else 0
     known: dict[str, Outcome] = {}
@@ -64,6 +68,7 @@ def check_objective(
             objective,
         )
     return (
+        "its class is called with settings, or with none for the usual ones",
         "every trained parameter gets a finite gradient, nothing left of the cut does",
         "what is frozen stays as it is",
         "measuring changes nothing and gives numbers",

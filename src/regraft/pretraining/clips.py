@@ -17,7 +17,7 @@ Legend: b clips in a batch, t frames of a view, s side in pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from regraft.backbones import Backbone
-from regraft.backbones.catalogue import DEFAULTS
+from regraft.backbones.catalogue import DEFAULT, for_clips
 from regraft.dataset import Dataset, Sample, read_unlabelled
 from regraft.dataset.clips import holds_videos
 from regraft.errors import UsageError
@@ -34,7 +34,7 @@ from regraft.events import Tell
 from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
 from regraft.pretraining.decoded import Decoded
-from regraft.pretraining.objective import Job, Learner
+from regraft.pretraining.objective import Control, Job, Learner
 from regraft.pretraining.pictures import FEWEST, resized
 from regraft.pretraining.settings import Settings
 from regraft.transfer.clips import canvas
@@ -52,18 +52,25 @@ class ContrastiveClips:
     name: str = "contrastive"
     modality: str = "video"
     unit: str = "clips"
-    usual_backbone: str = DEFAULTS["video-classification"]
     watched: str = "probe"
+
+    @property
+    def clip_s(self) -> float | None:
+        """See `Objective`."""
+        return self.settings.clip_s
 
     def recognises(self, path: Path) -> bool:
         """A folder with videos in it."""
         return path.is_dir() and holds_videos(path)
 
+    def starting_from(self, backbone: str | None) -> str:
+        """See `Objective`: the network of clips around one of pictures."""
+        return for_clips(backbone or DEFAULT, self.settings.frames)
+
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
-        clip_s = self.settings.clip_s
         pool = read_unlabelled(
-            path, apart_from=apart_from, max_bad=max_bad, clip_s=clip_s, tell=tell
+            path, apart_from=apart_from, max_bad=max_bad, clip_s=self.clip_s, tell=tell
         )
         if len(pool) < FEWEST:
             raise UsageError(
@@ -80,6 +87,11 @@ class ContrastiveClips:
     def open(self, job: Job) -> Learner:
         """See `Objective`."""
         return Contrast(self, job)
+
+    def control(self) -> Control | None:
+        """See `Objective`: views of the same moment."""
+        other = replace(self, settings=replace(self.settings, pairs="same-moment"))
+        return Control(other, "show the same moment", "halves")
 
     def footage(self, job: Job) -> Footage:
         """See `Contrastive`."""

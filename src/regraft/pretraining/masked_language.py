@@ -41,7 +41,7 @@ from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining.examples import Example, examples, filled
 from regraft.pretraining.masking import Packed, Windows, packed, windows_of
-from regraft.pretraining.objective import Job, Learner, Point
+from regraft.pretraining.objective import Control, Job, Learner, Point
 from regraft.pretraining.settings import MaskedSettings
 from regraft.pretraining.word_head import WordHead
 from regraft.seeds import generator, seed_of
@@ -70,12 +70,16 @@ class MaskedLanguage:
     name: str = "masked-language"
     modality: str = "text"
     unit: str = "tokens"
-    usual_backbone: str = DEFAULT_TEXT
     watched: str = ""
+    clip_s: float | None = None
 
     def recognises(self, path: Path) -> bool:
         """See `Objective`."""
         return recognises_texts(path)
+
+    def starting_from(self, backbone: str | None) -> str:
+        """See `Objective`."""
+        return backbone or DEFAULT_TEXT
 
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
@@ -106,6 +110,10 @@ class MaskedLanguage:
     def open(self, job: Job) -> Learner:
         """See `Objective`."""
         return Cloze(self.settings, job)
+
+    def control(self) -> Control | None:
+        """See `Objective`."""
+        return None
 
 
 @final

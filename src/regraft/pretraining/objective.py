@@ -5,7 +5,7 @@ An `Objective` says what it learns from and how that is read; opened on a pool a
 budget, checkpoints, resuming, the verdict and the report are the same for all and stand in
 `verb.py`, `learning.py` and `judge.py`.
 
-To add an objective, write a file with one `Objective` and one `Learner`, name it in
+To add an objective, write a file with one `Objective` and one `Learner`, add its line to
 `objectives.py`, and hold it to `check_objective`.
 """
 
@@ -149,7 +149,10 @@ class Learner(Protocol):
 
 
 class Objective(Protocol):
-    """What is learnt without labels, with its settings. Abstract."""
+    """What is learnt without labels, with its settings. Abstract.
+
+    Its class is called with settings, or with none for the usual ones.
+    """
 
     @property
     def name(self) -> str:
@@ -177,12 +180,19 @@ class Objective(Protocol):
         ...
 
     @property
-    def usual_backbone(self) -> str:
-        """What it starts from unless told otherwise."""
+    def clip_s(self) -> float | None:
+        """Of videos: longer ones, the judge's too, are cut into clips of this length; else None."""
         ...
 
     def recognises(self, path: Path) -> bool:
-        """Whether data at a path look like what it learns from. Opens as little as it can."""
+        """Whether data at a path look like what it learns from; whatever the settings are.
+
+        Opens as little as it can.
+        """
+        ...
+
+    def starting_from(self, backbone: str | None) -> str:
+        """The full name of the network that was asked for; of the usual one if None was."""
         ...
 
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
@@ -204,6 +214,25 @@ class Objective(Protocol):
     def open(self, job: Job) -> Learner:
         """Begin a training."""
         ...
+
+    def control(self) -> Control | None:
+        """What `--control` trains beside it; None where there is nothing to take away."""
+        ...
+
+
+@dataclass(frozen=True)
+class Control:
+    """A training for as many steps without what an objective adds, to tell what that is worth.
+
+    Attributes:
+        objective: trained instead.
+        which: "show the same moment", said of its views.
+        adds: "halves": what it does without, in the plural.
+    """
+
+    objective: Objective
+    which: str
+    adds: str
 
 
 def as_facts(point: Mapping[str, Any]) -> Point:

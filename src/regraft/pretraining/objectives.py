@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-from regraft.dataset.clips import holds_videos
-from regraft.dataset.unlabelled_texts import recognises_texts
 from regraft.errors import UsageError
 from regraft.pretraining.objective import Objective
-from regraft.pretraining.settings import AnySettings, MaskedSettings, Settings
+from regraft.pretraining.settings import AnySettings
 
-NAMES = ("contrastive", "masked-language")
-_SETTINGS: dict[str, type[AnySettings]] = {
-    "contrastive": Settings,
-    "masked-language": MaskedSettings,
+OBJECTIVES: Mapping[str, Sequence[str]] = {
+    "contrastive": (
+        "regraft.pretraining.clips:ContrastiveClips",
+        "regraft.pretraining.pictures:ContrastivePictures",
+    ),
+    "masked-language": ("regraft.pretraining.masked_language:MaskedLanguage",),
 }
+"""Where the classes of a name stand: imported when one is chosen, because they need torch.
+
+The first that recognises the data is taken. All of a name have the same settings.
+"""
+
+Kind = Callable[..., Objective]
+"""The class of an objective: called with its settings, or with none for the usual ones."""
 
 
 def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
@@ -25,54 +34,55 @@ def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
     Raises:
         UsageError: there is no such objective, or it has no such setting.
     """
-    kind = _SETTINGS[_known(name)]
+    usual = _kinds(name)[0]().settings
     # By identity: 0 equals False, and is to be refused, not passed over.
     chosen = {k: value for k, value in given.items() if value is not None and value is not False}
-    foreign = sorted(chosen.keys() - {field.name for field in fields(kind)})
+    foreign = sorted(chosen.keys() - {field.name for field in fields(usual)})
     if foreign:
         raise UsageError(
             f"the objective {name} has no {', '.join(foreign)}",
             where="pretrain",
-            mend=f"it has {', '.join(field.name for field in fields(kind))}",
+            mend=f"it has {', '.join(field.name for field in fields(usual))}",
         )
-    return kind(**chosen)
+    return replace(usual, **chosen)
 
 
 def choose(name: str, data: Path, settings: AnySettings | None = None) -> Objective:
     """The objective of this name for the data at a path.
 
     Raises:
-        UsageError: there is none, or the settings are another's.
+        UsageError: there is none, the settings are another's, or the data are for another.
     """
-    settings = settings or settings_of(name, {})
-    if not isinstance(settings, _SETTINGS[_known(name)]):
+    kinds = _kinds(name)
+    usual = kinds[0]().settings
+    if settings is not None and not isinstance(settings, type(usual)):
         raise UsageError(f"these are not settings of {name}", where="settings")
-    if isinstance(settings, MaskedSettings):
-        from regraft.pretraining.masked_language import MaskedLanguage
+    kind = next((kind for kind in kinds if kind().recognises(data)), None)
+    if kind is None:
+        _refuse_others(name, data)
+        kind = kinds[-1]  # reading says what is wrong with the data
+    return kind(settings or usual)
 
-        return MaskedLanguage(settings)
-    if data.is_dir() and holds_videos(data):
-        from regraft.pretraining.clips import ContrastiveClips
 
-        return ContrastiveClips(settings)
-    if settings.is_for_clips:
+def _refuse_others(name: str, data: Path) -> None:
+    """Raise if the data are what an objective of another name learns from, and only that."""
+    own = {kind().modality for kind in _kinds(name)}
+    for other in OBJECTIVES:
+        for found in (kind() for kind in _kinds(other)):
+            if found.modality not in own and found.recognises(data):
+                learnt = " and ".join(f"{modality}s" for modality in sorted(own))
+                raise UsageError(
+                    f"the objective {name} learns from {learnt}, these look like {found.modality}s",
+                    where=data,
+                    mend=f"use --objective {other}",
+                )
+
+
+def _kinds(name: str) -> list[Kind]:
+    if name not in OBJECTIVES:
         raise UsageError(
-            "there are no videos here to cut into clips", where=data, mend="leave these options out"
+            f"there is no objective {name!r}",
+            where="--objective",
+            mend=f"use {' or '.join(OBJECTIVES)}",
         )
-    if recognises_texts(data):
-        raise UsageError(
-            f"the objective {name} learns from pictures and videos, these look like texts",
-            where=data,
-            mend="use --objective masked-language",
-        )
-    from regraft.pretraining.pictures import ContrastivePictures
-
-    return ContrastivePictures(settings)
-
-
-def _known(name: str) -> str:
-    if name not in NAMES:
-        raise UsageError(
-            f"there is no objective {name!r}", where="--objective", mend=f"use {' or '.join(NAMES)}"
-        )
-    return name
+    return [resolve_name(place) for place in OBJECTIVES[name]]

@@ -21,13 +21,13 @@ from torch import Tensor
 
 from regraft.backbones import Backbone
 from regraft.backbones.catalogue import DEFAULT
-from regraft.dataset import Dataset, Sample, read_unlabelled
+from regraft.dataset import Dataset, Sample, guard, read_unlabelled
 from regraft.errors import UsageError
 from regraft.events import Tell
 from regraft.pretraining.augment import augmented
 from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
 from regraft.pretraining.decoded import Decoded
-from regraft.pretraining.objective import Job, Learner
+from regraft.pretraining.objective import Control, Job, Learner
 from regraft.pretraining.settings import Settings
 from regraft.transfer.pictures import squeezed
 
@@ -43,12 +43,24 @@ class ContrastivePictures:
     name: str = "contrastive"
     modality: str = "image"
     unit: str = "pictures"
-    usual_backbone: str = DEFAULT
     watched: str = "probe"
+    clip_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.is_for_clips:
+            raise UsageError(
+                "there are no videos here to cut into clips",
+                where="pretrain",
+                mend="leave out --clip, --frames and --pairs, or give a folder of videos",
+            )
 
     def recognises(self, path: Path) -> bool:
-        """A folder."""
-        return path.is_dir()
+        """A folder with pictures in it, as far as is looked."""
+        return path.is_dir() and guard.holds(path, guard.claims_picture)
+
+    def starting_from(self, backbone: str | None) -> str:
+        """See `Objective`."""
+        return backbone or DEFAULT
 
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
@@ -64,6 +76,10 @@ class ContrastivePictures:
     def open(self, job: Job) -> Learner:
         """See `Objective`."""
         return Contrast(self, job)
+
+    def control(self) -> Control | None:
+        """See `Objective`."""
+        return None
 
     def footage(self, job: Job) -> Footage:
         """See `Contrastive`."""

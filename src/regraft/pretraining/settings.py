@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from regraft.errors import UsageError
 
@@ -11,6 +11,22 @@ FEW_STEPS = 20
 """With fewer nothing can be told; a user hears so."""
 QUEUE, MOMENTUM = 4096, 0.99
 """What a queue has unless told otherwise; the momentum is that of MoCo v3 (Chen et al. 2021)."""
+
+
+class AnySettings(Protocol):
+    """What the settings of every objective have: a frozen dataclass, all of it with defaults."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the pool, where no budget says otherwise."""
+        ...
+
+    @property
+    def keep_duplicates(self) -> bool:
+        """Let copies of the judge's samples stay in the pool."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -132,6 +148,3 @@ class MaskedSettings:
                 where="pretrain",
                 mend="give windows of 8 tokens or more, at least one token in a batch, one epoch",
             )
-
-
-AnySettings = Settings | MaskedSettings

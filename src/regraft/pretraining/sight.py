@@ -17,17 +17,13 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from regraft.backbones import Backbone
-from regraft.dataset import Sample, View, images, texts
-from regraft.errors import UnreadableSample
+from regraft.dataset import Sample, View, texts
 from regraft.pretraining.quality import nearest, unit
-from regraft.reporting import content
-from regraft.reporting.drawing import jpeg
+from regraft.reporting.drawing import file_of
 from regraft.transfer.packing import stacked
 from regraft.transfer.pictures import ReadAhead, look
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from regraft.backbones import Network
 
 SHOWN, NEAREST = 6, 5
@@ -35,7 +31,6 @@ KEPT_BYTES = 2 * 2**30
 """Of decoded pictures that are kept from one look to the next."""
 MAPPED = 500
 """Samples on the map."""
-_PICTURE_PX, _FRAME_PX, _FRAMES = 72, 56, 3
 _WHEN = ("before", "after")
 
 
@@ -129,8 +124,13 @@ def of_pool(samples: Sequence[Sample], vectors_nd: Mapping[str, np.ndarray]) -> 
     return Sight(samples[:few], samples[few:], first, rest, (), none_n[:few], none_n[few:])
 
 
-def facts(sight: Sight) -> dict[str, Any]:
-    """As report.json has it: "neighbours", "alike", "map", "excerpts"."""
+def facts(sight: Sight, data: Path) -> dict[str, Any]:
+    """As report.json has it: "neighbours", "alike", "map", "excerpts", "files".
+
+    Args:
+        sight: what was seen.
+        data: where the samples come from; "files" are relative to it.
+    """
     near = {when: nearest(sight.among_nd[when], sight.shown_md[when], NEAREST)[0] for when in _WHEN}
     same = {when: sight.among_n[some] == sight.shown_m[:, None] for when, some in near.items()}
     rows: list[dict[str, Any]] = []
@@ -141,43 +141,22 @@ def facts(sight: Sight) -> dict[str, Any]:
             row["same"] = {when: same[when][at].tolist() for when in _WHEN}
         rows.append(row)
     alike = {when: float(same[when].mean()) for when in _WHEN} if sight.classes else None
-    names = named(rows)
+    names = {n for row in rows for n in (row["sample"], *row["before"], *row["after"])}
     samples = [*sight.shown, *sight.among]
     excerpts = {
         sample.id: texts.excerpt(sample)["excerpt"]
         for sample in samples
         if sample.id in names and isinstance(sample.source, str)
     }
-    return {"neighbours": rows, "alike": alike, "map": _chart(sight), "excerpts": excerpts}
-
-
-def named(rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The samples that rows of neighbours name."""
-    return {n for row in rows for n in (row["sample"], *row["before"], *row["after"])}
-
-
-def thumbnails(samples: Sequence[Sample], names: set[str]) -> dict[str, bytes]:
-    """Small JPEGs of the pictures among some samples, and film strips of the clips, by id.
-
-    Those that are gone are left out: a training of hours is not lost over a picture on its page.
-    """
-    found: dict[str, bytes] = {}
-    for sample in samples:
-        if sample.id not in names or not isinstance(sample.source, Path):
-            continue
-        try:
-            found[sample.id] = jpeg(_small(sample.source, sample.span_s), 80)
-        except (UnreadableSample, OSError):
-            continue
-    return found
-
-
-def _small(path: Path, span_s: tuple[float, float] | None) -> Image.Image:
-    if span_s is not None:
-        return content.film_strip(path, span_s, _FRAME_PX, _FRAMES)
-    picture = images.decode(path)
-    picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
-    return picture
+    files = {
+        sample.id: file_of(sample, data)
+        for sample in samples
+        if sample.id in names and isinstance(sample.source, Path)
+    }
+    return {
+        "neighbours": rows, "alike": alike, "map": _chart(sight), "excerpts": excerpts,
+        "files": files,
+    }  # fmt: skip
 
 
 def _chart(sight: Sight) -> dict[str, Any]:

@@ -6,7 +6,7 @@ judge start against result on labels that neither saw, publish the backbone, wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft import dataset as data_sets
-from regraft import store
-from regraft.backbones import DEFAULT, Backbone, open_backbone
-from regraft.backbones.catalogue import for_clips
+from regraft import reporting, store
+from regraft.backbones import Backbone, open_backbone
 from regraft.dataset import Dataset, Sample
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
@@ -24,9 +23,10 @@ from regraft.pretraining import judge as judging
 from regraft.pretraining import objectives, sight
 from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
-from regraft.pretraining.objective import Job, Objective
-from regraft.pretraining.settings import FEW_STEPS, AnySettings, Settings
-from regraft.reporting import pretrained as page
+from regraft.pretraining.objective import Control, Job, Objective
+from regraft.pretraining.settings import FEW_STEPS, AnySettings
+from regraft.reporting import content
+from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
@@ -122,7 +122,8 @@ def pretrain(
     """Train a backbone on samples without labels; the result is a backbone.
 
     Args:
-        data: a folder of pictures of any shape; or texts: a folder, a table or a text file.
+        data: a folder of any shape with pictures, or with videos; or texts: a folder, a table or
+            a text file.
         out: the run's folder; "<data>-pretrained" by default.
         objective: "contrastive" or "masked-language".
         backbone: to start from, as for `fit`; "random:ARCH" starts from random weights.
@@ -132,7 +133,8 @@ def pretrain(
         budget: seconds of training.
         compare: "scratch" trains the same network from random weights too, for as many steps.
         settings: of the objective.
-        control: for clips, train as many steps on same moments too, and compare.
+        control: train as many steps without what the objective adds, and compare: of clips, on
+            same moments. Other objectives have none.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
         tell: listens to events.
@@ -147,7 +149,7 @@ def pretrain(
     question: dict[str, Any] = {
         "data": str(Path(data).resolve()),
         "objective": objective,
-        "backbone": _named(backbone, chosen),
+        "backbone": chosen.starting_from(backbone),
         "judge": str(Path(judge).resolve()) if judge else None,
         "train": train,
         "budget": budget,
@@ -187,16 +189,12 @@ def _check_control(control: bool, judge: str | Path | None, objective: Objective
             where="--control",
             mend="add --judge with labelled samples",
         )
-    if control and (objective.modality != "video" or not isinstance(objective.settings, Settings)):
+    if control and objective.control() is None:
         raise UsageError(
-            "the control is for the halves of clips", where="--control", mend="leave it out"
+            f"the objective {objective.name} has no control for {objective.modality}s",
+            where="--control",
+            mend="leave it out",
         )
-
-
-def _named(backbone: str | None, objective: Objective) -> str:
-    if objective.modality != "video" or not isinstance(objective.settings, Settings):
-        return backbone or objective.usual_backbone
-    return for_clips(backbone or DEFAULT, objective.settings.frames)
 
 
 def _check_gives_vectors(start: Backbone) -> None:
@@ -213,9 +211,7 @@ def _judge(
 ) -> Dataset | None:
     if judge is None:
         return None
-    chosen = objective.settings
-    clip_s = chosen.clip_s if isinstance(chosen, Settings) else None
-    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=clip_s, tell=tell)
+    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=objective.clip_s, tell=tell)
     if labelled.multilabel:
         raise UsageError(
             "a judge has one label for each sample",
@@ -265,22 +261,19 @@ def _learn(ground: Ground) -> dict[str, Any]:
     report = _facts(ground, facts)
     if ground.question["compare"] == "scratch":
         report["scratch"] = _scratch(ground, facts["steps"])
-    shown: Sequence[Sample] = ()
     seen_after = _seen(ground, network)
     if seen_before is not None and seen_after is not None:
-        shown = _shown(ground)
         seen = {"before": seen_before, "after": seen_after}
-        report |= sight.facts(sight.of_pool(shown, seen))
+        report |= sight.facts(sight.of_pool(_shown(ground), seen), ground.pool.path)
     if eye is not None and before is not None and after is not None:
         tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
         report |= _judged(eye, before, after, tuned, report["steps"])
-        if ground.question["control"]:
-            report["control"] = _control(ground, eye, report["steps"], after)
-        shown = (*eye.held, *eye.train)
-    if said := page.beside_references(report):
+        control = ground.objective.control() if ground.question["control"] else None
+        if control is not None:
+            report["control"] = _control(ground, control, eye, report["steps"], after)
+    if said := beside_references(report):
         report["verdict"] = report["verdict"] | {"text": f"{said} {report['verdict']['text']}"}
-    small = sight.thumbnails(shown, sight.named(report["neighbours"]))
-    page.write(ground.run.folder, report, small)
+    reporting.write(ground.run.folder, report, reporting.thumbnails(report))
     return report
 
 
@@ -298,15 +291,14 @@ def _seen(ground: Ground, network: Network) -> np.ndarray | None:
     return sight.Gaze(ground.start).features(network, _shown(ground))
 
 
-def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, Any]:
-    """As many steps in which both views show the same moment; what halves add to that."""
+def _control(
+    ground: Ground, control: Control, eye: Eye, steps: int, after: Looked
+) -> dict[str, Any]:
+    """As many steps of the control; what the objective adds to that."""
     from regraft.backbones import build
     from regraft.pretraining import learning
-    from regraft.pretraining.clips import ContrastiveClips
 
-    settings = ground.objective.settings
-    assert isinstance(settings, Settings), settings
-    other = replace(ground, objective=ContrastiveClips(replace(settings, pairs="same-moment")))
+    other = replace(ground, objective=control.objective)
     inputs = {**other.inputs, "steps": steps}
     course = learning.Course(ground.run, "control", inputs, None, steps)
     learnt = ground.run.step(
@@ -317,8 +309,8 @@ def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, A
     found = judging.compared(eye, eye.look(network).logits_nc, after.logits_nc)
     gap = found["difference"]
     text = (
-        f"The control, whose views show the same moment, has {100 * found['before']['value']:.1f} "
-        f"% after as many steps; halves add {100 * gap['value']:+.1f} points "
+        f"The control, whose views {control.which}, has {100 * found['before']['value']:.1f} "
+        f"% after as many steps; {control.adds} add {100 * gap['value']:+.1f} points "
         f"({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, p = {found['p']:.3f})."
     )
     return {**found, "text": text, "curves": learnt.facts["curves"]}
@@ -344,13 +336,21 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
     start, pool, question = ground.start, ground.pool, ground.question
     things = {"image": "pictures", "text": "texts", "video": "clips"}[ground.objective.modality]
     return {
+        "task": pool.task,
         "objective": question["objective"],
         "data": {
             "path": question["data"],
             "things": things,
             "fingerprint": pool.fingerprint(),
             "samples": len(pool),
-            "problems": [asdict(problem) for problem in pool.problems],
+            "classes": [],
+            "splits": _sizes(pool),
+            "problems": [content.problem_facts(problem) for problem in pool.problems],
+        },
+        "judge": None if ground.eye is None else {
+            "path": str(ground.eye.dataset.path.resolve()),
+            "fingerprint": ground.eye.dataset.fingerprint(),
+            "splits": _sizes(ground.eye.dataset),
         },
         "backbone": {
             "name": start.name, "source": start.source, "sha256": start.sha256,
@@ -363,14 +363,25 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
         | {"seed": ground.seed, "budget_s": question["budget"], "train": question["train"]},
         **{key: facts[key] for key in ("steps", "stopped", "seconds", "throughput")},
         **{key: facts[key] for key in ("curves", "losses", "before", "after")},
+        "rungs": [],
+        "best": None,
+        "test": None,
+        "label_curve": [],
         "verdict": judging.not_judged(things),
         "control": None,
         "neighbours": [],
         "alike": None,
         "excerpts": {},
+        "files": {},
         "map": None,
         "scratch": None,
+        "environment": content.environment(),
     }  # fmt: skip
+
+
+def _sizes(rows: Dataset) -> dict[str, int]:
+    """Samples in each split."""
+    return {name: len(rows.split(name)) for name in data_sets.SPLITS}
 
 
 def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -> dict[str, Any]:
@@ -380,7 +391,8 @@ def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -
         found |= {"too_few_steps": True, "text": f"{text} {found['text']}"}
     return {
         "verdict": found,
-        **sight.facts(judging.sight(eye, before, after)),
+        "test": found["after"] if found["split"] == "test" else None,
+        **sight.facts(judging.sight(eye, before, after), eye.dataset.path),
     }
 
 

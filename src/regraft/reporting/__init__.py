@@ -1,7 +1,7 @@
 """What a run leaves for people and programs: report.json, described by a schema, and report.html.
 
 report.json is the truth; the page is drawn from it alone (and from thumbnails), so it can be drawn
-again at any time.
+again at any time. A report that names an objective is of a pre-training, any other of a fit.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from regraft import store
 from regraft.errors import StoreError
-from regraft.reporting.page import render
+from regraft.reporting import content, page, pretrained
 
-__all__ = ["JSON_NAME", "PAGE_NAME", "load", "render", "validate", "write"]
+__all__ = ["JSON_NAME", "PAGE_NAME", "load", "render", "thumbnails", "validate", "write"]
 
 JSON_NAME = "report.json"
 PAGE_NAME = "report.html"
@@ -34,12 +34,25 @@ def write(folder: Path, report: Mapping[str, Any], thumbnails: Mapping[str, byte
         StoreError: the report does not follow the schema, or the disk is full.
     """
     validate(report)
-    page = render(report, thumbnails)
+    drawn = render(report, thumbnails)
     # A name from a file system may hold bytes that are no text; the page escapes them, and what
     # "backslashreplace" makes of them is JSON's own way of writing them.
     text = "\n".join(_lines(report)) + "\n"
     store.commit(folder / JSON_NAME, text.encode("utf-8", "backslashreplace"))
-    store.commit(folder / PAGE_NAME, page.encode("utf-8"))
+    store.commit(folder / PAGE_NAME, drawn.encode("utf-8"))
+
+
+def render(report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> str:
+    """The page of a report, of either kind; as for `write`."""
+    kind = pretrained if _is_of_pretraining(report) else page
+    return kind.render(report, thumbnails)
+
+
+def thumbnails(report: dict[str, Any]) -> dict[str, bytes]:
+    """Small JPEGs of the samples that a report shows, by id; those that are gone are left out."""
+    if _is_of_pretraining(report):
+        return pretrained.thumbnails(report)
+    return content.thumbnails(Path(report["data"]["path"]), report)
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -55,20 +68,15 @@ def load(folder: Path) -> dict[str, Any]:
         raise StoreError(
             "this folder holds no report",
             where=path,
-            mend="name the folder of a finished `regraft fit`, or repeat that command to finish it",
+            mend="name the folder of a finished `regraft fit` or `regraft pretrain`, or repeat "
+            "that command to finish it",
         ) from None
     except (OSError, ValueError, RecursionError) as fault:
         raise StoreError(
             f"the report cannot be read: {fault}",
             where=path,
-            mend="repeat the `regraft fit` that made it; finished steps are not computed again",
+            mend="repeat the command that made it; finished steps are not computed again",
         ) from fault
-    if isinstance(report, dict) and "objective" in report:
-        raise StoreError(
-            "this is the report of a pre-training, which is drawn when it is made",
-            where=path,
-            mend="open report.html beside it, or repeat the `regraft pretrain` to draw it again",
-        )
     validate(report, where=path)
     return report
 
@@ -84,12 +92,17 @@ def validate(report: object, *, where: object = "") -> None:
         StoreError: naming the first place that is wrong.
     """
     fault = next(_faults(report), None)
+    verb = "pretrain" if _is_of_pretraining(report) else "fit"
     if fault:
         raise StoreError(
             f"the report does not follow its schema: {fault}",
             where=where,
-            mend="repeat the `regraft fit` that made it with this version of regraft",
+            mend=f"repeat the `regraft {verb}` that made it with this version of regraft",
         )
+
+
+def _is_of_pretraining(report: object) -> bool:
+    return isinstance(report, Mapping) and "objective" in report
 
 
 def _faults(report: object) -> Iterator[str]:
@@ -122,6 +135,11 @@ def _lightened(report: Any) -> Any:
 
 def _contradictions(report: Any) -> Iterator[str]:
     """What a JSON schema cannot say."""
+    if _is_of_pretraining(report):
+        drawn = report["map"] or {"labels": [], "before": [], "after": []}
+        if not len(drawn["labels"]) == len(drawn["before"]) == len(drawn["after"]):
+            yield "map: not a place before and after for each label"
+        return
     classes = len(report["data"]["classes"])
     names = [rung["name"] for rung in report["rungs"]]
     if report["best"] not in names:

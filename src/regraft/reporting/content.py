@@ -448,7 +448,11 @@ def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[
 
 
 def small(
-    root: Path, task: str, entries: Iterable[Mapping[str, Any]], size_px: int = 128
+    root: Path,
+    task: str,
+    entries: Iterable[Mapping[str, Any]],
+    size_px: int = 128,
+    frames: int = STRIP,
 ) -> dict[str, bytes]:
     """Small JPEGs of pictures, film strips of clips, nothing of texts; by "sample" of the entries.
 
@@ -459,6 +463,7 @@ def small(
         task: a name such as "image-classification".
         entries: with "sample" and, where that is not its place below the data, "file".
         size_px: the longer side of a picture, the side of a frame.
+        frames: in a film strip.
     """
     found: dict[str, bytes] = {}
     if task not in _SHOW:
@@ -466,22 +471,22 @@ def small(
     folder = root if root.is_dir() else root.parent
     for entry in entries:
         try:
-            picture = _SHOW[task](folder, entry, size_px)
+            picture = _SHOW[task](folder, entry, size_px, frames)
         except (UnreadableSample, OSError):
             continue
         found[entry["sample"]] = jpeg(picture, 80)
     return found
 
 
-def _show_picture(folder: Path, entry: Mapping[str, Any], size_px: int) -> Image.Image:
+def _show_picture(folder: Path, entry: Mapping[str, Any], size_px: int, frames: int) -> Image.Image:
     picture = data_sets.images.decode(folder / entry.get("file", entry["sample"]))
     picture.thumbnail((size_px, size_px))
     return picture
 
 
-def _show_clip(folder: Path, entry: Mapping[str, Any], size_px: int) -> Image.Image:
+def _show_clip(folder: Path, entry: Mapping[str, Any], size_px: int, frames: int) -> Image.Image:
     name, span_s = data_sets.video.parted(entry["sample"])
-    return film_strip(folder / entry.get("file", name), span_s, size_px)
+    return film_strip(folder / entry.get("file", name), span_s, size_px, frames)
 
 
 def film_strip(

@@ -1,8 +1,7 @@
-"""The report of a pre-training: report.json, and a page drawn from it and from thumbnails."""
+"""The page of a pre-training, drawn from its report and from thumbnails."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from regraft import store
-from regraft.reporting import figures
+from regraft.reporting import content, figures
 from regraft.reporting.figures import Axis, visible
 from regraft.reporting.page import environment, inlined
 
@@ -38,6 +36,8 @@ _COLOURS = (
 """Of labels on the map; each can be told from the page's paper, by day and by night."""
 _TITLES = {"helped": "helped", "hurt": "hurt", "no difference": "made no difference to"}
 _CLIPS_ONLY = ("clip_s", "frames", "pairs")
+_PICTURE_PX, _FRAME_PX, _FRAMES = 72, 56, 3
+"""Of thumbnails: a picture's longer side, the side of a clip's frames, how many of them."""
 _PROBLEMS = 50
 
 
@@ -56,15 +56,15 @@ class Reference:
     general: Facts | None
 
 
-def write(folder: Path, report: Facts, thumbnails: Mapping[str, bytes]) -> None:
-    """Commit report.json and report.html.
+def thumbnails(report: Facts) -> dict[str, bytes]:
+    """Small JPEGs of the neighbours, by sample id; those that are gone are left out.
 
-    Raises:
-        StoreError: the disk is full.
+    A training of hours is not lost over a picture on its page.
     """
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    store.commit(folder / "report.json", text.encode("utf-8", "backslashreplace"))
-    store.commit(folder / "report.html", render(report, thumbnails).encode("utf-8"))
+    root = Path((report["judge"] or report["data"])["path"])
+    entries = [{"sample": name, "file": file} for name, file in report["files"].items()]
+    size_px = _FRAME_PX if report["data"]["things"] == "clips" else _PICTURE_PX
+    return content.small(root, report["task"], entries, size_px, _FRAMES)
 
 
 def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
@@ -159,7 +159,9 @@ def beside_references(report: Facts) -> str:
 def _curves(report: Facts) -> list[tuple[str, Markup]]:
     """Caption and picture of each curve that there is."""
     found: list[tuple[str, Markup]] = []
-    for name, title in _CURVES.items():
+    measured = {name for point in report["curves"] for name in point} - {"step"}
+    others = {name: name.replace("_", " ") for name in sorted(measured - _CURVES.keys())}
+    for name, title in (_CURVES | others).items():
         points = _points(report["curves"], name)
         if len(points) < 2:
             continue
