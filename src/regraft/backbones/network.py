@@ -9,6 +9,7 @@ B: batch, H W: height and width, C: channels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -135,6 +136,12 @@ class Network(nn.Module):
         texts = divide(values, self.window)
         (x_kd,) = self.run(texts.values, start, stages)
         return (texts.joined(x_kd),)
+
+    def read_at(self, levels: tuple[int, ...]) -> Network:
+        """These very stages, whose vector tells of other levels; see `Recipe`."""
+        other = copy(self)
+        other.levels = levels
+        return other
 
     def forward(self, pixels_bhwc: Tensor) -> Tensor:
         """uint8 pixels (B, H, W, 3) to the vector (B, width) that a head takes."""
