@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from made_videos import CODECS, moving, write
 
-from regraft.dataset import check_reader, describe, guess_task, read, read_unlabelled, video
+from regraft.dataset import (
+    check_reader,
+    describe,
+    guess_task,
+    read,
+    read_all,
+    read_unlabelled,
+    video,
+)
 from regraft.dataset.clips import VideoFolderReader
 from regraft.errors import DataError, UnreadableSample, UsageError
 
@@ -264,6 +272,31 @@ def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:
         ("leak", "1.mp4@1.00-2.00s", "A copy of x/a.avi in the labelled data.")
     ]
     assert len(pool) == 11
+
+
+def test_a_copy_of_a_file_is_known_by_its_bytes_wherever_it_lies(tmp_path: Path) -> None:
+    still = np.repeat(moving(1, seed=4), 32, axis=0)  # nothing moves: only bytes tell
+    write(tmp_path / "judge" / "x.mp4", still, rate=8)
+    write(tmp_path / "judge" / "y.mp4", still[:, :, ::-1], rate=8)
+    (tmp_path / "pool" / "deep").mkdir(parents=True)
+    copy = tmp_path / "pool" / "deep" / "copy.mp4"
+    copy.write_bytes((tmp_path / "judge" / "x.mp4").read_bytes())
+    write(tmp_path / "pool" / "z.mp4", still[:, ::-1], rate=8)
+    rows = ["path,label,split,start,stop", "x.mp4,a,train,2,4", "x.mp4,a,test,0.5,1.5"]
+    rows += ["y.mp4,b,train,0,2", "y.mp4,b,test,2,3", "y.mp4,b,valid,3,4"]
+    (tmp_path / "judge" / "t.csv").write_text("\n".join(rows))
+    judged = read_all(tmp_path / "judge" / "t.csv").samples
+    shown = [sample for sample in judged if sample.id == "x.mp4@0.50-1.50s"]
+    pool = read_unlabelled(tmp_path / "pool", apart_from=shown, clip_s=1.0)
+    leaks = [p.where for p in pool.problems if p.kind == "leak"]
+    assert leaks == ["deep/copy.mp4@0.00-1.00s", "deep/copy.mp4@1.00-2.00s"]
+    assert len(pool) == 6
+
+    (tmp_path / "judge" / "again.mp4").write_bytes(copy.read_bytes())
+    rows += ["again.mp4,a,train,1,2", "again.mp4,a,train,2,3", "again.mp4,a,valid,0,1"]
+    (tmp_path / "judge" / "t.csv").write_text("\n".join(rows))
+    leaks = {p.where for p in read(tmp_path / "judge" / "t.csv").problems if p.kind == "leak"}
+    assert leaks == {"again.mp4@0.00-1.00s", "again.mp4@1.00-2.00s"}
 
 
 def test_a_video_that_ends_early_is_used_as_far_as_it_goes_and_that_is_said(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def content(file_sha256: str, span_s: tuple[float, float]) -> str:
 
 
 def verify_clips(samples: Sequence[Sample], tell: Tell) -> Verified:
-    """Open every video of a data set; afterwards each sample has a span.
+    """Open every video of a data set; afterwards each sample has a span and its file's checksum.
 
     Args:
         samples: whose `source` is a file; `span_s` where only a part of it is meant.
@@ -150,6 +150,7 @@ def _opened(samples: Sequence[Sample]) -> _File:
             size=found.size,
             format=found.format,
             span_s=span_s,
+            file_sha256=sha256,
         )
         clips.append((clip, motion(found, span_s)))
     return _File(clips, problems)
@@ -264,7 +265,6 @@ def cut(dataset: Dataset, clip_s: float) -> Dataset:
     """
     samples: list[Sample] = []
     problems: list[Problem] = []
-    checksums: dict[Path, str] = {}
     for sample in dataset:
         spans = _spans(sample, clip_s)
         if len(spans) == 1 and spans[0] == sample.span_s:
@@ -275,9 +275,6 @@ def cut(dataset: Dataset, clip_s: float) -> Dataset:
         if sample.span_s[1] - last_s > 0.05:
             what = f"The last {sample.span_s[1] - last_s:.1f} s are less than half a clip."
             problems.append(Problem("rest", sample.id, what, "not used"))
-        path = Path(sample.source)
-        if path not in checksums:
-            checksums[path] = store.file_sha256(path)
         for span_s in spans:
             samples.append(
                 replace(
@@ -285,7 +282,7 @@ def cut(dataset: Dataset, clip_s: float) -> Dataset:
                     id=video.clip_id(video.parted(sample.id)[0], span_s),
                     span_s=span_s,
                     group=sample.group or sample.sha256,
-                    sha256=content(checksums[path], span_s),
+                    sha256=content(sample.file_sha256, span_s),
                 )
             )
     found = dataset.found + len(samples) - len(dataset)

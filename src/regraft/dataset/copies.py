@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -107,7 +106,7 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
         pairs = texts.near_pairs(written)
     elif any(sample.span_s for sample in samples):
         # Of one file it is known which moments a clip shows, and what moves on may come again.
-        files = [samples[i].source for i in different]
+        files = [samples[i].file_sha256 for i in different]
         pairs = [
             (i, j) for i, j in clips.near_pairs(thumbnails_nhw[different]) if files[i] != files[j]
         ]
@@ -121,16 +120,16 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
 
 
 def _join_overlapping(samples: tuple[Sample, ...], forest: Forest) -> None:
-    """Join clips that share moments of one file."""
-    latest: dict[Path, tuple[float, int]] = {}
+    """Join clips that share moments of one file, wherever copies of it lie."""
+    latest: dict[str, tuple[float, int]] = {}
     spans = [(s.span_s, i) for i, s in enumerate(samples) if s.span_s is not None]
     for (start_s, stop_s), i in sorted(spans):
-        path = Path(samples[i].source)
-        end_s, before = latest.get(path, (0.0, i))
+        file = samples[i].file_sha256
+        end_s, before = latest.get(file, (0.0, i))
         if start_s < end_s - _TOUCHING_S:
             forest.join(before, i)
         if stop_s >= end_s:
-            latest[path] = (stop_s, i)
+            latest[file] = (stop_s, i)
 
 
 def _members(forest: Forest, count: int) -> list[list[int]]:
