@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from made_videos import CODECS, moving, write
 
 from regraft.dataset import (
+    SPLITS,
+    Sample,
     check_reader,
     describe,
     guess_task,
@@ -21,6 +24,7 @@ from regraft.dataset import (
 )
 from regraft.dataset.clips import VideoFolderReader
 from regraft.errors import DataError, UnreadableSample, UsageError
+from regraft.labelling.findings import conflicts
 
 TRUNCATIONS = int(os.environ.get("REGRAFT_TRUNCATIONS", "300"))
 
@@ -229,6 +233,74 @@ def test_a_table_with_spans_and_splits(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label,start,stop\n0.mp4,a,3,2\n")
     with pytest.raises(DataError, match="cannot go"):
         read(tmp_path / "t.csv")
+
+
+def table_of_spans(folder: Path, name: str = "", cells: Sequence[str] = ()) -> Path:
+    """Twelve files of two classes in a table, three rows of a second each, and a column more."""
+    lines = ["path,label,start,stop"]
+    for i in range(12):
+        flicker = np.random.default_rng(i).integers(0, 256, (24, 6, 8, 3), np.uint8)
+        write(folder / f"{i}.mp4", flicker.repeat(8, 1).repeat(8, 2), rate=8)
+        lines += [f"{i}.mp4,{'ab'[i % 2]},{k},{k + 1}" for k in range(3)]
+    if name:
+        lines = [f"{line},{cell}" for line, cell in zip(lines, [name, *cells], strict=True)]
+    (folder / "t.csv").write_text("\n".join(lines))
+    return folder / "t.csv"
+
+
+def sides_of(samples: Iterable[Sample]) -> dict[str, set[tuple[str, str]]]:
+    """Splits and groups of the clips of each file."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for sample in samples:
+        found.setdefault(Path(str(sample.source)).name, set()).add((sample.split, sample.group))
+    return found
+
+
+def test_clips_that_a_table_names_stay_together_by_file(tmp_path: Path) -> None:
+    table = table_of_spans(tmp_path)
+    rows = table.read_text().splitlines()
+    (tmp_path / "copy.mp4").write_bytes((tmp_path / "3.mp4").read_bytes())
+    table.write_text("\n".join([*rows, "copy.mp4,b,0.5,1.5", "copy.mp4,b,2.2,2.8"]))
+    for clip_s in (None, 0.5):
+        dataset = read(table, clip_s=clip_s)
+        sides = sides_of(dataset)
+        assert all(len(found) == 1 for found in sides.values())
+        assert {split for found in sides.values() for split, _ in found} == set(SPLITS)
+        assert sides["copy.mp4"] == sides["3.mp4"]
+        assert len({group for found in sides.values() for _, group in found}) == 12
+        assert not any(p.kind == "group-across-splits" for p in dataset.problems)
+    assert {len(found) for found in sides_of(read_all(table)).values()} == {1}
+    table.write_text("\n".join([*rows[:4], "0.mp4,b,2.2,2.8"]))
+    with pytest.raises(DataError, match="a column split may divide them"):
+        read(table)
+
+
+def test_a_given_group_joins_files_and_keeps_its_name(tmp_path: Path) -> None:
+    # One row of each file names a group, and two files have one.
+    names = [f"camera {row // 3 % 6}" if row % 3 == 1 else "" for row in range(36)]
+    sides = sides_of(read(table_of_spans(tmp_path, "group", names)))
+    assert all(len(found) == 1 for found in sides.values())
+    for i in range(6):
+        ((_, group),) = sides[f"{i}.mp4"]
+        assert group == f"camera {i}"
+        assert sides[f"{i + 6}.mp4"] == sides[f"{i}.mp4"]
+
+
+def test_parts_of_a_file_with_different_labels_are_no_conflict(tmp_path: Path) -> None:
+    labels = ["ab"[row % 2] for row in range(36)]
+    table = table_of_spans(tmp_path, "label", labels)
+    table.write_text(table.read_text().replace("label", "was", 1))
+    assert not conflicts(read_all(table).samples)
+
+
+def test_a_file_that_given_splits_divide_is_reported(tmp_path: Path) -> None:
+    names = [SPLITS[row % 3] if row < 6 else "train" for row in range(36)]
+    dataset = read(table_of_spans(tmp_path, "split", names))
+    told = [(p.where, p.what) for p in dataset.problems if p.kind == "group-across-splits"]
+    what = "The file stands in test and train and valid."
+    assert told == [("0.mp4", what), ("1.mp4", what)]
+    assert describe(dataset)["divided_groups"] == 2
+    assert len(dataset) == 36, "what was given stays"
 
 
 def test_overlapping_spans_in_two_splits_are_leaks(tmp_path: Path) -> None:

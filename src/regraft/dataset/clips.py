@@ -7,8 +7,9 @@ Decisions:
 - Every file is decoded once when it is first read, because only that tells how far it goes. What
   was found is kept in the cache under the file's checksum.
 - A long file is cut into clips of the wanted length. What is left over at the end is a clip too if
-  it is at least half as long. All cuts of a file are one group: no split divides them, and what
-  is learnt from one minute of a scene is not tested on the next.
+  it is at least half as long. All clips of a file are one group, whether they were cut here or a
+  table says which parts are meant: no split that is made divides them, and what is learnt from one
+  minute of a scene is not tested on the next.
 - Copies of clips are found by motion, not by looks: two minutes of a camera that stands still look
   alike without being copies. Four differences of reduced frames, spread over the clip, are
   correlated. (On cuts of five real videos, copies at half the size in another codec correlate
