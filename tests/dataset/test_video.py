@@ -384,6 +384,22 @@ def test_a_video_that_ends_early_is_used_as_far_as_it_goes_and_that_is_said(tmp_
     assert all(s.span_s is not None and s.span_s[1] < 5.0 for s in clips)
 
 
+def test_a_video_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, plain = folder(tmp_path / "clips", count=3), Path.open
+
+    def opened(path: Path, *given: str) -> object:
+        if path.match("slow/0.mp4"):
+            raise PermissionError(13, "Permission denied")
+        return plain(path, *given)
+
+    monkeypatch.setattr(Path, "open", opened)
+    (bad,) = (p for p in read(root).problems if p.done == "set aside")
+    assert (bad.kind, bad.where) == ("unreadable", "slow/0.mp4")
+    assert "Permission denied" in bad.what
+
+
 def test_only_videos_are_cut(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -38,7 +38,7 @@ from regraft.dataset.folder import FolderReader
 from regraft.dataset.images import THUMBNAIL_PX
 from regraft.dataset.rows import Dataset, Problem, Sample
 from regraft.dataset.verify import Verified, cores
-from regraft.errors import Damaged
+from regraft.errors import Damaged, StoreError
 from regraft.events import Advanced, Tell
 
 FORMAT = 2
@@ -183,11 +183,10 @@ def examined(path: Path, where: str) -> tuple[str, video.Examined]:
     if not path.is_file():
         raise guard.Refused("missing", "There is no such file.", where=where, mend="check the name")
     try:
-        sha256 = store.file_sha256(path)
-    except OSError as fault:
-        raise guard.Refused(
-            "unreadable", f"The file cannot be read: {fault.strerror}.", where=where
-        ) from fault
+        sha256 = store.remembered_sha256(path)
+    except StoreError as fault:
+        what = f"{fault.what[:1].upper()}{fault.what[1:]}."
+        raise guard.Refused("unreadable", what, where=where) from fault
     key = store.digest(str(FORMAT), sha256, str(video.import_av().__version__))
     kept = store.cache_folder() / "clips" / f"{key[:32]}.json"
     try:
