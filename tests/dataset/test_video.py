@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_videos import CODECS, moving, write
+from PIL import Image
 
 from regraft.dataset import (
     SPLITS,
@@ -24,6 +25,7 @@ from regraft.dataset import (
 )
 from regraft.dataset.clips import VideoFolderReader
 from regraft.errors import DataError, UnreadableSample, UsageError
+from regraft.events import Event, Said
 from regraft.labelling.findings import conflicts
 
 TRUNCATIONS = int(os.environ.get("REGRAFT_TRUNCATIONS", "300"))
@@ -384,6 +386,48 @@ def test_a_video_that_ends_early_is_used_as_far_as_it_goes_and_that_is_said(tmp_
     assert all(s.span_s is not None and s.span_s[1] < 5.0 for s in clips)
 
 
+def poster(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(moving(1, seed=sum(path.name.encode()))[0]).save(path)
+
+
+def test_a_folder_is_of_what_there_is_more_of_and_the_rest_is_said(tmp_path: Path) -> None:
+    root, told = folder(tmp_path / "clips", count=4), list[Event]()
+    for name in ("a.jpg", "slow/b.jpg", "fast/c.png"):
+        poster(root / name)
+    assert guess_task(root) == "video-classification"
+    said = Said("3 pictures are not read: most files here are videos")
+    for dataset in (read(root, tell=told.append), read_unlabelled(root, tell=told.append)):
+        assert dataset.task == "video-classification"
+        assert len(dataset) == 8
+        ignored = [(p.kind, p.where) for p in dataset.problems if p.done == "ignored"]
+        assert sorted(where for _, where in ignored) == ["a.jpg", "fast/c.png", "slow/b.jpg"]
+        assert {kind for kind, _ in ignored} == {"not-a-video"}
+    assert [event for event in told if isinstance(event, Said)] == [said, said]
+    check_reader(VideoFolderReader(), root)
+
+    for i in range(16):
+        poster(root / "slow" / f"x{i}.jpg")
+    (root / "lost.mp4").write_bytes((root / "slow" / "0.mp4").read_bytes())
+    assert guess_task(root) == "image-classification"
+    told.clear()
+    dataset = read(root, tell=told.append)
+    assert dataset.task == "image-classification"
+    assert Said("9 videos are not read: most files here are pictures") in told
+
+
+def test_pictures_that_lie_first_do_not_hide_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regraft.dataset.clips._SNIFFED", 3)
+    for name in ("a/1.jpg", "a/2.mp4", "a/3.jpg", "b/4.mp4", "b/5.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert guess_task(tmp_path) == "video-classification"
+    (tmp_path / "b" / "6.jpg").write_bytes(b"")
+    assert guess_task(tmp_path) == "image-classification", "as many of both"
+
+
 def test_a_video_that_cannot_be_read_is_set_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -401,8 +445,6 @@ def test_a_video_that_cannot_be_read_is_set_aside(
 
 
 def test_only_videos_are_cut(tmp_path: Path) -> None:
-    from PIL import Image
-
     for name in "ab":
         (tmp_path / name).mkdir()
         for i in range(4):

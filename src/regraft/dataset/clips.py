@@ -2,6 +2,8 @@
 
 Decisions:
 
+- A folder of pictures and videos is of whichever there are more; the others are ignored, and said
+  to be.
 - A clip is a file and a span of seconds in it. Its checksum is over the file's and the span, so
   that two cuts of one file are two contents.
 - Every file is decoded once when it is first read, because only that tells how far it goes. What
@@ -25,7 +27,6 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, final
 
@@ -59,7 +60,7 @@ class VideoFolderReader:
     name: str = "folder of classes"
 
     def recognises(self, path: Path) -> bool:
-        """A folder with videos in it and, as far as is looked, no pictures."""
+        """A folder with more videos in it than pictures."""
         return path.is_dir() and holds_videos(path)
 
     def read(self, path: Path) -> Dataset:
@@ -72,9 +73,17 @@ class VideoFolderReader:
 
 
 def holds_videos(folder: Path) -> bool:
-    """Whether there are videos in a folder and, as far as is looked, no pictures."""
-    some = [file for file, _ in islice(guard.files(folder.resolve()), _SNIFFED)]
-    return any(map(video.claims_video, some)) and not any(map(guard.claims_picture, some))
+    """Whether there are more videos than pictures in a folder, by their names.
+
+    All files count where both are among the first few hundred; else these are enough.
+    """
+    videos = pictures = 0
+    for number, (file, _) in enumerate(guard.files(folder.resolve()), 1):
+        videos += video.claims_video(file)
+        pictures += guard.claims_picture(file)
+        if number >= _SNIFFED and 0 in (videos, pictures):
+            break
+    return videos > pictures
 
 
 def content(file_sha256: str, span_s: tuple[float, float]) -> str:
@@ -130,9 +139,7 @@ def _opened(samples: Sequence[Sample]) -> _File:
     try:
         sha256, found = examined(path, where)
     except guard.Refused as fault:
-        meant = video.claims_video(path) or fault.kind not in ("damaged", "not-a-video", "empty")
-        done = "set aside" if meant else "ignored"
-        return _File([], [Problem(fault.kind, s.id, fault.what, done) for s in samples])
+        return _File([], [_refused(sample.id, path, fault) for sample in samples])
     problems = complaints(where, found)
     clips: list[tuple[Sample, np.ndarray]] = []
     for sample in samples:
@@ -155,6 +162,13 @@ def _opened(samples: Sequence[Sample]) -> _File:
         )
         clips.append((clip, motion(found, span_s)))
     return _File(clips, problems)
+
+
+def _refused(id_: str, path: Path, fault: guard.Refused) -> Problem:
+    if guard.claims_picture(path):
+        return Problem("not-a-video", id_, "This is a picture, by its name.", "ignored")
+    meant = video.claims_video(path) or fault.kind not in ("damaged", "not-a-video", "empty")
+    return Problem(fault.kind, id_, fault.what, "set aside" if meant else "ignored")
 
 
 def complaints(where: str, found: video.Examined) -> list[Problem]:

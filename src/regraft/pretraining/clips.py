@@ -56,7 +56,7 @@ class ContrastiveClips:
     watched: str = "probe"
 
     def recognises(self, path: Path) -> bool:
-        """A folder with videos in it."""
+        """A folder with more videos in it than pictures."""
         return path.is_dir() and holds_videos(path)
 
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:

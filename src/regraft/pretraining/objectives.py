@@ -8,7 +8,7 @@ from typing import Any
 
 from regraft.dataset.clips import holds_videos
 from regraft.dataset.unlabelled_texts import recognises_texts
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 from regraft.pretraining.objective import Objective
 from regraft.pretraining.settings import AnySettings, MaskedSettings, Settings
 
@@ -43,6 +43,7 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
 
     Raises:
         UsageError: there is none, or the settings are another's.
+        DataError: nothing lies there.
     """
     settings = settings or settings_of(name, {})
     if not isinstance(settings, _SETTINGS[_known(name)]):
@@ -51,13 +52,17 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
         from regraft.pretraining.masked_language import MaskedLanguage
 
         return MaskedLanguage(settings)
+    if not data.exists():
+        raise DataError("there is no such folder", where=data, mend="check the path")
     if data.is_dir() and holds_videos(data):
         from regraft.pretraining.clips import ContrastiveClips
 
         return ContrastiveClips(settings)
     if settings.is_for_clips:
         raise UsageError(
-            "there are no videos here to cut into clips", where=data, mend="leave these options out"
+            "there are no videos here to cut into clips, or fewer than pictures",
+            where=data,
+            mend="leave these options out, or give the folder of the videos",
         )
     if recognises_texts(data):
         raise UsageError(
