@@ -159,7 +159,7 @@ def test_what_cannot_be(place: Path, tmp_path: Path) -> None:
         pretrain(place / "pool", place / "a", backbone=start(place), control=True)
     for path in list((place / "pool").rglob("*.mp4"))[:2]:
         path.unlink()
-    with pytest.raises(UsageError, match="too few"):
+    with pytest.raises(DataError, match="too few clips to tell apart: 2"):
         pretrain(place / "pool", place / "b", backbone=start(place), settings=settings(clip_s=None))
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (40, 40)).save(tmp_path / "pictures" / "a.png")
