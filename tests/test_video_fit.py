@@ -146,7 +146,11 @@ def test_vectors_of_clips_are_those_of_the_network(
     backbone = with_order(load(fitted.folder).backbone, tmp_path / "order.safetensors")
     samples = read_all(place / "clips", clip_s=1.0).samples
     cut, views = Cut(backbone, 4), [View(), View(1, crop=0.6, mirror=True)]
-    assert (cut.kept.frozen, Cut(backbone, 3).kept.frozen) == (3, 3)
+    assert [Cut(backbone, frozen).kept.frozen for frozen in range(5)] == [0, 1, 2, 3, 3]
+    whole = replace(backbone, stages=backbone.stages[-1:])
+    assert [Cut(whole, frozen).kept.frozen for frozen in range(2)] == [0, 1], (
+        "pixels are no vectors"
+    )
     network = build(backbone)
     with prepare(backbone) as preparation:
         engine = preparation.engine(3, samples)

@@ -139,14 +139,14 @@ class Cut:
 
     @property
     def is_before_pooling(self) -> bool:
-        """Whether what crosses is of each frame of a clip, and one stage puts it together."""
-        return self.backbone.frames > 0 and self.frozen == len(self.backbone.stages) - 1
+        """Whether vectors of frames cross, which the one stage that follows makes a clip's."""
+        return self.backbone.frames > 0 and 0 < self.frozen == len(self.backbone.stages) - 1
 
     @property
     def kept(self) -> Cut:
-        """The cut at which rows for this one are kept, and engines run: of clips never the last.
+        """The cut at which rows for this one are kept: of clips the one before frames are pooled.
 
-        What is behind it is the stage that pools frames; see `pooling.py`.
+        See `pooling.py`.
         """
         earlier = Cut(self.backbone, max(0, self.frozen - 1))
         is_last = self.frozen == len(self.backbone.stages)
