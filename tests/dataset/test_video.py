@@ -416,6 +416,20 @@ def test_a_folder_is_of_what_there_is_more_of_and_the_rest_is_said(tmp_path: Pat
     assert Said("9 videos are not read: most files here are pictures") in told
 
 
+def test_notes_beside_videos_and_a_video_beside_texts(tmp_path: Path) -> None:
+    root = folder(tmp_path / "clips", count=4)
+    (root / "slow" / "notes.txt").write_text("from the yard")
+    assert read(root).task == guess_task(root) == "video-classification"
+    root, told = tmp_path / "texts", list[Event]()
+    write(root / "lost.mp4", moving(8))
+    for kind in ("slow", "fast"):
+        (root / kind).mkdir()
+        for i in range(4):
+            (root / kind / f"{i}.txt").write_text(f"{kind} says {i} of {'abcd'[i] * 9}")
+    assert read(root, tell=told.append).task == guess_task(root) == "text-classification"
+    assert not any(isinstance(event, Said) for event in told)
+
+
 def test_pictures_that_lie_first_do_not_hide_videos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,9 @@ Decisions:
 
 - Bad files: up to `max_bad` of all files may be set aside, and always one (a person with fifty
   photos is not stopped by one broken file), unless `max_bad` is 0.
+- Copies among labelled videos are looked for before these are cut. Cuts overlap only where the
+  wholes do, and of the many pairs of short cuts one that is alike by chance would join two files.
+  A pool is cut first: there such a pair costs one clip.
 - Classes are what train has. What valid or test has beyond that cannot be learned, and is left
   out.
 """
@@ -242,6 +245,8 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
 
 def _say_ignored(dataset: Dataset, tell: Tell) -> None:
     """Tell how many pictures lie among videos that are read, or videos among pictures."""
+    if dataset.modality == "text":
+        return
     of_videos = dataset.modality == "video"
     claims = guard.claims_picture if of_videos else claims_video
     ignored = (Path(p.where) for p in dataset.problems if p.done == "ignored")
