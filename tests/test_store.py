@@ -12,6 +12,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,36 @@ def test_file_sha256(tmp_path: Path) -> None:
         store.file_sha256(tmp_path / "missing")
     with pytest.raises(StoreError, match="could not read"):
         store.file_sha256(tmp_path)
+
+
+def test_a_file_is_hashed_again_only_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, hashed = store.file_sha256, []
+    monkeypatch.setattr(store, "file_sha256", lambda path: hashed.append(path) or plain(path))
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    assert {store.remembered_sha256(path) for _ in range(3)} == {plain(path)}
+    assert len(hashed) == 3, "another change within the clock's tick could not be seen"
+    monkeypatch.setattr(store, "_TICK_S", -1.0)
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(store.remembered_sha256, [path] * 100))
+    assert found == {plain(path)}
+    assert len(hashed) <= 3 + 4
+    seen, status = len(hashed), path.stat()
+    time.sleep(0.02)
+    path.write_bytes(b"two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert store.remembered_sha256(path) == plain(path), "same size, same time of change"
+    other = tmp_path / "b"
+    other.write_bytes(b"six")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(path)
+    assert store.remembered_sha256(path) == plain(path), "another file of this name"
+    assert len(hashed) == seen + 2
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        store.remembered_sha256(path)
 
 
 # Files -------------------------------------------------------------------------------------------

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.numpy import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parent / "dataset"))
 from made_videos import moving, write
 
 import regraft
+from regraft.backbones import Backbone, build
 from regraft.cli import main
+from regraft.dataset import View, read_all
 from regraft.errors import UsageError
 from regraft.predicting.videos import windows
+from regraft.store import file_sha256
+from regraft.transfer import features as module
+from regraft.transfer.cut import Cut
+from regraft.transfer.engine import prepare
+from regraft.transfer.features import features, missing
+from regraft.transfer.model import load
+from regraft.transfer.pictures import look
 
 NETWORK = """
 import torch
@@ -90,11 +103,79 @@ def test_repeating_computes_nothing(fitted: regraft.Fitted, place: Path) -> None
     assert (again.folder / "model" / "model.safetensors").read_bytes() == before
 
 
+def test_frames_are_encoded_once_for_all_that_stands_on_pooled_frames(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
+    plain, encoded = module._compute, list[tuple[int, int]]()
+
+    def counted(job, shards, serving, missing):
+        encoded.append((job.cut.frozen, len(missing)))
+        return plain(job, shards, serving, missing)
+
+    monkeypatch.setattr(module, "_compute", counted)
+    fitted = regraft.fit(
+        place / "clips", tmp_path / "run", backbone=f"local:{place / 'net.py'}:tiny",
+        clip=1.0, frames=4, train="last:1",
+    )  # fmt: skip
+    head, last = fitted.report["rungs"]
+    assert (head["frozen_stages"], last["frozen_stages"]) == (4, 3)
+    splits = fitted.report["data"]["splits"]
+    assert {frozen for frozen, _ in encoded} == {3}
+    assert sum(rows for _, rows in encoded) == (
+        splits["train"] * last["views"] + splits["valid"] + splits["test"]
+    )
+    assert head["computed"] == splits["train"] + splits["valid"]
+    encoded.clear()
+    regraft.evaluate(fitted.folder, place / "clips")
+    assert not encoded, "what was fitted has the same encoder"
+
+
+def with_order(backbone: Backbone, weights: Path) -> Backbone:
+    """The same network with a temporal stage that gives more than the mean."""
+    tensors = load_file(backbone.weights)
+    up = np.random.default_rng(0).normal(0, 0.1, tensors["temporal.up.weight"].shape)
+    save_file(tensors | {"temporal.up.weight": up.astype(np.float32)}, weights)
+    return replace(backbone, weights=weights, sha256=file_sha256(weights))
+
+
+def test_vectors_of_clips_are_those_of_the_network(
+    fitted: regraft.Fitted, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
+    backbone = with_order(load(fitted.folder).backbone, tmp_path / "order.safetensors")
+    samples = read_all(place / "clips", clip_s=1.0).samples
+    cut, views = Cut(backbone, 4), [View(), View(1, crop=0.6, mirror=True)]
+    assert [Cut(backbone, frozen).kept.frozen for frozen in range(5)] == [0, 1, 2, 3, 3]
+    whole = replace(backbone, stages=backbone.stages[-1:])
+    assert [Cut(whole, frozen).kept.frozen for frozen in range(2)] == [0, 1], (
+        "pixels are no vectors"
+    )
+    network = build(backbone)
+    with prepare(backbone) as preparation:
+        engine = preparation.engine(3, samples)
+        features(samples[:9], cut, engine, views[:1], storage="float32")  # and then it was killed
+        table = features(samples, cut, engine, views, storage="float32")
+        assert table.computed == 2 * len(samples) - 9
+        assert missing(samples, Cut(backbone, 3), engine, views, storage="uint8") == 0
+        for k, view in enumerate(views):
+            pixels = np.stack([look(sample, [view], backbone)[0] for sample in samples])
+            with torch.inference_mode():
+                frames = tuple(map(torch.from_numpy, engine.run(pixels)))
+                (expected,) = (x.numpy() for x in network.run(frames, 3, 4))
+                (mean,) = (x.mean(dim=1).numpy() for x in frames)
+            (found,) = table.rows(np.arange(len(samples)), k)
+            assert found.shape == expected.shape and found.dtype == np.float32
+            bfloat16 = 2.0**-8 * np.abs(expected).max()
+            assert np.abs(found - expected).max() < bfloat16
+            assert np.abs(mean - expected).max() > 2 * bfloat16, "order counts"
+            (alone,) = table.rows(np.array([7]), k)
+            assert (alone[0] == found[7]).all()
+
+
 def test_predict_gives_a_timeline(
     fitted: regraft.Fitted, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import numpy as np
-
     dark, bright = moving(24, seed=77) // 3, moving(24, seed=78) // 2 + 120
     both = write(place / "both.mp4", np.concatenate([dark, bright]), rate=8)
     broken = place / "broken.mp4"

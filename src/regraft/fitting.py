@@ -182,7 +182,7 @@ def finish(
         "forecast": forecast(curve, things),
         "savings": content.savings(climbed, twin[0] if twin else None, curve, things),
         "plan": list(climbed.plan),
-        "engine": ground.engine(best.frozen).to_json(),
+        "engine": ground.kept_by(best.frozen).to_json(),
         "environment": content.environment(),
         "reproduce": content.command(question, ground.run.folder),
         "seed": ground.seed,

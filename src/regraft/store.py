@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
@@ -45,6 +46,7 @@ _SEAL = b"\nregraft-seal %016x %b\n"
 _SEAL_BYTES = len(_SEAL % (0, b"0" * 64))
 _TEMPORARY = re.compile(r"\.regraft-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\.tmp")
 _ABANDONED_S = 3600.0
+_TICK_S = 2.0  # the coarsest clock of a file system in use
 _RUN_WAIT_S = 1.0  # a killed process needs a moment to let go of its lock
 _STEP_NAME = re.compile(r"\w[\w.:=+-]{0,99}", re.ASCII)
 
@@ -96,6 +98,29 @@ def file_sha256(path: Path) -> str:
     """
     with _explained(path, "read"), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """`file_sha256`, read once by a process for as long as the file stays as it is.
+
+    It is the same file while its size, its times and its inode are the same. Its times have to be
+    old enough that the next change would show in them.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoreError: it cannot be read.
+    """
+    with _explained(path, "read"):
+        status = path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < _TICK_S:
+        return file_sha256(path)
+    times_ns = status.st_mtime_ns, status.st_ctime_ns
+    return _remembered(path, status.st_size, times_ns, status.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(path: Path, size: int, times_ns: tuple[int, int], inode: int) -> str:
+    return file_sha256(path)
 
 
 # Files -------------------------------------------------------------------------------------------

@@ -121,7 +121,11 @@ def test_videos_are_called_videos(tmp_path: Path) -> None:
     for name in ("wave", "empty"):
         (tmp_path / name).mkdir()
     (tmp_path / "wave" / "1.mp4").write_bytes(b"")
-    assert reader.read(tmp_path).problems[-1].what == "The class empty has no videos."
+    (tmp_path / "poster.png").write_bytes(b"")
+    lost, poster, empty = reader.read(tmp_path).problems
+    assert (lost.kind, lost.where, lost.done) == ("no-class", "1.mp4", "set aside")
+    assert (poster.kind, poster.where, poster.done) == ("not-a-video", "poster.png", "ignored")
+    assert empty.what == "The class empty has no videos."
 
 
 def test_the_order_is_that_of_the_ids(tmp_path: Path) -> None:

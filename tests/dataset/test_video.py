@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_videos import CODECS, moving, write
+from PIL import Image
 
-from regraft.dataset import check_reader, describe, guess_task, read, read_unlabelled, video
+from regraft.dataset import (
+    SPLITS,
+    Sample,
+    check_reader,
+    describe,
+    guess_task,
+    read,
+    read_all,
+    read_unlabelled,
+    video,
+)
 from regraft.dataset.clips import VideoFolderReader
 from regraft.errors import DataError, UnreadableSample, UsageError
+from regraft.events import Event, Said
+from regraft.labelling.findings import conflicts
 
 TRUNCATIONS = int(os.environ.get("REGRAFT_TRUNCATIONS", "300"))
 
@@ -223,6 +237,74 @@ def test_a_table_with_spans_and_splits(tmp_path: Path) -> None:
         read(tmp_path / "t.csv")
 
 
+def table_of_spans(folder: Path, name: str = "", cells: Sequence[str] = ()) -> Path:
+    """Twelve files of two classes in a table, three rows of a second each, and a column more."""
+    lines = ["path,label,start,stop"]
+    for i in range(12):
+        flicker = np.random.default_rng(i).integers(0, 256, (24, 6, 8, 3), np.uint8)
+        write(folder / f"{i}.mp4", flicker.repeat(8, 1).repeat(8, 2), rate=8)
+        lines += [f"{i}.mp4,{'ab'[i % 2]},{k},{k + 1}" for k in range(3)]
+    if name:
+        lines = [f"{line},{cell}" for line, cell in zip(lines, [name, *cells], strict=True)]
+    (folder / "t.csv").write_text("\n".join(lines))
+    return folder / "t.csv"
+
+
+def sides_of(samples: Iterable[Sample]) -> dict[str, set[tuple[str, str]]]:
+    """Splits and groups of the clips of each file."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for sample in samples:
+        found.setdefault(Path(str(sample.source)).name, set()).add((sample.split, sample.group))
+    return found
+
+
+def test_clips_that_a_table_names_stay_together_by_file(tmp_path: Path) -> None:
+    table = table_of_spans(tmp_path)
+    rows = table.read_text().splitlines()
+    (tmp_path / "copy.mp4").write_bytes((tmp_path / "3.mp4").read_bytes())
+    table.write_text("\n".join([*rows, "copy.mp4,b,0.5,1.5", "copy.mp4,b,2.2,2.8"]))
+    for clip_s in (None, 0.5):
+        dataset = read(table, clip_s=clip_s)
+        sides = sides_of(dataset)
+        assert all(len(found) == 1 for found in sides.values())
+        assert {split for found in sides.values() for split, _ in found} == set(SPLITS)
+        assert sides["copy.mp4"] == sides["3.mp4"]
+        assert len({group for found in sides.values() for _, group in found}) == 12
+        assert not any(p.kind == "group-across-splits" for p in dataset.problems)
+    assert {len(found) for found in sides_of(read_all(table)).values()} == {1}
+    table.write_text("\n".join([*rows[:4], "0.mp4,b,2.2,2.8"]))
+    with pytest.raises(DataError, match="a column split may divide them"):
+        read(table)
+
+
+def test_a_given_group_joins_files_and_keeps_its_name(tmp_path: Path) -> None:
+    # One row of each file names a group, and two files have one.
+    names = [f"camera {row // 3 % 6}" if row % 3 == 1 else "" for row in range(36)]
+    sides = sides_of(read(table_of_spans(tmp_path, "group", names)))
+    assert all(len(found) == 1 for found in sides.values())
+    for i in range(6):
+        ((_, group),) = sides[f"{i}.mp4"]
+        assert group == f"camera {i}"
+        assert sides[f"{i + 6}.mp4"] == sides[f"{i}.mp4"]
+
+
+def test_parts_of_a_file_with_different_labels_are_no_conflict(tmp_path: Path) -> None:
+    labels = ["ab"[row % 2] for row in range(36)]
+    table = table_of_spans(tmp_path, "label", labels)
+    table.write_text(table.read_text().replace("label", "was", 1))
+    assert not conflicts(read_all(table).samples)
+
+
+def test_a_file_that_given_splits_divide_is_reported(tmp_path: Path) -> None:
+    names = [SPLITS[row % 3] if row < 6 else "train" for row in range(36)]
+    dataset = read(table_of_spans(tmp_path, "split", names))
+    told = [(p.where, p.what) for p in dataset.problems if p.kind == "group-across-splits"]
+    what = "The file stands in test and train and valid."
+    assert told == [("0.mp4", what), ("1.mp4", what)]
+    assert describe(dataset)["divided_groups"] == 2
+    assert len(dataset) == 36, "what was given stays"
+
+
 def test_overlapping_spans_in_two_splits_are_leaks(tmp_path: Path) -> None:
     for i in range(2):
         write(tmp_path / f"{i}.mp4", moving(48, seed=i), rate=8)
@@ -266,6 +348,31 @@ def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:
     assert len(pool) == 11
 
 
+def test_a_copy_of_a_file_is_known_by_its_bytes_wherever_it_lies(tmp_path: Path) -> None:
+    still = np.repeat(moving(1, seed=4), 32, axis=0)  # nothing moves: only bytes tell
+    write(tmp_path / "judge" / "x.mp4", still, rate=8)
+    write(tmp_path / "judge" / "y.mp4", still[:, :, ::-1], rate=8)
+    (tmp_path / "pool" / "deep").mkdir(parents=True)
+    copy = tmp_path / "pool" / "deep" / "copy.mp4"
+    copy.write_bytes((tmp_path / "judge" / "x.mp4").read_bytes())
+    write(tmp_path / "pool" / "z.mp4", still[:, ::-1], rate=8)
+    rows = ["path,label,split,start,stop", "x.mp4,a,train,2,4", "x.mp4,a,test,0.5,1.5"]
+    rows += ["y.mp4,b,train,0,2", "y.mp4,b,test,2,3", "y.mp4,b,valid,3,4"]
+    (tmp_path / "judge" / "t.csv").write_text("\n".join(rows))
+    judged = read_all(tmp_path / "judge" / "t.csv").samples
+    shown = [sample for sample in judged if sample.id == "x.mp4@0.50-1.50s"]
+    pool = read_unlabelled(tmp_path / "pool", apart_from=shown, clip_s=1.0)
+    leaks = [p.where for p in pool.problems if p.kind == "leak"]
+    assert leaks == ["deep/copy.mp4@0.00-1.00s", "deep/copy.mp4@1.00-2.00s"]
+    assert len(pool) == 6
+
+    (tmp_path / "judge" / "again.mp4").write_bytes(copy.read_bytes())
+    rows += ["again.mp4,a,train,1,2", "again.mp4,a,train,2,3", "again.mp4,a,valid,0,1"]
+    (tmp_path / "judge" / "t.csv").write_text("\n".join(rows))
+    leaks = {p.where for p in read(tmp_path / "judge" / "t.csv").problems if p.kind == "leak"}
+    assert leaks == {"again.mp4@0.00-1.00s", "again.mp4@1.00-2.00s"}
+
+
 def test_a_video_that_ends_early_is_used_as_far_as_it_goes_and_that_is_said(tmp_path: Path) -> None:
     for i in range(3):
         write(tmp_path / "pool" / f"{i}.mkv", moving(40, seed=i), rate=8)
@@ -279,9 +386,79 @@ def test_a_video_that_ends_early_is_used_as_far_as_it_goes_and_that_is_said(tmp_
     assert all(s.span_s is not None and s.span_s[1] < 5.0 for s in clips)
 
 
-def test_only_videos_are_cut(tmp_path: Path) -> None:
-    from PIL import Image
+def poster(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(moving(1, seed=sum(path.name.encode()))[0]).save(path)
 
+
+def test_a_folder_is_of_what_there_is_more_of_and_the_rest_is_said(tmp_path: Path) -> None:
+    root, told = folder(tmp_path / "clips", count=4), list[Event]()
+    for name in ("a.jpg", "slow/b.jpg", "fast/c.png"):
+        poster(root / name)
+    assert guess_task(root) == "video-classification"
+    said = Said("3 pictures are not read: most files here are videos")
+    for dataset in (read(root, tell=told.append), read_unlabelled(root, tell=told.append)):
+        assert dataset.task == "video-classification"
+        assert len(dataset) == 8
+        ignored = [(p.kind, p.where) for p in dataset.problems if p.done == "ignored"]
+        assert sorted(where for _, where in ignored) == ["a.jpg", "fast/c.png", "slow/b.jpg"]
+        assert {kind for kind, _ in ignored} == {"not-a-video"}
+    assert [event for event in told if isinstance(event, Said)] == [said, said]
+    check_reader(VideoFolderReader(), root)
+
+    for i in range(16):
+        poster(root / "slow" / f"x{i}.jpg")
+    (root / "lost.mp4").write_bytes((root / "slow" / "0.mp4").read_bytes())
+    assert guess_task(root) == "image-classification"
+    told.clear()
+    dataset = read(root, tell=told.append)
+    assert dataset.task == "image-classification"
+    assert Said("9 videos are not read: most files here are pictures") in told
+
+
+def test_notes_beside_videos_and_a_video_beside_texts(tmp_path: Path) -> None:
+    root = folder(tmp_path / "clips", count=4)
+    (root / "slow" / "notes.txt").write_text("from the yard")
+    assert read(root).task == guess_task(root) == "video-classification"
+    root, told = tmp_path / "texts", list[Event]()
+    write(root / "lost.mp4", moving(8))
+    for kind in ("slow", "fast"):
+        (root / kind).mkdir()
+        for i in range(4):
+            (root / kind / f"{i}.txt").write_text(f"{kind} says {i} of {'abcd'[i] * 9}")
+    assert read(root, tell=told.append).task == guess_task(root) == "text-classification"
+    assert not any(isinstance(event, Said) for event in told)
+
+
+def test_pictures_that_lie_first_do_not_hide_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regraft.dataset.clips._SNIFFED", 3)
+    for name in ("a/1.jpg", "a/2.mp4", "a/3.jpg", "b/4.mp4", "b/5.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert guess_task(tmp_path) == "video-classification"
+    (tmp_path / "b" / "6.jpg").write_bytes(b"")
+    assert guess_task(tmp_path) == "image-classification", "as many of both"
+
+
+def test_a_video_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, plain = folder(tmp_path / "clips", count=3), Path.open
+
+    def opened(path: Path, *given: str) -> object:
+        if path.match("slow/0.mp4"):
+            raise PermissionError(13, "Permission denied")
+        return plain(path, *given)
+
+    monkeypatch.setattr(Path, "open", opened)
+    (bad,) = (p for p in read(root).problems if p.done == "set aside")
+    assert (bad.kind, bad.where) == ("unreadable", "slow/0.mp4")
+    assert "Permission denied" in bad.what
+
+
+def test_only_videos_are_cut(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         for i in range(4):

@@ -12,12 +12,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "dataset"))
 from made_videos import moving, write
+from PIL import Image
 from running import killed, start, steps_of, weights
 
 import regraft
 from regraft.backbones import open_backbone
 from regraft.dataset import read_unlabelled
-from regraft.errors import RegraftError, UsageError
+from regraft.errors import DataError, RegraftError, UsageError
+from regraft.events import Event, Said
 from regraft.pretraining import Settings, check_objective, pretrain
 from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.clips import DENSITY, ContrastiveClips, half_of
@@ -158,11 +160,25 @@ def test_what_cannot_be(place: Path, tmp_path: Path) -> None:
         pretrain(place / "pool", place / "a", backbone=start(place), control=True)
     for path in list((place / "pool").rglob("*.mp4"))[:2]:
         path.unlink()
-    with pytest.raises(UsageError, match="too few"):
+    with pytest.raises(DataError, match="too few clips to tell apart: 2"):
         pretrain(place / "pool", place / "b", backbone=start(place), settings=settings(clip_s=None))
-    from PIL import Image
-
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (40, 40)).save(tmp_path / "pictures" / "a.png")
     with pytest.raises(UsageError, match="no videos"):
         pretrain(tmp_path / "pictures", place / "c", settings=Settings(clip_s=2.0))
+    for chosen in (Settings(clip_s=2.0), None):
+        with pytest.raises(DataError, match="no such folder"):
+            pretrain(tmp_path / "nowhere", place / "d", settings=chosen)
+
+
+def test_posters_beside_videos_do_not_make_them_pictures(place: Path) -> None:
+    for i in range(3):
+        Image.new("RGB", (40, 40), (80 * i, 0, 0)).save(place / "pool" / f"{i}.jpg")
+    told: list[Event] = []
+    done = pretrain(
+        place / "pool", place / "run", backbone=start(place), settings=settings(epochs=1),
+        tell=told.append,
+    )  # fmt: skip
+    assert done.report["data"]["things"] == "clips"
+    assert done.report["data"]["samples"] == 16
+    assert Said("3 pictures are not read: most files here are videos") in told

@@ -11,7 +11,7 @@ from running import killed, start, steps_of, weights
 
 import regraft
 from regraft.backbones import build, check_backbone, open_backbone
-from regraft.errors import ContractBroken, RegraftError, StoreError, UsageError
+from regraft.errors import ContractBroken, DataError, RegraftError, StoreError, UsageError
 from regraft.events import Event, Said, Stepped
 from regraft.pretraining import Settings, check_objective, objective, pretrain, sight
 from regraft.pretraining.augment import DRAWS
@@ -535,6 +535,14 @@ def test_wrong_settings_are_refused(place: Path) -> None:
         pretrain(place / "pool", place / "run", objective="guessing")
     with pytest.raises(UsageError):
         pretrain(place / "pool", place / "run2", backbone=start(place), train="head")
+
+
+def test_too_few_pictures_are_a_fault_of_the_data(place: Path) -> None:
+    for path in list((place / "pool").rglob("*.png"))[3:]:
+        path.unlink()
+    with pytest.raises(DataError, match="too few pictures to tell apart: 3") as fault:
+        pretrain(place / "pool", place / "run", backbone=start(place))
+    assert fault.value.exit_code == 1
 
 
 def test_a_judge_of_another_kind_is_refused(place: Path) -> None:

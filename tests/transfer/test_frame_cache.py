@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "dataset"))
 from made_videos import moving, write
 
+from regraft import store
 from regraft.backbones import Preprocessing
 from regraft.dataset import Sample, View, read_unlabelled, video
 from regraft.errors import DataError
@@ -45,6 +46,20 @@ def test_a_clip_is_decoded_once(pool: tuple[Sample, ...], monkeypatch: pytest.Mo
 
     monkeypatch.setattr(video, "stills", refused)
     assert np.array_equal(clips.canvas(pool[0], 4, 40), first)
+
+
+def test_a_file_is_hashed_once_for_all_its_clips(
+    pool: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(pool[0].source, Path)
+    monkeypatch.setattr(store, "_TICK_S", -1.0)
+    plain, hashed = store.file_sha256, []
+    monkeypatch.setattr(store, "file_sha256", lambda path: hashed.append(path) or plain(path))
+    parts = read_unlabelled(pool[0].source.parent, clip_s=0.5).samples
+    for sample in parts:
+        clips.canvas(sample, 4, 40)
+    assert len(parts) == 3 * 4
+    assert sorted(hashed) == sorted({sample.source for sample in parts})
 
 
 def test_damage_is_found_and_decoded_again(pool: tuple[Sample, ...]) -> None:

@@ -2,13 +2,16 @@
 
 Decisions:
 
+- A folder of pictures and videos is of whichever there are more; the others are ignored, and said
+  to be.
 - A clip is a file and a span of seconds in it. Its checksum is over the file's and the span, so
   that two cuts of one file are two contents.
 - Every file is decoded once when it is first read, because only that tells how far it goes. What
   was found is kept in the cache under the file's checksum.
 - A long file is cut into clips of the wanted length. What is left over at the end is a clip too if
-  it is at least half as long. All cuts of a file are one group: no split divides them, and what
-  is learnt from one minute of a scene is not tested on the next.
+  it is at least half as long. All clips of a file are one group, whether they were cut here or a
+  table says which parts are meant: no split that is made divides them, and what is learnt from one
+  minute of a scene is not tested on the next.
 - Copies of clips are found by motion, not by looks: two minutes of a camera that stands still look
   alike without being copies. Four differences of reduced frames, spread over the clip, are
   correlated. (On cuts of five real videos, copies at half the size in another codec correlate
@@ -24,7 +27,6 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, final
 
@@ -37,12 +39,11 @@ from regraft.dataset.folder import FolderReader
 from regraft.dataset.images import THUMBNAIL_PX
 from regraft.dataset.rows import Dataset, Problem, Sample
 from regraft.dataset.verify import Verified, cores
-from regraft.errors import Damaged
+from regraft.errors import Damaged, StoreError
 from regraft.events import Advanced, Tell
 
 FORMAT = 2
 """Of what is kept about a file; another number forgets what was kept before."""
-_SNIFFED = 500
 _MOMENTS = 5
 _GAIN = 2.0
 _LEAST_MOTION = 1.0
@@ -58,7 +59,7 @@ class VideoFolderReader:
     name: str = "folder of classes"
 
     def recognises(self, path: Path) -> bool:
-        """A folder with videos in it and, as far as is looked, no pictures."""
+        """A folder with more videos in it than pictures."""
         return path.is_dir() and holds_videos(path)
 
     def read(self, path: Path) -> Dataset:
@@ -71,9 +72,17 @@ class VideoFolderReader:
 
 
 def holds_videos(folder: Path) -> bool:
-    """Whether there are videos in a folder and, as far as is looked, no pictures."""
-    some = [file for file, _ in islice(guard.files(folder.resolve()), _SNIFFED)]
-    return any(map(video.claims_video, some)) and not any(map(guard.claims_picture, some))
+    """Whether there are more videos than pictures in a folder, by their names.
+
+    All files count where both are among the first few hundred; else these are enough.
+    """
+    videos = pictures = 0
+    for number, (file, _) in enumerate(guard.files(folder.resolve()), 1):
+        videos += video.claims_video(file)
+        pictures += guard.claims_picture(file)
+        if number >= guard.SNIFFED and 0 in (videos, pictures):
+            break
+    return videos > pictures
 
 
 def content(file_sha256: str, span_s: tuple[float, float]) -> str:
@@ -85,7 +94,7 @@ def content(file_sha256: str, span_s: tuple[float, float]) -> str:
 
 
 def verify_clips(samples: Sequence[Sample], tell: Tell) -> Verified:
-    """Open every video of a data set; afterwards each sample has a span.
+    """Open every video of a data set; afterwards each sample has a span and its file's checksum.
 
     Args:
         samples: whose `source` is a file; `span_s` where only a part of it is meant.
@@ -129,9 +138,7 @@ def _opened(samples: Sequence[Sample]) -> _File:
     try:
         sha256, found = examined(path, where)
     except guard.Refused as fault:
-        meant = video.claims_video(path) or fault.kind not in ("damaged", "not-a-video", "empty")
-        done = "set aside" if meant else "ignored"
-        return _File([], [Problem(fault.kind, s.id, fault.what, done) for s in samples])
+        return _File([], [_refused(sample.id, path, fault) for sample in samples])
     problems = complaints(where, found)
     clips: list[tuple[Sample, np.ndarray]] = []
     for sample in samples:
@@ -150,9 +157,17 @@ def _opened(samples: Sequence[Sample]) -> _File:
             size=found.size,
             format=found.format,
             span_s=span_s,
+            file_sha256=sha256,
         )
         clips.append((clip, motion(found, span_s)))
     return _File(clips, problems)
+
+
+def _refused(id_: str, path: Path, fault: guard.Refused) -> Problem:
+    if guard.claims_picture(path):
+        return Problem("not-a-video", id_, "This is a picture, by its name.", "ignored")
+    meant = video.claims_video(path) or fault.kind not in ("damaged", "not-a-video", "empty")
+    return Problem(fault.kind, id_, fault.what, "set aside" if meant else "ignored")
 
 
 def complaints(where: str, found: video.Examined) -> list[Problem]:
@@ -181,11 +196,10 @@ def examined(path: Path, where: str) -> tuple[str, video.Examined]:
     if not path.is_file():
         raise guard.Refused("missing", "There is no such file.", where=where, mend="check the name")
     try:
-        sha256 = store.file_sha256(path)
-    except OSError as fault:
-        raise guard.Refused(
-            "unreadable", f"The file cannot be read: {fault.strerror}.", where=where
-        ) from fault
+        sha256 = store.remembered_sha256(path)
+    except StoreError as fault:
+        what = f"{fault.what[:1].upper()}{fault.what[1:]}."
+        raise guard.Refused("unreadable", what, where=where) from fault
     key = store.digest(str(FORMAT), sha256, str(video.import_av().__version__))
     kept = store.cache_folder() / "clips" / f"{key[:32]}.json"
     try:
@@ -264,7 +278,6 @@ def cut(dataset: Dataset, clip_s: float) -> Dataset:
     """
     samples: list[Sample] = []
     problems: list[Problem] = []
-    checksums: dict[Path, str] = {}
     for sample in dataset:
         spans = _spans(sample, clip_s)
         if len(spans) == 1 and spans[0] == sample.span_s:
@@ -275,9 +288,6 @@ def cut(dataset: Dataset, clip_s: float) -> Dataset:
         if sample.span_s[1] - last_s > 0.05:
             what = f"The last {sample.span_s[1] - last_s:.1f} s are less than half a clip."
             problems.append(Problem("rest", sample.id, what, "not used"))
-        path = Path(sample.source)
-        if path not in checksums:
-            checksums[path] = store.file_sha256(path)
         for span_s in spans:
             samples.append(
                 replace(
@@ -285,7 +295,7 @@ def cut(dataset: Dataset, clip_s: float) -> Dataset:
                     id=video.clip_id(video.parted(sample.id)[0], span_s),
                     span_s=span_s,
                     group=sample.group or sample.sha256,
-                    sha256=content(checksums[path], span_s),
+                    sha256=content(sample.file_sha256, span_s),
                 )
             )
     found = dataset.found + len(samples) - len(dataset)

@@ -2,13 +2,13 @@
 
 Decisions:
 
-- Copies (equal bytes, or near by `duplicates`) and samples of one given group become one group,
-  which no split will divide.
+- Copies (equal bytes, or near by `duplicates`), samples of one given group and clips of one file
+  become one group, which no split will divide.
 - Where splits are given and copies stand in more than one of them, test keeps its own, valid
   keeps what is not in test, and the rest is left out: a score must not be earned by memory. Each
   sample left out is a "leak".
-- A given group that stands in several given splits is reported, not mended: taking it out could
-  leave nothing.
+- A given group, or a file, that stands in several given splits is reported, not mended: taking it
+  out could leave nothing. Of a file only clips that overlap are copies.
 - Copies with different labels are reported; which label is right is for a person to say.
 """
 
@@ -17,11 +17,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from regraft.dataset import clips, texts
+from regraft.dataset import clips, texts, video
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
 
@@ -107,7 +106,7 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
         pairs = texts.near_pairs(written)
     elif any(sample.span_s for sample in samples):
         # Of one file it is known which moments a clip shows, and what moves on may come again.
-        files = [samples[i].source for i in different]
+        files = [samples[i].file_sha256 for i in different]
         pairs = [
             (i, j) for i, j in clips.near_pairs(thumbnails_nhw[different]) if files[i] != files[j]
         ]
@@ -121,16 +120,16 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
 
 
 def _join_overlapping(samples: tuple[Sample, ...], forest: Forest) -> None:
-    """Join clips that share moments of one file."""
-    latest: dict[Path, tuple[float, int]] = {}
+    """Join clips that share moments of one file, wherever copies of it lie."""
+    latest: dict[str, tuple[float, int]] = {}
     spans = [(s.span_s, i) for i, s in enumerate(samples) if s.span_s is not None]
     for (start_s, stop_s), i in sorted(spans):
-        path = Path(samples[i].source)
-        end_s, before = latest.get(path, (0.0, i))
+        file = samples[i].file_sha256
+        end_s, before = latest.get(file, (0.0, i))
         if start_s < end_s - _TOUCHING_S:
             forest.join(before, i)
         if stop_s >= end_s:
-            latest[path] = (stop_s, i)
+            latest[file] = (stop_s, i)
 
 
 def _members(forest: Forest, count: int) -> list[list[int]]:
@@ -177,28 +176,42 @@ def _leaks(copies: list[Sample]) -> list[Problem]:
 
 
 def _divided_groups(samples: Sequence[Sample]) -> list[Problem]:
-    splits: dict[str, set[Split]] = defaultdict(set)
+    """A problem for each given group, and for each file without one, in several given splits."""
+    splits: dict[tuple[str, str], set[Split]] = defaultdict(set)
+    called: dict[str, str] = {}
     for sample in samples:
         if sample.group:
-            splits[sample.group].add(sample.split or "train")
+            splits["group", sample.group].add(sample.split or "train")
+        elif sample.file_sha256:
+            name = called.setdefault(sample.file_sha256, video.parted(sample.id)[0])
+            splits["file", name].add(sample.split or "train")
+    found = (
+        (where, what, sorted(names)) for (what, where), names in splits.items() if len(names) > 1
+    )
     return [
-        Problem("group-across-splits", group, f"The group stands in {' and '.join(sorted(names))}.")
-        for group, names in sorted(splits.items())
-        if len(names) > 1
+        Problem("group-across-splits", where, f"The {what} stands in {' and '.join(names)}.")
+        for where, what, names in sorted(found)
     ]
 
 
 def _grouped(samples: tuple[Sample, ...], alike: Forest) -> list[Sample]:
-    """The samples with their group's key: a given name, or else the smallest checksum."""
+    """The samples with their group's key.
+
+    A given name; or else the smallest checksum: of copies their own, of clips that only their file
+    joins the file's.
+    """
     forest = Forest(len(samples))
     first: dict[str, int] = {}
     for i, sample in enumerate(samples):
         forest.join(alike.root(i), i)
-        if sample.group:
-            forest.join(first.setdefault(sample.group, i), i)
+        for key in filter(None, (sample.group, sample.file_sha256)):
+            forest.join(first.setdefault(key, i), i)
     grouped = [replace(sample, group="") for sample in samples]
     for members in _members(forest, len(samples)):
-        names = {samples[i].group for i in members} - {""} or {samples[i].sha256 for i in members}
+        names = {samples[i].group for i in members} - {""}
+        if not names and len({alike.root(i) for i in members}) == 1:
+            names = {samples[i].sha256 for i in members}
+        names = names or {samples[i].file_sha256 for i in members}
         for i in members:
             grouped[i] = replace(samples[i], group=min(names))
     return grouped

@@ -51,7 +51,7 @@ class FolderReader:
             if problem is not None:
                 problems.append(problem)
             elif len(parts) < depth + 2:
-                problems.append(_without_class(guard.shown("/".join(parts)), file))
+                problems.append(self._without_class(guard.shown("/".join(parts)), file))
             else:
                 split = splits[parts[0]] if splits else ""
                 rows.append((guard.shown("/".join(parts)), file, class_name(parts[depth]), split))
@@ -73,7 +73,18 @@ class FolderReader:
 
     @property
     def _files(self) -> str:
-        return "videos" if self.task == "video-classification" else "pictures"
+        return "videos" if self._of_videos else "pictures"
+
+    @property
+    def _of_videos(self) -> bool:
+        return self.task == "video-classification"
+
+    def _without_class(self, where: str, file: Path) -> Problem:
+        thing, claims = self._files[:-1], claims_video if self._of_videos else guard.claims_picture
+        if claims(file):
+            return Problem("no-class", where, f"The {thing} lies in no class folder.", "set aside")
+        kind = "not-a-video" if self._of_videos else "not-an-image"
+        return Problem(kind, where, f"This is no {thing}.", "ignored")
 
 
 def _splits(root: Path) -> dict[str, Split]:
@@ -105,14 +116,6 @@ def _splits(root: Path) -> dict[str, Split]:
 
 def _folders(root: Path) -> list[Path]:
     return [path for path, is_folder in guard.listed(root) if is_folder]
-
-
-def _without_class(where: str, file: Path) -> Problem:
-    if claims_video(file):
-        return Problem("no-class", where, "The video lies in no class folder.", "set aside")
-    if guard.claims_picture(file):
-        return Problem("no-class", where, "The picture lies in no class folder.", "set aside")
-    return Problem("not-an-image", where, "This is no picture.", "ignored")
 
 
 def _empty_classes(

@@ -8,6 +8,9 @@ Decisions:
 
 - Bad files: up to `max_bad` of all files may be set aside, and always one (a person with fifty
   photos is not stopped by one broken file), unless `max_bad` is 0.
+- Copies among labelled videos are looked for before these are cut. Cuts overlap only where the
+  wholes do, and of the many pairs of short cuts one that is alike by chance would join two files.
+  A pool is cut first: there such a pair costs one clip.
 - Classes are what train has. What valid or test has beyond that cannot be learned, and is left
   out.
 """
@@ -44,8 +47,9 @@ from regraft.dataset.splits import with_splits
 from regraft.dataset.table import TableReader, columns_of, task_of
 from regraft.dataset.texts import TextFolderReader
 from regraft.dataset.verify import Verified, verify, verify_texts
+from regraft.dataset.video import claims_video
 from regraft.errors import DataError, TooManyBadSamples, UsageError
-from regraft.events import Tell, silent
+from regraft.events import Said, Tell, silent
 
 _SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 
@@ -169,7 +173,7 @@ def read_unlabelled(
         tell: as for `read`.
 
     Raises:
-        DataError: there is no picture. Where all are copies, the pool is empty.
+        DataError: there is no picture and no video. Where all are copies, the pool is empty.
         TooManyBadSamples: as for `read`.
         UsageError: as for `read`.
     """
@@ -191,6 +195,7 @@ def read_unlabelled(
     verified = _VERIFY[task](listed.samples, tell)
     pool = listed.with_samples(verified.samples).with_problems(verified.problems)
     refuse_too_many_bad(pool, max_bad)
+    _say_ignored(pool, tell)
     if clip_s is not None:
         # Cut first, so that a clip which the other data hold goes without the rest of its file.
         pool = _cut(pool, clip_s)
@@ -207,7 +212,9 @@ def read_unlabelled(
         else:
             kept[sample.sha256] = sample
     if not verified.samples:
-        raise DataError("No picture can be used.", where=guard.shown(root), mend="check the folder")
+        raise DataError(
+            f"No {pool.thing} can be used.", where=guard.shown(root), mend="check the folder"
+        )
     return settled.with_samples(kept.values()).with_problems(again)
 
 
@@ -232,7 +239,21 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     verified = _VERIFY[listed.task](listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
     refuse_too_many_bad(dataset, max_bad)
+    _say_ignored(dataset, tell)
     return _with_alike(settle(dataset, verified.thumbnails_nhw))
+
+
+def _say_ignored(dataset: Dataset, tell: Tell) -> None:
+    """Tell how many pictures lie among videos that are read, or videos among pictures."""
+    if dataset.modality == "text":
+        return
+    of_videos = dataset.modality == "video"
+    claims = guard.claims_picture if of_videos else claims_video
+    ignored = (Path(p.where) for p in dataset.problems if p.done == "ignored")
+    if count := sum(map(claims, ignored)):
+        other, most = ("picture", "videos") if of_videos else ("video", "pictures")
+        are = " is" if count == 1 else "s are"
+        tell(Said(f"{count:,} {other}{are} not read: most files here are {most}"))
 
 
 def _with_alike(dataset: Dataset) -> Dataset:

@@ -60,6 +60,7 @@ class Sample:
         window: the sample is this part of the picture: left, top, right, bottom in pixels; None
             is all of it. `size` is that of the part, `sha256` that of the whole file.
         span_s: of a clip, where it begins and ends in its file, in seconds; None for the rest.
+        file_sha256: of a clip, the checksum of the whole file; "" for the rest.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     window: tuple[int, int, int, int] | None = None
     span_s: tuple[float, float] | None = None
+    file_sha256: str = ""
 
     @property
     def view_key(self) -> str:

@@ -63,7 +63,7 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
             f"Nothing is left to validate with: no class has two different {dataset.thing}s."
             f"{losses(dataset)}",
             where=guard.shown(dataset.path),
-            mend=f"add {dataset.thing}s; twenty of each class make a start",
+            mend=f"add {dataset.thing}s; twenty of each class make a start" + _joined(dataset),
         )
     return dataset.with_problems(problems)
 
@@ -88,6 +88,13 @@ def _carved(dataset: Dataset, shares: Mapping[Split, float], seed: int) -> Datas
 
 def _key(sample: Sample) -> str:
     return sample.group or sample.sha256
+
+
+def _joined(dataset: Dataset) -> str:
+    """What helps besides where clips were labelled and few files."""
+    if dataset.modality != "video" or not any(sample.group for sample in dataset):
+        return ""
+    return ". Clips of one file count as one; in a table a column split may divide them"
 
 
 def _few_samples(dataset: Dataset) -> list[Problem]:

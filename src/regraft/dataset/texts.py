@@ -31,6 +31,7 @@ from regraft.dataset.duplicates import Forest
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.guard import Refused
 from regraft.dataset.rows import Dataset, Sample
+from regraft.dataset.video import claims_video
 from regraft.seeds import generator
 
 SUFFIXES = frozenset(".txt .text .eml .md .rst .html .htm .log".split())
@@ -65,11 +66,12 @@ class TextFolderReader:
     name: str = "folder of classes"
 
     def recognises(self, path: Path) -> bool:
-        """A folder with text files in it and, as far as is looked, no pictures."""
+        """A folder with more text files than videos and, as far as is looked, no pictures."""
         if not path.is_dir():
             return False
         some = [file for file, _ in islice(guard.files(path.resolve()), _SNIFFED)]
-        return any(map(_claims_text, some)) and not any(map(guard.claims_picture, some))
+        more = sum(map(_claims_text, some)) > sum(map(claims_video, some))
+        return more and not any(map(guard.claims_picture, some))
 
     def read(self, path: Path) -> Dataset:
         """The rows of a folder; see `Reader`.

@@ -128,7 +128,8 @@ def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
 def conflicts(samples: Sequence[Sample]) -> list[list[int]]:
     """Sets of copies that do not all have the same label.
 
-    Copies are grouped under the checksum of one of them; a group that was given has a name.
+    Copies are grouped under the checksum of one of them; a group that was given has a name, and
+    what one file joins has the file's checksum.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for n, sample in enumerate(samples):

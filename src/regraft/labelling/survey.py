@@ -266,14 +266,14 @@ def _eyes(
                 where="--backbone",
                 mend="take another from `regraft backbones list`",
             )
-        frozen = len(described.stages)
+        cut = Cut(described, len(described.stages))
         some = (dataset.samples or (pool.samples if pool else ()))[:_TRIAL]
-        engine = preparation.engine(frozen, some)
+        engine = preparation.engine(cut.kept.frozen, some)
 
         def see(samples: Dataset) -> Seen:
             if not len(samples):
                 return Seen(samples, lambda index: np.empty((len(index), 0), np.float32))
-            table = features(samples.samples, Cut(described, frozen), engine, tell=tell)
+            table = features(samples.samples, cut, engine, tell=tell)
             return Seen(samples, lambda index: table.rows(index)[0])
 
         yield see

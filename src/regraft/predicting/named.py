@@ -164,7 +164,6 @@ def values(
     tell: Tell,
 ) -> Features:
     """What the head takes, through the cache."""
-    frozen = len(model.backbone.stages)
-    engine = preparation.engine(frozen, samples[:TRIAL_SAMPLES])
-    cut = Cut(model.backbone, frozen)
+    cut = Cut(model.backbone, len(model.backbone.stages))
+    engine = preparation.engine(cut.kept.frozen, samples[:TRIAL_SAMPLES])
     return features(samples, cut, engine, [View()], storage=storage, tell=tell)

@@ -29,7 +29,7 @@ from regraft.backbones import Backbone
 from regraft.backbones.catalogue import DEFAULT, for_clips
 from regraft.dataset import Dataset, Sample, read_unlabelled
 from regraft.dataset.clips import holds_videos
-from regraft.errors import UsageError
+from regraft.errors import DataError
 from regraft.events import Tell
 from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
@@ -60,7 +60,7 @@ class ContrastiveClips:
         return self.settings.clip_s
 
     def recognises(self, path: Path) -> bool:
-        """A folder with videos in it."""
+        """A folder with more videos in it than pictures."""
         return path.is_dir() and holds_videos(path)
 
     def starting_from(self, backbone: str | None) -> str:
@@ -73,10 +73,10 @@ class ContrastiveClips:
             path, apart_from=apart_from, max_bad=max_bad, clip_s=self.clip_s, tell=tell
         )
         if len(pool) < FEWEST:
-            raise UsageError(
-                f"there are {len(pool)} clips, too few to tell apart",
+            raise DataError(
+                f"there are too few clips to tell apart: {len(pool)}",
                 where=path,
-                mend="give four or more, or cut long ones into several: --clip 6s",
+                mend=f"give {FEWEST} or more, or cut long ones into several: --clip 6s",
             )
         return pool
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 from regraft.pretraining.objective import Objective
 from regraft.pretraining.settings import AnySettings
 
@@ -52,11 +52,14 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
 
     Raises:
         UsageError: there is none, the settings are another's, or the data are for another.
+        DataError: nothing lies there.
     """
     kinds = _kinds(name)
     usual = kinds[0]().settings
     if settings is not None and not isinstance(settings, type(usual)):
         raise UsageError(f"these are not settings of {name}", where="settings")
+    if not data.exists():
+        raise DataError("there is no such folder", where=data, mend="check the path")
     kind = next((kind for kind in kinds if kind().recognises(data)), None)
     if kind is None:
         _refuse_others(name, data)

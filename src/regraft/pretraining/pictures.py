@@ -22,7 +22,7 @@ from torch import Tensor
 from regraft.backbones import Backbone
 from regraft.backbones.catalogue import DEFAULT
 from regraft.dataset import Dataset, Sample, guard, read_unlabelled
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 from regraft.events import Tell
 from regraft.pretraining.augment import augmented
 from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
@@ -49,7 +49,7 @@ class ContrastivePictures:
     def __post_init__(self) -> None:
         if self.settings.is_for_clips:
             raise UsageError(
-                "there are no videos here to cut into clips",
+                "there are no videos here to cut into clips, or fewer than pictures",
                 where="pretrain",
                 mend="leave out --clip, --frames and --pairs, or give a folder of videos",
             )
@@ -66,7 +66,8 @@ class ContrastivePictures:
         """See `Objective`."""
         pool = read_unlabelled(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
         if len(pool) < FEWEST:
-            raise UsageError("there are too few pictures", where=path, mend="give four or more")
+            what = f"there are too few pictures to tell apart: {len(pool)}"
+            raise DataError(what, where=path, mend=f"give {FEWEST} or more")
         return pool
 
     def sized(self, backbone: Backbone) -> Backbone:

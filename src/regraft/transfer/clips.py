@@ -90,7 +90,7 @@ def decoded(sample: Sample, count: int, side_px: int) -> np.ndarray:
     """The same, from the file itself."""
     assert isinstance(sample.source, Path) and sample.span_s is not None, sample
     try:
-        if clips.content(store.file_sha256(sample.source), sample.span_s) != sample.sha256:
+        if clips.content(store.remembered_sha256(sample.source), sample.span_s) != sample.sha256:
             raise DataError(
                 "the file has changed since the data set was read",
                 where=sample.id,

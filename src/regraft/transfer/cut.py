@@ -137,6 +137,21 @@ class Cut:
             return (self.backbone.preprocessing.input_shape,)
         return self.left[-1].shapes
 
+    @property
+    def is_before_pooling(self) -> bool:
+        """Whether vectors of frames cross, which the one stage that follows makes a clip's."""
+        return self.backbone.frames > 0 and 0 < self.frozen == len(self.backbone.stages) - 1
+
+    @property
+    def kept(self) -> Cut:
+        """The cut at which rows for this one are kept: of clips the one before frames are pooled.
+
+        See `pooling.py`.
+        """
+        earlier = Cut(self.backbone, max(0, self.frozen - 1))
+        is_last = self.frozen == len(self.backbone.stages)
+        return earlier if is_last and earlier.is_before_pooling else self
+
     def blank(self, tokens: Sequence[int]) -> tuple[np.ndarray, ...]:
         """What could cross the cut.
 

@@ -9,6 +9,9 @@ Decisions:
   judged. What was decoded and not used waits in a bounded amount of memory.
 - Texts go to the engine by length, a few thousand at a time, so that those of one length run
   together. Rows are kept by content: the order they are computed in does not matter.
+- Of clips the frames' vectors are kept, and pooled as they are read (`pooling.py`): the encoder
+  runs once for the head and the rung after it. They are kept in 16 bits; with eight frames a byte
+  and a scale for each channel would take as much.
 - Nothing is kept before the engine has passed. If it is refused, the work is done again with the
   next one.
 - Rows are committed every few hundred, and when the caller stops the work.
@@ -43,6 +46,7 @@ from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
 from regraft.transfer.packing import Packing, Storage, stacked
 from regraft.transfer.pictures import ReadAhead, look
+from regraft.transfer.pooling import AT_ONCE, Pooling
 from regraft.transfer.runners import Tensors
 from regraft.transfer.shards import Shards
 
@@ -74,15 +78,16 @@ class Features:
     """
 
     def __init__(
-        self, shards: Shards, views: int, computed: int, seconds: float, serving: Serving
+        self, cut: Cut, shards: Shards, views: int, computed: int, seconds: float, serving: Serving
     ) -> None:
-        self.shapes = shards.packing.shapes
+        self.shapes = cut.shapes
         self.key = shards.folder.name
         self.computed = computed
         self.seconds = seconds
         self.serving = serving
         self._shards = shards
         self._places_nv2 = shards.places().reshape(-1, views, 2)
+        self._pooling = None if cut.kept == cut else Pooling(cut.backbone)
 
     def __len__(self) -> int:
         return len(self._places_nv2)
@@ -102,6 +107,13 @@ class Features:
             StoreError: the cache was removed while it was used.
         """
         places_b2 = self._places_nv2[sample_index, view_index]
+        if self._pooling is None:
+            return self._read(places_b2)
+        some = range(0, len(places_b2), AT_ONCE)
+        parts = [self._pooling(self._read(places_b2[at : at + AT_ONCE])) for at in some]
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+    def _read(self, places_b2: np.ndarray) -> Tensors:
         return self._shards.packing.unpack_rows(self._shards.read(places_b2))
 
 
@@ -119,25 +131,26 @@ def features(
     Args:
         samples: with their content's sha256.
         cut: where. At cut 0 the pixels themselves are kept.
-        engine: what serves the stages left of it.
+        engine: what serves the stages left of `cut.kept`.
         views: of each sample.
-        storage: how they are kept: "float32", "bfloat16" or "uint8" (see `packing.py`).
+        storage: how they are kept: "float32", "bfloat16" or "uint8" (see `packing.py`); not asked
+            for what has one way of being kept: pixels, token ids, vectors of frames.
         tell: hears how many rows there are. If it raises, what is finished is kept.
 
     Raises:
         DataError: a picture cannot be read any more, or its file has changed.
         StoreError: the cache cannot be written.
     """
-    assert engine.cut == cut, (engine.cut.frozen, cut.frozen)
+    assert engine.cut == cut.kept, (engine.cut.frozen, cut.frozen)
     began = time.perf_counter()
-    job = _Job(tuple(samples), cut, engine, tuple(views), storage, tell)
+    job = _Job(tuple(samples), cut.kept, engine, tuple(views), storage, tell)
     while True:
         serving = engine.likely
         shards = _open(job, serving)
         computed = _complete(job, shards, serving)
         if computed is not None:
             seconds = time.perf_counter() - began
-            return Features(shards, len(views), computed, seconds, engine.serving)
+            return Features(cut, shards, len(views), computed, seconds, engine.serving)
         shards.close()
 
 
@@ -151,7 +164,7 @@ def missing(
     tell: Tell = silent,
 ) -> int:
     """How many rows `features` would compute; tells of shards that it finds damaged."""
-    job = _Job(tuple(samples), cut, engine, tuple(views), storage, tell)
+    job = _Job(tuple(samples), cut.kept, engine, tuple(views), storage, tell)
     with closing(_open(job, engine.likely)) as shards:
         return len(frozenset(shards.missing()))
 
@@ -201,7 +214,7 @@ class _Job:
 
 def _open(job: _Job, serving: Serving) -> Shards:
     """The folder of the cache that these rows belong into, with what is in it."""
-    storage = job.storage if job.cut.frozen else _as_it_is(job.preprocessing)
+    storage = _storage(job)
     packing = Packing(job.cut.shapes, storage)
     identity = _identity(job, serving, packing)
     keys = [_row_key(sample, view) for sample in job.samples for view in job.views]
@@ -215,6 +228,13 @@ def _open(job: _Job, serving: Serving) -> Shards:
     shards = Shards(folder, packing, keys, about)
     shards.scan(job.tell)
     return shards
+
+
+def _storage(job: _Job) -> Storage:
+    """As asked, where there is a choice."""
+    if job.cut.frozen == 0:
+        return _as_it_is(job.preprocessing)
+    return "bfloat16" if job.cut.is_before_pooling else job.storage
 
 
 def _as_it_is(preprocessing: AnyPreprocessing) -> Storage:

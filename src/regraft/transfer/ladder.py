@@ -112,8 +112,12 @@ class Ground:
         self, samples: Sequence[Sample], frozen: int, views: Sequence[View] = (View(),)
     ) -> Features:
         """Activations at a cut, from the cache or into it."""
-        cut, engine, storage = self.cut(frozen), self.engine(frozen), self._storage(frozen)
+        cut, engine, storage = self.cut(frozen), self.kept_by(frozen), self._storage(frozen)
         return features(samples, cut, engine, views, storage=storage, tell=self.tell)
+
+    def kept_by(self, frozen: int) -> Engine:
+        """The engine that computes what is kept for this cut."""
+        return self.engine(self.cut(frozen).kept.frozen)
 
     def head_lessons(
         self, learn: Sequence[Sample], held: Sequence[Sample]
@@ -177,7 +181,7 @@ class Ground:
         self, samples: Sequence[Sample], frozen: int, views: Sequence[View] = (View(),)
     ) -> int:
         """How many of these activations the cache lacks."""
-        cut, engine, storage = self.cut(frozen), self.engine(frozen), self._storage(frozen)
+        cut, engine, storage = self.cut(frozen), self.kept_by(frozen), self._storage(frozen)
         return missing(samples, cut, engine, views, storage=storage, tell=self.tell)
 
     def _storage(self, frozen: int) -> Storage:
