@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from regraft.backbones import Backbone, build, check_backbone, open_backbone
-from regraft.backbones.levels import DIFFERENCES, joined, summed_up, with_levels
+from regraft.backbones.levels import DIFFERENCES, LENGTH, joined, summed_up, with_levels
 from regraft.backbones.network import describe
 from regraft.tasks.probe import fit_probe
 from regraft.transfer.pictures import pixels_of
@@ -108,6 +108,7 @@ def test_levels_weigh_alike_however_wide() -> None:
     assert whole.shape == (5, 424)
     lengths = whole[:, :24].norm(dim=1), whole[:, 24:].norm(dim=1)
     torch.testing.assert_close(*lengths, rtol=1e-3, atol=0)
+    torch.testing.assert_close(whole.norm(dim=1), torch.full((5,), LENGTH), rtol=1e-3, atol=0)
 
 
 def test_a_map_that_says_nothing_is_no_harm() -> None:

@@ -167,7 +167,7 @@ def test_what_cannot_be(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no videos"):
         pretrain(tmp_path / "pictures", place / "c", settings=Settings(clip_s=2.0))
     for chosen in (Settings(clip_s=2.0), None):
-        with pytest.raises(DataError, match="no such folder"):
+        with pytest.raises(DataError, match="no such file or folder"):
             pretrain(tmp_path / "nowhere", place / "d", settings=chosen)
 
 

@@ -12,7 +12,8 @@ Decisions:
   and three differences (left to right, top to bottom, across), which weigh less. Where things lie
   tells digits apart, and misleads on photos.
 - Every level, and the vector itself, is brought to mean 0 and variance 1 within the picture, and
-  all weigh alike, however wide they are. Nothing is learnt, so there are no tensors of them.
+  all weigh alike, however wide they are. Nothing is learnt, so there are no tensors of them. What
+  comes out is as long as EfficientNet-Lite0's own vectors, which the ladder's rates are made for.
 - What has been summed up flows on beside the map, through every cut, to the last stage, which puts
   all of it in one vector. So a rung trains from cached maps and cached levels, and levels right
   of its cut are trained with their stages.
@@ -35,6 +36,8 @@ COARSE = 16
 DIFFERENCES = sqrt(0.5)
 """Weight of the differences between quarters, where the mean's is 1."""
 QUARTERS = 4
+LENGTH = 16.0
+"""Of the vector with all levels."""
 
 
 def with_levels(backbone: Backbone) -> Backbone:
@@ -83,6 +86,5 @@ def joined(x_bd: Tensor, levels: tuple[Tensor, ...]) -> Tensor:
     import torch
     from torch.nn.functional import layer_norm
 
-    width = x_bd.shape[1]
-    parts = (part * sqrt(width / part.shape[1]) for part in levels)
-    return torch.cat((layer_norm(x_bd, (width,)), *parts), dim=1)
+    parts = (layer_norm(x_bd, x_bd.shape[1:]), *levels)
+    return torch.cat([x * (LENGTH / sqrt(len(parts) * x.shape[1])) for x in parts], dim=1)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from regraft.backbones import RANDOM, Backbone
+from regraft.backbones.levels import with_levels
 from regraft.events import Said, Tell
 from regraft.pretraining.judge import Eye
 from regraft.seeds import generator
@@ -57,10 +58,11 @@ def fine_tuned(
         budget_s: of the pre-training, or None.
         tell: who listens.
     """
-    grounds = [_ground(run, eye, backbone, tell) for backbone in backbones]
+    grounds = [_ground(run, eye, with_levels(backbone), tell) for backbone in backbones]
     inputs: dict[str, Any] = {
         "judge": eye.dataset.fingerprint(),
         "backbones": [backbone.sha256 for backbone in backbones],
+        "levels": list(grounds[0].backbone.recipe.levels),
         "seed": eye.seed,
         "budget": budget_s,
     }

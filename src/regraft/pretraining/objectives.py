@@ -59,7 +59,7 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
     if settings is not None and not isinstance(settings, type(usual)):
         raise UsageError(f"these are not settings of {name}", where="settings")
     if not data.exists():
-        raise DataError("there is no such folder", where=data, mend="check the path")
+        raise DataError("there is no such file or folder", where=data, mend="check the path")
     kind = next((kind for kind in kinds if kind().recognises(data)), None)
     if kind is None:
         _refuse_others(name, data)

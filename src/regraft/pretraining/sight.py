@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from regraft.backbones import Backbone
+from regraft.backbones.levels import with_levels
 from regraft.dataset import Sample, View, texts
 from regraft.pretraining.quality import nearest, unit
 from regraft.reporting.drawing import file_of
@@ -38,15 +39,17 @@ _WHEN = ("before", "after")
 class Gaze:
     """Vectors of samples in their plain view, in float32 torch; what is decoded is kept.
 
-    Not kept are clips, which lie in the cache of frames, and pictures of more than `KEPT_BYTES`.
+    They are those that a head is fitted to, with all levels that the backbone has. Not kept are
+    clips, which lie in the cache of frames, and pictures of more than `KEPT_BYTES`.
     """
 
     def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
+        self._backbone = with_levels(backbone)
         self._inputs: dict[str, np.ndarray] = {}
 
     def features(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
         """Vectors_nd."""
+        network = network.read_at(self._backbone.recipe.levels)
         if self._backbone.frames or self._is_large(samples):
             return self._passing(network, samples)
         missing = [s for s in samples if s.sha256 not in self._inputs]

@@ -121,6 +121,7 @@ def provenance(ground: ladder.Ground) -> dict[str, Any]:
         "licence": backbone.licence,
         "parameters": backbone.parameters,
         "stages": [stage.name for stage in backbone.stages],
+        "levels": [backbone.stages[index].name for index in backbone.recipe.levels],
     }
 
 

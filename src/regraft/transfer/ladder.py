@@ -638,7 +638,7 @@ def _judge(
 ) -> tuple[str, str]:
     """The verdict on a rung against the best before it, and why."""
     if best is None:
-        return "kept", "the first rung" + ("; it reads words, too" if ground.reads_words else "")
+        return "kept", f"the first rung{_also_read(ground)}"
     gap = measure.compare(
         ground.task.score(step.answers, targets),
         ground.task.score(best.answers, targets),
@@ -648,6 +648,13 @@ def _judge(
     if gap.p >= measure.NOISE:
         return "no gain", f"{why}: within noise"
     return ("kept", why) if gap.value > 0 else ("worse", why)
+
+
+def _also_read(ground: Ground) -> str:
+    """What the head reads besides the vector of the last stage."""
+    if ground.reads_words:
+        return "; it reads words, too"
+    return "; it reads earlier stages, too" if ground.backbone.recipe.levels else ""
 
 
 def tail_of(
