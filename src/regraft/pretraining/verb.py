@@ -140,7 +140,7 @@ def pretrain(
     Raises:
         UsageError: an option is wrong, or `out` holds another run.
         DataError: the pool or the judge cannot be used.
-        RegraftError: the loss is not finite, or it is of no use to go on.
+        RegraftError: the loss or a gradient is not finite, or it is of no use to go on.
     """
     chosen = objectives.choose(objective, Path(data), settings)
     folder = Path(out) if out is not None else store.folder_beside(Path(data), "pretrained")
