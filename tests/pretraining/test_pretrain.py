@@ -483,17 +483,36 @@ def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
     assert again.report["steps"] == done.report["steps"]
 
 
-def test_collapse_is_said_and_stops(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("good", [0, 11])
+def test_collapse_is_said_and_stops_also_when_the_command_is_repeated(
+    place: Path, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    """Of thirteen points the first are good; the last two are where there is no next step."""
     from regraft.pretraining import contrastive
 
-    monkeypatch.setattr(contrastive, "quality", lambda *_: contrastive.Quality(0.0, 0.0, 1.0, 0.0))
-    with pytest.raises(RegraftError, match="collapsed"):
-        pretrain(place / "pool", place / "run", backbone=start(place),
-                 settings=settings(epochs=20))  # fmt: skip
+    plain, seen = contrastive.quality, []
+
+    def collapsed(*given):
+        seen.append(1)
+        return plain(*given) if len(seen) <= good else contrastive.Quality(0.0, 0.0, 1.0, 0.0)
+
+    monkeypatch.setattr(contrastive, "quality", collapsed)
+    with pytest.raises(RegraftError, match="collapsed") as fault:
+        steps_of(place, "run", settings())
+    count = len(seen)
+    monkeypatch.setattr(contrastive, "quality", plain)
+    for _ in range(2):
+        with pytest.raises(RegraftError, match="collapsed") as again:
+            steps_of(place, "run", settings())
+        assert again.value.where == fault.value.where
+    assert good < count == len(seen) <= 13
+    assert not (place / "run/backbone").exists()
 
 
-def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["loss", "norm of the gradients"])
+@pytest.mark.parametrize("piece", [16, 8])
+def test_what_is_no_number_names_the_batch_and_keeps_the_last_good_state(
+    place: Path, monkeypatch: pytest.MonkeyPatch, what: str, piece: int
 ) -> None:
     from regraft.pretraining import contrastive
 
@@ -501,18 +520,23 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
 
     def broken(*given):
         seen.append(1)
-        return plain(*given) * (float("nan") if len(seen) == 5 else 1.0)
+        loss = plain(*given)
+        if len(seen) < 5:
+            return loss
+        # The root of 0 has a slope that is no number.
+        return loss * float("nan") if what == "loss" else loss + (loss - loss).sqrt()
 
+    asked = settings(piece=piece)
     with monkeypatch.context() as patch:
         patch.setattr(contrastive, "nt_xent", broken)
         patch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
         patch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
-        with pytest.raises(RegraftError, match="step 5 of") as fault:
-            steps_of(place, "run", settings())
+        with pytest.raises(RegraftError, match=f"the {what} is nan at step 5 of") as fault:
+            steps_of(place, "run", asked)
     assert ".png" in fault.value.where
     assert len(seen) == 5
-    assert steps_of(place, "run", settings()) == list(range(5, 13))
-    steps_of(place, "whole", settings())
+    assert steps_of(place, "run", asked) == list(range(5, 13))
+    steps_of(place, "whole", asked)
     assert weights(place / "run") == weights(place / "whole")
 
 

@@ -72,7 +72,7 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
             "frozen_intact"; tensors: the network's and, after "extra.", the learner's extras.
 
     Raises:
-        RegraftError: the loss is not finite, or it is of no use to go on.
+        RegraftError: the loss or a gradient is not finite, or it is of no use to go on.
     """
     with closing(objective.open(job)) as learner:
         began = time.perf_counter()
@@ -171,6 +171,8 @@ def _train(
     if "curves" not in facts:
         facts |= {"curves": [_point(course, learner, 0, None)], "stopped": "all steps taken"}
         facts["before"] = learner.findings()
+    # What made it of no use to go on is in the state too: repeating the command must not pass it.
+    learner.check(facts["curves"], facts["curves"][-1]["step"] / begun.steps)
     if facts["stopped"] != "all steps taken":
         return
     with closing(loop.train(begun)) as events:
