@@ -1,5 +1,6 @@
 import json
 import re
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -214,6 +215,27 @@ def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
     assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 5
 
 
+def test_what_is_random_in_a_network_is_measured_alike_each_time(place: Path) -> None:
+    text = NETWORK.replace("nn.Flatten()", "nn.Flatten(), nn.Dropout(0.5)")
+    (place / "net.py").write_text(text)
+    objective = choose("contrastive", place / "pool", settings())
+    pool = objective.read(place / "pool", [], 0.01, lambda _: None)
+    assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 5
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(place / "pool", place / "cut", backbone=start(place), settings=settings(),
+                 tell=stop)  # fmt: skip
+    cut, whole = (
+        pretrain(place / "pool", place / out, backbone=start(place), settings=settings()).report
+        for out in ("cut", "whole")
+    )
+    assert cut["curves"] == whole["curves"]
+
+
 def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool of 48 and a queue of 4,096: from the second epoch on it holds each sample's own."""
     from regraft.pretraining import momentum
@@ -238,6 +260,59 @@ def learner_of(place: Path, asked: Settings, frozen: int = 0) -> Contrast:
     learner = objective.open(job)
     assert isinstance(learner, Contrast)
     return learner
+
+
+def taken(learner: Contrast, steps: int = 2) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Losses of some steps of descent, and all gradients (clipped), keys and statistics then."""
+    losses: list[float] = []
+    with closing(learner):
+        for step in range(steps):
+            learner.model.zero_grad()
+            losses.append(learner.backward(step))
+            torch.nn.utils.clip_grad_norm_(learner.model.parameters(), 1.0)
+            with torch.no_grad():
+                for parameter in learner.model.parameters():
+                    parameter.sub_(parameter.grad, alpha=0.1)
+            learner.stepped(step)
+    found = {name: p.grad for name, p in learner.model.named_parameters()}
+    found |= dict(learner.model.projection.named_buffers(prefix="projection"))
+    return losses, found | {f"keys {i}": key for i, key in enumerate(learner._keys or ())}
+
+
+@pytest.mark.parametrize("negatives", ["batch", "queue"])
+def test_a_step_in_pieces_is_that_of_the_whole_batch(place: Path, negatives: str) -> None:
+    """Where no batch norm ties samples together in the network; the projection's sees all."""
+    (place / "net.py").write_text(NETWORK.replace("BatchNorm2d(o)", "GroupNorm(2, o)"))
+    losses, whole = taken(learner_of(place, settings(negatives=negatives, piece=16)))
+    assert max(grad.abs().max() for grad in whole.values()) > 0.01
+    for piece in (3, 1):
+        again, parts = taken(learner_of(place, settings(negatives=negatives, piece=piece)))
+        assert again == pytest.approx(losses, abs=1e-5)
+        assert parts.keys() == whole.keys()
+        for name, tensor in whole.items():
+            assert torch.allclose(parts[name], tensor, atol=1e-5), (piece, name)
+
+
+def test_memory_for_rows_does_not_grow_with_the_batch(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of 4,096 fits where 64 fit: two pieces at a time of what is decoded as it goes."""
+    monkeypatch.setattr("regraft.pretraining.decoded.POOL_BYTES", 0)
+    peaks = dict[int, int]()
+    for batch in (64, 4096):
+        objective = choose("contrastive", place / "pool", settings(batch=batch, piece=64))
+        pool = objective.read(place / "pool", [], 0.01, lambda _: None)
+        samples = (pool.samples * 86)[:4096]
+        job = Job(open_backbone(start(place)), 0, samples, 0, lambda _, work: work(), None, False,
+                  lambda _: None)  # fmt: skip
+        with closing(objective.open(job)) as learner:
+            tracemalloc.start()
+            learner.backward(0)
+            peaks[batch] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    piece_bytes = 64 * 64 * 64 * 3
+    assert piece_bytes < peaks[64] < 4 * piece_bytes
+    assert peaks[4096] < 8 * piece_bytes < 64 * piece_bytes
 
 
 @pytest.mark.parametrize("piece", [16, 8])
@@ -406,8 +481,12 @@ def test_the_network_sees_at_once_what_memory_holds(
     plain, sizes = contrastive.backward_in_pieces, set[int]()
 
     def looked_at(model, embed, pieces, loss_of):
-        sizes.update(len(embed(piece)[0]) for piece in pieces)
-        return plain(model, embed, pieces, loss_of)
+        def seen(piece):
+            found = embed(piece)
+            sizes.add(len(found[0]))
+            return found
+
+        return plain(model, seen, pieces, loss_of)
 
     monkeypatch.setattr(contrastive, "backward_in_pieces", looked_at)
     monkeypatch.setattr(contrastive, "PIECE_BYTES", memory)

@@ -9,9 +9,10 @@ Decisions:
   learning", 2020): what is trained gives queries, a slow copy of it gives keys, and a tile must
   find its partner's key among the keys of this batch and a queue of those of past ones.
 - Gradient caching (Gao et al., "Scaling deep contrastive learning batch size under memory limited
-  setup", 2021): the loss needs all embeddings at once, the network does not. Embeddings are
-  computed without a graph, the loss gives each its gradient, and the network then sees the pieces
-  again, one at a time. The price is a second forward pass; memory no longer grows with the batch.
+  setup", 2021): the loss needs the vectors of all samples at once, the network does not. Vectors
+  are computed without a graph, the loss gives each its gradient, and the network then sees the
+  pieces again, one at a time. The price is a second forward pass; memory no longer grows with the
+  batch. A small head between network and loss is part of the loss: it sees the whole batch.
 - Several processes: embeddings are gathered with their gradients. Each process has the loss of its
   own rows against all columns, so that averaging gradients over processes, as data-parallel
   training does, gives the gradient of the joint batch. That is asked for with a group: who has
@@ -161,10 +162,11 @@ def backward_in_pieces(
 
     Args:
         network: what `embed` runs; gradients are added to its parameters.
-        embed: a piece to embeddings, one tensor (b, d) for each view; must give the same each
-            time it is called for a piece.
+        embed: a piece to vectors, one tensor (b, d) for each view; must give the same each time it
+            is called for a piece.
         pieces: of the batch.
-        loss_of: takes the embeddings of all pieces, one tensor for each view.
+        loss_of: takes the vectors of all pieces, one tensor for each view. Gradients are added to
+            what parameters it has, and it is called once: its norms see the batch as a whole.
 
     Returns:
         the loss, without a graph. If it is not finite, no gradients are made.
@@ -180,12 +182,14 @@ def backward_in_pieces(
     loss = loss_of(*views)
     if not torch.isfinite(loss):
         return loss.detach()
-    grads = torch.autograd.grad(loss, views)
+    loss.backward()  # pyright: ignore[reportUnknownMemberType]
     start = 0
     for piece in pieces:
         again = embed(piece)
         stop = start + len(again[0])
-        torch.autograd.backward(again, [grad[start:stop].to(again[0].dtype) for grad in grads])
+        grads = [view.grad[start:stop] for view in views if view.grad is not None]
+        if again[0].requires_grad:  # else nothing before the loss is trained
+            torch.autograd.backward(again, grads)
         start = stop
     return loss.detach()
 
