@@ -562,6 +562,42 @@ def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
     assert again.report["steps"] == done.report["steps"]
 
 
+def test_the_twin_of_a_training_that_stopped_early_learns_at_its_rates(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.pretraining.judge import Eye
+    from regraft.transfer import loop
+
+    monkeypatch.setattr(Eye, "probe", lambda *_: {"probe": 0.5})
+    plain, rates = loop.set_rates, dict[str, list[float]]()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped):
+            rates.setdefault(event.rung, []).append(now[0])
+            if (event.rung, event.step) == ("scratch", 20) and len(rates["scratch"]) == 20:
+                raise KeyboardInterrupt
+
+    now = [0.0]
+
+    def heard(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
+        plain(optimiser, step, steps)
+        now[0] = optimiser.param_groups[0]["lr"]
+
+    monkeypatch.setattr(loop, "set_rates", heard)
+    asked = {
+        "backbone": start(place), "judge": place / "judge", "settings": settings(epochs=20),
+        "compare": "scratch", "tell": stop,
+    }  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(place / "pool", place / "run", **asked)
+    report = pretrain(place / "pool", place / "run", **asked).report
+    assert report["steps"] == report["scratch"]["steps"] == 30
+    points = [[point["step"] for point in some["curves"]] for some in (report, report["scratch"])]
+    assert points[0] == points[1]
+    assert rates["pretrain"] == rates["scratch"]
+    assert rates["scratch"][-1] > 0.4 * max(rates["scratch"])
+
+
 @pytest.mark.parametrize("good", [0, 11])
 def test_collapse_is_said_and_stops_also_when_the_command_is_repeated(
     place: Path, monkeypatch: pytest.MonkeyPatch, good: int

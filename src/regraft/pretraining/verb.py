@@ -264,7 +264,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
     facts: dict[str, Any] = learnt.facts
     report = _facts(ground, facts)
     if ground.question["compare"] == "scratch":
-        report["scratch"] = _scratch(ground, facts["steps"])
+        report["scratch"] = _scratch(ground, facts)
     shown: Sequence[Sample] = ()
     seen_after = _seen(ground, network)
     if seen_before is not None and seen_after is not None:
@@ -275,7 +275,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
         tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
         report |= _judged(eye, before, after, tuned, report["steps"])
         if ground.question["control"]:
-            report["control"] = _control(ground, eye, report["steps"], after)
+            report["control"] = _control(ground, eye, facts, after)
         shown = (*eye.held, *eye.train)
     if said := page.beside_references(report):
         report["verdict"] = report["verdict"] | {"text": f"{said} {report['verdict']['text']}"}
@@ -298,8 +298,15 @@ def _seen(ground: Ground, network: Network) -> np.ndarray | None:
     return sight.Gaze(ground.start).features(network, _shown(ground))
 
 
-def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, Any]:
-    """As many steps in which both views show the same moment; what halves add to that."""
+def _control(ground: Ground, eye: Eye, main: dict[str, Any], after: Looked) -> dict[str, Any]:
+    """As many steps in which both views show the same moment; what halves add to that.
+
+    Args:
+        ground: of both trainings.
+        eye: the judge's.
+        main: what `learn` gave of the training on halves.
+        after: what the judge saw after that.
+    """
     from regraft.backbones import build
     from regraft.pretraining import learning
     from regraft.pretraining.clips import ContrastiveClips
@@ -307,10 +314,9 @@ def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, A
     settings = ground.objective.settings
     assert isinstance(settings, Settings), settings
     other = replace(ground, objective=ContrastiveClips(replace(settings, pairs="same-moment")))
-    inputs = {**other.inputs, "steps": steps}
-    course = learning.Course(ground.run, "control", inputs, None, steps)
+    course = learning.Course.beside(ground.run, "control", other.inputs, main)
     learnt = ground.run.step(
-        "control", inputs, lambda: learning.learn(other.objective, other.job(), course)
+        "control", course.inputs, lambda: learning.learn(other.objective, other.job(), course)
     )
     network = build(ground.start)
     _fill(network, learnt.tensors)
@@ -324,18 +330,17 @@ def _control(ground: Ground, eye: Eye, steps: int, after: Looked) -> dict[str, A
     return {**found, "text": text, "curves": learnt.facts["curves"]}
 
 
-def _scratch(ground: Ground, steps: int) -> dict[str, Any]:
-    """The same network, objective and steps from random weights."""
+def _scratch(ground: Ground, main: dict[str, Any]) -> dict[str, Any]:
+    """The same network, objective and steps from random weights; `main` is what `learn` gave."""
     from regraft.pretraining import learning
 
-    inputs: dict[str, Any] = {**ground.inputs, "steps": steps}
-    course = learning.Course(ground.run, "scratch", inputs, None, steps)
+    course = learning.Course.beside(ground.run, "scratch", ground.inputs, main)
 
     def compute() -> Outcome:
         learnt = learning.learn(ground.objective, ground.job(from_scratch=True), course)
         return Outcome(learnt.facts)
 
-    facts: dict[str, Any] = ground.run.step("scratch", inputs, compute).facts
+    facts: dict[str, Any] = ground.run.step("scratch", course.inputs, compute).facts
     return {key: facts[key] for key in ("steps", "seconds", "curves", "before", "after")}
 
 
