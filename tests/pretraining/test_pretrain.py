@@ -1,8 +1,10 @@
 import json
 import re
+import time
 import tracemalloc
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -435,6 +437,35 @@ def test_a_budget_that_pays_for_little_is_said_to(place: Path) -> None:
     (told,) = (text for text in said if "pays for few steps" in text)
     assert "s went into preparing" in told and "s go into measuring" in told
     assert "1 step of about" in told and "longer --budget, of" in told
+
+
+def test_decoding_is_part_of_the_budget_and_counts_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that decoding moves on by 1,000 s."""
+    plain, late_s, heard = Canvases.__init__, [0.0], list[Event]()
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + late_s[0])
+
+    def slow(self: Canvases, *given: object) -> None:
+        plain(self, *given)
+        late_s[0] += 1000
+
+    def stop(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Stepped) and late_s[0] == 1000:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Canvases, "__init__", slow)
+    monkeypatch.setattr("regraft.pretraining.learning.time", clock)
+    asked = {"backbone": start(place), "budget": 1000.0, "settings": settings(), "tell": stop}
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(place / "pool", place / "run", **asked)
+    (said,) = (e.text for e in heard if isinstance(e, Said) and "preparing" in e.text)
+    assert "1e+03 s went into preparing" in said
+    done = pretrain(place / "pool", place / "run", **asked)
+    assert [e.text for e in heard if isinstance(e, Said)].count(said) == 2
+    assert late_s[0] == 2000
+    assert done.report["steps"] == 1
 
 
 def test_where_measuring_takes_the_budget_a_smaller_batch_is_no_advice() -> None:

@@ -2,7 +2,8 @@
 
 Decisions:
 
-- How many steps a budget buys is measured once and journalled; nothing else looks at a clock.
+- How many steps a budget buys is measured once and journalled; nothing else looks at a clock. What
+  opening the learner takes (decoding, a first head) is part of the budget.
 - About twenty times in a training the learner is measured, and the judge's probe with it. A point
   is in the state that is kept, so a resumed run has the curves of an undisturbed one.
 - A training that stands beside another has its plan and ends where that ended: rates that have
@@ -87,8 +88,8 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
     Raises:
         RegraftError: the loss or a gradient is not finite, or it is of no use to go on.
     """
+    began = time.perf_counter()  # opening decodes: hours of footage take their share of a budget
     with closing(objective.open(job)) as learner:
-        began = time.perf_counter()
         steps, rounds = course.steps or 0, ROUNDS
         if course.steps is None:
             steps, rounds = _planned(objective, job, course, learner, began)
