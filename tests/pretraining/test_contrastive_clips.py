@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from regraft.events import Event, Said
 from regraft.pretraining import Settings, check_objective, pretrain
 from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.clips import DENSITY, ContrastiveClips, half_of
+from regraft.pretraining.objective import Job
 
 NETWORK = """
 import torch
@@ -90,6 +92,23 @@ def test_it_keeps_the_contract_of_an_objective(place: Path) -> None:
     pool = read_unlabelled(place / "pool", clip_s=1.0)
     for pairs in ("halves", "same-moment"):
         check_objective(ContrastiveClips(settings(pairs=pairs)), backbone, pool.samples)
+
+
+def test_a_piece_of_one_clip_gives_the_gradients_of_the_whole_batch(place: Path) -> None:
+    """Where no batch norm ties clips together in the network; the projection's sees all."""
+    (place / "net.py").write_text(NETWORK.replace("BatchNorm2d(o)", "GroupNorm(2, o)"))
+    backbone = open_backbone(f"video:2:{start(place)}")
+    samples = read_unlabelled(place / "pool", clip_s=1.0).samples
+    found = list[list[torch.Tensor]]()
+    for piece in (16, 2):
+        job = Job(backbone, 0, samples, 0, lambda _, work: work(), None, False, lambda _: None)
+        with closing(ContrastiveClips(settings(piece=piece)).open(job)) as learner:
+            learner.backward(0)
+            trained = [p for group in learner.groups() for p in group["params"]]
+            found.append([p.grad for p in trained])
+    assert max(grad.abs().max() for grad in found[0]) > 0.01
+    for whole, parts in zip(*found, strict=True):
+        assert torch.allclose(whole, parts, atol=1e-5)
 
 
 def test_from_videos_to_a_backbone_with_verdict_and_control(place: Path) -> None:

@@ -143,14 +143,17 @@ def _a_process(rank: int, port: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     net, mine = network(norm=False), slice(rank * 6, rank * 6 + 6)
     a, b = vectors(12, 6)[mine], vectors(12, 6, seed=1)[mine]
-    loss = losses.nt_xent(net(a), net(b))
+    alone = losses.nt_xent(net(a), net(b)).detach()  # no group is asked for
+    loss = losses.nt_xent(net(a), net(b), group=torch.distributed.group.WORLD)
     loss.backward()
     for parameter in net.parameters():
         torch.distributed.all_reduce(parameter.grad)
         parameter.grad /= 2
+    loss = loss.detach()  # its graph holds the group, which ends here
     torch.distributed.all_reduce(loss)
     grads = [p.grad for p in net.parameters()]
-    torch.save({"loss": loss.detach() / 2, "grads": grads}, f"{folder}/{rank}.pt")
+    found = {"loss": loss / 2, "grads": grads, "alone": alone}
+    torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -176,6 +179,9 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path) -> None:
     loss.backward()
     for rank in (0, 1):
         found = torch.load(tmp_path / f"{rank}.pt")
+        mine = slice(rank * 6, rank * 6 + 6)
+        alone = losses.nt_xent(net(vectors(12, 6)[mine]), net(vectors(12, 6, seed=1)[mine]))
+        assert found["alone"].item() == pytest.approx(alone.item(), abs=1e-6)
         assert found["loss"].item() == pytest.approx(loss.item(), abs=1e-6)
         for theirs, joint in zip(found["grads"], net.parameters(), strict=True):
             assert torch.allclose(theirs, joint.grad, atol=1e-6)

@@ -1,7 +1,10 @@
 import json
 import re
+import time
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -219,6 +222,27 @@ def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
     assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 6
 
 
+def test_what_is_random_in_a_network_is_measured_alike_each_time(place: Path) -> None:
+    text = NETWORK.replace("nn.Flatten()", "nn.Flatten(), nn.Dropout(0.5)")
+    (place / "net.py").write_text(text)
+    objective = choose("contrastive", place / "pool", settings())
+    pool = objective.read(place / "pool", [], 0.01, lambda _: None)
+    assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 5
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(place / "pool", place / "cut", backbone=start(place), settings=settings(),
+                 tell=stop)  # fmt: skip
+    cut, whole = (
+        pretrain(place / "pool", place / out, backbone=start(place), settings=settings()).report
+        for out in ("cut", "whole")
+    )
+    assert cut["curves"] == whole["curves"]
+
+
 def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool of 48 and a queue of 4,096: from the second epoch on it holds each sample's own."""
     from regraft.pretraining import momentum
@@ -243,6 +267,59 @@ def learner_of(place: Path, asked: Settings, frozen: int = 0) -> Contrast:
     learner = objective.open(job)
     assert isinstance(learner, Contrast)
     return learner
+
+
+def taken(learner: Contrast, steps: int = 2) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Losses of some steps of descent, and all gradients (clipped), keys and statistics then."""
+    losses: list[float] = []
+    with closing(learner):
+        for step in range(steps):
+            learner.model.zero_grad()
+            losses.append(learner.backward(step))
+            torch.nn.utils.clip_grad_norm_(learner.model.parameters(), 1.0)
+            with torch.no_grad():
+                for parameter in learner.model.parameters():
+                    parameter.sub_(parameter.grad, alpha=0.1)
+            learner.stepped(step)
+    found = {name: p.grad for name, p in learner.model.named_parameters()}
+    found |= dict(learner.model.projection.named_buffers(prefix="projection"))
+    return losses, found | {f"keys {i}": key for i, key in enumerate(learner._keys or ())}
+
+
+@pytest.mark.parametrize("negatives", ["batch", "queue"])
+def test_a_step_in_pieces_is_that_of_the_whole_batch(place: Path, negatives: str) -> None:
+    """Where no batch norm ties samples together in the network; the projection's sees all."""
+    (place / "net.py").write_text(NETWORK.replace("BatchNorm2d(o)", "GroupNorm(2, o)"))
+    losses, whole = taken(learner_of(place, settings(negatives=negatives, piece=16)))
+    assert max(grad.abs().max() for grad in whole.values()) > 0.01
+    for piece in (3, 1):
+        again, parts = taken(learner_of(place, settings(negatives=negatives, piece=piece)))
+        assert again == pytest.approx(losses, abs=1e-5)
+        assert parts.keys() == whole.keys()
+        for name, tensor in whole.items():
+            assert torch.allclose(parts[name], tensor, atol=1e-5), (piece, name)
+
+
+def test_memory_for_rows_does_not_grow_with_the_batch(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of 4,096 fits where 64 fit: two pieces at a time of what is decoded as it goes."""
+    monkeypatch.setattr("regraft.pretraining.decoded.POOL_BYTES", 0)
+    peaks = dict[int, int]()
+    for batch in (64, 4096):
+        objective = choose("contrastive", place / "pool", settings(batch=batch, piece=64))
+        pool = objective.read(place / "pool", [], 0.01, lambda _: None)
+        samples = (pool.samples * 86)[:4096]
+        job = Job(open_backbone(start(place)), 0, samples, 0, lambda _, work: work(), None, False,
+                  lambda _: None)  # fmt: skip
+        with closing(objective.open(job)) as learner:
+            tracemalloc.start()
+            learner.backward(0)
+            peaks[batch] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    piece_bytes = 64 * 64 * 64 * 3
+    assert piece_bytes < peaks[64] < 4 * piece_bytes
+    assert peaks[4096] < 8 * piece_bytes < 64 * piece_bytes
 
 
 @pytest.mark.parametrize("piece", [16, 8])
@@ -367,6 +444,35 @@ def test_a_budget_that_pays_for_little_is_said_to(place: Path) -> None:
     assert "1 step of about" in told and "longer --budget, of" in told
 
 
+def test_decoding_is_part_of_the_budget_and_counts_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that decoding moves on by 1,000 s."""
+    plain, late_s, heard = Canvases.__init__, [0.0], list[Event]()
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + late_s[0])
+
+    def slow(self: Canvases, *given: object) -> None:
+        plain(self, *given)
+        late_s[0] += 1000
+
+    def stop(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Stepped) and late_s[0] == 1000:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Canvases, "__init__", slow)
+    monkeypatch.setattr("regraft.pretraining.learning.time", clock)
+    asked = {"backbone": start(place), "budget": 1000.0, "settings": settings(), "tell": stop}
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(place / "pool", place / "run", **asked)
+    (said,) = (e.text for e in heard if isinstance(e, Said) and "preparing" in e.text)
+    assert "1e+03 s went into preparing" in said
+    done = pretrain(place / "pool", place / "run", **asked)
+    assert [e.text for e in heard if isinstance(e, Said)].count(said) == 2
+    assert late_s[0] == 2000
+    assert done.report["steps"] == 1
+
+
 def test_where_measuring_takes_the_budget_a_smaller_batch_is_no_advice() -> None:
     facts = {"steps": 1, "rounds": 2, "seconds_a_step": 0.16, "seconds_before": 0.4}
     told = _too_few(facts | {"seconds_a_round": 3.7}, 8)
@@ -411,8 +517,12 @@ def test_the_network_sees_at_once_what_memory_holds(
     plain, sizes = contrastive.backward_in_pieces, set[int]()
 
     def looked_at(model, embed, pieces, loss_of):
-        sizes.update(len(embed(piece)[0]) for piece in pieces)
-        return plain(model, embed, pieces, loss_of)
+        def seen(piece):
+            found = embed(piece)
+            sizes.add(len(found[0]))
+            return found
+
+        return plain(model, seen, pieces, loss_of)
 
     monkeypatch.setattr(contrastive, "backward_in_pieces", looked_at)
     monkeypatch.setattr(contrastive, "PIECE_BYTES", memory)
@@ -488,17 +598,72 @@ def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
     assert again.report["steps"] == done.report["steps"]
 
 
-def test_collapse_is_said_and_stops(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_twin_of_a_training_that_stopped_early_learns_at_its_rates(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.pretraining.judge import Eye
+    from regraft.transfer import loop
+
+    monkeypatch.setattr(Eye, "probe", lambda *_: {"probe": 0.5})
+    plain, rates = loop.set_rates, dict[str, list[float]]()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped):
+            rates.setdefault(event.rung, []).append(now[0])
+            if (event.rung, event.step) == ("scratch", 20) and len(rates["scratch"]) == 20:
+                raise KeyboardInterrupt
+
+    now = [0.0]
+
+    def heard(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
+        plain(optimiser, step, steps)
+        now[0] = optimiser.param_groups[0]["lr"]
+
+    monkeypatch.setattr(loop, "set_rates", heard)
+    asked = {
+        "backbone": start(place), "judge": place / "judge", "settings": settings(epochs=20),
+        "compare": "scratch", "tell": stop,
+    }  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(place / "pool", place / "run", **asked)
+    report = pretrain(place / "pool", place / "run", **asked).report
+    assert report["steps"] == report["scratch"]["steps"] == 30
+    points = [[point["step"] for point in some["curves"]] for some in (report, report["scratch"])]
+    assert points[0] == points[1]
+    assert rates["pretrain"] == rates["scratch"]
+    assert rates["scratch"][-1] > 0.4 * max(rates["scratch"])
+
+
+@pytest.mark.parametrize("good", [0, 11])
+def test_collapse_is_said_and_stops_also_when_the_command_is_repeated(
+    place: Path, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    """Of thirteen points the first are good; the last two are where there is no next step."""
     from regraft.pretraining import contrastive
 
-    monkeypatch.setattr(contrastive, "quality", lambda *_: contrastive.Quality(0.0, 0.0, 1.0, 0.0))
-    with pytest.raises(RegraftError, match="collapsed"):
-        pretrain(place / "pool", place / "run", backbone=start(place),
-                 settings=settings(epochs=20))  # fmt: skip
+    plain, seen = contrastive.quality, []
+
+    def collapsed(*given):
+        seen.append(1)
+        return plain(*given) if len(seen) <= good else contrastive.Quality(0.0, 0.0, 1.0, 0.0)
+
+    monkeypatch.setattr(contrastive, "quality", collapsed)
+    with pytest.raises(RegraftError, match="collapsed") as fault:
+        steps_of(place, "run", settings())
+    count = len(seen)
+    monkeypatch.setattr(contrastive, "quality", plain)
+    for _ in range(2):
+        with pytest.raises(RegraftError, match="collapsed") as again:
+            steps_of(place, "run", settings())
+        assert again.value.where == fault.value.where
+    assert good < count == len(seen) <= 13
+    assert not (place / "run/backbone").exists()
 
 
-def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["loss", "norm of the gradients"])
+@pytest.mark.parametrize("piece", [16, 8])
+def test_what_is_no_number_names_the_batch_and_keeps_the_last_good_state(
+    place: Path, monkeypatch: pytest.MonkeyPatch, what: str, piece: int
 ) -> None:
     from regraft.pretraining import contrastive
 
@@ -506,18 +671,23 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
 
     def broken(*given):
         seen.append(1)
-        return plain(*given) * (float("nan") if len(seen) == 5 else 1.0)
+        loss = plain(*given)
+        if len(seen) < 5:
+            return loss
+        # The root of 0 has a slope that is no number.
+        return loss * float("nan") if what == "loss" else loss + (loss - loss).sqrt()
 
+    asked = settings(piece=piece)
     with monkeypatch.context() as patch:
         patch.setattr(contrastive, "nt_xent", broken)
         patch.setattr("regraft.transfer.loop.SAVE_EVERY_S", 0.0)
         patch.setattr("regraft.transfer.loop.SAVING_SHARE", 1e9)
-        with pytest.raises(RegraftError, match="step 5 of") as fault:
-            steps_of(place, "run", settings())
+        with pytest.raises(RegraftError, match=f"the {what} is nan at step 5 of") as fault:
+            steps_of(place, "run", asked)
     assert ".png" in fault.value.where
     assert len(seen) == 5
-    assert steps_of(place, "run", settings()) == list(range(5, 13))
-    steps_of(place, "whole", settings())
+    assert steps_of(place, "run", asked) == list(range(5, 13))
+    steps_of(place, "whole", asked)
     assert weights(place / "run") == weights(place / "whole")
 
 

@@ -199,15 +199,22 @@ def test_killed_without_a_word_it_goes_on_from_the_last_save(
     assert same(resumed.snapshot(), undisturbed.snapshot())
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["loss", "norm of the gradients"])
+def test_what_is_not_finite_stops_and_keeps_the_good_state(tmp_path: Path, what: str) -> None:
     tail = make_tail()
     kept = checkpoint(tmp_path / "run")
     run(tail, RUNG, kept, stop_after=3)
     good = tail.snapshot()
     broken = make_tail()
     pictures = Pictures(broken)
-    criterion = TASK.criterion(pictures.target_nc * np.float32("nan"), [View()])
-    with pytest.raises(RegraftError, match="step 4 of 24") as fault:
+
+    def criterion(*given: Any) -> torch.Tensor:
+        loss = pictures.criterion(*given)
+        if what == "loss":
+            return loss * float("nan")
+        return loss + (loss - loss).sqrt()  # the root of 0 has a slope that is no number
+
+    with pytest.raises(RegraftError, match=f"the {what} is nan at step 4 of 24") as fault:
         list(train(RUNG, broken, criterion, pictures, COUNT, 0, kept))
     assert "last:2" in fault.value.where
     state = kept.load()

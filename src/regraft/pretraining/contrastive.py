@@ -8,16 +8,21 @@ Decisions:
 
 - Order, views and noise are pure functions of (seed, step): a resumed run is the same run.
 - With a queue, partners and negatives are keys of a momentum encoder; see `momentum.py`.
-- The projection head (two layers, batch norm between, 128 numbers; SimCLR) is thrown away.
+- The projection head (two layers, batch norm between, 128 numbers; SimCLR) is thrown away. It and
+  the loss see the whole batch at once, however small the pieces are that the network sees: what is
+  cached between its two passes are the network's vectors.
+- A piece's rows are read when its turn comes, in each pass anew: memory holds two pieces, this one
+  and the next, whatever the batch is.
 
-Legend: b samples in a batch, n in the pool.
+Legend: b samples in a batch or a piece of it, n in the pool, w the network's width, d numbers of an
+embedding.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Protocol, final
@@ -70,10 +75,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.pixels_b)
-
-    def of(self, index_b: np.ndarray) -> Rows:
-        """Some of them."""
-        return Rows(self.pixels_b[index_b], self.aspect_b[index_b])
 
     def pixels(self) -> Tensor:
         """`pixels_b` as a tensor."""
@@ -129,11 +130,20 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embedding_bd of views as stage 0 takes them."""
+        return self.projection(self.vectors(x))
+
+    def projected(self, a_bw: Tensor, b_bw: Tensor) -> Pair:
+        """Embeddings of two views by their vectors; batch norm looks at both together."""
+        a_bd, b_bd = self.projection(torch.cat([a_bw, b_bw])).chunk(2)
+        return a_bd, b_bd
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """Vector_bw of views as stage 0 takes them."""
         values = (x,)
         stages = len(self.network.stages)
         with torch.no_grad() if self.cut.frozen else nullcontext():
             values = self.network.run(values, 0, self.cut.frozen)
-        return self.projection(self.network.run(values, self.cut.frozen, stages)[0])
+        return self.network.run(values, self.cut.frozen, stages)[0]
 
 
 @final
@@ -146,16 +156,19 @@ class Contrast(Learner):
         self.settings = settings
         self._objective, self._job = objective, job
         self._footage = objective.footage(job)
-        self._ahead = Ahead(lambda step: self._footage.rows(self._order(step)))
+        self._permuted = lru_cache(maxsize=2)(self._permutation)
         self.model = make_model(job)
         self._momentum: Momentum[Model] | None = None
         if settings.queue is not None and settings.momentum is not None:
             self._momentum = Momentum(self.model, settings.momentum, settings.queue, PROJECTED)
         self._keys: Pair | None = None
         self._bf16 = job.in_bfloat16(settings.bf16)
-        self._piece = (
-            self._fitting_piece() if settings.piece is None else self._frames(settings.piece)
-        )
+        piece = self._fitting_piece() if settings.piece is None else self._frames(settings.piece)
+        count = min(self.size, math.ceil(self.size / piece))
+        self._pieces = np.array_split(np.arange(self.size), count)
+        passes = 2 if self._momentum is None else 3
+        self._reads = 1 if count == 1 else count * passes
+        self._ahead = Ahead(self._read)
 
     @property
     def network(self) -> Network:
@@ -185,51 +198,56 @@ class Contrast(Learner):
 
     def backward(self, step: int) -> float:
         """See `Learner`."""
-        rows = self._ahead.of(step)
         self.model.train()
-        draws = generator(self._job.seed, "tiles", step).random((2, len(rows), DRAWS))
-        count = min(len(rows), math.ceil(len(rows) / self._piece))
-        pieces = np.array_split(np.arange(len(rows)), count)
+        draws = generator(self._job.seed, "tiles", step).random((2, self.size, DRAWS))
+        reads = iter(range(step * self._reads, (step + 1) * self._reads))
 
         @lru_cache(maxsize=1)  # both networks see the same views of a batch in one piece
         def views(piece: int) -> Tensor:
-            some = pieces[piece]
+            rows, some = self._ahead.of(next(reads)), self._pieces[piece]
             pair = [
-                self._objective.views(self.model, rows.of(some), draws[:, some], half)
-                for half in (0, 1)
+                self._objective.views(self.model, rows, draws[:, some], half) for half in (0, 1)
             ]
             return torch.cat(pair)
 
-        def embed(piece: int, by: Model = self.model) -> Pair:
-            return self._embedded(by, views(piece), (step, int(pieces[piece][0])))
+        def vectors(piece: int, by: Model = self.model) -> Pair:
+            return self._vectors(by, views(piece), (step, int(self._pieces[piece][0])))
 
-        temperature, momentum, index_b = (
-            self.settings.temperature,
-            self._momentum,
-            self._order(step),
-        )
+        temperature, momentum = self.settings.temperature, self._momentum
+        pieces, index_b = range(len(self._pieces)), self._order(step)
         if momentum is None:
-            return backward_in_pieces(
-                self.model, embed, range(count), lambda a, b: nt_xent(a, b, temperature)
-            ).item()
-        with torch.no_grad():
-            made = [embed(piece, momentum.model) for piece in range(count)]
-        keys = torch.cat([a for a, _ in made]), torch.cat([b for _, b in made])
-        self._keys = keys
-        return backward_in_pieces(
-            self.model,
-            embed,
-            range(count),
-            lambda a, b: momentum.loss((a, b), keys, index_b, temperature),
-        ).item()
 
-    def _embedded(self, by: Model, views: Tensor, place: tuple[int, int]) -> Pair:
-        """Embeddings of both views of some samples; what is random in the network is of a place."""
+            def loss_of(a_bw: Tensor, b_bw: Tensor) -> Tensor:
+                return nt_xent(*self._projected(self.model, a_bw, b_bw), temperature)
+
+        else:
+            with torch.no_grad():
+                made = [vectors(piece, momentum.model) for piece in pieces]
+                a_bw, b_bw = (torch.cat(some) for some in zip(*made, strict=True))
+                keys = self._keys = self._projected(momentum.model, a_bw, b_bw)
+
+            def loss_of(a_bw: Tensor, b_bw: Tensor) -> Tensor:
+                queries = self._projected(self.model, a_bw, b_bw)
+                return momentum.loss(queries, keys, index_b, temperature)
+
+        return backward_in_pieces(self.model, vectors, pieces, loss_of).item()
+
+    def _vectors(self, by: Model, views: Tensor, place: tuple[int, int]) -> Pair:
+        """The network's vectors of both views of some samples; its noise is that of a place."""
+        with self._noise("noise", *place), rounded(by.network, self._bf16):
+            a_bw, b_bw = by.vectors(views).chunk(2)
+        return a_bw, b_bw
+
+    def _projected(self, by: Model, a_bw: Tensor, b_bw: Tensor) -> Pair:
+        with rounded(by.projection, self._bf16):
+            return by.projected(a_bw, b_bw)
+
+    @contextmanager
+    def _noise(self, *place: str | int) -> Generator[None]:
+        """Within, what is random in a network is a function of the seed and a place."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self._job.seed, "noise", *place))
-            with rounded(by, self._bf16):
-                a_bd, b_bd = by(views).chunk(2)
-        return a_bd, b_bd
+            torch.manual_seed(seed_of(self._job.seed, *place))
+            yield
 
     def stepped(self, step: int) -> None:
         """See `Learner`."""
@@ -266,11 +284,10 @@ class Contrast(Learner):
         """
         some = generator(self._job.seed, "looked at").permutation(len(self._job.samples))
         index_n = np.sort(some[:LOOKED_AT])
-        views: list[list[np.ndarray]] = [[], []]
+        parts: list[list[Tensor]] = [[], []]
         self.model.train()
-        with torch.no_grad(), statistics_kept(self.model):
-            size = max(8, 128 // max(1, self._job.backbone.frames))
-            start = 0
+        size, start = max(8, 128 // max(1, self._job.backbone.frames)), 0
+        with torch.no_grad(), statistics_kept(self.model), self._noise("noise", "look"):
             # Parts of about one size: batch norm cannot do with a last part of a single sample.
             for some_n in np.array_split(index_n, math.ceil(len(index_n) / size)):
                 rows = self._footage.rows(some_n)
@@ -278,8 +295,9 @@ class Contrast(Learner):
                 start += len(rows)
                 for half in (0, 1):
                     view = self._objective.views(self.model, rows, draws, half)
-                    views[half].append(self.model(view).numpy())
-        return quality(*(np.concatenate(parts) for parts in views)).to_json()
+                    parts[half].append(self.model.vectors(view))
+            a_nd, b_nd = self.model.projected(*(torch.cat(some) for some in parts))
+        return quality(a_nd.numpy(), b_nd.numpy()).to_json()
 
     def check(self, points: Sequence[Point], share: float) -> None:
         """Raise if the embeddings have collapsed."""
@@ -313,7 +331,7 @@ class Contrast(Learner):
         return piece / max(1, self._job.backbone.frames)
 
     def _fitting_piece(self) -> float:
-        """Samples that the network sees at once, by what two of them keep for the way back.
+        """Samples that the network sees at once, by what one of them keeps for the way back.
 
         Remembered, because batch norm looks at a piece: a run that goes on goes on with the same.
         """
@@ -325,24 +343,30 @@ class Contrast(Learner):
         facts: Any = self._job.memo("piece", compute).facts
         return facts["piece"]
 
-    def _kept_a_sample(self) -> float:
-        """Bytes."""
-        rows = self._footage.rows(np.arange(min(2, len(self._job.samples))))
-        draws = generator(self._job.seed, "piece").random((2, len(rows), DRAWS))
+    def _kept_a_sample(self) -> int:
+        """Bytes; of one sample, whose two views are enough for batch norm."""
+        rows = self._footage.rows(np.arange(1))
+        draws = generator(self._job.seed, "piece").random((2, 1, DRAWS))
         self.model.train()
         with statistics_kept(self.model), kept_for_gradients(self.model) as kept:
             views = [self._objective.views(self.model, rows, draws, half) for half in (0, 1)]
-            graph = self._embedded(self.model, torch.cat(views), (0, 0))
+            graph = self._vectors(self.model, torch.cat(views), (0, 0))
         del graph  # until here, so that no memory is used twice and counted once
-        return kept.bytes / len(rows)
+        return max(1, kept.bytes)
+
+    def _read(self, read: int) -> Rows:
+        """The rows of a piece; they are read in the order in which a step's passes want them."""
+        step, nth = divmod(read, self._reads)
+        return self._footage.rows(self._order(step)[self._pieces[nth % len(self._pieces)]])
 
     def _order(self, step: int) -> np.ndarray:
         """Which samples a step sees: each epoch a new order."""
         epoch, place = divmod(step, self.steps_an_epoch)
-        order_n = generator(self._job.seed, "order", "pretrain", epoch).permutation(
-            len(self._job.samples)
-        )
-        return order_n[place * self.size : (place + 1) * self.size]
+        return self._permuted(epoch)[place * self.size : (place + 1) * self.size]
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        samples = len(self._job.samples)
+        return generator(self._job.seed, "order", "pretrain", epoch).permutation(samples)
 
 
 def make_model(job: Job) -> Model:

@@ -34,7 +34,7 @@ class Decoded:
         *,
         always: bool = False,
     ) -> None:
-        self._decode = decode
+        self._decode, self._shape = decode, shape
         self._threads = ThreadPoolExecutor(cores())
         fits = int(np.prod(shape)) <= POOL_BYTES
         self._kept = np.empty(shape, np.uint8) if fits else None
@@ -48,7 +48,13 @@ class Decoded:
         """Some of them: uint8 (b, …)."""
         if self._kept is not None:
             return self._kept[index_b]
-        return np.stack(list(self._threads.map(self._decode, index_b.tolist())))
+        rows_b = np.empty((len(index_b), *self._shape[1:]), np.uint8)
+
+        def put(place: int) -> None:  # here at once: a list of all would be a second copy
+            rows_b[place] = self._decode(int(index_b[place]))
+
+        list(self._threads.map(put, range(len(index_b))))
+        return rows_b
 
     def close(self) -> None:
         """End the threads."""

@@ -2,9 +2,12 @@
 
 Decisions:
 
-- How many steps a budget buys is measured once and journalled; nothing else looks at a clock.
+- How many steps a budget buys is measured once and journalled; nothing else looks at a clock. What
+  opening the learner takes (decoding, a first head) is part of the budget.
 - About twenty times in a training the learner is measured, and the judge's probe with it. A point
   is in the state that is kept, so a resumed run has the curves of an undisturbed one.
+- A training that stands beside another has its plan and ends where that ended: rates that have
+  fallen to zero are not compared with rates that stopped half-way.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ Probe = Callable[["Network"], dict[str, float]]
 """Measures a network on labelled samples: {"probe": …, "neighbours": …}."""
 
 
+ALL, BESIDE = "all steps taken", "the training that it stands beside ended here"
+"""Why a training stopped, besides that its watched curve had flattened."""
 SHARES = ("probe", "neighbours", "held_accuracy")
 """Curves that are shares; the others are numbers of their own kind."""
 
@@ -54,7 +59,8 @@ class Course:
         name: of its step in the run.
         inputs: everything that the outcome depends on.
         probe: what the judge says, or None.
-        steps: to take; None is up to the epochs or the budget.
+        steps: that rates are planned for; None is up to the epochs or the budget.
+        stop: ends after so many of them; None takes all.
     """
 
     run: Run
@@ -62,20 +68,28 @@ class Course:
     inputs: dict[str, Any]
     probe: Probe | None
     steps: int | None = None
+    stop: int | None = None
+
+    @classmethod
+    def beside(cls, run: Run, name: str, inputs: dict[str, Any], other: dict[str, Any]) -> Course:
+        """One with the plan and the length of another training; by the facts of that."""
+        planned, stop = other["planned"], other["steps"]
+        return cls(run, name, {**inputs, "planned": planned, "stop": stop}, None, planned, stop)
 
 
 def learn(objective: Objective, job: Job, course: Course) -> Outcome:
     """Pre-train, from a checkpoint if there is one.
 
     Returns:
-        facts: "steps", "curves", "losses", "stopped", "seconds", "throughput", "before", "after",
-            "frozen_intact"; tensors: the network's and, after "extra.", the learner's extras.
+        facts: "steps", "planned", "curves", "losses", "stopped", "seconds", "throughput", "before",
+            "after", "frozen_intact"; tensors: the network's and, after "extra.", the learner's
+            extras.
 
     Raises:
-        RegraftError: the loss is not finite, or it is of no use to go on.
+        RegraftError: the loss or a gradient is not finite, or it is of no use to go on.
     """
+    began = time.perf_counter()  # opening decodes: hours of footage take their share of a budget
     with closing(objective.open(job)) as learner:
-        began = time.perf_counter()
         steps, rounds = course.steps or 0, ROUNDS
         if course.steps is None:
             steps, rounds = _planned(objective, job, course, learner, began)
@@ -87,6 +101,7 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
                 job.tell(event)
         facts = begun.facts
         step = facts["steps"] = facts.pop("step")
+        facts["planned"] = steps
         seen = sum(learner.amount(i) for i in range(step))
         facts["throughput"] = {
             "unit": objective.unit,
@@ -167,27 +182,29 @@ def _train(
 ) -> Generator[Event]:
     """The loop's events, with a point of the curves every so many steps."""
     # Rounded up: what a round costs was set aside from the budget for so many, and no more.
-    facts, every = begun.facts, -(-begun.steps // rounds)
+    facts, every, last = begun.facts, -(-begun.steps // rounds), course.stop or begun.steps
     if "curves" not in facts:
-        facts |= {"curves": [_point(course, learner, 0, None)], "stopped": "all steps taken"}
+        facts |= {"curves": [_point(course, learner, 0, None)], "stopped": ALL}
         facts["before"] = learner.findings()
-    if facts["stopped"] != "all steps taken":
+    # What made it of no use to go on is in the state too: repeating the command must not pass it.
+    learner.check(facts["curves"], facts["curves"][-1]["step"] / begun.steps)
+    if facts["stopped"] != ALL:
         return
     with closing(loop.train(begun)) as events:
         for event in events:
-            if isinstance(event, Stepped) and (
-                event.step % every == 0 or event.step == begun.steps
-            ):
+            if isinstance(event, Stepped) and (event.step % every == 0 or event.step == last):
                 facts["curves"].append(_point(course, learner, event.step, event.loss))
                 learner.check(facts["curves"], event.step / begun.steps)
                 if event.step < begun.steps and _has_flattened(facts["curves"], objective.watched):
                     facts["stopped"] = (
                         f"the {objective.watched} has not risen over {PATIENCE} rounds"
                     )
+                elif event.step == last < begun.steps:
+                    facts["stopped"] = BESIDE
                 # Last: whoever stops listening here finds all that was decided in the state.
                 yield Said(_told(facts["curves"][-1]))
             yield event
-            if facts["stopped"] != "all steps taken":
+            if facts["stopped"] != ALL:
                 yield Said(facts["stopped"])
                 return
 

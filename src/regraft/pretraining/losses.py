@@ -9,12 +9,14 @@ Decisions:
   learning", 2020): what is trained gives queries, a slow copy of it gives keys, and a tile must
   find its partner's key among the keys of this batch and a queue of those of past ones.
 - Gradient caching (Gao et al., "Scaling deep contrastive learning batch size under memory limited
-  setup", 2021): the loss needs all embeddings at once, the network does not. Embeddings are
-  computed without a graph, the loss gives each its gradient, and the network then sees the pieces
-  again, one at a time. The price is a second forward pass; memory no longer grows with the batch.
+  setup", 2021): the loss needs the vectors of all samples at once, the network does not. Vectors
+  are computed without a graph, the loss gives each its gradient, and the network then sees the
+  pieces again, one at a time. The price is a second forward pass; memory no longer grows with the
+  batch. A small head between network and loss is part of the loss: it sees the whole batch.
 - Several processes: embeddings are gathered with their gradients. Each process has the loss of its
   own rows against all columns, so that averaging gradients over processes, as data-parallel
-  training does, gives the gradient of the joint batch.
+  training does, gives the gradient of the joint batch. That is asked for with a group: who has
+  initialised torch.distributed for something else has each process learn alone.
 
 Legend: b pairs in a batch, d dimensions, m columns, q keys in a queue, w processes.
 """
@@ -24,33 +26,37 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
 Piece = TypeVar("Piece")
 
 
-def nt_xent(a_bd: Tensor, b_bd: Tensor, temperature: float = 0.1) -> Tensor:
+def nt_xent(
+    a_bd: Tensor, b_bd: Tensor, temperature: float = 0.1, group: ProcessGroup | None = None
+) -> Tensor:
     """The normalised, temperature-scaled cross-entropy of pairs, symmetric.
-
-    In a group of processes (`torch.distributed` is initialised) the columns are those of all
-    processes, in the order of their ranks.
 
     Args:
         a_bd: embeddings of one view, of any length.
         b_bd: embeddings of the other; row i belongs with row i of `a_bd`.
         temperature: what cosines are divided by.
+        group: processes whose rows are the columns, in the order of their ranks; None is this
+            process alone. Each has as many rows.
 
     Returns:
         the mean over the 2b rows of this process.
     """
     a_bd, b_bd = (functional.normalize(x.float(), dim=1) for x in (a_bd, b_bd))
-    a_md, b_md = gathered(a_bd), gathered(b_bd)
-    count, first = len(a_md), rank() * len(a_bd)
+    a_md, b_md = gathered(a_bd, group), gathered(b_bd, group)
+    count, first = len(a_md), rank(group) * len(a_bd)
     mine_b = torch.arange(len(a_bd), device=a_bd.device) + first
     columns = torch.cat([a_md, b_md])
     logits = torch.cat([a_bd, b_bd]) @ columns.T / temperature
@@ -66,10 +72,9 @@ def momentum_contrast(
     temperature: float,
     queue_qd: Tensor,
     own_bq: Tensor,
+    group: ProcessGroup | None = None,
 ) -> Tensor:
     """The cross-entropy of queries among keys, symmetric: each view must find the other's key.
-
-    In a group of processes the keys of a batch are those of all processes; queues are their own.
 
     Args:
         queries: embeddings of the two views by what is trained, each (b, d).
@@ -77,6 +82,8 @@ def momentum_contrast(
         temperature: what cosines are divided by.
         queue_qd: keys of past batches, normalised; may be empty.
         own_bq: which of these come from a row's own sample and are no negatives, bool.
+        group: processes whose keys of this batch count; None is this process alone. Queues are
+            their own. Each has as many rows.
 
     Returns:
         the mean over the 2b rows of this process.
@@ -85,10 +92,11 @@ def momentum_contrast(
     a_key_bd, b_key_bd = keys
     for query_bd, key_bd in zip(queries, (b_key_bd, a_key_bd), strict=True):
         query_bd = functional.normalize(query_bd.float(), dim=1)
-        key_md = functional.normalize(gathered(key_bd.detach()).float(), dim=1)
+        key_md = functional.normalize(gathered(key_bd.detach(), group).float(), dim=1)
         past_bq = (query_bd @ queue_qd.T / temperature).masked_fill(own_bq, float("-inf"))
         logits = torch.cat([query_bd @ key_md.T / temperature, past_bq], dim=1)
-        partner = torch.arange(len(query_bd), device=query_bd.device) + rank() * len(query_bd)
+        first = rank(group) * len(query_bd)
+        partner = torch.arange(len(query_bd), device=query_bd.device) + first
         losses.append(functional.cross_entropy(logits, partner))
     return torch.stack(losses).mean()
 
@@ -102,19 +110,19 @@ def enqueued(queue_qd: Tensor, key_bd: Tensor, most: int) -> Tensor:
 # Several processes --------------------------------------------------------------------------------
 
 
-def rank() -> int:
-    """This process's number in its group; 0 when it is alone."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+def rank(group: ProcessGroup | None) -> int:
+    """This process's number in a group; 0 when it is alone."""
+    return 0 if group is None else dist.get_rank(group)
 
 
-def gathered(x_bd: Tensor) -> Tensor:
+def gathered(x_bd: Tensor, group: ProcessGroup | None) -> Tensor:
     """The rows of all processes, with gradients that find their way back; itself when alone.
 
     Every process must have as many rows.
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if group is None:
         return x_bd
-    found: Any = _Gather.apply(x_bd)
+    found: Any = _Gather.apply(x_bd, group)
     return found
 
 
@@ -123,18 +131,18 @@ class _Gather(torch.autograd.Function):
     """Forward: rows of all ranks, (w b, d). Backward: the sum over ranks of one's own rows."""
 
     @staticmethod
-    def forward(ctx: Any, x_bd: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx.rows = len(x_bd)
-        parts = [torch.empty_like(x_bd) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, x_bd.contiguous())
+    def forward(ctx: Any, x_bd: Tensor, group: ProcessGroup) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.rows, ctx.group = len(x_bd), group
+        parts = [torch.empty_like(x_bd) for _ in range(dist.get_world_size(group))]
+        dist.all_gather(parts, x_bd.contiguous(), group)
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, grad_md: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad_md: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         total_md = grad_md.contiguous().clone()
-        dist.all_reduce(total_md)
-        first = dist.get_rank() * ctx.rows
-        return total_md[first : first + ctx.rows]
+        dist.all_reduce(total_md, group=ctx.group)
+        first = rank(ctx.group) * ctx.rows
+        return total_md[first : first + ctx.rows], None
 
 
 # Batches larger than memory -----------------------------------------------------------------------
@@ -154,10 +162,11 @@ def backward_in_pieces(
 
     Args:
         network: what `embed` runs; gradients are added to its parameters.
-        embed: a piece to embeddings, one tensor (b, d) for each view; must give the same each
-            time it is called for a piece.
+        embed: a piece to vectors, one tensor (b, d) for each view; must give the same each time it
+            is called for a piece.
         pieces: of the batch.
-        loss_of: takes the embeddings of all pieces, one tensor for each view.
+        loss_of: takes the vectors of all pieces, one tensor for each view. Gradients are added to
+            what parameters it has, and it is called once: its norms see the batch as a whole.
 
     Returns:
         the loss, without a graph. If it is not finite, no gradients are made.
@@ -173,12 +182,14 @@ def backward_in_pieces(
     loss = loss_of(*views)
     if not torch.isfinite(loss):
         return loss.detach()
-    grads = torch.autograd.grad(loss, views)
+    loss.backward()  # pyright: ignore[reportUnknownMemberType]
     start = 0
     for piece in pieces:
         again = embed(piece)
         stop = start + len(again[0])
-        torch.autograd.backward(again, [grad[start:stop].to(again[0].dtype) for grad in grads])
+        grads = [view.grad[start:stop] for view in views if view.grad is not None]
+        if again[0].requires_grad:  # else nothing before the loss is trained
+            torch.autograd.backward(again, grads)
         start = stop
     return loss.detach()
 

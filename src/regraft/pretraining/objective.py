@@ -128,7 +128,7 @@ class Learner(Protocol):
         ...
 
     def check(self, points: Sequence[Point], share: float) -> None:
-        """Look at the curves, `share` (0…1) of the steps being taken.
+        """Look at the curves, `share` (0…1) of the steps being taken; also where a run goes on.
 
         Raises:
             RegraftError: it is of no use to go on; says why.

@@ -142,7 +142,7 @@ def pretrain(
     Raises:
         UsageError: an option is wrong, or `out` holds another run.
         DataError: the pool or the judge cannot be used.
-        RegraftError: the loss is not finite, or it is of no use to go on.
+        RegraftError: the loss or a gradient is not finite, or it is of no use to go on.
     """
     chosen = objectives.choose(objective, Path(data), settings)
     folder = Path(out) if out is not None else store.folder_beside(Path(data), "pretrained")
@@ -260,7 +260,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
     facts: dict[str, Any] = learnt.facts
     report = _facts(ground, facts)
     if ground.question["compare"] == "scratch":
-        report["scratch"] = _scratch(ground, facts["steps"])
+        report["scratch"] = _scratch(ground, facts)
     seen_after = _seen(ground, network)
     if seen_before is not None and seen_after is not None:
         seen = {"before": seen_before, "after": seen_after}
@@ -270,7 +270,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
         report |= _judged(eye, before, after, tuned, report["steps"])
         control = ground.objective.control() if ground.question["control"] else None
         if control is not None:
-            report["control"] = _control(ground, control, eye, report["steps"], after)
+            report["control"] = _control(ground, control, eye, facts, after)
     if said := beside_references(report):
         report["verdict"] = report["verdict"] | {"text": f"{said} {report['verdict']['text']}"}
     reporting.write(ground.run.folder, report, reporting.thumbnails(report))
@@ -292,17 +292,24 @@ def _seen(ground: Ground, network: Network) -> np.ndarray | None:
 
 
 def _control(
-    ground: Ground, control: Control, eye: Eye, steps: int, after: Looked
+    ground: Ground, control: Control, eye: Eye, main: dict[str, Any], after: Looked
 ) -> dict[str, Any]:
-    """As many steps of the control; what the objective adds to that."""
+    """As many steps of the control; what the objective adds to that.
+
+    Args:
+        ground: of both trainings.
+        control: what is trained.
+        eye: the judge's.
+        main: what `learn` gave of the training with the objective itself.
+        after: what the judge saw after that.
+    """
     from regraft.backbones import build
     from regraft.pretraining import learning
 
     other = replace(ground, objective=control.objective)
-    inputs = {**other.inputs, "steps": steps}
-    course = learning.Course(ground.run, "control", inputs, None, steps)
+    course = learning.Course.beside(ground.run, "control", other.inputs, main)
     learnt = ground.run.step(
-        "control", inputs, lambda: learning.learn(other.objective, other.job(), course)
+        "control", course.inputs, lambda: learning.learn(other.objective, other.job(), course)
     )
     network = build(ground.start)
     _fill(network, learnt.tensors)
@@ -316,18 +323,17 @@ def _control(
     return {**found, "text": text, "curves": learnt.facts["curves"]}
 
 
-def _scratch(ground: Ground, steps: int) -> dict[str, Any]:
-    """The same network, objective and steps from random weights."""
+def _scratch(ground: Ground, main: dict[str, Any]) -> dict[str, Any]:
+    """The same network, objective and steps from random weights; `main` is what `learn` gave."""
     from regraft.pretraining import learning
 
-    inputs: dict[str, Any] = {**ground.inputs, "steps": steps}
-    course = learning.Course(ground.run, "scratch", inputs, None, steps)
+    course = learning.Course.beside(ground.run, "scratch", ground.inputs, main)
 
     def compute() -> Outcome:
         learnt = learning.learn(ground.objective, ground.job(from_scratch=True), course)
         return Outcome(learnt.facts)
 
-    facts: dict[str, Any] = ground.run.step("scratch", inputs, compute).facts
+    facts: dict[str, Any] = ground.run.step("scratch", course.inputs, compute).facts
     return {key: facts[key] for key in ("steps", "seconds", "curves", "before", "after")}
 
 

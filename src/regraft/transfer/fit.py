@@ -165,7 +165,7 @@ def train(
     norm layers of a pre-trained network keep their statistics: few labels would only blur them.
 
     Raises:
-        RegraftError: the loss is not finite; the last good state is kept.
+        RegraftError: the loss or a gradient is not finite; the last good state is kept.
     """
     with _batches(rung, rows, count, seed) as batches:
         work = _Fitting(rung, tail, criterion, batches, count, seed)

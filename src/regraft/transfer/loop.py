@@ -1,8 +1,8 @@
 """Steps of an optimiser, as a generator of events: what may be interrupted, saved and gone on with.
 
 The loop does not know what is trained. It sets the rate, asks for the gradients of a step, refuses
-a loss that is no number, steps, and keeps the state now and then. Everything random is a function
-of the step, so that a run that goes on from a state ends in the same bits.
+a loss or gradients that are no numbers, steps, and keeps the state now and then. Everything random
+is a function of the step, so that a run that goes on from a state ends in the same bits.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def train(training: Training) -> Generator[Event, None, None]:
     Whoever stops listening closes the generator; the state is then kept.
 
     Raises:
-        RegraftError: the loss is not finite; the last good state is kept.
+        RegraftError: the loss or a gradient is not finite; the last good state is kept.
     """
     with memory_kept():
         yield from _train(training)
@@ -108,15 +108,16 @@ def _train(training: Training) -> Generator[Event, None, None]:
     try:
         while facts["step"] < training.steps:
             step, began = facts["step"], time.monotonic()
-            loss = take(work, optimiser, step, training.steps)
-            if not math.isfinite(loss):
-                # Not kept: norm layers have seen this batch. What was kept last is good.
-                raise RegraftError(
-                    f"the loss is {loss} at step {step + 1} of {training.steps}",
-                    where=work.named(step),
-                    mend="the last good state is kept; look at these samples, "
-                    "or begin anew with a lower learning rate",
-                )
+            loss, norm = take(work, optimiser, step, training.steps)
+            for what, value in (("loss", loss), ("norm of the gradients", norm)):
+                if not math.isfinite(value):
+                    # Not kept: norm layers have seen this batch. What was kept last is good.
+                    raise RegraftError(
+                        f"the {what} is {value} at step {step + 1} of {training.steps}",
+                        where=work.named(step),
+                        mend="the last good state is kept; look at these samples, "
+                        "or begin anew with a lower learning rate",
+                    )
             facts["step"] = step + 1
             facts["losses"].append(round(loss, 5))
             facts["seconds"] += time.monotonic() - began
@@ -140,16 +141,23 @@ def make_optimiser(work: Work) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, fused=True)
 
 
-def take(work: Work, optimiser: torch.optim.Optimizer, step: int, steps: int) -> float:
-    """One step of the optimiser; none where the loss is not finite."""
+def take(
+    work: Work, optimiser: torch.optim.Optimizer, step: int, steps: int
+) -> tuple[float, float]:
+    """One step of the optimiser; none where the loss or a gradient is not finite.
+
+    Returns:
+        the loss, and the norm of the gradients as they were before clipping.
+    """
     set_rates(optimiser, step, steps)
     optimiser.zero_grad(set_to_none=True)
-    loss = work.backward(step)
+    loss, norm = work.backward(step), math.nan
     if math.isfinite(loss):
-        nn.utils.clip_grad_norm_(_ordered(optimiser), GRADIENT_NORM)
+        norm = nn.utils.clip_grad_norm_(_ordered(optimiser), GRADIENT_NORM).item()
+    if math.isfinite(norm):
         optimiser.step()
         work.stepped(step)
-    return loss
+    return loss, norm
 
 
 def seconds_a_step(work: Work, steps: int = 3) -> float:
