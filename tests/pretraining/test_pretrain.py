@@ -227,7 +227,7 @@ def test_what_is_random_in_a_network_is_measured_alike_each_time(place: Path) ->
     (place / "net.py").write_text(text)
     objective = choose("contrastive", place / "pool", settings())
     pool = objective.read(place / "pool", [], 0.01, lambda _: None)
-    assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 5
+    assert len(check_objective(objective, open_backbone(start(place)), pool.samples)) == 6
 
     def stop(event: Event) -> None:
         if isinstance(event, Stepped) and event.step == 5:
