@@ -5,6 +5,7 @@
 - A fixed view, fresh augmentation in every epoch, and K cached views, on 2,000 crops of the
   photographs' other parts; K views on Fashion-MNIST.
 - How deep the crops of views go.
+- The head on the last stage's vector alone, and on all levels.
 - Activations stored as float32, bfloat16 or uint8 at the cut of `last:2`.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +25,15 @@ import numpy as np
 from bench import data, harness
 from bench.harness import Figure
 from bench.phases import standing
-from regraft.backbones import build
+from regraft.backbones import build, open_backbone
 from regraft.events import silent
 from regraft.tasks import classification, measure
+from regraft.tasks.probe import fit_probe
 from regraft.transfer import ladder, references
 from regraft.transfer.features import features
 from regraft.transfer.fit import Tail, answers, train
 
-PARTS = ("fashion", "views", "crops", "storage")
+PARTS = ("fashion", "views", "levels", "crops", "storage")
 VIEWS = (1, 2, 4, 8)
 CROPS = (0.6, 0.35)
 STORAGES = ("float32", "bfloat16", "uint8")
@@ -109,6 +112,40 @@ def views(pictures: Path, counts: tuple[int, ...], **unseen: Path) -> dict[int, 
         for count in counts:
             step = ladder.climb(replace(ground, head_views=count), ["head"]).best
             found[count] = _accuracy(ground, step)
+    return found
+
+
+def levels(pictures: Path, counts: Sequence[int], **unseen: Path) -> dict[int, dict[str, float]]:
+    """Accuracy of a probe on the last stage alone and on all levels, by the number of labels.
+
+    The mean over five draws of so many training pictures; of all of them there is one.
+    """
+    found: dict[int, dict[str, float]] = {}
+    with (
+        harness.fresh_cache() as root,
+        standing(pictures, root / "run", **unseen) as ground,
+    ):
+        cut = ground.cut(len(ground.backbone.stages))
+        learnt = ground.dataset.split("train")
+        tested = ground.dataset.split("test") or ground.dataset.split("valid")
+        x_nd, held_nd = (
+            features(some, cut, ground.engine(cut.frozen)).rows(np.arange(len(some)))[0]
+            for some in (learnt, tested)
+        )
+        target_nc, held_nc = ground.task.targets(learnt), ground.task.targets(tested)
+        last = open_backbone(ground.backbone.name).width  # levels stand behind it
+        for count in counts:
+            scores: dict[str, list[float]] = {"last stage": [], "levels": []}
+            for draw in range(5 if count < len(learnt) else 1):
+                some_n = np.random.default_rng(draw).permutation(len(learnt))[:count]
+                for name, width in (("last stage", last), ("levels", x_nd.shape[1])):
+                    probe = fit_probe(
+                        x_nd[some_n, :width], target_nc[some_n], exclusive=True,
+                        weight_n=np.ones(count), clusters=[""] * count, seed=draw,
+                    )  # fmt: skip
+                    said_n = probe.logits(held_nd[:, :width]).argmax(axis=1)
+                    scores[name].append(float((said_n == held_nc.argmax(axis=1)).mean()))
+            found[count] = {name: mean(values) for name, values in scores.items()}
     return found
 
 
@@ -214,7 +251,10 @@ def main() -> None:
 
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    parts = {"fashion": _fashion, "views": _views, "crops": _crops, "storage": _storage}
+    parts = {
+        "fashion": _fashion, "views": _views, "levels": _levels, "crops": _crops,
+        "storage": _storage,
+    }  # fmt: skip
     for name in args.parts or PARTS:
         harness.save(f"accuracy-{name}", *parts[name](args))
 
@@ -242,7 +282,9 @@ def _views(args: argparse.Namespace) -> Part:
     looped = loops(pictures, args.epochs, args.loops)
     named = {f"plain loop, {name}": mean(values) for name, values in looped.items()}
     sets = {"photographs": views(pictures, VIEWS)} | {
-        f"Fashion-MNIST, {n:,} labels": views(data.fashion_folder(labels=n), VIEWS, test=test)
+        f"Fashion-MNIST, {n:,} labels": views(
+            data.fashion_folder(labels=n, draw=0), VIEWS, test=test
+        )
         for n in args.labels
         if n > len(data.FASHION_CLASSES)
     }
@@ -253,6 +295,24 @@ def _views(args: argparse.Namespace) -> Part:
     }
     figures = [Figure(f"{name}: accuracy", 100 * value, "%") for name, value in named.items()]
     return figures, {"loops": looped, "views": sets}
+
+
+def _levels(args: argparse.Namespace) -> Part:
+    fashion_set = data.fashion_folder(labels=1000, draw=0)
+    sets = {
+        "photographs": levels(_photos(args), (120, 240, 800)),
+        "digits": levels(data.digits_folder(), (50, 100, 200)),
+        "Fashion-MNIST": levels(
+            fashion_set, (50, 100, 300, 1000), valid=data.fashion_test(pictures=args.test)
+        ),
+    }
+    figures = [
+        Figure(f"{name}, {count} labels, {what}: accuracy", 100 * value, "%")
+        for name, found in sets.items()
+        for count, values in found.items()
+        for what, value in values.items()
+    ]
+    return figures, {"levels": sets}
 
 
 def _crops(args: argparse.Namespace) -> Part:

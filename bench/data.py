@@ -178,6 +178,15 @@ def fashion_folder(folder: Path = DATA, *, labels: int, draw: int) -> Path:
     return path
 
 
+def digits_folder(folder: Path = DATA) -> Path:
+    """scikit-learn's digits as `regraft demo` writes them: 200 to learn from, 400 to test on."""
+    from regraft.verbs import _write_digits
+
+    path = folder / "digits"
+    _write_digits(path)
+    return path
+
+
 def fashion_test(folder: Path = DATA, *, pictures: int = 10_000) -> Path:
     """A folder of classes with test pictures of Fashion-MNIST, as many of each class."""
     assert pictures % len(FASHION_CLASSES) == 0

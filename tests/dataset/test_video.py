@@ -433,7 +433,7 @@ def test_notes_beside_videos_and_a_video_beside_texts(tmp_path: Path) -> None:
 def test_pictures_that_lie_first_do_not_hide_videos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regraft.dataset.clips._SNIFFED", 3)
+    monkeypatch.setattr("regraft.dataset.guard.SNIFFED", 3)
     for name in ("a/1.jpg", "a/2.mp4", "a/3.jpg", "b/4.mp4", "b/5.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")

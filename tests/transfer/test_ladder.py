@@ -123,6 +123,7 @@ def test_where_no_gain_could_be_shown_no_deeper_rung_is_tried(
         weights=lambda samples: weights_rn,
         tell=lambda event: None,
         reads_words=False,
+        backbone=SimpleNamespace(recipe=Recipe("", "")),
     )
     _, asked = climb(ground, names, stops=False).entries
     _, entry = climb(ground, names).entries
