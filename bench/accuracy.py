@@ -141,7 +141,7 @@ def levels(pictures: Path, counts: Sequence[int], **unseen: Path) -> dict[int, d
                 for name, width in (("last stage", last), ("levels", x_nd.shape[1])):
                     probe = fit_probe(
                         x_nd[some_n, :width], target_nc[some_n], exclusive=True,
-                        weight_n=np.ones(count), clusters=[""] * count, seed=draw,
+                        weight_n=np.ones(len(some_n)), clusters=[""] * len(some_n), seed=draw,
                     )  # fmt: skip
                     said_n = probe.logits(held_nd[:, :width]).argmax(axis=1)
                     scores[name].append(float((said_n == held_nc.argmax(axis=1)).mean()))
