@@ -30,6 +30,8 @@ from bench import harness, mails
 from bench.harness import Figure
 
 PARTS = ("throughput", "trainer", "few")
+PLAIN = "windows:1:minilm-l6"
+"""One window, and the vector of the last stage alone: what `encode` gives."""
 
 
 # --- throughput -----------------------------------------------------------------------------------
@@ -39,6 +41,7 @@ def throughput(count: int, rounds: int) -> tuple[list[Figure], dict]:
     """Embedding speed; processor seconds beside seconds, for machines that are busy."""
     from sentence_transformers import SentenceTransformer
 
+    from regraft.backbones import open_backbone
     from regraft.backbones.conversion import minilm_folder
     from regraft.dataset import Sample
     from regraft.store import digest
@@ -49,7 +52,7 @@ def throughput(count: int, rounds: int) -> tuple[list[Figure], dict]:
     samples = [Sample(str(i), text, 0, sha256=digest(text)) for i, text in enumerate(texts)]
     peer = SentenceTransformer(str(minilm_folder()), device="cpu")
     times: dict[str, list[tuple[float, float]]] = {"alone": [], "tokens": [], "ours": [], "st": []}
-    with harness.fresh_cache(), prepare("windows:1:minilm-l6") as preparation:
+    with harness.fresh_cache(), prepare(open_backbone(PLAIN)) as preparation:
         backbone = preparation.backbone()
         engine = preparation.engine(len(backbone.stages), samples)
         assert engine.serving.batched

@@ -99,12 +99,12 @@ def test_a_map_is_its_mean_and_three_differences() -> None:
     a, b = 2.0, 2.0 * DIFFERENCES
     wanted = torch.tensor([a, -b, b, -b])
     wanted = (wanted - wanted.mean()) / wanted.std(correction=0)
-    torch.testing.assert_close(summed_up(x)[0], wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close(summed_up((x,))[0], wanted, atol=1e-4, rtol=0)
 
 
 def test_levels_weigh_alike_however_wide() -> None:
-    x, level = torch.randn(5, 24), summed_up(torch.randn(5, 100, 7, 7))
-    whole = joined(x, (level,))
+    x, level = torch.randn(5, 24), summed_up((torch.randn(5, 100, 7, 7),))
+    whole = joined(x, (level,), LENGTH)
     assert whole.shape == (5, 424)
     lengths = whole[:, :24].norm(dim=1), whole[:, 24:].norm(dim=1)
     torch.testing.assert_close(*lengths, rtol=1e-3, atol=0)
@@ -112,7 +112,7 @@ def test_levels_weigh_alike_however_wide() -> None:
 
 
 def test_a_map_that_says_nothing_is_no_harm() -> None:
-    assert summed_up(torch.zeros(2, 8, 4, 4)).isfinite().all()
+    assert summed_up((torch.zeros(2, 8, 4, 4),)).isfinite().all()
 
 
 def test_levels_right_of_a_cut_learn_with_their_stages(plain: Backbone) -> None:

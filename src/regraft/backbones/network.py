@@ -25,7 +25,7 @@ from regraft.backbones.backbone import (
     Recipe,
     Stage,
 )
-from regraft.backbones.levels import joined, summed_up
+from regraft.backbones.levels import LENGTH, TEXT_LENGTH, joined, summed_up
 from regraft.backbones.windows import divide
 from regraft.errors import BackboneError
 from regraft.seeds import seed_of
@@ -111,13 +111,15 @@ class Network(nn.Module):
             apart = self.frames and index < len(self.stages) - 1
             if apart:
                 values = tuple(value.flatten(0, 1) for value in values)
-            values, beside = (values[:1], values[1:]) if self.levels else (values, ())
+            taken = 2 if self.takes_text and index else 1
+            values, beside = (values[:taken], values[taken:]) if self.levels else (values, ())
             given = self.stages[index](*values)
             values = given if isinstance(given, tuple) else (given,)
             if index in self.levels:
-                beside += (summed_up(values[0]),)
+                beside += (summed_up(values),)
             if self.levels and index == len(self.stages) - 1:
-                values, beside = (joined(values[0], beside),), ()
+                length = TEXT_LENGTH if self.takes_text else LENGTH
+                values, beside = (joined(values[0], beside, length),), ()
             values += beside
             if apart:
                 values = tuple(value.unflatten(0, (-1, self.frames)) for value in values)

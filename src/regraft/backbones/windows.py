@@ -42,7 +42,8 @@ def divide(values: tuple[Tensor, ...], size: int) -> Divided:
     """Divide what flows between stages into windows.
 
     Args:
-        values: token ids (B, L), -1 for padding; or hidden states (B, L, D) and lengths (B,).
+        values: token ids (B, L), -1 for padding; or hidden states (B, L, D), lengths (B,), and
+            vectors of texts (B, D), which all of a text's windows have.
         size: S.
     """
     first = values[0]
@@ -56,4 +57,6 @@ def divide(values: tuple[Tensor, ...], size: int) -> Divided:
     start_w = size * torch.arange(windows, device=first.device)
     length_bw = (values[1][:, None] - start_w).clamp(0, size)
     kept_bw = length_bw > 0
-    return Divided((x_bwsd[kept_bw], length_bw[kept_bw]), length_bw)
+    count_b = kept_bw.sum(dim=1)
+    beside = (x_bd.repeat_interleave(count_b, dim=0) for x_bd in values[2:])
+    return Divided((x_bwsd[kept_bw], length_bw[kept_bw], *beside), length_bw)
