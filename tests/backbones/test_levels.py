@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from text_models import save_model
 
 from regraft.backbones import Backbone, build, check_backbone, open_backbone
 from regraft.backbones.levels import DIFFERENCES, LENGTH, joined, summed_up, with_levels
@@ -161,3 +162,58 @@ def test_digits_are_told_apart_by_what_the_last_stage_has_lost() -> None:
         said_n = probe.logits(x_nd[learnt:, :width]).argmax(axis=1)
         accuracy.append(float((said_n == target_nc[learnt:].argmax(axis=1)).mean()))
     assert accuracy[1] > accuracy[0] + 0.05, accuracy
+
+
+# Texts --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    """Five layers, windows of 16 tokens."""
+    folder = tmp_path_factory.mktemp("encoder")
+    save_model("bert", folder, num_hidden_layers=5)
+    backbone = open_backbone(f"windows:4:text:{folder}")
+    return replace(backbone, preprocessing=replace(backbone.texts, max_tokens=16))
+
+
+def test_layers_before_the_last_are_levels_of_an_encoder(encoder: Backbone) -> None:
+    backbone = with_levels(encoder)
+    assert backbone.recipe.levels == (2, 3, 4)
+    assert backbone.width == 4 * 32
+    assert backbone.stages[3].shapes == ((-1, 32), (), (32,), (32,))
+    assert describe(build(backbone), backbone.preprocessing) == backbone.stages
+    check_backbone(backbone)
+
+
+@pytest.mark.parametrize("family", ["distilbert", "roberta", "deberta-v2", "modernbert"])
+def test_all_families_have_levels(family: str, tmp_path: Path) -> None:
+    save_model(family, tmp_path)
+    backbone = with_levels(open_backbone(f"text:{tmp_path}"))
+    assert backbone.recipe.levels == (1,), "the first of two layers"
+    assert describe(build(backbone), backbone.preprocessing) == backbone.stages
+
+
+def test_padding_is_no_part_of_a_level(encoder: Backbone) -> None:
+    network = build(with_levels(encoder))
+    ids = torch.randint(4, 100, (1, 9), dtype=torch.int32)
+    filled = torch.cat([ids, torch.full((1, 5), -1, dtype=torch.int32)], dim=1)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(ids), network(filled))
+
+
+def test_a_long_text_has_the_mean_of_its_windows_at_every_cut(encoder: Backbone) -> None:
+    """What the engine keeps at a cut: hidden states in a row, lengths added, levels averaged."""
+    network = build(with_levels(encoder))
+    ids = torch.randint(4, 100, (1, 40), dtype=torch.int32)
+    with torch.inference_mode():
+        whole = network(ids)
+        windows = [network.entry(ids[:, at : at + 16]) for at in (0, 16, 32)]
+        share = torch.tensor([16.0, 16.0, 8.0])[:, None] / 40
+        by_hand = sum(s * network(w.int()) for s, w in zip(share, windows, strict=True))
+        torch.testing.assert_close(whole, by_hand)
+        for cut in range(1, 6):
+            parts = [network.run((one,), 0, cut) for one in windows]
+            x_bld, length_b, *levels = zip(*parts, strict=True)
+            beside = [(torch.cat(level) * share).sum(dim=0, keepdim=True) for level in levels]
+            row = (torch.cat(x_bld, dim=1), torch.stack(length_b).sum(dim=0), *beside)
+            torch.testing.assert_close(network.finish(row, cut)[0], whole)

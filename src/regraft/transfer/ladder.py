@@ -652,9 +652,10 @@ def _judge(
 
 def _also_read(ground: Ground) -> str:
     """What the head reads besides the vector of the last stage."""
-    if ground.reads_words:
-        return "; it reads words, too"
-    return "; it reads earlier stages, too" if ground.backbone.recipe.levels else ""
+    levels = ["earlier stages"] if ground.backbone.recipe.levels else []
+    words = ["words"] if ground.reads_words else []
+    also = " and ".join(levels + words)
+    return f"; it reads {also}, too" if also else ""
 
 
 def tail_of(
