@@ -12,7 +12,7 @@ pytest.importorskip("cleanlab")
 
 from regraft.dataset import Dataset, Sample
 from regraft.labelling import findings
-from regraft.labelling.likely_errors import judge, why_not
+from regraft.labelling.likely_errors import judge, lone_classes, why_not
 from regraft.labelling.share import wrong_share
 from regraft.tasks.clusters import folds
 
@@ -63,6 +63,29 @@ def test_labels_of_one_group_alone_are_not_judged():
     assert not why_not(dataset)
     assert "one group" in why_not(dataset.with_samples(replace(s, group="g") for s in dataset))
     assert "Too few" in why_not(dataset.with_samples(dataset.samples[:19]))
+
+
+def test_a_class_of_one_group_is_not_judged_by_models_that_never_saw_it():
+    """The clips of one file: whoever judges them was shown no other of their class."""
+    rng = np.random.default_rng(0)
+    given = np.repeat([0, 1, 2, 3], [30, 30, 30, 12])
+    x_nd = (np.eye(4)[given] * 4 + rng.normal(size=(102, 4))).astype(np.float32)
+    groups = ["" if c < 3 else "file" for c in given]
+    judged = _judge(x_nd, given, groups)
+    lone_n = given == 3
+    assert (judged.first_nc[lone_n].argmax(axis=1) == 3).all()
+    assert not judged.suspect_n[lone_n].any()
+    assert (judged.first_nc[~lone_n].argmax(axis=1) == given[~lone_n]).mean() > 0.9
+
+    dataset = _dataset(given)
+    dataset = dataset.with_samples(
+        replace(s, group=group) for s, group in zip(dataset, groups, strict=True)
+    )
+    assert lone_classes(dataset) == [dataset.classes[3]]
+    assert not why_not(dataset)
+    assert "Each class" in why_not(
+        dataset.with_samples(replace(s, group=f"file {s.target}") for s in dataset)
+    )
 
 
 def test_the_penalty_is_not_chosen_by_copies():

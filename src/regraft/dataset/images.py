@@ -310,6 +310,10 @@ def _scan(data: bytes) -> int:
     return len(data)
 
 
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""Brands of files with pictures in HEVC; those of videos begin alike."""
+
+
 def _looks_like(data: bytes) -> str:
     for begin, name in (
         (b"PK\x03\x04", "a ZIP archive"),
@@ -320,7 +324,9 @@ def _looks_like(data: bytes) -> str:
     ):
         if data.lstrip()[: len(begin)] == begin:
             return f"; it looks like {name}"
-    return "; it looks like HEIC" if data[4:8] == b"ftyp" else ""
+    if data[4:8] != b"ftyp":
+        return ""
+    return "; it looks like HEIC" if data[8:12] in _HEIC else "; it looks like a video"
 
 
 def orientation(image: Image.Image) -> int:

@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from regraft.dataset import guard
+from regraft.dataset import guard, video
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of, losses
 from regraft.errors import DataError
 from regraft.seeds import seed_of
@@ -60,7 +60,7 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
     problems += _of_one_group(dataset, "valid") + _of_one_group(dataset, "test")
     if not dataset.split("valid"):
         raise DataError(
-            f"Nothing is left to validate with: no class has two different {dataset.thing}s."
+            f"Nothing is left to validate with: no class has {_two_different(dataset)}."
             f"{losses(dataset)}",
             where=guard.shown(dataset.path),
             mend=f"add {dataset.thing}s; twenty of each class make a start" + _joined(dataset),
@@ -90,11 +90,20 @@ def _key(sample: Sample) -> str:
     return sample.group or sample.sha256
 
 
+def _two_different(dataset: Dataset) -> str:
+    """What a class has to have."""
+    return "clips of two files" if _cut_from_files(dataset) else f"two different {dataset.thing}s"
+
+
 def _joined(dataset: Dataset) -> str:
     """What helps besides where clips were labelled and few files."""
-    if dataset.modality != "video" or not any(sample.group for sample in dataset):
+    if not _cut_from_files(dataset):
         return ""
     return ". Clips of one file count as one; in a table a column split may divide them"
+
+
+def _cut_from_files(dataset: Dataset) -> bool:
+    return dataset.modality == "video" and any(sample.group for sample in dataset)
 
 
 def _few_samples(dataset: Dataset) -> list[Problem]:
@@ -130,10 +139,13 @@ def _of_one_group(dataset: Dataset, name: Split) -> list[Problem]:
     if len(samples) < 2 or not samples[0].group or len({s.group for s in samples}) > 1:
         return []
     split = "validation" if name == "valid" else name
+    first = samples[0]
+    whose = f"group ({guard.shown(first.group)})"
+    if first.group == first.file_sha256:
+        whose = f"file ({guard.shown(video.parted(first.id)[0])})"
     what = (
-        f"All {len(samples):,} {dataset.thing}s of the {split} split are of one group "
-        f"({guard.shown(samples[0].group)}): intervals and tests say how sure the numbers are for "
-        "it alone."
+        f"All {len(samples):,} {dataset.thing}s of the {split} split are of one {whose}: "
+        "intervals and tests say how sure the numbers are for it alone."
     )
     return [Problem("one-group", split, what)]
 

@@ -19,6 +19,8 @@ Decisions:
   the two (geometric mean).
 - The axes that the probes are found on are shared by all folds too: they are made of features
   alone, not of labels, and to find them anew for each fold took longer than the probes.
+- A class that lies in one group alone (one file, one patient) is in no other fold to be learnt
+  from: nothing is said against its labels.
 - Features are looked at as vectors; what they come from (pictures, texts, clips) does not matter.
 
 Legend: n samples, d features, c classes, f folds, b rows of a piece.
@@ -33,10 +35,10 @@ from typing import Any
 
 import numpy as np
 
-from regraft.dataset.rows import Dataset
+from regraft.dataset.rows import Dataset, labels_of
 from regraft.events import Advanced, Tell, silent
 from regraft.seeds import generator
-from regraft.tasks.clusters import folds, numbered
+from regraft.tasks.clusters import folds, known_elsewhere, numbered
 from regraft.tasks.probe import Axes, Probe, chances, chosen_penalty, fit_probe, one_blas_thread
 
 FOLDS = 5
@@ -77,7 +79,25 @@ def why_not(dataset: Dataset) -> str:
         return f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
     if numbered([sample.group for sample in dataset]).max() == 0:
         return "All samples are of one group, so there are no others to judge their labels by."
+    if max(map(len, _groups_of_classes(dataset))) < 2:
+        return "Each class is of one group (one file, one person), so nothing else shows it."
     return ""
+
+
+def lone_classes(dataset: Dataset) -> list[str]:
+    """Classes whose samples are all of one group, so that their labels cannot be judged."""
+    groups = _groups_of_classes(dataset)
+    return [name for name, own in zip(dataset.classes, groups, strict=True) if len(own) == 1]
+
+
+def _groups_of_classes(dataset: Dataset) -> list[set[int]]:
+    """Of each class the groups that it has samples of."""
+    found: list[set[int]] = [set() for _ in dataset.classes]
+    group_n = numbered([sample.group for sample in dataset])
+    for sample, group in zip(dataset, group_n, strict=True):
+        for c in labels_of(sample.target):
+            found[c].add(int(group))
+    return found
 
 
 def judge(
@@ -178,6 +198,8 @@ class _Judging:
                 chance_nc[some] = chances(probe.logits(x_bd), self.exclusive)
                 distance_n[some] = near.distances(x_bd)
             self.tell(Advanced("judging labels", turn * FOLDS + fold + 1, self.pieces))
+        lone_n = ~known_elsewhere(self.target_nc, self.clusters, self.fold_n)
+        chance_nc[lone_n] = self.target_nc[lone_n]
         return chance_nc, distance_n
 
     def _to_learn(self, fold: int, trusted_n: np.ndarray) -> np.ndarray:

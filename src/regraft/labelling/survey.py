@@ -29,7 +29,7 @@ from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, journal_of, reviewed, settled
 from regraft.labelling.decisions import verdicts as verdicts_of
 from regraft.labelling.label_studio import take_in
-from regraft.labelling.likely_errors import LEAST, Judged, judge, why_not
+from regraft.labelling.likely_errors import LEAST, Judged, judge, lone_classes, why_not
 from regraft.labelling.pool import read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.share import Share, wrong_share
@@ -145,6 +145,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             judged = _judged(known, request.seed, tell)
             penalty = judged.penalty
             decided = settled(verdicts)
+            found["caution"] = _with_lone(request.caution, dataset)
             found |= _of_labels(dataset, judged, decided | agreed)
             if not dataset.multilabel:
                 share = _share_wrong(dataset, judged, decided, request.seed)
@@ -250,6 +251,17 @@ def caution_about(model: Model) -> str:
         f"The network of this run was itself trained on labels (rung {rung}): where these are the "
         "same labels, it believes the wrong ones among them, and fewer are found."
     )
+
+
+def _with_lone(caution: str, dataset: Dataset) -> str:
+    """The caution, and whose labels cannot be judged."""
+    if not (lone := lone_classes(dataset)):
+        return caution
+    few = ", ".join(lone[:5]) + (f" and {len(lone) - 5} more" if len(lone) > 5 else "")
+    said = (
+        f"Labels of {few} are not judged: all samples are of one group, so nothing else shows it."
+    )
+    return f"{caution} {said}".strip()
 
 
 @contextmanager

@@ -61,6 +61,7 @@ class Course:
         probe: what the judge says, or None.
         steps: that rates are planned for; None is up to the epochs or the budget.
         stop: ends after so many of them; None takes all.
+        rounds: how often it is measured, where steps are planned for it.
     """
 
     run: Run
@@ -69,28 +70,30 @@ class Course:
     probe: Probe | None
     steps: int | None = None
     stop: int | None = None
+    rounds: int = ROUNDS
 
     @classmethod
     def beside(cls, run: Run, name: str, inputs: dict[str, Any], other: dict[str, Any]) -> Course:
         """One with the plan and the length of another training; by the facts of that."""
-        planned, stop = other["planned"], other["steps"]
-        return cls(run, name, {**inputs, "planned": planned, "stop": stop}, None, planned, stop)
+        planned, stop, rounds = other["planned"], other["steps"], other["rounds"]
+        asked = {**inputs, "planned": planned, "stop": stop, "rounds": rounds}
+        return cls(run, name, asked, None, planned, stop, rounds)
 
 
 def learn(objective: Objective, job: Job, course: Course) -> Outcome:
     """Pre-train, from a checkpoint if there is one.
 
     Returns:
-        facts: "steps", "planned", "curves", "losses", "stopped", "seconds", "throughput", "before",
-            "after", "frozen_intact"; tensors: the network's and, after "extra.", the learner's
-            extras.
+        facts: "steps", "planned", "rounds", "curves", "losses", "stopped", "seconds",
+            "throughput", "before", "after", "frozen_intact"; tensors: the network's and, after
+            "extra.", the learner's extras.
 
     Raises:
         RegraftError: the loss or a gradient is not finite, or it is of no use to go on.
     """
     began = time.perf_counter()  # opening decodes: hours of footage take their share of a budget
     with closing(objective.open(job)) as learner:
-        steps, rounds = course.steps or 0, ROUNDS
+        steps, rounds = course.steps or 0, course.rounds
         if course.steps is None:
             steps, rounds = _planned(objective, job, course, learner, began)
         before = learner.cut.certify(learner.network)
@@ -101,7 +104,7 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
                 job.tell(event)
         facts = begun.facts
         step = facts["steps"] = facts.pop("step")
-        facts["planned"] = steps
+        facts["planned"], facts["rounds"] = steps, rounds
         seen = sum(learner.amount(i) for i in range(step))
         facts["throughput"] = {
             "unit": objective.unit,
