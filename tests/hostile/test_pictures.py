@@ -260,6 +260,7 @@ def test_what_is_no_picture() -> None:
         b"  <svg xmlns=''></svg>": "a page or XML",
         b"%PDF-1.7": "a PDF",
         b"\0\0\0\x18ftypheic\0\0\0\0mif1heic": "HEIC",
+        b"\0\0\0\x20ftypisom\0\0\2\0isomiso2": "a video",
         b"GIF": "not a picture",
         b"MZ\x90\0" * 100: "not a picture",
         b"\0" * 5000: "not a picture",

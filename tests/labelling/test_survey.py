@@ -95,6 +95,26 @@ def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):
     assert looked["classes"] and not [p for p in looked["problems"] if p["kind"] == "conflict"]
 
 
+def test_a_class_of_one_group_is_left_out_of_what_is_said():
+    given = np.repeat([0, 1, 2], [40, 40, 80])
+    wrong = np.arange(160) < 20
+    rest = np.where(wrong, 1, given)  # nothing is said of the third class: its labels stand
+    chance_nc = np.where(rest[:, None] == np.arange(3), 0.9, 0.05)
+    judged = Judged(chance_nc, chance_nc, chance_nc[:, 0], wrong, chance_nc[:, 0], 1e-2)
+    samples = tuple(
+        Sample(f"{n}.mp4", Path(f"{n}.mp4"), int(c), f"{n:064x}", group="file" if c == 2 else "")
+        for n, c in enumerate(given)
+    )
+    rows = Dataset(Path("data"), "video-classification", ("a", "b", "street"), samples)
+    assert survey._rows_judged(rows).tolist() == list(range(80))
+    share = survey._share_wrong(rows, judged, frozenset(), 0)
+    assert share.low < 20 / 80 < share.high, "of the judged ones, not of all"
+    said = survey._with_lone("As before.", rows)
+    assert said.startswith("As before. Labels of street are not judged")
+    alone = rows.with_samples(replace(sample, group="") for sample in rows)
+    assert survey._with_lone("", alone) == ""
+
+
 def test_what_people_kept_is_not_counted_as_wrong():
     share = Share(0.2, 0.1, 0.4)
     assert share.of_part(0.5) == Share(0.1, 0.05, 0.2)

@@ -50,7 +50,8 @@ def with_levels(backbone: Backbone) -> Backbone:
     """The same network, whose vector has several levels; itself where there are none to be had."""
     if backbone.recipe.levels or backbone.detector is not None:
         return backbone
-    widths = {"image": _of_maps, "text": _of_layers}.get(backbone.modality, _none)(backbone)
+    find = {"image": _of_maps, "text": _of_layers}.get(backbone.modality)
+    widths = find(backbone) if find else {}
     if not widths:
         return backbone
     stages: list[Stage] = []
@@ -63,11 +64,6 @@ def with_levels(backbone: Backbone) -> Backbone:
     stages[-1] = replace(stages[-1], shapes=((width,),))
     recipe = replace(backbone.recipe, levels=tuple(widths))
     return replace(backbone, stages=tuple(stages), recipe=recipe)
-
-
-def _none(backbone: Backbone) -> dict[int, int]:
-    """Levels of a network that has none."""
-    return {}
 
 
 def _of_maps(backbone: Backbone) -> dict[int, int]:

@@ -111,19 +111,25 @@ class Network(nn.Module):
             apart = self.frames and index < len(self.stages) - 1
             if apart:
                 values = tuple(value.flatten(0, 1) for value in values)
-            taken = 2 if self.takes_text and index else 1
-            values, beside = (values[:taken], values[taken:]) if self.levels else (values, ())
-            given = self.stages[index](*values)
-            values = given if isinstance(given, tuple) else (given,)
-            if index in self.levels:
-                beside += (summed_up(values),)
-            if self.levels and index == len(self.stages) - 1:
-                length = TEXT_LENGTH if self.takes_text else LENGTH
-                values, beside = (joined(values[0], beside, length),), ()
-            values += beside
+            values = self._past(index, values) if self.levels else self._given(index, values)
             if apart:
                 values = tuple(value.unflatten(0, (-1, self.frames)) for value in values)
         return values
+
+    def _given(self, index: int, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What a stage makes of what flows into it."""
+        given = self.stages[index](*values)
+        return given if isinstance(given, tuple) else (given,)
+
+    def _past(self, index: int, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The same where levels flow beside it; the last stage puts all in one vector."""
+        own = 2 if self.takes_text and index else 1  # hidden states and lengths, or one map
+        given, beside = self._given(index, values[:own]), values[own:]
+        if index in self.levels:
+            beside += (summed_up(given),)
+        if index < len(self.stages) - 1:
+            return given + beside
+        return (joined(given[0], beside, TEXT_LENGTH if self.takes_text else LENGTH),)
 
     def finish(self, values: tuple[Tensor, ...], start: int) -> tuple[Tensor, ...]:
         """Stages from `start` to the last; texts that are longer than a window in several.

@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ import numpy as np
 from regraft.dataset.rows import Dataset, labels_of
 from regraft.events import Advanced, Tell, silent
 from regraft.seeds import generator
-from regraft.tasks.clusters import folds, known_elsewhere, numbered
+from regraft.tasks.classification import Classification
+from regraft.tasks.clusters import folds, lone, numbered
 from regraft.tasks.probe import Axes, Probe, chances, chosen_penalty, fit_probe, one_blas_thread
 
 FOLDS = 5
@@ -57,7 +59,8 @@ class Judged:
     """What probes that never saw a sample say about it.
 
     Attributes:
-        chance_nc: float32; rows sum to 1, or one chance a class for several classes.
+        chance_nc: float32; rows sum to 1, or one chance a class for several classes. Of a sample
+            of a lone class, which nothing is said of, it is the label itself.
         first_nc: the same from the first round, whose probes learnt from all labels.
         quality_n: how well the given label fits, 0…1; the lowest are the likeliest errors.
         suspect_n: confident learning would call the label wrong.
@@ -79,25 +82,16 @@ def why_not(dataset: Dataset) -> str:
         return f"Too few samples or classes to judge labels: it takes {LEAST} and 2."
     if numbered([sample.group for sample in dataset]).max() == 0:
         return "All samples are of one group, so there are no others to judge their labels by."
-    if max(map(len, _groups_of_classes(dataset))) < 2:
+    if len(lone_classes(dataset)) == len({c for s in dataset for c in labels_of(s.target)}):
         return "Each class is of one group (one file, one person), so nothing else shows it."
     return ""
 
 
 def lone_classes(dataset: Dataset) -> list[str]:
     """Classes whose samples are all of one group, so that their labels cannot be judged."""
-    groups = _groups_of_classes(dataset)
-    return [name for name, own in zip(dataset.classes, groups, strict=True) if len(own) == 1]
-
-
-def _groups_of_classes(dataset: Dataset) -> list[set[int]]:
-    """Of each class the groups that it has samples of."""
-    found: list[set[int]] = [set() for _ in dataset.classes]
-    group_n = numbered([sample.group for sample in dataset])
-    for sample, group in zip(dataset, group_n, strict=True):
-        for c in labels_of(sample.target):
-            found[c].add(int(group))
-    return found
+    target_nc = Classification(dataset.task, dataset.classes).targets(dataset.samples)
+    lone_c = lone(target_nc, numbered([sample.group for sample in dataset]))
+    return [name for name, is_lone in zip(dataset.classes, lone_c, strict=True) if is_lone]
 
 
 def judge(
@@ -168,6 +162,12 @@ class _Judging:
     tell: Tell
     pieces: int
 
+    @cached_property
+    def lone_n(self) -> np.ndarray:
+        """Samples of a class that no other fold has."""
+        lone_c = lone(self.target_nc, self.fold_n)
+        return np.any(self.target_nc[:, lone_c] > 0, axis=1)
+
     def penalty(self, trusted_n: np.ndarray) -> float:
         """That trusted samples ask for, those of the first fold left out."""
         learn = self._to_learn(0, trusted_n)
@@ -198,8 +198,7 @@ class _Judging:
                 chance_nc[some] = chances(probe.logits(x_bd), self.exclusive)
                 distance_n[some] = near.distances(x_bd)
             self.tell(Advanced("judging labels", turn * FOLDS + fold + 1, self.pieces))
-        lone_n = ~known_elsewhere(self.target_nc, self.clusters, self.fold_n)
-        chance_nc[lone_n] = self.target_nc[lone_n]
+        chance_nc[self.lone_n] = self.target_nc[self.lone_n]
         return chance_nc, distance_n
 
     def _to_learn(self, fold: int, trusted_n: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
+from regraft.dataset.rows import labels_of
 from regraft.dataset.table import TableReader, read_table
 from regraft.dataset.texts import excerpt
 from regraft.errors import DataError, MissingExtra, UsageError
@@ -152,9 +153,10 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
                 found["share"] = share.to_json() if share else None
             found["worth"] = _worth(known, request, penalty, tell)
             if votes is not None:
-                names = [sample.id for sample in dataset]
+                judged_n = _rows_judged(dataset)
+                names = [dataset.samples[int(n)].id for n in judged_n]
                 found["beside_people"] = consensus.beside_people(
-                    votes, names, dataset.classes, judged.first_nc, seed=request.seed
+                    votes, names, dataset.classes, judged.first_nc[judged_n], seed=request.seed
                 )
         if pool is not None and len(pool):
             found["next"] = ask_next(
@@ -250,6 +252,15 @@ def caution_about(model: Model) -> str:
     return (
         f"The network of this run was itself trained on labels (rung {rung}): where these are the "
         "same labels, it believes the wrong ones among them, and fewer are found."
+    )
+
+
+def _rows_judged(dataset: Dataset) -> np.ndarray:
+    """Indices of the samples without a label of a lone class, of which nothing can be said."""
+    named = {dataset.classes.index(name) for name in lone_classes(dataset)}
+    return np.array(
+        [n for n, sample in enumerate(dataset) if named.isdisjoint(labels_of(sample.target))],
+        dtype=np.int64,
     )
 
 
@@ -396,8 +407,9 @@ def _of_labels(dataset: Dataset, judged: Judged, kept: frozenset[str]) -> Facts:
 def _share_wrong(
     dataset: Dataset, judged: Judged, decided: frozenset[str], seed: int
 ) -> Share | None:
-    """Of all labels; those that reviewers settled are right. None where too few are open."""
-    rows = np.array([n for n, sample in enumerate(dataset) if sample.id not in decided], np.int64)
+    """Of all judged labels; those that reviewers settled are right. None where too few are open."""
+    judged_n = _rows_judged(dataset)
+    rows = np.array([n for n in judged_n if dataset.samples[int(n)].id not in decided], np.int64)
     if len(rows) < LEAST:
         return None
     some = [dataset.samples[int(n)] for n in rows]
@@ -408,4 +420,4 @@ def _share_wrong(
         surely=findings.contradicted(dataset.samples, decided) / len(some),
         seed=seed,
     )
-    return share.of_part(len(some) / len(dataset))
+    return share.of_part(len(some) / len(judged_n))

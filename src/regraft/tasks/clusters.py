@@ -69,6 +69,11 @@ def known_elsewhere(
     return ~np.isin(cluster_n, cluster_n[lost_n > 0])
 
 
+def lone(target_nc: np.ndarray, number_n: np.ndarray) -> np.ndarray:
+    """Which classes have samples of one number (a cluster, a fold) and of no other: bool_c."""
+    return np.array([len(np.unique(number_n[own_n])) == 1 for own_n in _applies(target_nc).T])
+
+
 def _applies(target_nc: np.ndarray) -> np.ndarray:
     applies_nc = target_nc > 0
     shared_n = np.flatnonzero(np.isclose(target_nc.sum(axis=1), 1))
