@@ -300,9 +300,10 @@ def pretrain(
     rate = f"{speed['per_second']:,.0f} {speed['unit']}/s"
     steps = done.report["steps"]
     print(f"{steps:,} step{'s' * (steps != 1)}, {rate}; {done.report['stopped']}")
-    for part in ("verdict", "control"):
-        if done.report.get(part):
-            print(terminal.shown(done.report[part]["text"]))
+    twin = done.report["scratch"] or {}
+    for part in (done.report["verdict"], twin.get("judged"), done.report["control"]):
+        if part:
+            print(terminal.shown(part["text"]))
     print(f"The report: {terminal.shown(done.folder / 'report.html')}")
     print(f"The backbone: --backbone {terminal.shown(done.folder)}")
 

@@ -14,11 +14,14 @@ from running import killed, start, steps_of, weights
 
 import regraft
 from regraft.backbones import build, check_backbone, open_backbone
+from regraft.backbones.levels import with_levels
+from regraft.dataset import read
 from regraft.errors import ContractBroken, DataError, RegraftError, StoreError, UsageError
 from regraft.events import Event, Said, Stepped
 from regraft.pretraining import Settings, check_objective, objective, pretrain, sight
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.contrastive import Contrast, Rows
+from regraft.pretraining.judge import Eye
 from regraft.pretraining.learning import _too_few
 from regraft.pretraining.objective import Job
 from regraft.pretraining.objectives import choose, settings_of
@@ -561,8 +564,6 @@ def test_it_is_measured_no_more_often_than_twenty_times(place: Path) -> None:
 def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from regraft.pretraining.judge import Eye
-
     seen: list[int] = []
 
     def probe(self: Eye, network: object) -> dict[str, float]:
@@ -601,7 +602,6 @@ def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
 def test_the_twin_of_a_training_that_stopped_early_learns_at_its_rates(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from regraft.pretraining.judge import Eye
     from regraft.transfer import loop
 
     monkeypatch.setattr(Eye, "probe", lambda *_: {"probe": 0.5})
@@ -632,6 +632,29 @@ def test_the_twin_of_a_training_that_stopped_early_learns_at_its_rates(
     assert points[0] == points[1]
     assert rates["pretrain"] == rates["scratch"]
     assert rates["scratch"][-1] > 0.4 * max(rates["scratch"])
+    judged = report["scratch"]["judged"]
+    assert judged["after"] == report["verdict"]["after"]
+    assert judged["before"] != report["verdict"]["before"]  # other weights than the start's
+    said = judged["text"]
+    assert f"has {100 * judged['before']['value']:.1f} % after as many steps" in said
+    html = (place / "run" / "report.html").read_text()
+    assert said.split(";")[0] in html
+
+
+def test_a_twin_without_a_judge_is_not_judged(place: Path) -> None:
+    report = pretrain(
+        place / "pool", place / "run", backbone=start(place), settings=settings(epochs=1),
+        compare="scratch",
+    ).report  # fmt: skip
+    assert report["scratch"]["judged"] is None
+
+
+def test_the_judge_reads_earlier_stages_as_a_head_does(place: Path) -> None:
+    backbone = open_backbone("random:resnet10t")
+    labelled = read(place / "judge")
+    eye = Eye(labelled, backbone, 0)
+    x_nd = eye.features(build(backbone), labelled.split("train"))
+    assert x_nd.shape[1] == with_levels(backbone).width > backbone.width
 
 
 @pytest.mark.parametrize("good", [0, 11])
@@ -746,8 +769,6 @@ def test_the_judge_counts_as_fit_does_where_one_class_is_rare(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network to which all samples look alike is no better for saying the frequent class."""
-    from regraft.pretraining.judge import Eye
-
     for split in ("train", "valid"):
         for name in sorted((place / "judge" / split / "across").iterdir())[2:]:
             name.unlink()

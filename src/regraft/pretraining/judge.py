@@ -135,13 +135,18 @@ def verdict(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, 
 
 
 def _said(found: dict[str, Any]) -> str:
-    first, last, gap = found["before"], found["after"], found["difference"]
+    first, last = found["before"], found["after"]
     return (
         f"{100 * last['value']:.1f} % {last['name'].replace('_', ' ')} on the judge's "
-        f"{found['split']} split, the start {100 * first['value']:.1f} %: {found['answer']} "
-        f"({100 * gap['value']:+.1f} points, {100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, "
-        f"p = {found['p']:.3f})"
+        f"{found['split']} split, the start {100 * first['value']:.1f} %: {found['answer']}, "
+        f"{gap(found)}"
     )
+
+
+def gap(found: dict[str, Any]) -> str:
+    """The difference that `compared` found, its interval and p, for people."""
+    points = {name: f"{100 * value:+.1f}" for name, value in found["difference"].items()}
+    return f"{points['value']} points ({points['low']} to {points['high']}, p = {found['p']:.3f})"
 
 
 def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]:

@@ -260,7 +260,7 @@ def _learn(ground: Ground) -> dict[str, Any]:
     facts: dict[str, Any] = learnt.facts
     report = _facts(ground, facts)
     if ground.question["compare"] == "scratch":
-        report["scratch"] = _scratch(ground, facts)
+        report["scratch"] = _scratch(ground, facts, after)
     seen_after = _seen(ground, network)
     if seen_before is not None and seen_after is not None:
         seen = {"before": seen_before, "after": seen_after}
@@ -303,38 +303,60 @@ def _control(
         main: what `learn` gave of the training with the objective itself.
         after: what the judge saw after that.
     """
-    from regraft.backbones import build
-    from regraft.pretraining import learning
-
-    other = replace(ground, objective=control.objective)
-    course = learning.Course.beside(ground.run, "control", other.inputs, main)
-    learnt = ground.run.step(
-        "control", course.inputs, lambda: learning.learn(other.objective, other.job(), course)
-    )
-    network = build(ground.start)
-    _fill(network, learnt.tensors)
-    found = judging.compared(eye, eye.look(network).logits_nc, after.logits_nc)
-    gap = found["difference"]
+    learnt = _beside(replace(ground, objective=control.objective), "control", main)
+    found = _against(ground, eye, learnt, after)
     text = (
-        f"The control, whose views {control.which}, has {100 * found['before']['value']:.1f} "
-        f"% after as many steps; {control.adds} add {100 * gap['value']:+.1f} points "
-        f"({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, p = {found['p']:.3f})."
+        f"The control, whose views {control.which}, has {_percent(found['before'])} after as many "
+        f"steps; {control.adds} add {judging.gap(found)}."
     )
     return {**found, "text": text, "curves": learnt.facts["curves"]}
 
 
-def _scratch(ground: Ground, main: dict[str, Any]) -> dict[str, Any]:
-    """The same network, objective and steps from random weights; `main` is what `learn` gave."""
+def _scratch(ground: Ground, main: dict[str, Any], after: Looked | None) -> dict[str, Any]:
+    """The same network, objective and steps from random weights; what the start adds to that.
+
+    Args:
+        ground: of both trainings.
+        main: what `learn` gave of the training that began with the backbone's weights.
+        after: what the judge saw after that; None without a judge.
+    """
+    learnt = _beside(ground, "scratch", main, from_scratch=True)
+    facts: dict[str, Any] = learnt.facts
+    kept = {key: facts[key] for key in ("steps", "seconds", "curves", "before", "after")}
+    if ground.eye is None or after is None:
+        return {**kept, "judged": None}
+    found = _against(ground, ground.eye, learnt, after)
+    text = (
+        f"Pre-trained likewise from random weights, the network has {_percent(found['before'])} "
+        f"after as many steps; the weights it began with add {judging.gap(found)}."
+    )
+    return {**kept, "judged": {**found, "text": text}}
+
+
+def _beside(
+    ground: Ground, name: str, main: dict[str, Any], *, from_scratch: bool = False
+) -> Outcome:
+    """A training with the plan and the length of another; `main` is what `learn` gave of that."""
     from regraft.pretraining import learning
 
-    course = learning.Course.beside(ground.run, "scratch", ground.inputs, main)
+    course = learning.Course.beside(ground.run, name, ground.inputs, main)
+    job = ground.job(from_scratch=from_scratch)
+    asked = {**course.inputs, "kept": "weights"}  # runs of before did not keep a twin's
+    return ground.run.step(name, asked, lambda: learning.learn(ground.objective, job, course))
 
-    def compute() -> Outcome:
-        learnt = learning.learn(ground.objective, ground.job(from_scratch=True), course)
-        return Outcome(learnt.facts)
 
-    facts: dict[str, Any] = ground.run.step("scratch", course.inputs, compute).facts
-    return {key: facts[key] for key in ("steps", "seconds", "curves", "before", "after")}
+def _against(ground: Ground, eye: Eye, learnt: Outcome, after: Looked) -> dict[str, Any]:
+    """The training that stood beside ("before") and the result ("after"), by the paired test."""
+    from regraft.backbones import build
+    from regraft.pretraining import learning
+
+    network = build(ground.start)
+    _fill(network, learning.parted(learnt.tensors)[0])
+    return judging.compared(eye, eye.look(network).logits_nc, after.logits_nc)
+
+
+def _percent(metric: dict[str, Any]) -> str:
+    return f"{100 * metric['value']:.1f} %"
 
 
 def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
