@@ -65,7 +65,22 @@ def test_coarse_maps_but_the_last_are_levels(plain: Backbone) -> None:
     assert with_levels(backbone) is backbone
 
 
-@pytest.mark.parametrize("name", ["plain", "efficientnet-lite0"])
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        ("random:resnet18", ["layer3"]),  # layer4 makes a map of its own
+        ("random:resnet10t", ["layer3"]),  # 11 of 176 pixels: a side that is no whole part
+        ("random:convnext_atto", ["stages.2"]),
+        ("efficientnet-lite0", ["blocks.3", "blocks.4", "blocks.5"]),
+        ("random:mobilenetv3_small_100", ["blocks.2", "blocks.3"]),
+    ],
+)
+def test_the_map_that_the_vector_is_made_of_is_no_level(name: str, levels: list[str]) -> None:
+    backbone = with_levels(open_backbone(name))
+    assert [backbone.stages[i].name for i in backbone.recipe.levels] == levels
+
+
+@pytest.mark.parametrize("name", ["plain", "efficientnet-lite0", "random:resnet10t"])
 def test_what_is_described_is_what_is_built(plain: Backbone, name: str) -> None:
     backbone = with_levels(plain if name == "plain" else open_backbone(name))
     assert backbone.recipe.levels

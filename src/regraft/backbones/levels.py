@@ -8,9 +8,10 @@ the sample passes them anyway.
 Decisions:
 
 - Of a picture network a level is the map of a stage, where it is coarse (at most a sixteenth of the
-  picture's side) and not the last one, which the vector is made of. Its places are summed up by
-  quarters: the mean, and three differences (left to right, top to bottom, across), which weigh
-  less. Where things lie tells digits apart, and misleads on photos.
+  picture's side) and not the one that the vector is made of: EfficientNet's last stage sums up the
+  map before it, ResNet's makes one of its own, half as wide, so there the map before is a level.
+  Its places are summed up by quarters: the mean, and three differences (left to right, top to
+  bottom, across), which weigh less. Where things lie tells digits apart, and misleads on photos.
 - Of a text encoder the mean over the tokens, as its vector is, after `LAYERS` layers before the
   last.
 - Every level, and the vector itself, is brought to mean 0 and variance 1 within the sample, and
@@ -27,7 +28,7 @@ B: samples, C: channels, L: tokens, D: width.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import sqrt
+from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 from regraft.backbones.backbone import Backbone, Stage
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 COARSE = 16
 """The side of a map is at most this part of the picture's."""
+COARSEST = 32
+"""The side of the map that a vector is made of is this part of the picture's, as a rule."""
 DIFFERENCES = sqrt(0.5)
 """Weight of the differences between quarters, where the mean's is 1."""
 QUARTERS = 4
@@ -68,9 +71,11 @@ def with_levels(backbone: Backbone) -> Backbone:
 
 def _of_maps(backbone: Backbone) -> dict[int, int]:
     """Widths of a picture network's levels, by stage."""
-    most = backbone.pictures.size_px / COARSE
+    size_px = backbone.pictures.size_px
     maps = [i for i, stage in enumerate(backbone.stages[:-1]) if _side(stage)]
-    levels = [i for i in maps[:-1] if 1 < _side(backbone.stages[i]) <= most]
+    if maps and _side(backbone.stages[maps[-1]]) <= ceil(size_px / COARSEST):
+        del maps[-1]
+    levels = [i for i in maps if 1 < _side(backbone.stages[i]) <= ceil(size_px / COARSE)]
     # Between the first level and the end nothing but one map may flow, beside what was summed up.
     if not levels or any(len(stage.shapes) > 1 for stage in backbone.stages[levels[0] : -1]):
         return {}
