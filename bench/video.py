@@ -92,8 +92,8 @@ def cuts(root: Path, counts: dict[str, int]) -> tuple[Path, Path, Path]:
             top, left = divmod(quadrant, 2)
             part = whole[:, top * height : (top + 1) * height, left * width : (left + 1) * width]
             scene = f"{name}-{quadrant}"
-            for split, (begin, end) in SPANS.items():
-                seed = [number, quadrant, len(split)]
+            for place, (split, (begin, end)) in enumerate(SPANS.items()):
+                seed = [number, quadrant, place]
                 rngs = [np.random.default_rng([*seed, i]) for i in range(counts[split])]
                 clips = [drawn(part, rng, begin, end) for rng in rngs]
                 stretch = stretches([at for at, _ in clips])

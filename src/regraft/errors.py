@@ -7,6 +7,7 @@ RegraftError (ValueError)          says what is wrong, where, and how to mend it
 │   └── TooManyBadSamples          more files were set aside than allowed
 ├── BackboneError                  a network cannot be opened, cut or trusted
 │   └── ContractBroken             a check_… function found a promise that is not kept
+├── TrainingFailed                 what is learnt is no number, or of no use: it is not gone on with
 ├── StoreError                     something on disk is damaged, locked or full
 │   └── Damaged                    a file is not what was written: `where` is its path
 └── MissingExtra                   a package that this needs is not installed
@@ -67,6 +68,10 @@ class BackboneError(RegraftError):
 
 class ContractBroken(BackboneError):
     """A `check_…` function found a promise that is not kept."""
+
+
+class TrainingFailed(RegraftError):
+    """What is learnt is no number, or of no use: it is not gone on with."""
 
 
 class StoreError(RegraftError):

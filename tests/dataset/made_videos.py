@@ -17,6 +17,7 @@ CODECS = {
     ".mkv": "libx264",
     ".webm": "libvpx",
     ".avi": "mpeg4",
+    ".ts": "libx264",
 }
 
 
@@ -46,9 +47,10 @@ def write(
     rotation: int = 0,
     sound: bool = False,
     repeat: int = 1,
+    shape: Fraction | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode frames; `times` are ticks of 1/1000 s for a variable rate."""
+    """Encode frames; `times` are ticks of 1/1000 s, `shape` is a pixel's width to its height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(CODECS[path.suffix], rate=rate)
@@ -59,6 +61,8 @@ def write(
             stream.codec_context.gop_size = 8
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
+        if shape is not None:
+            stream.codec_context.sample_aspect_ratio = shape
         if rotation:
             stream.set_display_rotation(rotation)
         tones = container.add_stream("aac", rate=8000) if sound else None

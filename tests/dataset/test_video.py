@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from regraft.dataset import (
     SPLITS,
     Sample,
     check_reader,
+    clips,
     describe,
+    guard,
     guess_task,
     read,
     read_all,
@@ -135,6 +138,48 @@ def test_truncated_anywhere_it_is_shortened_and_said_so_or_a_named_problem(
             outcomes.add("shortened")
         assert len(shown(path, 0.0, found.seconds / 2, found.seconds)) == 3
     assert outcomes == {"named", "shortened"}
+
+
+def test_frames_whose_times_run_backwards_are_counted(tmp_path: Path) -> None:
+    """As in files of a dash camera that somebody joined byte by byte."""
+    once = write(tmp_path / "once.ts", moving(24))
+    whole = video.examine(once, "once.ts")
+    twice = tmp_path / "data" / "a" / "twice.ts"
+    twice.parent.mkdir(parents=True)
+    twice.write_bytes(2 * once.read_bytes())
+    found = video.examine(twice, "twice.ts")
+    assert (whole.frames, whole.untimely) == (24, 0)
+    assert (found.frames, found.untimely) == (24, 23)  # and the last moment is there twice
+    assert found.seconds == pytest.approx(whole.seconds, abs=0.2)
+    (problem,) = [p for p in clips.complaints("twice.ts", found) if p.kind == "damaged-times"]
+    assert f"{found.untimely} of its frames" in problem.what
+    _, again = clips.examined(twice, "twice.ts")
+    _, kept = clips.examined(twice, "twice.ts")
+    assert again.untimely == kept.untimely == found.untimely
+
+
+def test_a_time_stamp_makes_no_film_of_years(tmp_path: Path) -> None:
+    rate = [83 * i for i in range(12)]
+    path = write(tmp_path / "leap.mkv", moving(14), times=[*rate, 2_000_000_000, 2_000_000_083])
+    found = video.examine(path, "leap.mkv")
+    assert (found.frames, found.untimely) == (12, 2)
+    assert found.seconds < 2
+    slow = write(tmp_path / "slow.mkv", moving(5), times=[590_000 * i for i in range(5)])
+    with pytest.raises(guard.Refused, match="By their times its 5 frames take 2360 s") as refused:
+        video.examine(slow, "slow.mkv")
+    assert refused.value.kind == "damaged"
+    still = write(tmp_path / "still.mkv", moving(24), times=[9_000 * i for i in range(24)])
+    assert video.examine(still, "still.mkv").untimely == 0
+
+
+def test_pixels_that_are_not_square_count_towards_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "wide.mkv", moving(4), shape=Fraction(8))
+    assert video.examine(path, "wide.mkv").size == (48, 512)
+    monkeypatch.setattr(guard, "MAX_PIXELS", 48 * 64 * 4)
+    with pytest.raises(guard.Refused, match="512 × 48 pixels"):
+        video.examine(path, "wide.mkv")
 
 
 def test_flipped_bytes_never_crash(tmp_path: Path) -> None:

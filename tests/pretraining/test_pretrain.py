@@ -16,7 +16,14 @@ import regraft
 from regraft.backbones import build, check_backbone, open_backbone
 from regraft.backbones.levels import with_levels
 from regraft.dataset import read
-from regraft.errors import ContractBroken, DataError, RegraftError, StoreError, UsageError
+from regraft.errors import (
+    ContractBroken,
+    DataError,
+    RegraftError,
+    StoreError,
+    TrainingFailed,
+    UsageError,
+)
 from regraft.events import Event, Said, Stepped
 from regraft.pretraining import Settings, check_objective, objective, pretrain, sight
 from regraft.pretraining.augment import DRAWS
@@ -639,6 +646,91 @@ def test_the_twin_of_a_training_that_stopped_early_learns_at_its_rates(
     assert f"has {100 * judged['before']['value']:.1f} % after as many steps" in said
     html = (place / "run" / "report.html").read_text()
     assert said.split(";")[0] in html
+
+
+def test_a_run_stopped_while_it_was_measured_has_the_curves_of_an_undisturbed_one(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of what stands beside it, at the very step where that ends."""
+    monkeypatch.setattr(Eye, "probe", lambda *_: {"probe": 0.5})
+    asked = {
+        "backbone": start(place), "judge": place / "judge", "settings": settings(epochs=20),
+        "compare": "scratch",
+    }  # fmt: skip
+    whole = pretrain(place / "pool", place / "whole", **asked)
+    plain, seen = Contrast.measure, list[int]()
+    # Thrice in the main training, the last time at its end, and at the end of its twin.
+    cuts = {1, 4, 14, 29}
+
+    def measure(self: Contrast) -> dict:
+        seen.append(1)
+        if len(seen) in cuts:
+            raise KeyboardInterrupt
+        return plain(self)
+
+    monkeypatch.setattr(Contrast, "measure", measure)
+    for _ in cuts:
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(place / "pool", place / "cut", **asked)
+    cut = pretrain(place / "pool", place / "cut", **asked)
+    for key in ("curves", "steps", "stopped", "losses"):
+        assert cut.report[key] == whole.report[key]
+    assert cut.report["stopped"].startswith("the probe has not risen")
+    for key in ("curves", "steps", "judged"):
+        assert cut.report["scratch"][key] == whole.report["scratch"][key]
+    assert weights(place / "cut") == weights(place / "whole")
+    assert not list((place / "cut" / "checkpoints").iterdir())
+
+
+def test_a_twin_that_collapses_takes_nothing_with_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Contrast.check
+
+    def check(self: Contrast, points: list, share: float) -> None:
+        if self._job.from_scratch and share > 0.5:
+            raise TrainingFailed("the embeddings have collapsed", where="step 7")
+        plain(self, points, share)
+
+    monkeypatch.setattr(Contrast, "check", check)
+    for _ in range(2):  # repeated, it says the same
+        report = pretrain(
+            place / "pool", place / "run", backbone=start(place), judge=place / "judge",
+            settings=settings(), compare="scratch",
+        ).report  # fmt: skip
+        assert report["scratch"] is None
+        said = "from random weights did not learn to the end, so nothing is said of it: the embed"
+        assert said in report["verdict"]["text"]
+        assert said in (place / "run" / "report.html").read_text()
+
+
+def test_a_twin_learns_in_all_its_stages_and_computes_as_the_main_training(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    def opened(self: Contrast, objective: object, job: Job) -> None:
+        jobs.append(job)
+        plain(self, objective, job)
+
+    plain = Contrast.__init__
+    monkeypatch.setattr(Contrast, "__init__", opened)
+    asked = settings(epochs=1, bf16=None)
+    monkeypatch.setattr(objective, "has_bfloat16", lambda: True)
+    common = {"backbone": start(place), "settings": asked, "train": "last:1", "compare": "scratch"}
+    with monkeypatch.context() as within:
+        within.setattr(Contrast, "findings", lambda _: 1 / 0)  # the main training alone is begun
+        with pytest.raises(ZeroDivisionError):
+            pretrain(place / "pool", place / "run", **common)
+    monkeypatch.setattr(objective, "has_bfloat16", lambda: False)
+    report = pretrain(place / "pool", place / "run", **common).report
+    assert [job.frozen for job in jobs[1:]] == [2, 0]
+    assert report["after"] == report["scratch"]["after"] == {"bf16": True}
+
+
+def test_random_weights_have_no_twin(place: Path) -> None:
+    with pytest.raises(UsageError, match="random weights already"):
+        pretrain(place / "pool", place / "run", backbone="random:resnet10t", compare="scratch")
 
 
 def test_a_twin_without_a_judge_is_not_judged(place: Path) -> None:

@@ -42,7 +42,7 @@ from regraft.dataset.verify import Verified, cores
 from regraft.errors import Damaged, StoreError
 from regraft.events import Advanced, Tell
 
-FORMAT = 2
+FORMAT = 3
 """Of what is kept about a file; another number forgets what was kept before."""
 _MOMENTS = 5
 _GAIN = 2.0
@@ -184,6 +184,9 @@ def complaints(where: str, found: video.Examined) -> list[Problem]:
     if found.failed:
         what = f"{found.failed} of its frames or packets cannot be decoded."
         problems.append(Problem("damaged-frames", where, what, "passed over"))
+    if found.untimely:
+        what = f"{found.untimely} of its frames have times that run backwards or leap."
+        problems.append(Problem("damaged-times", where, what, "passed over"))
     return problems
 
 
@@ -219,6 +222,7 @@ def _written(found: video.Examined) -> bytes:
         "declared_s": found.declared_s,
         "frames": found.frames,
         "failed": found.failed,
+        "untimely": found.untimely,
         "size": list(found.size),
         "format": found.format,
         "times_s": [round(float(t), 4) for t in found.times_s],
@@ -233,7 +237,7 @@ def _recalled(data: bytes) -> video.Examined:
     reduced = np.frombuffer(rest, np.uint8).reshape(len(times_s), video.REDUCED_PX, -1)
     return video.Examined(
         facts["seconds"], facts["declared_s"], facts["frames"], facts["failed"],
-        tuple(facts["size"]), facts["format"], times_s, reduced,
+        facts["untimely"], tuple(facts["size"]), facts["format"], times_s, reduced,
     )  # fmt: skip
 
 

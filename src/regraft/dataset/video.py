@@ -8,8 +8,10 @@ Decisions:
   of a moment is the one that a player would show then. Times count from the start of the stream.
 - One thread decodes a file, so that what comes out of a damaged one is the same each time; cores
   are kept busy by several files at once.
-- What cannot be decoded is passed over and counted. A file that ends before it says it does is
-  used as far as it goes; how much is missing is known, and is for the caller to say.
+- What cannot be decoded is passed over and counted, and so are frames whose times run backwards
+  or leap: by a time stamp alone, a file of a kilobyte would be a film of years.
+- A file that ends before it says it does is used as far as it goes; how much is missing is known,
+  and is for the caller to say.
 - No more than two frames are in memory at a time, whatever the length of the file.
 - Sound is never looked at; a cover picture is not a video. Rotation flags and pixels that are not
   square are applied.
@@ -49,6 +51,8 @@ _REDUCED_EVERY_S = 0.1
 _SEEK_BEYOND_S = 4.0
 """A jump that is shorter is decoded through; to seek means to begin at an earlier key frame."""
 _MOST_BOXES = 1_000_000
+_LONGEST_STILL_S, _LONGEST_MEAN_S = 600.0, 10.0
+"""For so long one frame may be shown; and all of a file in the mean."""
 _LOST_FRAMES = 0.75
 """From so many frames on, a file counts as shorter than it says."""
 _ID = re.compile(r"(.*)@(\d+\.\d\d)-(\d+\.\d\d)s", re.DOTALL)
@@ -65,6 +69,7 @@ class Examined:
         declared_s: how long it says it is; None if it does not say.
         frames: how many were decoded.
         failed: packets and frames that could not be.
+        untimely: frames whose times run backwards or leap.
         size: height and width in pixels, as shown.
         format: container and codec.
         times_s: of the reduced frames, (n,).
@@ -75,6 +80,7 @@ class Examined:
     declared_s: float | None
     frames: int
     failed: int
+    untimely: int
     size: tuple[int, int]
     format: str
     times_s: npt.NDArray[np.float64]
@@ -93,6 +99,7 @@ class _Tally:
     """What went wrong so far."""
 
     failed: int = field(default=0)
+    untimely: int = field(default=0)
 
 
 def import_av() -> Any:
@@ -167,10 +174,18 @@ def examine(path: Path, where: str) -> Examined:
             where=where,
             mend="copy it again from where it came, or take it out",
         )
+    if end_s > _LONGEST_MEAN_S * count:
+        raise Refused(
+            "damaged",
+            f"By their times its {count} frames take {end_s:.0f} s.",
+            where=where,
+            mend="the times are wrong: save it anew, for example with ffmpeg, or take it out",
+        )
     reduced_nhw = np.frombuffer(reduced, np.uint8).reshape(-1, REDUCED_PX, REDUCED_PX)
     return Examined(
-        end_s, declared_s, count, tally.failed, size, name, np.array(times), reduced_nhw
-    )
+        end_s, declared_s, count, tally.failed, tally.untimely, size, name, np.array(times),
+        reduced_nhw,
+    )  # fmt: skip
 
 
 def stills(path: Path, where: str, times_s: Sequence[float]) -> Iterator[Image.Image]:
@@ -280,9 +295,12 @@ def _video_of(container: InputContainer, where: str) -> VideoStream:
             raise Refused(
                 "damaged", "How it is coded is not known.", where=where, mend="save it as MP4"
             )
-        refuse_bomb(context.width, context.height, where)
+        wide = _wide(stream, context.width)
+        refuse_bomb(wide, context.height, where)
         context.thread_count = 1
-        context.options = {"max_pixels": str(MAX_PIXELS)}
+        # Frames may be larger than the first; each is made as wide as it is shown.
+        most = MAX_PIXELS * context.width // max(wide, context.width)
+        context.options = {"max_pixels": str(most)}
         return stream
     raise Refused(
         "not-a-video", "There are no moving pictures in it.", where=where, mend="take it out"
@@ -303,7 +321,10 @@ def _frames(
             continue
         stamp = frame.pts if frame.pts is not None else frame.dts
         time_s = max(0.0, last_s) + 1 / rate if stamp is None else stamp * base - start
-        if time_s <= last_s and last_s >= 0:
+        if last_s >= 0 and -0.5 / rate < time_s - last_s <= 0:
+            continue  # shown at once with the one before: it is that one again
+        if time_s < last_s or time_s - max(0.0, last_s) > _LONGEST_STILL_S:
+            tally.untimely += 1
             continue
         last_s = time_s
         yield time_s, frame
@@ -369,17 +390,18 @@ def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:
 
 def _lasts_s(frame: VideoFrame, rate: float) -> float:
     duration = frame.duration or 0
-    return float(duration * frame.time_base) if duration > 0 and frame.time_base else 1 / rate
+    if duration <= 0 or not frame.time_base:
+        return 1 / rate
+    return min(float(duration * frame.time_base), _LONGEST_STILL_S)
 
 
 # Pictures ----------------------------------------------------------------------------------------
 
 
-def _wide(stream: VideoStream, frame: VideoFrame) -> int:
+def _wide(stream: VideoStream, width_px: int) -> int:
     """Width in square pixels, before any turn."""
-    ratio = stream.sample_aspect_ratio
-    wide = frame.width * float(ratio) if ratio else float(frame.width)
-    return round(wide) if 0.1 < wide / frame.width < 10 else frame.width
+    ratio = float(stream.sample_aspect_ratio or 1)
+    return round(width_px * ratio) if 0.1 < ratio < 10 else width_px
 
 
 def _is_turned(frame: VideoFrame) -> bool:
@@ -387,14 +409,14 @@ def _is_turned(frame: VideoFrame) -> bool:
 
 
 def _shown_size(stream: VideoStream, frame: VideoFrame) -> tuple[int, int]:
-    height, width = frame.height, _wide(stream, frame)
+    height, width = frame.height, _wide(stream, frame.width)
     return (width, height) if _is_turned(frame) else (height, width)
 
 
 def _picture(stream: VideoStream, frame: VideoFrame) -> Image.Image:
     """A frame as a person would see it, mode RGB."""
     image = Image.fromarray(frame.to_ndarray(format="rgb24"))
-    wide = _wide(stream, frame)
+    wide = _wide(stream, frame.width)
     if wide != image.width:
         image = image.resize((wide, image.height), Image.Resampling.BICUBIC)
     upright = (None, _TURN.ROTATE_90, _TURN.ROTATE_180, _TURN.ROTATE_270)

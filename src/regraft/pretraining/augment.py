@@ -101,12 +101,6 @@ def augmented(
     return _blurred(x, u, ranges, size_px).clamp(0, 1)
 
 
-def plain(pixels_bhwc: Tensor, size_px: int) -> Tensor:
-    """The middle of each picture as it is, float32 (B, 3, size_px, size_px) in 0…1."""
-    x = pixels_bhwc.permute(0, 3, 1, 2).to(torch.float32) / 255
-    return functional.interpolate(x, (size_px, size_px), mode="bilinear", antialias=True)
-
-
 def _boxes(u: Tensor, shown: Tensor, ranges: Ranges) -> Tensor:
     """Affine matrices (B, 2, 3) from the view's -1…1 to the picture's, whose aspect is `shown`."""
     aspect = torch.exp(math.log(ranges.aspect) * (2 * u[:, 1] - 1))

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from regraft.backbones import Network, build
-from regraft.errors import RegraftError
+from regraft.errors import TrainingFailed
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.losses import (
     backward_in_pieces,
@@ -305,7 +305,7 @@ class Contrast(Learner):
             return
         last = [Quality(**{f.name: p[f.name] for f in fields(Quality)}) for p in points[-2:]]
         if all(q.collapsed for q in last):
-            raise RegraftError(
+            raise TrainingFailed(
                 "the embeddings have collapsed: all samples look alike to the network "
                 f"(spread {last[-1].spread:.3f}, effective rank {last[-1].effective_rank:.1f})",
                 where=f"step {points[-1]['step']}",

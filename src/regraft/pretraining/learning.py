@@ -6,6 +6,7 @@ Decisions:
   opening the learner takes (decoding, a first head) is part of the budget.
 - About twenty times in a training the learner is measured, and the judge's probe with it. A point
   is in the state that is kept, so a resumed run has the curves of an undisturbed one.
+- A run that was stopped while it was being measured takes that point first when it goes on.
 - A training that stands beside another has its plan and ends where that ended: rates that have
   fallen to zero are not compared with rates that stopped half-way.
 """
@@ -89,7 +90,7 @@ def learn(objective: Objective, job: Job, course: Course) -> Outcome:
             "extra.", the learner's extras.
 
     Raises:
-        RegraftError: the loss or a gradient is not finite, or it is of no use to go on.
+        TrainingFailed: the loss or a gradient is not finite, or it is of no use to go on.
     """
     began = time.perf_counter()  # opening decodes: hours of footage take their share of a budget
     with closing(objective.open(job)) as learner:
@@ -139,7 +140,7 @@ def _planned(
     def compute() -> Outcome:
         job.tell(Said("measuring how many steps the budget pays for"))
         start = time.perf_counter()
-        _point(course, learner, 0, None)
+        _point(course, learner, {"step": 0, "losses": []})
         measure_s = time.perf_counter() - start
         step_s = loop.seconds_a_step(learner)
         begun_s = time.perf_counter() - began
@@ -184,37 +185,52 @@ def _train(
     objective: Objective, course: Course, learner: Learner, begun: loop.Training, rounds: int
 ) -> Generator[Event]:
     """The loop's events, with a point of the curves every so many steps."""
-    # Rounded up: what a round costs was set aside from the budget for so many, and no more.
-    facts, every, last = begun.facts, -(-begun.steps // rounds), course.stop or begun.steps
+    facts = begun.facts
     if "curves" not in facts:
-        facts |= {"curves": [_point(course, learner, 0, None)], "stopped": ALL}
+        facts |= {"curves": [_point(course, learner, facts)], "stopped": ALL}
         facts["before"] = learner.findings()
-    # What made it of no use to go on is in the state too: repeating the command must not pass it.
-    learner.check(facts["curves"], facts["curves"][-1]["step"] / begun.steps)
+    yield from _look(objective, course, learner, begun, rounds)
     if facts["stopped"] != ALL:
         return
     with closing(loop.train(begun)) as events:
         for event in events:
-            if isinstance(event, Stepped) and (event.step % every == 0 or event.step == last):
-                facts["curves"].append(_point(course, learner, event.step, event.loss))
-                learner.check(facts["curves"], event.step / begun.steps)
-                if event.step < begun.steps and _has_flattened(facts["curves"], objective.watched):
-                    facts["stopped"] = (
-                        f"the {objective.watched} has not risen over {PATIENCE} rounds"
-                    )
-                elif event.step == last < begun.steps:
-                    facts["stopped"] = BESIDE
-                # Last: whoever stops listening here finds all that was decided in the state.
-                yield Said(_told(facts["curves"][-1]))
+            if isinstance(event, Stepped):
+                yield from _look(objective, course, learner, begun, rounds)
             yield event
             if facts["stopped"] != ALL:
                 yield Said(facts["stopped"])
                 return
 
 
-def _point(course: Course, learner: Learner, step: int, loss: float | None) -> Point:
-    """One point of the curves."""
-    point: Point = {"step": step, "loss": loss, **learner.measure()}
+def _look(
+    objective: Objective, course: Course, learner: Learner, begun: loop.Training, rounds: int
+) -> Generator[Event]:
+    """Take the point of the curves that is due after this step, and decide whether to go on.
+
+    A function of the state: if it is called again it decides the same, and takes no point twice.
+    """
+    facts, curves = begun.facts, begun.facts["curves"]
+    # Rounded up: what a round costs was set aside from the budget for so many, and no more.
+    step, every, last = facts["step"], -(-begun.steps // rounds), course.stop or begun.steps
+    is_new = curves[-1]["step"] < step
+    if is_new and (step % every == 0 or step == last):
+        curves.append(_point(course, learner, facts))
+    # What made it of no use to go on is in the state too: repeating the command must not pass it.
+    learner.check(curves, curves[-1]["step"] / begun.steps)
+    if curves[-1]["step"] != step:
+        return
+    if course.stop is None and step < begun.steps and _has_flattened(curves, objective.watched):
+        facts["stopped"] = f"the {objective.watched} has not risen over {PATIENCE} rounds"
+    elif last <= step < begun.steps:
+        facts["stopped"] = BESIDE
+    if is_new:  # last: whoever stops listening here finds all that was decided in the state
+        yield Said(_told(curves[-1]))
+
+
+def _point(course: Course, learner: Learner, facts: dict[str, Any]) -> Point:
+    """One point of the curves, after the steps that the facts tell of."""
+    loss = facts["losses"][-1] if facts["losses"] else None
+    point: Point = {"step": facts["step"], "loss": loss, **learner.measure()}
     if course.probe is not None:
         point |= course.probe(learner.network.eval())
     return as_facts(point)

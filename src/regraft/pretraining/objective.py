@@ -35,6 +35,9 @@ Point = dict[str, Any]
 Memo = Callable[[str, Callable[[], Outcome]], Outcome]
 """`memo(name, compute)`: what `compute()` gives, or gave when it was called first."""
 
+PRECISION = "precision"
+"""Memoised once for all trainings of a run, which are compared."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -67,7 +70,7 @@ class Job:
         """
         if asked is not None:
             return asked
-        kept: Any = self.memo("precision", lambda: Outcome({"bf16": has_bfloat16()})).facts
+        kept: Any = self.memo(PRECISION, lambda: Outcome({"bf16": has_bfloat16()})).facts
         return kept["bf16"]
 
 
@@ -131,7 +134,7 @@ class Learner(Protocol):
         """Look at the curves, `share` (0…1) of the steps being taken; also where a run goes on.
 
         Raises:
-            RegraftError: it is of no use to go on; says why.
+            TrainingFailed: it is of no use to go on; says why.
         """
         ...
 

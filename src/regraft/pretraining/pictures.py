@@ -49,9 +49,9 @@ class ContrastivePictures:
     def __post_init__(self) -> None:
         if self.settings.is_for_clips:
             raise UsageError(
-                "there are no videos here to cut into clips, or fewer than pictures",
+                "--clip, --frames and --pairs are for a folder of more videos than pictures",
                 where="pretrain",
-                mend="leave out --clip, --frames and --pairs, or give a folder of videos",
+                mend="leave them out, or give such a folder",
             )
 
     def recognises(self, path: Path) -> bool:

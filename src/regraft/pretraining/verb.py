@@ -15,15 +15,15 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft import reporting, store
-from regraft.backbones import Backbone, open_backbone
+from regraft.backbones import RANDOM, Backbone, open_backbone
 from regraft.dataset import Dataset, Sample
-from regraft.errors import UsageError
+from regraft.errors import TrainingFailed, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining import judge as judging
 from regraft.pretraining import objectives, sight
 from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
-from regraft.pretraining.objective import Control, Job, Objective
+from regraft.pretraining.objective import PRECISION, Control, Job, Objective
 from regraft.pretraining.settings import FEW_STEPS, AnySettings
 from regraft.reporting import content
 from regraft.reporting.pretrained import beside_references
@@ -33,6 +33,10 @@ from regraft.transfer.cut import frozen_stages
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
+
+
+FORMAT = 2
+"""Raised where a training that was begun by an earlier rule must not be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,9 @@ class Ground:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What the outcome depends on besides the code."""
+        """What the outcome depends on."""
         return {
+            "format": FORMAT,
             "objective": self.question["objective"],
             "pool": self.pool.fingerprint(),
             "judge": self.eye.dataset.fingerprint() if self.eye else None,
@@ -93,12 +98,14 @@ class Ground:
 
     def job(self, *, from_scratch: bool = False) -> Job:
         """What the objective is opened on."""
+        inputs = {**self.inputs, "from_scratch": from_scratch}
 
         def memo(name: str, compute: Callable[[], Outcome]) -> Outcome:
-            return self.run.step(name, {**self.inputs, "from_scratch": from_scratch}, compute)
+            return self.run.step(name, {} if name == PRECISION else inputs, compute)
 
+        frozen = 0 if from_scratch else self.frozen  # what is random is not worth keeping
         return Job(
-            self.start, self.frozen, self.pool.samples, self.seed, memo,
+            self.start, frozen, self.pool.samples, self.seed, memo,
             self.question["budget"], from_scratch, self.tell,
         )  # fmt: skip
 
@@ -142,7 +149,7 @@ def pretrain(
     Raises:
         UsageError: an option is wrong, or `out` holds another run.
         DataError: the pool or the judge cannot be used.
-        RegraftError: the loss or a gradient is not finite, or it is of no use to go on.
+        TrainingFailed: the loss or a gradient is not finite, or it is of no use to go on.
     """
     chosen = objectives.choose(objective, Path(data), settings)
     folder = Path(out) if out is not None else store.folder_beside(Path(data), "pretrained")
@@ -172,6 +179,7 @@ def pretrain(
         start = open_backbone(question["backbone"], tell=tell)
         start.check_reads(chosen.modality, f"{chosen.name} here trains on {chosen.modality}s")
         _check_gives_vectors(start)
+        _check_twin(start, compare)
         frozen = frozen_stages(train, len(start.stages))
         labelled = _judge(judge, chosen, max_bad, seed, tell)
         pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
@@ -203,6 +211,15 @@ def _check_gives_vectors(start: Backbone) -> None:
             f"{start.name} finds objects; pre-training is for networks that give one vector",
             where="--backbone",
             mend="take another from `regraft backbones list`",
+        )
+
+
+def _check_twin(start: Backbone, compare: str | None) -> None:
+    if compare == "scratch" and start.source == RANDOM:
+        raise UsageError(
+            f"{start.name} is random weights already: there is nothing to compare",
+            where="--compare",
+            mend="leave it out; --judge compares start and result",
         )
 
 
@@ -259,8 +276,11 @@ def _learn(ground: Ground) -> dict[str, Any]:
     after = eye.look(network) if eye else None
     facts: dict[str, Any] = learnt.facts
     report = _facts(ground, facts)
+    vain: list[str] = []
     if ground.question["compare"] == "scratch":
-        report["scratch"] = _scratch(ground, facts, after)
+        report["scratch"] = _to_its_end(
+            ground, "The network from random weights", vain, lambda: _scratch(ground, facts, after)
+        )
     seen_after = _seen(ground, network)
     if seen_before is not None and seen_after is not None:
         seen = {"before": seen_before, "after": seen_after}
@@ -270,9 +290,11 @@ def _learn(ground: Ground) -> dict[str, Any]:
         report |= _judged(eye, before, after, tuned, report["steps"])
         control = ground.objective.control() if ground.question["control"] else None
         if control is not None:
-            report["control"] = _control(ground, control, eye, facts, after)
-    if said := beside_references(report):
-        report["verdict"] = report["verdict"] | {"text": f"{said} {report['verdict']['text']}"}
+            report["control"] = _to_its_end(
+                ground, "The control", vain, lambda: _control(ground, control, eye, facts, after)
+            )
+    said = [beside_references(report), report["verdict"]["text"], *vain]
+    report["verdict"] = report["verdict"] | {"text": " ".join(filter(None, said))}
     reporting.write(ground.run.folder, report, reporting.thumbnails(report))
     return report
 
@@ -289,6 +311,21 @@ def _seen(ground: Ground, network: Network) -> np.ndarray | None:
     if ground.eye is not None or ground.objective.modality == "text":
         return None
     return sight.Gaze(ground.start).features(network, _shown(ground))
+
+
+def _to_its_end(
+    ground: Ground, what: str, vain: list[str], train: Callable[[], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """What a training beside the main one gives; None, and a sentence in `vain`, if it failed.
+
+    Nothing that the main one has given is lost by that.
+    """
+    try:
+        return train()
+    except TrainingFailed as fault:
+        vain.append(f"{what} did not learn to the end, so nothing is said of it: {fault.what}.")
+        ground.tell(Said(vain[-1]))
+        return None
 
 
 def _control(
@@ -341,8 +378,9 @@ def _beside(
 
     course = learning.Course.beside(ground.run, name, ground.inputs, main)
     job = ground.job(from_scratch=from_scratch)
-    asked = {**course.inputs, "kept": "weights"}  # runs of before did not keep a twin's
-    return ground.run.step(name, asked, lambda: learning.learn(ground.objective, job, course))
+    return ground.run.step(
+        name, course.inputs, lambda: learning.learn(ground.objective, job, course)
+    )
 
 
 def _against(ground: Ground, eye: Eye, learnt: Outcome, after: Looked) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _compared(report: Facts) -> str:
     if report["settings"].get("keep_duplicates"):
         text += " The pool may hold copies of them (--keep-duplicates)."
     elif report["verdict"].get("split") == "test":
-        text += " Neither has seen them."
+        text += " None of them were in the pool."
     return text
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regraft.errors import RegraftError
+from regraft.errors import TrainingFailed
 from regraft.events import Event, Saved, Stepped
 from regraft.store import Checkpoint, Outcome
 from regraft.transfer.heap import memory_kept
@@ -96,7 +96,7 @@ def train(training: Training) -> Generator[Event, None, None]:
     Whoever stops listening closes the generator; the state is then kept.
 
     Raises:
-        RegraftError: the loss or a gradient is not finite; the last good state is kept.
+        TrainingFailed: the loss or a gradient is not finite; the last good state is kept.
     """
     with memory_kept():
         yield from _train(training)
@@ -112,7 +112,7 @@ def _train(training: Training) -> Generator[Event, None, None]:
             for what, value in (("loss", loss), ("norm of the gradients", norm)):
                 if not math.isfinite(value):
                     # Not kept: norm layers have seen this batch. What was kept last is good.
-                    raise RegraftError(
+                    raise TrainingFailed(
                         f"the {what} is {value} at step {step + 1} of {training.steps}",
                         where=work.named(step),
                         mend="the last good state is kept; look at these samples, "
