@@ -457,10 +457,11 @@ def print_description(console: Console, description: Facts) -> None:
         description: what `inspect` gave.
     """
     classes: list[Facts] = description["classes"]
+    number = "1 class" if len(classes) == 1 else f"{len(classes):,} classes"
     _print(
         console,
-        f"{shown(description['path'])}: {description['samples']:,} samples of "
-        f"{len(classes):,} classes, {shown(description['task'])}",
+        f"{shown(description['path'])}: {description['samples']:,} samples of {number}, "
+        f"{shown(description['task'])}",
         "; ".join(filter(None, (_formats(description["formats"]), _sizes(description["sizes"])))),
         "",
     )

@@ -376,6 +376,7 @@ def inspect(
     """What is in a data set, and what is wrong with it. Nothing is trained.
 
     It is looked at as `fit` would read it: votes by their consensus, labels as reviewers left them.
+    What `fit` would stop at is among the "problems".
 
     Args:
         data: as for `fit`.
@@ -385,11 +386,11 @@ def inspect(
         tell: listens to events.
 
     Raises:
-        DataError: there is nothing to learn from.
+        DataError: nothing can be read.
         UsageError: an option is wrong.
     """
     reads = _reading(columns, reader) or AnyReader()
-    rows = data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell, reader=reads)
+    rows = data_sets.read_to_inspect(Path(data), task=task, tell=tell, reader=reads)
     return data_sets.describe(lessons.spoken(rows, Path(data)).dataset)
 
 

@@ -43,7 +43,7 @@ from regraft.dataset.rows import (
     losses,
     renumbered,
 )
-from regraft.dataset.splits import with_splits
+from regraft.dataset.splits import refuse_without_valid, with_splits
 from regraft.dataset.table import TableReader, columns_of, task_of
 from regraft.dataset.texts import TextFolderReader
 from regraft.dataset.verify import Verified, verify, verify_texts
@@ -114,7 +114,50 @@ def read(
         others = _listed(Path(more), _reader_for(Path(more), reader), listed.task)
         listed = _with_more(listed, others)
     dataset = _opened(listed, max_bad, tell)
-    return _tiled(with_splits(_learnable(_cut(dataset, clip_s)), seed))
+    dataset = with_splits(_learnable(_cut(dataset, clip_s)), seed)
+    refuse_without_valid(dataset)
+    return _tiled(dataset)
+
+
+def read_to_inspect(
+    path: str | Path,
+    *,
+    task: str | None = None,
+    tell: Tell = silent,
+    reader: Reader | None = None,
+) -> Dataset:
+    """Read a data set as `read` does; what `read` would stop at is a problem of it.
+
+    Args:
+        path: as for `read`.
+        task: as for `read`.
+        tell: as for `read`.
+        reader: as for `read`.
+
+    Raises:
+        DataError: there is nothing that can be read.
+        UsageError: as for `read`.
+    """
+    _check_task(task)
+    listed = _named_splits(_listed(Path(path), reader, task, "leave --task out, or "))
+    dataset, faults = _opened(listed, 0.999, tell), list[DataError]()
+    try:
+        dataset = _learnable(dataset)
+    except DataError as fault:
+        if not dataset.samples:
+            raise
+        faults.append(fault)
+    dataset = with_splits(dataset, 0)
+    try:
+        refuse_without_valid(dataset)
+    except DataError as fault:
+        faults.append(fault)
+    return _tiled(dataset).with_problems(map(_stopping, faults))
+
+
+def _stopping(fault: DataError) -> Problem:
+    """What `read` would stop at; the lines after its first one list problems that are known."""
+    return Problem("no-fit", fault.where, fault.what.splitlines()[0], "fit stops")
 
 
 def read_all(
