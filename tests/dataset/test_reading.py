@@ -338,7 +338,7 @@ def test_one_bad_file_in_fifty_is_set_aside(tmp_path: Path) -> None:
     assert dataset.problems == (
         Problem("truncated", "cat/000.png", "The file ends too early.", "set aside"),
     )
-    with pytest.raises(TooManyBadSamples, match="1 of 50 files"):
+    with pytest.raises(TooManyBadSamples, match="1 of 50 pictures"):
         read(tmp_path, max_bad=0)
 
 
@@ -346,7 +346,7 @@ def test_two_percent_are_too_many(tmp_path: Path) -> None:
     broken(classes(tmp_path, cat=50, dog=50), 2)
     with pytest.raises(TooManyBadSamples) as fault:
         read(tmp_path)
-    assert "2 of 100 files cannot be used; at most 1" in str(fault.value)
+    assert "2 of 100 pictures cannot be used; at most 1" in str(fault.value)
     assert "cat/001.png: The file ends too early." in str(fault.value)
     assert "--max-bad 0.021" in str(fault.value)
     assert len(read(tmp_path, max_bad=0.021)) == 98

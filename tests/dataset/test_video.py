@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from regraft.dataset import (
     video,
 )
 from regraft.dataset.clips import VideoFolderReader
-from regraft.errors import DataError, UnreadableSample, UsageError
+from regraft.errors import DataError, TooManyBadSamples, UnreadableSample, UsageError
 from regraft.events import Event, Said
 from regraft.labelling.findings import conflicts
 
@@ -275,6 +276,20 @@ def test_clips_that_a_table_names_stay_together_by_file(tmp_path: Path) -> None:
     table.write_text("\n".join([*rows[:4], "0.mp4,b,2.2,2.8"]))
     with pytest.raises(DataError, match="a column split may divide them"):
         read(table)
+
+
+def test_rows_of_a_table_of_clips_are_called_clips(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.mp4", moving(32, seed=ord(name)), rate=8)
+    shutil.copy(tmp_path / "a.mp4", tmp_path / "copy.mp4")
+    (tmp_path / "t.csv").write_text(
+        "path,label,start,stop\na.mp4,x,0,2\na.mp4,x,2,4\nb.mp4,y,0,2\nb.mp4,y,2,4\n"
+        "copy.mp4,x,0,2\na.mp4,y,40,41\nb.mp4,y,40,41\n"
+    )
+    with pytest.raises(TooManyBadSamples, match="2 of 7 clips cannot be used"):
+        read(tmp_path / "t.csv")
+    told = [p.what for p in read_all(tmp_path / "t.csv", max_bad=0.5).problems]
+    assert "The same clip as copy.mp4@0.00-2.00s." in told
 
 
 def test_a_given_group_joins_files_and_keeps_its_name(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
-from regraft.dataset.copies import settle, settle_apart
+from regraft.dataset.copies import content_of, settle, settle_apart
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.reader import LAYOUT, Reader, alike
 from regraft.dataset.rows import (
@@ -250,7 +250,7 @@ def read_unlabelled(
     again: list[Problem] = []
     for sample in settled.samples:
         if sample.sha256 in kept:
-            what = f"The same file as {kept[sample.sha256].id}."
+            what = f"The same {content_of(sample)} as {kept[sample.sha256].id}."
             again.append(Problem("repeated", sample.id, what, "left out"))
         else:
             kept[sample.sha256] = sample
@@ -565,10 +565,12 @@ def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
     allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0
     if len(bad) <= allowed:
         return
-    head = f"{len(bad)} of {meant} files cannot be used; at most {allowed} may be set aside."
+    head = (
+        f"{len(bad)} of {meant} {dataset.thing}s cannot be used; at most {allowed} may be set aside"
+    )
     mend = f"mend or remove them, or allow more: --max-bad {_share_above(len(bad), meant)}"
     raise TooManyBadSamples(
-        head + listing(bad),
+        f"{head}.{listing(bad)}",
         where=guard.shown(dataset.path),
         mend=mend if len(bad) < meant else "mend them; not one of them can be used",
     )
