@@ -204,15 +204,9 @@ def predict(
         DataError: there is nothing to look at, or a table has no such column.
     """
     wanted = predicting.Wanted(Path(out) if out is not None else None, to, draw, every, precision)
-    predicting.check_wanted(wanted)
     model = load(run)
     finds = model.backbone.modality != "text" and model.backbone.detector is not None
-    if not finds and wanted != predicting.Wanted():
-        raise UsageError(
-            "this model finds no objects; files are written of boxes alone",
-            where="--out",
-            mend="use --json and write what it prints to a file",
-        )
+    predicting.check_wanted(wanted, finds)
     if model.backbone.modality == "text":
         column = data_sets.reader_of(columns).text if columns else ""
         if columns and not column:

@@ -41,10 +41,15 @@ def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
     if foreign:
         raise UsageError(
             f"the objective {name} has no {', '.join(foreign)}",
-            where="pretrain",
+            where=", ".join(map(_option, foreign)),
             mend=f"it has {', '.join(field.name for field in fields(usual))}",
         )
     return replace(usual, **chosen)
+
+
+def _option(setting: str) -> str:
+    """What a setting is called at the command line."""
+    return "--" + setting.removesuffix("_px").removesuffix("_s").replace("_", "-")
 
 
 def choose(name: str, data: Path, settings: AnySettings | None = None) -> Objective:
