@@ -415,9 +415,10 @@ def test_a_folder_is_of_what_there_is_more_of_and_the_rest_is_said(tmp_path: Pat
     for dataset in (read(root, tell=told.append), read_unlabelled(root, tell=told.append)):
         assert dataset.task == "video-classification"
         assert len(dataset) == 8
-        ignored = [(p.kind, p.where) for p in dataset.problems if p.done == "ignored"]
-        assert sorted(where for _, where in ignored) == ["a.jpg", "fast/c.png", "slow/b.jpg"]
-        assert {kind for kind, _ in ignored} == {"not-a-video"}
+        ignored = [(p.kind, p.where, p.what) for p in dataset.problems if p.done == "ignored"]
+        assert sorted(where for _, where, _ in ignored) == ["a.jpg", "fast/c.png", "slow/b.jpg"]
+        assert {kind for kind, _, _ in ignored} == {"not-a-video"}
+        assert {what for _, _, what in ignored} == {"This is a picture, by its name."}
     assert [event for event in told if isinstance(event, Said)] == [said, said]
     check_reader(VideoFolderReader(), root)
 
@@ -429,6 +430,8 @@ def test_a_folder_is_of_what_there_is_more_of_and_the_rest_is_said(tmp_path: Pat
     dataset = read(root, tell=told.append)
     assert dataset.task == "image-classification"
     assert Said("9 videos are not read: most files here are pictures") in told
+    ignored = [p.what for p in dataset.problems if p.done == "ignored"]
+    assert ignored == ["This is a video, by its name."] * 9
 
 
 def test_notes_beside_videos_and_a_video_beside_texts(tmp_path: Path) -> None:
