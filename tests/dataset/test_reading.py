@@ -26,6 +26,7 @@ from regraft.dataset import (
 from regraft.dataset.rows import DROPPED
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Advanced, Event
+from regraft.store import Run
 
 
 def splits(dataset: Dataset) -> dict[str, int]:
@@ -529,6 +530,27 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="share of bad files"):
             read(tmp_path, max_bad=share)
     assert read(tmp_path, task="image-classification") == read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("made", "mend"),
+    [
+        ("backbone/backbone.json", "--backbone "),
+        ("model/model.json", "regraft predict "),
+        ("steps/x", "repeat the command that began it"),
+    ],
+)
+def test_a_run_is_no_data(tmp_path: Path, made: str, mend: str) -> None:
+    with Run.open(tmp_path / "my run", {"data": "photos"}):
+        pass
+    (tmp_path / "my run" / made).parent.mkdir(exist_ok=True)
+    (tmp_path / "my run" / made).write_text("{}")
+    for look in (guess_task, read, read_all, read_to_inspect):
+        with pytest.raises(UsageError, match="this is a run") as caught:
+            look(tmp_path / "my run")
+        assert caught.value.where == str(tmp_path / "my run")
+        assert mend in caught.value.mend
+        assert (f"'{tmp_path}/my run'" in caught.value.mend) == (made != "steps/x")
 
 
 def test_columns_are_of_tables_alone(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from regraft.dataset.reading import (
     read_all,
     read_to_inspect,
     read_unlabelled,
+    refuse_run,
 )
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
@@ -47,6 +48,7 @@ __all__ = [
     "columns_of",
     "lines_of",
     "reader_of",
+    "refuse_run",
     "texts_of",
     "video",
 ]

@@ -18,6 +18,7 @@ Decisions:
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -355,6 +356,24 @@ def check_columns(reader: Reader | None, path: Path) -> None:
             )
 
 
+def refuse_run(path: Path) -> None:
+    """Refuse what an earlier command wrote where data are meant.
+
+    Raises:
+        UsageError: the folder is a run.
+    """
+    if not (path / "run.json").is_file() or not (path / "journal.jsonl").is_file():
+        return
+    run = shlex.quote(guard.shown(path))
+    if (path / "backbone" / "backbone.json").is_file():
+        mend = f"give data to start from it with: --backbone {run}"
+    elif (path / "model" / "model.json").is_file():
+        mend = f"give data, or use the run: regraft predict {run} INPUT..., regraft report {run}"
+    else:
+        mend = "repeat the command that began it; what is done is kept"
+    raise UsageError("this is a run of regraft, no data", where=guard.shown(path), mend=mend)
+
+
 def guess_task(path: Path, task: str | None = None, reader: Reader | None = None) -> str:
     """What the data at a path look like, unless the user says what they are.
 
@@ -365,8 +384,9 @@ def guess_task(path: Path, task: str | None = None, reader: Reader | None = None
 
     Raises:
         DataError: there is a table that cannot be read, or the reader cannot read what is there.
-        UsageError: there is no such task.
+        UsageError: there is no such task, or the path is a run.
     """
+    refuse_run(path)
     if task is not None:
         _check_task(task)
         return task
@@ -398,6 +418,7 @@ def _rows_of(path: Path, reader: Reader | None) -> Dataset:
         raise DataError(
             "There is no such file or folder.", where=guard.shown(path), mend="check the path"
         )
+    refuse_run(path)
     check_columns(reader, path)
     for candidate in READERS if reader is None else (reader,):
         if candidate.recognises(path):
