@@ -220,6 +220,16 @@ def test_a_data_set_that_is_not_there_is_the_datas_fault(tmp_path: Path) -> None
     assert "  mend:  " in ended.stderr
 
 
+def test_a_single_class_is_inspected_all_the_same(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / "mail").mkdir(exist_ok=True)
+        (tmp_path / "mail" / f"{number}.txt").write_text(f"a text of its own, number {number}")
+    ended = run("inspect", str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert "3 samples of 1 class, text-classification" in ended.stdout
+    assert "no-fit: 1 (fit stops)" in ended.stdout
+
+
 def test_backbones_list_as_json() -> None:
     listed = run("backbones", "list", "--json")
     assert listed.returncode == 0

@@ -270,7 +270,25 @@ def test_a_video_that_ends_before_it_says_so_is_said_to_on_its_last_frame(
 )
 def test_options_that_make_no_sense_are_refused_first(wanted: Wanted, where: str) -> None:
     with pytest.raises(UsageError) as refused:
-        predicting.check_wanted(wanted)
+        predicting.check_wanted(wanted, finds=True)
+    assert refused.value.where == where
+
+
+@pytest.mark.parametrize(
+    ("wanted", "where"),
+    [
+        (Wanted(draw=True), "--draw"),
+        (Wanted(every_s=2.0), "--every"),
+        (Wanted(precision=0.9), "--precision"),
+        (Wanted(Path("x"), "csv"), "--out, --to"),
+    ],
+)
+def test_options_of_boxes_are_refused_where_no_objects_are_found(
+    wanted: Wanted, where: str
+) -> None:
+    predicting.check_wanted(Wanted(), finds=False)
+    with pytest.raises(UsageError, match="finds no objects") as refused:
+        predicting.check_wanted(wanted, finds=False)
     assert refused.value.where == where
 
 

@@ -98,6 +98,22 @@ def test_predictions_are_aligned_and_say_what_is_unlike_the_training_data() -> N
     ]
 
 
+def test_a_stretch_of_a_video_says_that_it_is_unlike_the_training_data() -> None:
+    seen = [("cat", 0.9, False), ("cat", 0.8, True), ("cat", 0.6, True), ("dog", 0.7, True)]
+    parts = [
+        {"label": label, "probability": chance, "unlike_training": is_unlike,
+         "start_s": 3.0 * n, "stop_s": 3.0 * n + 6}
+        for n, (label, chance, is_unlike) in enumerate(seen)
+    ]  # fmt: skip
+    whole = {"sample": "a.mp4", **parts[0], "timeline": parts}
+    assert printed(80, terminal.print_predictions, [whole]).splitlines() == [
+        "a.mp4  cat  0.900",
+        "  0.0 to 6.0 s        cat  up to 0.900",
+        "  3.0 to 12.0 s       cat  up to 0.800  unlike the training data",
+        "  9.0 to 15.0 s       dog  up to 0.700  unlike the training data",
+    ]
+
+
 def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
     evaluation = {
         "metric": {"name": "balanced_accuracy", "value": 0.9, "low": 0.8, "high": 0.95},

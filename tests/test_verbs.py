@@ -60,6 +60,7 @@ def pairs(tmp_path: Path) -> Path:
     [
         ({"backbone": "minilm-l6"}, "minilm-l6 is for texts, the data are images", "--backbone"),
         ({"backbone": "nanodet-g"}, "nanodet-g finds objects, the data are for", "--backbone"),
+        ({"backbone": "nanodet"}, "there is no backbone 'nanodet'", "nanodet"),
         ({"columns": "label=foo"}, "Only tables have columns; .*photos is none", "--columns"),
         ({"columns": "text=a"}, "Only tables have columns; .*photos is none", "--columns"),
         ({"task": "image-clasification"}, "no task 'image-clasification'", "--task"),

@@ -197,6 +197,21 @@ def test_predict_gives_a_timeline(
     assert "0.0 to" in said and "dark" in said
 
 
+def test_predict_says_which_stretch_is_unlike_the_training_data(
+    fitted: regraft.Fitted, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dark, stripes = moving(24, seed=80) // 3, np.zeros((24, 48, 64, 3), np.uint8)
+    stripes[:, :, ::4] = (255, 0, 255)
+    odd = write(place / "odd.mp4", np.concatenate([dark, stripes]), rate=8)
+    (whole,) = regraft.predict(fitted.folder, [odd])
+    unlike = [part["unlike_training"] for part in whole["timeline"]]
+    assert not unlike[0] and unlike[-1]
+    with pytest.raises(SystemExit):
+        main(["predict", str(fitted.folder), str(odd)])
+    stretches = [line for line in capsys.readouterr().out.splitlines() if " to " in line]
+    assert [line.endswith("  unlike the training data") for line in stretches] == [False, True]
+
+
 def test_predict_says_that_a_video_is_shorter_than_it_should_be(
     fitted: regraft.Fitted, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

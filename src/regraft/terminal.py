@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any, final
 
@@ -40,6 +41,7 @@ _PIPE = 240
 _PAIRS = 10
 _CLASSES = 50
 _RANKED = 15
+_UNLIKE = "  unlike the training data"
 
 
 # Words --------------------------------------------------------------------------------------------
@@ -319,9 +321,7 @@ def print_predictions(
             rest = _not_read(row)
         else:
             rest = f"{label:<{label_width}}  {row['probability']:.3f}"
-            if row["unlike_training"]:
-                rest += "  unlike the training data"
-            rest += _damage(row)
+            rest += _UNLIKE * row["unlike_training"] + _damage(row)
         _print(console, f"{name:<{name_width}}  {rest}")
         if len(row.get("timeline", ())) > 1:
             _print(console, *_timeline(row["timeline"]))
@@ -337,15 +337,14 @@ def _damage(row: Facts) -> str:
 
 
 def _timeline(parts: Sequence[Facts]) -> Iterator[str]:
-    """A line for each stretch of a video with one label."""
-    begin = 0
-    for end in range(1, len(parts) + 1):
-        if end < len(parts) and _label(parts[end]) == _label(parts[begin]):
-            continue
-        chance = max(part["probability"] for part in parts[begin:end])
-        span = f"{parts[begin]['start_s']:.1f} to {parts[end - 1]['stop_s']:.1f} s"
-        yield f"  {span:<18}  {_label(parts[begin])}  up to {chance:.3f}"
-        begin = end
+    """A line for each stretch of a video with one label, like the training data or unlike them."""
+    for (label, is_unlike), stretch in groupby(
+        parts, lambda part: (_label(part), part["unlike_training"])
+    ):
+        some = list(stretch)
+        chance = max(part["probability"] for part in some)
+        span = f"{some[0]['start_s']:.1f} to {some[-1]['stop_s']:.1f} s"
+        yield f"  {span:<18}  {label}  up to {chance:.3f}{_UNLIKE * is_unlike}"
 
 
 def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | None) -> None:
@@ -458,10 +457,11 @@ def print_description(console: Console, description: Facts) -> None:
         description: what `inspect` gave.
     """
     classes: list[Facts] = description["classes"]
+    number = "1 class" if len(classes) == 1 else f"{len(classes):,} classes"
     _print(
         console,
-        f"{shown(description['path'])}: {description['samples']:,} samples of "
-        f"{len(classes):,} classes, {shown(description['task'])}",
+        f"{shown(description['path'])}: {description['samples']:,} samples of {number}, "
+        f"{shown(description['task'])}",
         "; ".join(filter(None, (_formats(description["formats"]), _sizes(description["sizes"])))),
         "",
     )

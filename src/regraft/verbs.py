@@ -204,15 +204,9 @@ def predict(
         DataError: there is nothing to look at, or a table has no such column.
     """
     wanted = predicting.Wanted(Path(out) if out is not None else None, to, draw, every, precision)
-    predicting.check_wanted(wanted)
     model = load(run)
     finds = model.backbone.modality != "text" and model.backbone.detector is not None
-    if not finds and wanted != predicting.Wanted():
-        raise UsageError(
-            "this model finds no objects; files are written of boxes alone",
-            where="--out",
-            mend="use --json and write what it prints to a file",
-        )
+    predicting.check_wanted(wanted, finds)
     if model.backbone.modality == "text":
         column = data_sets.reader_of(columns).text if columns else ""
         if columns and not column:
@@ -376,6 +370,7 @@ def inspect(
     """What is in a data set, and what is wrong with it. Nothing is trained.
 
     It is looked at as `fit` would read it: votes by their consensus, labels as reviewers left them.
+    What `fit` would stop at is among the "problems".
 
     Args:
         data: as for `fit`.
@@ -385,11 +380,11 @@ def inspect(
         tell: listens to events.
 
     Raises:
-        DataError: there is nothing to learn from.
+        DataError: nothing can be read.
         UsageError: an option is wrong.
     """
     reads = _reading(columns, reader) or AnyReader()
-    rows = data_sets.read(Path(data), task=task, max_bad=0.999, tell=tell, reader=reads)
+    rows = data_sets.read_to_inspect(Path(data), task=task, tell=tell, reader=reads)
     return data_sets.describe(lessons.spoken(rows, Path(data)).dataset)
 
 

@@ -102,5 +102,9 @@ def test_names(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         for_clips("video:4:efficientnet-lite0", 8)
     for wrong in ("video:minilm-l6", "video:video:efficientnet-lite0"):
-        with pytest.raises(UsageError, match="no network of pictures"):
+        with pytest.raises(UsageError, match="no network of pictures") as refused:
             address(wrong)
+        assert refused.value.where == wrong.removeprefix("video:")
+    with pytest.raises(UsageError, match="a clip of 1 frames") as refused:
+        for_clips("efficientnet-lite0", 1)
+    assert refused.value.where == "--frames"

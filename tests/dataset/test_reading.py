@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections import Counter
@@ -18,12 +19,14 @@ from regraft.dataset import (
     guess_task,
     read,
     read_all,
+    read_to_inspect,
     read_unlabelled,
     reader_of,
 )
 from regraft.dataset.rows import DROPPED
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Advanced, Event
+from regraft.store import Run
 
 
 def splits(dataset: Dataset) -> dict[str, int]:
@@ -336,7 +339,7 @@ def test_one_bad_file_in_fifty_is_set_aside(tmp_path: Path) -> None:
     assert dataset.problems == (
         Problem("truncated", "cat/000.png", "The file ends too early.", "set aside"),
     )
-    with pytest.raises(TooManyBadSamples, match="1 of 50 files"):
+    with pytest.raises(TooManyBadSamples, match="1 of 50 pictures"):
         read(tmp_path, max_bad=0)
 
 
@@ -344,7 +347,7 @@ def test_two_percent_are_too_many(tmp_path: Path) -> None:
     broken(classes(tmp_path, cat=50, dog=50), 2)
     with pytest.raises(TooManyBadSamples) as fault:
         read(tmp_path)
-    assert "2 of 100 files cannot be used; at most 1" in str(fault.value)
+    assert "2 of 100 pictures cannot be used; at most 1" in str(fault.value)
     assert "cat/001.png: The file ends too early." in str(fault.value)
     assert "--max-bad 0.021" in str(fault.value)
     assert len(read(tmp_path, max_bad=0.021)) == 98
@@ -412,6 +415,7 @@ def test_where_nothing_is_left_to_validate_with_what_was_dropped_is_named(tmp_pa
         read(tmp_path / "t.csv", max_bad=0.9)
     for name in ("../x.png", "/etc/passwd", "gone.png", "2.png"):
         assert f"{name}: " in caught.value.what
+    assert len(caught.value.what.splitlines()) == 5, "what was kept is not named"
 
 
 def test_copies_do_not_make_a_class_larger(tmp_path: Path) -> None:
@@ -419,6 +423,53 @@ def test_copies_do_not_make_a_class_larger(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "cat/000.png", tmp_path / "cat/copy.png")
     with pytest.raises(DataError, match="no class has two different pictures"):
         read(tmp_path)
+
+
+def stops(folder: Path) -> list[str]:
+    """What `fit` would stop at, by `inspect`."""
+    told = describe(read_to_inspect(folder))
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["samples"] == sum(row["total"] for row in told["classes"])
+    examples = [p["examples"] for p in told["problems"] if p["done"] == ["fit stops"]]
+    return [example["what"] for some in examples for example in some]
+
+
+def test_what_cannot_be_fitted_can_be_inspected(tmp_path: Path) -> None:
+    assert stops(classes(tmp_path / "enough", cat=4, dog=4)) == []
+    (one,) = stops(classes(tmp_path / "one", cat=4))
+    assert one.startswith("There is only the class cat")
+    (few,) = stops(classes(tmp_path / "few", cat=1, dog=1))
+    assert few.startswith("Nothing is left to validate with")
+    table = tmp_path / "enough" / "t.csv"
+    rows = [f"{name}/{n:03d}.png,{name},one" for name in ("cat", "dog") for n in range(4)]
+    table.write_text("\n".join(["path,label,group", *rows]))
+    (grouped,) = stops(table)
+    assert grouped.startswith("Nothing is left to validate with")
+    only, nothing = stops(classes(tmp_path / "least", cat=1))
+    assert only.startswith("There is only") and nothing.startswith("Nothing is left")
+
+
+def test_training_pictures_without_boxes_can_be_inspected(tmp_path: Path) -> None:
+    for split, boxes in (("train", []), ("valid", [{"bbox": [2, 2, 9, 9], "category_id": 1}])):
+        saved(noise(len(boxes)), tmp_path / split / "a.png")
+        told = {
+            "images": [{"id": 1, "file_name": "a.png", "width": 48, "height": 40}],
+            "annotations": [{"id": 1, "image_id": 1} | box for box in boxes],
+            "categories": [{"id": 1, "name": "cat"}],
+        }
+        (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(told))
+    told = describe(read_to_inspect(tmp_path))
+    assert told["splits"] == {"train": 1, "valid": 1, "test": 0}
+    assert "no-fit" in [problem["kind"] for problem in told["problems"]]
+    assert told["imbalance"]["text"] == "No training sample has a class."
+
+
+def test_what_cannot_be_read_cannot_be_inspected(tmp_path: Path) -> None:
+    broken(classes(tmp_path, cat=1), 1)
+    with pytest.raises(DataError, match="no class to train on"):
+        read_to_inspect(tmp_path)
+    with pytest.raises(DataError, match="no such file"):
+        read_to_inspect(tmp_path / "nowhere")
 
 
 def test_read_all_takes_what_there_is_and_splits_nothing(tmp_path: Path) -> None:
@@ -479,6 +530,27 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="share of bad files"):
             read(tmp_path, max_bad=share)
     assert read(tmp_path, task="image-classification") == read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("made", "mend"),
+    [
+        ("backbone/backbone.json", "--backbone "),
+        ("model/model.json", "regraft predict "),
+        ("steps/x", "repeat the command that began it"),
+    ],
+)
+def test_a_run_is_no_data(tmp_path: Path, made: str, mend: str) -> None:
+    with Run.open(tmp_path / "my run", {"data": "photos"}):
+        pass
+    (tmp_path / "my run" / made).parent.mkdir(exist_ok=True)
+    (tmp_path / "my run" / made).write_text("{}")
+    for look in (guess_task, read, read_all, read_to_inspect):
+        with pytest.raises(UsageError, match="this is a run") as caught:
+            look(tmp_path / "my run")
+        assert caught.value.where == str(tmp_path / "my run")
+        assert mend in caught.value.mend
+        assert (f"'{tmp_path}/my run'" in caught.value.mend) == (made != "steps/x")
 
 
 def test_columns_are_of_tables_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +28,7 @@ from regraft.dataset import (
     video,
 )
 from regraft.dataset.clips import VideoFolderReader
-from regraft.errors import DataError, UnreadableSample, UsageError
+from regraft.errors import DataError, TooManyBadSamples, UnreadableSample, UsageError
 from regraft.events import Event, Said
 from regraft.labelling.findings import conflicts
 
@@ -322,6 +323,20 @@ def test_clips_that_a_table_names_stay_together_by_file(tmp_path: Path) -> None:
         read(table)
 
 
+def test_rows_of_a_table_of_clips_are_called_clips(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.mp4", moving(32, seed=ord(name)), rate=8)
+    shutil.copy(tmp_path / "a.mp4", tmp_path / "copy.mp4")
+    (tmp_path / "t.csv").write_text(
+        "path,label,start,stop\na.mp4,x,0,2\na.mp4,x,2,4\nb.mp4,y,0,2\nb.mp4,y,2,4\n"
+        "copy.mp4,x,0,2\na.mp4,y,40,41\nb.mp4,y,40,41\n"
+    )
+    with pytest.raises(TooManyBadSamples, match="2 of 7 clips cannot be used"):
+        read(tmp_path / "t.csv")
+    told = [p.what for p in read_all(tmp_path / "t.csv", max_bad=0.5).problems]
+    assert "The same clip as copy.mp4@0.00-2.00s." in told
+
+
 def test_a_given_group_joins_files_and_keeps_its_name(tmp_path: Path) -> None:
     # One row of each file names a group, and two files have one.
     names = [f"camera {row // 3 % 6}" if row % 3 == 1 else "" for row in range(36)]
@@ -445,9 +460,10 @@ def test_a_folder_is_of_what_there_is_more_of_and_the_rest_is_said(tmp_path: Pat
     for dataset in (read(root, tell=told.append), read_unlabelled(root, tell=told.append)):
         assert dataset.task == "video-classification"
         assert len(dataset) == 8
-        ignored = [(p.kind, p.where) for p in dataset.problems if p.done == "ignored"]
-        assert sorted(where for _, where in ignored) == ["a.jpg", "fast/c.png", "slow/b.jpg"]
-        assert {kind for kind, _ in ignored} == {"not-a-video"}
+        ignored = [(p.kind, p.where, p.what) for p in dataset.problems if p.done == "ignored"]
+        assert sorted(where for _, where, _ in ignored) == ["a.jpg", "fast/c.png", "slow/b.jpg"]
+        assert {kind for kind, _, _ in ignored} == {"not-a-video"}
+        assert {what for _, _, what in ignored} == {"This is a picture, by its name."}
     assert [event for event in told if isinstance(event, Said)] == [said, said]
     check_reader(VideoFolderReader(), root)
 
@@ -459,6 +475,8 @@ def test_a_folder_is_of_what_there_is_more_of_and_the_rest_is_said(tmp_path: Pat
     dataset = read(root, tell=told.append)
     assert dataset.task == "image-classification"
     assert Said("9 videos are not read: most files here are pictures") in told
+    ignored = [p.what for p in dataset.problems if p.done == "ignored"]
+    assert ignored == ["This is a video, by its name."] * 9
 
 
 def test_notes_beside_videos_and_a_video_beside_texts(tmp_path: Path) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from regraft import cli, verbs
+from regraft.backbones import Backbone, Preprocessing
+from regraft.backbones.backbone import Detector, Recipe
 from regraft.dataset import Dataset, Sample
-from regraft.errors import DataError
+from regraft.errors import DataError, UsageError
+from regraft.events import silent
 from regraft.labelling import survey
 from regraft.labelling.decisions import Decision, Journal, journal_of
 from regraft.labelling.likely_errors import Judged
@@ -53,6 +58,22 @@ def test_options_that_would_be_passed_over_are_refused(tmp_path, options):
     with pytest.raises(SystemExit) as stop:
         cli.main(["labels", str(_votes(tmp_path)), *options])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("finds", [False, True])
+def test_a_run_that_cannot_compare_is_refused_as_what_it_is(monkeypatch, finds):
+    net = Backbone(
+        "net", "image" if finds else "text", "", "", "", (), Preprocessing(),
+        Recipe("nanodet", "g"), Path("weights"), detector=Detector("dense", ()) if finds else None,
+    )  # fmt: skip
+    opened = nullcontext(SimpleNamespace(backbone=lambda: net))
+    monkeypatch.setattr(survey, "prepare", lambda *_, **__: opened)
+    photos = Dataset(Path("photos"), "image-classification", ("a", "b"), ())
+    for backbone, option in ((net, "--run"), ("net", "--backbone")):
+        request = survey.Request(Path("photos"), backbone)
+        with pytest.raises(UsageError) as refused, survey._eyes(request, photos, None, silent):
+            pass
+        assert refused.value.where == option
 
 
 def test_boxes_of_one_hand_are_not_judged(tmp_path):

@@ -20,8 +20,8 @@ import regraft
 from regraft.backbones import open_backbone
 from regraft.dataset import read_unlabelled
 from regraft.errors import DataError, RegraftError, UsageError
-from regraft.events import Event, Said
-from regraft.pretraining import Settings, check_objective, pretrain
+from regraft.events import Event, Said, silent
+from regraft.pretraining import Settings, check_objective, pretrain, verb
 from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.clips import DENSITY, ContrastiveClips, half_of
 from regraft.pretraining.objective import Job
@@ -185,6 +185,14 @@ def test_what_cannot_be(place: Path, tmp_path: Path) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "pictures" / "a.png")
     with pytest.raises(UsageError, match="no videos"):
         pretrain(tmp_path / "pictures", place / "c", settings=Settings(clip_s=2.0))
+    for name in ("red", "blue"):
+        (tmp_path / "judge" / name).mkdir(parents=True)
+        for i in range(4):
+            noise = np.random.default_rng(i).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / "judge" / name / f"{name}{i}.png")
+    with pytest.raises(UsageError, match="the judge is data for image") as refused:
+        verb._judge(tmp_path / "judge", ContrastiveClips(settings()), 0.01, 0, silent)
+    assert refused.value.where == "--judge"
     for chosen in (Settings(clip_s=2.0), None):
         with pytest.raises(DataError, match="no such file or folder"):
             pretrain(tmp_path / "nowhere", place / "d", settings=chosen)

@@ -19,6 +19,7 @@ from regraft.cli import app
 from regraft.errors import ContractBroken, DataError, UsageError
 from regraft.pretraining import MaskedSettings, Settings, check_objective, objectives, pretrain
 from regraft.pretraining.objectives import choose, settings_of
+from regraft.store import Run
 
 
 @pytest.fixture
@@ -124,6 +125,15 @@ def test_data_for_another_objective_are_refused_by_what_recognises_them(tmp_path
     Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "a.png")
     with pytest.raises(UsageError, match="these look like images"):
         choose("masked-language", tmp_path / "photos", MaskedSettings())
+
+
+@pytest.mark.parametrize("name", ["contrastive", "masked-language"])
+def test_a_run_is_not_taken_for_a_folder_of_texts(tmp_path: Path, name: str) -> None:
+    with Run.open(tmp_path / "run", {"data": "photos"}):
+        pass
+    (tmp_path / "run" / "report.html").write_text("<p>a page</p>")
+    with pytest.raises(UsageError, match="this is a run of regraft"):
+        choose(name, tmp_path / "run")
 
 
 def test_data_that_nothing_recognises_are_named_when_they_are_read(tmp_path: Path) -> None:

@@ -812,8 +812,12 @@ def test_wrong_settings_are_refused(place: Path) -> None:
     for wrong in ({"frames": 0}, {"frames": 1}, {"frames": -2}, {"clip_s": 0.0}, {"clip_s": -1.0}):
         with pytest.raises(UsageError, match="frames" if "frames" in wrong else "clip"):
             Settings(**wrong)
-    with pytest.raises(UsageError, match="whole_words"):
+    with pytest.raises(UsageError, match="whole_words") as refused:
         settings_of("contrastive", {"whole_words": True, "size_px": None})
+    assert refused.value.where == "--whole-words"
+    with pytest.raises(UsageError) as refused:
+        settings_of("masked-language", {"clip_s": 6.0, "size_px": 32})
+    assert refused.value.where == "--clip, --size"
     with pytest.raises(UsageError, match="epochs 0"):
         settings_of("contrastive", {"epochs": 0, "bf16": False})
     with pytest.raises(UsageError):

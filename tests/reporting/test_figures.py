@@ -73,6 +73,44 @@ def test_labels_do_not_cover_each_other(count: int) -> None:
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
 
 
+RUNGS = [("head", 4, 0.74), ("last:1", 15, 0.76), ("last:2", 40, 0.80), ("all", 150, 0.79)]
+
+
+def lines_drawn(svg: str) -> list[tuple[float, float, float, float]]:
+    """What a name must not touch: intervals, marks and the climb, in small boxes."""
+    number = r'"([\d.]+)"'
+    pattern = f'class="interval" x1={number} y1={number} x2={number} y2={number}'
+    drawn = [tuple(map(float, found)) for found in re.findall(pattern, svg)]
+    boxes = [(x - 1.5, min(y, end), x + 1.5, max(y, end)) for x, y, _, end in drawn]
+    for found in re.findall(f"<circle cx={number} cy={number} r={number}", svg):
+        x, y, r = map(float, found)
+        boxes.append((x - r, y - r, x + r, y + r))
+    for x, y in re.findall(r'<path d="M([\d.]+) ([\d.]+)l6 6', svg):
+        boxes.append((float(x) - 6, float(y), float(x) + 6, float(y) + 12))
+    (steps,) = re.findall(r'class="climb" d="M([^"]+)"', svg)
+    places = [tuple(map(float, step.split())) for step in steps.split("L")]
+    for (x0, y0), (x1, y1) in zip(places, places[1:], strict=False):
+        along = [(x0 + (x1 - x0) * k / 200, y0 + (y1 - y0) * k / 200) for k in range(201)]
+        boxes += [(x, y, x, y) for x, y in along]
+    return boxes
+
+
+@pytest.mark.parametrize("seconds", [0.8, 1.0, 1.25])
+@pytest.mark.parametrize("better", [-0.03, 0.0, 0.03])
+@pytest.mark.parametrize("beside", range(4))
+def test_labels_touch_no_line_and_no_mark(beside: int, better: float, seconds: float) -> None:
+    marks = [Mark(name, x, v, v - 0.04, v + 0.03, "kept") for name, x, v in RUNGS]
+    x, v = RUNGS[beside][1] * seconds, RUNGS[beside][2] + better
+    marks.append(Mark("scratch twin", x, v, v - 0.04, v + 0.03, "scratch"))
+    svg = str(figures.intervals("n", "title", marks, SECONDS, SHARE))
+    names = label_boxes(svg)
+    assert len(names) == 5
+    for k, a in enumerate(names):
+        assert a[0] >= 0 and a[2] <= 490
+        for b in [*names[:k], *lines_drawn(svg)]:
+            assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
 def test_intervals_of_equal_place_stand_beside_each_other() -> None:
     marks = [Mark(name, 5.0, 0.9, 0.8, 0.95, "kept") for name in "abc"]
     svg = str(figures.intervals("n", "title", marks, SECONDS, SHARE))

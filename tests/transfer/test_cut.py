@@ -51,8 +51,9 @@ def test_stages_are_counted_from_the_head(train: str, frozen: int) -> None:
 
 @pytest.mark.parametrize("train", ["last:0", "last:10", "last:", "last", "last:-1", "x", "", "2"])
 def test_what_does_not_count_stages_is_refused(train: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as refused:
         frozen_stages(train, 9)
+    assert "ladder" not in refused.value.mend, "`pretrain`, which asks, has none"
 
 
 # The certificate ----------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from regraft.backbones.tokenizer import read_tokenizer
 from regraft.errors import BackboneError, UsageError
 
 
-def check_modality(name: str, reads: str, modality: str, why: str) -> None:
+def check_modality(
+    name: str, reads: str, modality: str, why: str, where: str = "--backbone"
+) -> None:
     """Refuse a backbone for samples that it does not read.
 
     Args:
@@ -25,6 +27,7 @@ def check_modality(name: str, reads: str, modality: str, why: str) -> None:
         reads: its modality.
         modality: of the samples.
         why: they are to be read, for example "the data are texts".
+        where: the option that chose it.
 
     Raises:
         UsageError: it is for another modality.
@@ -32,7 +35,7 @@ def check_modality(name: str, reads: str, modality: str, why: str) -> None:
     if reads != modality:
         raise UsageError(
             f"{name} is for {reads}s, {why}",
-            where="--backbone",
+            where=where,
             mend="take one of that modality from `regraft backbones list`",
         )
 
@@ -255,17 +258,18 @@ class Backbone:
         between = [shape for stage in self.stages[:-1] for shape in stage.shapes]
         return not self.frames and any(len(shape) == 2 for shape in between)
 
-    def check_reads(self, modality: str, why: str) -> None:
+    def check_reads(self, modality: str, why: str, where: str = "--backbone") -> None:
         """Refuse it, before anything is computed, for samples that it does not read.
 
         Args:
             modality: of the samples.
             why: they are to be read, for example "the data are texts".
+            where: the option that chose it.
 
         Raises:
             UsageError: it is for another modality.
         """
-        check_modality(self.name, self.modality, modality, why)
+        check_modality(self.name, self.modality, modality, why, where)
 
     @property
     def width(self) -> int:

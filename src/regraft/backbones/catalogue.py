@@ -273,20 +273,22 @@ def _of_clips(rest: str) -> Address:
     """What [FRAMES:]NAME after "video:" stands for."""
     count, _, name = rest.partition(":")
     frames, name = (int(count), name) if count.isdecimal() else (FRAMES, rest)
-    if not 2 <= frames <= 64:
-        raise UsageError(
-            f"a clip of {frames} frames", where=f"video:{rest}", mend="give 2 to 64 frames"
-        )
+    _check_frames(frames, f"video:{rest}")
     inner = address(name)
     if inner.adapter in ("video", "text-encoder"):
         raise UsageError(
             f"{name} is no network of pictures",
-            where=f"video:{rest}",
+            where=name,
             mend="take one of the modality image from `regraft backbones list`",
         )
     architecture = f"{frames}:{inner.name}"
     file = None if inner.adapter == "local" else inner.file
     return Address(f"video:{architecture}", "video", architecture, file)
+
+
+def _check_frames(frames: int, where: str) -> None:
+    if not 2 <= frames <= 64:
+        raise UsageError(f"a clip of {frames} frames", where=where, mend="give 2 to 64 frames")
 
 
 def _of_windows(rest: str) -> Address:
@@ -319,6 +321,8 @@ def for_clips(name: str, frames: int | None = None) -> str:
         UsageError: the name means nothing, or it looks at another number of frames.
     """
     wanted = address(name)
+    if frames is not None:
+        _check_frames(frames, "--frames")
     if wanted.adapter == "video":
         there = int(wanted.architecture.partition(":")[0])
     else:
@@ -347,14 +351,14 @@ def _unknown(name: str) -> UsageError:
     if (_absolute(name) / "run.json").is_file():
         return UsageError(
             "this run has no backbone: it is no pre-training, or was stopped before its end",
-            where=f"--backbone {name}",
+            where=name,
             mend="repeat the pretrain command that began it; what is done is kept",
         )
     near = difflib.get_close_matches(name, [row.name for row in ROWS], n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return UsageError(
         f"there is no backbone {name!r}",
-        where="--backbone",
+        where=name,
         mend=f"{hint}Take a name from `regraft backbones list`, timm:ARCH, timm:ARCH@FILE, "
         "text:FOLDER, text:ORG/NAME, transformers:FOLDER, transformers:ORG/NAME, "
         "ultralytics:FILE or local:FILE.py:function",

@@ -9,7 +9,15 @@ for sample in dataset.split("train"):
 from regraft.dataset import clips, guard, images, texts, video
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
-from regraft.dataset.reading import check_columns, guess_task, read, read_all, read_unlabelled
+from regraft.dataset.reading import (
+    check_columns,
+    guess_task,
+    read,
+    read_all,
+    read_to_inspect,
+    read_unlabelled,
+    refuse_run,
+)
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
 from regraft.dataset.table import columns_of, lines_of, reader_of, texts_of
@@ -33,12 +41,14 @@ __all__ = [
     "images",
     "read",
     "read_all",
+    "read_to_inspect",
     "read_unlabelled",
     "read_unlabelled_texts",
     "texts",
     "columns_of",
     "lines_of",
     "reader_of",
+    "refuse_run",
     "texts_of",
     "video",
 ]

@@ -165,7 +165,7 @@ def _opened(samples: Sequence[Sample]) -> _File:
 
 def _refused(id_: str, path: Path, fault: guard.Refused) -> Problem:
     if guard.claims_picture(path):
-        return Problem("not-a-video", id_, "This is a picture, by its name.", "ignored")
+        return Problem("not-a-video", id_, video.passed_over(path, "video"), "ignored")
     meant = video.claims_video(path) or fault.kind not in ("damaged", "not-a-video", "empty")
     return Problem(fault.kind, id_, fault.what, "set aside" if meant else "ignored")
 

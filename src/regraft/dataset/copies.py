@@ -143,9 +143,16 @@ def _members(forest: Forest, count: int) -> list[list[int]]:
 def _duplicate(copies: list[Sample]) -> Problem:
     others = _some(sample.id for sample in copies[1:])
     if len({sample.sha256 for sample in copies}) == 1:
-        what = "text" if isinstance(copies[0].source, str) else "file"
-        return Problem("duplicate", copies[0].id, f"The same {what} as {others}.", "grouped")
+        what = f"The same {content_of(copies[0])} as {others}."
+        return Problem("duplicate", copies[0].id, what, "grouped")
     return Problem("near-duplicate", copies[0].id, f"Nearly the same as {others}.", "grouped")
+
+
+def content_of(sample: Sample) -> str:
+    """What messages call that of which a sample's checksum is taken."""
+    if isinstance(sample.source, str):
+        return "text"
+    return "clip" if sample.span_s is not None else "file"
 
 
 def _some(names: Iterable[str]) -> str:

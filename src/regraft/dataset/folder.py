@@ -17,7 +17,7 @@ from typing import final
 from regraft.dataset import guard
 from regraft.dataset.reader import LAYOUT, SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split
-from regraft.dataset.video import claims_video
+from regraft.dataset.video import claims_video, passed_over
 from regraft.errors import DataError
 
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -84,7 +84,7 @@ class FolderReader:
         if claims(file):
             return Problem("no-class", where, f"The {thing} lies in no class folder.", "set aside")
         kind = "not-a-video" if self._of_videos else "not-an-image"
-        return Problem(kind, where, f"This is no {thing}.", "ignored")
+        return Problem(kind, where, passed_over(file, thing), "ignored")
 
 
 def _splits(root: Path) -> dict[str, Split]:

@@ -18,6 +18,7 @@ Decisions:
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
-from regraft.dataset.copies import settle, settle_apart
+from regraft.dataset.copies import content_of, settle, settle_apart
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.reader import LAYOUT, Reader, alike
 from regraft.dataset.rows import (
@@ -43,7 +44,7 @@ from regraft.dataset.rows import (
     losses,
     renumbered,
 )
-from regraft.dataset.splits import with_splits
+from regraft.dataset.splits import refuse_without_valid, with_splits
 from regraft.dataset.table import TableReader, columns_of, task_of
 from regraft.dataset.texts import TextFolderReader
 from regraft.dataset.verify import Verified, verify, verify_texts
@@ -114,7 +115,50 @@ def read(
         others = _listed(Path(more), _reader_for(Path(more), reader), listed.task)
         listed = _with_more(listed, others)
     dataset = _opened(listed, max_bad, tell)
-    return _tiled(with_splits(_learnable(_cut(dataset, clip_s)), seed))
+    dataset = with_splits(_learnable(_cut(dataset, clip_s)), seed)
+    refuse_without_valid(dataset)
+    return _tiled(dataset)
+
+
+def read_to_inspect(
+    path: str | Path,
+    *,
+    task: str | None = None,
+    tell: Tell = silent,
+    reader: Reader | None = None,
+) -> Dataset:
+    """Read a data set as `read` does; what `read` would stop at is a problem of it.
+
+    Args:
+        path: as for `read`.
+        task: as for `read`.
+        tell: as for `read`.
+        reader: as for `read`.
+
+    Raises:
+        DataError: there is nothing that can be read.
+        UsageError: as for `read`.
+    """
+    _check_task(task)
+    listed = _named_splits(_listed(Path(path), reader, task, "leave --task out, or "))
+    dataset, faults = _opened(listed, 0.999, tell), list[DataError]()
+    try:
+        dataset = _learnable(dataset)
+    except DataError as fault:
+        if not dataset.samples:
+            raise
+        faults.append(fault)
+    dataset = with_splits(dataset, 0)
+    try:
+        refuse_without_valid(dataset)
+    except DataError as fault:
+        faults.append(fault)
+    return _tiled(dataset).with_problems(map(_stopping, faults))
+
+
+def _stopping(fault: DataError) -> Problem:
+    """What `read` would stop at; the lines after its first one list problems that are known."""
+    return Problem("no-fit", fault.where, fault.what.splitlines()[0], "fit stops")
 
 
 def read_all(
@@ -207,7 +251,7 @@ def read_unlabelled(
     again: list[Problem] = []
     for sample in settled.samples:
         if sample.sha256 in kept:
-            what = f"The same file as {kept[sample.sha256].id}."
+            what = f"The same {content_of(sample)} as {kept[sample.sha256].id}."
             again.append(Problem("repeated", sample.id, what, "left out"))
         else:
             kept[sample.sha256] = sample
@@ -312,6 +356,24 @@ def check_columns(reader: Reader | None, path: Path) -> None:
             )
 
 
+def refuse_run(path: Path) -> None:
+    """Refuse what an earlier command wrote where data are meant.
+
+    Raises:
+        UsageError: the folder is a run.
+    """
+    if not (path / "run.json").is_file() or not (path / "journal.jsonl").is_file():
+        return
+    run = shlex.quote(guard.shown(path))
+    if (path / "backbone" / "backbone.json").is_file():
+        mend = f"give data to start from it with: --backbone {run}"
+    elif (path / "model" / "model.json").is_file():
+        mend = f"give data, or use the run: regraft predict {run} INPUT..., regraft report {run}"
+    else:
+        mend = "repeat the command that began it; what is done is kept"
+    raise UsageError("this is a run of regraft, no data", where=guard.shown(path), mend=mend)
+
+
 def guess_task(path: Path, task: str | None = None, reader: Reader | None = None) -> str:
     """What the data at a path look like, unless the user says what they are.
 
@@ -322,8 +384,9 @@ def guess_task(path: Path, task: str | None = None, reader: Reader | None = None
 
     Raises:
         DataError: there is a table that cannot be read, or the reader cannot read what is there.
-        UsageError: there is no such task.
+        UsageError: there is no such task, or the path is a run.
     """
+    refuse_run(path)
     if task is not None:
         _check_task(task)
         return task
@@ -355,6 +418,7 @@ def _rows_of(path: Path, reader: Reader | None) -> Dataset:
         raise DataError(
             "There is no such file or folder.", where=guard.shown(path), mend="check the path"
         )
+    refuse_run(path)
     check_columns(reader, path)
     for candidate in READERS if reader is None else (reader,):
         if candidate.recognises(path):
@@ -522,10 +586,12 @@ def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
     allowed = max(1, int(max_bad * meant)) if max_bad > 0 else 0
     if len(bad) <= allowed:
         return
-    head = f"{len(bad)} of {meant} files cannot be used; at most {allowed} may be set aside."
+    head = (
+        f"{len(bad)} of {meant} {dataset.thing}s cannot be used; at most {allowed} may be set aside"
+    )
     mend = f"mend or remove them, or allow more: --max-bad {_share_above(len(bad), meant)}"
     raise TooManyBadSamples(
-        head + listing(bad),
+        f"{head}.{listing(bad)}",
         where=guard.shown(dataset.path),
         mend=mend if len(bad) < meant else "mend them; not one of them can be used",
     )

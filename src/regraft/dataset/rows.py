@@ -199,7 +199,8 @@ def listing(problems: Sequence[Problem]) -> str:
 
 def losses(dataset: Dataset) -> str:
     """What speaks against files and rows of a data set, below a message that too few are left."""
-    return listing([problem for problem in dataset.problems if problem.done != "grouped"])
+    kept = ("grouped", "nothing")
+    return listing([problem for problem in dataset.problems if problem.done not in kept])
 
 
 def modality_of(task: str) -> str:

@@ -40,9 +40,6 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
     Args:
         dataset: grouped; `split` as given.
         seed: another one makes other splits.
-
-    Raises:
-        DataError: there is nothing to train on, or nothing to validate with; with what was dropped.
     """
     given = {sample.split for sample in dataset}
     problems = _few_samples(dataset) + _many_classes(dataset)
@@ -51,13 +48,23 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
     elif "valid" not in given:
         share = SHARES["valid"] / (1 - SHARES["test"])
         dataset = _carved(dataset, {"valid": share}, seed)
-        what = f"No valid split is given; {share:.0%} of train became it."
-        problems.append(Problem("no-valid", "valid", what, "made"))
+        if dataset.split("valid"):
+            what = f"No valid split is given; {share:.0%} of train became it."
+            problems.append(Problem("no-valid", "valid", what, "made"))
     if not dataset.split("test"):
         what = "There is no test split; the score on valid, which chose the model, is the only one."
         problems.append(Problem("no-test", "test", what))
     problems += _missing_in(dataset, "valid") + _missing_in(dataset, "test")
     problems += _of_one_group(dataset, "valid") + _of_one_group(dataset, "test")
+    return dataset.with_problems(problems)
+
+
+def refuse_without_valid(dataset: Dataset) -> None:
+    """Stop where no sample could be taken to validate with.
+
+    Raises:
+        DataError: with what was dropped.
+    """
     if not dataset.split("valid"):
         raise DataError(
             f"Nothing is left to validate with: no class has {_two_different(dataset)}."
@@ -65,7 +72,6 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
             where=guard.shown(dataset.path),
             mend=f"add {dataset.thing}s; twenty of each class make a start" + _joined(dataset),
         )
-    return dataset.with_problems(problems)
 
 
 def _carved(dataset: Dataset, shares: Mapping[Split, float], seed: int) -> Dataset:
@@ -92,7 +98,9 @@ def _key(sample: Sample) -> str:
 
 def _two_different(dataset: Dataset) -> str:
     """What a class has to have."""
-    return "clips of two files" if _cut_from_files(dataset) else f"two different {dataset.thing}s"
+    if _cut_from_files(dataset):
+        return "clips of two files"
+    return f"two different {dataset.thing}s (copies and groups count once)"
 
 
 def _joined(dataset: Dataset) -> str:

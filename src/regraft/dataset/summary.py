@@ -123,6 +123,8 @@ def _boxes(dataset: Dataset) -> dict[str, Any]:
 def _imbalance(dataset: Dataset) -> dict[str, Any]:
     samples = dataset.split("train") or dataset.samples
     counts = Counter(c for s in samples for c in labels_of(s.target))
+    if not counts:
+        return {"ratio": 0.0, "text": "No training sample has a class."}
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     ratio = round(high / low, 2)
     names = dataset.classes

@@ -21,6 +21,7 @@ import numpy as np
 from regraft.dataset import guard, images, texts
 from regraft.dataset.duplicates import Thumbnails
 from regraft.dataset.rows import Problem, Sample
+from regraft.dataset.video import claims_video, passed_over
 from regraft.events import Advanced, Tell
 
 _BATCH = 256
@@ -113,6 +114,8 @@ def _opened(sample: Sample) -> tuple[Sample, Thumbnails] | Problem:
         name, size, thumbnail = images.examine(data, sample.id, path.suffix)
     except guard.Refused as fault:
         meant = guard.claims_picture(path) or fault.kind not in _NEVER_MEANT
-        return Problem(fault.kind, sample.id, fault.what, "set aside" if meant else "ignored")
+        is_video = fault.kind == "not-an-image" and claims_video(path)
+        what = passed_over(path, "picture") if is_video else fault.what
+        return Problem(fault.kind, sample.id, what, "set aside" if meant else "ignored")
     sha256 = hashlib.sha256(data).hexdigest()
     return replace(sample, sha256=sha256, size=size, format=name), thumbnail

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from regraft.dataset.guard import MAX_PIXELS, Refused, refuse_bomb, shown
+from regraft.dataset.guard import MAX_PIXELS, Refused, claims_picture, refuse_bomb, shown
 from regraft.errors import MissingExtra, RegraftError
 
 if TYPE_CHECKING:
@@ -121,6 +121,18 @@ def import_av() -> Any:
 def claims_video(path: Path) -> bool:
     """Whether the name says that this is a video."""
     return path.suffix.lower() in SUFFIXES
+
+
+def passed_over(path: Path, thing: str) -> str:
+    """What is said of a file that is no sample where others are.
+
+    Args:
+        path: the file.
+        thing: what the others are: "picture" or "video".
+    """
+    is_video = claims_video(path)
+    claimed = "video" if is_video else "picture" if claims_picture(path) else thing
+    return f"This is no {thing}." if claimed == thing else f"This is a {claimed}, by its name."
 
 
 def clip_id(file_id: str, span_s: tuple[float, float]) -> str:

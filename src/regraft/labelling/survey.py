@@ -282,11 +282,12 @@ def _eyes(
     """A frozen network that looks at samples, once, and remembers (the cache)."""
     with prepare(request.backbone, tell=tell) as preparation:
         described = preparation.backbone()
-        described.check_reads(dataset.modality, f"the data are {dataset.modality}s")
+        option = "--run" if isinstance(request.backbone, Backbone) else "--backbone"
+        described.check_reads(dataset.modality, f"the data are {dataset.modality}s", option)
         if described.detector is not None:
             raise UsageError(
                 f"{described.name} finds objects; samples are compared by one vector each",
-                where="--backbone",
+                where=option,
                 mend="take another from `regraft backbones list`",
             )
         cut = Cut(described, len(described.stages))

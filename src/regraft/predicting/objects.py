@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,24 @@ class Wanted:
     precision: float | None = None
 
 
-def check_wanted(wanted: Wanted) -> None:
+def check_wanted(wanted: Wanted, finds: bool) -> None:
     """Refuse before anything is computed.
 
+    Args:
+        wanted: what is asked for.
+        finds: whether the model finds objects.
+
     Raises:
-        UsageError: an option is wrong.
+        UsageError: an option is wrong, or is for models that find objects and this does not.
     """
+    usual = asdict(Wanted())
+    chosen = [name for name, value in asdict(wanted).items() if value != usual[name]]
+    if chosen and not finds:
+        raise UsageError(
+            "this model finds no objects; files are written and chosen of boxes alone",
+            where=", ".join(f"--{name.removesuffix('_s')}" for name in chosen),
+            mend="leave it out; with --json what is printed can go to a file",
+        )
     if wanted.to not in FILES:
         raise UsageError(
             f"there is no format {wanted.to!r}", where="--to", mend=f"use one of {', '.join(FILES)}"

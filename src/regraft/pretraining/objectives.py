@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from regraft.dataset import refuse_run
 from regraft.errors import DataError, UsageError
 from regraft.pretraining.objective import Objective
 from regraft.pretraining.settings import AnySettings
@@ -41,17 +42,22 @@ def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
     if foreign:
         raise UsageError(
             f"the objective {name} has no {', '.join(foreign)}",
-            where="pretrain",
+            where=", ".join(map(_option, foreign)),
             mend=f"it has {', '.join(field.name for field in fields(usual))}",
         )
     return replace(usual, **chosen)
+
+
+def _option(setting: str) -> str:
+    """What a setting is called at the command line."""
+    return "--" + setting.removesuffix("_px").removesuffix("_s").replace("_", "-")
 
 
 def choose(name: str, data: Path, settings: AnySettings | None = None) -> Objective:
     """The objective of this name for the data at a path.
 
     Raises:
-        UsageError: there is none, the settings are another's, or the data are for another.
+        UsageError: there is none, the settings are another's, or the data are for another or a run.
         DataError: nothing lies there.
     """
     kinds = _kinds(name)
@@ -60,6 +66,7 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
         raise UsageError(f"these are not settings of {name}", where="settings")
     if not data.exists():
         raise DataError("there is no such file or folder", where=data, mend="check the path")
+    refuse_run(data)
     kind = next((kind for kind in kinds if kind().recognises(data)), None)
     if kind is None:
         _refuse_others(name, data)

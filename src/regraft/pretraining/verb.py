@@ -228,7 +228,9 @@ def _judge(
 ) -> Dataset | None:
     if judge is None:
         return None
-    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=objective.clip_s, tell=tell)
+    has_clips = data_sets.guess_task(Path(judge)) == "video-classification"
+    clip_s = objective.clip_s if has_clips else None
+    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=clip_s, tell=tell)
     if labelled.multilabel:
         raise UsageError(
             "a judge has one label for each sample",

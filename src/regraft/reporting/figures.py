@@ -462,15 +462,16 @@ def _labels(area: Box, up: Scale, placed: Sequence[tuple[float, Mark]]) -> list[
     taken += [Box(px - 3, up.px(m.high), px + 3, up.px(m.low)) for px, m in placed]
     climb = [(px, up.px(m.value)) for px, m in placed if m.kind in _CLIMB]
     for (x0, y0), (x1, y1) in zip(climb, climb[1:], strict=False):
-        along = [(x0 + (x1 - x0) * k / 12, y0 + (y1 - y0) * k / 12) for k in range(13)]
-        taken += [Box(px - 5, py - 2, px + 5, py + 2) for px, py in along]
+        steps = math.ceil(math.hypot(x1 - x0, y1 - y0) / 8)
+        along = [(x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps) for k in range(steps)]
+        taken += [Box(px - 4, py - 4, px + 4, py + 4) for px, py in along]
     room = Box(area.left + 2, area.top - 12, area.right + 10, area.bottom - 2)
     texts: list[Markup] = []
     for px, mark in placed:
         name = _shortened(visible(mark.label), 18)
         spots = _spots(px, up, mark, _text_width(name))
         cost = [
-            10 * box.outside(room) + sum(map(box.overlap, taken)) + rank
+            10 * (box.outside(room) + sum(map(box.overlap, taken))) + rank
             for rank, (box, _, _) in enumerate(spots)
         ]
         box, x_px, anchor = spots[cost.index(min(cost))]
@@ -488,9 +489,12 @@ def _spots(px: float, up: Scale, mark: Mark, width: float) -> list[tuple[Box, fl
         top, bottom = middle - 9, middle + 9
         spots.append((Box(right, top, right + width, bottom), right, "start"))
         spots.append((Box(left - width, top, left, bottom), left, "end"))
-    for middle in (high - 12, max(low, up.px(mark.value) + 7) + 13):
-        half = width / 2
-        spots.append((Box(px - half, middle - 9, px + half, middle + 9), px, "middle"))
+    above, under = high - 12, max(low, up.px(mark.value) + 7) + 13
+    for middle in (above, under, above - 16, under + 16):
+        top, bottom, half = middle - 9, middle + 9, width / 2
+        spots.append((Box(px - half, top, px + half, bottom), px, "middle"))
+        spots.append((Box(px - 6, top, px - 6 + width, bottom), px - 6, "start"))
+        spots.append((Box(px + 6 - width, top, px + 6, bottom), px + 6, "end"))
     return spots
 
 
