@@ -4,7 +4,8 @@ python -m bench.pretraining [--backbone random:resnet10t] [--budget 20m] [--pict
 
 The pool is the first 10,000 training pictures, without labels. Five times 100 labels (ten of each
 class) are drawn from the first 50,000; the start, the result and the same network trained from
-random weights on those 100 labels alone are measured on the same 2,000 test pictures. Intervals
+random weights on those 100 labels alone are measured on the same 2,000 test pictures; start and
+result by their last stage, and with the levels that the head of `fit` reads. Intervals
 are Student's, over the draws; gaps are between answers to the same draw.
 
 The network from random weights is given the best of four ways to train it (two rates, with and
@@ -29,6 +30,7 @@ from PIL import Image
 from bench import data, harness
 from bench.harness import Figure
 from regraft.backbones import Backbone, build, open_backbone
+from regraft.backbones.levels import with_levels
 from regraft.cli import seconds_of
 from regraft.pretraining import Settings, pretrain
 from regraft.pretraining.augment import DRAWS, Ranges, augmented
@@ -142,12 +144,14 @@ def drawn_rows(fashion: data.FashionMnist, draw: int) -> list[int]:
 def measured(fashion, start: Backbone, result: Backbone, draws: int) -> tuple[dict, str]:
     """Accuracies on each draw of start, result and from scratch; how the last was trained."""
     held, held_y = pixels(fashion.test_pictures[:TESTED], start), fashion.test_labels[:TESTED]
-    found: dict[str, list[float]] = {"before": [], "after": []}
+    found: dict[str, list[float]] = {}
     drawn = []
     for draw in range(draws):
         rows = drawn_rows(fashion, draw)
         drawn.append((pixels(fashion.train_pictures[rows], start), fashion.train_labels[rows]))
-    for name, backbone in (("before", start), ("after", result)):
+    read = {"before": start, "after": result}
+    read |= {f"{name}, levels": with_levels(backbone) for name, backbone in read.items()}
+    for name, backbone in read.items():
         network = build(backbone)
         seen = features(network, held)
         found[name] = [probed(features(network, x), y, seen, held_y) for x, y in drawn]
@@ -159,8 +163,11 @@ def figures(found: dict[str, list[float]], report: dict, how: str) -> list[Figur
     """What is said of it."""
     speed, verdict = report["throughput"], report["verdict"]
     shown = []
-    for name, what in (("before", "start, frozen"), ("after", "result, frozen"),
-                       ("scratch", f"random weights on the labels alone ({how})")):  # fmt: skip
+    for name, what in (
+        ("before", "start, frozen, last stage"), ("after", "result, frozen, last stage"),
+        ("before, levels", "start, as fit reads it"), ("after, levels", "result, as fit reads it"),
+        ("scratch", f"random weights on the labels alone ({how})"),
+    ):  # fmt: skip
         mean, reach = spread(found[name])
         note = f"± {100 * reach:.1f} over {len(found[name])} draws of 100 labels"
         shown.append(Figure(what, 100 * mean, "%", note=note))

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+
+# As the command line has it: threads that wait in a loop stand in each other's way where several
+# tests run at once. Said before torch is loaded, which reads it then.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session", autouse=True)

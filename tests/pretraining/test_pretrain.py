@@ -660,7 +660,7 @@ def test_a_run_stopped_while_it_was_measured_has_the_curves_of_an_undisturbed_on
     whole = pretrain(place / "pool", place / "whole", **asked)
     plain, seen = Contrast.measure, list[int]()
     # Thrice in the main training, the last time at its end, and at the end of its twin.
-    cuts = {1, 4, 14, 29}
+    cuts = {1, 4, 13, 25}
 
     def measure(self: Contrast) -> dict:
         seen.append(1)

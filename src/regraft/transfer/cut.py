@@ -99,7 +99,7 @@ def frozen_stages(train: str, stages: int) -> int:
         raise UsageError(
             f"{train!r} does not say which stages to train",
             where="--train",
-            mend="use last:K (K stages counted from the head) or all",
+            mend="use all or last:K (K stages counted from the head); for fit also head or ladder",
         )
     if not 0 < int(count) <= stages:
         raise UsageError(
