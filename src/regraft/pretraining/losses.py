@@ -72,7 +72,6 @@ def momentum_contrast(
     temperature: float,
     queue_qd: Tensor,
     own_bq: Tensor,
-    group: ProcessGroup | None = None,
 ) -> Tensor:
     """The cross-entropy of queries among keys, symmetric: each view must find the other's key.
 
@@ -82,21 +81,18 @@ def momentum_contrast(
         temperature: what cosines are divided by.
         queue_qd: keys of past batches, normalised; may be empty.
         own_bq: which of these come from a row's own sample and are no negatives, bool.
-        group: processes whose keys of this batch count; None is this process alone. Queues are
-            their own. Each has as many rows.
 
     Returns:
-        the mean over the 2b rows of this process.
+        the mean over the 2b rows.
     """
     losses = list[Tensor]()
     a_key_bd, b_key_bd = keys
     for query_bd, key_bd in zip(queries, (b_key_bd, a_key_bd), strict=True):
         query_bd = functional.normalize(query_bd.float(), dim=1)
-        key_md = functional.normalize(gathered(key_bd.detach(), group).float(), dim=1)
+        key_bd = functional.normalize(key_bd.detach().float(), dim=1)
         past_bq = (query_bd @ queue_qd.T / temperature).masked_fill(own_bq, float("-inf"))
-        logits = torch.cat([query_bd @ key_md.T / temperature, past_bq], dim=1)
-        first = rank(group) * len(query_bd)
-        partner = torch.arange(len(query_bd), device=query_bd.device) + first
+        logits = torch.cat([query_bd @ key_bd.T / temperature, past_bq], dim=1)
+        partner = torch.arange(len(query_bd), device=query_bd.device)
         losses.append(functional.cross_entropy(logits, partner))
     return torch.stack(losses).mean()
 
