@@ -183,7 +183,7 @@ def test_what_cannot_be(place: Path, tmp_path: Path) -> None:
         pretrain(place / "pool", place / "b", backbone=start(place), settings=settings(clip_s=None))
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (40, 40)).save(tmp_path / "pictures" / "a.png")
-    with pytest.raises(UsageError, match="no videos"):
+    with pytest.raises(UsageError, match="more videos than pictures"):
         pretrain(tmp_path / "pictures", place / "c", settings=Settings(clip_s=2.0))
     for name in ("red", "blue"):
         (tmp_path / "judge" / name).mkdir(parents=True)

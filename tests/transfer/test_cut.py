@@ -14,6 +14,7 @@ from regraft.backbones import Backbone, build, convert
 from regraft.backbones.network import Network
 from regraft.errors import BackboneError, UsageError
 from regraft.transfer.cut import Cut, frozen_stages
+from regraft.transfer.ladder import rung_names
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,8 @@ def test_what_does_not_count_stages_is_refused(train: str) -> None:
     with pytest.raises(UsageError) as refused:
         frozen_stages(train, 9)
     assert "ladder" not in refused.value.mend, "`pretrain`, which asks, has none"
+    with pytest.raises(UsageError, match="use ladder, head, last:K"):
+        rung_names(train, 9)
 
 
 # The certificate ----------------------------------------------------------------------------------

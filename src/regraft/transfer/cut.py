@@ -80,12 +80,13 @@ def _core() -> Any:
     return import_openvino().Core()
 
 
-def frozen_stages(train: str, stages: int) -> int:
+def frozen_stages(train: str, stages: int, others: str = "") -> int:
     """How many leading stages of `stages` stay frozen under `--train`.
 
     Args:
         train: "head", "last:K" (the last K stages are trained) or "all".
         stages: how many the backbone has.
+        others: what else may be said there, for a message: "ladder, head, ".
 
     Raises:
         UsageError: it is none of these, or the backbone has fewer than K stages.
@@ -99,7 +100,7 @@ def frozen_stages(train: str, stages: int) -> int:
         raise UsageError(
             f"{train!r} does not say which stages to train",
             where="--train",
-            mend="use all or last:K (K stages counted from the head); for fit also head or ladder",
+            mend=f"use {others}last:K (K stages counted from the head) or all",
         )
     if not 0 < int(count) <= stages:
         raise UsageError(

@@ -263,7 +263,7 @@ def rung_names(train: str, stages: int) -> list[str]:
         return ["head"]
     if train == "ladder":
         return ["head", *(f"last:{k}" for k in DEPTHS if k < stages), "all"]
-    frozen_stages(train, stages)  # refuses what there is not
+    frozen_stages(train, stages, "ladder, head, ")  # refuses what there is not
     return ["head", train]
 
 
