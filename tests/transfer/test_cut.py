@@ -55,8 +55,11 @@ def test_what_does_not_count_stages_is_refused(train: str) -> None:
     with pytest.raises(UsageError) as refused:
         frozen_stages(train, 9)
     assert "ladder" not in refused.value.mend, "`pretrain`, which asks, has none"
+
+
+def test_fit_may_be_told_of_the_ladder_too() -> None:
     with pytest.raises(UsageError, match="use ladder, head, last:K"):
-        rung_names(train, 9)
+        rung_names("some", 9)
 
 
 # The certificate ----------------------------------------------------------------------------------
