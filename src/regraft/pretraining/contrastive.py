@@ -21,8 +21,8 @@ embedding.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Protocol, final
@@ -48,6 +48,7 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
+from regraft.transfer.loop import noise_of
 from regraft.transfer.products import rounded
 
 PIECE, PIECE_BYTES = 256, 4 * 10**9
@@ -234,20 +235,13 @@ class Contrast(Learner):
 
     def _vectors(self, by: Model, views: Tensor, place: tuple[int, int]) -> Pair:
         """The network's vectors of both views of some samples; its noise is that of a place."""
-        with self._noise("noise", *place), rounded(by.network, self._bf16):
+        with noise_of(self._job.seed, "noise", *place), rounded(by.network, self._bf16):
             a_bw, b_bw = by.vectors(views).chunk(2)
         return a_bw, b_bw
 
     def _projected(self, by: Model, a_bw: Tensor, b_bw: Tensor) -> Pair:
         with rounded(by.projection, self._bf16):
             return by.projected(a_bw, b_bw)
-
-    @contextmanager
-    def _noise(self, *place: str | int) -> Generator[None]:
-        """Within, what is random in a network is a function of the seed and a place."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self._job.seed, *place))
-            yield
 
     def stepped(self, step: int) -> None:
         """See `Learner`."""
@@ -287,7 +281,11 @@ class Contrast(Learner):
         parts: list[list[Tensor]] = [[], []]
         self.model.train()
         size, start = max(8, 128 // max(1, self._job.backbone.frames)), 0
-        with torch.no_grad(), statistics_kept(self.model), self._noise("noise", "look"):
+        with (
+            torch.no_grad(),
+            statistics_kept(self.model),
+            noise_of(self._job.seed, "noise", "look"),
+        ):
             # Parts of about one size: batch norm cannot do with a last part of a single sample.
             for some_n in np.array_split(index_n, math.ceil(len(index_n) / size)):
                 rows = self._footage.rows(some_n)

@@ -22,13 +22,14 @@ from torch import nn
 from regraft.backbones.network import Network
 from regraft.dataset import Sample, View
 from regraft.events import Event
-from regraft.seeds import generator, seed_of
+from regraft.seeds import generator
 from regraft.store import Checkpoint
 from regraft.tasks.task import Answers, Criterion, Outputs, Task
 from regraft.transfer import loop, norms
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import has_bfloat16
+from regraft.transfer.loop import noise_of
 from regraft.transfer.products import dense, rounded
 from regraft.transfer.tokens import token_ids
 
@@ -223,8 +224,7 @@ class _Fitting:
 
     def backward(self, step: int) -> float:
         index_b, view, rows = self.batches(step)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, "noise", self.rung.name, step))
+        with noise_of(self.seed, "noise", self.rung.name, step):
             outputs = self.tail(rows)
         loss = self.criterion(outputs, index_b, view)
         if torch.isfinite(loss):

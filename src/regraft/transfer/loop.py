@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from regraft.errors import TrainingFailed
 from regraft.events import Event, Saved, Stepped
+from regraft.seeds import seed_of
 from regraft.store import Checkpoint, Outcome
 from regraft.transfer.heap import memory_kept
 
@@ -158,6 +160,17 @@ def take(
         optimiser.step()
         work.stepped(step)
     return loss, norm
+
+
+@contextmanager
+def noise_of(seed: int, *place: str | int) -> Generator[None]:
+    """Within, what is random in a network (dropout) is a function of a seed and a place.
+
+    Of the CPU alone: `torch.manual_seed` keeps a traceback for each device there could be, each time.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_of(seed, *place))
+        yield
 
 
 def seconds_a_step(work: Work, steps: int = 3) -> float:
