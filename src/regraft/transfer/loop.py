@@ -166,7 +166,7 @@ def take(
 def noise_of(seed: int, *place: str | int) -> Generator[None]:
     """Within, what is random in a network (dropout) is a function of a seed and a place.
 
-    Of the CPU alone: `torch.manual_seed` keeps a traceback for each device there could be, each time.
+    Of the CPU alone: `torch.manual_seed` keeps a traceback for each device there could be.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(seed, *place))
