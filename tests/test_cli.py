@@ -22,10 +22,10 @@ OPTIONS = {
     "--more --views --max-bad --clip --frames --columns",
     "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
     " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
-    " --learning-rate --temperature --queue --frames --pairs --control --seed --max-bad",
+    " --learning-rate --temperature --queue --momentum --frames --pairs --control --seed --max-bad",
     "predict": "--out --to --draw --every --precision --columns --json",
     "evaluate": "--max-bad --columns --json",
-    "inspect": "--task --columns --json",
+    "inspect": "--task --columns --clip --json",
     "labels": "--run --pool --batch --out --backbone --scale --seed --max-bad --columns"
     " --review --port --reviewer --to-label-studio --from-label-studio --json",
     "convert": "--to",

@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Generator, Sequence
@@ -231,6 +232,9 @@ def pretrain(
     queue: Annotated[
         int | None, typer.Option(metavar="N", help="Past keys that --negatives queue keeps.")
     ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(metavar="X", help="What the keys' slow copy keeps each step.")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(metavar="X", help="At its highest; it warms up and falls.")
     ] = None,
@@ -272,6 +276,7 @@ def pretrain(
     given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
         "learning_rate": learning_rate, "temperature": temperature, "queue": queue,
+        "momentum": momentum,
         "negatives": negatives, "tokens": tokens, "whole_words": whole_words, "general": general,
         "bf16": bf16, "keep_duplicates": keep_duplicates,
         "clip_s": None if clip is None else seconds_of(clip, "--clip"),
@@ -305,7 +310,7 @@ def pretrain(
         if part:
             print(terminal.shown(part["text"]))
     print(f"The report: {terminal.shown(done.folder / 'report.html')}")
-    print(f"The backbone: --backbone {terminal.shown(done.folder)}")
+    print(f"The backbone: --backbone {terminal.shown(shlex.quote(str(done.folder)))}")
 
 
 @app.command()
@@ -378,13 +383,18 @@ def evaluate(
 
 @app.command()
 def inspect(
-    data: _Data, task: _Task = None, columns: _Columns = None, as_json: _Json = False
+    data: _Data,
+    task: _Task = None,
+    columns: _Columns = None,
+    clip: _Clip = None,
+    as_json: _Json = False,
 ) -> None:
     """Show what is in DATA and what is wrong with it."""
     with telling() as tell:
         from regraft import verbs
 
-        description = verbs.inspect(data, task=task, columns=columns, tell=tell)
+        clip_s = None if clip is None else seconds_of(clip, "--clip")
+        description = verbs.inspect(data, task=task, columns=columns, clip=clip_s, tell=tell)
     if as_json:
         _print_json(description)
     else:

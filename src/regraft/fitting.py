@@ -171,7 +171,8 @@ def finish(
         "task": task.name,
         "data": content.data_facts(ground.dataset)
         | content.truncated(ground)
-        | content.clip_length(ground.dataset),
+        | content.clip_length(ground.dataset)
+        | ({} if question["clip"] is None else {"cut_s": question["clip"]}),
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],

@@ -282,7 +282,8 @@ def _findings(report: Facts) -> Iterator[str]:
     if problems:
         path = shlex.quote(str(report["data"]["path"]))
         what = "1 problem" if problems == 1 else f"{problems:,} problems"
-        yield f"{what} found in the data; list them with: regraft inspect {shown(path)}"
+        cut = f" --clip {report['data']['cut_s']:g}s" if "cut_s" in report["data"] else ""
+        yield f"{what} found in the data; list them with: regraft inspect {shown(path)}{cut}"
 
 
 def _what_next(folder: Path, task: str) -> Iterator[str]:

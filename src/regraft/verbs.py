@@ -364,6 +364,7 @@ def inspect(
     *,
     task: str | None = None,
     columns: str | None = None,
+    clip: float | None = None,
     reader: Reader | None = None,
     tell: Tell = silent,
 ) -> dict[str, Any]:
@@ -376,6 +377,7 @@ def inspect(
         data: as for `fit`.
         task: as for `fit`.
         columns: as for `fit`.
+        clip: as for `fit`.
         reader: as for `fit`.
         tell: listens to events.
 
@@ -384,7 +386,7 @@ def inspect(
         UsageError: an option is wrong.
     """
     reads = _reading(columns, reader) or AnyReader()
-    rows = data_sets.read_to_inspect(Path(data), task=task, tell=tell, reader=reads)
+    rows = data_sets.read_to_inspect(Path(data), task=task, clip_s=clip, tell=tell, reader=reads)
     return data_sets.describe(lessons.spoken(rows, Path(data)).dataset)
 
 

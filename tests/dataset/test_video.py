@@ -74,6 +74,15 @@ def test_a_variable_rate_is_read_by_time(tmp_path: Path) -> None:
         assert int(np.argmin([error(frame, one) for one in pixels])) == at
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
+def test_a_file_that_begins_late_is_not_cut_short(suffix: str, tmp_path: Path) -> None:
+    ticks = [3000 + 83 * i for i in range(12)]
+    path = write(tmp_path / f"late{suffix}", moving(12), times=ticks)
+    found = video.examine(path, "late")
+    assert (found.frames, found.lost_s) == (12, 0.0)
+    assert found.seconds == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize(("degrees", "quarters"), [(90, 1), (180, 2), (-90, 3)])
 def test_the_rotation_flag_is_applied(degrees: int, quarters: int, tmp_path: Path) -> None:
     pixels = moving(8)

@@ -124,6 +124,7 @@ def read_to_inspect(
     path: str | Path,
     *,
     task: str | None = None,
+    clip_s: float | None = None,
     tell: Tell = silent,
     reader: Reader | None = None,
 ) -> Dataset:
@@ -132,6 +133,7 @@ def read_to_inspect(
     Args:
         path: as for `read`.
         task: as for `read`.
+        clip_s: as for `read`.
         tell: as for `read`.
         reader: as for `read`.
 
@@ -141,7 +143,7 @@ def read_to_inspect(
     """
     _check_task(task)
     listed = _named_splits(_listed(Path(path), reader, task, "leave --task out, or "))
-    dataset, faults = _opened(listed, 0.999, tell), list[DataError]()
+    dataset, faults = _cut(_opened(listed, 0.999, tell), clip_s), list[DataError]()
     try:
         dataset = _learnable(dataset)
     except DataError as fault:
@@ -223,6 +225,12 @@ def read_unlabelled(
     """
     _check_arguments(None, max_bad)
     root = Path(path)
+    if root.is_file():
+        raise DataError(
+            "This is a file; a pool is a folder.",
+            where=guard.shown(root),
+            mend="give the folder that it lies in, or one with it alone",
+        )
     if not root.is_dir():
         raise DataError("There is no such folder.", where=guard.shown(root), mend="check the path")
     samples: list[Sample] = []

@@ -391,12 +391,16 @@ def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:
         return float(stream.frames / stream.average_rate)  # its duration is of what is left of it
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
+    # Matroska counts from 0, whenever its first frame is shown.
+    begins_s = float((stream.start_time or 0) * (stream.time_base or 0))
+    if "matroska" not in container.format.name:
+        begins_s = 0.0
     match = _DURATION.search(stream.metadata.get("DURATION", ""))
     if match:
         hours, minutes, seconds = (float(part) for part in match.groups())
-        return 3600 * hours + 60 * minutes + seconds
+        return 3600 * hours + 60 * minutes + seconds - begins_s
     if container.duration and len(container.streams) == 1:
-        return container.duration / 1e6
+        return container.duration / 1e6 - begins_s
     return None
 
 

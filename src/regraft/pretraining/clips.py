@@ -90,6 +90,8 @@ class ContrastiveClips:
 
     def control(self) -> Control | None:
         """See `Objective`: views of the same moment."""
+        if self.settings.pairs == "same-moment":
+            return None
         other = replace(self, settings=replace(self.settings, pairs="same-moment"))
         return Control(other, "show the same moment", "halves")
 

@@ -43,7 +43,7 @@ def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
         raise UsageError(
             f"the objective {name} has no {', '.join(foreign)}",
             where=", ".join(map(_option, foreign)),
-            mend=f"it has {', '.join(field.name for field in fields(usual))}",
+            mend=f"it has {', '.join(_option(field.name) for field in fields(usual))}",
         )
     return replace(usual, **chosen)
 

@@ -78,30 +78,28 @@ class Settings:
             object.__setattr__(self, "queue", QUEUE if self.queue is None else self.queue)
             share = MOMENTUM if self.momentum is None else self.momentum
             object.__setattr__(self, "momentum", share)
-        positive = {
-            "batch": self.batch, "piece": self.piece or 1, "epochs": self.epochs,
-            "queue": 1 if self.queue is None else self.queue,
-        }  # fmt: skip
-        wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
-        wrong += [f"learning rate {self.learning_rate}"] if not self.learning_rate > 0 else []
-        wrong += [f"temperature {self.temperature}"] if not self.temperature > 0 else []
-        wrong += [f"momentum {self.momentum}"] if not 0 <= (self.momentum or 0) < 1 else []
-        wrong += ["piece 0"] if self.piece == 0 else []
-        wrong += [f"frames {self.frames}"] if self.frames is not None and self.frames < 2 else []
-        wrong += [f"clip {self.clip_s}"] if self.clip_s is not None and not self.clip_s > 0 else []
-        wrong += ["pairs"] if self.pairs not in ("halves", "same-moment") else []
-        wrong += ["batch 1"] if self.batch == 1 else []
-        wrong += [f"size {self.size_px}"] if self.size_px is not None and self.size_px < 16 else []
-        wrong += ["negatives"] if self.negatives not in ("batch", "queue") else []
-        if wrong:
-            raise UsageError(
-                f"these settings cannot be: {', '.join(wrong)}",
-                where="pretrain",
-                mend="give a batch of 2 or more, tiles of 16 px or more, at least one epoch, rates "
-                "and a temperature above 0; "
-                "two frames or more of clips that are longer than 0, a queue of one key or more, "
-                "a momentum from 0 to below 1",
-            )
+        _refuse(
+            (self.batch < 2, f"batch {self.batch}", "a batch of 2 or more"),
+            (
+                self.piece is not None and self.piece < 1,
+                f"piece {self.piece}",
+                "a piece of 1 or more",
+            ),
+            (self.epochs < 1, f"epochs {self.epochs}", "at least one epoch"),
+            (self.queue is not None and self.queue < 1, f"queue {self.queue}", "one key or more"),
+            (not self.learning_rate > 0, f"learning rate {self.learning_rate}", "a rate above 0"),
+            (not self.temperature > 0, f"temperature {self.temperature}", "a temperature above 0"),
+            (not 0 <= (self.momentum or 0) < 1, f"momentum {self.momentum}", "0 to below 1"),
+            (self.frames is not None and self.frames < 2, f"frames {self.frames}", "two or more"),
+            (self.clip_s is not None and not self.clip_s > 0, f"clip {self.clip_s}", "above 0 s"),
+            (
+                self.size_px is not None and self.size_px < 16,
+                f"size {self.size_px}",
+                "16 px or more",
+            ),
+            (self.pairs not in ("halves", "same-moment"), "pairs", "halves or same-moment"),
+            (self.negatives not in ("batch", "queue"), "negatives", "batch or queue"),
+        )
         if self.negatives == "batch" and (self.queue, self.momentum) != (None, None):
             what = "a momentum" if self.queue is None else f"a queue of {self.queue} keys"
             raise UsageError(
@@ -138,13 +136,21 @@ class MaskedSettings:
     keep_duplicates: bool = False
 
     def __post_init__(self) -> None:
-        positive = {"batch": self.batch, "piece": self.piece, "epochs": self.epochs}
-        wrong = [f"{name} {value}" for name, value in positive.items() if value < 1]
-        wrong += [f"learning rate {self.learning_rate}"] if not self.learning_rate > 0 else []
-        wrong += [f"tokens {self.tokens}"] if self.tokens is not None and self.tokens < 8 else []
-        if wrong:
-            raise UsageError(
-                f"these settings cannot be: {', '.join(wrong)}",
-                where="pretrain",
-                mend="give windows of 8 tokens or more, at least one token in a batch, one epoch",
-            )
+        _refuse(
+            (self.batch < 1, f"batch {self.batch}", "one token or more"),
+            (self.piece < 1, f"piece {self.piece}", "one token or more"),
+            (self.epochs < 1, f"epochs {self.epochs}", "at least one epoch"),
+            (not self.learning_rate > 0, f"learning rate {self.learning_rate}", "a rate above 0"),
+            (self.tokens is not None and self.tokens < 8, f"tokens {self.tokens}", "8 or more"),
+        )
+
+
+def _refuse(*rules: tuple[bool, str, str]) -> None:
+    """Raise for those that are broken: whether, what was chosen, what can be."""
+    broken = [(chosen, possible) for is_broken, chosen, possible in rules if is_broken]
+    if broken:
+        raise UsageError(
+            f"these settings cannot be: {', '.join(chosen for chosen, _ in broken)}",
+            where="pretrain",
+            mend="; ".join(f"instead of {chosen} give {possible}" for chosen, possible in broken),
+        )

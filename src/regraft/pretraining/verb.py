@@ -199,9 +199,9 @@ def _check_control(control: bool, judge: str | Path | None, objective: Objective
         )
     if control and objective.control() is None:
         raise UsageError(
-            f"the objective {objective.name} has no control for {objective.modality}s",
+            f"{objective.name} on {objective.modality}s, set like this, has no control",
             where="--control",
-            mend="leave it out",
+            mend="leave it out; of clips it is for --pairs halves",
         )
 
 

@@ -123,7 +123,9 @@ def _compared(report: Facts) -> str:
     if report["settings"].get("keep_duplicates"):
         text += " The pool may hold copies of them (--keep-duplicates)."
     elif report["verdict"].get("split") == "test":
-        text += " None of them were in the pool."
+        text += " No copies of them were found in the pool."
+        if report["data"]["things"] == "clips":
+            text += " (A copy that begins at another moment is not found.)"
     return text
 
 
