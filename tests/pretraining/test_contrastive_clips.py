@@ -177,6 +177,13 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
 def test_what_cannot_be(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--judge|compare by"):
         pretrain(place / "pool", place / "a", backbone=start(place), control=True)
+    with pytest.raises(UsageError, match="has no control"):  # it is the control
+        pretrain(
+            place / "pool", place / "a", backbone=start(place), control=True,
+            judge=place / "judge", settings=settings(pairs="same-moment"),
+        )  # fmt: skip
+    with pytest.raises(DataError, match="This is a file; a pool is a folder"):
+        pretrain(next((place / "pool").rglob("*.mp4")), place / "a", backbone=start(place))
     for path in list((place / "pool").rglob("*.mp4"))[:2]:
         path.unlink()
     with pytest.raises(DataError, match="too few clips to tell apart: 2"):

@@ -76,7 +76,7 @@ def test_the_command_line_takes_it_and_the_options_that_it_has(place: Path, one_
 
 
 def test_what_it_carries_is_asked_of_it(place: Path, one_line: None) -> None:
-    with pytest.raises(UsageError, match="the objective rotations has no control for images"):
+    with pytest.raises(UsageError, match="rotations on images, set like this, has no control"):
         pretrain(place / "pool", objective="rotations", judge=place / "judge", control=True)
     with pytest.raises(UsageError, match="not settings of rotations"):
         pretrain(place / "pool", objective="rotations", settings=Settings())
