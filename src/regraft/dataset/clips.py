@@ -42,7 +42,7 @@ from regraft.dataset.verify import Verified, cores
 from regraft.errors import Damaged, StoreError
 from regraft.events import Advanced, Tell
 
-FORMAT = 3
+FORMAT = 4
 """Of what is kept about a file; another number forgets what was kept before."""
 _MOMENTS = 5
 _GAIN = 2.0
