@@ -689,7 +689,7 @@ def test_a_twin_that_collapses_takes_nothing_with_it(
 
     def check(self: Contrast, points: list, share: float) -> None:
         if self._job.from_scratch and share > 0.5:
-            raise TrainingFailed("the embeddings have collapsed", where="step 7")
+            raise TrainingFailed("the embeddings have collapsed", where="step 7", mend="more data")
         plain(self, points, share)
 
     monkeypatch.setattr(Contrast, "check", check)
@@ -699,7 +699,10 @@ def test_a_twin_that_collapses_takes_nothing_with_it(
             settings=settings(), compare="scratch",
         ).report  # fmt: skip
         assert report["scratch"] is None
-        said = "from random weights did not learn to the end, so nothing is said of it: the embed"
+        said = (
+            "The network from random weights did not learn to the end, so nothing is said of it: "
+            "the embeddings have collapsed; more data."
+        )
         assert said in report["verdict"]["text"]
         assert said in (place / "run" / "report.html").read_text()
 

@@ -325,7 +325,8 @@ def _to_its_end(
     try:
         return train()
     except TrainingFailed as fault:
-        vain.append(f"{what} did not learn to the end, so nothing is said of it: {fault.what}.")
+        reason = "; ".join(filter(None, (fault.what, fault.mend)))
+        vain.append(f"{what} did not learn to the end, so nothing is said of it: {reason}.")
         ground.tell(Said(vain[-1]))
         return None
 
