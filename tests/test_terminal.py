@@ -73,6 +73,9 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
     assert "90.0 %" in words
     assert "2 problems found in the data; list them with: regraft inspect 'my photos'" in words
     assert "regraft predict 'runs/my photos' PHOTO" in words
+    cut = REPORT | {"data": REPORT["data"] | {"cut_s": 1.5}}
+    words = " ".join(printed(width, terminal.print_fit, cut, Path("r")).split())
+    assert "list them with: regraft inspect 'my photos' --clip 1.5s" in words
     assert "\x1b" not in page
 
 

@@ -239,6 +239,10 @@ def test_evaluate_and_inspect(
     said = capsys.readouterr().out
     assert "video-classification" in said
     assert "2.0 to 2.0 s" in said
+    with pytest.raises(SystemExit):
+        main(["inspect", str(place / "clips"), "--clip", "0.9s"])
+    said = capsys.readouterr().out
+    assert "0.9 to 0.9 s" in said and "less than half a clip" in said
 
 
 def test_labels_of_videos_are_judged(place: Path) -> None:

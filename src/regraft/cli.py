@@ -276,9 +276,9 @@ def pretrain(
     given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "piece": piece, "size_px": size,
         "learning_rate": learning_rate, "temperature": temperature, "queue": queue,
-        "momentum": momentum,
-        "negatives": negatives, "tokens": tokens, "whole_words": whole_words, "general": general,
-        "bf16": bf16, "keep_duplicates": keep_duplicates,
+        "momentum": momentum, "negatives": negatives, "tokens": tokens,
+        "whole_words": whole_words, "general": general, "bf16": bf16,
+        "keep_duplicates": keep_duplicates,
         "clip_s": None if clip is None else seconds_of(clip, "--clip"),
         "frames": frames, "pairs": pairs,
     }  # fmt: skip

@@ -167,12 +167,12 @@ def finish(
     elif compare == "scratch":
         twin = references.scratch(ground, climbed)
     things = "pictures" if isinstance(task, Detection) else "labels"
+    clips = content.clip_length(ground.dataset)
+    if question["clip"] is not None:
+        clips["cut_s"] = question["clip"]
     report: dict[str, Any] = {
         "task": task.name,
-        "data": content.data_facts(ground.dataset)
-        | content.truncated(ground)
-        | content.clip_length(ground.dataset)
-        | ({} if question["clip"] is None else {"cut_s": question["clip"]}),
+        "data": content.data_facts(ground.dataset) | content.truncated(ground) | clips,
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],
@@ -205,11 +205,9 @@ def finish(
         "test": report["test"],
         "tile_px": ground.dataset.tile_px,
     }
-    facts |= content.clip_length(ground.dataset)
+    facts |= clips
     if "columns" in question:
         facts["columns"] = question["columns"]
-    if question["clip"] is not None:
-        facts["cut_s"] = question["clip"]
     save(ground, best, calibrated, facts)
     return report
 

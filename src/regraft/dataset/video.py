@@ -392,9 +392,8 @@ def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     # Matroska counts from 0, whenever its first frame is shown.
-    begins_s = float((stream.start_time or 0) * (stream.time_base or 0))
-    if "matroska" not in container.format.name:
-        begins_s = 0.0
+    is_matroska = "matroska" in container.format.name
+    begins_s = float((stream.start_time or 0) * (stream.time_base or 0)) if is_matroska else 0.0
     match = _DURATION.search(stream.metadata.get("DURATION", ""))
     if match:
         hours, minutes, seconds = (float(part) for part in match.groups())

@@ -137,10 +137,15 @@ def verdict(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, 
 def _said(found: dict[str, Any]) -> str:
     first, last = found["before"], found["after"]
     return (
-        f"{100 * last['value']:.1f} % {last['name'].replace('_', ' ')} on the judge's "
-        f"{found['split']} split, the start {100 * first['value']:.1f} %: {found['answer']}, "
+        f"{percent(last)} {last['name'].replace('_', ' ')} on the judge's "
+        f"{found['split']} split, the start {percent(first)}: {found['answer']}, "
         f"{gap(found)}"
     )
+
+
+def percent(metric: dict[str, Any]) -> str:
+    """A metric of `compared`, for people."""
+    return f"{100 * metric['value']:.1f} %"
 
 
 def gap(found: dict[str, Any]) -> str:

@@ -80,11 +80,7 @@ class Settings:
             object.__setattr__(self, "momentum", share)
         _refuse(
             (self.batch < 2, f"batch {self.batch}", "a batch of 2 or more"),
-            (
-                self.piece is not None and self.piece < 1,
-                f"piece {self.piece}",
-                "a piece of 1 or more",
-            ),
+            (self.piece is not None and self.piece < 1, f"piece {self.piece}", "one or more"),
             (self.epochs < 1, f"epochs {self.epochs}", "at least one epoch"),
             (self.queue is not None and self.queue < 1, f"queue {self.queue}", "one key or more"),
             (not self.learning_rate > 0, f"learning rate {self.learning_rate}", "a rate above 0"),
@@ -92,11 +88,7 @@ class Settings:
             (not 0 <= (self.momentum or 0) < 1, f"momentum {self.momentum}", "0 to below 1"),
             (self.frames is not None and self.frames < 2, f"frames {self.frames}", "two or more"),
             (self.clip_s is not None and not self.clip_s > 0, f"clip {self.clip_s}", "above 0 s"),
-            (
-                self.size_px is not None and self.size_px < 16,
-                f"size {self.size_px}",
-                "16 px or more",
-            ),
+            (self.size_px is not None and self.size_px < 16, f"size {self.size_px}", "16 or more"),
             (self.pairs not in ("halves", "same-moment"), "pairs", "halves or same-moment"),
             (self.negatives not in ("batch", "queue"), "negatives", "batch or queue"),
         )

@@ -346,8 +346,8 @@ def _control(
     learnt = _beside(replace(ground, objective=control.objective), "control", main)
     found = _against(ground, eye, learnt, after)
     text = (
-        f"The control, whose views {control.which}, has {_percent(found['before'])} after as many "
-        f"steps; {control.adds} add {judging.gap(found)}."
+        f"The control, whose views {control.which}, has {judging.percent(found['before'])} "
+        f"after as many steps; {control.adds} add {judging.gap(found)}."
     )
     return {**found, "text": text, "curves": learnt.facts["curves"]}
 
@@ -367,8 +367,9 @@ def _scratch(ground: Ground, main: dict[str, Any], after: Looked | None) -> dict
         return {**kept, "judged": None}
     found = _against(ground, ground.eye, learnt, after)
     text = (
-        f"Pre-trained likewise from random weights, the network has {_percent(found['before'])} "
-        f"after as many steps; the weights it began with add {judging.gap(found)}."
+        f"Pre-trained likewise from random weights, the network has "
+        f"{judging.percent(found['before'])} after as many steps; the weights it began with add "
+        f"{judging.gap(found)}."
     )
     return {**kept, "judged": {**found, "text": text}}
 
@@ -394,10 +395,6 @@ def _against(ground: Ground, eye: Eye, learnt: Outcome, after: Looked) -> dict[s
     network = build(ground.start)
     _fill(network, learning.parted(learnt.tensors)[0])
     return judging.compared(eye, eye.look(network).logits_nc, after.logits_nc)
-
-
-def _percent(metric: dict[str, Any]) -> str:
-    return f"{100 * metric['value']:.1f} %"
 
 
 def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
