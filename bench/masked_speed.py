@@ -31,7 +31,8 @@ import torch
 from bench import harness, manual_pages
 from bench.harness import Figure
 from regraft.backbones import conversion, open_backbone
-from regraft.backbones.text_encoder import HEAD, Shape, renamed
+from regraft.backbones.text_encoder import HEAD, Shape
+from regraft.backbones.text_families import renamed
 from regraft.events import silent
 from regraft.pretraining import Job, MaskedSettings
 from regraft.pretraining.masked_language import Cloze, MaskedLanguage

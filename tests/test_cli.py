@@ -22,7 +22,8 @@ OPTIONS = {
     "--more --views --max-bad --clip --frames --columns",
     "pretrain": "--objective --out --backbone --judge --train --budget --compare --epochs --batch"
     " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
-    " --learning-rate --temperature --queue --momentum --frames --pairs --control --seed --max-bad",
+    " --learning-rate --temperature --queue --momentum --frames --pairs --control --seed --max-bad"
+    " --columns",
     "predict": "--out --to --draw --every --precision --columns --json",
     "evaluate": "--max-bad --columns --json",
     "inspect": "--task --columns --clip --json",

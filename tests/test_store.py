@@ -482,9 +482,9 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(
         assert not (tmp_path / "steps").exists()
 
 
-def begun(folder: Path) -> None:
+def begun(folder: Path, question: dict = QUESTION) -> None:
     """Leave a run with a step in it."""
-    with Run.open(folder, QUESTION) as run:
+    with Run.open(folder, question) as run:
         run.step("probe", {}, lambda: outcome(1))
 
 
@@ -500,6 +500,16 @@ def test_another_question_is_named_and_nothing_changes(tmp_path: Path) -> None:
     assert "choose another --out" in caught.value.mend
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     Run.open(tmp_path, QUESTION).close()
+
+
+def test_of_many_other_settings_a_few_are_named_first_those_that_both_have(tmp_path: Path) -> None:
+    fit: dict = {"seed": 0, **{f"a{k}": k for k in range(6)}}
+    begun(tmp_path, fit)
+    with pytest.raises(UsageError) as refused:
+        Run.open(tmp_path, {"seed": 1, **{f"b{k}": k for k in range(6)}})
+    text = str(refused.value)
+    assert "other settings: seed was 0, is now 1; a0 was 0, is now not set; " in text
+    assert "; and 9 more" in text
 
 
 def test_another_release_is_another_question(

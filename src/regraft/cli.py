@@ -270,6 +270,7 @@ def pretrain(
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
     max_bad: _MaxBad = 0.01,
+    columns: _Columns = None,
 ) -> None:
     """Train a backbone on samples without labels; `fit --backbone RUN` climbs it."""
     budget_s = None if budget is None else seconds_of(budget)
@@ -299,6 +300,7 @@ def pretrain(
             control=control,
             seed=seed,
             max_bad=max_bad,
+            columns=columns,
             tell=tell,
         )
     speed = done.report["throughput"]

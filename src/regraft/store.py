@@ -47,6 +47,7 @@ _SEAL_BYTES = len(_SEAL % (0, b"0" * 64))
 _TEMPORARY = re.compile(r"\.regraft-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\.tmp")
 _ABANDONED_S = 3600.0
 _TICK_S = 2.0  # the coarsest clock of a file system in use
+_TOLD = 4  # settings that differ
 _RUN_WAIT_S = 1.0  # a killed process needs a moment to let go of its lock
 _STEP_NAME = re.compile(r"\w[\w.:=+-]{0,99}", re.ASCII)
 
@@ -658,13 +659,19 @@ def _refuse_strangers(folder: Path) -> None:
 
 
 def _differences(there: Json, now: Json) -> str:
-    """The settings that differ, each with both values, in one line."""
+    """The settings that differ, each with both values, in one line; a few where they are many.
+
+    Those that both have come first: a run of another verb shares few.
+    """
     before, after = dict(_flat(there)), dict(_flat(now))
-    return "; ".join(
+    names = [name for name in {*before, *after} if before.get(name) != after.get(name)]
+    names.sort(key=lambda name: (name not in before or name not in after, name))
+    said = [
         f"{name} was {before.get(name, 'not set')[:60]}, is now {after.get(name, 'not set')[:60]}"
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
-    )
+        for name in names[:_TOLD]
+    ]
+    rest = len(names) - len(said)
+    return "; ".join([*said, f"and {rest} more"] if rest else said)
 
 
 def _flat(value: Json, name: str = "") -> Iterator[tuple[str, str]]:

@@ -156,6 +156,25 @@ def test_weights_of_another_size_are_refused_by_name(tmp_path: Path) -> None:
         backbones.convert(f"text:{tmp_path / 'model'}")
 
 
+def test_norms_that_are_called_gamma_and_beta_are_read(tmp_path: Path) -> None:
+    """As in the files of the first BERTs."""
+    from safetensors.torch import load_file, save_file
+
+    save_model("bert", tmp_path / "model")
+    plain = backbones.convert(f"text:{tmp_path / 'model'}")
+    file = tmp_path / "model" / "model.safetensors"
+    names = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    olden = load_file(file)
+    for now, then in names.items():
+        olden = {name.replace(now, then): tensor for name, tensor in olden.items()}
+    assert any(name.endswith("gamma") for name in olden)
+    save_file(olden, file)
+    again = backbones.convert(f"text:{tmp_path / 'model'}")
+    one, other = (load_file(found.weights) for found in (plain, again))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 POISONS: dict[str, str] = {
     "config.json": "auto_map",
     "tokenizer_config.json": "auto_map",

@@ -8,9 +8,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from regraft.dataset import (
     check_reader,
@@ -24,6 +26,7 @@ from regraft.dataset import (
 )
 from regraft.dataset.table import TableReader, columns_of
 from regraft.errors import DataError, UnreadableSample
+from regraft.events import Said
 
 MAIL = (
     "dear customer we are glad to offer you a new loan at the best rate of the year "
@@ -116,6 +119,54 @@ def test_pictures_are_not_texts(tmp_path: Path) -> None:
     assert guess_task(tmp_path) == "image-classification"
 
 
+def mails_with_a_picture(root: Path) -> Path:
+    for i in range(12):
+        for name in ("ham", "spam"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            (root / name / f"{i}.txt").write_text(f"{name} says {i}, {name} says it again")
+    for name in ("logo.png", "ham/photo.png"):
+        Image.new("RGB", (32, 32)).save(root / name)
+    return root
+
+
+def test_a_picture_among_mails_does_not_make_them_pictures(tmp_path: Path) -> None:
+    told: list = []
+    dataset = read(mails_with_a_picture(tmp_path), tell=told.append)
+    assert (dataset.task, len(dataset)) == ("text-classification", 24)
+    ignored = [(p.kind, p.where, p.what, p.done) for p in dataset.problems]
+    what = "This is a picture, by its name."
+    assert ignored == [("not-a-text", where, what, "ignored")
+                       for where in ("logo.png", "ham/photo.png")]  # fmt: skip
+    assert Said("2 pictures are not read: most files here are texts") in told
+    (tmp_path / "stray.txt").write_text("a mail of no class")
+    stray = [p for p in read(tmp_path).problems if p.where == "stray.txt"]
+    assert [(p.kind, p.what, p.done) for p in stray] == [
+        ("no-class", "The text lies in no class folder.", "set aside")
+    ]
+
+
+def test_the_task_that_was_named_chooses_the_files(tmp_path: Path) -> None:
+    for i in range(12):
+        for name in ("cat", "dog"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            colour = (9 * i, 100 * (name == "dog"), 40)
+            Image.new("RGB", (32, 32), colour).save(tmp_path / name / f"{i}.png")
+            (tmp_path / name / f"{i}.txt").write_text(f"Here a {name} is seen, the {i}th one")
+    assert read(tmp_path).task == "image-classification"
+    dataset = read(tmp_path, task="text-classification")
+    assert (dataset.task, len(dataset)) == ("text-classification", 24)
+    with pytest.raises(DataError, match="image-classification, not for video-classification"):
+        read(tmp_path, task="video-classification")
+
+
+def test_texts_in_no_class_folders_are_called_texts(tmp_path: Path) -> None:
+    for i in range(3):
+        (tmp_path / f"{i}.txt").write_text("some text")
+    with pytest.raises(DataError, match="are 3 texts but no classes") as caught:
+        read(tmp_path)
+    assert "mails/spam/1.txt" in caught.value.mend
+
+
 def test_a_text_longer_than_pythons_limit_is_read(tmp_path: Path) -> None:
     limit = csv.field_size_limit()
     long = "word " * 60_000
@@ -168,6 +219,24 @@ def test_a_table_is_read_in_any_usual_encoding(tmp_path: Path, encoding: str, en
     told = [p for p in dataset.problems if p.kind == "encoding"]
     assert len(told) == (encoding in ("latin-1", "cp1252"))
     assert all("line 2 " in p.what and p.done == "read as Windows-1252" for p in told)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-8-sig", "utf-16"])
+def test_columns_are_known_in_any_usual_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("E-Mail;Größe;Nachricht\na@b.c;5 €;Grüße aus Köln\n".encode(encoding))
+    assert columns_of(path) == ("E-Mail", "Größe", "Nachricht")
+
+
+def test_letters_side_by_side_in_windows_1252_are_no_second_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    cells = ["„Spaß“ muß sein", "« café »", "Grüße", "über Köln", "Äpfel"]
+    lines = ["text;label", *(f"{cells[i % 5]} {i};{'ab'[i % 2]}" for i in range(10))]
+    path.write_bytes("\n".join(lines).replace("café »", "café\xa0»").encode("cp1252"))
+    assert any("Spaß“" in str(sample.source) for sample in read(path))
+    path.write_bytes(path.read_bytes() + "\nschön und größer;a".encode())
+    with pytest.raises(DataError, match="not UTF-8, though other lines are"):
+        read(path)
 
 
 def test_columns_that_are_named_are_taken(tmp_path: Path) -> None:
@@ -358,6 +427,17 @@ def test_empty_texts_and_nuls_are_set_aside(tmp_path: Path) -> None:
 def test_templates_and_quotes_are_near_copies() -> None:
     some = [MAIL, TALK, MAIL.upper().replace("LOAN", "CREDIT"), "short", "short", TALK + " thanks"]
     assert set(texts.near_pairs(some)) == {(0, 2), (1, 5), (3, 4)}
+
+
+def test_a_long_text_is_compared_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    long = [" ".join("abcdefghij"[d] * 3 for d in rng.integers(0, 10, 3000)) for _ in range(3)]
+    several = [*long, long[1] + " and a word"]
+    whole = texts._signatures(several)
+    monkeypatch.setattr(texts, "_AT_ONCE", 100)
+    parts = texts._signatures(several)
+    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+    assert texts.near_pairs(several) == [(1, 3)]
 
 
 def test_short_texts_are_copies_but_for_capitals_and_punctuation() -> None:

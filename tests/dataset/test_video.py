@@ -150,6 +150,24 @@ def test_truncated_anywhere_it_is_shortened_and_said_so_or_a_named_problem(
     assert outcomes == {"named", "shortened"}
 
 
+def test_what_is_no_video_and_what_was_not_copied_to_its_end_are_told_apart(tmp_path: Path) -> None:
+    def kind(data: bytes, name: str = "a.mp4") -> str:
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(guard.Refused) as refused:
+            video.examine(tmp_path / name, name)
+        return refused.value.kind
+
+    data = write(tmp_path / "whole.mp4", moving(24)).read_bytes()  # its index comes last
+    assert data.index(b"mdat") < data.index(b"moov")
+    for end in (40, len(data) // 2, data.index(b"moov") - 4, data.index(b"moov") + 40):
+        assert kind(data[:end]) == "truncated", end
+    assert kind(b"Guten Tag\n" * 200) == "not-a-video"
+    assert kind(b"text", "a.mkv") == "not-a-video"
+    assert kind(data[:4] + b"ftyp" + b"\xff" * 400) == "damaged"
+    mkv = write(tmp_path / "whole.mkv", moving(24)).read_bytes()
+    assert kind(mkv[:4] + b"\0" * 400, "a.mkv") == "damaged"
+
+
 def test_frames_whose_times_run_backwards_are_counted(tmp_path: Path) -> None:
     """As in files of a dash camera that somebody joined byte by byte."""
     once = write(tmp_path / "once.ts", moving(24))

@@ -26,7 +26,7 @@ from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.pretraining import MaskedSettings, check_objective, pretrain
 from regraft.pretraining import masking as m
-from regraft.pretraining.masked_language import MaskedLanguage, held_out, pieces
+from regraft.pretraining.masked_language import HELD_BYTES, MaskedLanguage, held_out, pieces
 from regraft.transfer.cut import Cut
 
 
@@ -130,6 +130,18 @@ def test_whole_words_are_hidden_as_a_whole() -> None:
         picked.any()
 
 
+def test_what_is_left_of_a_word_that_a_window_cuts_is_a_word_of_its_own() -> None:
+    none, later = np.zeros(5, bool), np.array([0, 0, 1, 0, 1], bool)
+    fates = set()
+    for step in range(80):
+        picked, _ = m.chosen(none, 0, step, 0, True)
+        assert len(set(picked)) == 1
+        picked, _ = m.chosen(later, 0, step, 0, True)
+        assert picked[0] == picked[1] and picked[2] == picked[3]
+        fates.add((bool(picked[0]), bool(picked[4])))
+    assert {(True, False), (False, True)} <= fates
+
+
 def test_a_text_in_a_shared_row_is_what_it_is_alone(place: Path) -> None:
     network = build(backbone(place))
     batch = m.packed(windows(place), np.arange(9), 32, 0, 0, False)
@@ -178,6 +190,15 @@ def test_near_copies_are_held_out_together() -> None:
         held_out(samples[:1], 0)
 
 
+def test_hardly_more_is_held_out_than_is_measured_on() -> None:
+    samples = [Sample(str(i), "some words " * 500, None) for i in range(2000)]
+    learn, held = held_out(samples, 0)
+    assert len(learn) + len(held) == 2000
+    assert 0.8 * HELD_BYTES < sum(len(str(s.source)) for s in held) <= HELD_BYTES
+    alone = [Sample(str(i), "word " * HELD_BYTES, None) for i in range(3)]
+    assert len(held_out(alone, 0)[1]) == 1
+
+
 # The objective ------------------------------------------------------------------------------------
 
 
@@ -214,6 +235,34 @@ def test_an_encoder_of_pictures_and_windows_too_long_are_refused(place: Path) ->
     with pytest.raises(UsageError, match="at most"):
         pretrain(place / "pool", place / "r2", objective="masked-language",
                  backbone=f"text:{place / 'model'}", settings=settings(tokens=2000))  # fmt: skip
+    with pytest.raises(UsageError, match="a batch of 24 tokens has no room for a text of 32"):
+        pretrain(place / "pool", place / "r3", objective="masked-language",
+                 backbone=f"text:{place / 'model'}",
+                 settings=settings(tokens=32, batch=24))  # fmt: skip
+
+
+def test_columns_that_are_named_are_those_of_pool_and_judge(place: Path, tmp_path: Path) -> None:
+    def table(name: str, header: str, rows: list[str]) -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join([header, *rows]))
+        return path
+
+    noise = "x" * 60
+    pool = table("pool.csv", "Notiz,Nachricht", [f"{noise},{words(i, 40)}" for i in range(40)])
+    rows = [f"{words(100 + i, 12)},{'ab'[i % 2]}" for i in range(40)]
+    judge = table("judge.csv", "Nachricht,Sorte", rows)
+    asked: dict = {
+        "objective": "masked-language", "backbone": f"text:{place / 'model'}", "judge": judge,
+        "settings": settings(epochs=1),
+    }  # fmt: skip
+    with pytest.raises(DataError, match="which column holds texts"):
+        pretrain(pool, tmp_path / "without", **asked)
+    columns = "text=Nachricht,label=Sorte"
+    done = pretrain(pool, tmp_path / "run", columns=columns, **asked)
+    assert done.report["data"]["samples"] == 40
+    assert done.report["verdict"]["answer"] in ("helped", "no difference", "hurt")
+    with pytest.raises(UsageError, match="reads no texts"):
+        pretrain(pool, tmp_path / "other", columns=columns)
 
 
 # The run as a whole -------------------------------------------------------------------------------
@@ -382,6 +431,12 @@ def test_pools_are_tables_folders_and_files(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("\n\n\n".join("word " * 150 + word for word in NUMBERS))
     blocks = read_unlabelled_texts(tmp_path / "book.txt", max_bad=0)
     assert [len(str(s.source)) > 1000 for s in blocks] == [True, True, False]
+    lines = [f"{word} " * 20 + "and so on" for word in NUMBERS * 20]
+    (tmp_path / "lines.txt").write_text("\n".join([*lines, "", "A paragraph.", "", "And another."]))
+    *divided, last = read_unlabelled_texts(tmp_path / "lines.txt", max_bad=0)
+    assert all(1000 <= len(str(s.source)) < 1200 for s in divided[:-1])
+    assert "\n".join(str(s.source) for s in divided) == "\n".join(lines)
+    assert last.source == "A paragraph.\n\nAnd another."
     with pytest.raises(DataError, match="no such file"):
         read_unlabelled_texts(tmp_path / "nowhere")
 

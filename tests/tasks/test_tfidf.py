@@ -39,6 +39,17 @@ def test_a_class_of_one_text_does_not_end_the_choice_of_the_penalty() -> None:
     assert with_one.inverse_penalty == usual.inverse_penalty
 
 
+def test_where_texts_have_several_classes_the_penalty_is_chosen_too() -> None:
+    rng = np.random.default_rng(0)
+    target_nc = rng.integers(0, 2, (160, 3)).astype(float)
+    plain = [" ".join(f"w{n}" for n in rng.integers(0, 60, 8)) for _ in target_nc]
+    for i, c in np.argwhere(target_nc):
+        plain[i] += f" kind{c}"
+    assert _fit(plain, target_nc).inverse_penalty == 100
+    noise_nc = rng.integers(0, 2, (160, 3)).astype(float)
+    assert _fit(plain, noise_nc).inverse_penalty == 1
+
+
 def test_where_classes_count_the_same_a_rare_one_has_its_say_in_the_penalty() -> None:
     # Weakly penalised, the rare class is found by a word of its own; strongly, all is "ham".
     rng = np.random.default_rng(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -56,7 +57,14 @@ def parts(family: str, options: Mapping[str, Any]) -> list[Part]:
 def renamed(
     published: Mapping[str, Tensor], family: str, shape: Shape, tokenizer: bytes
 ) -> dict[str, Tensor]:
-    """The authors' tensors under our names, with the head for hidden words if there is one."""
+    """The authors' tensors under our names, with the head for hidden words if there is one.
+
+    The first BERTs call what a norm multiplies by gamma and what it adds beta, as TensorFlow does.
+    """
+    published = {
+        _OF_NORM.sub(lambda said: f"LayerNorm.{_NORM[said[1]]}", name): tensor
+        for name, tensor in published.items()
+    }
     if isinstance(shape, deberta.Shape):
         found = deberta.renamed(published, shape, tokenizer)
     elif isinstance(shape, modern_bert.Shape):
@@ -95,5 +103,7 @@ def word_table(embeddings: nn.Module) -> Tensor:
     return embeddings.word.weight
 
 
+_OF_NORM = re.compile(r"LayerNorm\.(gamma|beta)$")
+_NORM = {"gamma": "weight", "beta": "bias"}
 _LAST = (text_encoder.LastLayer, deberta.LastLayer, modern_bert.LastLayer)
 _FIRST = (text_encoder.Embeddings, deberta.Embeddings, modern_bert.Embeddings)

@@ -16,6 +16,7 @@ from regraft.dataset.reading import (
     read_all,
     read_to_inspect,
     read_unlabelled,
+    reader_for,
     refuse_run,
 )
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
@@ -47,6 +48,7 @@ __all__ = [
     "texts",
     "columns_of",
     "lines_of",
+    "reader_for",
     "reader_of",
     "refuse_run",
     "texts_of",

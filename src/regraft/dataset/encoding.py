@@ -3,11 +3,11 @@
 Decisions:
 
 - UTF-8 with or without a byte-order mark, or UTF-16 with one.
-- What is not UTF-8 and holds no character that UTF-8 writes as several bytes is taken for
-  Windows-1252, of which Latin-1 text is a part: spreadsheets of Western Europe save it. That is
-  reported. What holds both is two encodings in one file, and what Windows-1252 has no character
-  for is another one still: refused, with the line, because any guess would be wrong without a
-  trace.
+- What is not UTF-8 and has no line that is, nor mostly characters that UTF-8 writes as several
+  bytes, is taken for Windows-1252, of which Latin-1 text is a part: spreadsheets of Western Europe
+  save it. That is reported. What holds both is two encodings in one file, and what Windows-1252
+  has no character for is another one still: refused, with the line, because any guess would be
+  wrong without a trace.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from regraft.errors import DataError
 _SEVERAL_BYTES = re.compile(
     rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
+_HIGH = re.compile(rb"[\x80-\xff]+")
 _END = re.compile(rb"\r\n?|\n")
+_HEAD_BYTES = 2**22
 _SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
@@ -54,13 +56,33 @@ def read_characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
         return _western(path, data)
 
 
+def first_lines(path: Path) -> list[str]:
+    """The first lines of a file as `read_characters` has them; none where they cannot be told.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    whole = len(head) < _HEAD_BYTES
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = head[: len(head) // 2 * 2].decode("utf-16", "ignore")
+    else:
+        try:
+            text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, whole)
+        except UnicodeDecodeError:
+            text = head.decode("cp1252", "replace")
+    lines = re.split(r"\r\n?|\n", text)
+    return lines if whole or len(lines) < 2 else lines[:-1]
+
+
 def _western(path: Path, data: bytes) -> tuple[str, tuple[Problem, ...]]:
     """Bytes that are not UTF-8, as Windows-1252."""
     line = _line(data, _first_fault(data))
     if b"\0" in data:
         what = "There are NULs among the characters; this is no text."
         raise _refused(path, _line(data, data.index(b"\0")), what)
-    if _SEVERAL_BYTES.search(data):
+    if _holds_utf8(data):
         raise _refused(path, line, "This is not UTF-8, though other lines are.")
     try:
         text = data.decode("cp1252")
@@ -70,6 +92,28 @@ def _western(path: Path, data: bytes) -> tuple[str, tuple[Problem, ...]]:
     what = f"The table is not in UTF-8 (line {line} is the first that shows it)."
     note = Problem("encoding", guard.shown(path.name), what, "read as Windows-1252")
     return text, (note,)
+
+
+def _holds_utf8(data: bytes) -> bool:
+    """Whether some lines are in UTF-8, by more than what may be chance.
+
+    In Windows-1252 two letters or signs side by side can be the bytes of one in UTF-8 (ß and a
+    closing quote); hardly all of a line, and not most of a file.
+    """
+    if not _SEVERAL_BYTES.search(data):
+        return False
+    several = sum(len(found) for found in _SEVERAL_BYTES.findall(data))
+    if 2 * several > sum(len(found) for found in _HIGH.findall(data)):
+        return True
+    return any(_is_utf8(line) for line in _END.split(data) if not line.isascii())
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _line(data: bytes, at: int) -> int:

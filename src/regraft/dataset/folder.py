@@ -10,17 +10,43 @@ it may be a picture, whatever its name; opening it will tell.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from regraft.dataset import guard
-from regraft.dataset.reader import LAYOUT, SPLIT_NAMES, class_name
+from regraft.dataset.reader import LAYOUT, LAYOUT_OF_TEXTS, SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split
 from regraft.dataset.video import claims_video, passed_over
 from regraft.errors import DataError
 
 _TABLES = (".csv", ".tsv", ".parquet")
+
+
+@final
+@dataclass(frozen=True)
+class _Kind:
+    """What lies in the folders of classes.
+
+    Attributes:
+        files: what they are called.
+        claims: whether a file is one, by its name.
+        other: the kind of problem that another file is.
+        layout: how they are to lie, where they do not.
+    """
+
+    files: str
+    claims: Callable[[Path], bool]
+    other: str
+    layout: str
+
+
+_KINDS = {
+    "image-classification": _Kind("pictures", guard.claims_picture, "not-an-image", LAYOUT),
+    "video-classification": _Kind("videos", claims_video, "not-a-video", LAYOUT),
+    "text-classification": _Kind("texts", guard.claims_text, "not-a-text", LAYOUT_OF_TEXTS),
+}
 
 
 @final
@@ -39,7 +65,7 @@ class FolderReader:
         """The rows of a folder; see `Reader`.
 
         Raises:
-            DataError: no picture lies in a class folder, or splits and classes are mixed.
+            DataError: no file lies in a class folder, or splits and classes are mixed.
         """
         root = path.resolve()
         splits = _splits(root)
@@ -56,7 +82,7 @@ class FolderReader:
                 split = splits[parts[0]] if splits else ""
                 rows.append((guard.shown("/".join(parts)), file, class_name(parts[depth]), split))
         if not rows:
-            raise _no_samples(path, root, problems, self._files)
+            raise _no_samples(path, root, problems, self._kind)
         classes = tuple(sorted({name for _, _, name, _ in rows}))
         index = {name: number for number, name in enumerate(classes)}
         return Dataset(
@@ -67,24 +93,27 @@ class FolderReader:
                 Sample(id_, file, index[name], split=split)
                 for id_, file, name, split in sorted(rows)
             ),
-            problems=(*problems, *_empty_classes(root, splits, classes, self._files)),
+            problems=(*problems, *_empty_classes(root, splits, classes, self._kind.files)),
             found=len(rows) + len(problems),
         )
 
     @property
-    def _files(self) -> str:
-        return "videos" if self._of_videos else "pictures"
-
-    @property
-    def _of_videos(self) -> bool:
-        return self.task == "video-classification"
+    def _kind(self) -> _Kind:
+        return _KINDS[self.task]
 
     def _without_class(self, where: str, file: Path) -> Problem:
-        thing, claims = self._files[:-1], claims_video if self._of_videos else guard.claims_picture
-        if claims(file):
+        thing = self._kind.files[:-1]
+        if self._kind.claims(file):
             return Problem("no-class", where, f"The {thing} lies in no class folder.", "set aside")
-        kind = "not-a-video" if self._of_videos else "not-an-image"
-        return Problem(kind, where, passed_over(file, thing), "ignored")
+        return Problem(self._kind.other, where, passed_over(file, thing), "ignored")
+
+
+def reader_asked_for(task: str, path: Path) -> FolderReader | None:
+    """The reader of a folder with files for a task, whatever there is more of; else None."""
+    kind = _KINDS.get(task)
+    if kind is None or not path.is_dir() or not guard.holds(path, kind.claims):
+        return None
+    return FolderReader(task=task)
 
 
 def _splits(root: Path) -> dict[str, Split]:
@@ -129,7 +158,8 @@ def _empty_classes(
     ]
 
 
-def _no_samples(path: Path, root: Path, problems: list[Problem], files: str) -> DataError:
+def _no_samples(path: Path, root: Path, problems: list[Problem], kind: _Kind) -> DataError:
+    files = kind.files
     without = sum(problem.kind == "no-class" for problem in problems)
     tables = [file.name for file, _ in guard.listed(root) if file.suffix.lower() in _TABLES]
     if tables:
@@ -137,7 +167,7 @@ def _no_samples(path: Path, root: Path, problems: list[Problem], files: str) -> 
             f"if the labels are in {guard.shown(tables[0])}, give that file instead of the folder"
         )
     else:
-        mend = LAYOUT
+        mend = kind.layout
     if without:
         there = f"is 1 {files[:-1]}" if without == 1 else f"are {without} {files}"
         what = f"There {there} but no classes: which {files[:-1]} shows what?"

@@ -37,6 +37,9 @@ PICTURE_SUFFIXES = frozenset(
 )
 """A file with one of these claims to be a picture, whether or not we can read it."""
 
+TEXT_SUFFIXES = frozenset(".txt .text .eml .md .rst .html .htm .log".split())
+"""A file with one of these claims to be a text."""
+
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"})
 _NESTED_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(.{8})", re.DOTALL)
 
@@ -76,6 +79,11 @@ def _escaped(letter: str) -> str:
 def claims_picture(path: Path) -> bool:
     """Whether the name says that this is a picture."""
     return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def claims_text(path: Path) -> bool:
+    """Whether the name says that this is a text."""
+    return path.suffix.lower() in TEXT_SUFFIXES
 
 
 def holds(folder: Path, claims: Callable[[Path], bool]) -> bool:
@@ -169,9 +177,9 @@ def read_file(path: Path) -> bytes:
             raise Refused(
                 "too-large",
                 f"The file has {status.st_size / 2**20:.0f} MiB; "
-                f"pictures may have {MAX_BYTES // 2**20}.",
+                f"at most {MAX_BYTES // 2**20} are read.",
                 where=where,
-                mend="save it smaller",
+                mend="save it smaller, or as several",
             )
         data = path.read_bytes()
     except FileNotFoundError as fault:

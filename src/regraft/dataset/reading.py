@@ -30,8 +30,8 @@ from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.clips import VideoFolderReader, cut, holds_videos, verify_clips
 from regraft.dataset.copies import content_of, settle, settle_apart
-from regraft.dataset.folder import FolderReader
-from regraft.dataset.reader import LAYOUT, Reader, alike
+from regraft.dataset.folder import FolderReader, reader_asked_for
+from regraft.dataset.reader import LAYOUT, LAYOUT_OF_CLASSES, Reader, alike
 from regraft.dataset.rows import (
     DROPPED,
     BoxCounts,
@@ -112,7 +112,7 @@ def read(
         listed = _with_given(listed, "test", _listed(Path(test), reader, listed.task))
     listed = _named_splits(listed)
     if more is not None:
-        others = _listed(Path(more), _reader_for(Path(more), reader), listed.task)
+        others = _listed(Path(more), reader_for(Path(more), reader), listed.task)
         listed = _with_more(listed, others)
     dataset = _opened(listed, max_bad, tell)
     dataset = with_splits(_learnable(_cut(dataset, clip_s)), seed)
@@ -296,16 +296,14 @@ def _opened(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
 
 
 def _say_ignored(dataset: Dataset, tell: Tell) -> None:
-    """Tell how many pictures lie among videos that are read, or videos among pictures."""
-    if dataset.modality == "text":
-        return
-    of_videos = dataset.modality == "video"
-    claims = guard.claims_picture if of_videos else claims_video
-    ignored = (Path(p.where) for p in dataset.problems if p.done == "ignored")
-    if count := sum(map(claims, ignored)):
-        other, most = ("picture", "videos") if of_videos else ("video", "pictures")
-        are = " is" if count == 1 else "s are"
-        tell(Said(f"{count:,} {other}{are} not read: most files here are {most}"))
+    """Tell how many pictures lie among videos or texts that are read, and likewise of videos."""
+    most = {"image": "pictures", "video": "videos", "text": "texts"}[dataset.modality]
+    ignored = [Path(p.where) for p in dataset.problems if p.done == "ignored"]
+    for other, claims in (("picture", guard.claims_picture), ("video", claims_video)):
+        count = 0 if most == f"{other}s" else sum(map(claims, ignored))
+        if count:
+            are = " is" if count == 1 else "s are"
+            tell(Said(f"{count:,} {other}{are} not read: most files here are {most}"))
 
 
 def _with_alike(dataset: Dataset) -> Dataset:
@@ -340,7 +338,7 @@ def _check_task(task: str | None) -> None:
         )
 
 
-def _reader_for(path: Path, reader: Reader | None) -> Reader | None:
+def reader_for(path: Path, reader: Reader | None) -> Reader | None:
     """The reader for further data; its columns count where the data have them."""
     if isinstance(reader, TableReader) and not {reader.text, reader.label} - {""} <= set(
         columns_of(path)
@@ -411,6 +409,8 @@ def guess_task(path: Path, task: str | None = None, reader: Reader | None = None
 
 def _listed(path: Path, reader: Reader | None, task: str | None, mend: str = "") -> Dataset:
     """The rows of whatever lies at a path; `mend` is what else helps where the task is wrong."""
+    if reader is None and task is not None and not BoxReader().recognises(path):
+        reader = reader_asked_for(task, path)
     listed = _rows_of(path, reader)
     if task not in (None, listed.task):
         raise DataError(
@@ -665,8 +665,9 @@ def _learnable(dataset: Dataset) -> Dataset:
 
 def _too_few_classes(dataset: Dataset, names: set[str]) -> DataError:
     found = f"only the class {min(names)}" if names else "no class"
+    others = f"add {dataset.thing}s of other classes"
     return DataError(
         f"There is {found} to train on, and telling apart takes two.{losses(dataset)}",
         where=guard.shown(dataset.path),
-        mend=LAYOUT if dataset.thing == "picture" else f"add {dataset.thing}s of other classes",
+        mend=LAYOUT_OF_CLASSES if dataset.thing == "picture" else others,
     )

@@ -41,10 +41,10 @@ from statistics import median
 from typing import Any, final
 
 from regraft.dataset import guard
-from regraft.dataset.encoding import read_characters
+from regraft.dataset.encoding import first_lines, read_characters
 from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
-from regraft.dataset.texts import SUFFIXES, NoText
+from regraft.dataset.texts import NoText
 from regraft.dataset.video import claims_video, clip_id
 from regraft.errors import DataError, UsageError
 
@@ -176,11 +176,10 @@ def columns_of(path: Path) -> tuple[str, ...]:
             import pyarrow.parquet as parquet
 
             return tuple(_column(name) for name in parquet.read_schema(path).names)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = (line for line in file if line.strip())
-            first = next(lines, "")
-            said = _said_separator(first)
-            first = next(lines, "") if said else first
+        lines = (line for line in first_lines(path) if line.strip())
+        first = next(lines, "")
+        said = _said_separator(first)
+        first = next(lines, "") if said else first
         if suffix in (".jsonl", ".ndjson"):
             return tuple(_column(name) for name in _object(path, 1, first))
         separator = said or _separator(path, first)
@@ -321,7 +320,7 @@ def _only_texts(table: Table) -> bool:
         path = Path(name.strip())
         if guard.claims_picture(path) or claims_video(path):
             return False
-        if path.suffix.lower() not in SUFFIXES and isinstance(places.find(name), Path):
+        if not guard.claims_text(path) and isinstance(places.find(name), Path):
             return False
     return True
 

@@ -34,13 +34,15 @@ from regraft.dataset.rows import Dataset, Sample
 from regraft.dataset.video import claims_video
 from regraft.seeds import generator
 
-SUFFIXES = frozenset(".txt .text .eml .md .rst .html .htm .log".split())
 EXCERPT = 160
 """Characters of a text that are shown."""
+TEXTS_A_PICTURE = 4
+"""Of a folder with more texts than so many for each picture, the texts are meant."""
 _SNIFFED = 500
 _FEWEST_WORDS = 8
 _HASHES, _BAND = 64, 4
 _COMPARED = 10_000
+_AT_ONCE = 4096
 _ALIKE = 0.75
 _HALF = re.compile("[\ud800-\udfff]")
 _HEAD_CHARACTERS = 16_384
@@ -66,12 +68,16 @@ class TextFolderReader:
     name: str = "folder of classes"
 
     def recognises(self, path: Path) -> bool:
-        """A folder with more text files than videos and, as far as is looked, no pictures."""
+        """A folder with more text files than videos and hardly a picture, as far as is looked.
+
+        A picture may have a text of its own beside it.
+        """
         if not path.is_dir():
             return False
         some = [file for file, _ in islice(guard.files(path.resolve()), _SNIFFED)]
-        more = sum(map(_claims_text, some)) > sum(map(claims_video, some))
-        return more and not any(map(guard.claims_picture, some))
+        count = sum(map(guard.claims_text, some))
+        pictures, videos = sum(map(guard.claims_picture, some)), sum(map(claims_video, some))
+        return count > max(videos, TEXTS_A_PICTURE * pictures)
 
     def read(self, path: Path) -> Dataset:
         """The rows of a folder; see `Reader`.
@@ -80,10 +86,6 @@ class TextFolderReader:
             DataError: no text lies in a class folder, or splits and classes are mixed.
         """
         return FolderReader(task="text-classification").read(path)
-
-
-def _claims_text(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
 
 
 def decode(data: bytes, where: str) -> tuple[str, str]:
@@ -162,8 +164,11 @@ def _signatures(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     for i, text in enumerate(texts):
         triples_s = _triples(text)
         if triples_s is not None:
-            hashes_hs = factor_h[:, None] * triples_s + shift_h[:, None]
-            signature_nh[len(judged)] = (hashes_hs >> np.uint64(32)).min(axis=1)
+            least_h = np.full(_HASHES, 2**32 - 1, np.uint64)
+            for at in range(0, len(triples_s), _AT_ONCE):  # a long text has millions
+                hashes_hs = factor_h[:, None] * triples_s[at : at + _AT_ONCE] + shift_h[:, None]
+                least_h = np.minimum(least_h, (hashes_hs >> np.uint64(32)).min(axis=1))
+            signature_nh[len(judged)] = least_h
             judged.append(i)
     return np.array(judged, np.int64), signature_nh[: len(judged)]
 

@@ -3,8 +3,9 @@
 Decisions:
 
 - In a table each row of the column of texts is a sample, labels are not looked at; in a folder
-  each text file is. One plain text file is divided at its blank lines, and paragraphs are put
-  together until they have a thousand characters.
+  each text file is. One plain text file is divided at its blank lines, a paragraph of more than
+  four thousand characters at its lines (some files have one text a line), and what is short is put
+  together until it has a thousand characters.
 - What is read, in which encoding, and what counts as a copy is as for labelled texts (`texts.py`).
 - A pool's text can also *hold* a labelled one, among others. If half of the runs of eight words of
   a labelled text stand in one text of the pool, that text is a leak (cf. Brown et al., "Language
@@ -23,6 +24,7 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,8 @@ from regraft.events import Advanced, Tell, silent
 TASK = "text-classification"
 BLOCK = 1000
 """Characters that paragraphs of one file are put together to."""
+LONG = 4 * BLOCK
+"""Characters of a paragraph that is divided at its lines."""
 RUN = 8
 """Words in a row that are looked for."""
 HELD = 0.5
@@ -55,8 +59,8 @@ def recognises_texts(path: Path) -> bool:
     Other files in a folder are no matter: they are left out when it is read.
     """
     if path.is_dir():
-        return guard.holds(path, lambda file: file.suffix.lower() in texts.SUFFIXES)
-    return path.suffix.lower() in texts.SUFFIXES or TableReader().recognises(path)
+        return guard.holds(path, guard.claims_text)
+    return guard.claims_text(path) or TableReader().recognises(path)
 
 
 def read_unlabelled_texts(
@@ -132,10 +136,10 @@ def _folder(root: Path) -> tuple[list[Sample], list[Problem]]:
         name = guard.shown(file.relative_to(root).as_posix())
         if problem is not None:
             problems.append(problem)
-        elif file.suffix.lower() in texts.SUFFIXES:
+        elif guard.claims_text(file):
             samples.append(Sample(name, file, None, split="train"))
         else:
-            what = f"No text file, by its name ({', '.join(sorted(texts.SUFFIXES))})."
+            what = f"No text file, by its name ({', '.join(sorted(guard.TEXT_SUFFIXES))})."
             problems.append(Problem("not-a-text", name, what, "ignored"))
     return samples, problems
 
@@ -149,16 +153,26 @@ def _numbered(found: Sequence[str]) -> list[Sample]:
 
 
 def _blocks(text: str) -> Iterator[str]:
-    held: list[str] = []
-    for paragraph in re.split(r"\n\s*\n", text):
-        if not paragraph.strip():
-            continue
-        held.append(paragraph.strip("\n"))
-        if sum(map(len, held)) >= BLOCK:
-            yield "\n\n".join(held)
-            held = []
+    paragraphs = [part.strip("\n") for part in re.split(r"\n\s*\n", text) if part.strip()]
+    for is_long, some in groupby(paragraphs, lambda part: len(part) > LONG):
+        if is_long:
+            for paragraph in some:
+                yield from _joined(paragraph.split("\n"), "\n")
+        else:
+            yield from _joined(some, "\n\n")
+
+
+def _joined(parts: Iterable[str], between: str) -> Iterator[str]:
+    """Parts put together, in order, until they have so many characters."""
+    held, count = list[str](), 0
+    for part in parts:
+        held.append(part)
+        count += len(part)
+        if count >= BLOCK:
+            yield between.join(held)
+            held, count = [], 0
     if held:
-        yield "\n\n".join(held)
+        yield between.join(held)
 
 
 # Texts inside of texts ----------------------------------------------------------------------------

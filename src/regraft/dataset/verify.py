@@ -84,7 +84,7 @@ def verify_texts(samples: Sequence[Sample], tell: Tell) -> Verified:
         try:
             text, encoding = _read(sample)
         except guard.Refused as fault:
-            problems.append(Problem(fault.kind, sample.id, fault.what, "set aside"))
+            problems.append(_no_text(sample, fault))
         else:
             sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             good.append(replace(sample, source=text, sha256=sha256, format="text"))
@@ -94,6 +94,13 @@ def verify_texts(samples: Sequence[Sample], tell: Tell) -> Verified:
         if number % _BATCH == 0 or number == len(samples):
             tell(Advanced("reading", number, len(samples)))
     return Verified(tuple(good), np.empty((0, 0, 0), np.uint8), tuple(problems))
+
+
+def _no_text(sample: Sample, fault: guard.Refused) -> Problem:
+    path = sample.source
+    if isinstance(path, Path) and (guard.claims_picture(path) or claims_video(path)):
+        return Problem("not-a-text", sample.id, passed_over(path, "text"), "ignored")
+    return Problem(fault.kind, sample.id, fault.what, "set aside")
 
 
 def _read(sample: Sample) -> tuple[str, str]:

@@ -51,6 +51,11 @@ _REDUCED_EVERY_S = 0.1
 _SEEK_BEYOND_S = 4.0
 """A jump that is shorter is decoded through; to seek means to begin at an earlier key frame."""
 _MOST_BOXES = 1_000_000
+_BOXES = frozenset(b"ftyp moov mdat free skip wide pnot uuid styp sidx moof".split())
+"""Of what an MP4 is made, each behind four bytes of length."""
+_SIGNATURES = (b"\x1a\x45\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"\x30\x26\xb2\x75", b"\0\0\1")
+"""What other formats begin with: Matroska, AVI, Ogg, FLV, ASF, MPEG."""
+_PACKET_BYTES = 188  # of MPEG's transport stream, which begin with a G
 _LONGEST_STILL_S, _LONGEST_MEAN_S = 600.0, 10.0
 """For so long one frame may be shown; and all of a file in the mean."""
 _LOST_FRAMES = 0.75
@@ -128,7 +133,7 @@ def passed_over(path: Path, thing: str) -> str:
 
     Args:
         path: the file.
-        thing: what the others are: "picture" or "video".
+        thing: what the others are: "picture", "video" or "text".
     """
     is_video = claims_video(path)
     claimed = "video" if is_video else "picture" if claims_picture(path) else thing
@@ -176,7 +181,7 @@ def examine(path: Path, where: str) -> Examined:
             if not times or time_s - times[-1] >= _REDUCED_EVERY_S - 1e-3:
                 times.append(time_s)
                 reduced += shrink(frame, **small, interpolation="AREA").to_ndarray().tobytes()
-    if form == "mov" and not tally.failed and _ends_in_a_fragment(path):
+    if form == "mov" and not tally.failed and _boxes(path).end_in_a_fragment:
         tally.failed = 1
     if count < 2:
         what = "No frame" if count == 0 else "Only one frame"
@@ -284,12 +289,24 @@ def _opened(path: Path, where: str) -> Generator[tuple[InputContainer, VideoStre
         ) from fault
     # Hostile bytes raise nearly every exception there is inside FFmpeg's readers.
     except Exception as fault:
-        raise Refused(
-            "damaged",
-            f"The file cannot be opened as a video ({_reason(fault)}).",
-            where=where,
-            mend="copy it again from where it came, or take it out",
-        ) from fault
+        raise _not_opened(path, where, fault) from fault
+
+
+def _not_opened(path: Path, where: str, fault: Exception) -> Refused:
+    """Why FFmpeg could not open a file, as far as its first bytes tell."""
+    again = "copy it again from where it came, or take it out"
+    with path.open("rb") as file:
+        head = file.read(_PACKET_BYTES + 1)
+    is_mp4 = head[4:8] in _BOXES
+    is_packets = head[:1] == head[_PACKET_BYTES:] == b"G"
+    if not is_mp4 and not is_packets and not head.startswith(_SIGNATURES):
+        what = f"By its content this is no video ({_reason(fault)})."
+        return Refused("not-a-video", what, where=where, mend="take it out")
+    if is_mp4 and _boxes(path).lack_an_index:
+        what = f"The video ends before the index by which its frames are found ({_reason(fault)})."
+        return Refused("truncated", what, where=where, mend=again)
+    what = f"The file cannot be opened as a video ({_reason(fault)})."
+    return Refused("damaged", what, where=where, mend=again)
 
 
 def _reason(fault: BaseException) -> str:
@@ -361,28 +378,53 @@ def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> I
         yield from frames
 
 
-def _ends_in_a_fragment(path: Path) -> bool:
-    """Whether an MP4 in fragments ends inside of one of its boxes, or before a fragment's frames.
+@final
+@dataclass(frozen=True)
+class _Boxes:
+    """What an MP4 is made of.
 
-    FFmpeg passes over such an end in silence, and the length that is declared can be that of the
-    fragments that are there. A file that ends between two fragments looks whole.
+    Attributes:
+        kinds: of its boxes.
+        last: the last of them; empty where what is behind it is not told by lengths.
+        cut: whether the file ends inside of it.
     """
-    end, at, in_fragments, kind = path.stat().st_size, 0, False, b""
+
+    kinds: frozenset[bytes]
+    last: bytes
+    cut: bool
+
+    @property
+    def end_in_a_fragment(self) -> bool:
+        """Whether it is in fragments and ends inside of a box, or before a fragment's frames.
+
+        FFmpeg passes over such an end in silence, and the length that is declared can be that of
+        the fragments that are there. A file that ends between two fragments looks whole.
+        """
+        return b"moof" in self.kinds and (self.cut or self.last == b"moof")
+
+    @property
+    def lack_an_index(self) -> bool:
+        """Whether it ends before "moov" does: it was not recorded or copied to its end."""
+        return self.kinds <= _BOXES and (b"moov" not in self.kinds or self.cut)
+
+
+def _boxes(path: Path) -> _Boxes:
+    end, at, kinds, kind = path.stat().st_size, 0, set[bytes](), b""
     with path.open("rb") as file:
         for _ in range(_MOST_BOXES):
             if end - at < 8:
-                return in_fragments and (at != end or kind == b"moof")
+                return _Boxes(frozenset(kinds), kind, at != end)
             file.seek(at)
             head = file.read(16)
             length, kind = int.from_bytes(head[:4]), head[4:8]
-            in_fragments |= kind == b"moof"
+            kinds.add(kind)
             if length == 1:
                 length = int.from_bytes(head[8:16])
             # "mfra" is an index behind the last fragment; 0 reaches to the end, less is no box.
             if kind == b"mfra" or length < 8:
-                return False
+                break
             at += length
-    return False
+    return _Boxes(frozenset(kinds), b"", False)
 
 
 def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:

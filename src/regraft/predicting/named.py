@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.dataset import Dataset, Sample, View, guard, texts
+from regraft.dataset import Dataset, Sample, View, guard
 from regraft.dataset.rows import renumbered
 from regraft.dataset.video import claims_video
 from regraft.errors import DataError
@@ -76,7 +76,7 @@ def not_meant(
 
 def _claims_text(path: Path) -> bool:
     """Whether the name says that this is a text; rows of tables and lines of stdin are no files."""
-    return path.suffix.lower() in texts.SUFFIXES or not path.is_file()
+    return guard.claims_text(path) or not path.is_file()
 
 
 def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:

@@ -76,14 +76,14 @@ def filled(example: Example, chance_mv: np.ndarray, backbone: Backbone) -> dict[
     Returns:
         "parts": in order, texts and {"truth", "guess", "sure"}.
     """
-    guess_m = chance_mv.argmax(axis=1)
+    guess_m, tokenizer = chance_mv.argmax(axis=1), whole_tokenizer(backbone)
     at_m = {int(at): m for m, at in enumerate(example.hidden_m)}
     parts: list[Any] = []
     for at, token in enumerate(example.id_l):
-        truth = _piece(example.id_l, at, int(token), backbone)
+        truth = _piece(example.id_l, at, int(token), tokenizer)
         if at in at_m:
             m = at_m[at]
-            guess = _piece(example.id_l, at, int(guess_m[m]), backbone)
+            guess = _piece(example.id_l, at, int(guess_m[m]), tokenizer)
             sure = round(float(chance_mv[m, guess_m[m]]), 3)
             parts.append({"truth": truth, "guess": guess, "sure": sure})
         elif parts and isinstance(parts[-1], str):
@@ -93,9 +93,8 @@ def filled(example: Example, chance_mv: np.ndarray, backbone: Backbone) -> dict[
     return {"parts": parts}
 
 
-def _piece(id_l: np.ndarray, at: int, token: int, backbone: Backbone) -> str:
+def _piece(id_l: np.ndarray, at: int, token: int, tokenizer: Any) -> str:
     """What a token adds to the text before it, spaces included."""
-    tokenizer = whole_tokenizer(backbone)
     before = tokenizer.decode(id_l[:at].tolist(), skip_special_tokens=False)
     whole = tokenizer.decode([*id_l[:at].tolist(), token], skip_special_tokens=False)
     return whole[len(before) :] if whole.startswith(before) else f" {tokenizer.id_to_token(token)}"

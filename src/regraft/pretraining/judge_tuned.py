@@ -69,16 +69,10 @@ def fine_tuned(
     asked = inputs | {"by": "budget at most"}  # runs of before kept to another rule
     plan: Any = run.step("judge-plan", asked, lambda: _plan(grounds[0], budget_s)).facts
     steps = plan["steps"]
-    tell(
-        Said(
-            "judging: start and result are fine-tuned on the judge's labels, "
-            f"{steps} steps each, about {2 * steps * plan['step_s']:.0f} s in all"
-        )
-    )
     inputs["steps"] = steps
     answers: list[np.ndarray] = []
     for name, ground in zip(("before", "after"), grounds, strict=True):
-        compute = partial(_answered, ground, eye, name, steps, inputs)
+        compute = partial(_answered, ground, eye, name, plan, inputs)
         answers.append(run.step(f"judge-{name}", inputs, compute).tensors["logits"])
     train = len(grounds[0].dataset.split("train"))
     return Tuned(answers[0], answers[1], {"steps": steps, "samples": train})
@@ -116,11 +110,18 @@ def affordable(budget_s: float | None, step_s: float) -> int:
 
 
 def _answered(
-    ground: ladder.Ground, eye: Eye, name: str, steps: int, inputs: dict[str, Any]
+    ground: ladder.Ground, eye: Eye, name: str, plan: dict[str, Any], inputs: dict[str, Any]
 ) -> Outcome:
     from regraft.backbones import build
     from regraft.transfer.loop import array
 
+    steps, which = plan["steps"], {"before": "start", "after": "result"}[name]
+    ground.tell(
+        Said(
+            f"judging: the {which} is fine-tuned on the judge's labels, {steps} steps, "
+            f"about {steps * plan['step_s']:.0f} s"
+        )
+    )
     train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
     rung = replace(ladder.make_rung(ground, "all"), name=f"judge-{name}", steps=steps)
     network = build(ground.backbone)

@@ -7,7 +7,8 @@ Decisions:
 - An encoder without a head for words gets one tied to its word vectors. It is trained first, with
   the encoder frozen, from hidden states that are computed once; then both together. That is the
   ladder's rule: a head that knows nothing yet would distort the encoder with its first gradients.
-- A twentieth of the texts, at most so many tokens, is held out, groups of near copies together.
+- A twentieth of the texts, but hardly more than is measured on, is held out, groups of near copies
+  together.
   Loss and accuracy on it are those of words that are to be guessed, the same ones each time.
 - Products are computed in bfloat16 where the processor has it (`transfer/products.py`), also those
   of guesses that are measured.
@@ -54,6 +55,8 @@ from regraft.transfer.products import rounded
 WEIGHT_DECAY = 0.01
 BETAS = (0.9, 0.98)
 HELD_SHARE, HELD_TOKENS = 0.05, 32_768
+HELD_BYTES = 5 * HELD_TOKENS
+"""A token takes three to five; more than is measured would be neither measured nor learnt."""
 GENERAL_TOKENS = 16_384
 HEAD_BATCHES, HEAD_PASSES, HEAD_RATE = 120, 3, 3e-3
 HEAD_SHARE = 0.1
@@ -83,7 +86,10 @@ class MaskedLanguage:
 
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
-        pool = read_unlabelled_texts(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
+        pool = read_unlabelled_texts(
+            path, column=self.settings.column or "", apart_from=apart_from, max_bad=max_bad,
+            tell=tell,
+        )  # fmt: skip
         if not len(pool):
             raise DataError(
                 "Every text is one of the judge's.",
@@ -96,14 +102,22 @@ class MaskedLanguage:
         """The same backbone.
 
         Raises:
-            UsageError: it is no encoder that is written out here, or reads fewer tokens.
+            UsageError: it is no encoder that is written out here, or reads fewer tokens; or a
+                batch has no room for a text.
         """
         longest = _preprocessing(backbone).max_tokens
-        if backbone.recipe.adapter != "text-encoder" or (self.settings.tokens or 0) > longest:
+        length = self.settings.tokens or longest
+        if backbone.recipe.adapter != "text-encoder" or length > longest:
             raise UsageError(
                 f"{backbone.name} reads texts of at most {longest} tokens",
                 where="--tokens",
                 mend=f"give {longest} or fewer",
+            )
+        if self.settings.batch < length:
+            raise UsageError(
+                f"a batch of {self.settings.batch} tokens has no room for a text of {length}",
+                where="--batch",
+                mend=f"give {length} or more (it counts tokens, not texts), or a smaller --tokens",
             )
         return backbone
 
@@ -387,7 +401,7 @@ def _preprocessing(backbone: Backbone) -> TextPreprocessing:
 
 
 def held_out(samples: Sequence[Sample], seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Samples to learn from, and those that are held out: whole groups, about a twentieth.
+    """Samples to learn from, and those that are held out: whole groups, a twentieth at most.
 
     Raises:
         DataError: there is only one text, or all are copies of one.
@@ -400,7 +414,15 @@ def held_out(samples: Sequence[Sample], seed: int) -> tuple[tuple[Sample, ...], 
         )
     order = generator(seed, "held out", len(names)).permutation(len(names))
     count = max(1, round(HELD_SHARE * len(names)))
-    held = {names[i] for i in order[:count]}
+    bytes_of = dict.fromkeys(names, 0)
+    for sample in samples:
+        bytes_of[sample.group or sample.id] += len(str(sample.source).encode())
+    held, taken = set[str](), 0
+    for name in (names[i] for i in order[:count]):
+        if held and taken + bytes_of[name] > HELD_BYTES:
+            continue
+        held.add(name)
+        taken += bytes_of[name]
     chosen = [(sample.group or sample.id) in held for sample in samples]
     learn = tuple(s for s, is_held in zip(samples, chosen, strict=True) if not is_held)
     return learn, tuple(s for s, is_held in zip(samples, chosen, strict=True) if is_held)

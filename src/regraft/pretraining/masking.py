@@ -183,7 +183,7 @@ def chosen(
     """
     rng = generator(seed, "mask", step, window)
     if whole_words:
-        word_n = np.cumsum(starts_n) - 1
+        word_n = np.cumsum(starts_n) - int(starts_n[0])  # the rest of a word that was cut is one
         return (rng.random(int(word_n[-1]) + 1) < MASKED)[word_n], rng
     return rng.random(len(starts_n)) < MASKED, rng
 

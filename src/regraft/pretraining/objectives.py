@@ -11,7 +11,7 @@ from typing import Any
 from regraft.dataset import refuse_run
 from regraft.errors import DataError, UsageError
 from regraft.pretraining.objective import Objective
-from regraft.pretraining.settings import AnySettings
+from regraft.pretraining.settings import AnySettings, MaskedSettings
 
 OBJECTIVES: Mapping[str, Sequence[str]] = {
     "contrastive": (
@@ -48,8 +48,24 @@ def settings_of(name: str, given: dict[str, Any]) -> AnySettings:
     return replace(usual, **chosen)
 
 
+def with_column(name: str, settings: AnySettings | None, column: str) -> AnySettings | None:
+    """Settings of an objective that reads texts, from this column of a table; "" finds it.
+
+    Raises:
+        UsageError: there is no such objective, or it reads no texts.
+    """
+    usual = settings or _kinds(name)[0]().settings
+    if not isinstance(usual, MaskedSettings):
+        raise UsageError(
+            f"the objective {name} reads no texts", where="--columns", mend="leave it out"
+        )
+    return replace(usual, column=column or None)
+
+
 def _option(setting: str) -> str:
     """What a setting is called at the command line."""
+    if setting == "column":
+        return "--columns"
     return "--" + setting.removesuffix("_px").removesuffix("_s").replace("_", "-")
 
 

@@ -114,6 +114,7 @@ class MaskedSettings:
         whole_words: words are hidden as a whole or not at all.
         bf16: compute products in bfloat16; None does where the processor has it.
         general: texts by which forgetting is measured; None takes those that come with Python.
+        column: of a table, the one with the texts; None finds it.
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """
 
@@ -125,6 +126,7 @@ class MaskedSettings:
     whole_words: bool = False
     bf16: bool | None = None
     general: str | None = None
+    column: str | None = None
     keep_duplicates: bool = False
 
     def __post_init__(self) -> None:

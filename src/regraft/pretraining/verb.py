@@ -16,7 +16,7 @@ import numpy as np
 from regraft import dataset as data_sets
 from regraft import reporting, store
 from regraft.backbones import RANDOM, Backbone, open_backbone
-from regraft.dataset import Dataset, Sample
+from regraft.dataset import Dataset, Reader, Sample
 from regraft.errors import TrainingFailed, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining import judge as judging
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from regraft.backbones import Network
 
 
-FORMAT = 2
+FORMAT = 3
 """Raised where a training that was begun by an earlier rule must not be gone on with."""
 
 
@@ -124,6 +124,7 @@ def pretrain(
     control: bool = False,
     seed: int = 0,
     max_bad: float = 0.01,
+    columns: str | None = None,
     tell: Tell = silent,
 ) -> Pretrained:
     """Train a backbone on samples without labels; the result is a backbone.
@@ -144,6 +145,7 @@ def pretrain(
             same moments. Other objectives have none.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
+        columns: of tables of texts, as for `fit`; the judge's count where it has them.
         tell: listens to events.
 
     Raises:
@@ -151,6 +153,10 @@ def pretrain(
         DataError: the pool or the judge cannot be used.
         TrainingFailed: the loss or a gradient is not finite, or it is of no use to go on.
     """
+    reads = None if columns is None else data_sets.reader_of(columns)
+    if reads is not None:
+        data_sets.check_columns(reads, Path(data))
+        settings = objectives.with_column(objective, settings, reads.text)
     chosen = objectives.choose(objective, Path(data), settings)
     folder = Path(out) if out is not None else store.folder_beside(Path(data), "pretrained")
     question: dict[str, Any] = {
@@ -165,7 +171,7 @@ def pretrain(
         "control": control,
         "seed": seed,
         "max_bad": max_bad,
-    }
+    } | ({} if columns is None else {"columns": columns})
     _check_control(control, judge, chosen)
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
@@ -181,7 +187,7 @@ def pretrain(
         _check_gives_vectors(start)
         _check_twin(start, compare)
         frozen = frozen_stages(train, len(start.stages))
-        labelled = _judge(judge, chosen, max_bad, seed, tell)
+        labelled = _judge(judge, chosen, question, reads, tell)
         pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
         _tell_leaks(pool, tell)
         start = chosen.sized(start)
@@ -224,13 +230,21 @@ def _check_twin(start: Backbone, compare: str | None) -> None:
 
 
 def _judge(
-    judge: str | Path | None, objective: Objective, max_bad: float, seed: int, tell: Tell
+    judge: str | Path | None,
+    objective: Objective,
+    question: dict[str, Any],
+    reads: Reader | None,
+    tell: Tell,
 ) -> Dataset | None:
     if judge is None:
         return None
+    reader = data_sets.reader_for(Path(judge), reads)
     has_clips = data_sets.guess_task(Path(judge)) == "video-classification"
     clip_s = objective.clip_s if has_clips else None
-    labelled = data_sets.read(judge, max_bad=max_bad, seed=seed, clip_s=clip_s, tell=tell)
+    labelled = data_sets.read(
+        judge, max_bad=question["max_bad"], seed=question["seed"], clip_s=clip_s, reader=reader,
+        tell=tell,
+    )  # fmt: skip
     if labelled.multilabel:
         raise UsageError(
             "a judge has one label for each sample",

@@ -239,7 +239,8 @@ def courses(
     air = 0.06 * (high - low) or 0.05 * max(abs(high), 1.0)
     first, last = min(p[0] for p in places), max(p[0] for p in places)
     across = Scale(first, last, area.left, area.right, whole=True)
-    up = Scale(low - air, max(high, min(high + air, y.most)), area.bottom, area.top)
+    least = 0.0 if low >= 0 else -math.inf
+    up = Scale(max(low - air, least), max(high, min(high + air, y.most)), area.bottom, area.top)
     parts = [_frame(area, across, up, x, Axis(y.title, _exact(up.ticks())))]
     for label, value in levels:
         parts.append(_path("ideal", [(area.left, up.px(value)), (area.right, up.px(value))]))

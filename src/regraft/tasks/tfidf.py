@@ -79,7 +79,7 @@ def fit_tfidf(
     x_nw: Any = words.fit_transform(texts)
     exclusive = bool((target_nc.sum(axis=1) == 1).all() and target_nc.any(axis=0).all())
     if not exclusive:
-        return _fit_several(words, x_nw, target_nc, balanced)
+        return _fit_several(words, x_nw, target_nc, clusters, balanced)
     y_n = target_nc.argmax(axis=1)
     best = _chosen(x_nw, target_nc, y_n, clusters, balanced)
     model = _model(best, balanced).fit(x_nw, y_n)
@@ -127,15 +127,36 @@ def vectoriser(analyser: Callable[[str], Sequence[str]], most: int, vocabulary: 
     )  # fmt: skip
 
 
-def _fit_several(words: Any, x_nw: Any, target_nc: np.ndarray, balanced: bool) -> Lexical:
+def _fit_several(
+    words: Any, x_nw: Any, target_nc: np.ndarray, clusters: Sequence[str], balanced: bool
+) -> Lexical:
     """A model for each class that some of the texts have and some have not."""
     share_c = target_nc.mean(axis=0)
     always_c = np.where(share_c == 1, _SURE, np.where(share_c == 0, -_SURE, 0)).astype(np.float32)
+    best = _chosen_for_several(x_nw, target_nc[:, always_c == 0], clusters, balanced)
     models = [
-        _binary(UNJUDGED, balanced).fit(x_nw, target_nc[:, c] > 0)
+        _binary(best, balanced).fit(x_nw, target_nc[:, c] > 0)
         for c in np.flatnonzero(always_c == 0)
     ]
-    return Lexical(words, models, UNJUDGED, sum(one.coef_.size + 1 for one in models), always_c)
+    return Lexical(words, models, best, sum(one.coef_.size + 1 for one in models), always_c)
+
+
+def _chosen_for_several(
+    x_nw: Any, target_nc: np.ndarray, clusters: Sequence[str], balanced: bool
+) -> float:
+    """The inverse penalty with the least log loss out of fold, over all classes."""
+    fold_n = folds(target_nc, clusters, 0, _FOLDS)
+    loss = np.zeros(len(INVERSE_PENALTIES))
+    for fold in np.unique(fold_n):
+        held_n = fold_n == fold
+        for y_n in target_nc.T > 0:
+            if len(np.unique(y_n[~held_n])) < 2:
+                continue
+            for i, inverse_penalty in enumerate(INVERSE_PENALTIES):
+                model = _binary(inverse_penalty, balanced).fit(x_nw[~held_n], y_n[~held_n])
+                margin_n = model.decision_function(x_nw[held_n]) * np.where(y_n[held_n], 1, -1)
+                loss[i] += np.logaddexp(0, -margin_n).sum()
+    return INVERSE_PENALTIES[int(loss.argmin())] if loss.any() else UNJUDGED
 
 
 def _binary(inverse_penalty: float, balanced: bool) -> Any:
