@@ -495,7 +495,7 @@ def test_another_question_is_named_and_nothing_changes(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Run.open(tmp_path, other)
     assert caught.value.what.endswith(
-        'seed was not set, is now 3; train was "ladder", is now "head"'
+        'train was "ladder", is now "head"; seed was not set, is now 3'
     )
     assert "choose another --out" in caught.value.mend
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -151,7 +151,7 @@ def test_the_task_that_was_named_chooses_the_files(tmp_path: Path) -> None:
             (tmp_path / name).mkdir(exist_ok=True)
             colour = (9 * i, 100 * (name == "dog"), 40)
             Image.new("RGB", (32, 32), colour).save(tmp_path / name / f"{i}.png")
-            (tmp_path / name / f"{i}.txt").write_text(f"Here a {name} is seen, the {i}th one")
+            (tmp_path / name / f"{i}.txt").write_text(f"Here a {name} is seen by {chr(97 + i)}")
     assert read(tmp_path).task == "image-classification"
     dataset = read(tmp_path, task="text-classification")
     assert (dataset.task, len(dataset)) == ("text-classification", 24)
@@ -431,7 +431,8 @@ def test_templates_and_quotes_are_near_copies() -> None:
 
 def test_a_long_text_is_compared_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    long = [" ".join("abcdefghij"[d] * 3 for d in rng.integers(0, 10, 3000)) for _ in range(3)]
+    letters = np.array([*"abcdefghij"])
+    long = [" ".join(map("".join, letters[rng.integers(0, 10, (900, 4))])) for _ in range(3)]
     several = [*long, long[1] + " and a word"]
     whole = texts._signatures(several)
     monkeypatch.setattr(texts, "_AT_ONCE", 100)

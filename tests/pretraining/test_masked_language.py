@@ -255,7 +255,7 @@ def test_columns_that_are_named_are_those_of_pool_and_judge(place: Path, tmp_pat
         "objective": "masked-language", "backbone": f"text:{place / 'model'}", "judge": judge,
         "settings": settings(epochs=1),
     }  # fmt: skip
-    with pytest.raises(DataError, match="which column holds texts"):
+    with pytest.raises(DataError, match="no column `label`"):
         pretrain(pool, tmp_path / "without", **asked)
     columns = "text=Nachricht,label=Sorte"
     done = pretrain(pool, tmp_path / "run", columns=columns, **asked)
@@ -431,7 +431,7 @@ def test_pools_are_tables_folders_and_files(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("\n\n\n".join("word " * 150 + word for word in NUMBERS))
     blocks = read_unlabelled_texts(tmp_path / "book.txt", max_bad=0)
     assert [len(str(s.source)) > 1000 for s in blocks] == [True, True, False]
-    lines = [f"{word} " * 20 + "and so on" for word in NUMBERS * 20]
+    lines = [f"{word} " * 20 + f"and so on {i}" for i, word in enumerate(NUMBERS * 20)]
     (tmp_path / "lines.txt").write_text("\n".join([*lines, "", "A paragraph.", "", "And another."]))
     *divided, last = read_unlabelled_texts(tmp_path / "lines.txt", max_bad=0)
     assert all(1000 <= len(str(s.source)) < 1200 for s in divided[:-1])

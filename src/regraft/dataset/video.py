@@ -50,6 +50,7 @@ REDUCED_PX = 16
 _REDUCED_EVERY_S = 0.1
 _SEEK_BEYOND_S = 4.0
 """A jump that is shorter is decoded through; to seek means to begin at an earlier key frame."""
+_AGAIN = "copy it again from where it came, or take it out"
 _MOST_BOXES = 1_000_000
 _BOXES = frozenset(b"ftyp moov mdat free skip wide pnot uuid styp sidx moof".split())
 """Of what an MP4 is made, each behind four bytes of length."""
@@ -189,7 +190,7 @@ def examine(path: Path, where: str) -> Examined:
             "truncated" if tally.failed or (declared_s or 0) > end_s else "damaged",
             f"{what} of the video can be decoded.",
             where=where,
-            mend="copy it again from where it came, or take it out",
+            mend=_AGAIN,
         )
     if end_s > _LONGEST_MEAN_S * count:
         raise Refused(
@@ -277,6 +278,8 @@ def _opened(path: Path, where: str) -> Generator[tuple[InputContainer, VideoStre
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     try:
         with av.open(f"file:{path}", options=options, metadata_errors="ignore") as container:
+            if not container.streams and _boxes(path).lack_an_index:
+                raise _cut_short("it has no streams", where)
             yield container, _video_of(container, where)
     except (RegraftError, _Overshot):
         raise
@@ -294,7 +297,6 @@ def _opened(path: Path, where: str) -> Generator[tuple[InputContainer, VideoStre
 
 def _not_opened(path: Path, where: str, fault: Exception) -> Refused:
     """Why FFmpeg could not open a file, as far as its first bytes tell."""
-    again = "copy it again from where it came, or take it out"
     with path.open("rb") as file:
         head = file.read(_PACKET_BYTES + 1)
     is_mp4 = head[4:8] in _BOXES
@@ -303,10 +305,14 @@ def _not_opened(path: Path, where: str, fault: Exception) -> Refused:
         what = f"By its content this is no video ({_reason(fault)})."
         return Refused("not-a-video", what, where=where, mend="take it out")
     if is_mp4 and _boxes(path).lack_an_index:
-        what = f"The video ends before the index by which its frames are found ({_reason(fault)})."
-        return Refused("truncated", what, where=where, mend=again)
+        return _cut_short(_reason(fault), where)
     what = f"The file cannot be opened as a video ({_reason(fault)})."
-    return Refused("damaged", what, where=where, mend=again)
+    return Refused("damaged", what, where=where, mend=_AGAIN)
+
+
+def _cut_short(reason: str, where: str) -> Refused:
+    what = f"The video ends before the index by which its frames are found ({reason})."
+    return Refused("truncated", what, where=where, mend=_AGAIN)
 
 
 def _reason(fault: BaseException) -> str:
