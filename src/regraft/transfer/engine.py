@@ -67,7 +67,7 @@ from regraft.transfer.runners import (
 from regraft.transfer.shards import hold
 from regraft.transfer.worker import Worker
 
-TRIAL_SAMPLES = 64
+TRIAL_SAMPLES, FEWEST_TRIAL_SAMPLES = 64, 8
 TRIED_APART, TRIED_WITH = 6, 7
 """Texts that a batching engine is tried with, and the others in each one's batch."""
 VERDICTS = 200
@@ -172,12 +172,12 @@ class Preparation:
 
         Args:
             frozen: counted from the input; at 0 the pixels go through as they are.
-            samples: all of the user's; up to 64 of them, chosen by content, will judge it.
+            samples: all of the user's; up to 64 of them, chosen by content, will judge it: fewer
+                where each is of many pixels.
         """
         cut = Cut(self.backbone(), frozen)
         distinct = {sample.view_key: sample for sample in samples}
-        most = max(8, TRIAL_SAMPLES // max(1, cut.backbone.frames))
-        chosen = [distinct[key] for key in sorted(distinct)[:most]]
+        chosen = [distinct[key] for key in sorted(distinct)[: _trial_size(cut.backbone)]]
         names = tuple(sample.view_key for sample in chosen)
         return Engine(self, cut, Trial(digest(*names), lambda: _plain_views(cut, chosen), names))
 
@@ -227,6 +227,15 @@ class Preparation:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _trial_size(backbone: Backbone) -> int:
+    """How many samples judge an engine: as many pixels as `TRIAL_SAMPLES` pictures of 224 px."""
+    preprocessing = backbone.preprocessing
+    if not isinstance(preprocessing, Preprocessing):
+        return TRIAL_SAMPLES
+    pixels = max(1, backbone.frames) * preprocessing.size_px**2
+    return min(TRIAL_SAMPLES, max(FEWEST_TRIAL_SAMPLES, TRIAL_SAMPLES * 224**2 // pixels))
 
 
 @final
