@@ -112,8 +112,8 @@ def find_objects(
             answers.append({"sample": look.name, "problem": look.problem})
             continue
         size = look.picture.size
-        whole = _whole(look.windows, tiles)
-        answers.append({"sample": look.name, **_objects(model, whole, size, threshold)})
+        whole = _whole(look.windows, tiles, threshold)
+        answers.append({"sample": look.name, **_objects(model, whole, size)})
         if look.damage:
             answers[-1]["damage"] = list(look.damage)
         if wanted.draw and wanted.out is not None:
@@ -124,9 +124,18 @@ def find_objects(
     return answers
 
 
-def _whole(parts: Sequence[Window], tiles: Sequence[Found]) -> Found:
-    """What was found on a picture, by its tiles."""
-    return stitch(list(zip(parts, tiles, strict=True))) if tiles[1:] else tiles[0]
+def _whole(parts: Sequence[Window], tiles: Sequence[Found], least: float = 0.0) -> Found:
+    """What was found on a picture, by its tiles, with a confidence of `least` or more.
+
+    The rest goes before they are put together: it must not take the place of what is shown.
+    """
+    sure = [_from(found, least) for found in tiles]
+    return stitch(list(zip(parts, sure, strict=True))) if sure[1:] else sure[0]
+
+
+def _from(found: Found, least: float) -> Found:
+    sure_k = found.scores_k >= least
+    return Found(found.boxes_k4[sure_k], found.labels_k[sure_k], found.scores_k[sure_k])
 
 
 def _file_for(name: str, out: Path, taken: set[Path]) -> Path:
@@ -213,9 +222,8 @@ def _threshold(model: Model, precision: float | None) -> float:
     return model.calibrated[held]
 
 
-def _objects(model: Model, found: Found, size: tuple[int, int], threshold: float) -> dict[str, Any]:
-    sure_k = found.scores_k >= threshold
-    rows = zip(found.boxes_k4[sure_k], found.labels_k[sure_k], found.scores_k[sure_k], strict=True)
+def _objects(model: Model, found: Found, size: tuple[int, int]) -> dict[str, Any]:
+    rows = zip(found.boxes_k4, found.labels_k, found.scores_k, strict=True)
     return {
         "width": size[0],
         "height": size[1],
@@ -247,7 +255,11 @@ def found_in(
 
 
 def put_together(
-    pictures: Sequence[Sample], tile_px: int, tiles: Sequence[Sample], found: BoxAnswers
+    pictures: Sequence[Sample],
+    tile_px: int,
+    tiles: Sequence[Sample],
+    found: BoxAnswers,
+    least: float = 0.0,
 ) -> BoxAnswers:
     """What was found on tiles, as `predict` shows it on the whole pictures.
 
@@ -256,12 +268,13 @@ def put_together(
         tile_px: side of the tiles, 0 where nothing is cut.
         tiles: of these pictures, in any order.
         found: on the tiles.
+        least: the confidence from which boxes are shown.
     """
     by_id = {tile.id: Found(*one) for tile, one in zip(tiles, found, strict=True)}
     whole: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for picture in pictures:
         height_px, width_px = picture.size
         parts = [by_id[tile.id] for tile in cut(picture, tile_px)]
-        one = _whole(windows(width_px, height_px, tile_px), parts)
+        one = _whole(windows(width_px, height_px, tile_px), parts, least)
         whole.append((one.boxes_k4, one.labels_k, one.scores_k))
     return BoxAnswers.from_pictures(whole)

@@ -91,6 +91,19 @@ def test_a_whole_object_wins_over_a_surer_part_of_it():
     assert stitch([(LEFT, part), (RIGHT, whole)]).boxes_k4.tolist() == [[360, 10, 440, 60]]
 
 
+def test_a_faint_fragment_takes_no_sure_object_away():
+    sure = found((200, 10, 400, 90), scores=[0.95])
+    faint = found((15, 30, 65, 80), scores=[0.03])  # whole on its tile, within the other
+    assert stitch([(LEFT, sure), (RIGHT, faint)]).scores_k.tolist() == [0.95]
+    # One that is surer of itself is another object, for it leaves most of the piece unexplained.
+    part = found((15, 30, 65, 80), scores=[0.6])
+    assert stitch([(LEFT, sure), (RIGHT, part)]).scores_k.tolist() == [0.95, 0.6]
+    # A faint box that covers all of the piece does not take its place either.
+    whole = found((40, 10, 120, 60), scores=[0.1])
+    cut = found((360, 10, 400, 60), scores=[0.95])
+    assert stitch([(LEFT, cut), (RIGHT, whole)]).scores_k.tolist() == [0.95]
+
+
 def test_others_stay():
     one = found((330, 10, 380, 60), (335, 12, 385, 62), scores=[0.5, 0.7])  # one tile's own matter
     other = found((10, 10, 60, 60), (200, 10, 260, 60), labels=[1, 0], scores=[0.9, 0.6])
