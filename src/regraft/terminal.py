@@ -494,9 +494,10 @@ def _in_two_splits(description: Facts) -> str:
 
 def _boxes(boxes: Facts) -> Iterator[str]:
     """What is known about the boxes of a data set; the table after it counts pictures."""
+    why = " or as too large for the tiles" if boxes["tile_px"] else ""
     yield (
         f"{boxes['found']:,} boxes: {boxes['used']:,} used ({boxes['mended']:,} mended), "
-        f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture"
+        f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture{why}"
     )
     sides = boxes["sides"]
     yield (

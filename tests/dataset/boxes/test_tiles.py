@@ -13,7 +13,7 @@ from PIL import Image
 from regraft import dataset
 from regraft.dataset.boxes import tiles
 from regraft.dataset.boxes.tiles import Found, stitch, windows
-from regraft.dataset.rows import Box, Sample
+from regraft.dataset.rows import Box, BoxCounts, Dataset, Sample
 
 
 @given(st.integers(2000, 6000), st.integers(100, 6000), st.integers(320, 1000))
@@ -65,6 +65,27 @@ def test_a_crowd_stays_however_little_of_it_is_there():
     crowd = Box(0, 0, 0, 2000, 390, True)
     sample = Sample("a", Path("a"), (0,), size=(2000, 2000), boxes=(crowd,))
     assert sum(len(part.boxes) for part in tiles.cut(sample, 400)) == 12
+
+
+def test_what_no_tile_shows_half_of_is_a_crowd_on_each_that_shows_any():
+    building, car = Box(0, 100, 100, 1600, 1500), Box(1, 500, 500, 540, 540)
+    sample = Sample("a", Path("a"), (0, 1), "f" * 64, size=(2000, 2000), boxes=(building, car))
+    counts = BoxCounts(2, 0, 0, 2)
+    data = Dataset(Path(), "object-detection", ("building", "car"), (sample,), box_counts=counts)
+    rows = tiles.tiled(data, 400)
+    parts = {part.window: part for part in rows if part.window}
+    shown = [part for window, part in parts.items() if window[0] < 1600 and window[1] < 1500]
+    assert all(any(b.category == 0 for b in part.boxes) for part in shown)
+    assert all(b.crowd for part in rows for b in part.boxes if b.category == 0)
+    assert any(not b.crowd for part in rows for b in part.boxes if b.category == 1)
+    # Found is used, refused and left out together.
+    assert rows.box_counts is not None
+    assert (rows.box_counts.used, rows.box_counts.left_out) == (1, 1)
+    (said,) = [p for p in rows.problems if p.kind == "too-large-for-tiles"]
+    assert (said.where, said.what) == (
+        "a",
+        "No tile of 400 px shows half of the box 100, 100, 1600, 1500.",
+    )
 
 
 def found(*boxes, labels=None, scores=None) -> Found:

@@ -8,6 +8,8 @@ Decisions:
 - Tiles of one picture are one group: no split divides them.
 - A box of which less than half is on a tile is neither learnt nor counted there (crowd). Where a
   fifth of it or less is there, nobody could tell, and the tile does without it.
+- A box of which no tile shows half is a crowd on every tile that shows any of it: what lies within
+  a large object is no place where nothing is. Such a box is not used, and that is said.
 - Two boxes of one category from different tiles are one object when they share half of the
   smaller one (intersection over the smaller, as in SAHI, Akyon et al. 2022), and the one that stays
   takes up half of what its tile shows of the other: what is found within a large object is not it.
@@ -95,17 +97,21 @@ def tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
         tile_px = tile_size(box for sample in learnt for box in sample.boxes)
     samples: list[Sample] = []
     problems: list[Problem] = []
+    unclear: list[tuple[str, Box]] = []
     for sample in dataset:
         parts = cut(sample, tile_px)
         samples += parts
         if len(parts) > 1:
             what = f"It has {sample.size[1]} × {sample.size[0]} pixels."
             problems.append(Problem("tiled", sample.id, what, f"cut into {len(parts)} tiles"))
+            unclear += [(sample.id, box) for box in _unclear(sample, tile_px)]
     tiles = dataset.with_samples(sorted(samples, key=lambda sample: sample.id))
     counts = dataset.box_counts
     if counts is not None:
-        counts = replace(counts, used=sum(len(sample.boxes) for sample in dataset))
+        used = sum(len(sample.boxes) for sample in dataset) - len(unclear)
+        counts = replace(counts, used=used)
     tiles = replace(tiles, tile_px=tile_px if problems else 0, box_counts=counts)
+    problems += [_not_used(id_, box, tile_px) for id_, box in unclear]
     return tiles.with_problems(problems)
 
 
@@ -115,7 +121,28 @@ def cut(sample: Sample, tile_px: int) -> list[Sample]:
     parts = windows(width_px, height_px, tile_px)
     if len(parts) == 1:
         return [sample]
+    unclear = set(_unclear(sample, tile_px))
+    boxes = (replace(box, crowd=True) if box in unclear else box for box in sample.boxes)
+    sample = replace(sample, boxes=tuple(boxes))
     return [_tile(sample, window) for window in parts]
+
+
+def _unclear(sample: Sample, tile_px: int) -> list[Box]:
+    """Its objects of which no tile shows enough to learn them."""
+    height_px, width_px = sample.size
+    parts = np.array(windows(width_px, height_px, tile_px), dtype=float)
+    edges = [(box.left, box.top, box.right, box.bottom) for box in sample.boxes]
+    boxes_k4 = np.array(edges, dtype=float).reshape(-1, 4)
+    most_k = np.max([_area_within(boxes_k4, window) for window in parts], axis=0)
+    clear_k = most_k >= _LEARNT_SHARE * (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
+    pairs = zip(sample.boxes, clear_k, strict=True)
+    return [box for box, is_clear in pairs if not is_clear and not box.crowd]
+
+
+def _not_used(id_: str, box: Box, tile_px: int) -> Problem:
+    edges = ", ".join(f"{edge:g}" for edge in (box.left, box.top, box.right, box.bottom))
+    what = f"No tile of {tile_px:,} px shows half of the box {edges}."
+    return Problem("too-large-for-tiles", id_, what, "neither learnt nor counted")
 
 
 def _tile(sample: Sample, window: Window) -> Sample:
