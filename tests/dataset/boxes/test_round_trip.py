@@ -105,6 +105,20 @@ def test_every_pair_with_splits_negatives_and_crowds(tmp_path: Path, one: str, o
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_names_that_end_in_a_number_stay_on_their_side_of_the_split(tmp_path: Path, name: str):
+    lines = []
+    for number, (picture_, split) in enumerate(
+        [("photo.png", "train"), ("photo 1.png", "valid"), ("photo -1.png", "test")]
+    ):
+        picture(tmp_path / "data" / picture_, level=50 * number)
+        lines.append(f"{picture_},1,2,11,12,tree,{split}")
+    table(tmp_path / "data", lines, "path,left,top,right,bottom,category,split")
+    (tmp_path / "data" / "a.png").unlink()
+    data = convert_boxes(tmp_path / "data", tmp_path / "out", name)
+    assert same_boxes(data, read_boxes(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("splits", [("train", "valid"), ("", "")])
 def test_pictures_that_all_lie_in_folders(tmp_path: Path, name: str, splits: tuple[str, str]):
     rows = list(zip(("train/deep/a.png", "valid/a.png"), splits, strict=True))

@@ -15,7 +15,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
@@ -95,7 +95,10 @@ class VocReader:
         into = Collector(path, root, self.name)
         pages = list(_pages(into, root))
         first = 1 - _counts_from_0(into, pages, root)
-        sets = {base: _sets(into, base, root) for base in sorted({page.base for page in pages})}
+        names: dict[Path, set[str]] = {page.base: set() for page in pages}
+        for page in pages:
+            names[page.base] |= {str(page.inner), page.file.stem}
+        sets = {base: _sets(into, base, root, names[base]) for base in sorted(names)}
         taken: dict[Path, str] = {}
         for page in pages:
             _read_page(into, page, root, _split(page, sets[page.base]), first, taken)
@@ -311,8 +314,17 @@ def _counts_from_0(into: Collector, pages: Sequence[_Page], root: Path) -> int:
     return 0
 
 
-def _sets(into: Collector, base: Path, root: Path) -> dict[str, Split] | None:
-    """Split by name without ending, from ImageSets/Main; None where there are no lists."""
+def _sets(
+    into: Collector, base: Path, root: Path, names: Collection[str]
+) -> dict[str, Split] | None:
+    """Split by name without ending, from ImageSets/Main; None where there are no lists.
+
+    Args:
+        into: hears what is wrong.
+        base: holds ImageSets/.
+        root: the data's folder.
+        names: what XML files are called, with and without their folders.
+    """
     found: dict[str, Split] = {}
     lists: list[tuple[Path, Split]] = [
         (base / "ImageSets" / "Main" / f"{name}.txt", split) for split, name in _SETS.items()
@@ -327,12 +339,18 @@ def _sets(into: Collector, base: Path, root: Path) -> dict[str, Split] | None:
                 raise
             lines = []
         for at, line in enumerate(lines, 1):
-            # Lists of one class have a second column.
-            stem = line.strip().removesuffix(" 1").removesuffix(" -1").strip()
+            stem = _listed_name(line, names)
             if stem and found.setdefault(stem, split) != split:
                 what = f"{stem} is in two."
                 into.say("two-splits", f"{where}:{at}", what, "the first one counts")
     return found if lists else None
+
+
+def _listed_name(line: str, names: Collection[str]) -> str:
+    """The name in a line of a list; lists of one class have a second column, 1 or -1."""
+    bare = line.strip()
+    first = bare.removesuffix(" 1").removesuffix(" -1").strip()
+    return next((name for name in (line, bare) if name in names), first)
 
 
 def _read_page(
