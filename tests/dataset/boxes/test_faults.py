@@ -430,6 +430,42 @@ def test_a_picture_without_a_box_that_can_be_used_is_no_negative(tmp_path, form)
     assert len(dataset.read_all(path, max_bad=0)) == 2
 
 
+@pytest.mark.parametrize("form", ["coco", "voc", "csv"])
+def test_a_share_that_reaches_a_little_too_far_is_clipped(tmp_path, form):
+    good, over = (0.25, 0.25, 0.5, 0.5), (0.1, 0.1, 1.000001, 0.5)
+    path = {
+        "coco": lambda: coco(tmp_path, [row((0.25, 0.25, 0.25, 0.25)), row((0.1, 0.1, 0.900001, 0.4))]),
+        "voc": lambda: voc(tmp_path, [thing(*good), thing(*over)]),
+        "csv": lambda: table(tmp_path, [f"a.png,{','.join(map(str, b))},tree" for b in (good, over)]),
+    }[form]()
+    data = read_boxes(path)
+    boxes = [(b.left, b.top, b.right, b.bottom) for b in data.pictures[0].boxes]
+    assert boxes == [(4, 3, 40, 15), (10, 7.5, 20, 15)]
+    (said,) = [p for p in data.problems if p.kind == "shares"]
+    assert said.what == "1 of 2 boxes lie within 0…1."
+    assert (data.found, data.used, data.refused) == (2, 2, 0)
+
+
+def test_one_box_that_is_no_share_is_refused_among_many_that_are(tmp_path):
+    shares = [f"a.png,0.{at},0.1,0.5,0.5,tree" for at in range(10, 30)]
+    data = read_boxes(table(tmp_path, [*shares, "a.png,0.1,0.1,5,0.5,tree"]))
+    assert (data.found, data.used, data.mended, data.refused) == (21, 20, 20, 1)
+    assert [p.where for p in data.problems if p.kind == "mixed-units"] == ["boxes.csv:22"]
+    (said,) = [p for p in data.problems if p.kind == "shares"]
+    assert said.what == "20 of 21 boxes lie within 0…1."
+    few = read_boxes(table(tmp_path, [*shares[:19], "a.png,0.1,0.1,5,0.5,tree"]))
+    assert (few.found, few.used, few.refused) == (20, 1, 19)
+
+
+def test_small_boxes_in_pixels_are_no_shares(tmp_path):
+    """None of them lies within the first pixel, as shares do."""
+    data = read_boxes(table(tmp_path, ["a.png,0,0,1.4,1.2,tree", "a.png,0.5,0,1.5,1.5,tree"]))
+    boxes = [(b.left, b.top, b.right, b.bottom) for b in data.pictures[0].boxes]
+    assert boxes == [(0, 0, 1.4, 1.2), (0.5, 0, 1.5, 1.5)]
+    more = table(tmp_path, ["a.png,0,0,1.4,1.2,tree", "a.png,5,5,15,15,tree"])
+    assert [box.right for box in read_boxes(more).pictures[0].boxes] == [1.4, 15]
+
+
 def test_numbers_of_a_box_may_be_texts(tmp_path):
     data = read_boxes(coco(tmp_path, [row(("1", "2.5", "10", "10"))]))
     (box,) = data.pictures[0].boxes
