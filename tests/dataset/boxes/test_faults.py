@@ -466,6 +466,21 @@ def test_small_boxes_in_pixels_are_no_shares(tmp_path):
     assert [box.right for box in read_boxes(more).pictures[0].boxes] == [1.4, 15]
 
 
+@pytest.mark.parametrize(
+    ("line", "edges"),
+    [
+        ("0 0.6 0.7 1.002 0.7 1.002 1.001 0.6 1.001", (24, 21, 40, 30)),
+        ("0 0.5 0.5 1.02 1.01", (0, 0, 40, 30)),
+        ("0 0.5 0.5 1.000001 1.000001", (0, 0, 40, 30)),
+    ],
+)
+def test_shares_a_little_beyond_the_lower_right_corner_are_no_pixels(tmp_path, line, edges):
+    data = read_boxes(yolo(tmp_path, [line]))
+    (box,) = data.pictures[0].boxes
+    assert (box.left, box.top, box.right, box.bottom) == edges
+    assert "in-pixels" not in {p.kind for p in data.problems}
+
+
 def test_numbers_of_a_box_may_be_texts(tmp_path):
     data = read_boxes(coco(tmp_path, [row(("1", "2.5", "10", "10"))]))
     (box,) = data.pictures[0].boxes

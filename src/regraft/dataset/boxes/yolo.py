@@ -6,7 +6,8 @@ polygon: `class x y x y x y …`. A picture without a label file is a negative, 
 Decisions:
 
 - A category number that data.yaml does not have is an error, with file and line.
-- Lines whose width and height are above 1 are in pixels; they are read so, and it is said.
+- Lines whose width and height are above 1 are in pixels; they are read so, and it is said. Where
+  no number is above 2, they are shares that reach a little beyond the picture.
 - What YOLO has no word for stands in data.yaml, where others pass over it: `crowd:` lists the
   lines, counted from 1, of each label file that are crowds.
 - `train` and `val` in the same folder are how YOLO says that nothing is split.
@@ -34,6 +35,8 @@ _MAX_LABEL_BYTES = 16 * 2**20
 _MAX_DEPTH = 8
 _KEYS: Mapping[Split, str] = {"train": "train", "valid": "val", "test": "test"}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in "bool int float null timestamp".split()}
+_CLEARLY = 2.0
+"""No share is larger, however careless."""
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
@@ -410,7 +413,7 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
         if not edges:
             return into.box(id_, known, numbers, where, crowd)
         values = [number(edge) for edge in edges]
-        wide, high = [max(v or 0.0 for v in values[i::2]) for i in (0, 1)]
+        x, y, wide, high = (value or 0.0 for value in values)
     else:
         values = [number(word) for word in numbers]
         finite = [value for value in values if value is not None and isfinite(value)]
@@ -421,11 +424,17 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
         if wide < 0 or high < 0:
             values = [x, y, x, y]
     known_values = [value for value in values if value is not None]
-    if wide > 1 and high > 1 and wide <= size[0] and high <= size[1]:
+    if _in_pixels((x, y, wide, high), size):
         into.say("in-pixels", where, "Width and height are above 1.", "read as pixels")
         return into.box(id_, known, known_values, where, crowd, pixels=True, mended=True)
     scaled = [value * size[i % 2] for i, value in enumerate(known_values)]
     into.box(id_, known, scaled, where, crowd, pixels=True)
+
+
+def _in_pixels(numbers: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
+    """Whether a line is in pixels: its middle and sides, or the edges of its polygon."""
+    _, _, wide, high = numbers
+    return 1 < wide <= size[0] and 1 < high <= size[1] and max(numbers) > _CLEARLY
 
 
 def _say_strays(into: Collector, root: Path, seen: set[Path]) -> None:
