@@ -8,7 +8,8 @@ Decisions:
 - `difficult` objects are crowds: neither learnt nor counted as missed, as VOC's own measure has it.
 - Splits stand in ImageSets/Main/train.txt, val.txt and test.txt beside Annotations/, or are folders
   of these names where there are no such lists. So VOCdevkit is read with all that is in it.
-- A picture that has the XML's own name is the one that is meant, whatever <filename> says.
+- A picture that has the XML's own name is the one that is meant, whatever <filename> says; of
+  several that differ in their endings, the one that it names.
 - XML is read with defusedxml as a stream: no entity is expanded, nothing is fetched, and 16 levels
   are the limit.
 """
@@ -378,12 +379,14 @@ def _picture(into: Collector, page: _Page, root: Path, where: str) -> tuple[Path
 
     What `path` says is somebody else's computer.
     """
-    text = (page.root.said("filename") or "").replace("\\", "/").replace("\0", "")
-    name = PurePosixPath(text).name
+    node = page.root.first("filename")
+    text = (node.text if node else "").replace("\\", "/").replace("\0", "")
+    # Space around a name may belong to it, or to the way the XML is laid out.
+    name, *other = dict.fromkeys(PurePosixPath(one).name for one in (text.strip(), text))
     places = _places(page, root)
     stems = [f"{page.file.stem}{suffix}" for suffix in _SUFFIXES]
-    named = _first_file(places, [name]) if name else None
-    if named is not None and name in (page.file.stem, *stems):
+    named = _first_file(places, [*other, name]) if name else None
+    if named is not None and page.file.stem in (named.name, named.stem):
         return named, []
     own = _first_file(places, stems)
     if own is not None and named is not None and own != named:
