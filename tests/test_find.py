@@ -101,6 +101,18 @@ def test_the_confidence_is_the_one_for_the_wanted_precision(tmp_path: Path) -> N
         find([path], Wanted(precision=0.99))
 
 
+def test_where_as_many_are_found_as_are_told_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("regraft.predicting.objects.KEPT", 2)
+    path = photo(tmp_path / "a.png", (32, 64))
+    assert "at_most" not in find([path])[0]
+    found = find([path], Wanted(precision=0.9))
+    assert found[0]["at_most"] == 2
+    terminal.print_predictions(Console(width=200), found)
+    assert "2 red  and perhaps more: 2 on a picture or tile are told" in capsys.readouterr().out
+
+
 def test_a_large_picture_is_looked_at_tile_by_tile(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.png", (1500, 900), size=(2000, 1200))
     (whole,) = find([path], tile_px=400)

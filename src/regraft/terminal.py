@@ -337,6 +337,12 @@ def _damage(row: Facts) -> str:
     return "".join(f"  {shown(what)}" for what in row.get("damage", ()))
 
 
+def _more(row: Facts) -> str:
+    """That there may be more objects than are told."""
+    told = row.get("at_most")
+    return f"  and perhaps more: {told:,} on a picture or tile are told" if told else ""
+
+
 def _timeline(parts: Sequence[Facts]) -> Iterator[str]:
     """A line for each stretch of a video with one label, like the training data or unlike them."""
     for (label, is_unlike), stretch in groupby(
@@ -358,7 +364,7 @@ def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | N
         else:
             counts = Counter(thing["label"] for thing in row["objects"])
             total.update(counts)
-            rest = (_counted(counts) or "nothing") + _damage(row)
+            rest = (_counted(counts) or "nothing") + _more(row) + _damage(row)
         _print(console, f"{shown(row['sample']):<{width}}  {rest}")
     if len(predictions) > 1:
         _print(console, "", f"{_counted(total) or 'nothing'} in all")

@@ -23,6 +23,7 @@ from regraft.predicting.named import values
 from regraft.reporting.drawing import Mark, drawn, jpeg
 from regraft.store import commit
 from regraft.tasks.boxes import BoxAnswers
+from regraft.tasks.family import KEPT
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
 from regraft.transfer.model import Model
 from regraft.transfer.pictures import pixels_of
@@ -92,7 +93,8 @@ def find_objects(
 
     Returns:
         for each picture "sample", "width", "height" and "objects", the surest first, each with
-        "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem". The
+        "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
+        Where as many were found as are told of a picture or tile, "at_most" is that number. The
         last frame of a video that is not whole has "damage", sentences on what it lacks.
 
     Raises:
@@ -114,6 +116,8 @@ def find_objects(
         size = look.picture.size
         whole = _whole(look.windows, tiles, threshold)
         answers.append({"sample": look.name, **_objects(model, whole, size)})
+        if any((found.scores_k >= threshold).sum() >= KEPT for found in tiles):
+            answers[-1]["at_most"] = KEPT
         if look.damage:
             answers[-1]["damage"] = list(look.damage)
         if wanted.draw and wanted.out is not None:
