@@ -434,9 +434,13 @@ def test_a_picture_without_a_box_that_can_be_used_is_no_negative(tmp_path, form)
 def test_a_share_that_reaches_a_little_too_far_is_clipped(tmp_path, form):
     good, over = (0.25, 0.25, 0.5, 0.5), (0.1, 0.1, 1.000001, 0.5)
     path = {
-        "coco": lambda: coco(tmp_path, [row((0.25, 0.25, 0.25, 0.25)), row((0.1, 0.1, 0.900001, 0.4))]),
+        "coco": lambda: coco(
+            tmp_path, [row((0.25, 0.25, 0.25, 0.25)), row((0.1, 0.1, 0.900001, 0.4))]
+        ),
         "voc": lambda: voc(tmp_path, [thing(*good), thing(*over)]),
-        "csv": lambda: table(tmp_path, [f"a.png,{','.join(map(str, b))},tree" for b in (good, over)]),
+        "csv": lambda: table(
+            tmp_path, [f"a.png,{','.join(map(str, b))},tree" for b in (good, over)]
+        ),
     }[form]()
     data = read_boxes(path)
     boxes = [(b.left, b.top, b.right, b.bottom) for b in data.pictures[0].boxes]
@@ -658,6 +662,40 @@ def test_hostile_yaml_is_refused_within_a_second(tmp_path, text):
     with pytest.raises(DataError, match="data.yaml"):
         read_boxes(tmp_path)
     assert time.process_time() - begun_s < 2
+
+
+# Odd input ----------------------------------------------------------------------------------------
+
+
+def test_lines_of_crowds_may_be_anything(tmp_path):
+    data = yolo(tmp_path, [GOOD], "train: images\nnames: [tree]\ncrowd: {labels/a.txt: [[1], 1]}\n")
+    assert [box.crowd for box in read_boxes(data).pictures[0].boxes] == [True]
+
+
+@pytest.mark.parametrize(
+    "long", ["train: {}\nval: images\nnames: [tree]", "train: list.txt\nnames: [tree]"]
+)
+def test_paths_too_long_for_a_file_are_no_files(tmp_path, long):
+    name = "b" * 3000
+    (tmp_path / "list.txt").write_text(f"images/a.png\n{name}.png\n")
+    data = read_boxes(yolo(tmp_path, [GOOD], long.format(name)))
+    assert data.used == 1
+    assert {p.kind for p in data.problems} & {"missing-split", "unreadable"}
+
+
+@pytest.mark.parametrize("form", ["csv", "voc"])
+def test_a_link_to_itself_is_no_picture_and_no_folder(tmp_path, form):
+    (tmp_path / "b.png").symlink_to(tmp_path / "b.png")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    lines = ["a.png,1,2,11,12,tree", "b.png,1,2,11,12,tree"]
+    if form == "csv":
+        data = read_boxes(table(tmp_path, lines).parent)
+        assert (data.found, data.used, data.refused) == (2, 1, 1)
+    else:
+        text = "<annotation><folder>loop</folder><filename>a.png</filename>"
+        voc(tmp_path, [])
+        (tmp_path / "Annotations" / "a.xml").write_text(f"{text}{thing()}</annotation>")
+        assert read_boxes(tmp_path).used == 1
 
 
 SPOT_PX = (4, 6, 16, 12)

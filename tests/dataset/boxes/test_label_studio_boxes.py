@@ -100,6 +100,7 @@ def test_the_short_export_and_uploaded_names(tmp_path: Path) -> None:
         (task(rectangle(), rectangle(width="wide")), "not-a-number", 1),
         (task(rectangle(), rectangle(width=float("nan"))), "not-finite", 1),
         (task(rectangle(), rectangle(width=-5)), "zero-area", 1),
+        (task(rectangle(), rectangle(rotation=1e999)), "not-finite", 1),
         (task(rectangle(), rectangle(x=95)), "box-over-edge", 2),
         (task(rectangle(), rectangle(name="")), "no-category", 1),
         (task(rectangle(original_width=80)), "wrong-size", 1),

@@ -23,7 +23,7 @@ import json
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, radians, sin
+from math import cos, isfinite, radians, sin
 from pathlib import Path
 from typing import Any, final
 from urllib.parse import quote
@@ -302,6 +302,8 @@ def _edges(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[object
     if wide < 0 or high < 0:
         return [left, top, left, top], False
     angle = radians(number(value.get("rotation")) or 0.0)
+    if not isfinite(angle):
+        return [angle] * 4, False
     if not angle:
         return [left, top, left + wide, top + high], False
     across = (0.0, wide * cos(angle), -high * sin(angle), wide * cos(angle) - high * sin(angle))

@@ -169,7 +169,7 @@ class Collector:
             self.say(kind, where, what, "set aside")
 
     def _named(self, file: Path) -> tuple[str, tuple[str, str] | None]:
-        real = file.resolve()
+        real = resolved(file)
         if not real.is_relative_to(self._root):
             return guard.shown(file), ("outside", f"{guard.shown(file)} leaves the data's folder.")
         return guard.shown(real.relative_to(self._root)), None
@@ -584,6 +584,22 @@ def is_file(file: Path) -> bool:
         return file.is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there; names that nothing can have are none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def resolved(path: Path) -> Path:
+    """A path without links; one that only leads in circles stays as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # before Python 3.13
+        return Path(os.path.abspath(path))  # noqa: PTH100 (a link is not followed)
 
 
 def _shown_size(file: Path) -> tuple[int, int, int]:

@@ -27,7 +27,7 @@ from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, number
+from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, number, resolved
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
 from regraft.errors import DataError
@@ -405,7 +405,7 @@ def _places(page: _Page, root: Path) -> list[Path]:
         both = [base / "JPEGImages", base / "images"]
         places += [*(place / above for place in both), *both]
     places += [page.base / above, page.base, root]
-    return [place for place in dict.fromkeys(places) if place.resolve().is_relative_to(root)]
+    return [place for place in dict.fromkeys(places) if resolved(place).is_relative_to(root)]
 
 
 def _first_file(places: Sequence[Path], names: Sequence[str]) -> Path | None:

@@ -25,7 +25,16 @@ from typing import Any, final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, listed, number, text_of
+from regraft.dataset.boxes.rows import (
+    BoxData,
+    Collector,
+    around,
+    is_file,
+    is_there,
+    listed,
+    number,
+    text_of,
+)
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
@@ -284,7 +293,11 @@ def _crowds(content: Mapping[str, Any]) -> dict[str, frozenset[int]]:
     given = content.get("crowd")
     if not isinstance(given, dict):
         return {}
-    return {str(k): frozenset(v) for k, v in given.items() if isinstance(v, list)}
+    return {
+        str(label): frozenset(line for line in lines if isinstance(line, int))
+        for label, lines in given.items()
+        if isinstance(lines, list)
+    }
 
 
 def _listed(
@@ -320,7 +333,7 @@ def _found(path: str, base: object, root: Path) -> Path | None:
     while stripped.startswith("../"):
         stripped = stripped[3:]
     tried = [folder / path for folder in bases] + [root / stripped]
-    inside = (place.resolve() for place in tried if place.exists())
+    inside = (place.resolve() for place in tried if is_there(place))
     return next((place for place in inside if place.is_relative_to(root)), None)
 
 
@@ -333,8 +346,8 @@ def _pictures(place: Path, root: Path) -> Iterator[Path]:
     for line in text_of(place).splitlines():
         name = line.strip()
         if name and "\0" not in name:
-            near = [folder / name for folder in (place.parent, root) if (folder / name).is_file()]
-            yield (near or [place.parent / name])[0]
+            places = [folder / name for folder in (place.parent, root)]
+            yield next(filter(is_file, places), places[0])
 
 
 # Labels -------------------------------------------------------------------------------------------
