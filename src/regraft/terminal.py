@@ -499,21 +499,24 @@ def _in_two_splits(description: Facts) -> str:
 
 
 def _boxes(boxes: Facts) -> Iterator[str]:
-    """What is known about the boxes of a data set; the table after it counts pictures."""
+    """What is known about the boxes of a data set; the table after it counts pictures, or tiles."""
     why = " or as too large for the tiles" if boxes["tile_px"] else ""
     yield (
         f"{boxes['found']:,} boxes: {boxes['used']:,} used ({boxes['mended']:,} mended), "
         f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture{why}"
     )
+    things = "tiles" if boxes["tile_px"] else "pictures"
+    if boxes["tile_px"]:
+        yield (
+            f"large pictures are cut into tiles of {boxes['tile_px']:,} px, which overlap; "
+            "all that follows is counted on the tiles, objects as far as they lie on them"
+        )
     sides = boxes["sides"]
     yield (
         f"objects {sides['min']:g} to {sides['max']:g} px across (median {sides['median']:g}); "
-        f"{boxes['negatives']:,} pictures without any"
+        f"{boxes['negatives']:,} {things} without any"
     )
-    names = ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
-    if boxes["tile_px"]:
-        yield f"large pictures are cut into tiles of {boxes['tile_px']:,} px, which overlap"
-    yield f"on the tiles: {names}" if boxes["tile_px"] else names
+    yield ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
 
 
 def print_labels(console: Console, found: Facts, out: Path | None = None) -> None:
