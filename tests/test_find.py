@@ -101,6 +101,18 @@ def test_the_confidence_is_the_one_for_the_wanted_precision(tmp_path: Path) -> N
         find([path], Wanted(precision=0.99))
 
 
+def test_where_as_many_are_found_as_are_told_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("regraft.predicting.objects.KEPT", 2)
+    path = photo(tmp_path / "a.png", (32, 64))
+    assert "at_most" not in find([path])[0]
+    found = find([path], Wanted(precision=0.9))
+    assert found[0]["at_most"] == 2
+    terminal.print_predictions(Console(width=200), found)
+    assert "2 red  and perhaps more: 2 on a picture or tile are told" in capsys.readouterr().out
+
+
 def test_a_large_picture_is_looked_at_tile_by_tile(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.png", (1500, 900), size=(2000, 1200))
     (whole,) = find([path], tile_px=400)
@@ -134,7 +146,7 @@ def test_an_object_that_two_tiles_show_is_one_of_the_whole_picture() -> None:
     whole = put_together([small, picture], 400, tiles, found)
     assert whole.count_n.tolist() == [0, 1]
     assert whole.boxes_k4.tolist() == [[330, 10, 380, 60]]
-    measured = detected.measured(TASK, tiles, found, 0.5, ([small, picture], whole))
+    measured = detected.measured(TASK, tiles, found, 0.5, ([small, picture], whole, whole))
     assert measured["coco"]["categories"][0]["truths"] == 2
     seen = measured["whole"]
     assert (seen["count"], seen["objects"], seen["shown"], seen["right"]) == (2, 1, 1, 1)
@@ -173,6 +185,20 @@ def test_evaluate_cuts_as_the_model_was_fitted_and_counts_objects_once(
     assert [problem["kind"] for problem in measured["problems"]] == ["tiled"]
 
 
+def test_what_is_not_shown_takes_the_place_of_nothing_that_is() -> None:
+    picture = Sample("a.png", Path("a.png"), (), sha256="a", size=(720, 2000), boxes=())
+    tiles = cut(picture, 400)
+    none = (np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
+    found = [none] * len(tiles)
+    # The first tile cuts an object off; the second shows all of it, and is less sure.
+    found[0] = (np.array([[360.0, 10, 400, 60]]), np.zeros(1, int), np.array([0.6]))
+    found[1] = (np.array([[40.0, 10, 120, 60]]), np.zeros(1, int), np.array([0.4]))
+    answers = BoxAnswers.from_pictures(found)
+    assert put_together([picture], 400, tiles, answers).scores_k.tolist() == pytest.approx([0.4])
+    shown = put_together([picture], 400, tiles, answers, 0.5)
+    assert shown.boxes_k4.tolist() == [[360, 10, 400, 60]]
+
+
 def test_a_whole_picture_may_have_more_objects_than_coco_counts() -> None:
     boxes = tuple(Box(0, 10.0 * k, 0, 10.0 * k + 8, 8) for k in range(150))
     picture = Sample("a.png", Path("a.png"), (0,), sha256="a", size=(720, 2000), boxes=boxes)
@@ -180,7 +206,7 @@ def test_a_whole_picture_may_have_more_objects_than_coco_counts() -> None:
     box_k4 = np.array([(b.left, b.top, b.right, b.bottom) for b in boxes])
     whole = BoxAnswers.from_pictures([(box_k4, np.zeros(150, int), np.full(150, 0.8))])
     nothing = BoxAnswers.from_pictures([(box_k4[:0], np.zeros(0, int), np.zeros(0))] * len(tiles))
-    seen = detected.measured(TASK, tiles, nothing, 0.5, ([picture], whole))["whole"]
+    seen = detected.measured(TASK, tiles, nothing, 0.5, ([picture], whole, whole))["whole"]
     assert (seen["ap50"], seen["recall"], seen["precision"]) == (1, 1, 1)
 
 

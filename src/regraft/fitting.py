@@ -9,7 +9,7 @@ from regraft import reporting
 from regraft.backbones import DEFAULTS, Backbone
 from regraft.backbones.backbone import check_modality
 from regraft.backbones.catalogue import FINDERS, READS, address
-from regraft.dataset import Dataset, Split
+from regraft.dataset import Dataset, Problem, Split
 from regraft.dataset.rows import modality_of
 from regraft.errors import UsageError
 from regraft.events import Said, Tell
@@ -18,6 +18,7 @@ from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targ
 from regraft.reporting import content, detected
 from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
+from regraft.tasks.boxes import LEAST_PX
 from regraft.tasks.classification import Classification
 from regraft.transfer import ladder, references
 from regraft.transfer.curve import forecast, label_curve
@@ -91,6 +92,8 @@ def make_ground(
     backbone.check_reads(rows.modality, f"the data are {rows.modality}s")
     check_detector(rows, backbone)
     task = _task(rows, backbone, tell)
+    if isinstance(task, Detection):
+        rows = _say_too_small(rows, task, tell)
     some = rows.split("train")[:: max(1, len(rows.split("train")) // TRIAL_SAMPLES)]
     engines: dict[int, Engine] = {}
 
@@ -104,6 +107,27 @@ def make_ground(
         cached_bytes=ladder.cached_bytes(run), head_views=views,
         reads_words=rows.modality == "text",
     )  # fmt: skip
+
+
+def _say_too_small(rows: Dataset, task: Detection, tell: Tell) -> Dataset:
+    """The data set with a problem for each category of which boxes are too small to be learnt."""
+    found = task.too_small(rows.split("train"))
+    if not found:
+        return rows
+    below = f"below {LEAST_PX:g} px in the network's input of {task.size_px} px"
+    count = sum(tiny for tiny, _ in found.values())
+    tell(
+        Said(
+            f"boxes to train on that are {below}, and are learnt from enlarged views at most: "
+            f"{count:,}. Cut the pictures into smaller ones, or take a backbone with a larger input"
+        )
+    )
+    done = "learnt from enlarged views at most"
+    what = {name: f"{tiny:,} of its {whole:,} boxes" for name, (tiny, whole) in found.items()}
+    return rows.with_problems(
+        Problem("too-small", name, f"{many} to train on are {below}.", done)
+        for name, many in what.items()
+    )
 
 
 def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:

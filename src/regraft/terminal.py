@@ -337,6 +337,12 @@ def _damage(row: Facts) -> str:
     return "".join(f"  {shown(what)}" for what in row.get("damage", ()))
 
 
+def _more(row: Facts) -> str:
+    """That there may be more objects than are told."""
+    told = row.get("at_most")
+    return f"  and perhaps more: {told:,} on a picture or tile are told" if told else ""
+
+
 def _timeline(parts: Sequence[Facts]) -> Iterator[str]:
     """A line for each stretch of a video with one label, like the training data or unlike them."""
     for (label, is_unlike), stretch in groupby(
@@ -358,7 +364,7 @@ def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | N
         else:
             counts = Counter(thing["label"] for thing in row["objects"])
             total.update(counts)
-            rest = (_counted(counts) or "nothing") + _damage(row)
+            rest = (_counted(counts) or "nothing") + _more(row) + _damage(row)
         _print(console, f"{shown(row['sample']):<{width}}  {rest}")
     if len(predictions) > 1:
         _print(console, "", f"{_counted(total) or 'nothing'} in all")
@@ -493,20 +499,24 @@ def _in_two_splits(description: Facts) -> str:
 
 
 def _boxes(boxes: Facts) -> Iterator[str]:
-    """What is known about the boxes of a data set; the table after it counts pictures."""
+    """What is known about the boxes of a data set; the table after it counts pictures, or tiles."""
+    why = " or as too large for the tiles" if boxes["tile_px"] else ""
     yield (
         f"{boxes['found']:,} boxes: {boxes['used']:,} used ({boxes['mended']:,} mended), "
-        f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture"
+        f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture{why}"
     )
+    things = "tiles" if boxes["tile_px"] else "pictures"
+    if boxes["tile_px"]:
+        yield (
+            f"large pictures are cut into tiles of {boxes['tile_px']:,} px, which overlap; "
+            "all that follows is counted on the tiles, objects as far as they lie on them"
+        )
     sides = boxes["sides"]
     yield (
         f"objects {sides['min']:g} to {sides['max']:g} px across (median {sides['median']:g}); "
-        f"{boxes['negatives']:,} pictures without any"
+        f"{boxes['negatives']:,} {things} without any"
     )
-    names = ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
-    if boxes["tile_px"]:
-        yield f"large pictures are cut into tiles of {boxes['tile_px']:,} px, which overlap"
-    yield f"on the tiles: {names}" if boxes["tile_px"] else names
+    yield ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
 
 
 def print_labels(console: Console, found: Facts, out: Path | None = None) -> None:

@@ -315,9 +315,11 @@ def _evaluate_boxes(model: Model, task: Detection, pictures: Dataset, tell: Tell
     tiles = rows.samples
     with prepare(model.backbone, tell=tell) as preparation:
         found = predicting.found_in(model, preparation, tiles, tell)
-    stitched = predicting.put_together(whole, tile_px, tiles, found)
     threshold = model.calibrated["threshold"]
-    return detected.measured(task, tiles, found, threshold, (whole, stitched)) | {
+    stitched, shown = (
+        predicting.put_together(whole, tile_px, tiles, found, least) for least in (0.0, threshold)
+    )
+    return detected.measured(task, tiles, found, threshold, (whole, stitched, shown)) | {
         "seen": model.has_seen(tiles),
         "reviewed": 0,  # opinions are about labels, never about boxes
         "problems": [content.problem_facts(problem) for problem in rows.problems],

@@ -1,11 +1,20 @@
-"""What a label curve foretells, and how surely."""
+"""What a label curve is made of, what it foretells, and how surely."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from regraft.backbones.backbone import Detector
+from regraft.dataset.boxes.tiles import tiled
+from regraft.dataset.rows import Box, Dataset, Sample
+from regraft.store import Outcome
+from regraft.tasks import Detection
+from regraft.transfer import curve as label_curves
+from regraft.transfer import ladder
 from regraft.transfer.curve import forecast
 
 
@@ -62,3 +71,29 @@ def test_what_cannot_be_foretold_is_not(points: list[tuple[int, float]], said: s
 
 def _plain(found: dict) -> str:
     return found["text"].replace(",", "")
+
+
+def test_on_tiles_the_curve_is_one_of_fewer_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Box(0, 10, 10, 50, 50)
+    pictures = tuple(
+        Sample(f"{n}", Path(f"{n}"), (0,), f"{n}", "train", size=(2000, 2000), boxes=(box,))
+        for n in range(8)
+    )
+    rows = tiled(Dataset(Path(), "object-detection", ("tree",), pictures))
+    task = Detection(rows.classes, Detector("dense", (), (8, 16), 6), 64, (0.0,))
+    seen: list[ladder.Ground] = []
+
+    def refitted(ground: ladder.Ground, name: str) -> Outcome:
+        seen.append(ground)
+        return Outcome({"metric": {"value": 0.5, "low": 0.4, "high": 0.6}})
+
+    monkeypatch.setattr(label_curves, "refitted", refitted)
+    unused: Any = None
+    ground = ladder.Ground(unused, rows, unused, task, unused, 0, None, unused)
+    head = ladder.Step({"metric": {"value": 0.6, "low": 0.5, "high": 0.7}}, {}, {})
+    points = label_curves._trained_curve(ground, head)
+    assert [point["labels"] for point in points] == [2, 4, 8]
+    for less, size in zip(seen, (2, 4), strict=True):
+        some = less.dataset.split("train")
+        assert len({sample.source for sample in some}) == size
+        assert len(some) == len(rows) // 8 * size

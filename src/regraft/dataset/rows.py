@@ -110,7 +110,8 @@ class BoxCounts:
         found: all of them.
         mended: how many of those that are not refused were changed.
         refused: how many cannot be used; each has a problem.
-        used: how many are on the pictures of the data set, counted before these are cut to tiles.
+        used: how many are on the pictures of the data set, counted before these are cut to tiles;
+            those are not among them of which no tile shows half.
     """
 
     found: int
@@ -120,7 +121,7 @@ class BoxCounts:
 
     @property
     def left_out(self) -> int:
-        """How many went with a picture that is left out or set aside."""
+        """How many went with a picture that is left out or set aside, or are too large to cut."""
         return self.found - self.refused - self.used
 
 

@@ -34,6 +34,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         {"found", "used", "mended", "refused", "left_out",
          "negatives": pictures without boxes, "crowds", "tile_px": 0 where nothing is cut,
          "categories": {name: boxes}, "sides": {"min", "median", "max"}, √area in pixels}.
+        Where large pictures are cut, tiles are counted in their place, and all from "negatives" on
+        but "tile_px" is of what lies on the tiles: an object that two show is there twice.
     """
     kinds = Counter(problem.kind for problem in dataset.problems)
     groups = Counter(sample.group for sample in dataset if sample.group)

@@ -23,6 +23,7 @@ from regraft.predicting.named import values
 from regraft.reporting.drawing import Mark, drawn, jpeg
 from regraft.store import commit
 from regraft.tasks.boxes import BoxAnswers
+from regraft.tasks.family import KEPT
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
 from regraft.transfer.model import Model
 from regraft.transfer.pictures import pixels_of
@@ -92,7 +93,8 @@ def find_objects(
 
     Returns:
         for each picture "sample", "width", "height" and "objects", the surest first, each with
-        "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem". The
+        "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
+        Where as many were found as are told of a picture or tile, "at_most" is that number. The
         last frame of a video that is not whole has "damage", sentences on what it lacks.
 
     Raises:
@@ -112,8 +114,10 @@ def find_objects(
             answers.append({"sample": look.name, "problem": look.problem})
             continue
         size = look.picture.size
-        whole = _whole(look.windows, tiles)
-        answers.append({"sample": look.name, **_objects(model, whole, size, threshold)})
+        whole = _whole(look.windows, tiles, threshold)
+        answers.append({"sample": look.name, **_objects(model, whole, size)})
+        if any((found.scores_k >= threshold).sum() >= KEPT for found in tiles):
+            answers[-1]["at_most"] = KEPT
         if look.damage:
             answers[-1]["damage"] = list(look.damage)
         if wanted.draw and wanted.out is not None:
@@ -124,9 +128,18 @@ def find_objects(
     return answers
 
 
-def _whole(parts: Sequence[Window], tiles: Sequence[Found]) -> Found:
-    """What was found on a picture, by its tiles."""
-    return stitch(list(zip(parts, tiles, strict=True))) if tiles[1:] else tiles[0]
+def _whole(parts: Sequence[Window], tiles: Sequence[Found], least: float = 0.0) -> Found:
+    """What was found on a picture, by its tiles, with a confidence of `least` or more.
+
+    The rest goes before they are put together: it must not take the place of what is shown.
+    """
+    sure = [_from(found, least) for found in tiles]
+    return stitch(list(zip(parts, sure, strict=True))) if sure[1:] else sure[0]
+
+
+def _from(found: Found, least: float) -> Found:
+    sure_k = found.scores_k >= least
+    return Found(found.boxes_k4[sure_k], found.labels_k[sure_k], found.scores_k[sure_k])
 
 
 def _file_for(name: str, out: Path, taken: set[Path]) -> Path:
@@ -213,9 +226,8 @@ def _threshold(model: Model, precision: float | None) -> float:
     return model.calibrated[held]
 
 
-def _objects(model: Model, found: Found, size: tuple[int, int], threshold: float) -> dict[str, Any]:
-    sure_k = found.scores_k >= threshold
-    rows = zip(found.boxes_k4[sure_k], found.labels_k[sure_k], found.scores_k[sure_k], strict=True)
+def _objects(model: Model, found: Found, size: tuple[int, int]) -> dict[str, Any]:
+    rows = zip(found.boxes_k4, found.labels_k, found.scores_k, strict=True)
     return {
         "width": size[0],
         "height": size[1],
@@ -247,7 +259,11 @@ def found_in(
 
 
 def put_together(
-    pictures: Sequence[Sample], tile_px: int, tiles: Sequence[Sample], found: BoxAnswers
+    pictures: Sequence[Sample],
+    tile_px: int,
+    tiles: Sequence[Sample],
+    found: BoxAnswers,
+    least: float = 0.0,
 ) -> BoxAnswers:
     """What was found on tiles, as `predict` shows it on the whole pictures.
 
@@ -256,12 +272,13 @@ def put_together(
         tile_px: side of the tiles, 0 where nothing is cut.
         tiles: of these pictures, in any order.
         found: on the tiles.
+        least: the confidence from which boxes are shown.
     """
     by_id = {tile.id: Found(*one) for tile, one in zip(tiles, found, strict=True)}
     whole: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for picture in pictures:
         height_px, width_px = picture.size
         parts = [by_id[tile.id] for tile in cut(picture, tile_px)]
-        one = _whole(windows(width_px, height_px, tile_px), parts)
+        one = _whole(windows(width_px, height_px, tile_px), parts, least)
         whole.append((one.boxes_k4, one.labels_k, one.scores_k))
     return BoxAnswers.from_pictures(whole)

@@ -45,7 +45,7 @@ def measured(
     samples: Sequence[Sample],
     answers: BoxAnswers,
     threshold: float,
-    whole: tuple[Sequence[Sample], BoxAnswers],
+    whole: tuple[Sequence[Sample], BoxAnswers, BoxAnswers],
 ) -> dict[str, Any]:
     """What `evaluate` says of finding objects.
 
@@ -54,7 +54,7 @@ def measured(
         samples: pictures, large ones as tiles.
         answers: on these.
         threshold: the confidence from which boxes are shown.
-        whole: the pictures before they were cut, and what was found on them.
+        whole: the pictures before they were cut, what was found on them, and what is shown of it.
 
     Returns:
         "metric" with its interval and "coco", both of the samples; "count" and "classes"; and
@@ -63,11 +63,10 @@ def measured(
     targets, classes = task.targets(samples), len(task.classes)
     weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
     score = task.score(answers.arrays(), targets)
-    pictures, found = whole
+    pictures, found, shown = whole
     # A large picture has more objects than COCO counts on one.
     given, most = task.targets(pictures), max(box_metrics.MOST, len(found.scores_k))
-    matches = box_metrics.match(found, given, classes, most=most)
-    ap50 = box_metrics.precision_of([matches])
+    ap50 = box_metrics.precision_of([box_metrics.match(found, given, classes, most=most)])
     return {
         "count": len(samples),
         "metric": measure.estimate(task.metric_name, score, weights_rn).to_json(),
@@ -76,6 +75,6 @@ def measured(
         "whole": {
             "count": len(pictures),
             "ap50": float(ap50(np.ones((1, len(pictures))))[0]),
-            **box_metrics.shown(matches, threshold),
+            **box_metrics.shown(box_metrics.match(shown, given, classes, most=most), threshold),
         },
     }

@@ -149,3 +149,11 @@ def in_view(targets: BoxTargets, n: int, view: View, size_px: int) -> InView:
     visible_g = (sides_g2 >= 1).all(axis=1)
     clear_g = visible_g & (share_g >= VISIBLE) & (sides_g2 >= LEAST_PX).all(axis=1) & ~crowd_g
     return InView(boxes_g4[clear_g], label_g[clear_g], boxes_g4[visible_g & ~clear_g])
+
+
+def too_small(targets: BoxTargets, size_px: int) -> np.ndarray:
+    """Bool_k: objects that are too small to be learnt where all of a sample is in view."""
+    scale_n = size_px / targets.sizes_n2.max(axis=1)
+    sides_k2 = targets.boxes_k4[:, 2:] - targets.boxes_k4[:, :2]
+    sides_k2 = sides_k2 * np.repeat(scale_n, targets.count_n)[:, None]
+    return (sides_k2 < LEAST_PX).any(axis=1) & ~targets.crowd_k

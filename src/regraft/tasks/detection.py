@@ -15,7 +15,7 @@ import numpy as np
 from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector
 from regraft.dataset.images import View, frame
 from regraft.dataset.rows import Dataset, Sample
-from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.boxes import BoxAnswers, BoxTargets, too_small
 from regraft.tasks.family import Start, family_of
 from regraft.tasks.measure import Score
 from regraft.tasks.probe import Probe
@@ -103,6 +103,16 @@ class Detection:
     def pace(self) -> Pace:
         """See `Task`."""
         return family_of(self.detector).PACE
+
+    def too_small(self, samples: Sequence[Sample]) -> dict[str, tuple[int, int]]:
+        """By category how many boxes are too small to be learnt, where any is; and of how many."""
+        targets = self.targets(samples)
+        tiny_c, whole_c = (
+            np.bincount(targets.labels_k[some_k], minlength=len(self.classes))
+            for some_k in (too_small(targets, self.size_px), ~targets.crowd_k)
+        )
+        rows = zip(self.classes, tiny_c.tolist(), whole_c.tolist(), strict=True)
+        return {name: (tiny, whole) for name, tiny, whole in rows if tiny}
 
     def facts(self) -> dict[str, Any]:
         """See `Task`."""

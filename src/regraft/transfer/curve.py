@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.dataset import Sample
 from regraft.dataset.verify import cores
 from regraft.seeds import generator
 from regraft.store import Outcome
@@ -45,14 +46,17 @@ def label_curve(ground: Ground, climbed: Climbed) -> list[Facts]:
 
 
 def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
-    """One nested order; each part of it has a loop of its own, the whole of it is the rung."""
-    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
-    order = generator(ground.seed, "label curve", 0).permutation(len(train))
+    """One nested order; each part of it has a loop of its own, the whole of it is the rung.
+
+    It is one of pictures, all of whose tiles come along: whoever labels, labels pictures.
+    """
+    pictures, valid = _pictures(ground.dataset.split("train")), ground.dataset.split("valid")
+    order = generator(ground.seed, "label curve", 0).permutation(len(pictures))
     points: list[Facts] = []
-    for size in _sizes(len(train), len(ground.task.classes))[-CURVE_POINTS:]:
-        some = [train[i] for i in order[:size]]
+    for size in _sizes(len(pictures), len(ground.task.classes))[-CURVE_POINTS:]:
+        some = [sample for i in order[:size] for sample in pictures[i]]
         metric: Any = head.facts["metric"]
-        if size < len(train):
+        if size < len(pictures):
             less = replace(
                 ground,
                 dataset=ground.dataset.with_samples([*some, *valid]),
@@ -61,6 +65,15 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
             metric = refitted(less, f"curve-{size}").facts["metric"]
         points.append({"labels": size, **_spread(metric)})
     return points
+
+
+def _pictures(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """The samples of each picture: its tiles, or itself."""
+    tiles: dict[object, list[Sample]] = {}
+    for sample in samples:
+        picture = sample.id if sample.window is None else sample.source
+        tiles.setdefault(picture, []).append(sample)
+    return list(tiles.values())
 
 
 def refitted(ground: Ground, name: str) -> Outcome:

@@ -430,6 +430,61 @@ def test_a_picture_without_a_box_that_can_be_used_is_no_negative(tmp_path, form)
     assert len(dataset.read_all(path, max_bad=0)) == 2
 
 
+@pytest.mark.parametrize("form", ["coco", "voc", "csv"])
+def test_a_share_that_reaches_a_little_too_far_is_clipped(tmp_path, form):
+    good, over = (0.25, 0.25, 0.5, 0.5), (0.1, 0.1, 1.000001, 0.5)
+    path = {
+        "coco": lambda: coco(
+            tmp_path, [row((0.25, 0.25, 0.25, 0.25)), row((0.1, 0.1, 0.900001, 0.4))]
+        ),
+        "voc": lambda: voc(tmp_path, [thing(*good), thing(*over)]),
+        "csv": lambda: table(
+            tmp_path, [f"a.png,{','.join(map(str, b))},tree" for b in (good, over)]
+        ),
+    }[form]()
+    data = read_boxes(path)
+    boxes = [(b.left, b.top, b.right, b.bottom) for b in data.pictures[0].boxes]
+    assert boxes == [(4, 3, 40, 15), (10, 7.5, 20, 15)]
+    (said,) = [p for p in data.problems if p.kind == "shares"]
+    assert said.what == "1 of 2 boxes lie within 0…1."
+    assert (data.found, data.used, data.refused) == (2, 2, 0)
+
+
+def test_one_box_that_is_no_share_is_refused_among_many_that_are(tmp_path):
+    shares = [f"a.png,0.{at},0.1,0.5,0.5,tree" for at in range(10, 30)]
+    data = read_boxes(table(tmp_path, [*shares, "a.png,0.1,0.1,5,0.5,tree"]))
+    assert (data.found, data.used, data.mended, data.refused) == (21, 20, 20, 1)
+    assert [p.where for p in data.problems if p.kind == "mixed-units"] == ["boxes.csv:22"]
+    (said,) = [p for p in data.problems if p.kind == "shares"]
+    assert said.what == "20 of 21 boxes lie within 0…1."
+    few = read_boxes(table(tmp_path, [*shares[:19], "a.png,0.1,0.1,5,0.5,tree"]))
+    assert (few.found, few.used, few.refused) == (20, 1, 19)
+
+
+def test_small_boxes_in_pixels_are_no_shares(tmp_path):
+    """None of them lies within the first pixel, as shares do."""
+    data = read_boxes(table(tmp_path, ["a.png,0,0,1.4,1.2,tree", "a.png,0.5,0,1.5,1.5,tree"]))
+    boxes = [(b.left, b.top, b.right, b.bottom) for b in data.pictures[0].boxes]
+    assert boxes == [(0, 0, 1.4, 1.2), (0.5, 0, 1.5, 1.5)]
+    more = table(tmp_path, ["a.png,0,0,1.4,1.2,tree", "a.png,5,5,15,15,tree"])
+    assert [box.right for box in read_boxes(more).pictures[0].boxes] == [1.4, 15]
+
+
+@pytest.mark.parametrize(
+    ("line", "edges"),
+    [
+        ("0 0.6 0.7 1.002 0.7 1.002 1.001 0.6 1.001", (24, 21, 40, 30)),
+        ("0 0.5 0.5 1.02 1.01", (0, 0, 40, 30)),
+        ("0 0.5 0.5 1.000001 1.000001", (0, 0, 40, 30)),
+    ],
+)
+def test_shares_a_little_beyond_the_lower_right_corner_are_no_pixels(tmp_path, line, edges):
+    data = read_boxes(yolo(tmp_path, [line]))
+    (box,) = data.pictures[0].boxes
+    assert (box.left, box.top, box.right, box.bottom) == edges
+    assert "in-pixels" not in {p.kind for p in data.problems}
+
+
 def test_numbers_of_a_box_may_be_texts(tmp_path):
     data = read_boxes(coco(tmp_path, [row(("1", "2.5", "10", "10"))]))
     (box,) = data.pictures[0].boxes
@@ -607,6 +662,40 @@ def test_hostile_yaml_is_refused_within_a_second(tmp_path, text):
     with pytest.raises(DataError, match="data.yaml"):
         read_boxes(tmp_path)
     assert time.process_time() - begun_s < 2
+
+
+# Odd input ----------------------------------------------------------------------------------------
+
+
+def test_lines_of_crowds_may_be_anything(tmp_path):
+    data = yolo(tmp_path, [GOOD], "train: images\nnames: [tree]\ncrowd: {labels/a.txt: [[1], 1]}\n")
+    assert [box.crowd for box in read_boxes(data).pictures[0].boxes] == [True]
+
+
+@pytest.mark.parametrize(
+    "long", ["train: {}\nval: images\nnames: [tree]", "train: list.txt\nnames: [tree]"]
+)
+def test_paths_too_long_for_a_file_are_no_files(tmp_path, long):
+    name = "b" * 3000
+    (tmp_path / "list.txt").write_text(f"images/a.png\n{name}.png\n")
+    data = read_boxes(yolo(tmp_path, [GOOD], long.format(name)))
+    assert data.used == 1
+    assert {p.kind for p in data.problems} & {"missing-split", "unreadable"}
+
+
+@pytest.mark.parametrize("form", ["csv", "voc"])
+def test_a_link_to_itself_is_no_picture_and_no_folder(tmp_path, form):
+    (tmp_path / "b.png").symlink_to(tmp_path / "b.png")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    lines = ["a.png,1,2,11,12,tree", "b.png,1,2,11,12,tree"]
+    if form == "csv":
+        data = read_boxes(table(tmp_path, lines).parent)
+        assert (data.found, data.used, data.refused) == (2, 1, 1)
+    else:
+        text = "<annotation><folder>loop</folder><filename>a.png</filename>"
+        voc(tmp_path, [])
+        (tmp_path / "Annotations" / "a.xml").write_text(f"{text}{thing()}</annotation>")
+        assert read_boxes(tmp_path).used == 1
 
 
 SPOT_PX = (4, 6, 16, 12)

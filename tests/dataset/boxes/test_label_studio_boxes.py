@@ -100,6 +100,7 @@ def test_the_short_export_and_uploaded_names(tmp_path: Path) -> None:
         (task(rectangle(), rectangle(width="wide")), "not-a-number", 1),
         (task(rectangle(), rectangle(width=float("nan"))), "not-finite", 1),
         (task(rectangle(), rectangle(width=-5)), "zero-area", 1),
+        (task(rectangle(), rectangle(rotation=1e999)), "not-finite", 1),
         (task(rectangle(), rectangle(x=95)), "box-over-edge", 2),
         (task(rectangle(), rectangle(name="")), "no-category", 1),
         (task(rectangle(original_width=80)), "wrong-size", 1),
@@ -115,6 +116,50 @@ def test_what_is_odd_is_said_and_the_rest_is_used(tmp_path: Path, odd, kind, box
     assert kind in {problem.kind for problem in data.problems}
     assert data.used == boxes
     assert data.found == data.used + data.refused
+
+
+def test_a_polygon_becomes_the_rectangle_around_it(tmp_path: Path) -> None:
+    points = {"points": [[2.5, 20], [27.5, 10], [20, 40]], "polygonlabels": ["tree"]}
+    polygon = {"type": "polygonlabels", "value": points}
+    path = label_studio(tmp_path, [task(polygon)])
+    assert _boxes(path) == [("a.png", "tree", 1.0, 3.0, 11.0, 12.0)]
+    assert [p.kind for p in read_boxes(path).problems] == ["no-bbox"]
+    short = {"image": "a.png", "annotation_id": 5, "label": [points | {"original_width": 40}]}
+    picture(tmp_path / "a.png")
+    assert _boxes(label_studio(tmp_path, [short])) == [("a.png", "tree", 1.0, 3.0, 11.0, 12.0)]
+
+
+ELLIPSE = {"x": 50, "y": 50, "radiusX": 5, "radiusY": 5, "ellipselabels": ["tree"]}
+UNNAMED = {"x": 50, "y": 50, "width": 5, "height": 5}
+
+
+@pytest.mark.parametrize(("kind", "value"), [("ellipselabels", ELLIPSE), ("rectangle", UNNAMED)])
+@pytest.mark.parametrize("is_short", [False, True])
+def test_a_picture_with_what_cannot_be_read_alone_is_no_negative(
+    tmp_path: Path, kind: str, value: dict, is_short: bool
+) -> None:
+    size = {"original_width": 40, "original_height": 30}
+    other = task({"type": kind, "value": value, **size}, picture="b.png")
+    if is_short:
+        other = {"image": "where/b.png", "annotation_id": 5, "label": [value | size]}
+    data = read_boxes(label_studio(tmp_path, [task(rectangle()), other]))
+    assert [p.source.name for p in data.pictures] == ["a.png"]
+    assert [p.kind for p in data.problems] == ["no-rectangle", "no-box-left"]
+    assert (data.found, data.used, data.refused) == (2, 1, 1)
+
+
+def test_what_is_said_of_a_picture_is_no_box(tmp_path: Path) -> None:
+    choice = {"type": "choices", "value": {"choices": ["sharp"]}, "original_width": 40}
+    path = label_studio(tmp_path, [task(rectangle()), task(choice, picture="b.png")])
+    data = read_boxes(path)
+    assert (len(data.pictures), data.found, data.problems) == (2, 1, ())
+
+
+def test_a_task_whose_annotations_were_all_withdrawn_is_not_annotated(tmp_path: Path) -> None:
+    withdrawn = task(rectangle(), picture="b.png", was_cancelled=True)
+    data = read_boxes(label_studio(tmp_path, [task(rectangle()), withdrawn]))
+    assert [p.source.name for p in data.pictures] == ["a.png"]
+    assert [p.kind for p in data.problems] == ["not-annotated"]
 
 
 def test_a_turned_rectangle_becomes_the_one_around_it(tmp_path: Path) -> None:

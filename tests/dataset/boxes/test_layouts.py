@@ -50,6 +50,21 @@ def test_xml_with_a_mark(tmp_path: Path, code: str):
     assert read_boxes(tmp_path).categories == ("Bäume",)
 
 
+def test_voc_s_lists_of_one_class_have_a_second_column(tmp_path: Path):
+    root = voc(tmp_path, [thing()])
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    (root / "ImageSets" / "Main" / "train.txt").write_text("b  1\n")
+    (root / "ImageSets" / "Main" / "val.txt").write_text("a -1\n")
+    assert _places(tmp_path) == [("JPEGImages/a.png", "valid", 1)]
+
+
+def test_a_picture_that_voc_names_is_meant_though_another_has_the_usual_ending(tmp_path: Path):
+    root = voc(tmp_path, [thing()], filename="a.tif")  # a.png is its preview
+    picture(root / "JPEGImages" / "a.tif", level=7)
+    data = read_boxes(tmp_path)
+    assert [(p.source.name, len(p.boxes)) for p in data.pictures] == [("a.tif", 1)]
+
+
 def test_voc_in_folders_takes_the_picture_of_the_same_folder(tmp_path: Path):
     root = voc(tmp_path, [thing()])
     picture(root / "JPEGImages" / "sub" / "a.png", level=7)

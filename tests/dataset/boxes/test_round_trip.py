@@ -105,6 +105,38 @@ def test_every_pair_with_splits_negatives_and_crowds(tmp_path: Path, one: str, o
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "pictures", [("a.bmp", "a.png"), (" a.png", "b.png"), (" a.bmp", "a.bmp")], ids=str
+)
+def test_names_that_differ_little(tmp_path: Path, name: str, pictures: tuple[str, str]):
+    if name == "yolo" and "a.bmp" == pictures[0]:
+        pytest.skip("YOLO has one label file for both, and says so")
+    for number, file in enumerate(pictures):
+        picture(tmp_path / "data" / file, level=50 * number)
+    size = {"width": 40, "height": 30}
+    images = [{"id": i, "file_name": file, **size} for i, file in enumerate(pictures)]
+    boxes = [row((1 + i, 2, 10, 10), i, image_id=i) for i in range(2)]
+    data = convert_boxes(coco(tmp_path / "data", boxes, images), tmp_path / "out", name)
+    back = read_boxes(tmp_path / "out")
+    assert same_boxes(data, back)
+    assert len({picture.source for picture in back.pictures}) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_end_in_a_number_stay_on_their_side_of_the_split(tmp_path: Path, name: str):
+    lines = []
+    for number, (picture_, split) in enumerate(
+        [("photo.png", "train"), ("photo 1.png", "valid"), ("photo -1.png", "test")]
+    ):
+        picture(tmp_path / "data" / picture_, level=50 * number)
+        lines.append(f"{picture_},1,2,11,12,tree,{split}")
+    table(tmp_path / "data", lines, "path,left,top,right,bottom,category,split")
+    (tmp_path / "data" / "a.png").unlink()
+    data = convert_boxes(tmp_path / "data", tmp_path / "out", name)
+    assert same_boxes(data, read_boxes(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("splits", [("train", "valid"), ("", "")])
 def test_pictures_that_all_lie_in_folders(tmp_path: Path, name: str, splits: tuple[str, str]):
     rows = list(zip(("train/deep/a.png", "valid/a.png"), splits, strict=True))

@@ -13,7 +13,7 @@ from PIL import Image
 from regraft import dataset
 from regraft.dataset.boxes import tiles
 from regraft.dataset.boxes.tiles import Found, stitch, windows
-from regraft.dataset.rows import Box, Sample
+from regraft.dataset.rows import Box, BoxCounts, Dataset, Sample
 
 
 @given(st.integers(2000, 6000), st.integers(100, 6000), st.integers(320, 1000))
@@ -67,6 +67,27 @@ def test_a_crowd_stays_however_little_of_it_is_there():
     assert sum(len(part.boxes) for part in tiles.cut(sample, 400)) == 12
 
 
+def test_what_no_tile_shows_half_of_is_a_crowd_on_each_that_shows_any():
+    building, car = Box(0, 100, 100, 1600, 1500), Box(1, 500, 500, 540, 540)
+    sample = Sample("a", Path("a"), (0, 1), "f" * 64, size=(2000, 2000), boxes=(building, car))
+    counts = BoxCounts(2, 0, 0, 2)
+    data = Dataset(Path(), "object-detection", ("building", "car"), (sample,), box_counts=counts)
+    rows = tiles.tiled(data, 400)
+    parts = {part.window: part for part in rows if part.window}
+    shown = [part for window, part in parts.items() if window[0] < 1600 and window[1] < 1500]
+    assert all(any(b.category == 0 for b in part.boxes) for part in shown)
+    assert all(b.crowd for part in rows for b in part.boxes if b.category == 0)
+    assert any(not b.crowd for part in rows for b in part.boxes if b.category == 1)
+    # Found is used, refused and left out together.
+    assert rows.box_counts is not None
+    assert (rows.box_counts.used, rows.box_counts.left_out) == (1, 1)
+    (said,) = [p for p in rows.problems if p.kind == "too-large-for-tiles"]
+    assert (said.where, said.what) == (
+        "a",
+        "No tile of 400 px shows half of the box 100, 100, 1600, 1500.",
+    )
+
+
 def found(*boxes, labels=None, scores=None) -> Found:
     return Found(
         np.array(boxes, float).reshape(-1, 4),
@@ -89,6 +110,19 @@ def test_what_two_tiles_saw_is_one_object():
 def test_a_whole_object_wins_over_a_surer_part_of_it():
     part, whole = found((360, 10, 400, 60), scores=[0.95]), found((40, 10, 120, 60), scores=[0.5])
     assert stitch([(LEFT, part), (RIGHT, whole)]).boxes_k4.tolist() == [[360, 10, 440, 60]]
+
+
+def test_a_faint_fragment_takes_no_sure_object_away():
+    sure = found((200, 10, 400, 90), scores=[0.95])
+    faint = found((15, 30, 65, 80), scores=[0.03])  # whole on its tile, within the other
+    assert stitch([(LEFT, sure), (RIGHT, faint)]).scores_k.tolist() == [0.95]
+    # One that is surer of itself is another object, for it leaves most of the piece unexplained.
+    part = found((15, 30, 65, 80), scores=[0.6])
+    assert stitch([(LEFT, sure), (RIGHT, part)]).scores_k.tolist() == [0.95, 0.6]
+    # A faint box that covers all of the piece does not take its place either.
+    whole = found((40, 10, 120, 60), scores=[0.1])
+    cut = found((360, 10, 400, 60), scores=[0.95])
+    assert stitch([(LEFT, cut), (RIGHT, whole)]).scores_k.tolist() == [0.95]
 
 
 def test_others_stay():

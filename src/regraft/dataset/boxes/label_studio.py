@@ -4,8 +4,10 @@ Decisions:
 
 - Exports as "JSON" (every annotation) and "JSON-MIN" are read. Of a picture that several people
   drew on, the latest annotation counts; `regraft labels` compares them.
-- A task without an annotation is not known to be empty: it is left out. An annotation without a
-  rectangle says that nothing is there.
+- A task without an annotation, or with withdrawn ones alone, is not known to be empty: it is left
+  out. An annotation in which nothing is drawn says that nothing is there.
+- A polygon becomes the rectangle around it. Ellipses, brushes and what has no label are refused, so
+  a picture with these alone is no negative.
 - Label Studio counts in percent of the picture, as it is shown. A rectangle that is turned becomes
   the one around it.
 - Pictures are looked for beside the export, by as much of the path in the task as fits.
@@ -21,7 +23,7 @@ import json
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, radians, sin
+from math import cos, isfinite, radians, sin
 from pathlib import Path
 from typing import Any, final
 from urllib.parse import quote
@@ -30,7 +32,7 @@ from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, is_file, number
+from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, number
 from regraft.dataset.label_studio import (
     Fact,
     annotator_name,
@@ -48,6 +50,11 @@ from regraft.errors import DataError
 TASKS, INTERFACE = "label-studio.json", "label-studio.xml"
 _CONTROL, _PICTURE, _RECTANGLES = "label", "image", "rectanglelabels"
 _LOCAL = "/data/local-files/?d="
+_POLYGONS = "polygonlabels"
+_NOT_DRAWN = frozenset(
+    "choices datetime number pairwise ranker rating relation taxonomy textarea".split()
+)
+"""Types of results that are no place on a picture."""
 
 
 # In -----------------------------------------------------------------------------------------------
@@ -61,7 +68,7 @@ class Drawing:
         data: the task's.
         annotator: a name.
         at: when, or "".
-        regions: rectangles as Label Studio writes them, and what else was drawn.
+        regions: rectangles as Label Studio writes them, and what else was drawn or said.
         where: file and task.
     """
 
@@ -134,7 +141,10 @@ def annotators_of(path: Path) -> list[str]:
 
 
 def is_drawn(path: Path) -> bool:
-    """Whether a file is of tasks with rectangles, by its content; pictures are not opened."""
+    """Whether a file is of tasks with rectangles or polygons, by its content.
+
+    Pictures are not opened.
+    """
     try:
         if path.suffix.lower() != ".json" or not 0 < path.stat().st_size <= guard.MAX_BYTES:
             return False
@@ -143,7 +153,8 @@ def is_drawn(path: Path) -> bool:
             mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
             starts = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-            return starts and content.find(f'"{_RECTANGLES}"'.encode()) >= 0
+            kinds = (f'"{kind}"'.encode() for kind in (_RECTANGLES, _POLYGONS))
+            return starts and any(content.find(kind) >= 0 for kind in kinds)
     except (OSError, ValueError):
         return False
 
@@ -183,13 +194,22 @@ def _drawings(file: Path, at: int, task: Fact) -> Iterator[Drawing]:
             )
     elif "annotation_id" in task:
         regions = [
-            {"type": _RECTANGLES, "value": region, **_size_of(region)}
+            {"type": kind, "value": region, **_size_of(region)}
             for value in task.values()
             if isinstance(value, list)
             for region in value
-            if isinstance(region, dict) and _RECTANGLES in region
+            if isinstance(region, dict) and (kind := _kind_of(region))
         ]
         yield Drawing(task, annotator_name(task.get("annotator")), said_at(task), regions, where)
+
+
+def _kind_of(region: Fact) -> str:
+    """What a region of JSON-MIN is, whose labels stand under the name of its kind; "" for none."""
+    if _RECTANGLES in region:
+        return _RECTANGLES
+    if "original_width" not in region or not {*_NOT_DRAWN, "text"}.isdisjoint(region):
+        return ""
+    return next((name for name in region if name.endswith("labels")), "region")
 
 
 def _size_of(region: Fact) -> Fact:
@@ -197,9 +217,11 @@ def _size_of(region: Fact) -> Fact:
 
 
 def _not_drawn(file: Path) -> Iterator[str]:
-    """Where tasks stand that nobody annotated."""
+    """Where tasks stand that nobody annotated, or whose annotations were all withdrawn."""
     for at, task in enumerate(tasks_in(file), 1):
-        if "data" in task and not task.get("annotations"):
+        listed = task.get("annotations")
+        drawn = isinstance(listed, list) and not all(map(is_withdrawn, listed))
+        if "data" in task and not drawn:
             yield f"{guard.shown(file.name)}: task {task.get('id', at)}"
 
 
@@ -225,28 +247,44 @@ def _read_drawing(into: Collector, one: Drawing, root: Path) -> None:
     assert address is not None, "see `_latest`"
     split = _split_of(one.data.get("split"))
     id_ = into.picture(_file_of(address, root), one.where, split)
-    sizes: set[tuple[object, object]] = set()
-    for region in one.regions:
-        if region.get("type") != _RECTANGLES:
-            if region.get("type") not in ("choices", "textarea", "rating", "taxonomy"):
-                what = f"This is no rectangle but {region.get('type')!r}."
-                into.say("no-rectangle", one.where, what, "not read")
-            continue
-        value = region.get("value")
-        named = value.get(_RECTANGLES) if isinstance(value, dict) else None
-        names = named if isinstance(named, list) and named else [None]
-        size = into.size(id_) if id_ is not None else (1, 1)
-        edges, turned = _edges(value if isinstance(value, dict) else {}, size)
-        if turned:
-            what = "The rectangle is turned."
-            into.say("turned", one.where, what, "the rectangle around it is used")
-        crowd = isinstance(region.get("meta"), dict) and region["meta"].get("crowd") is True
-        for name in names:
-            into.box(id_, name, edges, one.where, crowd, pixels=True, mended=turned)
-        sizes.add((region.get("original_width"), region.get("original_height")))
+    drawn = [region for region in one.regions if str(region.get("type")) not in _NOT_DRAWN]
+    for region in drawn:
+        _read_region(into, id_, region, one.where)
+    sizes = [(region.get("original_width"), region.get("original_height")) for region in drawn]
     if id_ is not None:
-        for size in sorted(sizes, key=repr):
+        for _, size in sorted({repr(size): size for size in sizes}.items()):
             into.declared(id_, size, one.where)
+
+
+def _read_region(into: Collector, id_: str | None, region: Mapping[str, Any], where: str) -> None:
+    """Reads one thing that was drawn."""
+    kind, value = str(region.get("type")), region.get("value")
+    value = value if isinstance(value, dict) else {}
+    size = into.size(id_) if id_ is not None else (1, 1)
+    turned = False
+    if kind == _RECTANGLES:
+        edges, turned = _edges(value, size)
+        if turned:
+            into.say("turned", where, "The rectangle is turned.", "the rectangle around it is used")
+    elif kind == _POLYGONS and (edges := _around(value, size)):
+        what = "There is a polygon and no rectangle."
+        into.say("no-bbox", where, what, "the box around it is used")
+    else:
+        what = f"This is no rectangle but {kind!r}."
+        return into.refuse("no-rectangle", where, what, id_=id_)
+    named = value.get(kind)
+    crowd = isinstance(region.get("meta"), dict) and region["meta"].get("crowd") is True
+    for name in named if isinstance(named, list) and named else [None]:
+        into.box(id_, name, edges, where, crowd, pixels=True, mended=turned)
+
+
+def _around(value: Mapping[str, Any], size: tuple[int, int]) -> list[object]:
+    """Left, top, right, bottom in pixels around a polygon; [] when it is none."""
+    points = value.get("points")
+    corners = points if isinstance(points, list) else []
+    corners = [corner for corner in corners if isinstance(corner, list)]
+    edges = around([length for corner in corners for length in corner])
+    return [(number(edge) or 0.0) / 100 * size[at % 2] for at, edge in enumerate(edges)]
 
 
 def _edges(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[object], bool]:
@@ -264,6 +302,8 @@ def _edges(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[list[object
     if wide < 0 or high < 0:
         return [left, top, left, top], False
     angle = radians(number(value.get("rotation")) or 0.0)
+    if not isfinite(angle):
+        return [angle] * 4, False
     if not angle:
         return [left, top, left + wide, top + high], False
     across = (0.0, wide * cos(angle), -high * sin(angle), wide * cos(angle) - high * sin(angle))

@@ -10,8 +10,10 @@ Decisions:
 - A category that nobody drew is left out, and said; so every format can hold what is read.
 - Edges are kept to a millionth of a pixel, so that formats that write other numbers (width for the
   right edge, shares for pixels) give back the same box to the last bit.
-- Whether edges are pixels or shares of the picture is told from all boxes together: when every one
-  lies in 0…1, they are shares. One such box among boxes in pixels is refused.
+- Whether edges are pixels or shares of the picture is told from all boxes together: when nearly
+  every one lies in 0…1 or, as rounding and careless hands have it, little beyond, they are shares,
+  and the rest is refused. A box in 0…1 among boxes in pixels is refused, so where none lies within,
+  those little beyond are pixels.
 - Where some pictures have a split, the others train.
 - A declared size that the picture has without its EXIF turn says that boxes were drawn on it so,
   and they are turned as it is; unless they lie only on the picture as it is shown.
@@ -35,6 +37,10 @@ from regraft.dataset.rows import Box, Problem, Split
 from regraft.errors import DataError
 
 _SLACK_PX = 1e-6
+_SLACK = 0.5
+"""How far a box in shares may reach beyond the picture."""
+_NEARLY_ALL = 20
+"""Boxes in shares for each that cannot be, from which on the data are in shares."""
 _DECIMALS = 6
 _LISTED = 10
 _MOST_SHOWN = 200
@@ -111,7 +117,7 @@ class Collector:
     def __init__(self, path: Path, root: Path, form: str) -> None:
         self._path, self._root, self._form = path, root.resolve(), form
         self._pictures: dict[str, tuple[Path, int, int, Split]] = {}
-        self._boxes: dict[str, dict[tuple[str, Box], None]] = {}
+        self._boxes: dict[str, dict[tuple[str, Box], str]] = {}
         self._problems: list[Problem] = []
         self._unknown: list[tuple[str, str, str]] = []
         self._seen: set[Path] = set()
@@ -163,7 +169,7 @@ class Collector:
             self.say(kind, where, what, "set aside")
 
     def _named(self, file: Path) -> tuple[str, tuple[str, str] | None]:
-        real = file.resolve()
+        real = resolved(file)
         if not real.is_relative_to(self._root):
             return guard.shown(file), ("outside", f"{guard.shown(file)} leaves the data's folder.")
         return guard.shown(real.relative_to(self._root)), None
@@ -248,7 +254,7 @@ class Collector:
         if not all(map(math.isfinite, (left, top, right, bottom))):
             return self._refuse("not-finite", where, _words_for(edges))
         box = Box(0, left, top, right, bottom, crowd)
-        if not pixels and self._may_be_shares(id_, box):
+        if not pixels and self._may_be_shares(id_, box, _SLACK):
             self._unit.append((id_, category_name(name), box, where))
         elif id_ in self._unturned:
             drawn = (category_name(name), box, where, mended)
@@ -271,9 +277,10 @@ class Collector:
             self.say("bad-crowd", where, what, "read as no crowd")
         return known or False
 
-    def _may_be_shares(self, id_: str, box: Box) -> bool:
+    def _may_be_shares(self, id_: str, box: Box, slack: float = 0.0) -> bool:
         edges = box.left, box.top, box.right, box.bottom
-        return all(0 <= edge <= 1 for edge in edges) and min(self.size(id_)) > 1
+        within = all(-slack <= edge <= 1 + slack for edge in edges)
+        return within and min(self.size(id_)) > 1
 
     def _judge(self, id_: str, name: str, box: Box, where: str, mended: bool) -> None:
         """Use, mend or refuse a box of four finite edges in pixels."""
@@ -299,7 +306,7 @@ class Collector:
         if (name, used) in self._boxes[id_]:
             return self._refuse("duplicate-box", where, f"The same box of {name} was there.")
         self._mended += mended or swapped_x or swapped_y or over > _SLACK_PX
-        self._boxes[id_][name, used] = None
+        self._boxes[id_][name, used] = where
 
     def _settle_turns(self) -> None:
         """Boxes of pictures whose size is given as it is without the EXIF turn.
@@ -339,13 +346,30 @@ class Collector:
         return Box(0, *edges, box.crowd)
 
     def _settle_units(self) -> None:
-        """Boxes in 0…1: shares where all are, nonsense among others in pixels."""
-        shares = bool(self._unit) and not any(self._boxes.values())
+        """Boxes in 0…1 and little beyond: shares where nearly all are, in pixels among others."""
+        within = [self._may_be_shares(id_, box) for id_, _, box, _ in self._unit]
+        others = sum(map(len, self._boxes.values()))
+        shares = any(within) and len(within) >= _NEARLY_ALL * others
         if shares:
-            what = f"All {len(self._unit)} boxes lie within 0…1."
+            inside, whole = within.count(True), len(within) + others
+            many = f"All {whole}" if inside == whole else f"{inside} of {whole}"
+            what = f"{many} boxes lie within 0…1."
             self.say("shares", self._unit[0][3], what, "read as shares of width and height")
-        for id_, name, box, where in self._unit:
-            self._judge(id_, name, self._in_pixels(id_, box) if shares else box, where, shares)
+            self._refuse_in_pixels()
+        for (id_, name, box, where), is_within in zip(self._unit, within, strict=True):
+            if shares:
+                box = self._in_pixels(id_, box)
+            elif id_ in self._unturned and not is_within:
+                box = self._upright(id_, box)
+            self._judge(id_, name, box, where, shares)
+
+    def _refuse_in_pixels(self) -> None:
+        """The few boxes that were used before the data turned out to be in shares."""
+        self._mended = 0  # of these alone, so far
+        for boxes in self._boxes.values():
+            for where in boxes.values():
+                self._refuse("mixed-units", where, "Nearly all boxes are in shares; it cannot be.")
+            boxes.clear()
 
     def _in_pixels(self, id_: str, box: Box) -> Box:
         turned = id_ in self._unturned
@@ -560,6 +584,22 @@ def is_file(file: Path) -> bool:
         return file.is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there; names that nothing can have are none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def resolved(path: Path) -> Path:
+    """A path without links; one that only leads in circles stays as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # before Python 3.13
+        return Path(os.path.abspath(path))  # noqa: PTH100 (a link is not followed)
 
 
 def _shown_size(file: Path) -> tuple[int, int, int]:

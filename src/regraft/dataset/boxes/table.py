@@ -15,7 +15,7 @@ from typing import final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import TRUTH, BoxData, Collector, text_of
+from regraft.dataset.boxes.rows import TRUTH, BoxData, Collector, is_file, text_of
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.errors import DataError
 
@@ -133,7 +133,10 @@ def _row(into: Collector, root: Path, columns: list[str], row: list[str], where:
         what = f"The line has {len(row)} columns; the first one has {len(columns)}."
         into.refuse("wrong-columns", where, what)
         return
-    cells = dict(zip(columns, (cell.strip() for cell in row), strict=True))
+    given = dict(zip(columns, row, strict=True))
+    cells = {name: cell.strip() for name, cell in given.items()}
+    if given["path"] != cells["path"] and is_file(root / given["path"]):
+        cells["path"] = given["path"]  # space around it belongs to the name
     if not cells["path"] or "\0" in cells["path"]:
         into.refuse("no-picture", where, "The line names no picture.")
         return

@@ -8,9 +8,13 @@ Decisions:
 - Tiles of one picture are one group: no split divides them.
 - A box of which less than half is on a tile is neither learnt nor counted there (crowd). Where a
   fifth of it or less is there, nobody could tell, and the tile does without it.
+- A box of which no tile shows half is a crowd on every tile that shows any of it: what lies within
+  a large object is no place where nothing is. Such a box is not used, and that is said.
 - Two boxes of one category from different tiles are one object when they share half of the
-  smaller one (intersection over the smaller, as in SAHI, Akyon et al. 2022). One that a tile's
-  edge cuts off gives way to one that is whole; else the surer one stays.
+  smaller one (intersection over the smaller, as in SAHI, Akyon et al. 2022), and the one that stays
+  takes up half of what its tile shows of the other: what is found within a large object is not it.
+- The surer one stays; one that a tile's edge cuts off counts half as sure, for one that is whole
+  has the better edges. A faint one must not take the place of a sure one, whatever its edges.
 
 Shapes: k boxes, t tiles.
 """
@@ -32,6 +36,7 @@ _OBJECTS_ACROSS = 10
 _LEARNT_SHARE = 0.5
 _SEEN_SHARE = 0.2
 _SAME_SHARE = 0.5
+_CUT_OFF_WEIGHT = 0.5
 _EDGE_PX = 2.0
 
 Window = tuple[int, int, int, int]
@@ -92,17 +97,21 @@ def tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
         tile_px = tile_size(box for sample in learnt for box in sample.boxes)
     samples: list[Sample] = []
     problems: list[Problem] = []
+    unclear: list[tuple[str, Box]] = []
     for sample in dataset:
         parts = cut(sample, tile_px)
         samples += parts
         if len(parts) > 1:
             what = f"It has {sample.size[1]} × {sample.size[0]} pixels."
             problems.append(Problem("tiled", sample.id, what, f"cut into {len(parts)} tiles"))
+            unclear += [(sample.id, box) for box in _unclear(sample, tile_px)]
     tiles = dataset.with_samples(sorted(samples, key=lambda sample: sample.id))
     counts = dataset.box_counts
     if counts is not None:
-        counts = replace(counts, used=sum(len(sample.boxes) for sample in dataset))
+        used = sum(len(sample.boxes) for sample in dataset) - len(unclear)
+        counts = replace(counts, used=used)
     tiles = replace(tiles, tile_px=tile_px if problems else 0, box_counts=counts)
+    problems += [_not_used(id_, box, tile_px) for id_, box in unclear]
     return tiles.with_problems(problems)
 
 
@@ -112,7 +121,28 @@ def cut(sample: Sample, tile_px: int) -> list[Sample]:
     parts = windows(width_px, height_px, tile_px)
     if len(parts) == 1:
         return [sample]
+    unclear = set(_unclear(sample, tile_px))
+    boxes = (replace(box, crowd=True) if box in unclear else box for box in sample.boxes)
+    sample = replace(sample, boxes=tuple(boxes))
     return [_tile(sample, window) for window in parts]
+
+
+def _unclear(sample: Sample, tile_px: int) -> list[Box]:
+    """Its objects of which no tile shows enough to learn them."""
+    height_px, width_px = sample.size
+    parts = np.array(windows(width_px, height_px, tile_px), dtype=float)
+    edges = [(box.left, box.top, box.right, box.bottom) for box in sample.boxes]
+    boxes_k4 = np.array(edges, dtype=float).reshape(-1, 4)
+    most_k = np.max([_area_within(boxes_k4, window) for window in parts], axis=0)
+    clear_k = most_k >= _LEARNT_SHARE * (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
+    pairs = zip(sample.boxes, clear_k, strict=True)
+    return [box for box, is_clear in pairs if not is_clear and not box.crowd]
+
+
+def _not_used(id_: str, box: Box, tile_px: int) -> Problem:
+    edges = ", ".join(f"{edge:g}" for edge in (box.left, box.top, box.right, box.bottom))
+    what = f"No tile of {tile_px:,} px shows half of the box {edges}."
+    return Problem("too-large-for-tiles", id_, what, "neither learnt nor counted")
 
 
 def _tile(sample: Sample, window: Window) -> Sample:
@@ -158,9 +188,10 @@ def stitch(parts: Sequence[tuple[Window, Found]]) -> Found:
     labels_k = np.concatenate([found.labels_k for _, found in parts])
     scores_k = np.concatenate([found.scores_k for _, found in parts])
     tile_k = np.repeat(np.arange(len(parts)), [len(found.labels_k) for _, found in parts])
-    off_k = _cut_off(boxes_k4, np.array([w for w, _ in parts]), tile_k)
-    order_k = np.lexsort((-scores_k, off_k))
-    kept_k = order_k[_kept(boxes_k4[order_k], labels_k[order_k], tile_k[order_k])]
+    window_t4 = np.array([w for w, _ in parts])
+    off_k = _cut_off(boxes_k4, window_t4, tile_k)
+    order_k = np.argsort(-scores_k * np.where(off_k, _CUT_OFF_WEIGHT, 1.0), kind="stable")
+    kept_k = order_k[_kept(boxes_k4[order_k], labels_k[order_k], tile_k[order_k], window_t4)]
     kept_k = kept_k[np.argsort(-scores_k[kept_k], kind="stable")]
     return Found(boxes_k4[kept_k], labels_k[kept_k], scores_k[kept_k])
 
@@ -171,18 +202,27 @@ def _cut_off(boxes_k4: np.ndarray, window_t4: np.ndarray, tile_k: np.ndarray) ->
     return ((np.abs(boxes_k4 - window_t4[tile_k]) <= _EDGE_PX) & inner_t4[tile_k]).any(axis=1)
 
 
-def _kept(boxes_k4: np.ndarray, labels_k: np.ndarray, tile_k: np.ndarray) -> np.ndarray:
-    """Bool_k, of boxes of which earlier ones come first."""
+def _kept(
+    boxes_k4: np.ndarray, labels_k: np.ndarray, tile_k: np.ndarray, window_t4: np.ndarray
+) -> np.ndarray:
+    """Bool_k, of boxes of which earlier ones come first, and the tiles they were found on."""
     area_k = (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
     kept_k = np.ones(len(boxes_k4), dtype=bool)
     for i in range(len(boxes_k4)):
         if not kept_k[i]:
             continue
         rest = slice(i + 1, None)
-        low = np.maximum(boxes_k4[rest, :2], boxes_k4[i, :2])
-        high = np.minimum(boxes_k4[rest, 2:], boxes_k4[i, 2:])
-        common = (high - low).clip(min=0).prod(axis=1)
-        smaller = np.minimum(area_k[rest], area_k[i])
+        common = _area_within(boxes_k4[rest], boxes_k4[i])
         other = (labels_k[rest] == labels_k[i]) & (tile_k[rest] != tile_k[i])
-        kept_k[rest] &= ~(other & (common >= _SAME_SHARE * smaller))
+        smaller = np.minimum(area_k[rest], area_k[i])
+        near_m = np.flatnonzero(other & (common >= _SAME_SHARE * smaller))
+        shown_m = _area_within(boxes_k4[rest][near_m], window_t4[tile_k[i]])
+        kept_k[i + 1 + near_m[common[near_m] >= _SAME_SHARE * shown_m]] = False
     return kept_k
+
+
+def _area_within(boxes_k4: np.ndarray, other_4: np.ndarray) -> np.ndarray:
+    """Area_k of the part of each box that lies in another one, in square pixels."""
+    low_k2 = np.maximum(boxes_k4[:, :2], other_4[:2])
+    high_k2 = np.minimum(boxes_k4[:, 2:], other_4[2:])
+    return (high_k2 - low_k2).clip(min=0).prod(axis=1)

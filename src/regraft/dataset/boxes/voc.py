@@ -8,14 +8,15 @@ Decisions:
 - `difficult` objects are crowds: neither learnt nor counted as missed, as VOC's own measure has it.
 - Splits stand in ImageSets/Main/train.txt, val.txt and test.txt beside Annotations/, or are folders
   of these names where there are no such lists. So VOCdevkit is read with all that is in it.
-- A picture that has the XML's own name is the one that is meant, whatever <filename> says.
+- A picture that has the XML's own name is the one that is meant, whatever <filename> says; of
+  several that differ in their endings, the one that it names.
 - XML is read with defusedxml as a stream: no entity is expanded, nothing is fetched, and 16 levels
   are the limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
@@ -26,7 +27,7 @@ from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, number
+from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, number, resolved
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
 from regraft.errors import DataError
@@ -95,7 +96,10 @@ class VocReader:
         into = Collector(path, root, self.name)
         pages = list(_pages(into, root))
         first = 1 - _counts_from_0(into, pages, root)
-        sets = {base: _sets(into, base, root) for base in sorted({page.base for page in pages})}
+        names: dict[Path, set[str]] = {page.base: set() for page in pages}
+        for page in pages:
+            names[page.base] |= {str(page.inner), page.file.stem}
+        sets = {base: _sets(into, base, root, names[base]) for base in sorted(names)}
         taken: dict[Path, str] = {}
         for page in pages:
             _read_page(into, page, root, _split(page, sets[page.base]), first, taken)
@@ -311,8 +315,17 @@ def _counts_from_0(into: Collector, pages: Sequence[_Page], root: Path) -> int:
     return 0
 
 
-def _sets(into: Collector, base: Path, root: Path) -> dict[str, Split] | None:
-    """Split by name without ending, from ImageSets/Main; None where there are no lists."""
+def _sets(
+    into: Collector, base: Path, root: Path, names: Collection[str]
+) -> dict[str, Split] | None:
+    """Split by name without ending, from ImageSets/Main; None where there are no lists.
+
+    Args:
+        into: hears what is wrong.
+        base: holds ImageSets/.
+        root: the data's folder.
+        names: what XML files are called, with and without their folders.
+    """
     found: dict[str, Split] = {}
     lists: list[tuple[Path, Split]] = [
         (base / "ImageSets" / "Main" / f"{name}.txt", split) for split, name in _SETS.items()
@@ -327,12 +340,18 @@ def _sets(into: Collector, base: Path, root: Path) -> dict[str, Split] | None:
                 raise
             lines = []
         for at, line in enumerate(lines, 1):
-            # Lists of one class have a second column.
-            stem = line.strip().removesuffix(" 1").removesuffix(" -1").strip()
+            stem = _listed_name(line, names)
             if stem and found.setdefault(stem, split) != split:
                 what = f"{stem} is in two."
                 into.say("two-splits", f"{where}:{at}", what, "the first one counts")
     return found if lists else None
+
+
+def _listed_name(line: str, names: Collection[str]) -> str:
+    """The name in a line of a list; lists of one class have a second column, 1 or -1."""
+    bare = line.strip()
+    first = bare.removesuffix(" 1").removesuffix(" -1").strip()
+    return next((name for name in (line, bare) if name in names), first)
 
 
 def _read_page(
@@ -360,12 +379,14 @@ def _picture(into: Collector, page: _Page, root: Path, where: str) -> tuple[Path
 
     What `path` says is somebody else's computer.
     """
-    text = (page.root.said("filename") or "").replace("\\", "/").replace("\0", "")
-    name = PurePosixPath(text).name
+    node = page.root.first("filename")
+    text = (node.text if node else "").replace("\\", "/").replace("\0", "")
+    # Space around a name may belong to it, or to the way the XML is laid out.
+    name, *other = dict.fromkeys(PurePosixPath(one).name for one in (text.strip(), text))
     places = _places(page, root)
     stems = [f"{page.file.stem}{suffix}" for suffix in _SUFFIXES]
-    named = _first_file(places, [name]) if name else None
-    if named is not None and name in (page.file.stem, *stems):
+    named = _first_file(places, [*other, name]) if name else None
+    if named is not None and page.file.stem in (named.name, named.stem):
         return named, []
     own = _first_file(places, stems)
     if own is not None and named is not None and own != named:
@@ -384,7 +405,7 @@ def _places(page: _Page, root: Path) -> list[Path]:
         both = [base / "JPEGImages", base / "images"]
         places += [*(place / above for place in both), *both]
     places += [page.base / above, page.base, root]
-    return [place for place in dict.fromkeys(places) if place.resolve().is_relative_to(root)]
+    return [place for place in dict.fromkeys(places) if resolved(place).is_relative_to(root)]
 
 
 def _first_file(places: Sequence[Path], names: Sequence[str]) -> Path | None:

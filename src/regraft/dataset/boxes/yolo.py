@@ -6,7 +6,8 @@ polygon: `class x y x y x y …`. A picture without a label file is a negative, 
 Decisions:
 
 - A category number that data.yaml does not have is an error, with file and line.
-- Lines whose width and height are above 1 are in pixels; they are read so, and it is said.
+- Lines whose width and height are above 1 are in pixels; they are read so, and it is said. Where
+  no number is above 2, they are shares that reach a little beyond the picture.
 - What YOLO has no word for stands in data.yaml, where others pass over it: `crowd:` lists the
   lines, counted from 1, of each label file that are crowds.
 - `train` and `val` in the same folder are how YOLO says that nothing is split.
@@ -24,7 +25,16 @@ from typing import Any, final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, listed, number, text_of
+from regraft.dataset.boxes.rows import (
+    BoxData,
+    Collector,
+    around,
+    is_file,
+    is_there,
+    listed,
+    number,
+    text_of,
+)
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
@@ -34,6 +44,8 @@ _MAX_LABEL_BYTES = 16 * 2**20
 _MAX_DEPTH = 8
 _KEYS: Mapping[Split, str] = {"train": "train", "valid": "val", "test": "test"}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in "bool int float null timestamp".split()}
+_CLEARLY = 2.0
+"""No share is larger, however careless."""
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
@@ -281,7 +293,11 @@ def _crowds(content: Mapping[str, Any]) -> dict[str, frozenset[int]]:
     given = content.get("crowd")
     if not isinstance(given, dict):
         return {}
-    return {str(k): frozenset(v) for k, v in given.items() if isinstance(v, list)}
+    return {
+        str(label): frozenset(line for line in lines if isinstance(line, int))
+        for label, lines in given.items()
+        if isinstance(lines, list)
+    }
 
 
 def _listed(
@@ -317,7 +333,7 @@ def _found(path: str, base: object, root: Path) -> Path | None:
     while stripped.startswith("../"):
         stripped = stripped[3:]
     tried = [folder / path for folder in bases] + [root / stripped]
-    inside = (place.resolve() for place in tried if place.exists())
+    inside = (place.resolve() for place in tried if is_there(place))
     return next((place for place in inside if place.is_relative_to(root)), None)
 
 
@@ -330,8 +346,8 @@ def _pictures(place: Path, root: Path) -> Iterator[Path]:
     for line in text_of(place).splitlines():
         name = line.strip()
         if name and "\0" not in name:
-            near = [folder / name for folder in (place.parent, root) if (folder / name).is_file()]
-            yield (near or [place.parent / name])[0]
+            places = [folder / name for folder in (place.parent, root)]
+            yield next(filter(is_file, places), places[0])
 
 
 # Labels -------------------------------------------------------------------------------------------
@@ -410,7 +426,7 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
         if not edges:
             return into.box(id_, known, numbers, where, crowd)
         values = [number(edge) for edge in edges]
-        wide, high = [max(v or 0.0 for v in values[i::2]) for i in (0, 1)]
+        x, y, wide, high = (value or 0.0 for value in values)
     else:
         values = [number(word) for word in numbers]
         finite = [value for value in values if value is not None and isfinite(value)]
@@ -421,11 +437,17 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
         if wide < 0 or high < 0:
             values = [x, y, x, y]
     known_values = [value for value in values if value is not None]
-    if wide > 1 and high > 1 and wide <= size[0] and high <= size[1]:
+    if _in_pixels((x, y, wide, high), size):
         into.say("in-pixels", where, "Width and height are above 1.", "read as pixels")
         return into.box(id_, known, known_values, where, crowd, pixels=True, mended=True)
     scaled = [value * size[i % 2] for i, value in enumerate(known_values)]
     into.box(id_, known, scaled, where, crowd, pixels=True)
+
+
+def _in_pixels(numbers: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
+    """Whether a line is in pixels: its middle and sides, or the edges of its polygon."""
+    _, _, wide, high = numbers
+    return 1 < wide <= size[0] and 1 < high <= size[1] and max(numbers) > _CLEARLY
 
 
 def _say_strays(into: Collector, root: Path, seen: set[Path]) -> None:
