@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from regraft.errors import DataError, UsageError
-from regraft.labelling.votes import is_votes, read_votes
+from regraft.labelling.reader import AnyReader
+from regraft.labelling.votes import is_votes, layout_of, read_votes
 
 
 def _table(tmp_path, text: str, name: str = "votes.csv"):
@@ -91,5 +94,64 @@ def test_texts_are_samples_too_called_by_their_first_line(tmp_path):
     votes = read_votes(_table(tmp_path, "\n".join(rows) + "\n"))
     assert votes.samples == ("line 2", "line 3")
     assert votes.per_sample().tolist() == [2, 1]
-    wide = _table(tmp_path, "id,text,annotator_ann\na,good,yes\n", "wide.csv")
+    wide = _table(tmp_path, "id,text,annotator_ann,annotator_ben\na,good,yes,\n", "wide.csv")
     assert read_votes(wide).samples == ("a",)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "path,annotator,label",
+        "path,annotator_id,label",
+        "Path,Annotator_ID,Label",
+        "path,rater,label",
+        "path,Rater_id,label",
+        "path,worker,label",
+        "path,WORKER_ID,label",
+    ],
+)
+def test_who_voted_may_stand_in_a_column_of_another_name(tmp_path, header):
+    votes = read_votes(_table(tmp_path, f"{header}\na.jpg,ann,cat\na.jpg,ben,dog\n"))
+    assert _as_rows(votes) == [("a.jpg", "ann", ("cat",)), ("a.jpg", "ben", ("dog",))]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "text,label,vote_count\nfine,good,3\n",
+        "text,label,votes\nfine,good,3\n",
+        "path,label,rater_confidence\na.jpg,cat,0.9\n",
+        "path,label,annotator_age,annotator_name\na.jpg,cat,9,ann\n",
+        "path,label_cat,label_dog,votes\na.jpg,1,0,3\n",
+        "path,kind,annotator_anna\na.jpg,cat,dog\n",
+        "path,kind,annotator_id,rater_id\na.jpg,cat,3,4\n",
+        "path,kind,vote_count\na.jpg,cat,3\n",
+    ],
+)
+def test_columns_about_the_voting_are_no_votes(tmp_path, table):
+    assert not is_votes(_table(tmp_path, table))
+
+
+def test_labels_stand_beside_columns_about_the_voting(tmp_path):
+    table = _table(tmp_path, "text,label,votes\nfine,good,3\nugly,bad,12\n")
+    assert AnyReader().read(table).classes == ("bad", "good")
+
+
+def test_lines_of_json_hold_votes_too_and_what_is_read_as_votes_is_said(tmp_path):
+    rows = [("fine", "ann", "good"), ("fine", "ben", "good"), ("ugly", "ann", "bad")]
+    lines = [json.dumps(dict(zip(("text", "annotator", "label"), r, strict=True))) for r in rows]
+    table = _table(tmp_path, "\n".join(lines), "votes.jsonl")
+    dataset = AnyReader().read(table)
+    assert [sample.source for sample in dataset] == ["fine", "ugly"]
+    said = "The columns annotator, label are read as votes."
+    assert [p.what for p in dataset.problems if p.kind == "votes"] == [said]
+    lists = _table(tmp_path, '{"text": "fine", "votes": ["good", "good", "bad"]}', "lists.jsonl")
+    assert read_votes(lists).tally().tolist() == [[1, 2]]
+    nested = _table(tmp_path, '{"text": "fine", "votes": [["good", "bad"], []]}', "nested.jsonl")
+    with pytest.raises(DataError, match="a list itself"):
+        read_votes(nested)
+
+
+def test_many_columns_of_people_are_named_in_part():
+    said = layout_of(["path", *(f"annotator_{n}" for n in range(7))]).said()
+    assert said.endswith("annotator_4 and 2 more are read as votes, one person each.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from regraft.dataset import Dataset
+from regraft.dataset import Dataset, Problem, guard
 from regraft.dataset.reading import READERS
 from regraft.dataset.table import (
     Cell,
@@ -18,7 +18,14 @@ from regraft.dataset.table import (
     read_table,
 )  # fmt: skip
 from regraft.labelling.consensus import consensus
-from regraft.labelling.votes import Scale, Votes, is_votes, read_votes, sample_names
+from regraft.labelling.votes import (
+    Scale,
+    Votes,
+    is_votes,
+    layout_of,
+    read_votes,
+    sample_names,
+)  # fmt: skip
 
 
 @final
@@ -46,7 +53,7 @@ class VotesReader:
         """
         table = read_table(path)
         decided, names = _decided(table, read_votes(path, scale=self.scale))
-        dataset = dataset_of(decided)
+        dataset = dataset_of(decided).with_problems(_read_as_votes(table))
         if "path" in table.columns:
             return dataset
         # Texts are called by their lines there, and as their voters called them here.
@@ -80,6 +87,13 @@ class AnyReader:
 def votes_on(path: Path, scale: Scale | None = None) -> Votes | None:
     """The votes in a table on files or texts; None where there are none."""
     return read_votes(path, scale=scale) if VotesReader().recognises(path) else None
+
+
+def _read_as_votes(table: Table) -> tuple[Problem, ...]:
+    """What is to be said about how a table is read: other columns may have been meant."""
+    layout = layout_of(table.columns)
+    assert layout is not None, "it is a table of votes"
+    return (Problem("votes", guard.shown(table.path.name), layout.said()),)
 
 
 def _has_samples(columns: Sequence[str]) -> bool:

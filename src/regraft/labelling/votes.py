@@ -1,9 +1,11 @@
 """Votes: what several people said about the same samples.
 
-Three tables are read (CSV, TSV, Parquet), told apart by their columns:
+Three tables are read (CSV, TSV, Parquet, JSON lines), told apart by their columns:
 
-- long: one vote a row, `path,annotator,label`. An empty annotator makes all votes anonymous.
-- wide: one sample a row and a column for each person, `path,annotator_anna,annotator_ben`.
+- long: one vote a row, `path,annotator,label`; `annotator` may also be called `rater` or `worker`,
+  each with `_id` or without. An empty annotator makes all votes anonymous.
+- wide: one sample a row and a column for each person, two or more:
+  `path,annotator_anna,annotator_ben`, or `rater_…`.
 - anonymous: one sample a row, `path,votes`, where `votes` is `cat|cat|dog`, a JSON list or, in
   Parquet, a list; or numbered columns `vote_1,vote_2,…`.
 
@@ -14,6 +16,9 @@ texts (a column `text`, `body`, …), and without a name a text is called by its
 
 Decisions:
 
+- Capitals in the columns' names do not matter.
+- A table with labels that does not say whose they are is a table of labels, whatever else stands
+  in it: `vote_count`, `rater_confidence` and the like are about the sample.
 - A missing vote is an empty cell or a row that is not there, and normal everywhere.
 - Votes hold several classes where a cell says so: `cat|dog` in long and wide tables, lists of lists
   in anonymous ones. `[]` is then the vote that nothing applies.
@@ -26,6 +31,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +42,14 @@ import numpy as np
 
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import Table, columns_of, named_text_column, read_table
+from regraft.dataset.table import (
+    Table,
+    TableReader,
+    columns_of,
+    named_text_column,
+    read_table,
+)  # fmt: skip
+from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
 from regraft.labelling import label_studio
 
@@ -46,8 +59,11 @@ Value = tuple[str, ...]
 """The classes that one vote names: one, or several or none of multi-label data."""
 
 _NAMES = ("path", "sample", "id")
-_PEOPLE = ("annotator_", "rater_")
-_NUMBERED = "vote_"
+_ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "worker", "worker_id")
+_PERSON = re.compile("(?:annotator|rater)_.+", re.IGNORECASE)
+_NUMBERED = re.compile("vote_[0-9]+", re.IGNORECASE)
+_NAMED = 5
+"""Columns that a message names."""
 _MOST_STEPS = 64
 
 
@@ -215,13 +231,61 @@ def _numbers(values: set[Value]) -> dict[Value, float] | None:
 # Tables ------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a table hold votes.
+
+    Attributes:
+        kind: see the head of this file.
+        columns: that hold what was voted.
+        annotator: of a long table, the column that says who; "" of others.
+    """
+
+    kind: Literal["long", "wide", "anonymous"]
+    columns: tuple[str, ...]
+    annotator: str = ""
+
+    def said(self) -> str:
+        """What is read as votes, a sentence."""
+        names = [guard.shown(name) for name in (self.annotator, *self.columns) if name]
+        rest = len(names) - _NAMED
+        listed = ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        each = ", one person each" if self.kind == "wide" else ""
+        if len(names) == 1:
+            return f"The column {listed} is read as votes."
+        return f"The columns {listed} are read as votes{each}."
+
+
+def layout_of(columns: Sequence[str]) -> Layout | None:
+    """Where the votes stand in a table with these columns; None where it holds none."""
+    if _first(columns, _NAMES) is None and named_text_column(columns) is None:
+        return None
+    label, annotator = _first(columns, ("label", "labels")), _first(columns, _ANNOTATORS)
+    if label is not None and annotator is not None:
+        return Layout("long", (label,), annotator)
+    if label is not None or any(name.lower().startswith("label_") for name in columns):
+        return None
+    votes = _first(columns, ("votes",))
+    numbered = tuple(name for name in columns if _NUMBERED.fullmatch(name))
+    if votes is not None or numbered:
+        return Layout("anonymous", numbered if votes is None else (votes,))
+    people = tuple(
+        name for name in columns if _PERSON.fullmatch(name) and name.lower() not in _ANNOTATORS
+    )
+    return Layout("wide", people) if len(people) > 1 else None
+
+
+def _first(columns: Sequence[str], meanings: Sequence[str]) -> str | None:
+    """The column that is called so, in capitals or not; the first of the meanings first."""
+    lower = {name.lower(): name for name in columns}
+    return next((lower[name] for name in meanings if name in lower), None)
+
+
 def is_votes(path: Path) -> bool:
     """Whether a file is a table of votes, by its columns."""
     if label_studio.is_export(path):
         return True
-    if path.suffix.lower() not in (".csv", ".tsv", ".parquet", ".pq") or not path.is_file():
-        return False
-    return _kind(columns_of(path)) is not None
+    return TableReader().recognises(path) and layout_of(columns_of(path)) is not None
 
 
 def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
@@ -238,31 +302,21 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
     if path.suffix.lower() == ".json":
         return votes_of(label_studio.votes_in(path), scale=scale, where=guard.shown(path))
     table = read_table(path)
-    kind = _kind(table.columns)
-    if kind is None:
+    layout = layout_of(table.columns)
+    if layout is None:
         raise DataError(
             f"The table holds no votes; its columns are {', '.join(table.columns)}.",
             where=guard.shown(path),
             mend="have path,annotator,label or path,annotator_…,annotator_… or path,votes",
         )
     names = sample_names(table)
-    rows = {"long": _long, "wide": _wide, "anonymous": _anonymous}[kind](table, names)
-    return votes_of(rows, scale=scale, where=guard.shown(path))
-
-
-def _kind(columns: Sequence[str]) -> Literal["long", "wide", "anonymous"] | None:
-    if not set(_NAMES) & set(columns) and named_text_column(columns) is None:
-        return None
-    if "annotator" in columns and ("label" in columns or "labels" in columns):
-        return "long"
-    if "votes" in columns or any(name.startswith(_NUMBERED) for name in columns):
-        return "anonymous"
-    return "wide" if any(name.startswith(_PEOPLE) for name in columns) else None
+    rows = {"long": _long, "wide": _wide, "anonymous": _anonymous}[layout.kind]
+    return votes_of(rows(table, layout, names), scale=scale, where=guard.shown(path))
 
 
 def sample_names(table: Table) -> list[str]:
     """What the sample of each row is called."""
-    column = next((name for name in _NAMES if name in table.columns), None)
+    column = _first(table.columns, _NAMES)
     if column is not None:
         return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
     column = named_text_column(table.columns)
@@ -275,10 +329,10 @@ def sample_names(table: Table) -> list[str]:
     ]
 
 
-def _long(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    column = "label" if "label" in table.columns else "labels"
+def _long(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    (column,) = layout.columns
     texts = table.texts(column)
-    people = [class_name(text) for text in table.texts("annotator")]
+    people = [class_name(text) for text in table.texts(layout.annotator)]
     several = column == "labels" or any("|" in text or text.strip() == "[]" for text in texts)
     votes = (_vote(text, several) for text in texts)
     return [
@@ -288,29 +342,28 @@ def _long(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
     ]
 
 
-def _wide(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    columns = [name for name in table.columns if name.startswith(_PEOPLE)]
-    cells = {column: table.texts(column) for column in columns}
+def _wide(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    cells = {column: table.texts(column) for column in layout.columns}
     several = any("|" in t or t.strip() == "[]" for texts in cells.values() for t in texts)
     return [
         (name, class_name(column.partition("_")[2]) or column, vote)
-        for column in columns
+        for column in layout.columns
         for name, text in zip(names, cells[column], strict=True)
         if (vote := _vote(text, several)) is not None
     ]
 
 
-def _anonymous(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    if "votes" in table.columns:
+def _anonymous(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    if not _NUMBERED.fullmatch(layout.columns[0]):
+        (column,) = layout.columns
         return [
             (name, "", vote)
-            for name, line, cell in zip(names, table.lines, table.cells["votes"], strict=True)
+            for name, line, cell in zip(names, table.lines, table.cells[column], strict=True)
             for vote in _list(table, line, cell)
         ]
-    columns = [name for name in table.columns if name.startswith(_NUMBERED)]
     return [
         (name, "", vote)
-        for column in columns
+        for column in layout.columns
         for name, text in zip(names, table.texts(column), strict=True)
         if (vote := _vote(text, several=False)) is not None
     ]
@@ -329,6 +382,9 @@ def _vote(text: str, several: bool) -> Value | None:
 def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
     """The votes in one cell of a column `votes`."""
     if isinstance(cell, tuple):
+        if any(isinstance(text, NoText) for text in cell):
+            mend = 'write it as text: "[[\\"cat\\", \\"dog\\"], []]"'
+            raise table.fault(line, "A vote is a list itself, inside of a list.", mend)
         return [(class_name(text),) for text in cell if text.strip()]
     if not cell.strip().startswith("["):
         return [(class_name(text),) for text in cell.split("|") if text.strip()]
