@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from regraft.dataset import Dataset, Sample
 from regraft.labelling import consensus as c
 from regraft.labelling.votes import votes_of
 
@@ -89,7 +93,14 @@ def test_a_label_is_doubtful_where_less_than_four_in_five_say_it():
 def test_people_are_sure_where_three_or_more_nearly_all_say_the_same():
     rows = [("1", "", ("cat",))] * 4 + [("1", "", ("dog",))] + [("2", "", ("cat",))] * 2
     rows += [("3", "", (name,)) for name in ("cat", "cat", "dog")]
-    assert c.agreed(votes_of(rows)) == {"1"}
+    votes = votes_of(rows)
+    assert c.agreed(votes) == {"1": "cat"}
+    samples = tuple(Sample(str(n), f"text {n}", 0) for n in (1, 2, 3))
+    dataset = Dataset(Path("votes.csv"), "text-classification", ("cat", "dog"), samples)
+    assert c.upheld(votes, dataset) == {"1"}
+    # A label that a model of the people chose against nearly all of them is not theirs.
+    otherwise = dataset.with_samples(replace(sample, target=1) for sample in dataset)
+    assert c.upheld(votes, otherwise) == frozenset()
 
 
 def test_several_classes_are_decided_one_by_one():

@@ -16,10 +16,10 @@ pytest.importorskip("tokenizers")
 from text_models import save_model
 
 import regraft
-from regraft import cli
+from regraft import cli, fitting
 from regraft.dataset import Dataset, Sample
-from regraft.errors import UsageError
-from regraft.labelling.consensus import consensus
+from regraft.errors import DataError, UsageError
+from regraft.labelling.consensus import beside_people, consensus, upheld
 from regraft.labelling.decisions import Decision, Journal, Verdict, journal_of
 from regraft.labelling.lessons import Spoken, soft_targets, vote_shares
 from regraft.labelling.votes import votes_of
@@ -89,6 +89,7 @@ def test_soft_labels_are_learnt_from_and_measured_against_the_majority(place: Pa
     assert _model_bytes(given) != _model_bytes(soft)
     found = soft.report["labels"]
     assert found["mode"] == "soft" and "majority" in found["text"]
+    assert found["text"].startswith(f"{soft.report['data']['splits']['train']} of ")
     assert found["low"] <= found["gap"] <= found["high"]
     assert set(found["log_loss"]) == {"given", "soft"}
     assert soft.report["data"]["splits"] == given.report["data"]["splits"]
@@ -131,6 +132,36 @@ def test_a_tie_of_two_goes_where_the_consensus_sends_it() -> None:
     assert (votes.samples[-1], consensus(votes).labels()[-1]) == ("tie", ("dog",))
     assert shares["tie"].argmax() == 1
     assert "s0" not in shares and "s1" in shares
+
+
+def test_votes_on_a_file_are_about_the_clips_that_it_is_cut_into() -> None:
+    told = [("a.mp4", person, ("dog",)) for person in ("ann", "ben", "cec")]
+    told += [("b.mp4@0.00-12.00s", person, ("cat",)) for person in ("ann", "ben")]
+    votes = votes_of(told)
+    clips = ("a.mp4@0.00-6.00s", "a.mp4@6.00-12.00s", "b.mp4@6.00-12.00s", "b.mp4@12.00-18.00s")
+    samples = tuple(Sample(name, Path(name[:5]), int(name < "b")) for name in clips)
+    rows = Dataset(Path("votes.csv"), "video-classification", ("cat", "dog"), samples)
+    soft = soft_targets(Spoken(rows, {}, votes, votes))
+    assert {name: float(chance_c[1]) for name, chance_c in soft.items()} == {
+        clips[0]: 1.0,
+        clips[1]: 1.0,
+        clips[2]: 0.0,
+    }
+    assert upheld(votes, rows) == frozenset(clips[:2])
+    chance_nc = np.array([[0.4, 0.6], [0.8, 0.2], [0.9, 0.1], [0.1, 0.9]])
+    beside = beside_people(votes, clips, rows.classes, chance_nc)
+    # Of the file's clips the mean counts, which says cat: the model errs on a.mp4 alone.
+    assert beside["samples"] == 2 and beside["model"] == pytest.approx(2 / 5)
+
+
+def test_soft_labels_of_which_none_is_learnt_from_are_refused(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "soft_targets", lambda _: {})
+    with pytest.raises(DataError, match="None of the votes"):
+        regraft.fit(
+            place / "votes.csv", tmp_path / "run", backbone=f"text:{place / 'model'}", labels="soft"
+        )
 
 
 def test_clean_sets_aside_training_samples_only_and_says_whether_it_helped(place: Path) -> None:

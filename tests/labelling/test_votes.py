@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from regraft.dataset import check_reader
 from regraft.errors import DataError, UsageError
-from regraft.labelling.reader import AnyReader
+from regraft.labelling.reader import AnyReader, VotesReader
 from regraft.labelling.votes import is_votes, layout_of, read_votes
 
 
@@ -155,3 +156,55 @@ def test_lines_of_json_hold_votes_too_and_what_is_read_as_votes_is_said(tmp_path
 def test_many_columns_of_people_are_named_in_part():
     said = layout_of(["path", *(f"annotator_{n}" for n in range(7))]).said()
     assert said.endswith("annotator_4 and 2 more are read as votes, one person each.")
+
+
+def _pictures(folder, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def test_however_a_path_is_written_votes_and_samples_are_called_alike(tmp_path):
+    _pictures(tmp_path, "img/1.jpg", "img/2.jpg")
+    spelt = ["img/1.jpg", "./img/1.jpg", "img//1.jpg", "img\\1.jpg", str(tmp_path / "img/1.jpg")]
+    rows = [f"{path},person {n},cat" for n, path in enumerate(spelt)]
+    rows += ["img\\2.jpg,ann,dog", "gone\\3.jpg,ann,dog"]
+    table = _table(tmp_path, "\n".join(["path,annotator,label", *rows]))
+    votes = read_votes(table)
+    assert votes.samples == ("gone\\\\3.jpg", "img/1.jpg", "img/2.jpg")
+    assert votes.per_sample().tolist() == [1, 5, 1]
+    assert [sample.id for sample in AnyReader().read(table)] == ["img/1.jpg", "img/2.jpg"]
+
+
+def test_texts_beside_paths_are_called_as_their_voters_called_them(tmp_path):
+    rows = ["mails/1.eml,fine,ann,good", "mails/1.eml,fine,ben,good", "mails/2.eml,ugly,ann,bad"]
+    table = _table(tmp_path, "\n".join(["path,text,annotator,label", *rows]))
+    dataset = AnyReader().read(table)
+    assert dataset.task == "text-classification"
+    assert (
+        tuple(s.id for s in dataset) == read_votes(table).samples == ("mails/1.eml", "mails/2.eml")
+    )
+
+
+def test_votes_on_parts_of_a_video_are_votes_on_clips(tmp_path):
+    _pictures(tmp_path, "a.mp4", "b.mp4")
+    rows = ["a.mp4,0,6,ann,calm", "./a.mp4,0,6,ben,calm", "a.mp4,6,12,ann,busy", "b.mp4,,,ann,busy"]
+    table = _table(tmp_path, "\n".join(["path,start,stop,annotator,label", *rows]))
+    dataset = AnyReader().read(table)
+    assert [(sample.id, sample.span_s, sample.target) for sample in dataset] == [
+        ("a.mp4@0.00-6.00s", (0.0, 6.0), 1),
+        ("a.mp4@6.00-12.00s", (6.0, 12.0), 0),
+        ("b.mp4", None, 0),
+    ]
+    assert read_votes(table).samples == tuple(sample.id for sample in dataset)
+
+
+def test_samples_that_nobody_voted_on_are_left_out_and_said(tmp_path):
+    _pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    rows = ["a.jpg,cat,dog", "b.jpg,,", "c.jpg,,dog"]
+    table = _table(tmp_path, "\n".join(["path,annotator_ann,annotator_ben", *rows]))
+    dataset = AnyReader().read(table)
+    assert [sample.id for sample in dataset] == ["a.jpg", "c.jpg"] and dataset.found == 3
+    lost = [p for p in dataset.problems if p.done == "left out"]
+    assert [(p.kind, p.where) for p in lost] == [("no-label", "b.jpg")]
+    check_reader(VotesReader(), table)

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, final
 
-from regraft.dataset import Dataset, Problem
-from regraft.dataset.rows import Target
+from regraft.dataset import Dataset, Problem, Sample
+from regraft.dataset.rows import Target, labels_of
 from regraft.store import Fact, append_line, canonical, digest, flush, lock
 
 Action = Literal["keep", "change", "skip"]
@@ -263,3 +263,10 @@ def reviewed(
 
     samples = [replace(sample, target=target(sample.id, sample.target)) for sample in dataset]
     return dataset.with_samples(samples).with_problems(problems), found
+
+
+def names_of(dataset: Dataset, sample: Sample) -> tuple[str, ...] | None:
+    """A sample's classes as they were given; None where it has no label."""
+    if sample.target is None:
+        return None
+    return tuple(dataset.classes[c] for c in labels_of(sample.target))

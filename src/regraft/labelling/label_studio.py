@@ -44,7 +44,14 @@ from regraft.dataset.label_studio import (
 from regraft.dataset.reader import class_name
 from regraft.dataset.video import parted
 from regraft.errors import DataError
-from regraft.labelling.decisions import Decision, Journal, journal_of, settled, verdicts
+from regraft.labelling.decisions import (
+    Decision,
+    Journal,
+    journal_of,
+    names_of,
+    settled,
+    verdicts,
+)
 from regraft.store import commit, digest
 
 if TYPE_CHECKING:
@@ -308,7 +315,6 @@ class _Homes:
     @staticmethod
     def of(dataset: Dataset, pool: Dataset | None) -> _Homes:
         from regraft.labelling.pool import name_of
-        from regraft.labelling.review.items import names_of
 
         labelled = {sample.id: names_of(dataset, sample) for sample in dataset}
         samples = list(dataset)

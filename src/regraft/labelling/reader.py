@@ -52,9 +52,15 @@ class VotesReader:
             DataError: the table is damaged, or holds no votes.
         """
         table = read_table(path)
-        decided, names = _decided(table, read_votes(path, scale=self.scale))
-        dataset = dataset_of(decided).with_problems(_read_as_votes(table))
-        if "path" in table.columns:
+        decided, names, unvoted = _decided(table, read_votes(path, scale=self.scale))
+        dataset = dataset_of(decided).with_problems(
+            [
+                *_read_as_votes(table),
+                *(Problem("no-label", name, "Nobody voted on it.", "left out") for name in unvoted),
+            ]
+        )
+        dataset = replace(dataset, found=dataset.found + len(unvoted))
+        if dataset.modality != "text":
             return dataset
         # Texts are called by their lines there, and as their voters called them here.
         called = {line: name for line, name in zip(decided.lines, names, strict=True)}
@@ -100,20 +106,28 @@ def _has_samples(columns: Sequence[str]) -> bool:
     return "path" in columns or named_text_column(columns) is not None
 
 
-def _decided(table: Table, votes: Votes) -> tuple[Table, list[str]]:
-    """The table with one row for each sample and its label; and the samples' names."""
+def _decided(table: Table, votes: Votes) -> tuple[Table, list[str], list[str]]:
+    """The table with one row for each sample and its label.
+
+    Returns:
+        the table, the samples' names, and the names of samples that nobody voted on.
+    """
     found = consensus(votes)
     label = dict(zip(found.samples, ("|".join(names) for names in found.labels()), strict=True))
     rows: dict[str, int] = {}
     for row, name in enumerate(sample_names(table)):
-        if name in label:
-            rows.setdefault(name, row)
-    content = "path" if "path" in table.columns else named_text_column(table.columns)
-    assert content is not None
+        rows.setdefault(name, row)
+    unvoted = [name for name in rows if name not in label]
+    kept = {name: row for name, row in rows.items() if name in label}
+    columns = ("split", "group", "path", "start", "stop", named_text_column(table.columns))
     cells: dict[str, Sequence[Cell]] = {
-        column: [table.cells[column][row] for row in rows.values()]
-        for column in ("split", "group", content)
-        if column in table.columns
+        column: [table.cells[column][row] for row in kept.values()]
+        for column in columns
+        if column is not None and column in table.columns
     }
-    cells["labels" if found.multilabel else "label"] = [label[name] for name in rows]
-    return Table(table.path, cells, [table.lines[row] for row in rows.values()]), list(rows)
+    cells["labels" if found.multilabel else "label"] = [label[name] for name in kept]
+    return (
+        Table(table.path, cells, [table.lines[row] for row in kept.values()]),
+        list(kept),
+        unvoted,
+    )

@@ -138,7 +138,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         if pool is None:
             return Surveyed(found, given, dataset)
     judged: Judged | None = None
-    agreed = frozenset(consensus.agreed(votes)) if votes is not None else frozenset[str]()
+    agreed = frozenset[str]() if votes is None else consensus.upheld(votes, dataset)
     with _eyes(request, dataset, pool, tell) as see:
         known = see(dataset)
         penalty = None

@@ -46,6 +46,7 @@ from regraft.dataset.table import (
     Table,
     TableReader,
     columns_of,
+    file_names,
     named_text_column,
     read_table,
 )  # fmt: skip
@@ -315,8 +316,10 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
 
 
 def sample_names(table: Table) -> list[str]:
-    """What the sample of each row is called."""
+    """What the sample of each row is called; of files, as `dataset.table` calls it."""
     column = _first(table.columns, _NAMES)
+    if column == "path":
+        return file_names(table)
     if column is not None:
         return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
     column = named_text_column(table.columns)

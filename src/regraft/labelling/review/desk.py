@@ -23,8 +23,8 @@ from typing import Any, final
 
 from regraft.dataset import Dataset, guard
 from regraft.dataset.reader import class_name
-from regraft.labelling.decisions import ACTIONS, Action, Decision, Journal
-from regraft.labelling.review.items import KINDS, Item, Queue, names_of
+from regraft.labelling.decisions import ACTIONS, Action, Decision, Journal, names_of
+from regraft.labelling.review.items import KINDS, Item, Queue
 from regraft.labelling.review.pictures import LARGE_PX, SMALL_PX, Picture, picture_of, text_of
 from regraft.store import digest
 

@@ -15,7 +15,7 @@ import numpy as np
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
 from regraft.labelling import findings
-from regraft.labelling.decisions import Decision, settled, verdicts
+from regraft.labelling.decisions import Decision, names_of, settled, verdicts
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.pool import name_of
 from regraft.labelling.survey import Surveyed
@@ -108,13 +108,6 @@ def queue_of(found: Surveyed, decisions: Iterable[Decision] = ()) -> Queue:
     examples_c = _examples(dataset, found.judged)
     roots = tuple(_root(data.path.resolve()) for data in (given, pool) if data is not None)
     return Queue(given, samples, tuple(items.values()), examples_c, roots, pool)
-
-
-def names_of(dataset: Dataset, sample: Sample) -> tuple[str, ...] | None:
-    """A sample's classes as they were given; None where it has no label."""
-    if sample.target is None:
-        return None
-    return tuple(dataset.classes[c] for c in labels_of(sample.target))
 
 
 def _root(path: Path) -> Path:
