@@ -27,11 +27,10 @@ from regraft.events import Tell, silent
 from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
-from regraft.labelling.decisions import Journal, journal_of, reviewed, settled
-from regraft.labelling.decisions import verdicts as verdicts_of
+from regraft.labelling.decisions import Journal, heard, journal_of, reviewed, settled
 from regraft.labelling.label_studio import take_in
 from regraft.labelling.likely_errors import LEAST, Judged, judge, lone_classes, why_not
-from regraft.labelling.pool import read_pool, settled_by, write_labelled
+from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.share import Share, wrong_share
 from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
@@ -123,13 +122,15 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     if request.label_studio is not None:
         found["from_label_studio"] = take_in(request.label_studio, given, pool, journal)
     if pool is not None:
-        said = verdicts_of(journal.standing())
-        given, pool = settled_by(given, pool, said)
+        asked = (*given, *as_in_journal(data, pool))
+        given, pool = settled_by(given, pool, heard(journal.standing(), given, asked))
         if found["from_label_studio"]:
-            table = write_labelled(pool.path, given, said)
+            table = write_labelled(data, pool.path, given, journal)
             found["from_label_studio"]["labelled"] = None if table is None else str(table)
     dataset, verdicts = reviewed(given, journal)
-    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
+    lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
+    caution = " ".join(filter(None, (request.caution, *lost)))
+    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": caution}
     if votes is not None:
         found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
     few = why_not(dataset)
@@ -146,7 +147,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             judged = _judged(known, request.seed, tell)
             penalty = judged.penalty
             decided = settled(verdicts)
-            found["caution"] = _with_lone(request.caution, dataset)
+            found["caution"] = _with_lone(caution, dataset)
             found |= _of_labels(dataset, judged, decided | agreed)
             if not dataset.multilabel:
                 share = _share_wrong(dataset, judged, decided, request.seed)

@@ -6,7 +6,7 @@ Legend: n samples, c classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +15,9 @@ import numpy as np
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
 from regraft.labelling import findings
-from regraft.labelling.decisions import Decision, names_of, settled, verdicts
+from regraft.labelling.decisions import Decision, about, heard, names_of, settled
 from regraft.labelling.likely_errors import Judged
-from regraft.labelling.pool import name_of
+from regraft.labelling.pool import as_in_journal
 from regraft.labelling.survey import Surveyed
 
 Kind = Literal["error", "divided", "outlier", "next", "decided"]
@@ -88,21 +88,19 @@ def queue_of(found: Surveyed, decisions: Iterable[Decision] = ()) -> Queue:
     """
     given, dataset, pool = found.given, found.dataset, found.pool
     assert given is not None and dataset is not None
-    asked = (
-        {sample.id: replace(sample, id=name_of(pool, sample)) for sample in pool} if pool else {}
-    )
-    samples = (*given.samples, *asked.values())
+    asked = as_in_journal(given.path, pool)
+    samples = (*given.samples, *asked)
     row = {sample.id: n for n, sample in enumerate(samples)}
-    place = {name: row[sample.id] for name, sample in asked.items()}
+    place = {one.id: row[sample.id] for one, sample in zip(pool or (), asked, strict=True)}
     items: dict[int, Item] = {}
     decisions = tuple(decisions)
-    decided = settled(verdicts(decisions))
+    decided = settled(heard(decisions, given, samples))
     for item in (
         *_errors(given, dataset, found, decided),
         *_divided(given, found, row),
         *_outliers(given, found, row),
         *_next(found.facts["next"], place, given),
-        *_decided(samples, given, decisions, row),
+        *_decided(samples, given, about(decisions, samples)[0], row),
     ):
         items.setdefault(item.row, item)
     examples_c = _examples(dataset, found.judged)
