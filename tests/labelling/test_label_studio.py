@@ -274,6 +274,23 @@ def test_an_export_is_a_table_of_votes(tmp_path):
     assert found.samples == ("0.png", "1.png", "2.png", "3.png")
 
 
+def test_an_annotation_without_a_class_is_no_vote_where_samples_have_one(tmp_path):
+    tasks = [{"data": {"sample": f"{n}.png"}} for n in range(3)]
+    found = votes.read_votes(_export(tmp_path, _annotated(tasks, [["cat"], [], ["dog"]])))
+    assert (found.scale, found.samples) == ("nominal", ("0.png", "2.png"))
+    several = _export(tmp_path, _annotated(tasks, [["cat", "dog"], [], ["dog"]]))
+    assert votes.read_votes(several).values == ((), ("cat", "dog"), ("dog",))
+    one = _export(tmp_path, _annotated(tasks, [["cat"], [], ["dog"]]))
+    assert votes.read_votes(one, scale="multilabel").values == ((), ("cat",), ("dog",))
+
+
+def test_one_class_has_to_be_chosen_and_of_several_none_may(tmp_path):
+    data = _pictures(tmp_path)
+    for several, required in ((False, "true"), (True, None)):
+        root = xml.fromstring(interface_of(replace(data, multilabel=several)))
+        assert root.find("Choices").get("required") == required
+
+
 @pytest.mark.parametrize(
     "content",
     [

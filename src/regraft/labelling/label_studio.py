@@ -154,11 +154,12 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
 def interface_of(dataset: Dataset) -> str:
     """The labelling interface for a classification."""
     name = dataset.modality
-    choice = "multiple" if dataset.multilabel else "single"
+    # Where several classes may apply, none may.
+    choice = 'choice="multiple"' if dataset.multilabel else 'choice="single" required="true"'
     lines = [
         "<View>",
         f'  <{_SHOWN[name]} name="{name}" value="${name}"/>',
-        f'  <Choices name="{_CONTROL}" toName="{name}" choice="{choice}" showInLine="true">',
+        f'  <Choices name="{_CONTROL}" toName="{name}" {choice} showInLine="true">',
         *(f'    <Choice value="{escape(label)}"/>' for label in dataset.classes),
         "  </Choices>",
         '  <Header size="6" value="$reason"/>',
@@ -251,12 +252,20 @@ def read_export(path: Path) -> list[Annotation]:
     return found
 
 
-def votes_in(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
-    """An export as votes: sample, annotator, classes. Samples are called as tasks say."""
+def votes_in(path: Path, *, several: bool = False) -> list[tuple[str, str, tuple[str, ...]]]:
+    """An export as votes: sample, annotator, classes. Samples are called as tasks say.
+
+    Args:
+        path: the export.
+        several: samples may have several classes, or none; told from the export if false. Where
+            they have one, an annotation without a class is no vote.
+    """
+    found = [one for one in read_export(path) if one.labels is not None]
+    several = several or any(len(one.labels or ()) > 1 for one in found)
     return [
         (_called(one.data), one.annotator, one.labels)
-        for one in read_export(path)
-        if one.labels is not None
+        for one in found
+        if one.labels or (several and one.labels is not None)
     ]
 
 

@@ -301,7 +301,8 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
         UsageError: the values do not fit the scale.
     """
     if path.suffix.lower() == ".json":
-        return votes_of(label_studio.votes_in(path), scale=scale, where=guard.shown(path))
+        rows = label_studio.votes_in(path, several=scale == "multilabel")
+        return votes_of(rows, scale=scale, where=guard.shown(path))
     table = read_table(path)
     layout = layout_of(table.columns)
     if layout is None:
