@@ -208,3 +208,25 @@ def test_samples_that_nobody_voted_on_are_left_out_and_said(tmp_path):
     lost = [p for p in dataset.problems if p.done == "left out"]
     assert [(p.kind, p.where) for p in lost] == [("no-label", "b.jpg")]
     check_reader(VotesReader(), table)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text,annotator,label\nfine,ann,cat;dog\nfine,ben,cat|dog\nugly,ann,dog\n",
+        "text,annotator_ann,annotator_ben\nfine,cat;dog,cat;dog\nugly,dog,\n",
+        "text,vote_1,vote_2\nfine,cat;dog,dog|cat\nugly,dog,\n",
+        'text,votes\nfine,"[""cat;dog"", [""cat"", ""dog""]]"\nugly,"[""dog""]"\n',
+    ],
+)
+def test_classes_are_separated_as_in_tables_of_labels(tmp_path, text):
+    table = _table(tmp_path, text)
+    votes, dataset = read_votes(table), AnyReader().read(table)
+    assert votes.scale == "multilabel" and dataset.multilabel
+    assert votes.classes == dataset.classes == ("cat", "dog")
+    assert [sample.target for sample in dataset] == [(0, 1), (1,)]
+
+
+def test_votes_in_one_cell_are_separated_either_way(tmp_path):
+    table = _table(tmp_path, "path,votes\na.jpg,cat;cat;dog\nb.jpg,dog|cat|dog\n")
+    assert read_votes(table).tally().tolist() == [[2, 1], [1, 2]]

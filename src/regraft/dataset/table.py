@@ -60,7 +60,8 @@ _BRIEF = 60
 _KNOWN = ("path", "label", "labels", "split", "group")
 _SPAN = ("start", "stop")
 _SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
-_SEVERAL = re.compile(r"[|;]")
+SEVERAL = re.compile(r"[|;]")
+"""What separates the classes in one cell."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LOOKED_AT = 1000
 """Rows by which it is told whether a column holds words."""
@@ -652,12 +653,12 @@ def _option_for(table: Table) -> str:
 
 
 def _holds_several(cell: Cell) -> bool:
-    return isinstance(cell, tuple) or _SEVERAL.search(cell) is not None
+    return isinstance(cell, tuple) or SEVERAL.search(cell) is not None
 
 
 def _names(cell: Cell, several: bool) -> tuple[str, ...]:
     if isinstance(cell, str):
-        cell = tuple(_SEVERAL.split(cell)) if several else (cell,)
+        cell = tuple(SEVERAL.split(cell)) if several else (cell,)
     return tuple(name for name in map(class_name, cell) if name)
 
 

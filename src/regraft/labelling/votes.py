@@ -20,8 +20,9 @@ Decisions:
 - A table with labels that does not say whose they are is a table of labels, whatever else stands
   in it: `vote_count`, `rater_confidence` and the like are about the sample.
 - A missing vote is an empty cell or a row that is not there, and normal everywhere.
-- Votes hold several classes where a cell says so: `cat|dog` in long and wide tables, lists of lists
-  in anonymous ones. `[]` is then the vote that nothing applies.
+- Votes hold several classes where a cell says so: `cat|dog` or `cat;dog`, as in tables of labels
+  (in a cell of `votes` these are two votes), or a list in a JSON list. `[]` is then the vote that
+  nothing applies.
 - Whole numbers of which one is negative are steps of a scale; other labels are categories. Class
   numbers look like scales, so this is said, and `scale` overrides it.
 - Someone who voted twice on a sample counts with the later vote.
@@ -33,7 +34,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +44,7 @@ import numpy as np
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
 from regraft.dataset.table import (
+    SEVERAL,
     Table,
     TableReader,
     columns_of,
@@ -337,7 +339,7 @@ def _long(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str,
     (column,) = layout.columns
     texts = table.texts(column)
     people = [class_name(text) for text in table.texts(layout.annotator)]
-    several = column == "labels" or any("|" in text or text.strip() == "[]" for text in texts)
+    several = column == "labels" or _any_several(texts)
     votes = (_vote(text, several) for text in texts)
     return [
         (name, person, vote)
@@ -347,30 +349,36 @@ def _long(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str,
 
 
 def _wide(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    cells = {column: table.texts(column) for column in layout.columns}
-    several = any("|" in t or t.strip() == "[]" for texts in cells.values() for t in texts)
-    return [
-        (name, class_name(column.partition("_")[2]) or column, vote)
-        for column in layout.columns
-        for name, text in zip(names, cells[column], strict=True)
-        if (vote := _vote(text, several)) is not None
-    ]
+    people = [class_name(column.partition("_")[2]) or column for column in layout.columns]
+    return [(name, people[n], vote) for n, name, vote in _cells_of(table, layout, names)]
 
 
 def _anonymous(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    if not _NUMBERED.fullmatch(layout.columns[0]):
-        (column,) = layout.columns
-        return [
-            (name, "", vote)
-            for name, line, cell in zip(names, table.lines, table.cells[column], strict=True)
-            for vote in _list(table, line, cell)
-        ]
+    if _NUMBERED.fullmatch(layout.columns[0]):
+        return [(name, "", vote) for _, name, vote in _cells_of(table, layout, names)]
+    (column,) = layout.columns
     return [
         (name, "", vote)
-        for column in layout.columns
-        for name, text in zip(names, table.texts(column), strict=True)
-        if (vote := _vote(text, several=False)) is not None
+        for name, line, cell in zip(names, table.lines, table.cells[column], strict=True)
+        for vote in _list(table, line, cell)
     ]
+
+
+def _cells_of(
+    table: Table, layout: Layout, names: Sequence[str]
+) -> Iterator[tuple[int, str, Value]]:
+    """The votes in columns of one vote a cell: number of the column, sample, classes."""
+    cells = [table.texts(column) for column in layout.columns]
+    several = any(map(_any_several, cells))
+    for n, texts in enumerate(cells):
+        for name, text in zip(names, texts, strict=True):
+            if (vote := _vote(text, several)) is not None:
+                yield n, name, vote
+
+
+def _any_several(texts: Iterable[str]) -> bool:
+    """Whether one of the cells holds several classes, or says that none applies."""
+    return any(SEVERAL.search(text) or text.strip() == "[]" for text in texts)
 
 
 def _vote(text: str, several: bool) -> Value | None:
@@ -378,9 +386,14 @@ def _vote(text: str, several: bool) -> Value | None:
     if not text.strip():
         return None
     if several:
-        parts = [] if text.strip() == "[]" else text.split("|")
-        return tuple(sorted({name for part in parts if (name := class_name(part))}))
+        return _value([] if text.strip() == "[]" else [text])
     return (class_name(text),)
+
+
+def _value(texts: Iterable[str]) -> Value:
+    """The classes in some texts, separated as in a table of labels: no class has a separator."""
+    parts = (part for text in texts for part in SEVERAL.split(text))
+    return tuple(sorted({name for part in parts if (name := class_name(part))}))
 
 
 def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
@@ -389,9 +402,9 @@ def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
         if any(isinstance(text, NoText) for text in cell):
             mend = 'write it as text: "[[\\"cat\\", \\"dog\\"], []]"'
             raise table.fault(line, "A vote is a list itself, inside of a list.", mend)
-        return [(class_name(text),) for text in cell if text.strip()]
+        return [_value([text]) for text in cell if text.strip()]
     if not cell.strip().startswith("["):
-        return [(class_name(text),) for text in cell.split("|") if text.strip()]
+        return [(class_name(text),) for text in SEVERAL.split(cell) if text.strip()]
     try:
         given: Any = json.loads(cell)
     except (ValueError, RecursionError):
@@ -399,9 +412,9 @@ def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
     votes: list[Value] = []
     for vote in given:
         if isinstance(vote, list):
-            votes.append(tuple(sorted({class_name(str(name)) for name in vote})))
+            votes.append(_value(map(str, vote)))
         elif isinstance(vote, str | int | float) and str(vote).strip():
-            votes.append((class_name(str(vote)),))
+            votes.append(_value([str(vote)]))
         elif vote is not None and vote != "":
             raise table.fault(line, f"{vote!r} is no vote.", "write text, numbers or lists of them")
     return votes
