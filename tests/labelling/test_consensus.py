@@ -131,3 +131,16 @@ def test_a_model_as_good_as_a_person_is_within_noise_and_a_better_one_is_not():
     halves = perfect.copy()
     halves[::2] = np.nan
     assert c.against_people(votes, halves)["samples"] == 150
+
+
+def test_the_ceilings_interval_draws_clusters_whole():
+    rows = [
+        (f"s{u:03d}", person, ("x" if (u // 10) % 2 or person == "a" else "y",))
+        for u in range(200)
+        for person in "ab"
+    ]
+    votes = votes_of(rows)
+    alone = c.ceiling(votes)
+    together = c.ceiling(votes, clusters=[f"picture {u // 10}" for u in range(200)])
+    assert (together.value, together.samples) == (alone.value, alone.samples)
+    assert together.high - together.low > 2 * (alone.high - alone.low)

@@ -227,6 +227,19 @@ def test_a_share_is_not_surer_than_so_few_labels_allow():
     assert known.value == known.low == 0.1 < known.high
 
 
+def test_samples_that_belong_together_are_drawn_together_for_the_share():
+    rng = np.random.default_rng(0)
+    given = np.repeat(np.arange(40) % 2, 10)
+    wrong = np.repeat(np.arange(40) % 5 == 0, 10)  # whole clusters are labelled wrongly
+    truth = np.where(wrong, 1 - given, given)
+    chance_nc = np.where(truth[:, None] == np.arange(2), 0.9, 0.1) + rng.normal(0, 0.01, (400, 2))
+    answers = (np.clip(chance_nc, 0.01, 0.99),) * 2
+    alone, _ = wrong_share(given, answers)
+    together, _ = wrong_share(given, answers, clusters=[f"file {n // 10}" for n in range(400)])
+    assert together.value == pytest.approx(alone.value)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
 def test_two_names_for_one_class_and_a_stranger_are_noticed():
     x_nd, given, _ = _clouds(800, 0.0, seed=3)
     rng = np.random.default_rng(0)

@@ -259,15 +259,24 @@ def _agreed(votes: Votes, said_vc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return right_vc.mean(axis=1), votes.sample_v[kept_v]
 
 
-def ceiling(votes: Votes, *, seed: int = 0) -> Ceiling | None:
+def ceiling(votes: Votes, *, seed: int = 0, clusters: Sequence[str] = ()) -> Ceiling | None:
     """The agreement of one person with the consensus of the others; None without company.
 
     Several classes a sample: the share of classes answered as the others do.
+
+    Args:
+        votes: of any number per sample.
+        seed: of the bootstrap.
+        clusters: a name for each sample; those of one name are drawn together. Each alone if
+            empty.
     """
     right_v, sample_v = _agreed(votes, votes.said())
     if not len(right_v):
         return None
-    value, low, high, _ = bootstrap(right_v, sample_v, seed)
+    cluster_u = np.arange(len(votes.samples))
+    if clusters:
+        cluster_u = np.unique(clusters, return_inverse=True)[1]
+    value, low, high, _ = bootstrap(right_v, cluster_u[sample_v], seed)
     return Ceiling(value, low, high, len(np.unique(sample_v)))
 
 

@@ -6,7 +6,7 @@ once (and kept), and the labels are judged by probes on its vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -308,11 +308,10 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
     """Several people's boxes on the same pictures."""
     things, categories = box_agreement.objects(drawn)
     votes = box_agreement.votes_on_objects(things, categories)
-    found = _of_votes(votes, request) | _NOTHING
     pictures = box_agreement.clusters(things, votes)
+    found = _of_votes(votes, request, pictures) | _NOTHING
     found["agreement"] |= {
         "scale": "boxes",
-        "alpha": agreement.alpha(votes, seed=request.seed, clusters=pictures).to_json(),
         "place": box_agreement.place(things, request.seed),
         "divided": box_agreement.divided(found["agreement"]["divided"], things, categories),
     }
@@ -326,14 +325,14 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
     return found | {"not_judged": why}
 
 
-def _of_votes(votes: Votes | None, request: Request) -> Facts:
-    """What votes alone tell."""
+def _of_votes(votes: Votes | None, request: Request, clusters: Sequence[str] = ()) -> Facts:
+    """What votes alone tell; samples of one cluster are drawn together for the intervals."""
     seed = request.seed
     nothing: Facts = {"agreement": None, "consensus": None, "ceiling": None, "beside_people": None}
     nothing["reviewed"] = 0
     if votes is None:
         return nothing
-    ceiling = consensus.ceiling(votes, seed=seed)
+    ceiling = consensus.ceiling(votes, seed=seed, clusters=clusters)
     return nothing | {
         "agreement": {
             "scale": votes.scale,
@@ -341,9 +340,9 @@ def _of_votes(votes: Votes | None, request: Request) -> Facts:
             "votes": len(votes),
             "samples": len(votes.samples),
             "annotators": len(votes.annotators),
-            "alpha": agreement.alpha(votes, seed=seed).to_json(),
+            "alpha": agreement.alpha(votes, seed=seed, clusters=clusters).to_json(),
             "fleiss": agreement.fleiss(votes),
-            "classes": agreement.per_class(votes, seed),
+            "classes": agreement.per_class(votes, seed, clusters),
             "people": consensus.per_annotator(votes),
             "pairs": agreement.per_pair(votes),
             "divided": agreement.divided(votes),
