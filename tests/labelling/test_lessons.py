@@ -257,6 +257,7 @@ def test_the_pool_is_asked_with_reasons_and_written_as_tables(place: Path, capsy
     assert found["pool"]["samples"] == 60
     assert len({row["sample"] for row in found["next"]}) == 8
     assert all(row["suggested"] in ("<b>ham", "spam") for row in found["next"])
+    assert all(row["chances"][0] == [row["suggested"], row["probability"]] for row in found["next"])
     assert found["worth"]["text"]
     assert found["agreement"]["divided"][0]["excerpt"].startswith("w")
     rows = list(csv.DictReader((out / "next.csv").read_text().splitlines()))
@@ -299,7 +300,7 @@ def test_without_labels_typical_samples_are_asked(place: Path) -> None:
     pool = _pool(place)
     found = regraft.labels(pool, pool=pool, batch=5, backbone=f"text:{place / 'model'}")
     assert len(found["next"]) == 5
-    assert all(row["suggested"] is None for row in found["next"])
+    assert all(row["suggested"] is None and row["chances"] == [] for row in found["next"])
     assert found["likely_errors"] == [] and found["worth"] is None
 
 

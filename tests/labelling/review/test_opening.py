@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError, UsageError
 from regraft.labelling.decisions import Decision, Journal, heard, journal_of, verdicts
+from regraft.labelling.label_studio import write_tasks
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.pool import as_in_journal, name_of, settled_by, write_labelled
 from regraft.labelling.review.items import queue_of
@@ -76,13 +78,18 @@ def test_a_sample_of_the_pool_is_not_mistaken_for_one_of_the_data(tmp_path):
     data = _data(tmp_path / "photos", ["0.png", "1.png"])
     pool = _data(tmp_path / "pool", ["0.png", "1.png"], None)
     journal = Journal(journal_of(data.path))
-    asked = {"suggested": "dog", "reason": "In doubt.", "score": 0.5}
+    chances = [["dog", 0.75], ["cat", 0.25]]
+    asked = {"suggested": "dog", "reason": "In doubt.", "score": 0.5, "chances": chances}
     facts = {**NOTHING, "next": [{"sample": "0.png", **asked}, {"sample": "1.png", **asked}]}
     review = open_review(data.path, Surveyed(facts, data, data, None, pool), port=0)
     name = name_of(data.path, pool, pool.samples[0])
     desk = review.server.desk
     ids = [row["sample"] for row in desk.opening()["items"]]
     assert ids == [name, name_of(data.path, pool, pool.samples[1])]
+    assert [row["chances"] for row in desk.opening()["items"]] == [chances, chances]
+    tasks = write_tasks(desk.queue, tmp_path / "tasks.json").tasks
+    (first, _) = json.loads(tasks.read_text())
+    assert first["predictions"][0]["score"] == 0.75
     desk.decide(_change("k" * 8, name, "dog"))
     assert set(verdicts(journal.standing())) == {name}
     table = review.write_labelled()
@@ -171,7 +178,8 @@ def test_the_page_is_told_where_the_sample_of_a_decision_is_now(tmp_path):
 
 def test_where_nothing_is_labelled_reviewers_name_the_classes(tmp_path):
     pool = _data(tmp_path / "pool", ["0.png"], None)
-    facts = {**NOTHING, "next": [{"sample": "0.png", "suggested": None, "reason": "Typical."}]}
+    asked = {"suggested": None, "reason": "Typical.", "chances": []}
+    facts = {**NOTHING, "next": [{"sample": "0.png", **asked}]}
     nothing = Dataset(pool.path, pool.task, (), ())
     review = open_review(pool.path, Surveyed(facts, nothing, nothing, None, pool), port=0)
     desk, name = review.server.desk, name_of(pool.path, pool, pool.samples[0])

@@ -15,6 +15,7 @@ import numpy as np
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
 from regraft.labelling import findings
+from regraft.labelling.asking import CHANCES
 from regraft.labelling.decisions import Decision, about, heard, names_of, settled
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.pool import as_in_journal
@@ -30,8 +31,6 @@ KINDS: dict[Kind, str] = {
 }
 """In the order in which they are looked at, and what the page calls them."""
 
-_CHANCES = 10
-"""Classes shown with their chances: as many as there are digits to press."""
 _EXAMPLES = 6
 
 
@@ -157,7 +156,9 @@ def _next(
     for fact in rows:
         said = str(fact["suggested"] or "").split("|") if given.multilabel else [fact["suggested"]]
         suggested = tuple(name for name in given.classes if name in said) or None
-        yield Item(place[fact["sample"]], "next", None, suggested, None, str(fact["reason"]))
+        chances = tuple((str(name), float(chance)) for name, chance in fact["chances"])
+        row, reason = place[fact["sample"]], str(fact["reason"])
+        yield Item(row, "next", None, suggested, None, reason, chances)
 
 
 def _decided(
@@ -169,7 +170,7 @@ def _decided(
 
 
 def _chances(dataset: Dataset, chance_c: np.ndarray) -> tuple[tuple[str, float], ...]:
-    order = np.argsort(-chance_c, kind="stable")[:_CHANCES]
+    order = np.argsort(-chance_c, kind="stable")[:CHANCES]
     return tuple((dataset.classes[c], float(chance_c[c])) for c in order)
 
 
