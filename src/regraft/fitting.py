@@ -231,7 +231,7 @@ def finish(
     facts |= clips
     if "columns" in question:
         facts["columns"] = question["columns"]
-    save(ground, best, calibrated, facts)
+    save(ground, best, calibrated, facts, said.dataset)
     return report
 
 

@@ -172,6 +172,9 @@ def test_clean_sets_aside_training_samples_only_and_says_whether_it_helped(place
     assert 0 < found["set_aside"] == len(aside) == before["train"] - after["train"]
     assert (before["valid"], before["test"]) == (after["valid"], after["test"])
     assert "set aside" in found["text"]
+    # What was set aside for its label is no sample to measure on.
+    measured = regraft.evaluate(place / "clean", place / "votes.csv")
+    assert measured["seen"] == before["train"] + before["valid"]
     assert _model_bytes(_fit(place, "clean-again", labels="clean")) == _model_bytes(clean)
 
 
