@@ -144,3 +144,19 @@ def test_the_ceilings_interval_draws_clusters_whole():
     together = c.ceiling(votes, clusters=[f"picture {u // 10}" for u in range(200)])
     assert (together.value, together.samples) == (alone.value, alone.samples)
     assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_every_restart_of_mace_begins_elsewhere(monkeypatch):
+    crowd = pytest.importorskip("crowdkit.aggregation")
+    begun, begin = [], crowd.MACE._initialize
+
+    def told(self, *sizes):
+        begin(self, *sizes)
+        begun.append(self.thetas_.copy())
+
+    monkeypatch.setattr(crowd.MACE, "_initialize", told)
+    votes, _ = _crowd(_SKILL, 60, 3, seed=2)
+    first = c.consensus(votes, "mace").chance_uc
+    assert len(begun) == 5
+    assert all(not np.allclose(begun[0], other) for other in begun[1:])
+    assert np.array_equal(c.consensus(votes, "mace").chance_uc, first)

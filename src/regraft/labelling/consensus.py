@@ -163,7 +163,9 @@ def _modelled(votes: Votes, method: Method) -> np.ndarray:
     elif method == "glad":
         model = GLAD(n_iter=50)
     else:
-        model = MACE(n_restarts=5, n_iter=50, random_state=0)
+        # Of a number every restart would begin alike.
+        mace: Any = MACE
+        model = mace(n_restarts=5, n_iter=50, random_state=np.random.RandomState(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # crowd-kit's, of pandas's arguments
         found = model.fit(table).probas_

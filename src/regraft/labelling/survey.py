@@ -107,10 +107,12 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     data, own = request.data, request.reader is not None
     drawn = None if own else annotators_in(data)
     if drawn is not None:
+        _refuse_without_samples(request, "These are boxes of several people")
         return Surveyed(_of_boxes(drawn, request))
     votes = read_votes(data, scale=request.scale) if not own and is_votes(data) else None
     found = _of_votes(votes, request) | _NOTHING
     if votes is not None and votes_on(data) is None:
+        _refuse_without_samples(request, "The table holds no texts and names no files")
         why = "The table holds no texts and names no files, so only the votes were looked at."
         return Surveyed(found | {"not_judged": why})
     given, pool = _labelled(request, tell), None
@@ -166,6 +168,26 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         if pool is not None:
             found["pool"] = {"path": str(request.pool), "samples": len(pool)}
     return Surveyed(found, given, dataset, judged, pool, agreed)
+
+
+def _refuse_without_samples(request: Request, what: str) -> None:
+    """Refuse what is asked about samples where there are none to look at.
+
+    Raises:
+        UsageError: a pool, a batch of it or an export is given.
+    """
+    asked = {
+        "--pool": request.pool is not None,
+        "--batch": request.batch != BATCH,
+        "--from-label-studio": request.label_studio is not None,
+    }
+    for option, is_given in asked.items():
+        if is_given:
+            raise UsageError(
+                f"{what}, so there are no samples that this is about.",
+                where=option,
+                mend="leave it out, or give labelled files or texts",
+            )
 
 
 _NOTHING: Facts = {
