@@ -15,11 +15,11 @@ from PIL import Image
 from regraft import cli, verbs
 from regraft.backbones import Backbone, Preprocessing
 from regraft.backbones.backbone import Detector, Recipe
-from regraft.dataset import Dataset, Sample
+from regraft.dataset import Dataset, Sample, read_all
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.labelling import survey
-from regraft.labelling.decisions import Decision, Journal, journal_of
+from regraft.labelling.decisions import Decision, Journal, content_key, journal_of
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.share import Share
 
@@ -179,3 +179,18 @@ def test_options_about_samples_are_refused_where_there_are_none(tmp_path, option
         with pytest.raises(UsageError, match="no samples that this is about") as refused:
             verbs.labels(data, **given)
         assert refused.value.where == option
+
+
+def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):
+    table = tmp_path / "mails.csv"
+    table.write_text("text,label\nfine,ham\nugly,spam\ngone,ham\n")
+    journal = Journal(journal_of(table))
+    for sample in read_all(table):
+        content = content_key(sample)
+        journal.decide(Decision(sample.id, sample.id, "ann", "keep", content=content))
+    table.write_text("text,label\nnew,ham\nfine,ham\nugly,spam\n")
+    found = verbs.labels(table)
+    assert found["reviewed"] == 2 and found["not_judged"]
+    assert found["caution"].startswith("Reviewers decided on line 4, and no sample fits")
+    problems = verbs.inspect(table)["problems"]
+    assert [p["count"] for p in problems if p["kind"] == "lost-review"] == [1]
