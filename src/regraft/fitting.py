@@ -11,7 +11,7 @@ from regraft.backbones.backbone import check_modality
 from regraft.backbones.catalogue import FINDERS, READS, address
 from regraft.dataset import Dataset, Problem, Split
 from regraft.dataset.rows import modality_of
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets, vote_shares
@@ -141,10 +141,28 @@ def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:
 def taught(
     ground: ladder.Ground, said: Spoken, mode: Mode
 ) -> tuple[ladder.Ground, list[dict[str, Any]]]:
-    """The ground with what is learnt from; and the likely errors that were set aside."""
+    """The ground with what is learnt from; and the likely errors that were set aside.
+
+    Raises:
+        DataError: soft labels are asked for, and no vote is on a training sample.
+    """
     if mode == "clean":
         return set_aside(ground, said)
-    return replace(ground, soft=soft_targets(said)) if mode == "soft" else ground, []
+    if mode != "soft":
+        return ground, []
+    ground = replace(ground, soft=soft_targets(said))
+    if not _softened(ground):
+        raise DataError(
+            "None of the votes is on a sample that is learnt from.",
+            where=said.dataset.path,
+            mend="take --labels given, or vote on samples of the training split",
+        )
+    return ground, []
+
+
+def _softened(ground: ladder.Ground) -> int:
+    """How many training samples have soft labels."""
+    return sum(sample.id in ground.soft for sample in ground.dataset.split("train"))
 
 
 def label_facts(
@@ -165,6 +183,11 @@ def label_facts(
     if mode == "clean":
         facts["text"] = (
             f"{aside:,} training labels were set aside as likely errors. {facts['text']}"
+        )
+    if mode == "soft":
+        train = len(ground.dataset.split("train"))
+        facts["text"] = (
+            f"{_softened(ground):,} of {train:,} training samples had soft labels. {facts['text']}"
         )
     return {"mode": mode, "reviewed": reviewed, "set_aside": aside} | facts
 
@@ -232,7 +255,7 @@ def finish(
     facts |= clips
     if "columns" in question:
         facts["columns"] = question["columns"]
-    save(ground, best, calibrated, facts)
+    save(ground, best, calibrated, facts, said.dataset)
     return report
 
 

@@ -243,6 +243,7 @@ def test_copies_stay_together_and_are_reported(tmp_path: Path) -> None:
         by_id = {sample.id: sample for sample in dataset}
         for one, other in (("cat/scene.png", "cat/small.jpg"), ("dog/003.png", "dog/copy.png")):
             assert by_id[one].group == by_id[other].group != ""
+            assert by_id[one].copies == by_id[other].copies != ""
             assert by_id[one].split == by_id[other].split
 
 
@@ -256,6 +257,8 @@ def test_given_groups_stay_together_and_are_joined_by_copies(tmp_path: Path) -> 
         dataset = read(tmp_path / "t.csv", seed=seed)
         found = {(s.group, s.split) for s in dataset}
         assert len(found) == 9  # the copies 00 and 39 make the first and the last group one
+        (copies,) = {s.copies for s in dataset} - {""}
+        assert sorted(s.id for s in dataset if s.copies == copies) == ["00.png", "39.png"]
         assert kinds(dataset)["conflict"] == 1
 
 

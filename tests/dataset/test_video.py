@@ -382,6 +382,21 @@ def test_parts_of_a_file_with_different_labels_are_no_conflict(tmp_path: Path) -
     assert not conflicts(read_all(table).samples)
 
 
+def test_of_equal_files_equal_parts_contradict_each_other(tmp_path: Path) -> None:
+    table = table_of_spans(tmp_path)
+    (tmp_path / "copy.mp4").write_bytes((tmp_path / "1.mp4").read_bytes())
+    (tmp_path / "twin.mp4").write_bytes((tmp_path / "2.mp4").read_bytes())
+    rows = table.read_text().splitlines()
+    rows = [row for row in rows if not row.startswith("2.mp4")] + ["2.mp4,a,0,3", "twin.mp4,b,0,3"]
+    table.write_text("\n".join([*rows, "copy.mp4,a,0,2"]))
+    samples = read_all(table, clip_s=1.0).samples
+    assert [[samples[n].id for n in copies] for copies in conflicts(samples)] == [
+        # What was not cut is a copy of a part that overlaps it, as before.
+        [f"{name}.mp4@{k}.00-{k + 1}.00s" for name in ("1", "copy") for k in (0, 1)],
+        *([f"{name}.mp4@{k}.00-{k + 1}.00s" for name in ("2", "twin")] for k in range(3)),
+    ]
+
+
 def test_a_file_that_given_splits_divide_is_reported(tmp_path: Path) -> None:
     names = [SPLITS[row % 3] if row < 6 else "train" for row in range(36)]
     dataset = read(table_of_spans(tmp_path, "split", names))

@@ -160,3 +160,18 @@ def test_where_people_disagree_is_found():
     often = [row for row in agreement.per_pair(votes) if row["samples"] > 1]
     assert "cec" in often[0]["annotators"]
     assert agreement.per_class(votes)[0]["class"] == "owl"
+
+
+def test_classes_are_drawn_by_cluster_too():
+    rows = [
+        (f"s{u:03d}", person, ("cat" if (u // 10) % 2 or person == "a" else "dog",))
+        for u in range(200)
+        for person in "ab"
+    ]
+    votes = votes_of(rows)
+    clusters = [f"picture {u // 10}" for u in range(200)]
+    alone, together = (
+        agreement.per_class(votes, clusters=some)[0]["alpha"] for some in ((), clusters)
+    )
+    assert together["value"] == alone["value"]
+    assert together["high"] - together["low"] > 2 * (alone["high"] - alone["low"])

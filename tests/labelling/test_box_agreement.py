@@ -11,7 +11,7 @@ from PIL import Image
 
 import regraft
 from regraft.dataset.boxes import Box
-from regraft.labelling import box_agreement
+from regraft.labelling import agreement, box_agreement, consensus
 from regraft.labelling.box_agreement import NOTHING, overlap
 
 pytest.importorskip("cleanlab")
@@ -122,3 +122,21 @@ def test_parts_of_one_data_set_are_no_annotators(folder):
     _write(folder, "ann", [("0.png", "cat", 1, 1, 9, 9)])
     _write(folder, "more", [("1.png", "cat", 1, 1, 9, 9)])
     assert box_agreement.annotators_in(folder) is None
+
+
+def test_every_interval_on_boxes_draws_pictures_whole(folder, monkeypatch):
+    asked = []
+
+    def spy(kind, of):
+        def told(*arguments, **options):
+            clusters = options["clusters"] if "clusters" in options else arguments[2]
+            asked.append((kind, len(set(clusters))))
+            return of(*arguments, **options)
+
+        return told
+
+    for module, name in ((agreement, "alpha"), (agreement, "per_class"), (consensus, "ceiling")):
+        monkeypatch.setattr(module, name, spy(name, getattr(module, name)))
+    regraft.labels(folder)
+    assert {kind for kind, _ in asked} == {"alpha", "per_class", "ceiling"}
+    assert {pictures for _, pictures in asked} == {12}

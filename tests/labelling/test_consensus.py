@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from regraft.dataset import Dataset, Sample
 from regraft.labelling import consensus as c
 from regraft.labelling.votes import votes_of
 
@@ -89,7 +93,14 @@ def test_a_label_is_doubtful_where_less_than_four_in_five_say_it():
 def test_people_are_sure_where_three_or_more_nearly_all_say_the_same():
     rows = [("1", "", ("cat",))] * 4 + [("1", "", ("dog",))] + [("2", "", ("cat",))] * 2
     rows += [("3", "", (name,)) for name in ("cat", "cat", "dog")]
-    assert c.agreed(votes_of(rows)) == {"1"}
+    votes = votes_of(rows)
+    assert c.agreed(votes) == {"1": "cat"}
+    samples = tuple(Sample(str(n), f"text {n}", 0) for n in (1, 2, 3))
+    dataset = Dataset(Path("votes.csv"), "text-classification", ("cat", "dog"), samples)
+    assert c.upheld(votes, dataset) == {"1"}
+    # A label that a model of the people chose against nearly all of them is not theirs.
+    otherwise = dataset.with_samples(replace(sample, target=1) for sample in dataset)
+    assert c.upheld(votes, otherwise) == frozenset()
 
 
 def test_several_classes_are_decided_one_by_one():
@@ -120,3 +131,32 @@ def test_a_model_as_good_as_a_person_is_within_noise_and_a_better_one_is_not():
     halves = perfect.copy()
     halves[::2] = np.nan
     assert c.against_people(votes, halves)["samples"] == 150
+
+
+def test_the_ceilings_interval_draws_clusters_whole():
+    rows = [
+        (f"s{u:03d}", person, ("x" if (u // 10) % 2 or person == "a" else "y",))
+        for u in range(200)
+        for person in "ab"
+    ]
+    votes = votes_of(rows)
+    alone = c.ceiling(votes)
+    together = c.ceiling(votes, clusters=[f"picture {u // 10}" for u in range(200)])
+    assert (together.value, together.samples) == (alone.value, alone.samples)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_every_restart_of_mace_begins_elsewhere(monkeypatch):
+    crowd = pytest.importorskip("crowdkit.aggregation")
+    begun, begin = [], crowd.MACE._initialize
+
+    def told(self, *sizes):
+        begin(self, *sizes)
+        begun.append(self.thetas_.copy())
+
+    monkeypatch.setattr(crowd.MACE, "_initialize", told)
+    votes, _ = _crowd(_SKILL, 60, 3, seed=2)
+    first = c.consensus(votes, "mace").chance_uc
+    assert len(begun) == 5
+    assert all(not np.allclose(begun[0], other) for other in begun[1:])
+    assert np.array_equal(c.consensus(votes, "mace").chance_uc, first)

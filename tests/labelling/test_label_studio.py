@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -157,14 +158,14 @@ def test_samples_of_a_pool_go_there_and_back_under_their_own_names(tmp_path):
     (tmp_path / "pool").mkdir()
     new = Sample("b/2.png", tmp_path / "pool" / "b" / "2.png", None)
     pool = Dataset(tmp_path / "pool", "image-classification", (), (new,))
-    named = pool.with_samples([Sample(name_of(pool, new), new.source, None)])
+    named = pool.with_samples([Sample(name_of(data.path, pool, new), new.source, None)])
     queue = _queue(data, pool=named)
     tasks = json.loads(write_tasks(queue, tmp_path / "t.json").tasks.read_text())
     assert tasks[3]["data"]["image"] == "/data/local-files/?d=pool/b/2.png"
     assert "predictions" not in tasks[3]
     journal = Journal(tmp_path / "decisions.jsonl")
     take_in(_export(tmp_path, _annotated(tasks[3:], [["cat"]])), data, pool, journal)
-    assert [d.sample for d in journal.standing()] == [f"{tmp_path.resolve()}/pool/b/2.png"]
+    assert [d.sample for d in journal.standing()] == ["./pool/b/2.png"]
 
 
 def test_clips_are_played_and_come_back(tmp_path):
@@ -192,6 +193,24 @@ def test_clips_are_played_and_come_back(tmp_path):
         ("a.mp4", ("dog",)),
         ("b.mp4@2.00-4.00s", ()),
     ]
+
+
+def test_a_task_is_about_what_its_sample_held_whatever_is_called_so_now(tmp_path):
+    samples = tuple(Sample(f"line {n}", f"text {n}", 1, f"{n}" * 64) for n in (2, 3))
+    data = Dataset(tmp_path / "mails.csv", "text-classification", CLASSES, samples)
+    items = tuple(Item(n, "error", ("cat",), ("dog",), 0.9, "?") for n in (0, 1))
+    written = write_tasks(Queue(data, samples, items, ((),) * 3, ()), tmp_path / "tasks.json")
+    tasks = json.loads(written.tasks.read_text())
+    assert [task["data"]["checksum"] for task in tasks] == ["2" * 16, "3" * 16]
+    edited = data.with_samples(
+        [replace(samples[0], sha256="9" * 64), replace(samples[1], id="line 4")]
+    )
+    journal = Journal(tmp_path / "decisions.jsonl")
+    path = _export(tmp_path, _annotated(tasks, [["dog"], ["cat"]]))
+    taken = take_in(path, edited, None, journal)
+    assert taken["unmatched"] == {"count": 1, "examples": ["line 2"]}
+    (decision,) = journal.standing()
+    assert (decision.sample, decision.content, decision.kept) == ("line 4", "3" * 16, ("cat",))
 
 
 def test_the_short_export_and_texts(tmp_path):
@@ -253,6 +272,23 @@ def test_an_export_is_a_table_of_votes(tmp_path):
     assert votes.is_votes(tmp_path / "export.json")
     assert (len(found), found.annotators) == (7, ("annotator 1", "annotator 2"))
     assert found.samples == ("0.png", "1.png", "2.png", "3.png")
+
+
+def test_an_annotation_without_a_class_is_no_vote_where_samples_have_one(tmp_path):
+    tasks = [{"data": {"sample": f"{n}.png"}} for n in range(3)]
+    found = votes.read_votes(_export(tmp_path, _annotated(tasks, [["cat"], [], ["dog"]])))
+    assert (found.scale, found.samples) == ("nominal", ("0.png", "2.png"))
+    several = _export(tmp_path, _annotated(tasks, [["cat", "dog"], [], ["dog"]]))
+    assert votes.read_votes(several).values == ((), ("cat", "dog"), ("dog",))
+    one = _export(tmp_path, _annotated(tasks, [["cat"], [], ["dog"]]))
+    assert votes.read_votes(one, scale="multilabel").values == ((), ("cat",), ("dog",))
+
+
+def test_one_class_has_to_be_chosen_and_of_several_none_may(tmp_path):
+    data = _pictures(tmp_path)
+    for several, required in ((False, "true"), (True, None)):
+        root = xml.fromstring(interface_of(replace(data, multilabel=several)))
+        assert root.find("Choices").get("required") == required
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,14 @@ pytest.importorskip("tokenizers")
 from text_models import save_model
 
 import regraft
-from regraft import cli
+from regraft import cli, fitting
+from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample
-from regraft.errors import UsageError
-from regraft.labelling.consensus import consensus
-from regraft.labelling.decisions import Decision, Journal, Verdict, journal_of
-from regraft.labelling.lessons import Spoken, soft_targets, vote_shares
+from regraft.errors import DataError, UsageError
+from regraft.labelling.consensus import beside_people, consensus, upheld
+from regraft.labelling.decisions import Decision, Journal, Verdict, content_key, journal_of
+from regraft.labelling.lessons import Spoken, soft_targets, spoken, vote_shares
+from regraft.labelling.reader import AnyReader
 from regraft.labelling.votes import votes_of
 
 _COUNT = 90
@@ -89,6 +91,7 @@ def test_soft_labels_are_learnt_from_and_measured_against_the_majority(place: Pa
     assert _model_bytes(given) != _model_bytes(soft)
     found = soft.report["labels"]
     assert found["mode"] == "soft" and "majority" in found["text"]
+    assert found["text"].startswith(f"{soft.report['data']['splits']['train']} of ")
     assert found["low"] <= found["gap"] <= found["high"]
     assert set(found["log_loss"]) == {"given", "soft"}
     assert soft.report["data"]["splits"] == given.report["data"]["splits"]
@@ -133,6 +136,61 @@ def test_a_tie_of_two_goes_where_the_consensus_sends_it() -> None:
     assert "s0" not in shares and "s1" in shares
 
 
+def test_votes_on_a_file_are_about_the_clips_that_it_is_cut_into() -> None:
+    told = [("a.mp4", person, ("dog",)) for person in ("ann", "ben", "cec")]
+    told += [("b.mp4@0.00-12.00s", person, ("cat",)) for person in ("ann", "ben")]
+    votes = votes_of(told)
+    clips = ("a.mp4@0.00-6.00s", "a.mp4@6.00-12.00s", "b.mp4@6.00-12.00s", "b.mp4@12.00-18.00s")
+    samples = tuple(Sample(name, Path(name[:5]), int(name < "b")) for name in clips)
+    rows = Dataset(Path("votes.csv"), "video-classification", ("cat", "dog"), samples)
+    soft = soft_targets(Spoken(rows, {}, votes, votes))
+    assert {name: float(chance_c[1]) for name, chance_c in soft.items()} == {
+        clips[0]: 1.0,
+        clips[1]: 1.0,
+        clips[2]: 0.0,
+    }
+    assert upheld(votes, rows) == frozenset(clips[:2])
+    chance_nc = np.array([[0.4, 0.6], [0.8, 0.2], [0.9, 0.1], [0.1, 0.9]])
+    beside = beside_people(votes, clips, rows.classes, chance_nc)
+    # Of the file's clips the mean counts, which says cat: the model errs on a.mp4 alone.
+    assert beside["samples"] == 2 and beside["model"] == pytest.approx(2 / 5)
+
+
+def test_what_people_say_of_files_is_heard_where_these_are_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "dataset"))
+    from made_videos import moving, write
+
+    rows = ["path,annotator,label"]
+    for n in range(8):
+        write(tmp_path / "clips" / f"{n}.mp4", moving(24, seed=n), rate=8)
+        rows += [f"clips\\{n}.mp4,{who},{'ab'[n % 2]}" for who in ("ann", "ben")]
+    table = tmp_path / "votes.csv"
+    table.write_text("\n".join(rows))
+    (first, *_) = data_sets.read_all(table, reader=AnyReader()).samples
+    Journal(journal_of(table)).decide(
+        Decision("k", first.id, "ann", "change", ("b",), content=content_key(first))
+    )
+    cut = data_sets.read(table, clip_s=1.0, reader=AnyReader())
+    said = spoken(cut, table)
+    assert len(said.dataset) == 8 * 3 and said.reviewed == 3
+    changed = {s.id for s in said.dataset if s.id.startswith(first.id)}
+    assert {s.target for s in said.dataset if s.id in changed} == {1}
+    assert set(soft_targets(said)) == {sample.id for sample in cut} - changed
+
+
+def test_soft_labels_of_which_none_is_learnt_from_are_refused(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "soft_targets", lambda _: {})
+    with pytest.raises(DataError, match="None of the votes"):
+        regraft.fit(
+            place / "votes.csv", tmp_path / "run", backbone=f"text:{place / 'model'}", labels="soft"
+        )
+
+
 def test_clean_sets_aside_training_samples_only_and_says_whether_it_helped(place: Path) -> None:
     given, clean = _fit(place, "given"), _fit(place, "clean", labels="clean")
     found = clean.report["labels"]
@@ -141,6 +199,9 @@ def test_clean_sets_aside_training_samples_only_and_says_whether_it_helped(place
     assert 0 < found["set_aside"] == len(aside) == before["train"] - after["train"]
     assert (before["valid"], before["test"]) == (after["valid"], after["test"])
     assert "set aside" in found["text"]
+    # What was set aside for its label is no sample to measure on.
+    measured = regraft.evaluate(place / "clean", place / "votes.csv")
+    assert measured["seen"] == before["train"] + before["valid"]
     assert _model_bytes(_fit(place, "clean-again", labels="clean")) == _model_bytes(clean)
 
 
@@ -226,6 +287,7 @@ def test_the_pool_is_asked_with_reasons_and_written_as_tables(place: Path, capsy
     assert found["pool"]["samples"] == 60
     assert len({row["sample"] for row in found["next"]}) == 8
     assert all(row["suggested"] in ("<b>ham", "spam") for row in found["next"])
+    assert all(row["chances"][0] == [row["suggested"], row["probability"]] for row in found["next"])
     assert found["worth"]["text"]
     assert found["agreement"]["divided"][0]["excerpt"].startswith("w")
     rows = list(csv.DictReader((out / "next.csv").read_text().splitlines()))
@@ -234,6 +296,41 @@ def test_the_pool_is_asked_with_reasons_and_written_as_tables(place: Path, capsy
     assert json.loads((out / "labels.json").read_text()) == found
     page = (out / "report.html").read_text()
     assert "What to label next" in page and "&lt;b&gt;ham" in page and "<b>ham" not in page
+
+
+def test_what_is_asked_goes_to_label_studio_and_comes_back(place: Path, tmp_path: Path) -> None:
+    pool, table = _pool(place), place / "votes.csv"
+
+    def asked(**more):
+        backbone = f"text:{place / 'model'}"
+        return regraft.labels(table, pool=pool, batch=4, backbone=backbone, **more)
+
+    def tasks_of(found) -> list[dict]:
+        return json.loads(Path(found["to_label_studio"]["tasks"]).read_text())
+
+    before = asked(to_label_studio=tmp_path / "tasks.json")
+    tasks = [task for task in tasks_of(before) if task["data"]["why"] == "to label next"]
+    assert len(tasks) == 4
+    for task, row in zip(tasks, before["next"], strict=True):
+        assert task["predictions"][0]["score"] == row["probability"]
+        assert task["data"]["sample"] == f"./pool.csv: {row['sample']}"
+        result = {"type": "choices", "from_name": "label", "value": {"choices": ["spam"]}}
+        task["annotations"] = [{"completed_by": 1, "result": [result]}]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    # The pool has grown meanwhile, so that its lines are called otherwise.
+    pool.write_text("text\n" + "\n".join(_text(i) for i in range(600, 700)) + pool.read_text()[4:])
+    journal = Journal(journal_of(table))
+    try:
+        after = asked(from_label_studio=tmp_path / "export.json")
+        taken = after["from_label_studio"]
+        assert (taken["written"], taken["unmatched"]["count"]) == (4, 0)
+        assert after["reviewed"] == 4 and after["pool"]["samples"] == 160 - 4
+        labelled = list(csv.DictReader(Path(taken["labelled"]).read_text().splitlines()))
+        assert {row["text"] for row in labelled} == {task["data"]["text"] for task in tasks}
+        again = tasks_of(asked(to_label_studio=tmp_path / "again.json"))
+        assert not {t["data"]["checksum"] for t in tasks} & {t["data"]["checksum"] for t in again}
+    finally:
+        journal.path.unlink()
 
 
 def test_where_all_of_the_pool_is_labelled_nothing_is_asked(place: Path, capsys) -> None:
@@ -268,7 +365,7 @@ def test_without_labels_typical_samples_are_asked(place: Path) -> None:
     pool = _pool(place)
     found = regraft.labels(pool, pool=pool, batch=5, backbone=f"text:{place / 'model'}")
     assert len(found["next"]) == 5
-    assert all(row["suggested"] is None for row in found["next"])
+    assert all(row["suggested"] is None and row["chances"] == [] for row in found["next"])
     assert found["likely_errors"] == [] and found["worth"] is None
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("cleanlab")
 
-from regraft.dataset import Dataset, Sample
+from regraft.dataset import Dataset, Sample, read_all
 from regraft.labelling import findings
 from regraft.labelling.likely_errors import judge, lone_classes, why_not
 from regraft.labelling.share import wrong_share
@@ -125,7 +127,9 @@ def _dataset(given, sha=None, names=("a", "b", "c", "<script>")) -> Dataset:
             f"{n}.png", Path(f"{n}.png"), int(c), sha256=sha[n], group=sha[n] * sha.count(sha[n])
         )
         if sha.count(sha[n]) == 1
-        else Sample(f"{n}.png", Path(f"{n}.png"), int(c), sha256=sha[n], group=sha[n])
+        else Sample(
+            f"{n}.png", Path(f"{n}.png"), int(c), sha256=sha[n], group=sha[n], copies=sha[n]
+        )
         for n, c in enumerate(given)
     )
     return Dataset(Path(), "image-classification", names, samples)
@@ -170,7 +174,7 @@ def test_near_copies_are_not_called_the_same():
     sha = [f"{n:064x}" for n in range(600)]
     sha[others[0]] = sha[0]
     dataset = _dataset(given, sha)
-    near = replace(dataset.samples[others[1]], group=sha[0])
+    near = replace(dataset.samples[others[1]], group=sha[0], copies=sha[0])
     dataset = dataset.with_samples(
         near if n == others[1] else sample for n, sample in enumerate(dataset)
     )
@@ -181,6 +185,33 @@ def test_near_copies_are_not_called_the_same():
     label = dataset.classes[given[0]]
     assert said[others[0]] == f"The same content as 0.png, which is labelled {label}."
     assert said[others[1]] == f"Nearly the same content as 0.png, which is labelled {label}."
+
+
+def test_copies_contradict_each_other_in_whatever_group_they_are(tmp_path):
+    blots = [np.random.default_rng(n).integers(0, 256, (8, 8, 3), dtype=np.uint8) for n in range(3)]
+    for n, side_px in enumerate((128, 128, 128, 128, 96)):  # 3 is 0 again, 4 is a smaller 1
+        picture = Image.fromarray(blots[n % 3]).resize((128, 128), Image.Resampling.BICUBIC)
+        picture.resize((side_px, side_px), Image.Resampling.BICUBIC).save(tmp_path / f"{n}.png")
+    rows = ["0.png,cat,ann", "1.png,cat,ann", "2.png,cat,ann", "3.png,dog,ann", "4.png,dog,ben"]
+    (tmp_path / "pictures.csv").write_text("\n".join(["path,label,group", *rows]))
+    dataset = read_all(tmp_path / "pictures.csv")
+    assert {sample.group for sample in dataset} == {"ann"}
+    assert findings.conflicts(dataset.samples) == [[0, 3], [1, 4]]
+
+
+def test_mails_of_one_thread_are_no_copies_but_equal_ones_are(tmp_path):
+    def mail(number: int) -> str:
+        letters = np.random.default_rng(number).integers(97, 123, (60, 6))
+        body = " ".join("".join(map(chr, word)) for word in letters)
+        return f"From: a@b\nSubject: x\nMessage-ID: <{number}@h>\nIn-Reply-To: <0@h>\n\n{body}"
+
+    rows = [(mail(0), "ham"), (mail(1), "spam"), (mail(1), "ham"), (mail(2), "spam")]
+    with (tmp_path / "mails.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    samples = read_all(tmp_path / "mails.csv").samples
+    assert len({sample.group for sample in samples}) == 1
+    told = [{samples[n].source for n in copies} for copies in findings.conflicts(samples)]
+    assert told == [{mail(1)}]
 
 
 def test_a_share_is_not_surer_than_so_few_labels_allow():
@@ -194,6 +225,19 @@ def test_a_share_is_not_surer_than_so_few_labels_allow():
     assert wrong_share(given, answers, clusters=pairs)[0].high > 0.03
     known, _ = wrong_share(given, answers, surely=0.1)
     assert known.value == known.low == 0.1 < known.high
+
+
+def test_samples_that_belong_together_are_drawn_together_for_the_share():
+    rng = np.random.default_rng(0)
+    given = np.repeat(np.arange(40) % 2, 10)
+    wrong = np.repeat(np.arange(40) % 5 == 0, 10)  # whole clusters are labelled wrongly
+    truth = np.where(wrong, 1 - given, given)
+    chance_nc = np.where(truth[:, None] == np.arange(2), 0.9, 0.1) + rng.normal(0, 0.01, (400, 2))
+    answers = (np.clip(chance_nc, 0.01, 0.99),) * 2
+    alone, _ = wrong_share(given, answers)
+    together, _ = wrong_share(given, answers, clusters=[f"file {n // 10}" for n in range(400)])
+    assert together.value == pytest.approx(alone.value)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
 def test_two_names_for_one_class_and_a_stranger_are_noticed():

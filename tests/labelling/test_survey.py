@@ -10,15 +10,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from regraft import cli, verbs
 from regraft.backbones import Backbone, Preprocessing
 from regraft.backbones.backbone import Detector, Recipe
-from regraft.dataset import Dataset, Sample
+from regraft.dataset import Dataset, Sample, read_all
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.labelling import survey
-from regraft.labelling.decisions import Decision, Journal, journal_of
+from regraft.labelling.decisions import Decision, Journal, content_key, journal_of
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.share import Share
 
@@ -77,7 +78,6 @@ def test_a_run_that_cannot_compare_is_refused_as_what_it_is(monkeypatch, finds):
 
 
 def test_boxes_of_one_hand_are_not_judged(tmp_path):
-    from PIL import Image
 
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     rows = ["path,left,top,right,bottom,label", "a.png,1,1,20,20,cat"]
@@ -88,7 +88,6 @@ def test_boxes_of_one_hand_are_not_judged(tmp_path):
 
 def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):
     digits = pytest.importorskip("sklearn.datasets").load_digits()
-    from PIL import Image
 
     lines = ["path,annotator,label"]
     for n, (picture, label) in enumerate(zip(digits.images[:300], digits.target, strict=False)):
@@ -159,3 +158,39 @@ def test_what_people_kept_is_not_counted_as_wrong():
     assert survey._share_wrong(twins, judged, sure, 0).low == pytest.approx(0.5)
     everything = frozenset(sample.id for sample in rows)
     assert survey._share_wrong(rows, judged, everything, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("--pool", {"pool": "pool"}),
+        ("--batch", {"batch": 7}),
+        ("--from-label-studio", {"from_label_studio": "export.json"}),
+    ],
+)
+def test_options_about_samples_are_refused_where_there_are_none(tmp_path, option, given):
+    votes = _votes(tmp_path)
+    (tmp_path / "boxes").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "boxes" / "a.png")
+    for person in ("ann", "ben"):
+        rows = ["path,left,top,right,bottom,label", "a.png,1,1,20,20,cat"]
+        (tmp_path / "boxes" / f"{person}.csv").write_text("\n".join(rows))
+    for data in (votes, tmp_path / "boxes"):
+        with pytest.raises(UsageError, match="no samples that this is about") as refused:
+            verbs.labels(data, **given)
+        assert refused.value.where == option
+
+
+def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):
+    table = tmp_path / "mails.csv"
+    table.write_text("text,label\nfine,ham\nugly,spam\ngone,ham\n")
+    journal = Journal(journal_of(table))
+    for sample in read_all(table):
+        content = content_key(sample)
+        journal.decide(Decision(sample.id, sample.id, "ann", "keep", content=content))
+    table.write_text("text,label\nnew,ham\nfine,ham\nugly,spam\n")
+    found = verbs.labels(table)
+    assert found["reviewed"] == 2 and found["not_judged"]
+    assert found["caution"].startswith("Reviewers decided on line 4, and no sample fits")
+    problems = verbs.inspect(table)["problems"]
+    assert [p["count"] for p in problems if p["kind"] == "lost-review"] == [1]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from regraft.dataset import check_reader
 from regraft.errors import DataError, UsageError
-from regraft.labelling.votes import is_votes, read_votes
+from regraft.labelling.reader import AnyReader, VotesReader
+from regraft.labelling.votes import is_votes, layout_of, read_votes
 
 
 def _table(tmp_path, text: str, name: str = "votes.csv"):
@@ -91,5 +95,138 @@ def test_texts_are_samples_too_called_by_their_first_line(tmp_path):
     votes = read_votes(_table(tmp_path, "\n".join(rows) + "\n"))
     assert votes.samples == ("line 2", "line 3")
     assert votes.per_sample().tolist() == [2, 1]
-    wide = _table(tmp_path, "id,text,annotator_ann\na,good,yes\n", "wide.csv")
+    wide = _table(tmp_path, "id,text,annotator_ann,annotator_ben\na,good,yes,\n", "wide.csv")
     assert read_votes(wide).samples == ("a",)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "path,annotator,label",
+        "path,annotator_id,label",
+        "Path,Annotator_ID,Label",
+        "path,rater,label",
+        "path,Rater_id,label",
+        "path,worker,label",
+        "path,WORKER_ID,label",
+    ],
+)
+def test_who_voted_may_stand_in_a_column_of_another_name(tmp_path, header):
+    votes = read_votes(_table(tmp_path, f"{header}\na.jpg,ann,cat\na.jpg,ben,dog\n"))
+    assert _as_rows(votes) == [("a.jpg", "ann", ("cat",)), ("a.jpg", "ben", ("dog",))]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "text,label,vote_count\nfine,good,3\n",
+        "text,label,votes\nfine,good,3\n",
+        "path,label,rater_confidence\na.jpg,cat,0.9\n",
+        "path,label,annotator_age,annotator_name\na.jpg,cat,9,ann\n",
+        "path,label_cat,label_dog,votes\na.jpg,1,0,3\n",
+        "path,kind,annotator_anna\na.jpg,cat,dog\n",
+        "path,kind,annotator_id,rater_id\na.jpg,cat,3,4\n",
+        "path,kind,vote_count\na.jpg,cat,3\n",
+    ],
+)
+def test_columns_about_the_voting_are_no_votes(tmp_path, table):
+    assert not is_votes(_table(tmp_path, table))
+
+
+def test_labels_stand_beside_columns_about_the_voting(tmp_path):
+    table = _table(tmp_path, "text,label,votes\nfine,good,3\nugly,bad,12\n")
+    assert AnyReader().read(table).classes == ("bad", "good")
+
+
+def test_lines_of_json_hold_votes_too_and_what_is_read_as_votes_is_said(tmp_path):
+    rows = [("fine", "ann", "good"), ("fine", "ben", "good"), ("ugly", "ann", "bad")]
+    lines = [json.dumps(dict(zip(("text", "annotator", "label"), r, strict=True))) for r in rows]
+    table = _table(tmp_path, "\n".join(lines), "votes.jsonl")
+    dataset = AnyReader().read(table)
+    assert [sample.source for sample in dataset] == ["fine", "ugly"]
+    said = "The columns annotator, label are read as votes."
+    assert [p.what for p in dataset.problems if p.kind == "votes"] == [said]
+    lists = _table(tmp_path, '{"text": "fine", "votes": ["good", "good", "bad"]}', "lists.jsonl")
+    assert read_votes(lists).tally().tolist() == [[1, 2]]
+    nested = _table(tmp_path, '{"text": "fine", "votes": [["good", "bad"], []]}', "nested.jsonl")
+    with pytest.raises(DataError, match="a list itself"):
+        read_votes(nested)
+
+
+def test_many_columns_of_people_are_named_in_part():
+    said = layout_of(["path", *(f"annotator_{n}" for n in range(7))]).said()
+    assert said.endswith("annotator_4 and 2 more are read as votes, one person each.")
+
+
+def _pictures(folder, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def test_however_a_path_is_written_votes_and_samples_are_called_alike(tmp_path):
+    _pictures(tmp_path, "img/1.jpg", "img/2.jpg")
+    spelt = ["img/1.jpg", "./img/1.jpg", "img//1.jpg", "img\\1.jpg", str(tmp_path / "img/1.jpg")]
+    rows = [f"{path},person {n},cat" for n, path in enumerate(spelt)]
+    rows += ["img\\2.jpg,ann,dog", "gone\\3.jpg,ann,dog"]
+    table = _table(tmp_path, "\n".join(["path,annotator,label", *rows]))
+    votes = read_votes(table)
+    assert votes.samples == ("gone\\\\3.jpg", "img/1.jpg", "img/2.jpg")
+    assert votes.per_sample().tolist() == [1, 5, 1]
+    assert [sample.id for sample in AnyReader().read(table)] == ["img/1.jpg", "img/2.jpg"]
+
+
+def test_texts_beside_paths_are_called_as_their_voters_called_them(tmp_path):
+    rows = ["mails/1.eml,fine,ann,good", "mails/1.eml,fine,ben,good", "mails/2.eml,ugly,ann,bad"]
+    table = _table(tmp_path, "\n".join(["path,text,annotator,label", *rows]))
+    dataset = AnyReader().read(table)
+    assert dataset.task == "text-classification"
+    assert (
+        tuple(s.id for s in dataset) == read_votes(table).samples == ("mails/1.eml", "mails/2.eml")
+    )
+
+
+def test_votes_on_parts_of_a_video_are_votes_on_clips(tmp_path):
+    _pictures(tmp_path, "a.mp4", "b.mp4")
+    rows = ["a.mp4,0,6,ann,calm", "./a.mp4,0,6,ben,calm", "a.mp4,6,12,ann,busy", "b.mp4,,,ann,busy"]
+    table = _table(tmp_path, "\n".join(["path,start,stop,annotator,label", *rows]))
+    dataset = AnyReader().read(table)
+    assert [(sample.id, sample.span_s, sample.target) for sample in dataset] == [
+        ("a.mp4@0.00-6.00s", (0.0, 6.0), 1),
+        ("a.mp4@6.00-12.00s", (6.0, 12.0), 0),
+        ("b.mp4", None, 0),
+    ]
+    assert read_votes(table).samples == tuple(sample.id for sample in dataset)
+
+
+def test_samples_that_nobody_voted_on_are_left_out_and_said(tmp_path):
+    _pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    rows = ["a.jpg,cat,dog", "b.jpg,,", "c.jpg,,dog"]
+    table = _table(tmp_path, "\n".join(["path,annotator_ann,annotator_ben", *rows]))
+    dataset = AnyReader().read(table)
+    assert [sample.id for sample in dataset] == ["a.jpg", "c.jpg"] and dataset.found == 3
+    lost = [p for p in dataset.problems if p.done == "left out"]
+    assert [(p.kind, p.where) for p in lost] == [("no-label", "b.jpg")]
+    check_reader(VotesReader(), table)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text,annotator,label\nfine,ann,cat;dog\nfine,ben,cat|dog\nugly,ann,dog\n",
+        "text,annotator_ann,annotator_ben\nfine,cat;dog,cat;dog\nugly,dog,\n",
+        "text,vote_1,vote_2\nfine,cat;dog,dog|cat\nugly,dog,\n",
+        'text,votes\nfine,"[""cat;dog"", [""cat"", ""dog""]]"\nugly,"[""dog""]"\n',
+    ],
+)
+def test_classes_are_separated_as_in_tables_of_labels(tmp_path, text):
+    table = _table(tmp_path, text)
+    votes, dataset = read_votes(table), AnyReader().read(table)
+    assert votes.scale == "multilabel" and dataset.multilabel
+    assert votes.classes == dataset.classes == ("cat", "dog")
+    assert [sample.target for sample in dataset] == [(0, 1), (1,)]
+
+
+def test_votes_in_one_cell_are_separated_either_way(tmp_path):
+    table = _table(tmp_path, "path,votes\na.jpg,cat;cat;dog\nb.jpg,dog|cat|dog\n")
+    assert read_votes(table).tally().tolist() == [[2, 1], [1, 2]]

@@ -300,6 +300,7 @@ def cut(dataset: Dataset, clip_s: float) -> Dataset:
                     span_s=span_s,
                     group=sample.group or sample.sha256,
                     sha256=content(sample.file_sha256, span_s),
+                    copies="",  # of equal files equal parts are, which their checksums tell
                 )
             )
     found = dataset.found + len(samples) - len(dataset)

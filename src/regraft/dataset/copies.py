@@ -202,10 +202,10 @@ def _divided_groups(samples: Sequence[Sample]) -> list[Problem]:
 
 
 def _grouped(samples: tuple[Sample, ...], alike: Forest) -> list[Sample]:
-    """The samples with their group's key.
+    """The samples with their group's key, and that of their copies.
 
-    A given name; or else the smallest checksum: of copies their own, of clips that only their file
-    joins the file's.
+    A group is called by a given name; or else by the smallest checksum: of copies their own, of
+    clips that only their file joins the file's. Copies are called by their smallest checksum.
     """
     forest = Forest(len(samples))
     first: dict[str, int] = {}
@@ -213,12 +213,16 @@ def _grouped(samples: tuple[Sample, ...], alike: Forest) -> list[Sample]:
         forest.join(alike.root(i), i)
         for key in filter(None, (sample.group, sample.file_sha256)):
             forest.join(first.setdefault(key, i), i)
-    grouped = [replace(sample, group="") for sample in samples]
+    grouped = [replace(sample, group="", copies="") for sample in samples]
+    for members in _members(alike, len(samples)):
+        copies = min(samples[i].sha256 for i in members)
+        for i in members:
+            grouped[i] = replace(grouped[i], copies=copies)
     for members in _members(forest, len(samples)):
         names = {samples[i].group for i in members} - {""}
         if not names and len({alike.root(i) for i in members}) == 1:
             names = {samples[i].sha256 for i in members}
         names = names or {samples[i].file_sha256 for i in members}
         for i in members:
-            grouped[i] = replace(samples[i], group=min(names))
+            grouped[i] = replace(grouped[i], group=min(names))
     return grouped

@@ -61,6 +61,8 @@ class Sample:
             is all of it. `size` is that of the part, `sha256` that of the whole file.
         span_s: of a clip, where it begins and ends in its file, in seconds; None for the rest.
         file_sha256: of a clip, the checksum of the whole file; "" for the rest.
+        copies: names the set of samples that are copies of each other, near ones too; "" where
+            there is no other. Unlike a group it says that they show the same.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Sample:
     window: tuple[int, int, int, int] | None = None
     span_s: tuple[float, float] | None = None
     file_sha256: str = ""
+    copies: str = ""
 
     @property
     def view_key(self) -> str:

@@ -60,7 +60,8 @@ _BRIEF = 60
 _KNOWN = ("path", "label", "labels", "split", "group")
 _SPAN = ("start", "stop")
 _SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
-_SEVERAL = re.compile(r"[|;]")
+SEVERAL = re.compile(r"[|;]")
+"""What separates the classes in one cell."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LOOKED_AT = 1000
 """Rows by which it is told whether a column holds words."""
@@ -651,12 +652,12 @@ def _option_for(table: Table) -> str:
 
 
 def _holds_several(cell: Cell) -> bool:
-    return isinstance(cell, tuple) or _SEVERAL.search(cell) is not None
+    return isinstance(cell, tuple) or SEVERAL.search(cell) is not None
 
 
 def _names(cell: Cell, several: bool) -> tuple[str, ...]:
     if isinstance(cell, str):
-        cell = tuple(_SEVERAL.split(cell)) if several else (cell,)
+        cell = tuple(SEVERAL.split(cell)) if several else (cell,)
     return tuple(name for name in map(class_name, cell) if name)
 
 
@@ -696,7 +697,7 @@ def _rows(
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
-    spans = _spans(table) if _task(table) == "video-classification" else [None] * len(table.lines)
+    spans = _parts(table)
     places = _Places(table.path.resolve().parent, {})
     rows: dict[str, _Row] = {}
     problems: list[Problem] = []
@@ -706,10 +707,8 @@ def _rows(
             where = guard.shown(text) or f"line {line}"
             problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
             continue
-        id_ = guard.shown(found.relative_to(places.root))
         span_s = spans[number]
-        if span_s is not None:
-            id_ = clip_id(id_, span_s)
+        id_ = _called(guard.shown(found.relative_to(places.root)), span_s)
         group = groups[number].strip()
         row = _Row(id_, found, labels[number], splits[number], group, line, span_s)
         problem = _objection(row, rows.get(id_), multilabel)
@@ -720,15 +719,40 @@ def _rows(
     return list(rows.values()), problems
 
 
+def file_names(table: Table) -> list[str]:
+    """What each row of a table with `path` is called as a sample: its file, or the part of it.
+
+    However a path is written, its file is called by one name; one that is not found is called as
+    it is written.
+
+    Raises:
+        DataError: a part is none.
+    """
+    places, texts = _Places(table.path.resolve().parent, {}), table.texts("path")
+    names: dict[str, str] = {}
+    for text in set(texts):
+        found = places.find(text)
+        named = text.strip().removeprefix("./")
+        names[text] = guard.shown(
+            named if isinstance(found, str) else found.relative_to(places.root)
+        )
+    return [_called(names[text], part) for text, part in zip(texts, _parts(table), strict=True)]
+
+
+def _called(name: str, span_s: tuple[float, float] | None) -> str:
+    """What a file's part is called, or the whole of it."""
+    return name if span_s is None else clip_id(name, span_s)
+
+
 def named_text_column(columns: Sequence[str]) -> str | None:
     """The column that is called as columns of texts usually are."""
     lower = {name.lower(): name for name in columns}
     return next((lower[name] for name in _TEXT_NAMES if name in lower), None)
 
 
-def _spans(table: Table) -> list[tuple[float, float] | None]:
-    """Which part of its video each row is about; None where it is the whole."""
-    if not set(_SPAN) & set(table.columns):
+def _parts(table: Table) -> list[tuple[float, float] | None]:
+    """Which part of its video each row is about; None where it is the whole, or no video."""
+    if _task(table) != "video-classification" or not set(_SPAN) & set(table.columns):
         return [None] * len(table.lines)
     cells = [
         table.texts(name) if name in table.columns else [""] * len(table.lines) for name in _SPAN

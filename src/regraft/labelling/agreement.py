@@ -275,14 +275,14 @@ def disagreement(votes: Votes) -> np.ndarray:
     return apart_u / np.maximum(total_u * (total_u - 1), 1)
 
 
-def per_class(votes: Votes, seed: int = 0) -> list[dict[str, Any]]:
-    """Alpha of each class against the rest, the least agreed first."""
+def per_class(votes: Votes, seed: int = 0, clusters: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Alpha of each class against the rest, the least agreed first; arguments as for `alpha`."""
     shares_c = votes.said().sum(axis=0) / len(votes)
     rows: list[dict[str, Any]] = [
         {
             "class": name,
             "share": float(share),
-            "alpha": alpha(votes.binary(name), seed=seed, draws=200).to_json(),
+            "alpha": alpha(votes.binary(name), seed=seed, draws=200, clusters=clusters).to_json(),
         }
         for name, share in zip(votes.classes, shares_c, strict=True)
     ]

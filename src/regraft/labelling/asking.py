@@ -21,6 +21,8 @@ from regraft.tasks.probe import Probe
 BATCH = 100
 FEW_A_CLASS = 2
 """With fewer labels a class on average, nothing that was learnt from them is asked."""
+CHANCES = 10
+"""Classes that are named with their chances: as many as there are digits to press on the page."""
 _KNOWN = 4000
 """Labelled samples that count as covering their surroundings, at most."""
 
@@ -57,7 +59,8 @@ def ask_next(
         seed: of every draw.
 
     Returns:
-        for each "sample", "score" (0…1), "suggested" and "probability" (None in a cold start), and
+        for each "sample", "score" (0…1), "suggested" and "probability" (None in a cold start),
+        "chances" of the likeliest classes (pairs with the name; none in a cold start), and
         "reason".
     """
     classes = known.dataset.classes
@@ -119,6 +122,7 @@ def _cold(sample: Sample, pick: choose.Pick) -> Facts:
         "sample": sample.id,
         "suggested": None,
         "probability": None,
+        "chances": [],
         "score": pick.stands_for,
         "reason": f"Typical of {_percent(pick.stands_for)} of the pool, where nothing is "
         "labelled yet.",
@@ -129,7 +133,8 @@ def _cold(sample: Sample, pick: choose.Pick) -> Facts:
 def _warm(
     sample: Sample, known: Dataset, pick: choose.Pick, chance_c: np.ndarray, doubt: float
 ) -> Facts:
-    first, second = (int(c) for c in np.argsort(-chance_c, kind="stable")[:2])
+    order = [int(c) for c in np.argsort(-chance_c, kind="stable")]
+    first, second = order[:2]
     names = known.classes
     if known.multilabel:
         said = "|".join(name for name, p in zip(names, chance_c, strict=True) if p > 0.5)
@@ -143,6 +148,7 @@ def _warm(
         "sample": sample.id,
         "suggested": said,
         "probability": round(float(chance_c[first]), 6),
+        "chances": [[names[c], round(float(chance_c[c]), 6)] for c in order[:CHANCES]],
         "score": doubt,
         "reason": f"{reason}; stands for {_percent(pick.stands_for)} of what is in doubt.",
         **excerpt(sample),

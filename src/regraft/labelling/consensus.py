@@ -28,8 +28,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from regraft.dataset import Dataset
 from regraft.errors import MissingExtra
 from regraft.labelling.agreement import bootstrap
+from regraft.labelling.decisions import names_of
+from regraft.labelling.named import spoken_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
 
@@ -160,7 +163,9 @@ def _modelled(votes: Votes, method: Method) -> np.ndarray:
     elif method == "glad":
         model = GLAD(n_iter=50)
     else:
-        model = MACE(n_restarts=5, n_iter=50, random_state=0)
+        # Of a number every restart would begin alike.
+        mace: Any = MACE
+        model = mace(n_restarts=5, n_iter=50, random_state=np.random.RandomState(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # crowd-kit's, of pandas's arguments
         found = model.fit(table).probas_
@@ -169,17 +174,36 @@ def _modelled(votes: Votes, method: Method) -> np.ndarray:
     return chance_uc
 
 
-def agreed(votes: Votes) -> set[str]:
-    """Samples that people are sure of: `SURE_VOTES` votes or more, nearly all of them the same.
+def agreed(votes: Votes) -> dict[str, str]:
+    """What people are sure of: `SURE_VOTES` votes or more, nearly all of them the same.
 
     A model that says otherwise is more likely wrong than they are. Not for several classes.
+
+    Returns:
+        the class, by sample.
     """
     if votes.scale == "multilabel":
-        return set()
+        return {}
     count_uc = votes.tally()
     total_u = count_uc.sum(axis=1)
     sure_u = (total_u >= SURE_VOTES) & (count_uc.max(axis=1) >= SURE_SHARE * total_u)
-    return {votes.samples[u] for u in np.flatnonzero(sure_u)}
+    most_u = count_uc.argmax(axis=1)
+    return {votes.samples[u]: votes.classes[most_u[u]] for u in np.flatnonzero(sure_u)}
+
+
+def upheld(votes: Votes, dataset: Dataset) -> frozenset[str]:
+    """The samples, by id, whose label nearly all voters gave; see `agreed`.
+
+    A label that a model of the people, or a reviewer, has chosen against them is none of these.
+    """
+    sure = agreed(votes)
+    called = spoken_of(sure)
+    names = ((sample, called(sample.id)) for sample in dataset)
+    return frozenset(
+        sample.id
+        for sample, name in names
+        if name is not None and names_of(dataset, sample) == (sure[name],)
+    )
 
 
 # The human ceiling --------------------------------------------------------------------------------
@@ -237,15 +261,24 @@ def _agreed(votes: Votes, said_vc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return right_vc.mean(axis=1), votes.sample_v[kept_v]
 
 
-def ceiling(votes: Votes, *, seed: int = 0) -> Ceiling | None:
+def ceiling(votes: Votes, *, seed: int = 0, clusters: Sequence[str] = ()) -> Ceiling | None:
     """The agreement of one person with the consensus of the others; None without company.
 
     Several classes a sample: the share of classes answered as the others do.
+
+    Args:
+        votes: of any number per sample.
+        seed: of the bootstrap.
+        clusters: a name for each sample; those of one name are drawn together. Each alone if
+            empty.
     """
     right_v, sample_v = _agreed(votes, votes.said())
     if not len(right_v):
         return None
-    value, low, high, _ = bootstrap(right_v, sample_v, seed)
+    cluster_u = np.arange(len(votes.samples))
+    if clusters:
+        cluster_u = np.unique(clusters, return_inverse=True)[1]
+    value, low, high, _ = bootstrap(right_v, cluster_u[sample_v], seed)
     return Ceiling(value, low, high, len(np.unique(sample_v)))
 
 
@@ -302,17 +335,21 @@ def beside_people(
 
     Args:
         votes: on these samples and others.
-        names: of the n samples.
+        names: of the n samples; what is said of parts of one is averaged.
         classes: of the c columns.
         chance_nc: the model's answers.
         seed: of the bootstrap.
     """
-    row = {name: n for n, name in enumerate(names)}
+    called = spoken_of(votes.samples)
+    rows: dict[str, list[int]] = {}
+    for n, name in enumerate(names):
+        if (own := called(name)) is not None:
+            rows.setdefault(own, []).append(n)
     column = {name: c for c, name in enumerate(classes)}
     chance_uc = np.full((len(votes.samples), len(votes.classes)), np.nan)
     for u, name in enumerate(votes.samples):
-        if name in row:
-            chance_c = chance_nc[row[name]]
+        if name in rows:
+            chance_c = chance_nc[rows[name]].mean(axis=0)
             chance_uc[u] = [chance_c[column[k]] if k in column else 0.0 for k in votes.classes]
     return against_people(votes, chance_uc, seed=seed)
 

@@ -7,6 +7,10 @@ another line. A line that was torn by a crash is left out, and what was acknowle
 A decision carries a key made by the page; the same key again changes nothing, so a page that did
 not hear the answer can safely ask again.
 
+A decision names its sample and the sample's content (a part of its checksum), and what was kept if
+the label was kept: a table may be sorted, a file renamed, a label corrected after the review. Lines
+of older versions have neither.
+
 Several people may review the same data, at the same time too. The last decision of each counts;
 a label is changed when more of them say so than say anything else.
 """
@@ -15,19 +19,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, final
 
-from regraft.dataset import Dataset, Problem
-from regraft.dataset.rows import Target
+from regraft.dataset import Dataset, Problem, Sample, guard
+from regraft.dataset.rows import DROPPED, Target, labels_of
+from regraft.dataset.video import clip_id, parted
+from regraft.labelling.named import spoken_of
 from regraft.store import Fact, append_line, canonical, digest, flush, lock
 
 Action = Literal["keep", "change", "skip"]
 ACTIONS: tuple[Action, ...] = ("keep", "change", "skip")
+_OUTSIDE = re.compile(r"^(?:\.{1,2}/)+")
+_NAMED = 5
+"""Samples that a message names."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Decision:
         action: "keep" the given label, "change" it, or "skip" without an opinion.
         labels: the classes after a change; empty otherwise.
         at: when, in UTC, ISO 8601; "" if not known.
+        content: the sample's, see `content_key`; "" if not known.
+        kept: the classes that were kept; None after other actions, or if not known.
     """
 
     key: str
@@ -49,6 +61,8 @@ class Decision:
     action: Action
     labels: tuple[str, ...] = ()
     at: str = ""
+    content: str = ""
+    kept: tuple[str, ...] | None = None
 
 
 def journal_of(data: Path) -> Path:
@@ -85,6 +99,8 @@ class Journal:
             "action": decision.action,
             "labels": list(decision.labels),
             "at": decision.at,
+            "content": decision.content,
+            "kept": None if decision.kept is None else list(decision.kept),
         }
         with self._reading, lock(self._lock):
             if decision.key in self._look().keys:
@@ -107,7 +123,7 @@ class Journal:
             if done is not None:
                 flush(self.path)
                 undone = seen.keys.get(str(done.get("undo")))
-                return None if undone is None else _decision(undone)
+                return None if undone is None else decision_of(undone)
             mine = [
                 decision
                 for decision in _standing(seen.lines)
@@ -171,17 +187,88 @@ def _read_on(path: Path, seen: _Seen) -> _Seen:
     return replace(seen, size=seen.size + len(whole) + len(end))
 
 
-def _decision(line: Fact) -> Decision:
+def decision_of(line: Fact) -> Decision:
+    """The decision in a line of the journal that is no undo."""
     action: Action = next(known for known in ACTIONS if known == line["action"])
-    labels = tuple(map(str, line["labels"]))
+    labels, kept = tuple(map(str, line["labels"])), line.get("kept")
     key, sample, reviewer = (str(line[name]) for name in ("key", "sample", "reviewer"))
-    return Decision(key, sample, reviewer, action, labels, str(line.get("at", "")))
+    at, content = (str(line.get(name, "")) for name in ("at", "content"))
+    kept = None if kept is None else tuple(map(str, kept))
+    return Decision(key, sample, reviewer, action, labels, at, content, kept)
 
 
 def _standing(lines: Iterable[Fact]) -> list[Decision]:
     lines = list(lines)
     undone = {line["undo"] for line in lines if "undo" in line}
-    return [_decision(line) for line in lines if "undo" not in line and line["key"] not in undone]
+    return [decision_of(line) for line in lines if "undo" not in line and line["key"] not in undone]
+
+
+# Which samples decisions are about ----------------------------------------------------------------
+
+
+def content_key(sample: Sample) -> str:
+    """What names a sample's content in the journal; "" where it was not read.
+
+    16 hex digits of its checksum; of a clip those of its file, and which part of it is meant.
+    """
+    if not sample.file_sha256:
+        return sample.sha256[:16]
+    span_s, file = parted(sample.id)[1], sample.file_sha256[:16]
+    return file if span_s is None else clip_id(file, span_s)
+
+
+def about(
+    decisions: Iterable[Decision], samples: Iterable[Sample]
+) -> tuple[list[Decision], list[Decision]]:
+    """Decisions by the ids of the samples that they are about, and those that are about none.
+
+    A decision is about the content that it was made on. If the sample of its name has another, it
+    is about those that have this one; about a clip, if it was about the clip's file. Without a
+    content, as older versions wrote it, it is about the sample of its name.
+
+    Args:
+        decisions: in the order in which they were made.
+        samples: that they may be about.
+
+    Returns:
+        decisions, as often as there are samples that they are about; and the rest.
+    """
+    decisions = list(decisions)
+    contents = {sample.id: content_key(sample) for sample in samples}
+    found: list[tuple[int, str]] = []
+    named: dict[str, list[int]] = {}
+    like: dict[str, list[int]] = {}
+    for n, one in enumerate(decisions):
+        own = contents.get(one.sample)
+        if own is not None and ("" in (own, one.content) or own == one.content):
+            found.append((n, one.sample))
+        elif one.content:
+            like.setdefault(one.content, []).append(n)
+        else:
+            for name in _ends(one.sample):
+                named.setdefault(name, []).append(n)
+    name_of, content_of = spoken_of(named), spoken_of(like)
+    for id_, content in contents.items():
+        name, alike = name_of(_OUTSIDE.sub("/", id_)), content_of(content)
+        rows = set[int]() if name is None else set(named[name])
+        rows |= set[int]() if alike is None else set(like[alike])
+        found += [(n, id_) for n in rows]
+    matched = {n for n, _ in found}
+    lost = [one for n, one in enumerate(decisions) if n not in matched]
+    return [replace(decisions[n], sample=id_) for n, id_ in sorted(found)], lost
+
+
+def _ends(name: str) -> Iterator[str]:
+    """The name; of an absolute path, as samples of a pool were called once, each of its ends."""
+    yield name
+    if name.startswith("/"):
+        parts = name.split("/")
+        yield from ("/" + "/".join(parts[begin:]) for begin in range(2, len(parts)))
+
+
+def is_of_pool(name: str) -> bool:
+    """Whether a name in the journal is that of a sample of a pool; see `pool.name_of`."""
+    return name.startswith(("./", "../", "/"))
 
 
 # What decisions mean for the data -----------------------------------------------------------------
@@ -200,8 +287,37 @@ class Verdict:
     labels: tuple[str, ...]
 
 
-def verdicts(decisions: Iterable[Decision]) -> dict[str, Verdict]:
-    """The verdict on each sample that someone had an opinion on."""
+def names_of(dataset: Dataset, sample: Sample) -> tuple[str, ...] | None:
+    """A sample's classes as they were given; None where it has no label."""
+    if sample.target is None:
+        return None
+    return tuple(dataset.classes[c] for c in labels_of(sample.target))
+
+
+def heard(
+    decisions: Iterable[Decision], dataset: Dataset, samples: Iterable[Sample] | None = None
+) -> dict[str, Verdict]:
+    """The verdicts on some samples, by id.
+
+    Args:
+        decisions: in the order in which they were made.
+        dataset: whose classes the samples' targets count.
+        samples: those of the data set if None.
+    """
+    samples = list(dataset if samples is None else samples)
+    return verdicts(about(decisions, samples)[0], {s.id: names_of(dataset, s) for s in samples})
+
+
+def verdicts(
+    decisions: Iterable[Decision], given: Mapping[str, tuple[str, ...] | None] | None = None
+) -> dict[str, Verdict]:
+    """The verdict on each sample that someone had an opinion on.
+
+    Args:
+        decisions: by the ids of the samples, in the order in which they were made.
+        given: the label that each sample has now. Whoever kept another wants that one, and whoever
+            changed it to this one wants it kept.
+    """
     last: dict[tuple[str, str], Decision] = {}
     for decision in decisions:
         last[decision.sample, decision.reviewer] = decision
@@ -209,7 +325,7 @@ def verdicts(decisions: Iterable[Decision]) -> dict[str, Verdict]:
     for (sample, _), decision in last.items():
         if decision.action != "skip":
             counter = opinions.setdefault(sample, Counter())
-            counter[decision.action, decision.labels] += 1
+            counter[_opinion(decision, (given or {}).get(sample))] += 1
     found: dict[str, Verdict] = {}
     for sample, counter in opinions.items():
         ranked = counter.most_common(2)
@@ -222,6 +338,13 @@ def verdicts(decisions: Iterable[Decision]) -> dict[str, Verdict]:
     return found
 
 
+def _opinion(one: Decision, given: tuple[str, ...] | None) -> tuple[Action, tuple[str, ...]]:
+    said = one.kept if one.action == "keep" else one.labels
+    if given is None or said is None:
+        return one.action, one.labels
+    return ("keep", ()) if said == given else ("change", said)
+
+
 def settled(found: Mapping[str, Verdict]) -> frozenset[str]:
     """The samples about which reviewers are not divided."""
     return frozenset(name for name, verdict in found.items() if verdict.action != "divided")
@@ -230,36 +353,68 @@ def settled(found: Mapping[str, Verdict]) -> frozenset[str]:
 def reviewed(
     dataset: Dataset, journal: Journal, prefix: str = ""
 ) -> tuple[Dataset, dict[str, Verdict]]:
-    """The data set with labels as its reviewers changed them, and all verdicts.
+    """The data set with labels as its reviewers changed them, and the verdicts on its samples.
 
-    A change to a class that the data do not have is reported and left alone.
+    A change to a class that the data do not have is reported and is no verdict; nor are decisions
+    that fit no sample.
 
     Args:
         dataset: as it was read.
         journal: beside the data.
         prefix: that the data set puts before the journal's sample ids.
     """
-    found = {prefix + name: one for name, one in verdicts(journal.standing()).items()}
-    if not found or dataset.task == "object-detection":  # whose targets are one class a box
+    standing = [replace(one, sample=prefix + one.sample) for one in journal.standing()]
+    if not standing or dataset.task == "object-detection":  # whose targets are one class a box
         return dataset, {}
-    place = {name: c for c, name in enumerate(dataset.classes)}
-    problems: list[Problem] = []
-
-    def target(sample_id: str, old: Target) -> Target:
-        verdict = found.get(sample_id)
+    own = [sample for sample in dataset if sample.id.startswith(prefix)]
+    known, lost = about(standing, own)
+    given = {sample.id: names_of(dataset, sample) for sample in own}
+    found = verdicts(known, given)
+    kept = {(one.sample, one.kept) for one in known if one.action == "keep"}
+    problems = _lost(lost, dataset, journal, prefix)
+    samples: list[Sample] = []
+    for sample in dataset:
+        verdict = found.get(sample.id)
         if verdict is None or verdict.action != "change":
-            return old
-        unknown = [name for name in verdict.labels if name not in place]
-        if unknown or (not dataset.multilabel and len(verdict.labels) != 1):
-            what = f"A reviewer chose {', '.join(verdict.labels) or 'nothing'}, which is no class."
-            problems.append(Problem("review", sample_id, what))
-            return old
-        labels = tuple(sorted(place[name] for name in verdict.labels))
-        new: Target = labels if dataset.multilabel else labels[0]
-        if new != old:
-            what = f"A reviewer changed the label to {', '.join(verdict.labels) or 'none'}."
-            problems.append(Problem("review", sample_id, what, "relabelled"))
-        return new
-
-    samples = [replace(sample, target=target(sample.id, sample.target)) for sample in dataset]
+            samples.append(sample)
+            continue
+        said, target = ", ".join(verdict.labels) or "none", _target(dataset, verdict.labels)
+        if target is None:
+            del found[sample.id]
+            what = f"A reviewer chose {said if verdict.labels else 'nothing'}, which is no class."
+            problems.append(Problem("review", sample.id, what))
+        elif (sample.id, verdict.labels) in kept:
+            old = ", ".join(given[sample.id] or ()) or "none"
+            what = f"A reviewer kept the label {said}, which has become {old} since."
+            problems.append(Problem("review", sample.id, what, "relabelled"))
+        else:
+            what = f"A reviewer changed the label to {said}."
+            problems.append(Problem("review", sample.id, what, "relabelled"))
+        samples.append(sample if target is None else replace(sample, target=target))
     return dataset.with_samples(samples).with_problems(problems), found
+
+
+def _target(dataset: Dataset, labels: tuple[str, ...]) -> Target:
+    """These classes as a target; None where they are none of the data's, or too many or too few."""
+    if not set(labels) <= set(dataset.classes) or (not dataset.multilabel and len(labels) != 1):
+        return None
+    target = tuple(sorted(map(dataset.classes.index, labels)))
+    return target if dataset.multilabel else target[0]
+
+
+def _lost(
+    lost: Iterable[Decision], dataset: Dataset, journal: Journal, prefix: str
+) -> list[Problem]:
+    """What is to be said of opinions about samples that are not there, or have another content."""
+    dropped = {problem.where for problem in dataset.problems if problem.done in DROPPED}
+    names = sorted({one.sample for one in lost if one.action != "skip"} - dropped)
+    names = [name for name in names if not is_of_pool(name.removeprefix(prefix))]
+    if not names:
+        return []
+    rest = len(names) - _NAMED
+    listed = ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    what = (
+        f"Reviewers decided on {listed}, and no sample fits: it was changed or taken away, or an "
+        "older version did not note what it holds."
+    )
+    return [Problem("lost-review", guard.shown(journal.path.name), what)]

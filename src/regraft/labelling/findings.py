@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.dataset.duplicates import Forest
 from regraft.dataset.rows import Dataset, Sample, labels_of
 from regraft.dataset.texts import excerpt
 from regraft.labelling.likely_errors import Judged
@@ -126,20 +127,17 @@ def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
 
 
 def conflicts(samples: Sequence[Sample]) -> list[list[int]]:
-    """Sets of copies that do not all have the same label.
-
-    Copies are grouped under the checksum of one of them; a group that was given has a name, and
-    what one file joins has the file's checksum.
-    """
-    members: dict[str, list[int]] = defaultdict(list)
+    """Sets of copies, near ones too, that do not all have the same label."""
+    forest = Forest(len(samples))
+    first: dict[tuple[str, str], int] = {}
     for n, sample in enumerate(samples):
-        if sample.group:
-            members[sample.group].append(n)
-    return [
-        rows
-        for group, rows in members.items()
-        if group in {samples[n].sha256 for n in rows} and len({samples[n].target for n in rows}) > 1
-    ]
+        for key in (("copies", sample.copies), ("view", sample.view_key)):
+            if key[1]:
+                forest.join(first.setdefault(key, n), n)
+    members: dict[int, list[int]] = defaultdict(list)
+    for n in range(len(samples)):
+        members[forest.root(n)].append(n)
+    return [rows for rows in members.values() if len({samples[n].target for n in rows}) > 1]
 
 
 def outliers(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:

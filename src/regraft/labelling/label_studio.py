@@ -44,7 +44,15 @@ from regraft.dataset.label_studio import (
 from regraft.dataset.reader import class_name
 from regraft.dataset.video import parted
 from regraft.errors import DataError
-from regraft.labelling.decisions import Decision, Journal, journal_of, settled, verdicts
+from regraft.labelling.decisions import (
+    Decision,
+    Journal,
+    content_key,
+    heard,
+    journal_of,
+    names_of,
+    settled,
+)
 from regraft.store import commit, digest
 
 if TYPE_CHECKING:
@@ -52,6 +60,8 @@ if TYPE_CHECKING:
     from regraft.labelling.survey import Surveyed
 
 _CONTROL = "label"
+_CONTENT = "checksum"
+"""The field of a task that says what its sample holds, as the journal does."""
 _EXAMPLES = 5
 _SHOWN = {"image": "Image", "text": "Text", "video": "Video"}
 """What Label Studio calls each modality; its name is that of the task's field too."""
@@ -130,7 +140,8 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
             mend="add a column `path`",
         )
     decisions = Journal(journal_of(found.given.path)).standing()
-    done = write_tasks(queue_of(found, decisions), path, settled(verdicts(decisions)))
+    queue = queue_of(found, decisions)
+    done = write_tasks(queue, path, settled(heard(decisions, queue.dataset, queue.samples)))
     root = None if done.root is None else str(done.root)
     return {
         "tasks": str(done.tasks),
@@ -143,11 +154,12 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
 def interface_of(dataset: Dataset) -> str:
     """The labelling interface for a classification."""
     name = dataset.modality
-    choice = "multiple" if dataset.multilabel else "single"
+    # Where several classes may apply, none may.
+    choice = 'choice="multiple"' if dataset.multilabel else 'choice="single" required="true"'
     lines = [
         "<View>",
         f'  <{_SHOWN[name]} name="{name}" value="${name}"/>',
-        f'  <Choices name="{_CONTROL}" toName="{name}" choice="{choice}" showInLine="true">',
+        f'  <Choices name="{_CONTROL}" toName="{name}" {choice} showInLine="true">',
         *(f'    <Choice value="{escape(label)}"/>' for label in dataset.classes),
         "  </Choices>",
         '  <Header size="6" value="$reason"/>',
@@ -162,6 +174,7 @@ def _task(queue: Queue, item: Item, root: Path | None) -> Fact:
     data: Fact = {
         name: sample.source if isinstance(sample.source, str) else _address(sample.source, root),
         "sample": sample.id,
+        _CONTENT: content_key(sample),
         "given": ", ".join(item.given or ()),
         "reason": _part(sample) + item.reason,
         "why": _NAMES[item.kind],
@@ -239,12 +252,20 @@ def read_export(path: Path) -> list[Annotation]:
     return found
 
 
-def votes_in(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
-    """An export as votes: sample, annotator, classes. Samples are called as tasks say."""
+def votes_in(path: Path, *, several: bool = False) -> list[tuple[str, str, tuple[str, ...]]]:
+    """An export as votes: sample, annotator, classes. Samples are called as tasks say.
+
+    Args:
+        path: the export.
+        several: samples may have several classes, or none; told from the export if false. Where
+            they have one, an annotation without a class is no vote.
+    """
+    found = [one for one in read_export(path) if one.labels is not None]
+    several = several or any(len(one.labels or ()) > 1 for one in found)
     return [
         (_called(one.data), one.annotator, one.labels)
-        for one in read_export(path)
-        if one.labels is not None
+        for one in found
+        if one.labels or (several and one.labels is not None)
     ]
 
 
@@ -284,7 +305,7 @@ def take_in(path: Path, dataset: Dataset, pool: Dataset | None, journal: Journal
             continue
         if one.labels == () and not dataset.multilabel:
             one = replace(one, labels=None)  # nothing was chosen: no opinion
-        if journal.decide(_decision(one, sample, homes)):
+        if journal.decide(_decision(one, sample, homes.given.get(sample.id))):
             written += 1
         else:
             known += 1
@@ -299,42 +320,59 @@ def take_in(path: Path, dataset: Dataset, pool: Dataset | None, journal: Journal
 
 @dataclass(frozen=True)
 class _Homes:
-    """Samples by all that a task may call them."""
+    """Samples by all that a task may call them.
+
+    Attributes:
+        classes: that the data have.
+        samples: by id, those of a pool by their names in the journal.
+        given: the labels of the data's samples.
+        names: ids by other names, and by contents; None where several samples have one.
+    """
 
     classes: frozenset[str]
+    samples: Mapping[str, Sample]
     given: Mapping[str, tuple[str, ...] | None]
     names: Mapping[str, str | None]
 
     @staticmethod
     def of(dataset: Dataset, pool: Dataset | None) -> _Homes:
-        from regraft.labelling.pool import name_of
-        from regraft.labelling.review.items import names_of
+        from regraft.labelling.pool import as_in_journal
 
         labelled = {sample.id: names_of(dataset, sample) for sample in dataset}
-        samples = list(dataset)
-        if pool is not None:
-            samples += [replace(sample, id=name_of(pool, sample)) for sample in pool]
+        samples = {one.id: one for one in (*dataset, *as_in_journal(dataset.path, pool))}
         names: dict[str, str | None] = {}
-        for sample in samples:
+        for sample in samples.values():
             for name in _callings(sample):
                 names[name] = None if name in names else sample.id
-        names |= {sample.id: sample.id for sample in samples}
-        return _Homes(frozenset(dataset.classes), labelled, names)
+        return _Homes(frozenset(dataset.classes), samples, labelled, names)
 
-    def find(self, data: Mapping[str, object]) -> str | None:
-        """The one sample that a task is about; None where there is none, or are several."""
-        own = data.get("sample")
-        if isinstance(own, str) and self.names.get(own):
-            return self.names[own]
+    def find(self, data: Mapping[str, object]) -> Sample | None:
+        """The one sample that a task is about; None where there is none, or are several.
+
+        A task that says what its sample holds is about nothing else, whatever that is called now.
+        """
+        named, content = (data.get(name) for name in ("sample", _CONTENT))
+        own = self.samples.get(named) if isinstance(named, str) else None
+        if isinstance(named, str) and isinstance(content, str) and content:
+            if own is not None and content_key(own) in ("", content):
+                return own
+            return self._by(f"content:{content}")
+        if own is not None:
+            return own
         for value in data.values():
             for name in _addressed(value) if isinstance(value, str) else ():
-                if self.names.get(name):
-                    return self.names[name]
+                if (sample := self._by(name)) is not None:
+                    return sample
         return None
+
+    def _by(self, name: str) -> Sample | None:
+        id_ = self.names.get(name)
+        return None if id_ is None else self.samples[id_]
 
 
 def _callings(sample: Sample) -> Iterator[str]:
-    """The text; or the file's name, with each of the folders above it."""
+    """Its content; the text; or the file's name, with each of the folders above it."""
+    yield f"content:{content_key(sample)}"
     if isinstance(sample.source, str):
         yield f"text:{sample.source.strip()}"
         return
@@ -349,15 +387,19 @@ def _addressed(value: str) -> Iterator[str]:
     yield from (f"file:{path}" for path in paths_in(value))
 
 
-def _decision(one: Annotation, sample: str, homes: _Homes) -> Decision:
+def _decision(one: Annotation, sample: Sample, given: tuple[str, ...] | None) -> Decision:
+    kept = None
     if one.labels is None:
         action, labels = "skip", ()
-    elif homes.given.get(sample) == one.labels:
-        action, labels = "keep", ()
+    elif given == one.labels:
+        action, labels, kept = "keep", (), given
     else:
         action, labels = "change", one.labels
-    key = digest("label studio", sample, one.annotator, one.at, action, *labels)[:32]
-    return Decision(f"label-studio-{key}", sample, one.annotator, action, labels, one.at)
+    key = digest("label studio", sample.id, one.annotator, one.at, action, *labels)[:32]
+    return Decision(
+        f"label-studio-{key}", sample.id, one.annotator, action, labels, one.at,
+        content_key(sample), kept,
+    )  # fmt: skip
 
 
 def _called(data: Mapping[str, object]) -> str:

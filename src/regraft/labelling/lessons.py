@@ -25,6 +25,7 @@ from regraft.errors import MissingExtra, UsageError
 from regraft.labelling import consensus, findings
 from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed, settled
 from regraft.labelling.likely_errors import judge, why_not
+from regraft.labelling.named import spoken_of
 from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
@@ -155,12 +156,14 @@ def _chances(
     place = [column.get(name, -1) for name in found.classes]
     known = np.array([c >= 0 for c in place])
     row = {name: u for u, name in enumerate(found.samples)}
+    called = spoken_of(row)
     soft: dict[str, np.ndarray] = {}
     for sample in said.dataset:
-        if sample.id not in row or sample.id in without:
+        name = called(sample.id)
+        if name is None or sample.id in without:
             continue
         chance_c = np.zeros(len(column), dtype=dtype)
-        chance_c[np.array(place)[known]] = found.chance_uc[row[sample.id]][known]
+        chance_c[np.array(place)[known]] = found.chance_uc[row[name]][known]
         if found.multilabel:
             soft[sample.id] = chance_c
         elif chance_c.sum() > 0:
@@ -181,7 +184,8 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
         return ground, []
 
     sure = settled(said.verdicts)
-    sure |= consensus.agreed(said.votes) if said.votes is not None else frozenset()
+    if said.votes is not None:
+        sure |= consensus.upheld(said.votes, train)
 
     def compute() -> Outcome:
         frozen = len(ground.backbone.stages)

@@ -7,6 +7,7 @@ group, so that one batch never asks for two of them.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
@@ -17,7 +18,7 @@ from regraft.dataset import Dataset, Sample, guard
 from regraft.dataset.table import TableReader
 from regraft.errors import DataError
 from regraft.events import Tell, silent
-from regraft.labelling.decisions import Verdict
+from regraft.labelling.decisions import Journal, Verdict, about, verdicts
 from regraft.store import commit
 
 
@@ -54,47 +55,59 @@ def read_pool(
     )
 
 
-def name_of(pool: Dataset, sample: Sample) -> str:
-    """What a sample of a pool is called in the journal: like no sample of the labelled data."""
-    place = guard.shown(pool.path.resolve())
-    return f"{place}/{sample.id}" if pool.path.is_dir() else f"{place}: {sample.id}"
+def place_of(data: Path, pool: Path) -> str:
+    """Where a pool lies, as seen from the journal beside the data: no sample of theirs is there.
+
+    Both may be moved together, or be known by another name on another machine.
+    """
+    place = Path(os.path.relpath(pool.resolve(), data.resolve().parent)).as_posix()
+    return guard.shown(place if place.startswith("../") else f"./{place}")
+
+
+def name_of(data: Path, pool: Dataset, sample: Sample) -> str:
+    """What a sample of a pool is called in the journal beside the data."""
+    between = "/" if pool.path.is_dir() else ": "
+    return f"{place_of(data, pool.path)}{between}{sample.id}"
+
+
+def as_in_journal(data: Path, pool: Dataset | None) -> tuple[Sample, ...]:
+    """The samples of a pool, called by `name_of`, in their order."""
+    return tuple(replace(one, id=name_of(data, pool, one)) for one in pool) if pool else ()
 
 
 def settled_by(
-    labelled: Dataset, pool: Dataset, verdicts: Mapping[str, Verdict]
+    labelled: Dataset, pool: Dataset, said: Mapping[str, Verdict]
 ) -> tuple[Dataset, Dataset]:
     """Samples that reviewers have labelled move from the pool to the end of the labelled data.
 
     There they are called by `name_of` and have no target yet; `decisions.reviewed` sets it.
     Where nothing was labelled before, the classes are those that the reviewers named.
     """
-    changed = {name: v.labels for name, v in verdicts.items() if v.action == "change"}
-    mine = {name_of(pool, sample): sample for sample in pool}
+    changed = {name: v.labels for name, v in said.items() if v.action == "change"}
+    named = as_in_journal(labelled.path, pool)
     classes = labelled.classes
     if not classes:
-        named = {label for name, labels in changed.items() if name in mine for label in labels}
-        classes = tuple(sorted(named))
-    moved = {
-        name: sample
-        for name, sample in mine.items()
-        if set(changed.get(name, ("",))) <= set(classes)
-    }
-    rest = {sample.id for sample in moved.values()}
-    known = replace(labelled, classes=classes).with_samples(
-        (*labelled, *(replace(sample, id=name) for name, sample in moved.items()))
-    )
-    return known, pool.with_samples(sample for sample in pool if sample.id not in rest)
+        chosen = {label for sample in named for label in changed.get(sample.id, ())}
+        classes = tuple(sorted(chosen))
+    moved = [sample for sample in named if set(changed.get(sample.id, ("",))) <= set(classes)]
+    known = replace(labelled, classes=classes).with_samples((*labelled, *moved))
+    gone = {sample.id for sample in moved}
+    rest = (one for one, sample in zip(pool, named, strict=True) if sample.id not in gone)
+    return known, pool.with_samples(rest)
 
 
 def write_labelled(
-    pool: Path, samples: Iterable[Sample], verdicts: Mapping[str, Verdict]
+    data: Path, pool: Path, samples: Iterable[Sample], journal: Journal
 ) -> Path | None:
     """What of a pool has labels now, as a table beside it that `fit` takes.
 
+    Where all labels were taken back there is no such table any more.
+
     Args:
+        data: that the journal lies beside.
         pool: the folder or table.
         samples: of any data; those of the pool are called by `name_of`.
-        verdicts: by sample id.
+        journal: with what reviewers decided.
 
     Returns:
         the table; None where nothing is labelled.
@@ -102,19 +115,22 @@ def write_labelled(
     Raises:
         StoreError: it cannot be written.
     """
-    pool = pool.resolve()
-    place = guard.shown(pool)
+    pool, place = pool.resolve(), place_of(data, pool)
+    mine = [sample for sample in samples if sample.id.startswith(place)]
+    said = verdicts(about(journal.standing(), mine)[0])
     labelled = [
-        (sample, verdicts[sample.id].labels)
-        for sample in samples
-        if sample.id.startswith(place) and sample.id in verdicts
-        if verdicts[sample.id].action == "change"
+        (sample, said[sample.id].labels)
+        for sample in mine
+        if sample.id in said and said[sample.id].action == "change"
     ]
-    if not labelled:
-        return None
     path = pool.with_name(f"{pool.name}.labelled.csv")
-    commit(path, _table(labelled, pool.parent).encode())
-    return path
+    if labelled:
+        commit(path, _table(labelled, pool.parent).encode())
+        return path
+    places = (place, guard.shown(pool))
+    if any(str(line.get("sample", "")).startswith(places) for line in journal.lines()):
+        path.unlink(missing_ok=True)
+    return None
 
 
 def _table(samples: Sequence[tuple[Sample, Sequence[str]]], place: Path) -> str:

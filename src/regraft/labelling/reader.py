@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from regraft.dataset import Dataset
+from regraft.dataset import Dataset, Problem, guard
 from regraft.dataset.reading import READERS
 from regraft.dataset.table import (
     Cell,
@@ -18,7 +18,14 @@ from regraft.dataset.table import (
     read_table,
 )  # fmt: skip
 from regraft.labelling.consensus import consensus
-from regraft.labelling.votes import Scale, Votes, is_votes, read_votes, sample_names
+from regraft.labelling.votes import (
+    Scale,
+    Votes,
+    is_votes,
+    layout_of,
+    read_votes,
+    sample_names,
+)  # fmt: skip
 
 
 @final
@@ -45,9 +52,15 @@ class VotesReader:
             DataError: the table is damaged, or holds no votes.
         """
         table = read_table(path)
-        decided, names = _decided(table, read_votes(path, scale=self.scale))
-        dataset = dataset_of(decided)
-        if "path" in table.columns:
+        decided, names, unvoted = _decided(table, read_votes(path, scale=self.scale))
+        dataset = dataset_of(decided).with_problems(
+            [
+                *_read_as_votes(table),
+                *(Problem("no-label", name, "Nobody voted on it.", "left out") for name in unvoted),
+            ]
+        )
+        dataset = replace(dataset, found=dataset.found + len(unvoted))
+        if dataset.modality != "text":
             return dataset
         # Texts are called by their lines there, and as their voters called them here.
         called = {line: name for line, name in zip(decided.lines, names, strict=True)}
@@ -82,24 +95,39 @@ def votes_on(path: Path, scale: Scale | None = None) -> Votes | None:
     return read_votes(path, scale=scale) if VotesReader().recognises(path) else None
 
 
+def _read_as_votes(table: Table) -> tuple[Problem, ...]:
+    """What is to be said about how a table is read: other columns may have been meant."""
+    layout = layout_of(table.columns)
+    assert layout is not None, "it is a table of votes"
+    return (Problem("votes", guard.shown(table.path.name), layout.said()),)
+
+
 def _has_samples(columns: Sequence[str]) -> bool:
     return "path" in columns or named_text_column(columns) is not None
 
 
-def _decided(table: Table, votes: Votes) -> tuple[Table, list[str]]:
-    """The table with one row for each sample and its label; and the samples' names."""
+def _decided(table: Table, votes: Votes) -> tuple[Table, list[str], list[str]]:
+    """The table with one row for each sample and its label.
+
+    Returns:
+        the table, the samples' names, and the names of samples that nobody voted on.
+    """
     found = consensus(votes)
     label = dict(zip(found.samples, ("|".join(names) for names in found.labels()), strict=True))
     rows: dict[str, int] = {}
     for row, name in enumerate(sample_names(table)):
-        if name in label:
-            rows.setdefault(name, row)
-    content = "path" if "path" in table.columns else named_text_column(table.columns)
-    assert content is not None
+        rows.setdefault(name, row)
+    unvoted = [name for name in rows if name not in label]
+    kept = {name: row for name, row in rows.items() if name in label}
+    columns = ("split", "group", "path", "start", "stop", named_text_column(table.columns))
     cells: dict[str, Sequence[Cell]] = {
-        column: [table.cells[column][row] for row in rows.values()]
-        for column in ("split", "group", content)
-        if column in table.columns
+        column: [table.cells[column][row] for row in kept.values()]
+        for column in columns
+        if column is not None and column in table.columns
     }
-    cells["labels" if found.multilabel else "label"] = [label[name] for name in rows]
-    return Table(table.path, cells, [table.lines[row] for row in rows.values()]), list(rows)
+    cells["labels" if found.multilabel else "label"] = [label[name] for name in kept]
+    return (
+        Table(table.path, cells, [table.lines[row] for row in kept.values()]),
+        list(kept),
+        unvoted,
+    )

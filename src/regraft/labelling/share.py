@@ -7,9 +7,10 @@ p(t | x) * table[t, given] (Dawid & Skene 1979 with the probe in place of the vo
 temperature of the answers are those with the greatest likelihood (expectation maximisation). What
 the probe finds hard anyway is then no evidence of a wrong label.
 
-The interval spans the bootstrap over samples of two answers: by probes that learnt from all labels,
-which believe wrong labels a little, and by probes that learnt without the suspects, which doubt
-right ones a little. On labels with planted errors the truth was mostly between them.
+The interval spans the bootstrap of two answers, in which samples that belong together are drawn
+together: by probes that learnt from all labels, which believe wrong labels a little, and by probes
+that learnt without the suspects, which doubt right ones a little. On labels with planted errors the
+truth was mostly between them.
 
 Legend: n samples, c classes.
 """
@@ -24,7 +25,7 @@ import numpy as np
 from regraft.seeds import generator
 from regraft.store import Json
 from regraft.tasks.clusters import numbered
-from regraft.tasks.measure import unseen
+from regraft.tasks.measure import bootstrap_weights, unseen
 
 TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 DRAWS = 40
@@ -63,7 +64,7 @@ def wrong_share(
     Args:
         given_n: class indices.
         answers: out-of-sample chance_nc, from probes on all labels and from those on trusted ones.
-        clusters: n names; samples that share a non-empty one are no independent evidence. All
+        clusters: n names; samples that share a non-empty one are drawn together. All
             stand alone if None.
         surely: a share that is known to be wrong, whatever the answers: the estimate is not below.
         seed: of the samples drawn.
@@ -73,22 +74,21 @@ def wrong_share(
     """
     some = generator(seed, "wrong share").permutation(len(given_n))[:MOST]
     given_n = given_n[some]
-    count = len(given_n)
+    names = [""] * len(some) if clusters is None else [clusters[int(n)] for n in some]
+    weights_rn = bootstrap_weights(names, seed, DRAWS)
     values: list[float] = []
     drawn: list[float] = []
     table_cc = np.eye(answers[0].shape[1])
     for chance_nc in answers:
         best_nc, table_cc, value = _likeliest(given_n, chance_nc[some])
         values.append(value)
-        for draw in range(DRAWS):
-            rng = generator(seed, "wrong share draw", draw)
-            weight_n = rng.multinomial(count, np.full(count, 1 / count)).astype(np.float64)
+        for weight_n in weights_rn:
             _, _, again = _explained(given_n, best_nc, weight_n, table_cc, _TURNS_A_DRAW)
             drawn.append(again)
     value = float(np.mean(values))
     low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975]))
     # Wrong labels that happen not to be among so few are not ruled out.
-    alone = count if clusters is None else int(numbered(clusters).max()) + 1
+    alone = int(numbered(names).max()) + 1
     value = max(value, surely)
     high = min(1.0, max(high, value + unseen(alone)))
     return Share(value, max(surely, min(low, value)), max(high, value)), table_cc

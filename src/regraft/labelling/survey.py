@@ -6,7 +6,7 @@ once (and kept), and the labels are judged by probes on its vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -27,11 +27,10 @@ from regraft.events import Tell, silent
 from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
-from regraft.labelling.decisions import Journal, journal_of, reviewed, settled
-from regraft.labelling.decisions import verdicts as verdicts_of
+from regraft.labelling.decisions import Journal, heard, journal_of, reviewed, settled
 from regraft.labelling.label_studio import take_in
 from regraft.labelling.likely_errors import LEAST, Judged, judge, lone_classes, why_not
-from regraft.labelling.pool import read_pool, settled_by, write_labelled
+from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.share import Share, wrong_share
 from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
@@ -108,10 +107,12 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     data, own = request.data, request.reader is not None
     drawn = None if own else annotators_in(data)
     if drawn is not None:
+        _refuse_without_samples(request, "These are boxes of several people")
         return Surveyed(_of_boxes(drawn, request))
     votes = read_votes(data, scale=request.scale) if not own and is_votes(data) else None
     found = _of_votes(votes, request) | _NOTHING
     if votes is not None and votes_on(data) is None:
+        _refuse_without_samples(request, "The table holds no texts and names no files")
         why = "The table holds no texts and names no files, so only the votes were looked at."
         return Surveyed(found | {"not_judged": why})
     given, pool = _labelled(request, tell), None
@@ -123,13 +124,15 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     if request.label_studio is not None:
         found["from_label_studio"] = take_in(request.label_studio, given, pool, journal)
     if pool is not None:
-        said = verdicts_of(journal.standing())
-        given, pool = settled_by(given, pool, said)
+        asked = (*given, *as_in_journal(data, pool))
+        given, pool = settled_by(given, pool, heard(journal.standing(), given, asked))
         if found["from_label_studio"]:
-            table = write_labelled(pool.path, given, said)
+            table = write_labelled(data, pool.path, given, journal)
             found["from_label_studio"]["labelled"] = None if table is None else str(table)
     dataset, verdicts = reviewed(given, journal)
-    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": request.caution}
+    lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
+    caution = " ".join(filter(None, (request.caution, *lost)))
+    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": caution}
     if votes is not None:
         found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
     few = why_not(dataset)
@@ -138,7 +141,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         if pool is None:
             return Surveyed(found, given, dataset)
     judged: Judged | None = None
-    agreed = frozenset(consensus.agreed(votes)) if votes is not None else frozenset[str]()
+    agreed = frozenset[str]() if votes is None else consensus.upheld(votes, dataset)
     with _eyes(request, dataset, pool, tell) as see:
         known = see(dataset)
         penalty = None
@@ -146,7 +149,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             judged = _judged(known, request.seed, tell)
             penalty = judged.penalty
             decided = settled(verdicts)
-            found["caution"] = _with_lone(request.caution, dataset)
+            found["caution"] = _with_lone(caution, dataset)
             found |= _of_labels(dataset, judged, decided | agreed)
             if not dataset.multilabel:
                 share = _share_wrong(dataset, judged, decided, request.seed)
@@ -165,6 +168,26 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         if pool is not None:
             found["pool"] = {"path": str(request.pool), "samples": len(pool)}
     return Surveyed(found, given, dataset, judged, pool, agreed)
+
+
+def _refuse_without_samples(request: Request, what: str) -> None:
+    """Refuse what is asked about samples where there are none to look at.
+
+    Raises:
+        UsageError: a pool, a batch of it or an export is given.
+    """
+    asked = {
+        "--pool": request.pool is not None,
+        "--batch": request.batch != BATCH,
+        "--from-label-studio": request.label_studio is not None,
+    }
+    for option, is_given in asked.items():
+        if is_given:
+            raise UsageError(
+                f"{what}, so there are no samples that this is about.",
+                where=option,
+                mend="leave it out, or give labelled files or texts",
+            )
 
 
 _NOTHING: Facts = {
@@ -307,11 +330,10 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
     """Several people's boxes on the same pictures."""
     things, categories = box_agreement.objects(drawn)
     votes = box_agreement.votes_on_objects(things, categories)
-    found = _of_votes(votes, request) | _NOTHING
     pictures = box_agreement.clusters(things, votes)
+    found = _of_votes(votes, request, pictures) | _NOTHING
     found["agreement"] |= {
         "scale": "boxes",
-        "alpha": agreement.alpha(votes, seed=request.seed, clusters=pictures).to_json(),
         "place": box_agreement.place(things, request.seed),
         "divided": box_agreement.divided(found["agreement"]["divided"], things, categories),
     }
@@ -325,14 +347,14 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
     return found | {"not_judged": why}
 
 
-def _of_votes(votes: Votes | None, request: Request) -> Facts:
-    """What votes alone tell."""
+def _of_votes(votes: Votes | None, request: Request, clusters: Sequence[str] = ()) -> Facts:
+    """What votes alone tell; samples of one cluster are drawn together for the intervals."""
     seed = request.seed
     nothing: Facts = {"agreement": None, "consensus": None, "ceiling": None, "beside_people": None}
     nothing["reviewed"] = 0
     if votes is None:
         return nothing
-    ceiling = consensus.ceiling(votes, seed=seed)
+    ceiling = consensus.ceiling(votes, seed=seed, clusters=clusters)
     return nothing | {
         "agreement": {
             "scale": votes.scale,
@@ -340,9 +362,9 @@ def _of_votes(votes: Votes | None, request: Request) -> Facts:
             "votes": len(votes),
             "samples": len(votes.samples),
             "annotators": len(votes.annotators),
-            "alpha": agreement.alpha(votes, seed=seed).to_json(),
+            "alpha": agreement.alpha(votes, seed=seed, clusters=clusters).to_json(),
             "fleiss": agreement.fleiss(votes),
-            "classes": agreement.per_class(votes, seed),
+            "classes": agreement.per_class(votes, seed, clusters),
             "people": consensus.per_annotator(votes),
             "pairs": agreement.per_pair(votes),
             "divided": agreement.divided(votes),

@@ -1,9 +1,11 @@
 """Votes: what several people said about the same samples.
 
-Three tables are read (CSV, TSV, Parquet), told apart by their columns:
+Three tables are read (CSV, TSV, Parquet, JSON lines), told apart by their columns:
 
-- long: one vote a row, `path,annotator,label`. An empty annotator makes all votes anonymous.
-- wide: one sample a row and a column for each person, `path,annotator_anna,annotator_ben`.
+- long: one vote a row, `path,annotator,label`; `annotator` may also be called `rater` or `worker`,
+  each with `_id` or without. An empty annotator makes all votes anonymous.
+- wide: one sample a row and a column for each person, two or more:
+  `path,annotator_anna,annotator_ben`, or `rater_…`.
 - anonymous: one sample a row, `path,votes`, where `votes` is `cat|cat|dog`, a JSON list or, in
   Parquet, a list; or numbered columns `vote_1,vote_2,…`.
 
@@ -14,9 +16,13 @@ texts (a column `text`, `body`, …), and without a name a text is called by its
 
 Decisions:
 
+- Capitals in the columns' names do not matter.
+- A table with labels that does not say whose they are is a table of labels, whatever else stands
+  in it: `vote_count`, `rater_confidence` and the like are about the sample.
 - A missing vote is an empty cell or a row that is not there, and normal everywhere.
-- Votes hold several classes where a cell says so: `cat|dog` in long and wide tables, lists of lists
-  in anonymous ones. `[]` is then the vote that nothing applies.
+- Votes hold several classes where a cell says so: `cat|dog` or `cat;dog`, as in tables of labels
+  (in a cell of `votes` these are two votes), or a list in a JSON list. `[]` is then the vote that
+  nothing applies.
 - Whole numbers of which one is negative are steps of a scale; other labels are categories. Class
   numbers look like scales, so this is said, and `scale` overrides it.
 - Someone who voted twice on a sample counts with the later vote.
@@ -26,8 +32,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +43,16 @@ import numpy as np
 
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import Table, columns_of, named_text_column, read_table
+from regraft.dataset.table import (
+    SEVERAL,
+    Table,
+    TableReader,
+    columns_of,
+    file_names,
+    named_text_column,
+    read_table,
+)  # fmt: skip
+from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
 from regraft.labelling import label_studio
 
@@ -46,8 +62,11 @@ Value = tuple[str, ...]
 """The classes that one vote names: one, or several or none of multi-label data."""
 
 _NAMES = ("path", "sample", "id")
-_PEOPLE = ("annotator_", "rater_")
-_NUMBERED = "vote_"
+_ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "worker", "worker_id")
+_PERSON = re.compile("(?:annotator|rater)_.+", re.IGNORECASE)
+_NUMBERED = re.compile("vote_[0-9]+", re.IGNORECASE)
+_NAMED = 5
+"""Columns that a message names."""
 _MOST_STEPS = 64
 
 
@@ -215,13 +234,61 @@ def _numbers(values: set[Value]) -> dict[Value, float] | None:
 # Tables ------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a table hold votes.
+
+    Attributes:
+        kind: see the head of this file.
+        columns: that hold what was voted.
+        annotator: of a long table, the column that says who; "" of others.
+    """
+
+    kind: Literal["long", "wide", "anonymous"]
+    columns: tuple[str, ...]
+    annotator: str = ""
+
+    def said(self) -> str:
+        """What is read as votes, a sentence."""
+        names = [guard.shown(name) for name in (self.annotator, *self.columns) if name]
+        rest = len(names) - _NAMED
+        listed = ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        each = ", one person each" if self.kind == "wide" else ""
+        if len(names) == 1:
+            return f"The column {listed} is read as votes."
+        return f"The columns {listed} are read as votes{each}."
+
+
+def layout_of(columns: Sequence[str]) -> Layout | None:
+    """Where the votes stand in a table with these columns; None where it holds none."""
+    if _first(columns, _NAMES) is None and named_text_column(columns) is None:
+        return None
+    label, annotator = _first(columns, ("label", "labels")), _first(columns, _ANNOTATORS)
+    if label is not None and annotator is not None:
+        return Layout("long", (label,), annotator)
+    if label is not None or any(name.lower().startswith("label_") for name in columns):
+        return None
+    votes = _first(columns, ("votes",))
+    numbered = tuple(name for name in columns if _NUMBERED.fullmatch(name))
+    if votes is not None or numbered:
+        return Layout("anonymous", numbered if votes is None else (votes,))
+    people = tuple(
+        name for name in columns if _PERSON.fullmatch(name) and name.lower() not in _ANNOTATORS
+    )
+    return Layout("wide", people) if len(people) > 1 else None
+
+
+def _first(columns: Sequence[str], meanings: Sequence[str]) -> str | None:
+    """The column that is called so, in capitals or not; the first of the meanings first."""
+    lower = {name.lower(): name for name in columns}
+    return next((lower[name] for name in meanings if name in lower), None)
+
+
 def is_votes(path: Path) -> bool:
     """Whether a file is a table of votes, by its columns."""
     if label_studio.is_export(path):
         return True
-    if path.suffix.lower() not in (".csv", ".tsv", ".parquet", ".pq") or not path.is_file():
-        return False
-    return _kind(columns_of(path)) is not None
+    return TableReader().recognises(path) and layout_of(columns_of(path)) is not None
 
 
 def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
@@ -236,33 +303,26 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
         UsageError: the values do not fit the scale.
     """
     if path.suffix.lower() == ".json":
-        return votes_of(label_studio.votes_in(path), scale=scale, where=guard.shown(path))
+        rows = label_studio.votes_in(path, several=scale == "multilabel")
+        return votes_of(rows, scale=scale, where=guard.shown(path))
     table = read_table(path)
-    kind = _kind(table.columns)
-    if kind is None:
+    layout = layout_of(table.columns)
+    if layout is None:
         raise DataError(
             f"The table holds no votes; its columns are {', '.join(table.columns)}.",
             where=guard.shown(path),
             mend="have path,annotator,label or path,annotator_…,annotator_… or path,votes",
         )
     names = sample_names(table)
-    rows = {"long": _long, "wide": _wide, "anonymous": _anonymous}[kind](table, names)
-    return votes_of(rows, scale=scale, where=guard.shown(path))
-
-
-def _kind(columns: Sequence[str]) -> Literal["long", "wide", "anonymous"] | None:
-    if not set(_NAMES) & set(columns) and named_text_column(columns) is None:
-        return None
-    if "annotator" in columns and ("label" in columns or "labels" in columns):
-        return "long"
-    if "votes" in columns or any(name.startswith(_NUMBERED) for name in columns):
-        return "anonymous"
-    return "wide" if any(name.startswith(_PEOPLE) for name in columns) else None
+    rows = {"long": _long, "wide": _wide, "anonymous": _anonymous}[layout.kind]
+    return votes_of(rows(table, layout, names), scale=scale, where=guard.shown(path))
 
 
 def sample_names(table: Table) -> list[str]:
-    """What the sample of each row is called."""
-    column = next((name for name in _NAMES if name in table.columns), None)
+    """What the sample of each row is called; of files, as `dataset.table` calls it."""
+    column = _first(table.columns, _NAMES)
+    if column == "path":
+        return file_names(table)
     if column is not None:
         return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
     column = named_text_column(table.columns)
@@ -275,11 +335,11 @@ def sample_names(table: Table) -> list[str]:
     ]
 
 
-def _long(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    column = "label" if "label" in table.columns else "labels"
+def _long(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    (column,) = layout.columns
     texts = table.texts(column)
-    people = [class_name(text) for text in table.texts("annotator")]
-    several = column == "labels" or any("|" in text or text.strip() == "[]" for text in texts)
+    people = [class_name(text) for text in table.texts(layout.annotator)]
+    several = column == "labels" or _any_several(texts)
     votes = (_vote(text, several) for text in texts)
     return [
         (name, person, vote)
@@ -288,32 +348,37 @@ def _long(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
     ]
 
 
-def _wide(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    columns = [name for name in table.columns if name.startswith(_PEOPLE)]
-    cells = {column: table.texts(column) for column in columns}
-    several = any("|" in t or t.strip() == "[]" for texts in cells.values() for t in texts)
-    return [
-        (name, class_name(column.partition("_")[2]) or column, vote)
-        for column in columns
-        for name, text in zip(names, cells[column], strict=True)
-        if (vote := _vote(text, several)) is not None
-    ]
+def _wide(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    people = [class_name(column.partition("_")[2]) or column for column in layout.columns]
+    return [(name, people[n], vote) for n, name, vote in _cells_of(table, layout, names)]
 
 
-def _anonymous(table: Table, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    if "votes" in table.columns:
-        return [
-            (name, "", vote)
-            for name, line, cell in zip(names, table.lines, table.cells["votes"], strict=True)
-            for vote in _list(table, line, cell)
-        ]
-    columns = [name for name in table.columns if name.startswith(_NUMBERED)]
+def _anonymous(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+    if _NUMBERED.fullmatch(layout.columns[0]):
+        return [(name, "", vote) for _, name, vote in _cells_of(table, layout, names)]
+    (column,) = layout.columns
     return [
         (name, "", vote)
-        for column in columns
-        for name, text in zip(names, table.texts(column), strict=True)
-        if (vote := _vote(text, several=False)) is not None
+        for name, line, cell in zip(names, table.lines, table.cells[column], strict=True)
+        for vote in _list(table, line, cell)
     ]
+
+
+def _cells_of(
+    table: Table, layout: Layout, names: Sequence[str]
+) -> Iterator[tuple[int, str, Value]]:
+    """The votes in columns of one vote a cell: number of the column, sample, classes."""
+    cells = [table.texts(column) for column in layout.columns]
+    several = any(map(_any_several, cells))
+    for n, texts in enumerate(cells):
+        for name, text in zip(names, texts, strict=True):
+            if (vote := _vote(text, several)) is not None:
+                yield n, name, vote
+
+
+def _any_several(texts: Iterable[str]) -> bool:
+    """Whether one of the cells holds several classes, or says that none applies."""
+    return any(SEVERAL.search(text) or text.strip() == "[]" for text in texts)
 
 
 def _vote(text: str, several: bool) -> Value | None:
@@ -321,17 +386,25 @@ def _vote(text: str, several: bool) -> Value | None:
     if not text.strip():
         return None
     if several:
-        parts = [] if text.strip() == "[]" else text.split("|")
-        return tuple(sorted({name for part in parts if (name := class_name(part))}))
+        return _value([] if text.strip() == "[]" else [text])
     return (class_name(text),)
+
+
+def _value(texts: Iterable[str]) -> Value:
+    """The classes in some texts, separated as in a table of labels: no class has a separator."""
+    parts = (part for text in texts for part in SEVERAL.split(text))
+    return tuple(sorted({name for part in parts if (name := class_name(part))}))
 
 
 def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
     """The votes in one cell of a column `votes`."""
     if isinstance(cell, tuple):
-        return [(class_name(text),) for text in cell if text.strip()]
+        if any(isinstance(text, NoText) for text in cell):
+            mend = 'write it as text: "[[\\"cat\\", \\"dog\\"], []]"'
+            raise table.fault(line, "A vote is a list itself, inside of a list.", mend)
+        return [_value([text]) for text in cell if text.strip()]
     if not cell.strip().startswith("["):
-        return [(class_name(text),) for text in cell.split("|") if text.strip()]
+        return [(class_name(text),) for text in SEVERAL.split(cell) if text.strip()]
     try:
         given: Any = json.loads(cell)
     except (ValueError, RecursionError):
@@ -339,9 +412,9 @@ def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
     votes: list[Value] = []
     for vote in given:
         if isinstance(vote, list):
-            votes.append(tuple(sorted({class_name(str(name)) for name in vote})))
+            votes.append(_value(map(str, vote)))
         elif isinstance(vote, str | int | float) and str(vote).strip():
-            votes.append((class_name(str(vote)),))
+            votes.append(_value([str(vote)]))
         elif vote is not None and vote != "":
             raise table.fault(line, f"{vote!r} is no vote.", "write text, numbers or lists of them")
     return votes

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.backbones import Backbone
-from regraft.dataset import Sample
+from regraft.dataset import Dataset, Sample
 from regraft.errors import StoreError
 from regraft.seeds import generator
 from regraft.store import canonical, commit, digest, file_sha256
@@ -175,8 +175,22 @@ def distances(x_nd: np.ndarray, reference_md: np.ndarray) -> np.ndarray:
     return np.partition(distance_nm, near - 1, axis=1)[:, :near].mean(axis=1)
 
 
-def save(ground: Ground, step: Step, calibrated: dict[str, float], facts: dict[str, Any]) -> Path:
+def save(
+    ground: Ground,
+    step: Step,
+    calibrated: dict[str, float],
+    facts: dict[str, Any],
+    given: Dataset,
+) -> Path:
     """Write the model of a climbed rung. The same run gives the same bytes.
+
+    Args:
+        ground: of the climb.
+        step: of the rung.
+        calibrated: what `Task.calibrate` set.
+        facts: the rest of model.json.
+        given: the data before likely errors were set aside: what was judged by its label and left
+            out for it is no fair test either.
 
     Returns:
         the folder `RUN/model`.
@@ -192,7 +206,7 @@ def save(ground: Ground, step: Step, calibrated: dict[str, float], facts: dict[s
     usual = float(np.quantile(distances(x_nd[len(reference_md) :], reference_md), USUAL))
     known = load_file(ground.backbone.weights)
     tensors = {name: known[name] for stage in ground.backbone.stages for name in stage.tensors}
-    seen_s = np.unique(fingerprints([*ground.dataset.split("train"), *valid]))
+    seen_s = np.unique(fingerprints([*given.split("train"), *given.split("valid")]))
     tensors |= step.weights | {"reference": reference_md, "seen": seen_s}
     folder = ground.run.folder / "model"
     weights = folder / "model.safetensors"

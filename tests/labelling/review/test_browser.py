@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -350,6 +352,51 @@ def test_a_server_killed_under_the_page_loses_and_doubles_nothing(open_page, tmp
     ]
     assert len(journal.lines()) == 3
     mortal.end()
+
+
+def test_what_is_not_taken_is_kept_and_offered_again_at_the_next_start(open_page, serve, tmp_path):
+    queue = picture_queue(tmp_path)
+    server = serve(replace(queue, samples=queue.samples[:5], items=queue.items[:5]))
+    page = open_page(server.address, quietly=True)
+    body = {"key": "k" * 8, "sample": "005.png", "reviewer": "ann", "action": "skip", "labels": []}
+    entry = {"seq": 1, "at": "", "path": "decide", "body": body}
+    name = f"regraft-review:{server.desk.opening()['id']}:{body['key']}"
+    page.evaluate("([name, text]) => localStorage.setItem(name, text)", [name, json.dumps(entry)])
+    page.reload()
+    page.wait_for_selector("#banner:not([hidden])")
+    assert "Not taken: 005.png: There is no such sample." in page.locator("#banner").inner_text()
+    assert page.evaluate("(name) => localStorage.getItem(name) !== null", name)
+    server.desk = desk_of(queue)
+    page.reload()
+    page.wait_for_selector(".choice")
+    _saved(page)
+    assert _decisions(server) == [("005.png", "skip", (), "ann")]
+    assert page.evaluate("(name) => localStorage.getItem(name) === null", name)
+
+
+def test_what_is_not_taken_can_be_forgotten(open_page, serve, tmp_path):
+    server = serve(picture_queue(tmp_path))
+    page = open_page(server.address, quietly=True)
+    body = {"key": "k" * 8, "sample": "gone", "reviewer": "ann", "action": "skip", "labels": []}
+    entry = json.dumps({"seq": 1, "at": "", "path": "decide", "body": body})
+    name = f"regraft-review:{server.desk.opening()['id']}:{body['key']}"
+    page.evaluate("([name, text]) => localStorage.setItem(name, text)", [name, entry])
+    page.reload()
+    page.get_by_role("button", name="Forget it").click()
+    _until(page, "document.querySelector('#banner').hidden")
+    assert page.evaluate("(name) => localStorage.getItem(name) === null", name)
+
+
+def test_a_name_that_the_server_would_refuse_is_not_taken(open_page, serve, tmp_path):
+    page = open_page(serve(picture_queue(tmp_path)).address)
+    _press(page, "r")
+    page.locator("#new-name").fill("a\u200db")
+    _press(page, "Enter")
+    said = page.evaluate("document.querySelector('#new-name').validationMessage")
+    assert "can be printed" in said and page.locator("#reviewer").inner_text() == "ann"
+    page.locator("#new-name").fill("Zo\u00eb B")
+    _press(page, "Enter")
+    assert page.locator("#reviewer").inner_text() == "Zo\u00eb B"
 
 
 def test_from_the_command_line_to_the_journal_and_back(open_page, tmp_path):

@@ -43,6 +43,17 @@ def test_a_change_to_the_given_label_keeps_it(tmp_path):
     assert verdicts(desk.journal.standing())["001.png"].action == "keep"
 
 
+def test_a_decision_notes_the_content_and_the_label_that_was_kept(tmp_path):
+    queue = picture_queue(tmp_path)
+    desk = desk_of(queue)
+    desk.decide(_asked())
+    desk.decide(_asked(key="l" * 8, sample="002.png", action="change", labels=["dog"]))
+    desk.decide(_asked(key="m" * 8, sample="003.png", action="change", labels=["cat"]))
+    noted = [(one.content, one.kept) for one in desk.journal.standing()]
+    contents = [sample.sha256[:16] for sample in queue.samples[1:4]]
+    assert noted == [(contents[0], ("cat",)), (contents[1], ("dog",)), (contents[2], None)]
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -11,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from desks import ask, picture_queue
+from desks import ask, desk_of, picture_queue
 from PIL import Image
 
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError, UsageError
-from regraft.labelling.decisions import Decision, Journal, journal_of, verdicts
+from regraft.labelling.decisions import Decision, Journal, heard, journal_of, verdicts
+from regraft.labelling.label_studio import write_tasks
 from regraft.labelling.likely_errors import Judged
-from regraft.labelling.pool import name_of, settled_by
+from regraft.labelling.pool import as_in_journal, name_of, settled_by, write_labelled
 from regraft.labelling.review.items import queue_of
 from regraft.labelling.review.opening import open_review
 from regraft.labelling.survey import Surveyed
@@ -76,19 +78,26 @@ def test_a_sample_of_the_pool_is_not_mistaken_for_one_of_the_data(tmp_path):
     data = _data(tmp_path / "photos", ["0.png", "1.png"])
     pool = _data(tmp_path / "pool", ["0.png", "1.png"], None)
     journal = Journal(journal_of(data.path))
-    asked = {"suggested": "dog", "reason": "In doubt.", "score": 0.5}
+    chances = [["dog", 0.75], ["cat", 0.25]]
+    asked = {"suggested": "dog", "reason": "In doubt.", "score": 0.5, "chances": chances}
     facts = {**NOTHING, "next": [{"sample": "0.png", **asked}, {"sample": "1.png", **asked}]}
     review = open_review(data.path, Surveyed(facts, data, data, None, pool), port=0)
-    name = name_of(pool, pool.samples[0])
+    name = name_of(data.path, pool, pool.samples[0])
     desk = review.server.desk
     ids = [row["sample"] for row in desk.opening()["items"]]
-    assert ids == [name, name_of(pool, pool.samples[1])]
+    assert ids == [name, name_of(data.path, pool, pool.samples[1])]
+    assert [row["chances"] for row in desk.opening()["items"]] == [chances, chances]
+    tasks = write_tasks(desk.queue, tmp_path / "tasks.json").tasks
+    (first, _) = json.loads(tasks.read_text())
+    assert first["predictions"][0]["score"] == 0.75
     desk.decide(_change("k" * 8, name, "dog"))
     assert set(verdicts(journal.standing())) == {name}
     table = review.write_labelled()
     assert table == pool.path.resolve().with_name(f"{pool.path.name}.labelled.csv")
     assert table.read_text() == "path,label\npool/0.png,dog\n"
     assert data_sets.read_all(table).classes == ("dog",)
+    desk.undo({"key": "u" * 8, "of": "k" * 8, "reviewer": "ann"})
+    assert review.write_labelled() is None and not table.exists()
     review.server.server_close()
 
 
@@ -100,7 +109,7 @@ def _change(key: str, sample: str, label: str) -> dict[str, object]:
 def test_what_was_labelled_leaves_the_pool_and_joins_the_data(tmp_path):
     data = _data(tmp_path / "photos", ["0.png", "1.png"])
     pool = _data(tmp_path / "pool", ["0.png", "1.png", "2.png"], None)
-    names = [name_of(pool, sample) for sample in pool]
+    names = [name_of(data.path, pool, sample) for sample in pool]
     said = [
         Decision("1", names[0], "ann", "change", ("dog",)),
         Decision("2", names[1], "ann", "change", ("wolf",)),
@@ -114,12 +123,66 @@ def test_what_was_labelled_leaves_the_pool_and_joins_the_data(tmp_path):
     assert fresh.classes == ("dog", "wolf") and len(fresh) == 2
 
 
+def test_a_table_that_this_journal_never_spoke_of_is_left_alone(tmp_path):
+    data = _data(tmp_path / "photos", ["0.png"])
+    pool = _data(tmp_path / "pool", ["0.png"], None)
+    table = tmp_path / "pool.labelled.csv"
+    table.write_text("of another review")
+    assert write_labelled(data.path, pool.path, pool, Journal(journal_of(data.path))) is None
+    assert table.read_text() == "of another review"
+
+
+def test_decisions_on_a_pool_move_with_it_and_the_data(tmp_path):
+    before = tmp_path / "before" / "project"
+    before.mkdir(parents=True)
+    data = _data(before / "photos", ["0.png"])
+    pool = _data(before / "pool", ["0.png", "1.png", "2.png"], None)
+    pool = pool.with_samples(replace(one, sha256=f"{n}" * 64) for n, one in enumerate(pool, 1))
+    names = [name_of(data.path, pool, sample) for sample in pool]
+    assert names == ["./pool/0.png", "./pool/1.png", "./pool/2.png"]
+    said = [
+        Decision("new", names[0], "ann", "change", ("dog",), content="1" * 16),
+        Decision("old", f"{pool.path.resolve()}/1.png", "ann", "change", ("cat",)),
+        Decision("gone", names[2], "ann", "change", ("cat",), content="9" * 16),
+    ]
+    after = tmp_path / "after"
+    (tmp_path / "before").rename(after)
+    data = replace(data, path=after / "project" / "photos")
+    for place in ("pool", "unlabelled"):
+        (after / "project" / "pool").rename(after / "project" / place)
+        moved = replace(pool, path=after / "project" / place)
+        verdicts_ = heard(said, data, as_in_journal(data.path, moved))
+        known, left = settled_by(data, moved, verdicts_)
+        own = [sample.id for sample in known if sample.id.startswith("./")]
+        # What an older version wrote knows the pool by its name alone.
+        wanted = ["./pool/0.png", "./pool/1.png"] if place == "pool" else ["./unlabelled/0.png"]
+        assert own == wanted and len(left) == 3 - len(wanted)
+    elsewhere = replace(pool, path=tmp_path / "pool")
+    assert name_of(data.path, elsewhere, pool.samples[0]) == "../../pool: 0.png"
+
+
+def test_the_page_is_told_where_the_sample_of_a_decision_is_now(tmp_path):
+    queue = picture_queue(tmp_path)
+    journal = Journal(journal_of(queue.dataset.path))
+    first, second = (sample.sha256[:16] for sample in queue.samples[:2])
+    journal.decide(Decision("moved", "renamed.png", "ann", "keep", content=first, kept=("cat",)))
+    journal.decide(Decision("other", "000.png", "ann", "keep", content=second))
+    journal.decide(Decision("gone", "002.png", "ann", "keep", content="0" * 16))
+    journal.undo("ann", "u1", "gone")
+    told = desk_of(queue).events(0)["events"]
+    places = [line.get("samples") for line in told]
+    assert places == [["000.png"], ["001.png"], [], None]
+    shown = queue_of(Surveyed(NOTHING, queue.dataset, queue.dataset), journal.standing())
+    assert [(item.kind, item.row) for item in shown.items] == [("decided", 0), ("decided", 1)]
+
+
 def test_where_nothing_is_labelled_reviewers_name_the_classes(tmp_path):
     pool = _data(tmp_path / "pool", ["0.png"], None)
-    facts = {**NOTHING, "next": [{"sample": "0.png", "suggested": None, "reason": "Typical."}]}
+    asked = {"suggested": None, "reason": "Typical.", "chances": []}
+    facts = {**NOTHING, "next": [{"sample": "0.png", **asked}]}
     nothing = Dataset(pool.path, pool.task, (), ())
     review = open_review(pool.path, Surveyed(facts, nothing, nothing, None, pool), port=0)
-    desk, name = review.server.desk, name_of(pool, pool.samples[0])
+    desk, name = review.server.desk, name_of(pool.path, pool, pool.samples[0])
     assert desk.opening()["open"]
     for label in ("", " cat", "a|b", "a\nb", "x" * 61, 7):
         with pytest.raises(Exception, match="1 to 60 printable"):

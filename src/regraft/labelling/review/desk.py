@@ -23,8 +23,17 @@ from typing import Any, final
 
 from regraft.dataset import Dataset, guard
 from regraft.dataset.reader import class_name
-from regraft.labelling.decisions import ACTIONS, Action, Decision, Journal
-from regraft.labelling.review.items import KINDS, Item, Queue, names_of
+from regraft.labelling.decisions import (
+    ACTIONS,
+    Action,
+    Decision,
+    Journal,
+    about,
+    content_key,
+    decision_of,
+    names_of,
+)
+from regraft.labelling.review.items import KINDS, Item, Queue
 from regraft.labelling.review.pictures import LARGE_PX, SMALL_PX, Picture, picture_of, text_of
 from regraft.store import digest
 
@@ -100,10 +109,21 @@ class Desk:
         }
 
     def events(self, since: int) -> Fact:
-        """Lines of the journal from the one with this number on; all if the journal is shorter."""
+        """Lines of the journal from the one with this number on; all if the journal is shorter.
+
+        Each decision has "samples" besides: those that it is about now, see `decisions.about`.
+        """
         lines = self.journal.lines()
         begin = since if since <= len(lines) else 0
-        return {"from": begin, "events": lines[begin:]}
+        asked = [decision_of(line) for line in lines[begin:] if "undo" not in line]
+        places: dict[str, list[str]] = {one.key: [] for one in asked}
+        for one in about(asked, self.queue.samples)[0] if asked else ():
+            places[one.key].append(one.sample)
+        events = [
+            line if "undo" in line else line | {"samples": places[str(line["key"])]}
+            for line in lines[begin:]
+        ]
+        return {"from": begin, "events": events}
 
     def decide(self, asked: Mapping[str, Any]) -> Fact:
         """Write a decision down: key, sample, reviewer, action, labels.
@@ -136,6 +156,8 @@ class Desk:
             action=action,
             labels=labels,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
+            content=content_key(sample),
+            kept=given if action == "keep" else None,
         )
         return {"written": self.journal.decide(decision)}
 

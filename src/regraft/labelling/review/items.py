@@ -6,7 +6,7 @@ Legend: n samples, c classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +15,10 @@ import numpy as np
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
 from regraft.labelling import findings
-from regraft.labelling.decisions import Decision, settled, verdicts
+from regraft.labelling.asking import CHANCES
+from regraft.labelling.decisions import Decision, about, heard, names_of, settled
 from regraft.labelling.likely_errors import Judged
-from regraft.labelling.pool import name_of
+from regraft.labelling.pool import as_in_journal
 from regraft.labelling.survey import Surveyed
 
 Kind = Literal["error", "divided", "outlier", "next", "decided"]
@@ -30,8 +31,6 @@ KINDS: dict[Kind, str] = {
 }
 """In the order in which they are looked at, and what the page calls them."""
 
-_CHANCES = 10
-"""Classes shown with their chances: as many as there are digits to press."""
 _EXAMPLES = 6
 
 
@@ -88,33 +87,24 @@ def queue_of(found: Surveyed, decisions: Iterable[Decision] = ()) -> Queue:
     """
     given, dataset, pool = found.given, found.dataset, found.pool
     assert given is not None and dataset is not None
-    asked = (
-        {sample.id: replace(sample, id=name_of(pool, sample)) for sample in pool} if pool else {}
-    )
-    samples = (*given.samples, *asked.values())
+    asked = as_in_journal(given.path, pool)
+    samples = (*given.samples, *asked)
     row = {sample.id: n for n, sample in enumerate(samples)}
-    place = {name: row[sample.id] for name, sample in asked.items()}
+    place = {one.id: row[sample.id] for one, sample in zip(pool or (), asked, strict=True)}
     items: dict[int, Item] = {}
     decisions = tuple(decisions)
-    decided = settled(verdicts(decisions))
+    decided = settled(heard(decisions, given, samples))
     for item in (
         *_errors(given, dataset, found, decided),
         *_divided(given, found, row),
         *_outliers(given, found, row),
         *_next(found.facts["next"], place, given),
-        *_decided(samples, given, decisions, row),
+        *_decided(samples, given, about(decisions, samples)[0], row),
     ):
         items.setdefault(item.row, item)
     examples_c = _examples(dataset, found.judged)
     roots = tuple(_root(data.path.resolve()) for data in (given, pool) if data is not None)
     return Queue(given, samples, tuple(items.values()), examples_c, roots, pool)
-
-
-def names_of(dataset: Dataset, sample: Sample) -> tuple[str, ...] | None:
-    """A sample's classes as they were given; None where it has no label."""
-    if sample.target is None:
-        return None
-    return tuple(dataset.classes[c] for c in labels_of(sample.target))
 
 
 def _root(path: Path) -> Path:
@@ -166,7 +156,9 @@ def _next(
     for fact in rows:
         said = str(fact["suggested"] or "").split("|") if given.multilabel else [fact["suggested"]]
         suggested = tuple(name for name in given.classes if name in said) or None
-        yield Item(place[fact["sample"]], "next", None, suggested, None, str(fact["reason"]))
+        chances = tuple((str(name), float(chance)) for name, chance in fact["chances"])
+        row, reason = place[fact["sample"]], str(fact["reason"])
+        yield Item(row, "next", None, suggested, None, reason, chances)
 
 
 def _decided(
@@ -178,7 +170,7 @@ def _decided(
 
 
 def _chances(dataset: Dataset, chance_c: np.ndarray) -> tuple[tuple[str, float], ...]:
-    order = np.argsort(-chance_c, kind="stable")[:_CHANCES]
+    order = np.argsort(-chance_c, kind="stable")[:CHANCES]
     return tuple((dataset.classes[c], float(chance_c[c])) for c in order)
 
 

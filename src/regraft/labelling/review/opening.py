@@ -72,7 +72,8 @@ class Review:
         queue = self.server.desk.queue
         if queue.pool is None:
             return None
-        return write_labelled(queue.pool.path, queue.samples, verdicts(self.journal.standing()))
+        data = queue.dataset.path
+        return write_labelled(data, queue.pool.path, queue.samples, self.journal)
 
     def summary(self) -> str:
         """What the journal holds now, in a sentence."""

@@ -18,7 +18,7 @@
   let events = [];          // the journal, as far as it was read
   let outbox = [];          // {seq, path, body}: not acknowledged yet
   let settled = [];         // acknowledged, but not read back from the journal yet
-  let refused = [];         // what the server would not take, with its reason
+  let refused = [];         // what the server would not take, with its reason as `refused`
   let people = new Map();   // sample -> Map(reviewer -> decision)
   let statuses = new Map(); // sample -> what its opinions come to, found out when asked
   let standing = [];        // decisions that were not taken back, oldest first
@@ -79,9 +79,20 @@
     people = new Map();
     statuses = new Map();
     for (const line of standing) {
-      if (!people.has(line.sample)) people.set(line.sample, new Map());
-      people.get(line.sample).set(line.reviewer, line);
+      for (const sample of places(line)) {
+        if (!people.has(sample)) people.set(sample, new Map());
+        people.get(sample).set(line.reviewer, line);
+      }
     }
+  }
+
+  /* The samples that a decision is about; what was changed or moved since is called otherwise now. */
+  const places = (decision) => decision.samples ?? [decision.sample];
+
+  /* What a decision says of an item's label as it is now: what was kept may be another by now. */
+  function opinion(decision, item) {
+    const labels = decision.action === "keep" ? decision.kept ?? item.given ?? [] : decision.labels;
+    return same(labels, item.given) ? "keep" : `change\n${labels.join("\n")}`;
   }
 
   /* Where nothing was labelled before, reviewers name the classes. */
@@ -104,7 +115,7 @@
     let skips = 0;
     for (const decision of people.get(item.sample)?.values() ?? []) {
       if (decision.action === "skip") { skips += 1; continue; }
-      const said = decision.action + "\n" + decision.labels.join("\n");
+      const said = opinion(decision, item);
       counts.set(said, (counts.get(said) ?? 0) + 1);
     }
     if (!counts.size) return skips ? "skipped" : "todo";
@@ -131,7 +142,7 @@
   }
 
   function words(decision) {
-    if (decision.action === "keep") return "kept the label";
+    if (decision.action === "keep") return decision.kept ? `kept the label ${listed(decision.kept)}` : "kept the label";
     if (decision.action === "skip") return "skipped it";
     return `changed it to ${listed(decision.labels)}`;
   }
@@ -167,6 +178,28 @@
     remember(localStorage, prefix() + entry.body.key, null);
   }
 
+  /* What is not taken now may be at the next start, with the pool that it is about, or the class. */
+  function setAside(entry, reason) {
+    outbox = outbox.filter((other) => other !== entry);
+    entry.refused = reason;
+    entry.kept = remember(localStorage, prefix() + entry.body.key, JSON.stringify(entry));
+    refused.push(entry);
+    replay();
+  }
+
+  function forgetRefused() {
+    for (const entry of refused) remember(localStorage, prefix() + entry.body.key, null);
+    refused = [];
+    drawState();
+  }
+
+  function notTaken() {
+    const last = refused[refused.length - 1];
+    const more = refused.length > 1 ? ` (and ${refused.length - 1} more)` : "";
+    const kept = refused.every((entry) => entry.kept) ? "This browser keeps what was not taken, and offers it again at the next start." : "It is not kept.";
+    return `Not taken: ${last.body.sample ?? "Undo"}: ${last.refused}${more} ${kept}`;
+  }
+
   async function send() {
     if (sending || isOver) return;
     sending = true;
@@ -182,9 +215,7 @@
       } else if (reply.status === 403) {
         isOver = true;
       } else if (reply.status >= 400 && reply.status < 500 && reply.status !== 408) {
-        forget(entry);
-        refused.push(`${entry.body.sample ?? "Undo"}: ${reply.error}`);
-        replay();
+        setAside(entry, reply.error);
       } else {
         trouble = reply.error;
         drawState();
@@ -279,7 +310,7 @@
     if (!last) { say("There is nothing of yours to take back."); return; }
     post("undo", { key: key(), of: last.key, reviewer });
     say(`Taken back: ${last.sample}.`);
-    show(last.sample);
+    show(places(last)[0] ?? last.sample);
     draw();
   }
 
@@ -431,7 +462,7 @@
     const decided = mine(item);
     const choice = (verb, labels, hint, act, main, focus) => {
       const share = !queue.multilabel && chance.has(labels[0]) ? percent(chance.get(labels[0])) : "";
-      const done = decided && (focus === "keep" ? decided.action === "keep" : decided.action === "change" && same(decided.labels, labels));
+      const done = decided && (focus === "keep" ? opinion(decided, item) === "keep" : decided.action === "change" && same(decided.labels, labels));
       return el("button", { type: "button", class: `choice${main ? " main" : ""}${done ? " chosen" : ""}`, onclick: act, "data-focus": focus, "aria-keyshortcuts": hint },
         el("span", {}, el("span", { class: "verb" }, verb), el("span", { class: "label", dir: "auto" }, listed(labels))),
         el("span", { class: "end" }, el("span", { class: "share" }, share), el("kbd", { "aria-hidden": "true" }, hint)));
@@ -538,8 +569,12 @@
     let text = "";
     if (isOver) text = `This address is from an earlier start. Open the one that the server printed last.${waiting}`;
     else if (trouble && count) text = `${trouble}${waiting} It is tried again all the time; if the server was stopped, start it again.`;
-    else if (refused.length) text = `Not taken: ${refused[refused.length - 1]}`;
-    if ($("banner").textContent !== text) $("banner").textContent = text;
+    else if (refused.length) text = notTaken();
+    if ($("banner").dataset.text !== text) {
+      $("banner").dataset.text = text;
+      $("banner").replaceChildren(text);
+      if (refused.length && text === notTaken()) $("banner").append(" ", el("button", { type: "button", onclick: forgetRefused }, "Forget it"));
+    }
     $("banner").hidden = !text;
     document.title = `${queue.name} – review`;
   }
@@ -602,13 +637,17 @@
     const names = [...new Set([reviewer, queue.reviewer, ...standing.map((decision) => decision.reviewer)])];
     $("known").replaceChildren(...names.map((name) => el("button", { type: "button", "aria-pressed": String(name === reviewer), onclick: () => setReviewer(name) }, name)));
     $("new-name").value = "";
+    $("new-name").setCustomValidity("");
     $("people").showModal();
     $("new-name").focus();
   }
 
+  /* As the server will see it: letters that cannot be printed, such as zero-width joiners, are none. */
   function takeName() {
-    const name = $("new-name").value.trim();
-    if (name) setReviewer(name.normalize("NFC")); else $("new-name").focus();
+    const name = $("new-name").value.normalize("NFC").trim();
+    const fits = name && [...name].length <= 60 && !/[\p{C}\p{Z}]/u.test(name.replaceAll(" ", ""));
+    $("new-name").setCustomValidity(fits ? "" : "A name has 1 to 60 letters that can be printed.");
+    if (fits) setReviewer(name); else { $("new-name").focus(); $("new-name").reportValidity(); }
   }
 
   function openHistory() {
@@ -621,8 +660,8 @@
     const head = (...cells) => el("thead", {}, el("tr", {}, ...cells.map((text, place) => el("th", { scope: "col", class: place && cells.length === 4 && cells[1] === "kept" ? "n" : "" }, text))));
     $("counts").replaceChildren(names.length ? el("table", {}, head("reviewer", "kept", "changed", "skipped"), el("tbody", {}, ...counted)) : el("p", { class: "soft" }, "Nobody has decided anything yet."));
     const rows = [...standing].reverse().slice(0, MOST_ROWS).map((decision) => {
-      const known = queue.items.some((item) => item.sample === decision.sample);
-      const name = known ? el("button", { type: "button", class: "link", onclick: () => { $("history").close(); show(decision.sample); } }, decision.sample) : decision.sample;
+      const here = places(decision).find((sample) => queue.items.some((item) => item.sample === sample));
+      const name = here ? el("button", { type: "button", class: "link", onclick: () => { $("history").close(); show(here); } }, here) : decision.sample;
       return el("tr", {}, el("td", { class: "when" }, when(decision).replace(", ", "")), el("td", {}, decision.reviewer), el("td", {}, words(decision)), el("td", {}, name));
     });
     $("rows").replaceChildren(rows.length ? el("table", {}, head("when", "who", "what", "sample"), el("tbody", {}, ...rows)) : "");
