@@ -114,7 +114,10 @@ def headline(report: Facts) -> str:
 
 def _compared(report: Facts) -> str:
     """On what start and result are compared; what speaks against it is said."""
-    text = "The two are compared on the same samples by a paired bootstrap test."
+    text = (
+        "The two are compared on the same samples by a paired bootstrap test, which is no surer "
+        "than a sign test on the groups that differ."
+    )
     if report["verdict"].get("split") == "valid":
         text += (
             " The judge has no test split, so these are the samples that its probe was measured on "
