@@ -225,6 +225,27 @@ def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> 
         assert all(leak in (done.folder / "report.html").read_text() for leak in leaks)
 
 
+def test_what_is_wrong_with_the_judges_data_is_said(place: Path) -> None:
+    judge = place / "judge"
+    (judge / "train/along/empty.png").touch()
+    rows = [f"{path.relative_to(judge)},{path.parent.name},{path.parent.parent.name}"
+            for path in sorted(judge.rglob("*.png"))]  # fmt: skip
+    groups = [f",{'one yard' if '/test/' in f'/{row}' else ''}" for row in rows]
+    lines = ["path,label,split,group", *(r + g for r, g in zip(rows, groups, strict=True))]
+    (judge / "labels.csv").write_text("\n".join(lines))
+    told = list[str]()
+    report = pretrain(
+        place / "pool", place / "run", backbone=start(place), judge=judge / "labels.csv",
+        settings=settings(epochs=1), max_bad=0.1,
+        tell=lambda event: told.append(getattr(event, "text", "")),
+    ).report  # fmt: skip
+    assert {p["kind"] for p in report["judge"]["problems"]} >= {"one-group", "empty"}
+    assert "are of one group (one yard)" in report["verdict"]["text"]
+    said = f"{len(report['judge']['problems'])} problems found in the judge's data: see the report"
+    assert said in told
+    assert "test/along/3.png" not in str(report["data"]["problems"])
+
+
 @pytest.mark.parametrize("negatives", ["batch", "queue"])
 def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
     objective = choose("contrastive", place / "pool", settings(negatives=negatives, piece=8))

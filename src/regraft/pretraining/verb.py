@@ -258,6 +258,10 @@ def _judge(
             where="--judge",
             mend=f"give labelled {objective.modality}s",
         )
+    count = len(labelled.problems)
+    if count:
+        problems = "problem" + "s" * (count != 1)
+        tell(Said(f"{count:,} {problems} found in the judge's data: see the report"))
     return labelled
 
 
@@ -309,7 +313,8 @@ def _learn(ground: Ground) -> dict[str, Any]:
             report["control"] = _to_its_end(
                 ground, "The control", vain, lambda: _control(ground, control, eye, facts, after)
             )
-    said = [beside_references(report), report["verdict"]["text"], *vain]
+    doubts = [] if eye is None else content.doubts(report["judge"]["problems"])
+    said = [beside_references(report), report["verdict"]["text"], *doubts, *vain]
     report["verdict"] = report["verdict"] | {"text": " ".join(filter(None, said))}
     reporting.write(ground.run.folder, report, reporting.thumbnails(report))
     return report
@@ -425,12 +430,13 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
             "samples": len(pool),
             "classes": [],
             "splits": _sizes(pool),
-            "problems": [content.problem_facts(problem) for problem in pool.problems],
+            "problems": _problems(pool),
         },
         "judge": None if ground.eye is None else {
             "path": str(ground.eye.dataset.path.resolve()),
             "fingerprint": ground.eye.dataset.fingerprint(),
             "splits": _sizes(ground.eye.dataset),
+            "problems": _problems(ground.eye.dataset),
         },
         "backbone": {
             "name": start.name, "source": start.source, "sha256": start.sha256,
@@ -462,6 +468,10 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
 def _sizes(rows: Dataset) -> dict[str, int]:
     """Samples in each split."""
     return {name: len(rows.split(name)) for name in data_sets.SPLITS}
+
+
+def _problems(rows: Dataset) -> list[dict[str, str]]:
+    return [content.problem_facts(problem) for problem in rows.problems]
 
 
 def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -> dict[str, Any]:
