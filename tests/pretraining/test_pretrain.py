@@ -885,6 +885,17 @@ def test_random_weights_at_a_size_of_ones_own(place: Path) -> None:
     assert open_backbone(str(done.folder)).preprocessing.size_px == 32
 
 
+def test_a_network_for_one_size_alone_is_not_given_another(place: Path) -> None:
+    end = "nn.Sequential(nn.Flatten(), nn.Linear(16 * 8 * 8, 24))"
+    text = NETWORK.replace("    end = nn", f"    end = {end}\n    other = nn")
+    (place / "net.py").write_text(text)
+    pytest.importorskip("timm")
+    for out, name in (("flat", start(place)), ("vit", "random:vit_tiny_patch16_224")):
+        with pytest.raises(UsageError, match="not for 96 px") as refused:
+            pretrain(place / "pool", place / out, backbone=name, settings=settings(size_px=96))
+        assert refused.value.where == "--size"
+
+
 def test_the_judge_counts_as_fit_does_where_one_class_is_rare(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ Legend: b pictures in a batch, n in the pool.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -95,16 +95,23 @@ class ContrastivePictures:
 
 
 def resized(backbone: Backbone, size_px: int | None) -> Backbone:
-    """The same weights for pictures, or frames, of another size; None is its own."""
-    if size_px in (None, backbone.pictures.size_px):
-        return backbone
-    from regraft.backbones.network import assemble, describe, fill, read_safetensors
+    """The same weights for pictures, or frames, of another size; None is its own.
 
-    assert size_px is not None
-    prepared = replace(backbone.pictures, size_px=size_px)
-    network = assemble(backbone.recipe, prepared)
-    fill(network, read_safetensors(backbone.weights), backbone.weights)
-    return replace(backbone, preprocessing=prepared, stages=describe(network, prepared))
+    Raises:
+        UsageError: the network is built for one size alone.
+    """
+    if size_px is None or size_px == backbone.pictures.size_px:
+        return backbone
+    from regraft.backbones import network
+
+    other = network.resized(backbone, size_px)
+    if other is None:
+        raise UsageError(
+            f"{backbone.name} is built for {backbone.pictures.size_px} px, not for {size_px} px",
+            where="--size",
+            mend="leave it out, or take a convolutional network",
+        )
+    return other
 
 
 @final
