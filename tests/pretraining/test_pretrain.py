@@ -281,7 +281,7 @@ def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.Mo
     plain, counts = momentum.momentum_contrast, []
 
     def looked_at(*given):
-        counts.append([int(n) for n in given[4].sum(dim=1)])
+        counts.append([int((given[5] == number).sum()) for number in given[4]])
         return plain(*given)
 
     monkeypatch.setattr(momentum, "momentum_contrast", looked_at)
@@ -351,6 +351,38 @@ def test_memory_for_rows_does_not_grow_with_the_batch(
     piece_bytes = 64 * 64 * 64 * 3
     assert piece_bytes < peaks[64] < 4 * piece_bytes
     assert peaks[4096] < 8 * piece_bytes < 64 * piece_bytes
+
+
+@pytest.mark.parametrize("negatives", ["batch", "queue"])
+def test_copies_in_a_pool_are_no_negatives(place: Path, negatives: str) -> None:
+    from regraft.pretraining import contrastive, momentum
+
+    copies = {"0.png", "50.png", "60.png"}
+    for side in (50, 60):
+        Image.open(place / "pool/0.png").resize((side, side)).save(place / "pool" / f"{side}.png")
+    learner = learner_of(place, settings(negatives=negatives, batch=50))
+    seen = list[list[int]]()
+    with closing(learner), pytest.MonkeyPatch.context() as patch:
+        module, name, at = {
+            "batch": (contrastive, "nt_xent", 3), "queue": (momentum, "momentum_contrast", 4)
+        }[negatives]  # fmt: skip
+        plain = getattr(module, name)
+        patch.setattr(module, name, lambda *given: seen.append(given[at].tolist()) or plain(*given))
+        learner.backward(0)
+        (numbers,) = seen
+        names = [learner._job.samples[i].id for i in learner._order(0)]
+    of = {name: number for name, number in zip(names, numbers, strict=True) if name in copies}
+    assert set(of) == copies
+    assert len(set(of.values())) == 1
+    assert len(set(numbers)) == 48
+
+
+def test_a_pool_of_copies_is_too_small(place: Path) -> None:
+    (place / "same").mkdir()
+    for side in range(40, 60, 4):
+        Image.open(place / "pool/0.png").resize((side, side)).save(place / "same" / f"{side}.png")
+    with pytest.raises(DataError, match=r"tell apart: 1 \(copies count once\)"):
+        pretrain(place / "same", place / "run", backbone=start(place), settings=settings())
 
 
 @pytest.mark.parametrize("piece", [16, 8])

@@ -29,6 +29,7 @@ from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
 from regraft.pretraining.decoded import Decoded
 from regraft.pretraining.objective import Control, Job, Learner
 from regraft.pretraining.settings import Settings
+from regraft.tasks.clusters import numbered
 from regraft.transfer.pictures import squeezed
 
 FEWEST = 4
@@ -65,8 +66,10 @@ class ContrastivePictures:
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
         pool = read_unlabelled(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
-        if len(pool) < FEWEST:
-            what = f"there are too few pictures to tell apart: {len(pool)}"
+        count = len(np.unique(self.copies(pool.samples)))
+        if count < FEWEST:
+            copies = " (copies count once)" if count < len(pool) else ""
+            what = f"there are too few pictures to tell apart: {count}{copies}"
             raise DataError(what, where=path, mend=f"give {FEWEST} or more")
         return pool
 
@@ -85,6 +88,10 @@ class ContrastivePictures:
     def footage(self, job: Job) -> Footage:
         """See `Contrastive`."""
         return Canvases(job.samples, job.backbone, job.tell)
+
+    def copies(self, samples: Sequence[Sample]) -> np.ndarray:
+        """See `Contrastive`: near ones; of equal ones a pool has one."""
+        return numbered([sample.group for sample in samples])
 
     def views(self, model: Model, rows: Rows, draws_2bk: np.ndarray, half: int) -> Tensor:
         """See `Contrastive`."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from regraft.backbones import Network
 
 
-FORMAT = 3
+FORMAT = 4
 """Raised where a training that was begun by an earlier rule must not be gone on with."""
 
 
