@@ -165,6 +165,16 @@ def test_what_is_wrong_with_the_judges_data_stands_on_the_page() -> None:
     assert "test/a/7.png" not in Page(pretrained.render(judged, {})).text
 
 
+def test_copies_that_were_left_out_are_counted() -> None:
+    judged = report()
+    leak = {"kind": "leak", "where": "a.png", "what": "A copy of b.png.", "done": "left out"}
+    other = leak | {"kind": "near-duplicate"}
+    judged["data"]["problems"] = [leak, other, leak]
+    text = Page(pretrained.render(judged, {})).text
+    assert "2 of the pool that are or hold copies of the judge's were left out" in text
+    assert "No copies of them" not in text
+
+
 def test_others_are_counted_without_those_that_they_are_near() -> None:
     plain = report(0)
     plain["alike"] = None

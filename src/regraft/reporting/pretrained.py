@@ -126,7 +126,12 @@ def _compared(report: Facts) -> str:
     if report["settings"].get("keep_duplicates"):
         text += " The pool may hold copies of them (--keep-duplicates)."
     elif report["verdict"].get("split") == "test":
-        text += " No copies of them were found in the pool."
+        leaks = sum(problem["kind"] == "leak" for problem in report["data"]["problems"])
+        text += (
+            f" {leaks:,} of the pool that are or hold copies of the judge's were left out."
+            if leaks
+            else " No copies of them were found in the pool."
+        )
         if report["data"]["things"] == "clips":
             text += " (A copy that begins at another moment is not found.)"
     return text
