@@ -862,6 +862,13 @@ def test_what_is_no_number_names_the_batch_and_keeps_the_last_good_state(
     assert weights(place / "run") == weights(place / "whole")
 
 
+@pytest.mark.parametrize("budget", [0, -5.0, float("nan")])
+def test_a_budget_without_time_is_refused(place: Path, budget: float) -> None:
+    with pytest.raises(UsageError, match="not positive"):
+        pretrain(place / "pool", place / "run", backbone=start(place), budget=budget)
+    assert not (place / "run").exists()
+
+
 def test_wrong_settings_are_refused(place: Path) -> None:
     with pytest.raises(UsageError):
         Settings(batch=1)

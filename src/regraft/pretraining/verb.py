@@ -30,6 +30,7 @@ from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
+from regraft.transfer.ladder import check_budget
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
@@ -138,7 +139,7 @@ def pretrain(
         judge: labelled data, as for `fit`: measures progress on its valid split, and start against
             result on its test split.
         train: "all" or "last:K"; what lies before keeps its weights and statistics.
-        budget: seconds of training.
+        budget: seconds of training, above 0.
         compare: "scratch" trains the same network from random weights too, for as many steps.
         settings: of the objective.
         control: train as many steps without what the objective adds, and compare: of clips, on
@@ -173,6 +174,7 @@ def pretrain(
         "max_bad": max_bad,
     } | ({} if columns is None else {"columns": columns})
     _check_control(control, judge, chosen)
+    check_budget(budget)
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
     if compare not in (None, "scratch"):
