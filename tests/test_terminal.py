@@ -48,6 +48,13 @@ def printed(width: int, print_it: Any, *arguments: Any) -> str:
     return page.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("per_second", "said"), [(0.31, "0.31"), (2.44, "2.4"), (12.6, "13"), (25_071.3, "25,071")]
+)
+def test_a_slow_training_is_not_said_to_stand_still(per_second: float, said: str) -> None:
+    assert terminal.rate(per_second) == said
+
+
 def test_backbones_are_listed_with_size_and_checksum() -> None:
     row = {"parameters": 3_371_008, "bytes": 13_484_032, "licence": "MIT", "purpose": "small"}
     rows = [

@@ -304,7 +304,7 @@ def pretrain(
             tell=tell,
         )
     speed = done.report["throughput"]
-    rate = f"{speed['per_second']:,.0f} {speed['unit']}/s"
+    rate = f"{terminal.rate(speed['per_second'])} {speed['unit']}/s"
     steps = done.report["steps"]
     print(f"{steps:,} step{'s' * (steps != 1)}, {rate}; {done.report['stopped']}")
     twin = done.report["scratch"] or {}

@@ -55,6 +55,11 @@ def shown(value: object) -> str:
     )
 
 
+def rate(per_second: float) -> str:
+    """How many a second: "25,071", "12", and below ten two digits, "0.31"."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+
+
 def duration(seconds: float) -> str:
     """A length of time as people say it: "0.4 s", "12 s", "3 min 5 s", "2 h 10 min"."""
     if seconds < 9.95:

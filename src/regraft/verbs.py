@@ -611,8 +611,7 @@ def _check_options(train: str, compare: str | None, budget: float | None) -> Non
         )
     if compare not in (None, "scratch"):
         raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
-    if budget is not None and not budget > 0:
-        raise UsageError("the budget is not positive", where="--budget", mend="for example 10m")
+    ladder.check_budget(budget)
 
 
 def _write_digits(folder: Path) -> None:

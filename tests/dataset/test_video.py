@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,6 +120,28 @@ def test_a_seek_gives_what_decoding_from_the_start_gives(tmp_path: Path) -> None
     sought = list(video.stills(path, "a", times_s))
     plain = list(video._stills(path, "a", times_s, seek=False))
     assert all(a.tobytes() == b.tobytes() for a, b in zip(sought, plain, strict=True))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_seek_finds_what_is_late_in_a_long_video(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = [5000 * i for i in range(200)]  # a frame each five seconds, 1000 s
+    path = write(tmp_path / f"long{suffix}", moving(200, size=(32, 32)), times=ticks)
+    late_s = [701.0, 722.0, 990.0]
+    plain = list(video._stills(path, "long", late_s, seek=False))
+    decoded = 0
+
+    def counted(*given: Any, whole: Any = video._decoded) -> Any:
+        nonlocal decoded
+        for frame in whole(*given):
+            decoded += 1
+            yield frame
+
+    monkeypatch.setattr(video, "_decoded", counted)
+    sought = list(video._stills(path, "long", late_s))
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(sought, plain, strict=True))
+    assert decoded < 50  # three times from the key frame before; the whole file has 200
 
 
 @pytest.mark.parametrize(

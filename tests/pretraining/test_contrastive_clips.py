@@ -198,7 +198,8 @@ def test_what_cannot_be(place: Path, tmp_path: Path) -> None:
             noise = np.random.default_rng(i).integers(0, 256, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(noise).save(tmp_path / "judge" / name / f"{name}{i}.png")
     with pytest.raises(UsageError, match="the judge is data for image") as refused:
-        verb._judge(tmp_path / "judge", ContrastiveClips(settings()), 0.01, 0, silent)
+        question = {"max_bad": 0.01, "seed": 0}
+        verb._judge(tmp_path / "judge", ContrastiveClips(settings()), question, None, silent)
     assert refused.value.where == "--judge"
     for chosen in (Settings(clip_s=2.0), None):
         with pytest.raises(DataError, match="no such file or folder"):

@@ -2,6 +2,7 @@ import gc
 import os
 import socket
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,13 +16,20 @@ def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
 
 
-def by_definition(a: torch.Tensor, b: torch.Tensor, temperature: float) -> float:
+def by_definition(
+    a: torch.Tensor, b: torch.Tensor, temperature: float, numbers: Sequence[int]
+) -> float:
     rows = nn.functional.normalize(torch.cat([a, b]).double(), dim=1)
     alike = (rows @ rows.T / temperature).exp()
     count, total = len(a), 0.0
     for i in range(2 * count):
-        others = sum(alike[i, j] for j in range(2 * count) if j != i)
-        total -= float((alike[i, (i + count) % (2 * count)] / others).log())
+        partner = (i + count) % (2 * count)
+        others = sum(
+            alike[i, j]
+            for j in range(2 * count)
+            if j == partner or numbers[j % count] != numbers[i % count]
+        )
+        total -= float((alike[i, partner] / others).log())
     return total / (2 * count)
 
 
@@ -29,8 +37,20 @@ def by_definition(a: torch.Tensor, b: torch.Tensor, temperature: float) -> float
 def test_nt_xent_is_its_definition(temperature: float) -> None:
     a, b = vectors(7, 5), vectors(7, 5, seed=1)
     assert losses.nt_xent(a, b, temperature).item() == pytest.approx(
-        by_definition(a, b, temperature), rel=1e-6
+        by_definition(a, b, temperature, range(7)), rel=1e-6
     )
+
+
+def test_copies_are_no_negatives_of_each_other() -> None:
+    a, b = vectors(7, 5), vectors(7, 5, seed=1)
+    numbers = [4, 9, 4, 0, 4, 0, 7]
+    wanted = by_definition(a, b, 0.2, numbers)
+    loss = losses.nt_xent(a.requires_grad_(), b, 0.2, torch.tensor(numbers))
+    assert loss.item() == pytest.approx(wanted, rel=1e-6)
+    all_copies = losses.nt_xent(a, b, 0.2, torch.zeros(7, dtype=torch.int64))
+    assert all_copies.item() == 0
+    (loss + all_copies).backward()
+    assert torch.isfinite(a.grad).all()
 
 
 def test_nt_xent_is_lightlys() -> None:
@@ -48,33 +68,32 @@ def momentum_by_definition(
     queries: tuple[torch.Tensor, ...],
     keys: tuple[torch.Tensor, ...],
     queue: torch.Tensor,
-    own: torch.Tensor,
+    numbers: torch.Tensor,
+    queued: torch.Tensor,
 ) -> float:
     """Row by row: the partner's key among the keys of the other view and of what is queued."""
     cosine, total = nn.functional.cosine_similarity, 0.0
     for query, key in ((queries[0], keys[1]), (queries[1], keys[0])):
         for i, row in enumerate(query.double()):
-            past = [k for k, mine in zip(queue.double(), own[i], strict=True) if not mine]
-            others = [cosine(row, k, dim=0) for k in [*key.double(), *past]]
-            chances = (torch.stack(others) / 0.2).softmax(dim=0)
-            total -= chances[i].log().item()
-    return total / (2 * len(own))
+            known = zip([*key, *queue], [*numbers, *queued], strict=True)
+            others = [k for k, number in known if number != numbers[i]]
+            cosines = [cosine(row, k.double(), dim=0) for k in [key[i], *others]]
+            total -= (torch.stack(cosines) / 0.2).log_softmax(dim=0)[0].item()
+    return total / (2 * len(numbers))
 
 
 def test_momentum_contrast_is_its_definition_and_only_queries_learn() -> None:
     queries = tuple(vectors(6, 4, seed=s).requires_grad_() for s in (0, 1))
     keys = tuple(vectors(6, 4, seed=s).requires_grad_() for s in (2, 3))
     queue = nn.functional.normalize(vectors(9, 4, seed=4))
-    own = torch.zeros(6, 9, dtype=torch.bool)
-    own[2, :3] = own[5, 8] = True
-    loss = losses.momentum_contrast(queries, keys, 0.2, queue, own)
-    wanted = momentum_by_definition(queries, keys, queue, own)
+    numbers = torch.tensor([0, 1, 2, 3, 3, 5])  # the fourth and the fifth are copies
+    queued = torch.tensor([2, 2, 2, 8, 3, 8, 9, 10, 5])
+    loss = losses.momentum_contrast(queries, keys, 0.2, queue, numbers, queued)
+    wanted = momentum_by_definition(queries, keys, queue, numbers, queued)
     assert loss.item() == pytest.approx(wanted, rel=1e-6)
-    none = torch.zeros(6, 0, dtype=torch.bool)
-    alone = losses.momentum_contrast(queries, keys, 0.2, queue[:0], none)
-    assert alone.item() == pytest.approx(
-        momentum_by_definition(queries, keys, queue[:0], none), rel=1e-6
-    )
+    none = queue[:0], numbers, queued[:0]
+    alone = losses.momentum_contrast(queries, keys, 0.2, *none)
+    assert alone.item() == pytest.approx(momentum_by_definition(queries, keys, *none), rel=1e-6)
     loss.backward()
     assert all(query.grad is not None for query in queries)
     assert all(key.grad is None for key in keys)
@@ -91,8 +110,8 @@ def test_momentum_contrast_is_lightlys_where_negatives_are_the_queue_alone() -> 
         theirs.memory_bank.bank = queue.clone()
         theirs.memory_bank.bank_ptr = torch.zeros(1, dtype=torch.long)
         wanted.append(theirs(query, key).item())
-    own = torch.zeros(1, 9, dtype=torch.bool)
-    loss = losses.momentum_contrast(queries, keys, 0.2, queue, own)
+    numbers = torch.zeros(1, dtype=torch.int64), torch.arange(1, 10)
+    loss = losses.momentum_contrast(queries, keys, 0.2, queue, *numbers)
     assert loss.item() == pytest.approx(sum(wanted) / 2, abs=1e-6)
 
 
@@ -138,13 +157,18 @@ def test_with_batch_norm_pieces_have_their_own_statistics_and_are_remembered_onc
         assert torch.equal(mine, theirs)
 
 
+NUMBERS = [0, 1, 2, 3, 1, 5, 6, 1, 8, 8, 10, 11]
+"""Of twelve samples: three are copies, in both processes, and two."""
+
+
 def _a_process(rank: int, port: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     net, mine = network(norm=False), slice(rank * 6, rank * 6 + 6)
     a, b = vectors(12, 6)[mine], vectors(12, 6, seed=1)[mine]
     alone = losses.nt_xent(net(a), net(b)).detach()  # no group is asked for
-    loss = losses.nt_xent(net(a), net(b), group=torch.distributed.group.WORLD)
+    numbers = torch.tensor(NUMBERS)[mine]
+    loss = losses.nt_xent(net(a), net(b), 0.1, numbers, torch.distributed.group.WORLD)
     loss.backward()
     for parameter in net.parameters():
         torch.distributed.all_reduce(parameter.grad)
@@ -175,7 +199,9 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path) -> None:
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(_a_process, (port, str(tmp_path)), nprocs=2)
     net = network(norm=False)
-    loss = losses.nt_xent(net(vectors(12, 6)), net(vectors(12, 6, seed=1)))
+    loss = losses.nt_xent(
+        net(vectors(12, 6)), net(vectors(12, 6, seed=1)), 0.1, torch.tensor(NUMBERS)
+    )
     loss.backward()
     for rank in (0, 1):
         found = torch.load(tmp_path / f"{rank}.pt")

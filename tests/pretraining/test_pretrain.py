@@ -225,6 +225,27 @@ def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> 
         assert all(leak in (done.folder / "report.html").read_text() for leak in leaks)
 
 
+def test_what_is_wrong_with_the_judges_data_is_said(place: Path) -> None:
+    judge = place / "judge"
+    (judge / "train/along/empty.png").touch()
+    rows = [f"{path.relative_to(judge)},{path.parent.name},{path.parent.parent.name}"
+            for path in sorted(judge.rglob("*.png"))]  # fmt: skip
+    groups = [f",{'one yard' if '/test/' in f'/{row}' else ''}" for row in rows]
+    lines = ["path,label,split,group", *(r + g for r, g in zip(rows, groups, strict=True))]
+    (judge / "labels.csv").write_text("\n".join(lines))
+    told = list[str]()
+    report = pretrain(
+        place / "pool", place / "run", backbone=start(place), judge=judge / "labels.csv",
+        settings=settings(epochs=1), max_bad=0.1,
+        tell=lambda event: told.append(getattr(event, "text", "")),
+    ).report  # fmt: skip
+    assert {p["kind"] for p in report["judge"]["problems"]} >= {"one-group", "empty"}
+    assert "are of one group (one yard)" in report["verdict"]["text"]
+    said = f"{len(report['judge']['problems'])} problems found in the judge's data: see the report"
+    assert said in told
+    assert "test/along/3.png" not in str(report["data"]["problems"])
+
+
 @pytest.mark.parametrize("negatives", ["batch", "queue"])
 def test_the_objective_keeps_its_contract(place: Path, negatives: str) -> None:
     objective = choose("contrastive", place / "pool", settings(negatives=negatives, piece=8))
@@ -260,7 +281,7 @@ def test_the_queue_knows_whose_keys_it_holds(place: Path, monkeypatch: pytest.Mo
     plain, counts = momentum.momentum_contrast, []
 
     def looked_at(*given):
-        counts.append([int(n) for n in given[4].sum(dim=1)])
+        counts.append([int((given[5] == number).sum()) for number in given[4]])
         return plain(*given)
 
     monkeypatch.setattr(momentum, "momentum_contrast", looked_at)
@@ -330,6 +351,38 @@ def test_memory_for_rows_does_not_grow_with_the_batch(
     piece_bytes = 64 * 64 * 64 * 3
     assert piece_bytes < peaks[64] < 4 * piece_bytes
     assert peaks[4096] < 8 * piece_bytes < 64 * piece_bytes
+
+
+@pytest.mark.parametrize("negatives", ["batch", "queue"])
+def test_copies_in_a_pool_are_no_negatives(place: Path, negatives: str) -> None:
+    from regraft.pretraining import contrastive, momentum
+
+    copies = {"0.png", "50.png", "60.png"}
+    for side in (50, 60):
+        Image.open(place / "pool/0.png").resize((side, side)).save(place / "pool" / f"{side}.png")
+    learner = learner_of(place, settings(negatives=negatives, batch=50))
+    seen = list[list[int]]()
+    with closing(learner), pytest.MonkeyPatch.context() as patch:
+        module, name, at = {
+            "batch": (contrastive, "nt_xent", 3), "queue": (momentum, "momentum_contrast", 4)
+        }[negatives]  # fmt: skip
+        plain = getattr(module, name)
+        patch.setattr(module, name, lambda *given: seen.append(given[at].tolist()) or plain(*given))
+        learner.backward(0)
+        (numbers,) = seen
+        names = [learner._job.samples[i].id for i in learner._order(0)]
+    of = {name: number for name, number in zip(names, numbers, strict=True) if name in copies}
+    assert set(of) == copies
+    assert len(set(of.values())) == 1
+    assert len(set(numbers)) == 48
+
+
+def test_a_pool_of_copies_is_too_small(place: Path) -> None:
+    (place / "same").mkdir()
+    for side in range(40, 60, 4):
+        Image.open(place / "pool/0.png").resize((side, side)).save(place / "same" / f"{side}.png")
+    with pytest.raises(DataError, match=r"tell apart: 1 \(copies count once\)"):
+        pretrain(place / "same", place / "run", backbone=start(place), settings=settings())
 
 
 @pytest.mark.parametrize("piece", [16, 8])
@@ -809,6 +862,13 @@ def test_what_is_no_number_names_the_batch_and_keeps_the_last_good_state(
     assert weights(place / "run") == weights(place / "whole")
 
 
+@pytest.mark.parametrize("budget", [0, -5.0, float("nan")])
+def test_a_budget_without_time_is_refused(place: Path, budget: float) -> None:
+    with pytest.raises(UsageError, match="not positive"):
+        pretrain(place / "pool", place / "run", backbone=start(place), budget=budget)
+    assert not (place / "run").exists()
+
+
 def test_wrong_settings_are_refused(place: Path) -> None:
     with pytest.raises(UsageError):
         Settings(batch=1)
@@ -862,6 +922,17 @@ def test_random_weights_at_a_size_of_ones_own(place: Path) -> None:
     )  # fmt: skip
     assert done.report["backbone"]["preprocessing"]["size_px"] == 32
     assert open_backbone(str(done.folder)).preprocessing.size_px == 32
+
+
+def test_a_network_for_one_size_alone_is_not_given_another(place: Path) -> None:
+    end = "nn.Sequential(nn.Flatten(), nn.Linear(16 * 8 * 8, 24))"
+    text = NETWORK.replace("    end = nn", f"    end = {end}\n    other = nn")
+    (place / "net.py").write_text(text)
+    pytest.importorskip("timm")
+    for out, name in (("flat", start(place)), ("vit", "random:vit_tiny_patch16_224")):
+        with pytest.raises(UsageError, match="not for 96 px") as refused:
+            pretrain(place / "pool", place / out, backbone=name, settings=settings(size_px=96))
+        assert refused.value.where == "--size"
 
 
 def test_the_judge_counts_as_fit_does_where_one_class_is_rare(

@@ -35,7 +35,7 @@ def report(classes: int = 2) -> dict[str, Any]:
         },
         "judge": {
             "path": "labelled", "fingerprint": "6f" * 32,
-            "splits": {"train": 8, "valid": 4, "test": 4},
+            "splits": {"train": 8, "valid": 4, "test": 4}, "problems": [],
         },
         "backbone": {
             "name": "tiny", "source": "here", "sha256": "c0" * 32, "licence": "MIT",
@@ -149,6 +149,30 @@ def test_what_speaks_against_a_verdict_is_said(
     text = Page(pretrained.render(judged, {})).text
     assert said in text
     assert unsaid not in text
+
+
+def test_what_is_wrong_with_the_judges_data_stands_on_the_page() -> None:
+    judged = report()
+    text = Page(pretrained.render(judged, {})).text
+    assert text.count("No problems were found.") == 2
+    problem = {"kind": "unreadable", "where": "test/a/7.png", "what": "It is empty.", "done": ""}
+    judged["judge"]["problems"] = [problem]
+    text = Page(pretrained.render(judged, {})).text
+    assert text.count("No problems were found.") == 1
+    assert "test/a/7.png" in text
+    assert "It is empty." in text
+    judged["judge"] = None
+    assert "test/a/7.png" not in Page(pretrained.render(judged, {})).text
+
+
+def test_copies_that_were_left_out_are_counted() -> None:
+    judged = report()
+    leak = {"kind": "leak", "where": "a.png", "what": "A copy of b.png.", "done": "left out"}
+    other = leak | {"kind": "near-duplicate"}
+    judged["data"]["problems"] = [leak, other, leak]
+    text = Page(pretrained.render(judged, {})).text
+    assert "2 of the pool that are or hold copies of the judge's were left out" in text
+    assert "No copies of them" not in text
 
 
 def test_others_are_counted_without_those_that_they_are_near() -> None:

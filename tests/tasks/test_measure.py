@@ -145,6 +145,52 @@ def test_false_alarms_of_the_paired_test_are_as_rare_as_promised() -> None:
     assert alarms <= 20
 
 
+def won_by(groups: int, of: int, size: int = 8) -> measure.Difference:
+    """Two models on `of` groups of samples; one is right in so many where the other is wrong."""
+    group_n = np.repeat(np.arange(of), size)
+    weights_rn = measure.bootstrap_weights([str(g) for g in group_n], 0)
+    old_n = group_n >= groups
+    new = measure.accuracy(np.ones(len(old_n), dtype=bool))
+    return measure.compare(new, measure.accuracy(old_n), weights_rn)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4, 5, 6, 9])
+def test_groups_that_agree_are_no_surer_than_a_sign_test_on_them(groups: int) -> None:
+    gap = won_by(groups, of=max(2, groups))
+    assert gap.p == pytest.approx(2.0 ** (1 - groups))
+    assert (gap.low <= 0) == (groups < 6)
+    assert gap.value > 0
+    assert won_by(groups, of=20).p >= 2.0 ** (1 - groups)
+
+
+def test_a_few_answers_are_no_surer_than_mcnemars_exact_test() -> None:
+    from scipy.stats import binomtest
+
+    weights_rn = measure.bootstrap_weights([""] * 500, 0)
+    for better, worse in ((4, 0), (5, 0), (6, 0), (7, 1), (9, 1), (12, 2)):
+        new_n, old_n = np.arange(500) >= worse, np.arange(500) < 500 - better
+        both = measure.accuracy(new_n), measure.accuracy(old_n)
+        exact = binomtest(worse, better + worse).pvalue
+        found = measure.compare(*both, weights_rn)
+        back = measure.compare(*reversed(both), weights_rn)
+        assert found.p == pytest.approx(exact) if not worse else found.p <= exact
+        assert found.p >= 2.0 ** (1 - (better - worse))
+        assert back.p == pytest.approx(found.p, abs=0.02)
+        assert (found.low > 0) == (found.p < 0.05)
+
+
+def test_what_carries_a_ranking_counts_too() -> None:
+    """The floor needs no share of right answers: it is the same for any score."""
+    rng = generator(4, "ranking")
+    target_nc = rng.random((60, 3)) < 0.4
+    old_nc = target_nc + 0.0
+    old_nc[:3] = 1 - old_nc[:3]  # three samples are ranked all wrong
+    scores = (measure.mean_average_precision(s, target_nc) for s in (target_nc + 0.0, old_nc))
+    gap = measure.compare(*scores, measure.bootstrap_weights([""] * 60, 0))
+    assert gap.value > 0
+    assert gap.p == pytest.approx(0.25)
+
+
 def test_calibration_error() -> None:
     confidence_n = np.full(100, 0.95)
     assert measure.calibration_error(confidence_n, np.arange(100) < 95) == pytest.approx(0)

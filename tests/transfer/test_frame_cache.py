@@ -92,6 +92,7 @@ def test_the_limit_sends_the_oldest_away(
     before = kept()
     past = time.time() - 7200
     os.utime(before[0], (past, past))
+    os.utime(before[0].parent / "full", (past, past))
     clips.canvas(pool[2], 4, 40)
     assert len(kept()) == 2
     assert before[0] not in kept()
@@ -104,6 +105,22 @@ def test_the_limit_sends_the_oldest_away(
     cache.clear()
     assert not kept()
     assert not [entry for entry in cache.show() if entry.kind in ("frames", "clips")]
+
+
+def test_a_full_cache_is_not_looked_through_for_each_clip(
+    pool: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, looks = clips.bytes_allowed, []
+    monkeypatch.setattr(clips, "bytes_allowed", lambda *given: looks.append(1) or plain(*given))
+    monkeypatch.setenv("REGRAFT_FRAMES_LIMIT", str(4 * 40 * 40 * 3 + 200))
+    for _ in range(3):
+        for sample in pool:
+            clips.canvas(sample, 4, 40)
+    assert len(kept()) == 1
+    assert len(looks) == 2  # one found room, the next found none
+    cache.clear()
+    clips.canvas(pool[1], 4, 40)
+    assert len(kept()) == 1
 
 
 def test_views_of_a_clip(pool: tuple[Sample, ...]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -198,6 +198,21 @@ def build(backbone: Backbone, *, random_seed: int | None = None) -> Network:
         own = len(network.stages) - bool(network.frames)
         local.initialise(network.stages[:own], seed=random_seed)
     return network
+
+
+def resized(backbone: Backbone, size_px: int) -> Backbone | None:
+    """The same network, with the same weights, for pictures of another size.
+
+    Returns:
+        None where its library builds it for one size alone: a transformer's positions, a linear
+        layer that counts on the size.
+    """
+    other = replace(backbone.pictures, size_px=size_px)
+    try:
+        stages = describe(assemble(backbone.recipe, other), other)
+    except (BackboneError, RuntimeError, AssertionError, ValueError):
+        return None
+    return replace(backbone, preprocessing=other, stages=stages)
 
 
 def assemble(recipe: Recipe, preprocessing: AnyPreprocessing, seed: int = 0) -> Network:

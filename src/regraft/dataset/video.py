@@ -245,7 +245,7 @@ def _stills(
         for time_s in times_s[skip:]:
             if seek and time_s - (now[0] if now else 0.0) > _SEEK_BEYOND_S:
                 _seek(container, stream, time_s)
-                frames = _frames(container, stream, _Tally())
+                frames = _frames(container, stream, _Tally(), sought=True)
                 now, coming = None, next(frames, None)
                 if coming is None or coming[0] > time_s:
                     raise _Overshot
@@ -343,9 +343,12 @@ def _video_of(container: InputContainer, where: str) -> VideoStream:
 
 
 def _frames(
-    container: InputContainer, stream: VideoStream, tally: _Tally
+    container: InputContainer, stream: VideoStream, tally: _Tally, *, sought: bool = False
 ) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames that can be decoded, with their times, which rise; others are counted in `tally`."""
+    """Frames that can be decoded, with their times, which rise; others are counted in `tally`.
+
+    After a seek (`sought`) the first may be of any time.
+    """
     base = float(stream.time_base or 0) or 1e-6
     start = (stream.start_time or 0) * base
     rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
@@ -358,7 +361,8 @@ def _frames(
         time_s = max(0.0, last_s) + 1 / rate if stamp is None else stamp * base - start
         if last_s >= 0 and -0.5 / rate < time_s - last_s <= 0:
             continue  # shown at once with the one before: it is that one again
-        if time_s < last_s or time_s - max(0.0, last_s) > _LONGEST_STILL_S:
+        leaps = time_s - max(0.0, last_s) > _LONGEST_STILL_S and not (sought and last_s < 0)
+        if time_s < last_s or leaps:
             tally.untimely += 1
             continue
         last_s = time_s

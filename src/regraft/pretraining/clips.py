@@ -99,6 +99,10 @@ class ContrastiveClips:
         """See `Contrastive`."""
         return Halves(job.samples, job.backbone, job.tell)
 
+    def copies(self, samples: Sequence[Sample]) -> np.ndarray:
+        """See `Contrastive`: none. A group is mostly clips of one file, which are told apart."""
+        return np.arange(len(samples))
+
     def views(self, model: Model, rows: Rows, draws_2bk: np.ndarray, half: int) -> Tensor:
         """See `Contrastive`."""
         frames = model.cut.backbone.frames

@@ -7,6 +7,8 @@ kind of footage).
 Decisions:
 
 - Order, views and noise are pure functions of (seed, step): a resumed run is the same run.
+- Copies in the pool are no negatives of each other: a tile must not be driven from what shows the
+  same.
 - With a queue, partners and negatives are keys of a momentum encoder; see `momentum.py`.
 - The projection head (two layers, batch norm between, 128 numbers; SimCLR) is thrown away. It and
   the loss see the whole batch at once, however small the pieces are that the network sees: what is
@@ -32,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from regraft.backbones import Network, build
+from regraft.dataset import Sample
 from regraft.errors import TrainingFailed
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.losses import (
@@ -101,6 +104,10 @@ class Contrastive(Objective, Protocol):
         """The pool as rows."""
         ...
 
+    def copies(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Number_n of samples: copies, which are no negatives of each other, have the same."""
+        ...
+
     def views(self, model: Model, rows: Rows, draws_2bk: np.ndarray, half: int) -> Tensor:
         """One of the two random views of each row, as stage 0 of the network takes it.
 
@@ -157,6 +164,7 @@ class Contrast(Learner):
         self.settings = settings
         self._objective, self._job = objective, job
         self._footage = objective.footage(job)
+        self._number_n = torch.from_numpy(objective.copies(job.samples))
         self._permuted = lru_cache(maxsize=2)(self._permutation)
         self.model = make_model(job)
         self._momentum: Momentum[Model] | None = None
@@ -215,11 +223,11 @@ class Contrast(Learner):
             return self._vectors(by, views(piece), (step, int(self._pieces[piece][0])))
 
         temperature, momentum = self.settings.temperature, self._momentum
-        pieces, index_b = range(len(self._pieces)), self._order(step)
+        pieces, number_b = range(len(self._pieces)), self._numbers(step)
         if momentum is None:
 
             def loss_of(a_bw: Tensor, b_bw: Tensor) -> Tensor:
-                return nt_xent(*self._projected(self.model, a_bw, b_bw), temperature)
+                return nt_xent(*self._projected(self.model, a_bw, b_bw), temperature, number_b)
 
         else:
             with torch.no_grad():
@@ -229,7 +237,7 @@ class Contrast(Learner):
 
             def loss_of(a_bw: Tensor, b_bw: Tensor) -> Tensor:
                 queries = self._projected(self.model, a_bw, b_bw)
-                return momentum.loss(queries, keys, index_b, temperature)
+                return momentum.loss(queries, keys, number_b, temperature)
 
         return backward_in_pieces(self.model, vectors, pieces, loss_of).item()
 
@@ -246,7 +254,7 @@ class Contrast(Learner):
     def stepped(self, step: int) -> None:
         """See `Learner`."""
         if self._momentum is not None and self._keys is not None:
-            self._momentum.follow(self.model, self._keys, self._order(step))
+            self._momentum.follow(self.model, self._keys, self._numbers(step))
 
     def named(self, step: int) -> str:
         """See `Learner`."""
@@ -361,6 +369,10 @@ class Contrast(Learner):
         """Which samples a step sees: each epoch a new order."""
         epoch, place = divmod(step, self.steps_an_epoch)
         return self._permuted(epoch)[place * self.size : (place + 1) * self.size]
+
+    def _numbers(self, step: int) -> Tensor:
+        """Number_b of a step's samples; see `Contrastive.copies`."""
+        return self._number_n[torch.from_numpy(self._order(step))]
 
     def _permutation(self, epoch: int) -> np.ndarray:
         samples = len(self._job.samples)

@@ -10,6 +10,7 @@ import numpy as np
 
 from regraft.dataset.verify import cores
 from regraft.events import Advanced, Tell
+from regraft.transfer.pictures import ReadAhead
 
 POOL_BYTES = 2 * 2**30
 
@@ -39,10 +40,12 @@ class Decoded:
         fits = int(np.prod(shape)) <= POOL_BYTES
         self._kept = np.empty(shape, np.uint8) if fits else None
         if fits or always:
-            for i, one in enumerate(self._threads.map(decode, range(shape[0]))):
-                if self._kept is not None:
-                    self._kept[i] = one
-                tell(Advanced("decoding", i + 1, shape[0]))
+            # Some ahead, not all: what is done and not yet taken is in memory beside what is kept.
+            with ReadAhead(decode, range(shape[0]), cores(), cores()) as ahead:
+                for i, one in enumerate(ahead):
+                    if self._kept is not None:
+                        self._kept[i] = one
+                    tell(Advanced("decoding", i + 1, shape[0]))
 
     def rows(self, index_b: np.ndarray) -> np.ndarray:
         """Some of them: uint8 (b, …)."""

@@ -21,6 +21,7 @@ from regraft.pretraining.sight import Gaze, Sight
 from regraft.seeds import generator
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
+from regraft.tasks.clusters import numbered
 from regraft.tasks.probe import Probe
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ PROBED = 1000
 """Samples of each split, at most, that the probe looks at while a training goes on."""
 
 FEW_HELD = 20
-"""With fewer samples to measure on, no difference says next to nothing."""
+"""With fewer groups of samples to measure on, no difference says next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,10 @@ def verdict(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, 
         f"A linear head on the frozen result has {_said(frozen)}. Fine-tuned ({moved['steps']} "
         f"steps, {moved['samples']} samples) it has {_said(moved)}."
     )
-    if len(eye.held) < FEW_HELD:
-        text = f"The judge measures on {len(eye.held)} samples, which show little. {text}"
+    groups = int(numbered([sample.group for sample in eye.held]).max()) + 1
+    if groups < FEW_HELD:
+        of = f" of {groups} group{'s' * (groups != 1)}" if groups < len(eye.held) else ""
+        text = f"The judge measures on {len(eye.held)} samples{of}, which show little. {text}"
     return {**frozen, "fine_tuned": moved, "text": text}
 
 

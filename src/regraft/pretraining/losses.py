@@ -40,7 +40,11 @@ Piece = TypeVar("Piece")
 
 
 def nt_xent(
-    a_bd: Tensor, b_bd: Tensor, temperature: float = 0.1, group: ProcessGroup | None = None
+    a_bd: Tensor,
+    b_bd: Tensor,
+    temperature: float = 0.1,
+    number_b: Tensor | None = None,
+    group: ProcessGroup | None = None,
 ) -> Tensor:
     """The normalised, temperature-scaled cross-entropy of pairs, symmetric.
 
@@ -48,6 +52,8 @@ def nt_xent(
         a_bd: embeddings of one view, of any length.
         b_bd: embeddings of the other; row i belongs with row i of `a_bd`.
         temperature: what cosines are divided by.
+        number_b: samples with the same number are copies, and no negatives of each other; None is
+            none.
         group: processes whose rows are the columns, in the order of their ranks; None is this
             process alone. Each has as many rows.
 
@@ -60,10 +66,11 @@ def nt_xent(
     mine_b = torch.arange(len(a_bd), device=a_bd.device) + first
     columns = torch.cat([a_md, b_md])
     logits = torch.cat([a_bd, b_bd]) @ columns.T / temperature
-    itself = torch.cat([mine_b, mine_b + count])
     partner = torch.cat([mine_b + count, mine_b])
-    logits = logits.scatter(1, itself[:, None], float("-inf"))
-    return functional.cross_entropy(logits, partner)
+    number_b = mine_b if number_b is None else number_b
+    own = number_b.repeat(2)[:, None] == gathered(number_b, group).repeat(2)
+    own = own.scatter(1, partner[:, None], False)  # itself, and copies
+    return functional.cross_entropy(logits.masked_fill(own, float("-inf")), partner)
 
 
 def momentum_contrast(
@@ -71,7 +78,8 @@ def momentum_contrast(
     keys: tuple[Tensor, Tensor],
     temperature: float,
     queue_qd: Tensor,
-    own_bq: Tensor,
+    number_b: Tensor,
+    number_q: Tensor,
 ) -> Tensor:
     """The cross-entropy of queries among keys, symmetric: each view must find the other's key.
 
@@ -80,20 +88,22 @@ def momentum_contrast(
         keys: of the same views in the same order, by the momentum encoder; no gradient goes there.
         temperature: what cosines are divided by.
         queue_qd: keys of past batches, normalised; may be empty.
-        own_bq: which of these come from a row's own sample and are no negatives, bool.
+        number_b: samples with the same number are one, or copies: no negatives of each other.
+        number_q: of the samples that keys in the queue come from.
 
     Returns:
         the mean over the 2b rows.
     """
     losses = list[Tensor]()
+    partner = torch.arange(len(number_b), device=number_b.device)
+    own = number_b[:, None] == torch.cat([number_b, number_q])
+    own = own.scatter(1, partner[:, None], False)
     a_key_bd, b_key_bd = keys
     for query_bd, key_bd in zip(queries, (b_key_bd, a_key_bd), strict=True):
         query_bd = functional.normalize(query_bd.float(), dim=1)
         key_bd = functional.normalize(key_bd.detach().float(), dim=1)
-        past_bq = (query_bd @ queue_qd.T / temperature).masked_fill(own_bq, float("-inf"))
-        logits = torch.cat([query_bd @ key_bd.T / temperature, past_bq], dim=1)
-        partner = torch.arange(len(query_bd), device=query_bd.device)
-        losses.append(functional.cross_entropy(logits, partner))
+        logits = torch.cat([query_bd @ key_bd.T, query_bd @ queue_qd.T], dim=1) / temperature
+        losses.append(functional.cross_entropy(logits.masked_fill(own, float("-inf")), partner))
     return torch.stack(losses).mean()
 
 

@@ -4,8 +4,9 @@ Decisions:
 
 - He et al., "Momentum contrast for unsupervised visual representation learning", 2020. The copy
   follows the trained model slowly, so that keys of different steps may be compared.
-- What an earlier step made of a sample is no negative for the sample itself: of a small pool the
-  queue holds every sample several times.
+- What an earlier step made of a sample is no negative for the sample itself, nor for copies of it:
+  of a small pool the queue holds every sample several times. Samples go by numbers, which copies
+  share.
 - Norm layers see a batch, queries and keys alike: nothing is shuffled, as that source does between
   devices, because a process has one. Statistics that a copy would keep are never used.
 
@@ -17,7 +18,6 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Generic, TypeVar, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,12 +45,11 @@ class Momentum(Generic[Trained]):
         self._queue = torch.empty(0, width)
         self._queued = torch.empty(0, dtype=torch.int64)
 
-    def loss(self, queries: Pair, keys: Pair, index_b: np.ndarray, temperature: float) -> Tensor:
+    def loss(self, queries: Pair, keys: Pair, number_b: Tensor, temperature: float) -> Tensor:
         """What `momentum_contrast` gives for these samples and the queue as it is."""
-        own_bq = torch.from_numpy(index_b)[:, None] == self._queued
-        return momentum_contrast(queries, keys, temperature, self._queue, own_bq)
+        return momentum_contrast(queries, keys, temperature, self._queue, number_b, self._queued)
 
-    def follow(self, model: Trained, keys: Pair, index_b: np.ndarray) -> None:
+    def follow(self, model: Trained, keys: Pair, number_b: Tensor) -> None:
         """Take a step towards `model`, and queue these samples' keys of the second view."""
         with torch.no_grad():
             pairs = zip(self.model.parameters(), model.parameters(), strict=True)
@@ -58,7 +57,7 @@ class Momentum(Generic[Trained]):
                 if theirs.requires_grad:
                     mine.lerp_(theirs, 1 - self._share)
         self._queue = enqueued(self._queue, keys[1], self._most)
-        self._queued = torch.cat([torch.from_numpy(index_b), self._queued])[: self._most]
+        self._queued = torch.cat([number_b, self._queued])[: self._most]
 
     def state(self) -> dict[str, Tensor]:
         """All that changes, by name; themselves, not copies."""

@@ -11,7 +11,7 @@ Legend: b pictures in a batch, n in the pool.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -29,6 +29,7 @@ from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
 from regraft.pretraining.decoded import Decoded
 from regraft.pretraining.objective import Control, Job, Learner
 from regraft.pretraining.settings import Settings
+from regraft.tasks.clusters import numbered
 from regraft.transfer.pictures import squeezed
 
 FEWEST = 4
@@ -65,8 +66,10 @@ class ContrastivePictures:
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
         pool = read_unlabelled(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
-        if len(pool) < FEWEST:
-            what = f"there are too few pictures to tell apart: {len(pool)}"
+        count = len(np.unique(self.copies(pool.samples)))
+        if count < FEWEST:
+            copies = " (copies count once)" if count < len(pool) else ""
+            what = f"there are too few pictures to tell apart: {count}{copies}"
             raise DataError(what, where=path, mend=f"give {FEWEST} or more")
         return pool
 
@@ -86,6 +89,10 @@ class ContrastivePictures:
         """See `Contrastive`."""
         return Canvases(job.samples, job.backbone, job.tell)
 
+    def copies(self, samples: Sequence[Sample]) -> np.ndarray:
+        """See `Contrastive`: near ones; of equal ones a pool has one."""
+        return numbered([sample.group for sample in samples])
+
     def views(self, model: Model, rows: Rows, draws_2bk: np.ndarray, half: int) -> Tensor:
         """See `Contrastive`."""
         size_px = model.cut.backbone.pictures.size_px
@@ -95,16 +102,23 @@ class ContrastivePictures:
 
 
 def resized(backbone: Backbone, size_px: int | None) -> Backbone:
-    """The same weights for pictures, or frames, of another size; None is its own."""
-    if size_px in (None, backbone.pictures.size_px):
-        return backbone
-    from regraft.backbones.network import assemble, describe, fill, read_safetensors
+    """The same weights for pictures, or frames, of another size; None is its own.
 
-    assert size_px is not None
-    prepared = replace(backbone.pictures, size_px=size_px)
-    network = assemble(backbone.recipe, prepared)
-    fill(network, read_safetensors(backbone.weights), backbone.weights)
-    return replace(backbone, preprocessing=prepared, stages=describe(network, prepared))
+    Raises:
+        UsageError: the network is built for one size alone.
+    """
+    if size_px is None or size_px == backbone.pictures.size_px:
+        return backbone
+    from regraft.backbones import network
+
+    other = network.resized(backbone, size_px)
+    if other is None:
+        raise UsageError(
+            f"{backbone.name} is built for {backbone.pictures.size_px} px, not for {size_px} px",
+            where="--size",
+            mend="leave it out, or take a convolutional network",
+        )
+    return other
 
 
 @final

@@ -30,12 +30,13 @@ from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
+from regraft.transfer.ladder import check_budget
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
 
 
-FORMAT = 3
+FORMAT = 4
 """Raised where a training that was begun by an earlier rule must not be gone on with."""
 
 
@@ -138,7 +139,7 @@ def pretrain(
         judge: labelled data, as for `fit`: measures progress on its valid split, and start against
             result on its test split.
         train: "all" or "last:K"; what lies before keeps its weights and statistics.
-        budget: seconds of training.
+        budget: seconds of training, above 0.
         compare: "scratch" trains the same network from random weights too, for as many steps.
         settings: of the objective.
         control: train as many steps without what the objective adds, and compare: of clips, on
@@ -173,6 +174,7 @@ def pretrain(
         "max_bad": max_bad,
     } | ({} if columns is None else {"columns": columns})
     _check_control(control, judge, chosen)
+    check_budget(budget)
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
     if compare not in (None, "scratch"):
@@ -186,11 +188,11 @@ def pretrain(
         start.check_reads(chosen.modality, f"{chosen.name} here trains on {chosen.modality}s")
         _check_gives_vectors(start)
         _check_twin(start, compare)
+        start = chosen.sized(start)
         frozen = frozen_stages(train, len(start.stages))
         labelled = _judge(judge, chosen, question, reads, tell)
         pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
         _tell_leaks(pool, tell)
-        start = chosen.sized(start)
         eye = None if labelled is None else Eye(labelled, start, seed)
         report = _learn(Ground(run, question, chosen, start, frozen, pool, eye, tell))
     return Pretrained(folder, report)
@@ -258,6 +260,10 @@ def _judge(
             where="--judge",
             mend=f"give labelled {objective.modality}s",
         )
+    count = len(labelled.problems)
+    if count:
+        problems = "problem" + "s" * (count != 1)
+        tell(Said(f"{count:,} {problems} found in the judge's data: see the report"))
     return labelled
 
 
@@ -309,7 +315,8 @@ def _learn(ground: Ground) -> dict[str, Any]:
             report["control"] = _to_its_end(
                 ground, "The control", vain, lambda: _control(ground, control, eye, facts, after)
             )
-    said = [beside_references(report), report["verdict"]["text"], *vain]
+    doubts = [] if eye is None else content.doubts(report["judge"]["problems"])
+    said = [beside_references(report), report["verdict"]["text"], *doubts, *vain]
     report["verdict"] = report["verdict"] | {"text": " ".join(filter(None, said))}
     reporting.write(ground.run.folder, report, reporting.thumbnails(report))
     return report
@@ -425,12 +432,13 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
             "samples": len(pool),
             "classes": [],
             "splits": _sizes(pool),
-            "problems": [content.problem_facts(problem) for problem in pool.problems],
+            "problems": _problems(pool),
         },
         "judge": None if ground.eye is None else {
             "path": str(ground.eye.dataset.path.resolve()),
             "fingerprint": ground.eye.dataset.fingerprint(),
             "splits": _sizes(ground.eye.dataset),
+            "problems": _problems(ground.eye.dataset),
         },
         "backbone": {
             "name": start.name, "source": start.source, "sha256": start.sha256,
@@ -462,6 +470,10 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
 def _sizes(rows: Dataset) -> dict[str, int]:
     """Samples in each split."""
     return {name: len(rows.split(name)) for name in data_sets.SPLITS}
+
+
+def _problems(rows: Dataset) -> list[dict[str, str]]:
+    return [content.problem_facts(problem) for problem in rows.problems]
 
 
 def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -> dict[str, Any]:

@@ -311,7 +311,7 @@ def verdict(report: dict[str, Any]) -> str:
     few = report.get("few_labels")
     if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
         text = f"{few['text']} {text}"
-    text = " ".join([text, *_doubts(report["data"]["problems"])])
+    text = " ".join([text, *doubts(report["data"]["problems"])])
     if report.get("refitted_on"):
         text += (
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
@@ -350,7 +350,7 @@ def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:
     return f" That cannot be told from {how}, which gives {_percent(chance)}."
 
 
-def _doubts(problems: Sequence[dict[str, str]]) -> Iterator[str]:
+def doubts(problems: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """What in the data speaks against the score."""
     yield from (p["what"] for p in problems if p["kind"] in ("many-classes", "one-group"))
     divided = sum(p["kind"] == "group-across-splits" for p in problems)

@@ -114,7 +114,10 @@ def headline(report: Facts) -> str:
 
 def _compared(report: Facts) -> str:
     """On what start and result are compared; what speaks against it is said."""
-    text = "The two are compared on the same samples by a paired bootstrap test."
+    text = (
+        "The two are compared on the same samples by a paired bootstrap test, which is no surer "
+        "than a sign test on the groups that differ."
+    )
     if report["verdict"].get("split") == "valid":
         text += (
             " The judge has no test split, so these are the samples that its probe was measured on "
@@ -123,7 +126,12 @@ def _compared(report: Facts) -> str:
     if report["settings"].get("keep_duplicates"):
         text += " The pool may hold copies of them (--keep-duplicates)."
     elif report["verdict"].get("split") == "test":
-        text += " No copies of them were found in the pool."
+        leaks = sum(problem["kind"] == "leak" for problem in report["data"]["problems"])
+        text += (
+            f" {leaks:,} of the pool that are or hold copies of the judge's were left out."
+            if leaks
+            else " No copies of them were found in the pool."
+        )
         if report["data"]["things"] == "clips":
             text += " (A copy that begins at another moment is not found.)"
     return text

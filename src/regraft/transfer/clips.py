@@ -9,7 +9,9 @@ Decisions:
   is damaged is set aside and decoded again.
 - Canvases have a limit of their own (`REGRAFT_FRAMES_LIMIT`). The one used longest ago goes first,
   but none that was used within the last hour: where more is wanted at once than fits, the rest is
-  decoded each time, instead of each clip pushing out the next.
+  decoded each time, instead of each clip pushing out the next. That there is no room is noted in
+  the folder, for all processes, and believed for a minute: to look through all files for each clip
+  that is not kept would cost as much as decoding it.
 
 Legend: t frames, s side in pixels.
 """
@@ -34,6 +36,8 @@ from regraft.transfer.cache import bytes_allowed, frames_folder
 
 FORMAT = 1
 _IN_USE_S = 3600.0
+_FULL, _FULL_S = "full", 60.0
+"""The note that there is no room, and for how long it holds."""
 
 
 def views_of(
@@ -136,6 +140,10 @@ def _key(sample: Sample, count: int, side_px: int) -> str:
 def _room_for(folder: Path, more_bytes: int) -> bool:
     """Whether there is room, after what was not used for long has gone."""
     folder.mkdir(parents=True, exist_ok=True)
+    note = folder / _FULL
+    with suppress(FileNotFoundError):
+        if time.time() - note.stat().st_mtime < _FULL_S:
+            return False
     files: list[tuple[float, int, str]] = []
     for path in folder.glob("*.frames"):
         # Another thread or process may send it away at any moment.
@@ -149,4 +157,6 @@ def _room_for(folder: Path, more_bytes: int) -> bool:
             break
         Path(path).unlink(missing_ok=True)
         total -= size
+    if total > most:
+        note.touch()
     return total <= most

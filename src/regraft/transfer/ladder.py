@@ -25,6 +25,7 @@ import numpy as np
 
 from regraft.backbones import Backbone, TextPreprocessing
 from regraft.dataset import Dataset, Sample, View
+from regraft.errors import UsageError
 from regraft.events import Measured, Said, Tell
 from regraft.store import Checkpoint, Outcome, Run, digest
 from regraft.tasks import measure
@@ -731,6 +732,12 @@ def seconds_a_picture(ground: Ground, frozen: int, count: int = TRIED) -> float:
     began = time.perf_counter()
     rows.rows(np.arange(len(some)))
     return (time.perf_counter() - began) / len(some)
+
+
+def check_budget(budget_s: float | None) -> None:
+    """Raise UsageError where a budget leaves no time; None is no limit."""
+    if budget_s is not None and not budget_s > 0:
+        raise UsageError("the budget is not positive", where="--budget", mend="for example 10m")
 
 
 def seconds_spent(entries: Sequence[Facts]) -> float:

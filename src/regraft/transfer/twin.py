@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample
-from regraft.errors import BackboneError
 from regraft.tasks import measure
 from regraft.transfer.ladder import points
 
@@ -42,22 +40,18 @@ SMALLEST_PX, GRID_PX = 64, 32
 
 
 def at_size(backbone: Backbone, size_px: int) -> Backbone:
-    """The same network for pictures of another size; it can only be built from random weights.
+    """The same network for pictures of another size.
 
     Returns:
         the backbone as it is where its library builds it for one size alone.
     """
-    from regraft.backbones.network import assemble, describe
+    from regraft.backbones.network import resized
 
     preprocessing = backbone.preprocessing
     if not isinstance(preprocessing, Preprocessing) or size_px == preprocessing.size_px:
         return backbone
-    other = replace(preprocessing, size_px=size_px)
-    try:
-        stages = describe(assemble(backbone.recipe, other), other)
-    except (BackboneError, RuntimeError, AssertionError, ValueError):
-        return backbone  # a transformer's positions, a linear layer that counts on the size
-    return replace(backbone, preprocessing=other, stages=stages)
+    other = resized(backbone, size_px)
+    return backbone if other is None else other
 
 
 def sizes_px(samples: Sequence[Sample], backbone: Backbone) -> list[int]:

@@ -1,0 +1,42 @@
+"""The verdict: what it says of few samples, few groups and doubtful data."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regraft.pretraining import judge
+from regraft.tasks.classification import Classification
+
+
+def judged(groups: int, count: int = 40) -> dict[str, Any]:
+    """The verdict on a start that is half right and a result that is all right."""
+    task = Classification("image-classification", ("a", "b"))
+    target_nc = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
+    before_nc = target_nc.copy()
+    before_nc[1::2] = 1 - before_nc[1::2]
+    held = [SimpleNamespace(group=f"patient {i * groups // count}") for i in range(count)]
+    eye: Any = SimpleNamespace(
+        task=SimpleNamespace(
+            targets=lambda samples: target_nc, score=task.score, metric_name=task.metric_name
+        ),
+        held=held,
+        test=held,
+        seed=0,
+    )
+    before, after = (judge.Looked(np.zeros((count, 1)), said) for said in (before_nc, target_nc))
+    facts = {"steps": 1, "samples": count}
+    tuned: Any = SimpleNamespace(before_nc=before_nc, after_nc=target_nc, facts=facts)
+    return judge.verdict(eye, before, after, tuned)
+
+
+@pytest.mark.parametrize(("groups", "answer"), [(2, "no difference"), (5, "no difference"),
+                                                (8, "helped"), (40, "helped")])  # fmt: skip
+def test_it_takes_groups_not_samples_to_tell_that_it_helped(groups: int, answer: str) -> None:
+    found = judged(groups)
+    assert found["answer"] == found["fine_tuned"]["answer"] == answer
+    said = f"The judge measures on 40 samples of {groups} groups, which show little."
+    assert (said in found["text"]) == (groups < judge.FEW_HELD)
