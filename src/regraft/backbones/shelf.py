@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +21,7 @@ from typing import Any
 from regraft import errors, store
 from regraft.backbones.backbone import Backbone
 from regraft.backbones.catalogue import NOTICES, Address, address
-from regraft.errors import BackboneError, Damaged
+from regraft.errors import BackboneError, Damaged, UsageError
 from regraft.events import Said, Tell, silent
 
 VERSION = "1"
@@ -84,6 +85,51 @@ def described(key: str) -> Backbone:
     if store.file_sha256(weights) != values["weights_sha256"]:
         raise Damaged("the weights are not what was written", where=weights)
     return Backbone.from_json(values["backbone"], weights)
+
+
+def handed_over(values: dict[str, Any], weights: Path) -> Backbone:
+    """A backbone whose description may be somebody else's: that of a model or a pre-training.
+
+    A network of a user's own is code. It is run because a user named it; what a file says about
+    itself, checksums and all, is no such word. Whatever was named on this machine is on the shelf.
+
+    Args:
+        values: see `Backbone.from_json`.
+        weights: likewise.
+
+    Raises:
+        BackboneError: the description cannot be used, or needs code that nobody named here.
+    """
+    backbone = Backbone.from_json(values, weights)
+    recipe = backbone.recipe
+    while recipe.adapter == "video":
+        recipe = recipe.inner
+    architecture = str(recipe.architecture)
+    if recipe.adapter == "local" and not _was_named(architecture):
+        name = _own_name(architecture)
+        raise BackboneError(
+            "this network is made by code that nobody has named on this machine, so it is not run",
+            where=architecture,
+            mend="look at that code; where you trust it, name it once, which runs it: "
+            f"regraft backbones show {shlex.quote(name)}",
+        )
+    return backbone
+
+
+def _own_name(architecture: str) -> str:
+    """What a user calls the network of a function of their own."""
+    is_file = architecture.rpartition(":")[0].endswith(".py")
+    return f"local:{architecture}" if is_file else architecture
+
+
+def _was_named(architecture: str) -> bool:
+    try:
+        wanted = address(_own_name(architecture))
+    except UsageError:
+        return False
+    # The whole address: a relative one would mean another file in another folder.
+    is_own = (wanted.adapter, wanted.architecture) == ("local", architecture)
+    return is_own and name_file(wanted).is_file()
 
 
 def keep(wanted: Address, backbone: Backbone, weights: bytes, source: Path | None) -> str:
