@@ -9,7 +9,8 @@ Decisions:
   decoded. A file over 512 MiB is not read at all.
 - Names are printed so that one name is one line: control characters, bytes that are no text and
   backslashes are escaped.
-- What operating systems leave behind (.DS_Store, Thumbs.db, …) and hidden files are no data.
+- What operating systems leave behind (.DS_Store, Thumbs.db, …) and hidden files are no data, nor
+  is a run of regraft, which lies among them where a command was given in their folder.
 """
 
 from __future__ import annotations
@@ -125,10 +126,19 @@ def files(root: Path, below: Path | None = None) -> Iterator[tuple[Path, Problem
 
 
 def listed(folder: Path) -> list[tuple[Path, bool]]:
-    """What is in a folder, sorted, and whether it is a folder itself (not a link to one)."""
+    """What is in a folder but for junk and runs, sorted; and whether it is a folder, no link."""
     with os.scandir(folder) as scan:
         entries = sorted((e for e in scan if not is_junk(e.name)), key=lambda e: e.name)
-    return [(folder / e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+    found = [(folder / e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+    return [(path, is_folder) for path, is_folder in found if not (is_folder and is_run(path))]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a command of ours wrote this folder."""
+    try:
+        return all((folder / name).is_file() for name in ("run.json", "journal.jsonl"))
+    except PermissionError:
+        return False
 
 
 def _is_plain(path: Path) -> bool:
