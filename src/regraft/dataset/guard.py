@@ -5,8 +5,8 @@ Decisions:
 - Nothing outside the data's own folder is read: links that leave it are refused, links to folders
   are not followed (so there are no loops). A link to a file inside the folder is that file.
 - Only regular files are opened. A pipe would wait for ever, a device may do anything.
-- A picture's size is taken from its header and refused above 50 megapixels before one pixel is
-  decoded. A file over 512 MiB is not read at all.
+- A picture's size is taken from its header, that of an icon from the pictures in it, and refused
+  above 50 megapixels before one pixel is decoded. A file over 512 MiB is not read at all.
 - Names are printed so that one name is one line: control characters, bytes that are no text and
   backslashes are escaped.
 - What operating systems leave behind (.DS_Store, Thumbs.db, …) and hidden files are no data, nor
@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,15 @@ TEXT_SUFFIXES = frozenset(".txt .text .eml .md .rst .html .htm .log".split())
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"})
 _NESTED_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(.{8})", re.DOTALL)
+_NESTED_JP2 = re.compile(rb"ihdr(?=(.{8})\0)", re.DOTALL)
+_NESTED_J2K = re.compile(rb"\xff\x4f\xff\x51\0(?=...(.{16}))", re.DOTALL)
+"""JPEG 2000: in a box, and its bare stream. One may lie where the other says its size."""
+_ICO = b"\0\0\1\0"
+_ENTRY = struct.Struct("<12xI")
+"""Of an icon's table of contents: where the picture lies."""
+_OS2 = 12
+_BITMAPS = (_OS2, 40, 52, 56, 64, 108, 124)
+"""Lengths of the headers of bitmaps, with which they begin."""
 
 
 @final
@@ -237,6 +247,31 @@ def refuse_nested_bomb(data: bytes, where: str) -> None:
     Raises:
         UnreadableSample: an inner picture has more than 50 megapixels.
     """
+    for width_px, height_px in _inner_sizes(data):
+        refuse_bomb(width_px, height_px, where)
+
+
+def _inner_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """Width and height of whatever in an icon file begins like a picture."""
     for match in _NESTED_PNG.finditer(data):
-        size = match.group(1)
-        refuse_bomb(int.from_bytes(size[:4], "big"), int.from_bytes(size[4:], "big"), where)
+        yield struct.unpack(">II", match[1])
+    for match in _NESTED_JP2.finditer(data):
+        height_px, width_px = struct.unpack(">II", match[1])
+        yield width_px, height_px
+    for match in _NESTED_J2K.finditer(data):
+        right, bottom, left, top = struct.unpack(">IIII", match[1])
+        yield right - left, bottom - top
+    if data.startswith(_ICO):
+        begin, count = len(_ICO) + 2, int.from_bytes(data[4:6], "little")
+        for at in range(begin, min(begin + count * _ENTRY.size, len(data) - 15), _ENTRY.size):
+            (place,) = _ENTRY.unpack_from(data, at)
+            yield from _bitmap_size(data[place : place + 12])
+
+
+def _bitmap_size(header: bytes) -> Iterator[tuple[int, int]]:
+    """Of a bitmap in an icon, whose height counts its mask, too; nothing where it is none."""
+    kind = int.from_bytes(header[:4], "little")
+    if len(header) == 12 and kind in _BITMAPS:
+        form = "<HH" if kind == _OS2 else "<Ii"
+        width_px, height_px = struct.unpack_from(form, header, 4)
+        yield width_px, abs(height_px) // 2
