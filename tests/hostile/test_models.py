@@ -73,6 +73,16 @@ def test_a_model_on_code_of_ones_own_needs_that_code_to_be_named_here(
     assert regraft.predict(place / "run", [picture(place)])[0]["label"] == "a"
 
 
+def test_modules_in_the_working_directory_are_not_imported(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "numpy", "torch", "timm", "regraft"):
+        (tmp_path / f"{name}.py").write_text("__import__('pathlib').Path('ran').touch()")
+    monkeypatch.chdir(tmp_path)
+    assert opened(place)
+    assert not (tmp_path / "ran").exists()
+
+
 def sha256(file: str | Path) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from regraft.backbones.backbone import Backbone
 from regraft.backbones.catalogue import NOTICES, Address, address
 from regraft.errors import BackboneError, Damaged, UsageError
 from regraft.events import Said, Tell, silent
+from regraft.interpreter import own_process
 
 VERSION = "1"
 """Of the conversion: a change here makes every conversion be done anew."""
@@ -173,10 +172,11 @@ def ask(what: str, wanted: Address) -> dict[str, Any]:
     Raises:
         RegraftError: what the process found, as if it had been found here.
     """
-    command = [sys.executable, "-m", "regraft.backbones.conversion", what, wanted.name]
+    command, environment = own_process("regraft.backbones.conversion")
+    command += [what, wanted.name]
     done = subprocess.run(  # noqa: S603 (our own interpreter and module)
         command,
-        env={**os.environ, "HF_HUB_OFFLINE": "0" if what == "pull" else "1"},
+        env={**environment, "HF_HUB_OFFLINE": "0" if what == "pull" else "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -187,7 +187,7 @@ def ask(what: str, wanted: Address) -> dict[str, Any]:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise BackboneError(
             f"the process that reads {wanted.name} stopped with code {done.returncode}: {last}",
-            where=" ".join(command),
+            where=shlex.join(command),
             mend="a negative code is a signal; 9 often means that memory ran out",
         ) from None
     if "error" in answer:
