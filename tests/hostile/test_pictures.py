@@ -23,7 +23,7 @@ from PIL import Image
 from regraft.dataset import Dataset, Problem, check_reader, images, read
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.guard import MAX_BYTES, Refused
-from regraft.errors import UnreadableSample
+from regraft.errors import DataError, UnreadableSample
 
 
 def picture(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -472,14 +472,63 @@ def test_links_that_leave_the_folder(data: Path) -> None:
     check_reader(FolderReader(), data)
 
 
+@pytest.mark.parametrize("below", ["", "train"])
+@pytest.mark.parametrize("target", ["../elsewhere", ".store/bird", "../not mounted", "bird"])
+def test_a_class_that_is_a_link_is_not_lost_unnoticed(data: Path, below: str, target: str) -> None:
+    for folder in (data / ".store" / "bird", data.parent / "elsewhere"):
+        folder.mkdir(parents=True)
+        picture(99).save(folder / "1.png")
+    if below:
+        (data / below).mkdir()
+        for name in ("cat", "dog"):
+            (data / name).rename(data / below / name)
+    link = data / below / "bird"
+    link.symlink_to("../" * bool(below) + target if target != "bird" else target)
+    for max_bad in (0.01, 0.99):
+        with pytest.raises(DataError, match="This link .* Nothing in it would be read") as fault:
+            read(data, max_bad=max_bad)
+        assert fault.value.where == str(link)
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_split_that_is_a_link_is_not_lost_unnoticed(data: Path, split: str) -> None:
+    shutil.copytree(data, data / "train")
+    for name in ("cat", "dog"):
+        shutil.rmtree(data / name)
+    shutil.copytree(data / "train", data / "valid")
+    (data / split).rename(data.parent / "elsewhere")
+    (data / split).symlink_to(data.parent / "elsewhere")
+    with pytest.raises(DataError, match="This link leaves the data"):
+        read(data)
+
+
+def test_links_to_hidden_folders_and_to_runs(data: Path) -> None:
+    for folder in (data / ".store" / "deep", data / "dog" / "run" / "pictures"):
+        folder.mkdir(parents=True)
+        picture(99).save(folder / "1.png")
+    for name in ("run.json", "journal.jsonl"):
+        (data / "dog" / "run" / name).touch()
+    (data / "cat" / "hidden").symlink_to(data / ".store" / "deep")
+    (data / "cat" / "run").symlink_to(data / "dog" / "run" / "pictures")
+    (data / "cat" / "link.png").symlink_to(data / ".store" / "deep" / "1.png")
+    dataset = read(data, max_bad=0.1)
+    assert len(dataset) == 51
+    assert sorted((p.kind, p.where, p.done) for p in dataset.problems) == [
+        ("hidden", "cat/hidden", "set aside"),
+        ("hidden", "cat/run", "set aside"),
+    ]
+
+
 def test_links_inside_the_folder_and_loops(data: Path) -> None:
     (data / "cat" / "link.png").symlink_to(data / "cat" / "01.png")
     (data / "cat" / "up").symlink_to(data)
     (data / "cat" / "self").symlink_to(data / "cat" / "self")
+    (data / "also cats").symlink_to("cat")
     dataset = read(data)
     assert len(dataset) == 51
     assert sorted((p.kind, p.where) for p in dataset.problems) == [
         ("duplicate", "cat/01.png"),
+        ("link", "also cats"),
         ("link", "cat/up"),
         ("missing", "cat/self"),
     ]

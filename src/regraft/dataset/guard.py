@@ -121,7 +121,7 @@ def files(root: Path, below: Path | None = None) -> Iterator[tuple[Path, Problem
     while pending:
         path, is_folder = pending.pop()
         if not is_folder:
-            yield path, (None if _is_plain(path) else _objection(root, path))
+            yield path, (None if _is_plain(path) else objection(root, path))
             continue
         try:
             entries = listed(path)
@@ -155,8 +155,13 @@ def _is_plain(path: Path) -> bool:
     return stat.S_ISREG(path.lstat().st_mode)
 
 
-def _objection(root: Path, path: Path) -> Problem | None:
-    """What speaks against a link, a pipe, a device."""
+def objection(root: Path, path: Path) -> Problem | None:
+    """What speaks against a link, a pipe, a device.
+
+    Args:
+        root: the data's folder, resolved.
+        path: something inside of it that is no plain file and no folder.
+    """
     if not path.is_symlink():
         return _problem(root, path, "not-a-file", "This is a pipe, a socket or a device.")
     try:
@@ -166,10 +171,21 @@ def _objection(root: Path, path: Path) -> Problem | None:
     if not target.is_relative_to(root):
         return _problem(root, path, "outside", f"This link leaves the data, to {shown(target)}.")
     if target.is_dir():
-        return _problem(root, path, "link", "This link leads to a folder that is read anyway.")
+        if _is_walked(root, target):
+            return _problem(root, path, "link", "This link leads to a folder that is read anyway.")
+        what = "This link leads to a hidden folder, or to a run of regraft; neither is read."
+        return _problem(root, path, "hidden", what)
     if not target.is_file():
         return _problem(root, path, "not-a-file", "This link leads to a pipe or a device.")
     return None
+
+
+def _is_walked(root: Path, folder: Path) -> bool:
+    """Whether `files` comes to a folder inside of the data."""
+    if folder == root:
+        return True
+    is_passed_over = is_junk(folder.name) or is_run(folder)
+    return not is_passed_over and _is_walked(root, folder.parent)
 
 
 def _problem(root: Path, path: Path, kind: str, what: str) -> Problem:
