@@ -24,9 +24,9 @@ from regraft.transfer.packing import Storage
 def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Iterator[Path]:
     """Files behind names, folders and patterns, each once, in the order of their first mention.
 
-    Of folders, and of what patterns find, what is hidden, a run of regraft or left behind by
-    operating systems is no data, as for `fit`; a file that is named is looked at whatever its name.
-    Links to files are followed, also out of a folder; what else lies in one is in `not_entered`.
+    Of folders, and of what patterns find, what is hidden or left behind by operating systems is no
+    data, as for `fit`, nor is a run in a folder; a file that is named is looked at whatever its
+    name. Links to files are followed, also out of a folder; `not_entered` has what else is in one.
 
     Args:
         inputs: names, folders and patterns.
