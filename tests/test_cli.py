@@ -269,6 +269,8 @@ def test_the_version_is_that_of_the_package() -> None:
      "fit . --valid {long}", "fit . --backbone {long}", "convert {long} out --to coco"],
 )  # fmt: skip
 def test_a_name_that_is_too_long_is_no_fault_of_regraft(words: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").touch()
     told = run(*words.format(long="x" * 300).split(), cwd=tmp_path)
     what, where, mend = told.stderr.splitlines()[-3:]
     assert told.returncode == 1 and "Traceback" not in told.stderr

@@ -237,7 +237,7 @@ def test_a_read_only_folder_is_said(tmp_path: Path) -> None:
 
 
 def abandoned_by(folder: Path, process: int, age_s: float = 0.0) -> Path:
-    path = folder / f".regraft-{store.digest(os.uname().nodename)[:8]}-{process}-{'a' * 16}.tmp"
+    path = folder / f".regraft-{store._host()}-{process}-{'a' * 16}.tmp"
     path.write_bytes(b"half")
     os.utime(path, (time.time() - age_s,) * 2)
     return path
@@ -257,6 +257,21 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path, act: str) -> None
     else:
         Run.open(folder, QUESTION).close()
     assert [path.exists() for path in (dead, old, fresh, foreign)] == [False, False, True, True]
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="no containers here")
+def test_what_another_container_is_writing_stays(tmp_path: Path) -> None:
+    """There, the number may be that of a process which lives."""
+    gone = subprocess.Popen([sys.executable, "-Sc", ""])
+    gone.wait()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "readlink", lambda _: Path("pid:[1]"))
+        fresh = abandoned_by(tmp_path, gone.pid)
+    store.commit(tmp_path / "a", b"data")
+    assert fresh.exists()
+    os.utime(fresh, (time.time() - 3700,) * 2)
+    store.commit(tmp_path / "a", b"data")
+    assert not fresh.exists()
 
 
 def test_threads_that_commit_the_same_file_never_mix(tmp_path: Path) -> None:

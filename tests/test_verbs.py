@@ -97,6 +97,12 @@ def test_what_a_reader_of_ones_own_reads_is_fitted_measured_and_inspected(pairs:
     assert fitted.report["reproduce"].endswith(", train='head', reader=...)  # pairs")
     assert regraft.evaluate(run, pairs, reader=PairsReader())["count"] == 24
     assert regraft.inspect(pairs, reader=PairsReader())["samples"] == 24
+    (pairs.parent / "new").mkdir()
+    (pairs.parent / "new" / "0.png").symlink_to(pairs.parent / "0.png")
+    (pairs.parent / "new" / "more").symlink_to(pairs.parent)
+    picture, folder = regraft.predict(run, [pairs.parent / "new"])
+    assert picture["label"] == "a"
+    assert folder["sample"].endswith("new/more") and "This link leaves" in folder["problem"]
     judged = regraft.labels(pairs, reader=PairsReader(), backbone=backbone)
     assert judged["data"]["samples"] == 24
     assert judged["share"] is not None

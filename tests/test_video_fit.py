@@ -142,8 +142,8 @@ def with_order(backbone: Backbone, weights: Path) -> Backbone:
 def test_vectors_of_clips_are_those_of_the_network(
     fitted: regraft.Fitted, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))
     backbone = with_order(load(fitted.folder).backbone, tmp_path / "order.safetensors")
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "cache"))  # nobody named the network there
     samples = read_all(place / "clips", clip_s=1.0).samples
     cut, views = Cut(backbone, 4), [View(), View(1, crop=0.6, mirror=True)]
     assert [Cut(backbone, frozen).kept.frozen for frozen in range(5)] == [0, 1, 2, 3, 3]

@@ -307,7 +307,14 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _host() -> str:
-    return digest(os.uname().nodename)[:8]
+    """Names where a process's number means that process: a machine, or a container on it.
+
+    Containers may share the name of their machine, and a cache.
+    """
+    namespace = ""
+    with suppress(OSError):  # there is none but on Linux
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return digest(os.uname().nodename, namespace)[:8]
 
 
 def _sweep(folder: Path) -> None:

@@ -233,7 +233,9 @@ def predict(
         else:
             answers = predicting.label_pictures(model, preparation, paths, tell)
     # A detector looks at videos, too.
-    return predicting.not_meant(answers, inputs, "video" if finds else model.backbone.modality)
+    modality = "video" if finds else model.backbone.modality
+    told = predicting.not_meant(answers, inputs, modality)
+    return [*told, *predicting.not_entered(inputs)]
 
 
 def evaluate(

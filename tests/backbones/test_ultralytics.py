@@ -264,3 +264,6 @@ def test_a_strange_description_is_refused(change: dict[str, Any], what: str) -> 
     assert _checked(PLAIN, Path("a.pt"))["nc"] == 2
     with pytest.raises(BackboneError, match=what):
         _checked(PLAIN | change, Path("a.pt"))
+    recipe = Recipe("ultralytics", "detect", (("network", json.dumps(PLAIN | change)),))
+    with pytest.raises(BackboneError, match=what):
+        fresh(recipe)  # of a model from somebody else

@@ -9,6 +9,7 @@ from made_pictures import classes, noise, saved
 from regraft.dataset import check_reader
 from regraft.dataset.folder import FolderReader
 from regraft.errors import DataError
+from regraft.store import Run
 
 
 def test_classes_and_ids(tmp_path: Path) -> None:
@@ -45,6 +46,19 @@ def test_splits_beside_classes_are_refused(tmp_path: Path) -> None:
     classes(tmp_path, extra=1)
     with pytest.raises(DataError, match="extra"):
         FolderReader().read(tmp_path)
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+def test_a_run_among_the_data_is_no_data(tmp_path: Path, below: str) -> None:
+    data = classes(tmp_path / below, cat=1, dog=1)
+    if below:
+        classes(tmp_path / "test", cat=1, dog=1)
+    before = FolderReader().read(tmp_path)
+    with Run.open(tmp_path / "photos-regraft", {}), Run.open(data / "cat" / "run", {}):
+        for place in (tmp_path / "photos-regraft", data / "cat" / "run"):
+            saved(noise(7), place / "pictures" / "1.png")
+        assert FolderReader().read(tmp_path) == before
+        assert not before.problems
 
 
 def test_valid_and_test_without_train_are_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from PIL import Image
 from regraft.dataset import Dataset, Problem, check_reader, images, read
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.guard import MAX_BYTES, Refused
-from regraft.errors import UnreadableSample
+from regraft.errors import DataError, UnreadableSample
 
 
 def picture(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -195,11 +195,89 @@ def icon(width: int, height: int) -> bytes:
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
 
 
-@pytest.mark.parametrize("made", [png, gif, gif_frame, bmp, jpeg, tiff, icon])
+def icon_of_bitmap(width: int, height: int) -> bytes:
+    """An icon that says 16 × 16 and holds a larger bitmap, of one bit a pixel."""
+    inner = struct.pack("<IIiHHIIiiII", 40, width, 2 * height, 1, 1, 0, 0, 0, 0, 2, 0) + bytes(8)
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 1, len(inner), 22) + inner
+
+
+def icon_of_os2(width: int, height: int) -> bytes:
+    """The same with the older header, which holds 65,535 at most."""
+    inner = struct.pack("<IHHHH", 12, width, min(2 * height, 65_535), 1, 1) + bytes(8)
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 1, len(inner), 22) + inner
+
+
+def icon_upside_down(width: int, height: int) -> bytes:
+    return icon_of_bitmap(width, -height)
+
+
+def mac_icon(inner: bytes) -> bytes:
+    """An icon that says 16 × 16, whatever it holds."""
+    block = b"icp4" + struct.pack(">I", 8 + len(inner)) + inner
+    return b"icns" + struct.pack(">I", 8 + len(block)) + block
+
+
+def j2k(width: int, height: int, right: int = 0, bottom: int = 0) -> bytes:
+    """The head of a JPEG 2000 stream that ends at such a place, else begins at the origin."""
+    right, bottom = right or width, bottom or height
+    sizes = (right, bottom, right - width, bottom - height, right, bottom, 0, 0)
+    siz = struct.pack(">HH8IH", 41, 0, *sizes, 1) + b"\7\1\1"
+    return b"\xff\x4f\xff\x51" + siz
+
+
+def mac_icon_of_j2k(width: int, height: int) -> bytes:
+    return mac_icon(j2k(width, height))
+
+
+def mac_icon_of_two_j2k(width: int, height: int) -> bytes:
+    """The head of the large one lies in that of one of 1 × 2 pixels."""
+    inner = j2k(width, height, right=0xFF4FFF50, bottom=0x0028FFFE)
+    return mac_icon(b"\xff\x4f\xff\x51\0\x29\0\0" + inner)
+
+
+def mac_icon_of_jp2(width: int, height: int) -> bytes:
+    header = struct.pack(">I4sIIHBBBB", 22, b"ihdr", height, width, 3, 7, 7, 0, 0)
+    box = struct.pack(">I4s", 8 + len(header), b"jp2h") + header
+    return mac_icon(b"\0\0\0\x0cjP  \r\n\x87\n" + box)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [png, gif, gif_frame, bmp, jpeg, tiff, icon, icon_of_bitmap, icon_of_os2, icon_upside_down,
+     mac_icon_of_j2k, mac_icon_of_two_j2k, mac_icon_of_jp2],
+)  # fmt: skip
 def test_bombs_are_refused_from_the_header(made: object) -> None:
     assert refusal(made(60_000, 60_000)).kind == "bomb"
     assert refusal(made(20_000, 8_000)).kind == "bomb"
     assert refusal(made(10_000, 5_001)).kind == "bomb"
+
+
+def test_icons_of_every_kind_are_read() -> None:
+    square = picture(6, (64, 64))
+    assert (
+        images.decode(coded(square, "ICO", bitmap_format="bmp", sizes=[(64, 64)])).size == (64,) * 2
+    )
+    assert images.decode(coded(square, "ICO", sizes=[(64, 64)])).size == (64, 64)
+    for inner in ("PNG", "JPEG2000"):
+        small = picture(6, (16, 16)).convert("RGBA")
+        assert images.decode(mac_icon(coded(small, inner))).size == (16, 16)
+    stream = coded(picture(6, (16, 16)), "JPEG2000", no_jp2=True)
+    assert images.decode(mac_icon(stream)).size == (16, 16)
+
+
+def test_a_picture_that_grows_when_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    factory, accept = Image.OPEN["PNG"]
+
+    def growing(*arguments: object) -> Image.Image:
+        image = factory(*arguments)
+        monkeypatch.setattr(image, "load", lambda: setattr(image, "_size", (10_000, 5_001)))
+        return image
+
+    monkeypatch.setitem(Image.OPEN, "PNG", (growing, accept))
+    data = coded(picture(7), "PNG")
+    assert refusal(data).kind == "bomb"
+    with pytest.raises(UnreadableSample, match="at most"):
+        images.examine(data, "here")
 
 
 def test_a_webp_bomb() -> None:
@@ -277,6 +355,15 @@ def test_postscript_is_never_run() -> None:
     refused = refusal(data, ".eps")
     assert refused.kind == "not-an-image"
     assert "PostScript" in refused.what
+
+
+@pytest.mark.parametrize("inner", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b""])
+def test_iptc_which_may_hold_any_format_is_not_read(inner: bytes) -> None:
+    inner = inner or coded(picture(8), "PNG")
+    fields = ((3, 60, b"\1\0"), (3, 20, b"\0\x40"), (3, 30, b"\0\x30"), (3, 120, b"\5"))
+    head = [bytes((0x1C, a, b)) + struct.pack(">H", len(it)) + it for a, b, it in fields]
+    data = b"".join(head) + b"\x1c\x08\x0a" + struct.pack(">H", len(inner)) + inner
+    assert refusal(data, ".iim").kind == "not-an-image"
 
 
 def test_a_format_without_a_signature_is_believed_under_its_own_suffix_only() -> None:
@@ -385,14 +472,63 @@ def test_links_that_leave_the_folder(data: Path) -> None:
     check_reader(FolderReader(), data)
 
 
+@pytest.mark.parametrize("below", ["", "train"])
+@pytest.mark.parametrize("target", ["../elsewhere", ".store/bird", "../not mounted", "bird"])
+def test_a_class_that_is_a_link_is_not_lost_unnoticed(data: Path, below: str, target: str) -> None:
+    for folder in (data / ".store" / "bird", data.parent / "elsewhere"):
+        folder.mkdir(parents=True)
+        picture(99).save(folder / "1.png")
+    if below:
+        (data / below).mkdir()
+        for name in ("cat", "dog"):
+            (data / name).rename(data / below / name)
+    link = data / below / "bird"
+    link.symlink_to("../" * bool(below) + target if target != "bird" else target)
+    for max_bad in (0.01, 0.99):
+        with pytest.raises(DataError, match="This link .* Nothing in it would be read") as fault:
+            read(data, max_bad=max_bad)
+        assert fault.value.where == str(link)
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_split_that_is_a_link_is_not_lost_unnoticed(data: Path, split: str) -> None:
+    shutil.copytree(data, data / "train")
+    for name in ("cat", "dog"):
+        shutil.rmtree(data / name)
+    shutil.copytree(data / "train", data / "valid")
+    (data / split).rename(data.parent / "elsewhere")
+    (data / split).symlink_to(data.parent / "elsewhere")
+    with pytest.raises(DataError, match="This link leaves the data"):
+        read(data)
+
+
+def test_links_to_hidden_folders_and_to_runs(data: Path) -> None:
+    for folder in (data / ".store" / "deep", data / "dog" / "run" / "pictures"):
+        folder.mkdir(parents=True)
+        picture(99).save(folder / "1.png")
+    for name in ("run.json", "journal.jsonl"):
+        (data / "dog" / "run" / name).touch()
+    (data / "cat" / "hidden").symlink_to(data / ".store" / "deep")
+    (data / "cat" / "run").symlink_to(data / "dog" / "run" / "pictures")
+    (data / "cat" / "link.png").symlink_to(data / ".store" / "deep" / "1.png")
+    dataset = read(data, max_bad=0.1)
+    assert len(dataset) == 51
+    assert sorted((p.kind, p.where, p.done) for p in dataset.problems) == [
+        ("hidden", "cat/hidden", "set aside"),
+        ("hidden", "cat/run", "set aside"),
+    ]
+
+
 def test_links_inside_the_folder_and_loops(data: Path) -> None:
     (data / "cat" / "link.png").symlink_to(data / "cat" / "01.png")
     (data / "cat" / "up").symlink_to(data)
     (data / "cat" / "self").symlink_to(data / "cat" / "self")
+    (data / "also cats").symlink_to("cat")
     dataset = read(data)
     assert len(dataset) == 51
     assert sorted((p.kind, p.where) for p in dataset.problems) == [
         ("duplicate", "cat/01.png"),
+        ("link", "also cats"),
         ("link", "cat/up"),
         ("missing", "cat/self"),
     ]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from regraft.dataset import guard
 from regraft.dataset.table import TableReader
 from regraft.dataset.unlabelled_texts import _listed
 from regraft.errors import UnreadableSample
 from regraft.predicting import texts
-from regraft.predicting.named import files_of, not_meant, nothing_found
+from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found
 
 
 @pytest.fixture
@@ -82,6 +85,48 @@ def test_what_is_no_text_by_its_name_is_ignored(
     told = not_meant(answers, inputs, "text")
     ignored = [row["sample"] for row in told if "ignored" in row]
     assert ignored == ["in/a.png", "in/b.bin", "in/README"]
+
+
+def test_what_cannot_be_looked_into_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written("elsewhere/a.jpg", "in/b.jpg", "in/.hidden/c.jpg", "in/run/run.json")
+    written("in/run/journal.jsonl", "in/run/report.html")
+    os.mkfifo("in/pipe.jpg")
+    for name, target in (
+        ("a link.jpg", "../elsewhere/a.jpg"), ("away", "../elsewhere"), ("none", "gone"),
+        ("secret", ".hidden"), ("self", "."),
+    ):  # fmt: skip
+        Path("in", name).symlink_to(target)
+    asked = ["in", Path("in"), "i*"]
+    assert [str(path) for path in files_of(asked)] == ["in/a link.jpg", "in/b.jpg"]
+    told = {row["sample"]: row["problem"] for row in not_entered(asked)}
+    assert list(told) == ["in/away", "in/none", "in/pipe.jpg", "in/secret"]
+    assert "leaves the data" in told["in/away"]
+    assert "leads nowhere" in told["in/none"]
+    assert "hidden folder" in told["in/secret"]
+    written("only/a")
+    Path("only/a").unlink()
+    Path("only/link").symlink_to("gone")
+    assert "no files (only/link: This link leads nowhere.)" in nothing_found(["only"], "texts").what
+
+
+def test_a_folder_that_may_not_be_read_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = guard.listed
+
+    def closed(folder: Path) -> list[tuple[Path, bool]]:
+        if folder.name == "sub":  # root may read everything
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(guard, "listed", closed)
+    assert [path.name for path in files_of([place])] == ["a.jpg"]
+    (row,) = not_entered([place])
+    assert row["sample"] == str(place / "sub")
+    assert row["problem"] == "The folder cannot be read: Permission denied."
 
 
 def test_a_file_is_looked_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from regraft.backbones import Backbone
 from regraft.pretraining import verb
+from regraft.store import cache_folder
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +38,11 @@ def opened_once(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
             with monkeypatch.context() as patch:
                 patch.setenv("REGRAFT_CACHE", str(known["folder"] / "cache"))
                 known[key] = plain(f"{head}local:{kept}:{function}", **given)
+        # The network has been named, as far as the test's own cache knows.
+        names = Path("backbones", "names")
+        shutil.copytree(
+            known["folder"] / "cache" / names, cache_folder() / names, dirs_exist_ok=True
+        )
         return known[key]
 
     monkeypatch.setattr(verb, "open_backbone", remembered)

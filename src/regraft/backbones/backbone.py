@@ -8,6 +8,7 @@ torch, because the frozen part of a network is served by a compiled graph; `buil
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,6 +170,22 @@ class Recipe:
     architecture: str
     options: tuple[tuple[str, object], ...] = ()
     levels: tuple[int, ...] = ()
+
+    @property
+    def inner(self) -> Recipe:
+        """That of the picture network inside, of a clip network.
+
+        Raises:
+            BackboneError: what the options say of it makes none.
+        """
+        options: dict[str, Any] = dict(self.options)
+        try:
+            pairs = tuple((str(name), value) for name, value in json.loads(options["options"]))
+            return Recipe(options["adapter"], self.architecture, pairs)
+        except (KeyError, TypeError, ValueError, RecursionError) as fault:
+            raise BackboneError(
+                f"the description of a clip network cannot be used: {fault!r}"
+            ) from fault
 
 
 @dataclass(frozen=True)

@@ -271,7 +271,7 @@ def _run(wanted: Address) -> str:
 
     assert wanted.file is not None
     values = json.loads(store.read_sealed(Path(wanted.architecture) / "backbone.json"))
-    blank = Backbone.from_json(values, wanted.file)
+    blank = shelf.handed_over(values, wanted.file)
     network = assemble(blank.recipe, blank.preprocessing)
     named = replace(
         blank,

@@ -37,12 +37,13 @@ def parts(address: str, expected: object) -> list[Part]:
 
     Args:
         address: where the function is.
-        expected: what `code` gave when the backbone was described; None where it was not asked.
+        expected: what `code` gave when the backbone was described.
 
     Raises:
         BackboneError: the file is another by now: what was trained belongs to what it was.
     """
-    if expected is not None and code(address) != expected:
+    # Asking for the code of a module runs the packages around it: not for a recipe without any.
+    if expected is None or code(address) != expected:
         raise BackboneError(
             "the code of this backbone has changed since it was described",
             where=address,

@@ -263,7 +263,7 @@ def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Pa
     if recipe.adapter == "video":
         from regraft.backbones import video
 
-        frame, note = _parts(video.inner_recipe(recipe), preprocessing)
+        frame, note = _parts(recipe.inner, preprocessing)
         return video.parts(frame, dict(recipe.options)), note
     raise BackboneError(f"there is no adapter {recipe.adapter!r}", mend="update regraft")
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shlex
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from typing import Any
 from regraft import errors, store
 from regraft.backbones.backbone import Backbone
 from regraft.backbones.catalogue import NOTICES, Address, address
-from regraft.errors import BackboneError, Damaged
+from regraft.errors import BackboneError, Damaged, UsageError
 from regraft.events import Said, Tell, silent
+from regraft.interpreter import own_process
 
 VERSION = "1"
 """Of the conversion: a change here makes every conversion be done anew."""
@@ -86,6 +86,51 @@ def described(key: str) -> Backbone:
     return Backbone.from_json(values["backbone"], weights)
 
 
+def handed_over(values: dict[str, Any], weights: Path) -> Backbone:
+    """A backbone whose description may be somebody else's: that of a model or a pre-training.
+
+    A network of a user's own is code. It is run because a user named it; what a file says about
+    itself, checksums and all, is no such word. Whatever was named on this machine is on the shelf.
+
+    Args:
+        values: see `Backbone.from_json`.
+        weights: likewise.
+
+    Raises:
+        BackboneError: the description cannot be used, or needs code that nobody named here.
+    """
+    backbone = Backbone.from_json(values, weights)
+    recipe = backbone.recipe
+    while recipe.adapter == "video":
+        recipe = recipe.inner
+    architecture = str(recipe.architecture)
+    if recipe.adapter == "local" and not _was_named(architecture):
+        name = _own_name(architecture)
+        raise BackboneError(
+            "this network is made by code that nobody has named on this machine, so it is not run",
+            where=architecture,
+            mend="look at that code; where you trust it, name it once, which runs it: "
+            f"regraft backbones show {shlex.quote(name)}",
+        )
+    return backbone
+
+
+def _own_name(architecture: str) -> str:
+    """What a user calls the network of a function of their own."""
+    is_file = architecture.rpartition(":")[0].endswith(".py")
+    return f"local:{architecture}" if is_file else architecture
+
+
+def _was_named(architecture: str) -> bool:
+    try:
+        wanted = address(_own_name(architecture))
+    except UsageError:
+        return False
+    # The whole address: a relative one would mean another file in another folder.
+    is_own = (wanted.adapter, wanted.architecture) == ("local", architecture)
+    return is_own and name_file(wanted).is_file()
+
+
 def keep(wanted: Address, backbone: Backbone, weights: bytes, source: Path | None) -> str:
     """Put a conversion on the shelf; gives its key.
 
@@ -127,10 +172,11 @@ def ask(what: str, wanted: Address) -> dict[str, Any]:
     Raises:
         RegraftError: what the process found, as if it had been found here.
     """
-    command = [sys.executable, "-m", "regraft.backbones.conversion", what, wanted.name]
+    command, environment = own_process("regraft.backbones.conversion")
+    command += [what, wanted.name]
     done = subprocess.run(  # noqa: S603 (our own interpreter and module)
         command,
-        env={**os.environ, "HF_HUB_OFFLINE": "0" if what == "pull" else "1"},
+        env={**environment, "HF_HUB_OFFLINE": "0" if what == "pull" else "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -141,7 +187,7 @@ def ask(what: str, wanted: Address) -> dict[str, Any]:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise BackboneError(
             f"the process that reads {wanted.name} stopped with code {done.returncode}: {last}",
-            where=" ".join(command),
+            where=shlex.join(command),
             mend="a negative code is a signal; 9 often means that memory ran out",
         ) from None
     if "error" in answer:

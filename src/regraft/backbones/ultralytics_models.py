@@ -5,8 +5,8 @@ Decisions:
 - A checkpoint is a pickle of a whole network object. Nothing in it is run and none of its classes
   is imported to read it: `conversion.read_inert` puts stand-ins in their place, and what is taken
   from these are tensors, names of categories and the description that the network was built from.
-- That description comes from the file, so it is checked before the library builds from it: layers
-  from a list, arguments that are numbers or known words.
+- That description comes from the file, or from that of a model, so it is checked each time before
+  the library builds from it: layers from a list, arguments that are numbers or known words.
 - The package is imported where such a network is built, and nowhere else. It is kept from asking
   the network whether it is there, from installing things, and from writing into the user's home.
 - The branch that answers with one box for each object (YOLOv10, YOLO26) is left out; the one with
@@ -207,9 +207,14 @@ def _sources(index: int, given: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def fresh(recipe: Recipe) -> Any:
-    """The library's own network with random weights."""
+    """The library's own network with random weights.
+
+    Raises:
+        MissingExtra: the package is not installed.
+        BackboneError: the recipe, which may come from somebody else's file, names what is no layer.
+    """
+    network = _checked(json.loads(str(dict(recipe.options)["network"])), "the recipe")
     library = _library()
-    network = json.loads(str(dict(recipe.options)["network"]))
     return library.DetectionModel(network, ch=3, verbose=False).eval()
 
 
@@ -295,7 +300,7 @@ def _filled(recipe: Recipe, tensors: Mapping[str, Tensor], file: Path) -> Any:
     return model.eval()
 
 
-def _checked(said: Any, file: Path) -> dict[str, Any]:
+def _checked(said: Any, where: Path | str) -> dict[str, Any]:
     """The description, if it names nothing but layers and numbers.
 
     Raises:
@@ -305,7 +310,7 @@ def _checked(said: Any, file: Path) -> dict[str, Any]:
     def refuse(what: str) -> BackboneError:
         return BackboneError(
             f"its description of the network is none of Ultralytics' for detection: {what}"[:300],
-            where=file,
+            where=where,
             mend="give a detection checkpoint of YOLOv8, YOLO11 or their kin",
         )
 

@@ -89,13 +89,6 @@ def recipe(inner: Recipe, frames: int, width: int) -> Recipe:
     return Recipe(ADAPTER, inner.architecture, options)
 
 
-def inner_recipe(outer: Recipe) -> Recipe:
-    """The recipe of the picture network inside."""
-    options: dict[str, Any] = dict(outer.options)
-    pairs = tuple((str(name), value) for name, value in json.loads(options["options"]))
-    return Recipe(options["adapter"], outer.architecture, pairs)
-
-
 def parts(inner: Sequence[Part], options: Mapping[str, Any]) -> list[Part]:
     """The stages: those of the picture network, and the temporal one, freshly initialised."""
     pool = TemporalPool(options["frames"], options["width"])

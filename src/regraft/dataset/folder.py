@@ -5,7 +5,8 @@
 
 Decisions: the top folders are splits when one of them is called train and all of them are called
 like splits; otherwise they are classes. Folders inside a class belong to the class. Any file in
-it may be a picture, whatever its name; opening it will tell.
+it may be a picture, whatever its name; opening it will tell. A link in the place of a class or a
+split that leads to where nothing is read is refused, or the class would be gone unnoticed.
 """
 
 from __future__ import annotations
@@ -65,10 +66,14 @@ class FolderReader:
         """The rows of a folder; see `Reader`.
 
         Raises:
-            DataError: no file lies in a class folder, or splits and classes are mixed.
+            DataError: no file lies in a class folder, splits and classes are mixed, or one of them
+                is a link that is not followed.
         """
         root = path.resolve()
+        _refuse_links(root, root)
         splits = _splits(root)
+        for top in splits:
+            _refuse_links(root, root / top)
         depth = 1 if splits else 0
         rows: list[tuple[str, Path, str, Split]] = []
         problems: list[Problem] = []
@@ -114,6 +119,19 @@ def reader_asked_for(task: str, path: Path) -> FolderReader | None:
     if kind is None or not path.is_dir() or not guard.holds(path, kind.claims):
         return None
     return FolderReader(task=task)
+
+
+def _refuse_links(root: Path, folder: Path) -> None:
+    for path, _ in guard.listed(folder):
+        # Where the disk that it leads to is not there, a name without a suffix is a folder's.
+        is_folder = path.is_dir() or not (path.exists() or path.suffix)
+        problem = guard.objection(root, path) if path.is_symlink() and is_folder else None
+        if problem is not None and problem.kind != "link":
+            raise DataError(
+                f"{problem.what} Nothing in it would be read.",
+                where=guard.shown(path),
+                mend="put the folder itself there, or take the link out",
+            )
 
 
 def _splits(root: Path) -> dict[str, Split]:

@@ -5,11 +5,12 @@ Decisions:
 - Nothing outside the data's own folder is read: links that leave it are refused, links to folders
   are not followed (so there are no loops). A link to a file inside the folder is that file.
 - Only regular files are opened. A pipe would wait for ever, a device may do anything.
-- A picture's size is taken from its header and refused above 50 megapixels before one pixel is
-  decoded. A file over 512 MiB is not read at all.
+- A picture's size is taken from its header, that of an icon from the pictures in it, and refused
+  above 50 megapixels before one pixel is decoded. A file over 512 MiB is not read at all.
 - Names are printed so that one name is one line: control characters, bytes that are no text and
   backslashes are escaped.
-- What operating systems leave behind (.DS_Store, Thumbs.db, …) and hidden files are no data.
+- What operating systems leave behind (.DS_Store, Thumbs.db, …) and hidden files are no data, nor
+  is a run of regraft, which lies among them where a command was given in their folder.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -42,6 +44,15 @@ TEXT_SUFFIXES = frozenset(".txt .text .eml .md .rst .html .htm .log".split())
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"})
 _NESTED_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(.{8})", re.DOTALL)
+_NESTED_JP2 = re.compile(rb"ihdr(?=(.{8})\0)", re.DOTALL)
+_NESTED_J2K = re.compile(rb"\xff\x4f\xff\x51\0(?=...(.{16}))", re.DOTALL)
+"""JPEG 2000: in a box, and its bare stream. One may lie where the other says its size."""
+_ICO = b"\0\0\1\0"
+_ENTRY = struct.Struct("<12xI")
+"""Of an icon's table of contents: where the picture lies."""
+_OS2 = 12
+_BITMAPS = (_OS2, 40, 52, 56, 64, 108, 124)
+"""Lengths of the headers of bitmaps, with which they begin."""
 
 
 @final
@@ -110,7 +121,7 @@ def files(root: Path, below: Path | None = None) -> Iterator[tuple[Path, Problem
     while pending:
         path, is_folder = pending.pop()
         if not is_folder:
-            yield path, (None if _is_plain(path) else _objection(root, path))
+            yield path, (None if _is_plain(path) else objection(root, path))
             continue
         try:
             entries = listed(path)
@@ -125,18 +136,32 @@ def files(root: Path, below: Path | None = None) -> Iterator[tuple[Path, Problem
 
 
 def listed(folder: Path) -> list[tuple[Path, bool]]:
-    """What is in a folder, sorted, and whether it is a folder itself (not a link to one)."""
+    """What is in a folder but for junk and runs, sorted; and whether it is a folder, no link."""
     with os.scandir(folder) as scan:
         entries = sorted((e for e in scan if not is_junk(e.name)), key=lambda e: e.name)
-    return [(folder / e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+    found = [(folder / e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+    return [(path, is_folder) for path, is_folder in found if not (is_folder and is_run(path))]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a command of ours wrote this folder."""
+    try:
+        return all((folder / name).is_file() for name in ("run.json", "journal.jsonl"))
+    except PermissionError:
+        return False
 
 
 def _is_plain(path: Path) -> bool:
     return stat.S_ISREG(path.lstat().st_mode)
 
 
-def _objection(root: Path, path: Path) -> Problem | None:
-    """What speaks against a link, a pipe, a device."""
+def objection(root: Path, path: Path) -> Problem | None:
+    """What speaks against a link, a pipe, a device.
+
+    Args:
+        root: the data's folder, resolved.
+        path: something inside of it that is no plain file and no folder.
+    """
     if not path.is_symlink():
         return _problem(root, path, "not-a-file", "This is a pipe, a socket or a device.")
     try:
@@ -146,10 +171,21 @@ def _objection(root: Path, path: Path) -> Problem | None:
     if not target.is_relative_to(root):
         return _problem(root, path, "outside", f"This link leaves the data, to {shown(target)}.")
     if target.is_dir():
-        return _problem(root, path, "link", "This link leads to a folder that is read anyway.")
+        if _is_walked(root, target):
+            return _problem(root, path, "link", "This link leads to a folder that is read anyway.")
+        what = "This link leads to a hidden folder, or to a run of regraft; neither is read."
+        return _problem(root, path, "hidden", what)
     if not target.is_file():
         return _problem(root, path, "not-a-file", "This link leads to a pipe or a device.")
     return None
+
+
+def _is_walked(root: Path, folder: Path) -> bool:
+    """Whether `files` comes to a folder inside of the data."""
+    if folder == root:
+        return True
+    is_passed_over = is_junk(folder.name) or is_run(folder)
+    return not is_passed_over and _is_walked(root, folder.parent)
 
 
 def _problem(root: Path, path: Path, kind: str, what: str) -> Problem:
@@ -227,6 +263,31 @@ def refuse_nested_bomb(data: bytes, where: str) -> None:
     Raises:
         UnreadableSample: an inner picture has more than 50 megapixels.
     """
+    for width_px, height_px in _inner_sizes(data):
+        refuse_bomb(width_px, height_px, where)
+
+
+def _inner_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """Width and height of whatever in an icon file begins like a picture."""
     for match in _NESTED_PNG.finditer(data):
-        size = match.group(1)
-        refuse_bomb(int.from_bytes(size[:4], "big"), int.from_bytes(size[4:], "big"), where)
+        yield struct.unpack(">II", match[1])
+    for match in _NESTED_JP2.finditer(data):
+        height_px, width_px = struct.unpack(">II", match[1])
+        yield width_px, height_px
+    for match in _NESTED_J2K.finditer(data):
+        right, bottom, left, top = struct.unpack(">IIII", match[1])
+        yield right - left, bottom - top
+    if data.startswith(_ICO):
+        begin, count = len(_ICO) + 2, int.from_bytes(data[4:6], "little")
+        for at in range(begin, min(begin + count * _ENTRY.size, len(data) - 15), _ENTRY.size):
+            (place,) = _ENTRY.unpack_from(data, at)
+            yield from _bitmap_size(data[place : place + 12])
+
+
+def _bitmap_size(header: bytes) -> Iterator[tuple[int, int]]:
+    """Of a bitmap in an icon, whose height counts its mask, too; nothing where it is none."""
+    kind = int.from_bytes(header[:4], "little")
+    if len(header) == 12 and kind in _BITMAPS:
+        form = "<HH" if kind == _OS2 else "<Ii"
+        width_px, height_px = struct.unpack_from(form, header, 4)
+        yield width_px, abs(height_px) // 2

@@ -2,9 +2,10 @@ r"""Pictures: from bytes of any kind to RGB, and from RGB to the square that a n
 
 Decisions on decoding:
 
-- Whatever Pillow reads is a picture, by its signature and never by its name, with two exceptions.
+- Whatever Pillow reads is a picture, by its signature and never by its name, with some exceptions.
   Formats that have no signature (TGA and a few old ones) are believed only under their own
-  suffix, or any file would be one. PostScript is refused, because reading it runs a program.
+  suffix, or any file would be one. PostScript is refused, because reading it runs a program; so is
+  IPTC, which may hold a picture of any format, PostScript too.
 - The size in the header is checked before decoding; a file that ends early is refused whole, so
   that no grey lower half is handed on. Where an end marker follows a cut, libjpeg fills the rest
   of a JPEG with one colour and says nothing; see `_refuse_filled_up`. (A progressive JPEG that was
@@ -52,7 +53,7 @@ Box = tuple[float, float, float, float]
 
 THUMBNAIL_PX = 32
 
-_REFUSED_FORMATS = frozenset({"EPS"})
+_REFUSED_FORMATS = frozenset({"EPS", "IPTC"})
 _PLAIN_MODES = frozenset({"RGB", "L", "1", "CMYK", "YCbCr", "HSV", "RGBX"})
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -138,8 +139,7 @@ def decode_bytes(data: bytes, where: str, suffix: str = "") -> Image.Image:
         UsageError: see `decode`.
     """
     with refusing(where), opened(data, where, suffix) as image:
-        image.load()
-        _refuse_filled_up(image, data, where, is_reduced=False)
+        _load(image, data, where, is_reduced=False)
         return _upright(_rgb(image), orientation(image))
 
 
@@ -165,8 +165,7 @@ def examine(data: bytes, where: str, suffix: str = "") -> tuple[str, tuple[int, 
         name, (width_px, height_px) = image.format or "", image.size
         # Half as many pixels again as the thumbnail has: with fewer, it differs visibly.
         reduced = image.draft(*_REDUCED)
-        image.load()
-        _refuse_filled_up(image, data, where, is_reduced=True)
+        _load(image, data, where, is_reduced=True)
         turn = orientation(image)
         if reduced is None:  # TIFF and icons may only now know their true size
             width_px, height_px = image.size
@@ -265,6 +264,17 @@ def _formats(data: bytes, suffix: str) -> Iterator[str]:
                 known = accept(begin) is True
             if known:
                 yield name
+
+
+def _load(image: ImageFile.ImageFile, data: bytes, where: str, *, is_reduced: bool) -> None:
+    """Decode a picture, whole or reduced.
+
+    Raises:
+        UnreadableSample: it ends early, or is larger than its header said.
+    """
+    image.load()
+    refuse_bomb(*image.size, where)
+    _refuse_filled_up(image, data, where, is_reduced=is_reduced)
 
 
 def _refuse_filled_up(

@@ -368,7 +368,7 @@ def refuse_run(path: Path) -> None:
     Raises:
         UsageError: the folder is a run.
     """
-    if not (path / "run.json").is_file() or not (path / "journal.jsonl").is_file():
+    if not guard.is_run(path):
         return
     run = shlex.quote(guard.shown(path))
     if (path / "backbone" / "backbone.json").is_file():

@@ -1,6 +1,13 @@
 """The inside of `predict` and `evaluate`: what a model says of pictures, texts and videos."""
 
-from regraft.predicting.named import files_of, not_meant, nothing_found, relabelled, vectors
+from regraft.predicting.named import (
+    files_of,
+    not_entered,
+    not_meant,
+    nothing_found,
+    relabelled,
+    vectors,
+)
 from regraft.predicting.objects import (
     Wanted,
     check_wanted,
@@ -21,6 +28,7 @@ __all__ = [
     "label_texts",
     "label_videos",
     "files_of",
+    "not_entered",
     "not_meant",
     "nothing_found",
     "put_together",

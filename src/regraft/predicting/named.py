@@ -25,16 +25,17 @@ def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Ite
     """Files behind names, folders and patterns, each once, in the order of their first mention.
 
     Of folders, and of what patterns find, what is hidden or left behind by operating systems is no
-    data, as for `fit`; a file that is named is looked at whatever its name.
+    data, as for `fit`, nor is a run in a folder; a file that is named is looked at whatever its
+    name. Links to files are followed, also out of a folder; `not_entered` has what else is in one.
 
     Args:
         inputs: names, folders and patterns.
         seen: files that came before; those found are added.
     """
     seen = set() if seen is None else seen
-    for path, _ in chain.from_iterable(map(_behind, inputs)):
+    for path, _, objection in chain.from_iterable(map(_behind, inputs)):
         whole = _whole(path)
-        if whole not in seen:
+        if not objection and whole not in seen:
             seen.add(whole)
             yield path
 
@@ -42,6 +43,19 @@ def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Ite
 def _whole(path: Path) -> Path:
     """The same for the same file, however it is named; links are files of their own."""
     return path.parent.resolve() / path.name
+
+
+def not_entered(inputs: Iterable[str | Path]) -> list[dict[str, Any]]:
+    """Answers for what lies in folders and cannot be looked into, each with what speaks against it.
+
+    These are folders that may not be read, links that lead nowhere or to folders elsewhere, pipes.
+
+    Args:
+        inputs: names, folders and patterns.
+    """
+    found = chain.from_iterable(map(_behind, inputs))
+    unread = {_whole(path): (path, objection) for path, _, objection in found if objection}
+    return [{"sample": str(path), "problem": what} for path, what in unread.values()]
 
 
 def not_meant(
@@ -57,7 +71,7 @@ def not_meant(
     if not any("problem" in answer for answer in answers):
         return list(answers)
     asked = chain.from_iterable(map(_behind, inputs))
-    named = {_whole(path) for path, is_named in asked if is_named}
+    named = {_whole(path) for path, is_named, _ in asked if is_named}
     claims = {
         "image": (guard.claims_picture,),
         "video": (guard.claims_picture, claims_video),
@@ -89,7 +103,10 @@ def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:
 
     def place(name: str) -> str:
         if Path(name).is_dir():
-            return f"the folder {guard.shown(name)} has no files (hidden ones do not count)"
+            folder = f"the folder {guard.shown(name)} has no files"
+            for unread in not_entered([name]):
+                return f"{folder} ({guard.shown(unread['sample'])}: {unread['problem']})"
+            return f"{folder} (hidden ones do not count)"
         return "stdin is empty" if name == "-" else f"no file fits {guard.shown(name)}"
 
     places = "; ".join(place(str(given)) for given in inputs)
@@ -100,35 +117,42 @@ def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:
     )
 
 
-def _behind(given: str | Path) -> Iterator[tuple[Path, bool]]:
-    """The files behind one name, folder or pattern; and whether each is named or fits it itself."""
+def _behind(given: str | Path) -> Iterator[tuple[Path, bool, str]]:
+    """What is behind one name, folder or pattern.
+
+    Yields:
+        A path; whether it is named or fits the pattern itself; and what speaks against looking at
+        it, which is "" for files.
+    """
     path = Path(given)
     if path.is_dir():
-        yield from ((file, False) for file in _below(path))
+        yield from _below(path)
     elif path.exists() or not set("*?[") & set(str(given)):
-        yield path, True
+        yield path, True, ""
     else:
         yield from _matching(path)
 
 
-def _matching(pattern: Path) -> Iterator[tuple[Path, bool]]:
+def _matching(pattern: Path) -> Iterator[tuple[Path, bool, str]]:
     root, named = Path(pattern.anchor), set(pattern.parts)
     for found in sorted(root.glob(str(pattern.relative_to(root)))):
         if any(guard.is_junk(part) and part not in named for part in found.parts):
             continue
         if found.is_dir():
-            yield from ((file, False) for file in _below(found))
+            yield from _below(found)
         else:
-            yield found, True
+            yield found, True, ""
 
 
-def _below(folder: Path) -> list[Path]:
-    """The files in a folder, to the bottom."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if not any(map(guard.is_junk, path.relative_to(folder).parts)) and path.is_file()
-    )
+def _below(folder: Path) -> Iterator[tuple[Path, bool, str]]:
+    """What is in a folder, to the bottom; see `_behind`."""
+    root = folder.resolve()
+    for file, problem in guard.files(root):
+        path = folder / file.relative_to(root)
+        if problem is None or (problem.kind == "outside" and path.is_file()):
+            yield path, False, ""
+        elif problem.kind != "link":
+            yield path, False, problem.what
 
 
 def relabelled(model: Model, rows: Dataset) -> list[Sample]:

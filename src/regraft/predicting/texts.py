@@ -10,7 +10,7 @@ from regraft import dataset as data_sets
 from regraft.dataset.table import TableReader
 from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Tell
-from regraft.predicting.named import files_of, not_meant, nothing_found
+from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found
 from regraft.transfer.engine import TRIAL_SAMPLES, prepare
 from regraft.transfer.model import Model
 
@@ -52,7 +52,7 @@ def label_texts(
                 answer = next(labelled) if isinstance(text, str) else {"problem": text.what}
                 answers.append({"sample": name, **answer})
             tell(Advanced("predicting", len(answers), len(named)))
-    return not_meant(answers, inputs, "text")
+    return [*not_meant(answers, inputs, "text"), *not_entered(inputs)]
 
 
 def _texts(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.backbones import Backbone
+from regraft.backbones import Backbone, shelf
 from regraft.dataset import Dataset, Sample
 from regraft.errors import StoreError
 from regraft.seeds import generator
@@ -246,6 +246,7 @@ def load(run: str | Path) -> Model:
 
     Raises:
         StoreError: there is none, it is damaged, or a newer regraft wrote it.
+        BackboneError: its network is made by code that nobody has named on this machine.
     """
     from safetensors.numpy import load_file
 
@@ -260,7 +261,7 @@ def load(run: str | Path) -> Model:
             mend="repeat the fit command that made it, or copy the model folder again",
         )
     tensors = load_file(weights)
-    backbone = Backbone.from_json(content["backbone"], weights)
+    backbone = shelf.handed_over(content["backbone"], weights)
     return Model(
         folder,
         backbone,

@@ -9,9 +9,7 @@ memory, ends the child.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ import numpy as np
 
 from regraft import errors
 from regraft.errors import BackboneError, RegraftError
+from regraft.interpreter import own_process
 
 Message = tuple[dict[str, Any], list[np.ndarray]]
 
@@ -73,14 +72,13 @@ class Worker:
 
     def __init__(self, module: str) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        # Of the packages that this process sees, the child must see the same and no others.
-        paths = os.pathsep.join(path for path in sys.path if path)
+        command, environment = own_process(module)
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-W", "ignore", "-m", module],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, "PYTHONPATH": paths},
+            env=environment,
             start_new_session=True,  # Ctrl-C is for us to answer
         )
         self._end = weakref.finalize(self, _end, self._process, self._log)
