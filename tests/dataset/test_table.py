@@ -169,14 +169,28 @@ def test_rows_that_cannot_be_used_are_reported(tmp_path: Path) -> None:
         'img/9.png,owl\nimg/2.png,\n"a\nb.png",owl\n,cat\n'
     )
     dataset = read(table(tmp_path, text))
-    assert [s.id for s in dataset] == ["img/0.png", "img/1.png"]
+    assert [s.id for s in dataset] == ["img/0.png"]
     assert [(p.kind, p.where, p.done) for p in dataset.problems] == [
-        ("repeated-row", "img/0.png", "left out"),
-        ("conflict", "img/1.png", "set aside"),
         ("missing", "img/9.png", "set aside"),
-        ("no-label", "img/2.png", "set aside"),
         ("missing", "a\\nb.png", "set aside"),
         ("missing", "line 10", "set aside"),
+        ("no-label", "img/2.png", "set aside"),
+        ("repeated-row", "img/0.png", "left out"),
+        ("conflict", "img/1.png", "set aside"),
+        ("repeated-row", "img/1.png", "left out"),
+    ]
+
+
+def test_a_file_with_different_labels_is_used_with_none(tmp_path: Path) -> None:
+    rows = ["0.png,cat", "1.png,cat", "1.png,owl", "1.png,cat", "2.png,owl", "2.png,owl"]
+    dataset = read(table(tmp_path, "\n".join(["path,label", *(f"img/{row}" for row in rows)])))
+    assert [s.id for s in dataset] == ["img/0.png", "img/2.png"]
+    (conflict,) = [p for p in dataset.problems if p.done == "set aside"]
+    assert (conflict.kind, conflict.where) == ("conflict", "img/1.png")
+    assert conflict.what == "Lines 3 and 4 give it different labels; none is used."
+    repeated = [p.what for p in dataset.problems if p.done == "left out"]
+    assert repeated == [
+        f"Lines {a} and {b} name the same file." for a, b in [(3, 4), (3, 5), (6, 7)]
     ]
 
 

@@ -37,7 +37,7 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -776,7 +776,7 @@ def _rows(
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     spans = _spans(table) if _task(table) == "video-classification" else [None] * len(table.lines)
     places = _Places(table.path.resolve().parent, {})
-    rows: dict[str, _Row] = {}
+    rows: list[_Row] = []
     problems: list[Problem] = []
     for number, (line, text) in enumerate(zip(table.lines, table.texts("path"), strict=True)):
         found = places.find(text)
@@ -789,13 +789,10 @@ def _rows(
         if span_s is not None:
             id_ = clip_id(id_, span_s)
         group = groups[number].strip()
-        row = _Row(id_, found, labels[number], splits[number], group, line, span_s)
-        problem = _objection(row, rows.get(id_), multilabel)
-        if problem is None:
-            rows[id_] = row
-        else:
-            problems.append(problem)
-    return list(rows.values()), problems
+        rows.append(_Row(id_, found, labels[number], splits[number], group, line, span_s))
+    labelled, lacking = _labelled(rows, multilabel)
+    kept, repeated = _once(labelled)
+    return kept, [*problems, *lacking, *repeated]
 
 
 def named_text_column(columns: Sequence[str]) -> str | None:
@@ -893,17 +890,12 @@ def _text_rows(
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
-    rows: list[_Row] = []
-    problems: list[Problem] = []
     called = zip(_line_ids(table), table.lines, table.contents(column), strict=True)
-    for number, (id_, line, text) in enumerate(called):
-        row = _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
-        problem = _objection(row, None, multilabel)
-        if problem is None:
-            rows.append(row)
-        else:
-            problems.append(problem)
-    return rows, problems
+    rows = [
+        _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
+        for number, (id_, line, text) in enumerate(called)
+    ]
+    return _labelled(rows, multilabel)
 
 
 _WHY = {
@@ -912,16 +904,41 @@ _WHY = {
 }
 
 
-def _objection(row: _Row, earlier: _Row | None, multilabel: bool) -> Problem | None:
-    if not row.labels and not multilabel:
-        return Problem("no-label", row.id, f"Line {row.line} has no label.", "set aside")
-    if earlier is None:
-        return None
-    if set(earlier.labels) == set(row.labels):
-        what = f"Lines {earlier.line} and {row.line} say the same."
-        return Problem("repeated-row", row.id, what, "left out")
-    what = f"Lines {earlier.line} and {row.line} give it different labels."
-    return Problem("conflict", row.id, what, "set aside")
+def _labelled(rows: list[_Row], multilabel: bool) -> tuple[list[_Row], list[Problem]]:
+    """The rows with as many labels as are needed, and what is said of the others."""
+    problems = [
+        Problem("no-label", row.id, f"Line {row.line} has no label.", "set aside")
+        for row in rows
+        if not row.labels and not multilabel
+    ]
+    return [row for row in rows if row.labels or multilabel], problems
+
+
+def _thing(row: _Row) -> str:
+    return "file" if row.span_s is None else "part of a file"
+
+
+def _once(rows: Iterable[_Row]) -> tuple[list[_Row], list[Problem]]:
+    """Each sample once, and none that is given different labels: nobody knows which is right.
+
+    Such a sample counts once towards those that are bad, however many rows it has.
+    """
+    by_id: dict[str, list[_Row]] = {}
+    for row in rows:
+        by_id.setdefault(row.id, []).append(row)
+    kept: list[_Row] = []
+    problems: list[Problem] = []
+    for first, *others in by_id.values():
+        other = next((row for row in others if set(row.labels) != set(first.labels)), None)
+        if other is None:
+            kept.append(first)
+        else:
+            what = f"Lines {first.line} and {other.line} give it different labels; none is used."
+            problems.append(Problem("conflict", first.id, what, "set aside"))
+        for row in others:
+            what = f"Lines {first.line} and {row.line} name the same {_thing(row)}."
+            problems.append(Problem("repeated-row", row.id, what, "left out"))
+    return kept, problems
 
 
 def _splits(table: Table) -> list[Split]:
