@@ -311,7 +311,7 @@ def verdict(report: dict[str, Any]) -> str:
     few = report.get("few_labels")
     if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
         text = f"{few['text']} {text}"
-    text = " ".join([text, *_doubts(report["data"]["problems"])])
+    text = " ".join([text, *_doubts(report)])
     if report.get("refitted_on"):
         text += (
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
@@ -350,8 +350,11 @@ def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:
     return f" That cannot be told from {how}, which gives {_percent(chance)}."
 
 
-def _doubts(problems: Sequence[dict[str, str]]) -> Iterator[str]:
+def _doubts(report: dict[str, Any]) -> Iterator[str]:
     """What in the data speaks against the score."""
+    problems: Sequence[dict[str, str]] = report["data"]["problems"]
+    if not report["test"] and sum(rung["verdict"] != "skipped" for rung in report["rungs"]) > 1:
+        yield "There is no test split: this one chose the rung as well, which flatters the score."
     yield from (p["what"] for p in problems if p["kind"] in ("many-classes", "one-group"))
     divided = sum(p["kind"] == "group-across-splits" for p in problems)
     if divided:
