@@ -13,7 +13,6 @@ A network that finds objects returns a third thing, a `Detector`; its last stage
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -25,11 +24,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from regraft.backbones import own_code
 from regraft.backbones.backbone import Detector, Preprocessing
 from regraft.backbones.network import Part
 from regraft.errors import BackboneError, RegraftError
 from regraft.seeds import seed_of
-from regraft.store import digest, file_sha256
+from regraft.store import digest
 
 
 def parts(address: str, expected: object) -> list[Part]:
@@ -40,38 +40,25 @@ def parts(address: str, expected: object) -> list[Part]:
         expected: what `code` gave when the backbone was described; None where it was not asked.
 
     Raises:
-        BackboneError: the file is another by now: what was trained belongs to what it was.
+        BackboneError: the code is another by now: what was trained belongs to what it was.
     """
-    if expected is not None and code(address) != expected:
+    module = _module(address)
+    if expected is not None and own_code.sha256_of(module) != expected:
         raise BackboneError(
             "the code of this backbone has changed since it was described",
             where=address,
-            mend="put the file back as it was, or begin again with `regraft fit`",
+            mend="put its files back as they were, or begin again with `regraft fit`",
         )
-    return _made(address)[0]
+    return _made(module, address)[0]
 
 
 def code(address: str) -> str:
-    """The sha256 of the file that the function is in; of what that imports nothing is known.
+    """The sha256 of the file that the function is in, and of the user's that it imports. Runs them.
 
     Raises:
         BackboneError: it cannot be found or read.
     """
-    place = address.rpartition(":")[0]
-    if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise BackboneError("there is no such file", where=place, mend="check its name")
-        return file_sha256(Path(place))
-    try:
-        spec = importlib.util.find_spec(place)  # runs the packages that the module is in
-        loader: Any = spec and spec.loader
-        return hashlib.sha256(loader.get_data(spec.origin)).hexdigest() if spec else _missing(place)
-    except Exception as fault:  # the user's code may raise anything
-        raise _failed(fault, place, address) from fault
-
-
-def _missing(place: str) -> str:
-    raise ModuleNotFoundError(f"No module named {place!r}")
+    return own_code.sha256_of(_module(address))
 
 
 def preprocessing(address: str) -> tuple[Preprocessing, Detector | None]:
@@ -79,13 +66,13 @@ def preprocessing(address: str) -> tuple[Preprocessing, Detector | None]:
 
     Runs the user's code.
     """
-    return _made(address)[1:]
+    return _made(_module(address), address)[1:]
 
 
-def _made(address: str) -> tuple[list[Part], Preprocessing, Detector | None]:
+def _made(module: ModuleType, address: str) -> tuple[list[Part], Preprocessing, Detector | None]:
     place, _, name = address.rpartition(":")
     try:
-        function = getattr(_module(place), name)
+        function = getattr(module, name)
         stages, prepared, *rest = function()
         found = [_part(title, module) for title, module in stages]
     except RegraftError:
@@ -123,9 +110,17 @@ def _part(title: Any, module: Any) -> Part:
     return Part(title, module, f"{title}.")
 
 
-def _module(place: str) -> ModuleType:
-    if not place.endswith(".py"):
-        return importlib.import_module(place)
+def _module(address: str) -> ModuleType:
+    place = address.rpartition(":")[0]
+    try:
+        return _loaded(place) if place.endswith(".py") else importlib.import_module(place)
+    except RegraftError:
+        raise
+    except Exception as fault:  # the user's code may raise anything
+        raise _failed(fault, place, address) from fault
+
+
+def _loaded(place: str) -> ModuleType:
     path = Path(place)
     if not path.is_file():
         raise BackboneError("there is no such file", where=path, mend="check its name")

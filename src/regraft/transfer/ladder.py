@@ -29,6 +29,7 @@ from regraft.events import Measured, Said, Tell
 from regraft.store import Checkpoint, Outcome, Run, digest
 from regraft.tasks import measure
 from regraft.tasks.task import Answers, Task
+from regraft.transfer import sources
 from regraft.transfer.cache import limit_bytes
 from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine
@@ -684,8 +685,12 @@ def head_facts(ground: Ground) -> Facts:
 
 
 def inputs_of(ground: Ground, more: Facts) -> Facts:
-    """What a step's outcome depends on besides the code."""
+    """What a step's outcome depends on.
+
+    Of the code what decides activations: with others, an earlier step would not fit the next.
+    """
     return {
+        "code": sources.code(),
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "recipe": repr(ground.backbone.recipe),
