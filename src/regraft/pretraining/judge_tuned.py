@@ -135,6 +135,6 @@ def _answered(
         start = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
     target_nc = ground.task.targets(valid)
     weights_rn = measure.bootstrap_weights([sample.group for sample in valid], eye.seed)
-    tuned = ladder.fine_tune(ground, rung, start, inputs, target_nc, weights_rn)
+    tuned = ladder.fine_tune(ground, rung.name, rung, start, inputs, target_nc, weights_rn)
     answers = ladder.final_answers(ground, ladder.Step.of(tuned), eye.held)
     return Outcome({}, {"logits": answers["logits"].astype(np.float32)})
