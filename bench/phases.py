@@ -94,7 +94,9 @@ def tail_epochs(pictures: Path, name: str, epochs: int) -> dict[str, dict[str, f
             rung = replace(rung, features=features, steps=epochs * a_epoch)
             if features == "live":
                 rung = replace(rung, views=epochs)
-            outcome = ladder.fine_tune(ground, rung, head.weights, {}, target_nc, weights_rn)
+            outcome = ladder.fine_tune(
+                ground, "phases", rung, head.weights, {}, target_nc, weights_rn
+            )
             seconds, metric = outcome.facts["seconds"], outcome.facts["metric"]
             found[features] = {
                 "features": seconds["features"],

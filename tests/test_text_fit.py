@@ -367,7 +367,7 @@ def test_a_deeper_rung_begins_with_a_head_on_the_vectors_alone(
     class Enough(Exception):
         pass
 
-    def begin(ground: ladder.Ground, rung: object, start: dict, *rest: object) -> None:
+    def begin(ground: ladder.Ground, step: str, rung: object, start: dict, *rest: object) -> None:
         train = ground.dataset.split("train")
         groups = [sample.group for sample in train]
         x_nd, target_nc = ground.vectors(train), ground.task.targets(train)

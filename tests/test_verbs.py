@@ -114,6 +114,38 @@ def test_what_a_reader_of_ones_own_reads_is_fitted_measured_and_inspected(pairs:
             regraft.fit(pairs, run, reader=other, **given)
 
 
+def test_a_model_is_measured_on_as_many_labels_as_it_gives(pairs: Path) -> None:
+    place = pairs.parent
+    given: dict[str, Any] = {"train": "head", "backbone": f"local:{place / 'net.py'}:tiny"}
+    rows = [line.split() for line in pairs.read_text().splitlines()]
+
+    def table(name: str, column: str, labels: list[str]) -> Path:
+        lines = [f"{file},{label}" for (file, _), label in zip(rows, labels, strict=True)]
+        (place / name).write_text("\n".join([f"path,{column}", *lines]))
+        return place / name
+
+    one = [label for _, label in rows]
+    single, as_lists = table("one.csv", "label", one), table("lists.csv", "labels", one)
+    several = table("several.csv", "labels", ["a|b", "", *one[2:]])
+    fitted = regraft.fit(single, place / "one", **given).folder
+    assert (
+        regraft.evaluate(fitted, as_lists)["metric"] == regraft.evaluate(fitted, single)["metric"]
+    )
+    first, lacking = min([row[0] for row in rows[:2]]), table("none.csv", "labels", ["", *one[1:]])
+    with pytest.raises(
+        DataError, match="labels, and the model gives each sample exactly"
+    ) as caught:
+        regraft.evaluate(fitted, several)
+    assert caught.value.where == first
+    with pytest.raises(DataError, match="it has no labels"):
+        regraft.evaluate(fitted, lacking)
+    fitted = regraft.fit(several, place / "several", **given).folder
+    measured = [regraft.evaluate(fitted, data) for data in (single, as_lists)]
+    assert measured[0]["metric"] == measured[1]["metric"]
+    assert measured[0]["metric"]["name"] == "mean_average_precision"
+    assert measured[0]["confusion"] == measured[1]["confusion"]
+
+
 def test_a_head_may_learn_from_several_views_of_each_picture(pairs: Path) -> None:
     backbone = f"local:{pairs.parent / 'net.py'}:tiny"
     given: dict[str, Any] = {"train": "head", "backbone": backbone, "reader": PairsReader()}

@@ -268,7 +268,8 @@ def evaluate(
         (see `reporting.detected.measured`) in place of what is of classes alone.
 
     Raises:
-        DataError: the data has classes that the model does not know.
+        DataError: the data has classes that the model does not know, or several a sample where the
+            model gives one.
         UsageError: there are both columns and a reader.
     """
     reads = _reading(columns, reader)

@@ -40,7 +40,7 @@ def test_killed_and_repeated_it_ends_with_the_same_bits(family: str, tmp_path: P
     undisturbed = Fit(tmp_path, tmp_path / "undisturbed", tmp_path / "cache", SHORT + HASTY)
     undisturbed.ended(start(undisturbed))
     killed = replace(undisturbed, out=tmp_path / "killed")
-    for rung in ("head", "last:2"):
+    for rung in ("head", "rung-last:2"):
         process = start(killed)
         wait_for(lambda rung=rung: begun(killed, rung), process)
         kill(process)
@@ -52,4 +52,4 @@ def test_killed_and_repeated_it_ends_with_the_same_bits(family: str, tmp_path: P
 
 def begun(run: Fit, rung: str) -> list[Path]:
     """States of a rung that is under way."""
-    return [path for path in run.checkpoints() if path.name.startswith(f"rung-{rung}")]
+    return [path for path in run.checkpoints() if path.name.startswith(f"{rung}-")]

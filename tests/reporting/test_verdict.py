@@ -101,6 +101,32 @@ def of_the_head(**data: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("verdicts", "test", "is_said"),
+    [
+        (["kept", "no gain"], None, True),
+        (["kept", "kept"], METRIC, False),
+        (["kept", "skipped"], None, False),
+        (["kept"], None, False),
+    ],
+)
+def test_that_the_split_which_chose_the_rung_is_the_only_one_is_a_doubt(
+    verdicts: list[str], test: Any, is_said: bool
+) -> None:
+    report = of_the_head() | {"test": test}
+    report["data"] |= {
+        "splits": {"train": 9, "valid": 10, "test": 8},
+        "counts": {"valid": [6, 4], "test": [4, 4]},
+    }
+    report["rungs"] = [
+        {"name": name, "verdict": verdict, "metric": METRIC, "why": "…"}
+        for name, verdict in zip(("head", "last:1"), verdicts, strict=False)
+    ]
+    said = "to 90.0 %). There is no test split: this one chose the rung as well, which flatters"
+    assert (said in content.verdict(report)) == is_said
+    assert ("no test split" in content.verdict(report)) == is_said
+
+
+@pytest.mark.parametrize(
     ("groups", "said"),
     [
         (0, ""),

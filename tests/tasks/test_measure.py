@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -197,3 +199,27 @@ def test_calibration_error() -> None:
     assert measure.calibration_error(confidence_n, np.arange(100) < 50) == pytest.approx(0.45)
     rows = measure.reliability(np.array([0.05, 0.55, 1.0]), np.array([False, True, True]))
     assert [row["count"] for row in rows] == [1, 1, 1]
+
+
+def test_many_samples_take_little_memory_and_are_drawn_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n = 5000
+    correct_n = np.arange(n) % 3 > 0
+
+    def measured() -> tuple[np.ndarray, measure.Estimate]:
+        weights_rn = measure.bootstrap_weights([f"{i // 2:04}" for i in range(n)], 0)
+        return weights_rn, measure.estimate("accuracy", measure.accuracy(correct_n), weights_rn)
+
+    tracemalloc.start()
+    weights_rn, found = measured()
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 5 * measure.DRAWS * n, "8 bytes for each weight are not held at once"
+    whole_rk = generator(0, "bootstrap", n // 2).multinomial(
+        n // 2, np.full(n // 2, 2 / n), size=measure.DRAWS
+    )
+    assert (weights_rn == whole_rk.repeat(2, axis=1)).all()
+    monkeypatch.setattr(measure, "_CHUNK_NUMBERS", 7 * n)
+    again_rn, again = measured()
+    assert (again_rn == weights_rn).all() and again == found

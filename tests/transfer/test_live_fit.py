@@ -11,7 +11,9 @@ import tiny
 from PIL import Image
 
 import regraft
+from regraft import store
 from regraft.backbones import Backbone
+from regraft.errors import StoreError
 from regraft.events import Event, Said, Stepped
 from regraft.tasks import Classification
 from regraft.transfer import loop
@@ -79,6 +81,48 @@ def test_time_before_an_interruption_counts(
         regraft.fit(data, tmp_path / "run", tell=stop, **asked)
     report = regraft.fit(data, tmp_path / "run", **asked).report
     assert report["rungs"][1]["seconds"]["train"] > 5 * slow_s
+
+
+def test_a_rung_whose_outcome_cannot_be_written_is_gone_on_with(
+    compiled: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk after hours of training: the state of it is still there, and goes afterwards."""
+    data, asked = write(tmp_path / "data"), {"backbone": tiny.address("residual")}
+    plain, states = store._save, tmp_path / "run" / "checkpoints"
+
+    def full(path: Path, outcome: store.Outcome) -> str:
+        if path.parent.name == "steps" and path.name.startswith("rung-"):
+            raise StoreError("No space left on device", where=path)
+        return plain(path, outcome)
+
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "SAVING_SHARE", 1e9)
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="No space"):
+        patch.setattr(store, "_save", full)
+        regraft.fit(data, tmp_path / "run", train="last:1", **asked)
+    assert [path.name[:11] for path in states.glob("*.json")] == ["rung-last:1"] * 2
+    told: list[Event] = []
+    regraft.fit(data, tmp_path / "run", train="last:1", tell=told.append, **asked)
+    assert not [event for event in told if isinstance(event, Stepped)], "all was kept"
+    assert not list(states.iterdir())
+
+
+def test_a_rung_begins_anew_where_it_is_computed_otherwise(
+    compiled: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, asked = write(tmp_path / "data"), {"backbone": tiny.address("residual")}
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.rung == "last:1" and event.step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("regraft.transfer.fit.Tail.trained_in", "f32")
+    with pytest.raises(KeyboardInterrupt):
+        regraft.fit(data, tmp_path / "run", train="last:1", tell=stop, **asked)
+    told: list[Event] = []
+    monkeypatch.setattr("regraft.transfer.fit.Tail.trained_in", "bf16")
+    regraft.fit(data, tmp_path / "run", train="last:1", tell=told.append, **asked)
+    assert next(event.step for event in told if isinstance(event, Stepped)) == 1
 
 
 def test_frozen_weights_that_change_during_the_head_are_not_called_intact(

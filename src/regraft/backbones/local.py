@@ -13,11 +13,11 @@ A network that finds objects returns a third thing, a `Detector`; its last stage
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,11 +25,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from regraft.backbones import own_code
 from regraft.backbones.backbone import Detector, Preprocessing
 from regraft.backbones.network import Part
 from regraft.errors import BackboneError, RegraftError
 from regraft.seeds import seed_of
-from regraft.store import digest, file_sha256
+from regraft.store import digest
 
 
 def parts(address: str, expected: object) -> list[Part]:
@@ -40,39 +41,33 @@ def parts(address: str, expected: object) -> list[Part]:
         expected: what `code` gave when the backbone was described.
 
     Raises:
-        BackboneError: the file is another by now: what was trained belongs to what it was.
+        BackboneError: the code is another by now: what was trained belongs to what it was.
     """
-    # Asking for the code of a module runs the packages around it: not for a recipe without any.
+    # Told from the files: code that is another than was trusted is not run.
     if expected is None or code(address) != expected:
         raise BackboneError(
             "the code of this backbone has changed since it was described",
             where=address,
-            mend="put the file back as it was, or begin again with `regraft fit`",
+            mend="put its files back as they were, or begin again with `regraft fit`",
         )
-    return _made(address)[0]
+    return _made(_module(address), address)[0]
 
 
 def code(address: str) -> str:
-    """The sha256 of the file that the function is in; of what that imports nothing is known.
+    """The sha256 of the file that the function is in, and of the user's that it imports.
+
+    None of them is run, but for the packages that a module is in.
 
     Raises:
         BackboneError: it cannot be found or read.
     """
     place = address.rpartition(":")[0]
-    if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise BackboneError("there is no such file", where=place, mend="check its name")
-        return file_sha256(Path(place))
     try:
-        spec = importlib.util.find_spec(place)  # runs the packages that the module is in
-        loader: Any = spec and spec.loader
-        return hashlib.sha256(loader.get_data(spec.origin)).hexdigest() if spec else _missing(place)
+        return own_code.sha256_of(_spec(place))
+    except RegraftError:
+        raise
     except Exception as fault:  # the user's code may raise anything
         raise _failed(fault, place, address) from fault
-
-
-def _missing(place: str) -> str:
-    raise ModuleNotFoundError(f"No module named {place!r}")
 
 
 def preprocessing(address: str) -> tuple[Preprocessing, Detector | None]:
@@ -80,13 +75,13 @@ def preprocessing(address: str) -> tuple[Preprocessing, Detector | None]:
 
     Runs the user's code.
     """
-    return _made(address)[1:]
+    return _made(_module(address), address)[1:]
 
 
-def _made(address: str) -> tuple[list[Part], Preprocessing, Detector | None]:
+def _made(module: ModuleType, address: str) -> tuple[list[Part], Preprocessing, Detector | None]:
     place, _, name = address.rpartition(":")
     try:
-        function = getattr(_module(place), name)
+        function = getattr(module, name)
         stages, prepared, *rest = function()
         found = [_part(title, module) for title, module in stages]
     except RegraftError:
@@ -124,19 +119,37 @@ def _part(title: Any, module: Any) -> Part:
     return Part(title, module, f"{title}.")
 
 
-def _module(place: str) -> ModuleType:
-    if not place.endswith(".py"):
-        return importlib.import_module(place)
-    path = Path(place)
-    if not path.is_file():
-        raise BackboneError("there is no such file", where=path, mend="check its name")
-    name = f"regraft_local_{digest(place)[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, "a path that ends in .py has a loader"
+def _module(address: str) -> ModuleType:
+    place = address.rpartition(":")[0]
+    try:
+        return _loaded(place) if place.endswith(".py") else importlib.import_module(place)
+    except RegraftError:
+        raise
+    except Exception as fault:  # the user's code may raise anything
+        raise _failed(fault, place, address) from fault
+
+
+def _loaded(place: str) -> ModuleType:
+    spec = _spec(place)
+    assert spec.loader is not None, "a path that ends in .py has a loader"
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up here
+    sys.modules[spec.name] = module  # dataclasses look their module up here
     spec.loader.exec_module(module)
     return module
+
+
+def _spec(place: str) -> ModuleSpec:
+    """Where a module is."""
+    path = Path(place)
+    if not place.endswith(".py"):
+        spec = importlib.util.find_spec(place)
+    elif not path.is_file():
+        raise BackboneError("there is no such file", where=path, mend="check its name")
+    else:
+        spec = importlib.util.spec_from_file_location(f"regraft_local_{digest(place)[:16]}", path)
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {place!r}")
+    return spec
 
 
 def _line(fault: Exception, place: str) -> str:

@@ -413,6 +413,8 @@ def _listed(path: Path, reader: Reader | None, task: str | None, mend: str = "")
         reader = reader_asked_for(task, path)
     listed = _rows_of(path, reader)
     if task not in (None, listed.task):
+        if listed.modality == "text" and TableReader().recognises(path):
+            mend += "call the column with the names of the files `path`, or "
         raise DataError(
             f"This looks like data for {listed.task}, not for {task}.",
             where=guard.shown(path),

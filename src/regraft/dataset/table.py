@@ -9,6 +9,9 @@ Decisions:
   may have columns `start` and `stop`, in seconds. Any other is of texts: the column `text`, or one
   that is usually called so (body, message, …), or the only one with long cells. The classes of
   texts may also be called `category`, `class`, … A row of texts is called by its line.
+- Where there is no `path` and no column of texts, one whose cells are called as pictures or videos
+  are, and lead to files, is taken for it, and that is said. Names of files are not learnt as texts
+  unless their column is named.
 - A table with both is of texts where no path is called as a picture or video is, and none leads to
   a file of another kind than texts. What other columns of words there are is reported.
 - `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
@@ -34,7 +37,7 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -51,6 +54,10 @@ from regraft.errors import DataError, UsageError
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 _TEXT_NAMES = ("text", "body", "message", "content", "document", "mail", "email", "review")
 _LABEL_NAMES = ("category", "class", "target", "topic", "sentiment")
+_FILE_NAMES = tuple(
+    "image_path file_path filepath image img picture video filename file_name file".split()
+)
+"""What columns of paths are usually called where they are not called `path`; the surest first."""
 _LONG = 20
 """Characters in the middle cell of a column that may be texts though its name does not say so."""
 _MOST_CHARACTERS = 64 * 2**20
@@ -96,7 +103,7 @@ class TableReader:
         Raises:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
-        table = named(read_table(path), self.text, self.label)
+        table = _with_path(named(read_table(path), self.text, self.label))
         dataset = dataset_of(table)
         is_guessed = dataset.modality == "text" and not self.text
         return dataset.with_problems(_not_read(table) if is_guessed else ())
@@ -298,7 +305,71 @@ def task_of(path: Path) -> str:
     Raises:
         DataError: it cannot be read.
     """
-    return _task(read_table(path))
+    return _task(_with_path(read_table(path)))
+
+
+def _with_path(table: Table) -> Table:
+    """The table with its column of files called `path`, where that is all there is to learn from.
+
+    Raises:
+        DataError: several columns are of files.
+    """
+    if "path" in table.columns or named_text_column(table.columns) or table.lacks_header:
+        return table
+    files = _of_files(table)
+    if not files or not all(_names_files(table, name) for name in _long(table)):
+        return table
+    lower = {name.lower(): name for name in files}
+    usual = [lower[name] for name in _FILE_NAMES if name in lower]
+    if not usual and len(files) > 1:
+        raise DataError(
+            f"There is no column `path`, and {' and '.join(map(_brief, files))} name files.",
+            where=guard.shown(table.path),
+            mend="call the one that is meant `path`",
+        )
+    column = (usual or files)[0]
+    own = table.own or {name: name for name in table.columns}
+    said = Problem(
+        "columns",
+        guard.shown(table.path.name),
+        f"There is no column `path`; {_brief(column)} names files.",
+        "read as path",
+    )
+    return replace(
+        table,
+        cells={"path" if name == column else name: cells for name, cells in table.cells.items()},
+        own={name: "path" if name == column else called for name, called in own.items()},
+        notes=(*table.notes, said),
+    )
+
+
+def _of_files(table: Table) -> list[str]:
+    """The columns, not called `path`, of pictures or videos that are there."""
+    places = _Places(table.path.resolve().parent, {})
+
+    def is_there(name: str) -> bool:
+        return isinstance(places.find(name), Path)
+
+    return [
+        name
+        for name in _nameless(table)
+        if _names_files(table, name) and _mostly(table, name, is_there)
+    ]
+
+
+def _names_files(table: Table, column: str) -> bool:
+    """Whether most cells are called as pictures or videos are."""
+    return _mostly(table, column, lambda name: _claims_file(Path(name.strip())))
+
+
+def _claims_file(path: Path) -> bool:
+    return guard.claims_picture(path) or claims_video(path)
+
+
+def _mostly(table: Table, column: str, holds: Callable[[str], bool]) -> bool:
+    """Whether something holds of more than half of the first cells of a column."""
+    cells = table.texts(column)[:_LOOKED_AT]
+    return 2 * sum(map(holds, cells)) > len(cells)
 
 
 def _task(table: Table) -> str:
@@ -319,7 +390,7 @@ def _only_texts(table: Table) -> bool:
     places = _Places(table.path.resolve().parent, {})
     for name in table.texts("path"):
         path = Path(name.strip())
-        if guard.claims_picture(path) or claims_video(path):
+        if _claims_file(path):
             return False
         if not guard.claims_text(path) and isinstance(places.find(name), Path):
             return False
@@ -327,8 +398,11 @@ def _only_texts(table: Table) -> bool:
 
 
 def _not_read(table: Table) -> tuple[Problem, ...]:
-    """What is to be said where a table has more columns of words than the one that was taken."""
-    column = _text_column(table)
+    """What is to be said where a table has more columns of words than the one that was taken.
+
+    And where it has one of files.
+    """
+    column, files = _text_column(table), _of_files(table)
     label = next((own for own, called in table.own.items() if called == "label"), None)
     if label is None:
         known = {name.lower(): name for name in table.columns}
@@ -336,17 +410,21 @@ def _not_read(table: Table) -> tuple[Problem, ...]:
     others = [
         name
         for name in table.columns
-        if name not in (column, label, *_KNOWN)
+        if name not in (column, label, *files, *_KNOWN)
         and not name.startswith("label_")
         and median(len(_WORD.findall(text)) for text in table.texts(name)[:_LOOKED_AT]) >= 2
     ]
-    if not others:
+    if not others and not files:
         return ()
-    what = f"The texts are in {_brief(column)}; {', '.join(map(_brief, others))} " + (
-        "is not read." if len(others) == 1 else "are not read."
+    unread = [*others, *files]
+    what = f"The texts are in {_brief(column)}; {', '.join(map(_brief, unread))} " + (
+        "is not read." if len(unread) == 1 else "are not read."
     )
-    meant = shlex.quote(f"text={others[0]}" + (f",label={label}" if label else ""))
-    what += f" --columns {meant} reads another."
+    if others:
+        meant = shlex.quote(f"text={others[0]}" + (f",label={label}" if label else ""))
+        what += f" --columns {meant} reads another."
+    if files:
+        what += f" To learn from the files in {_brief(files[0])}, call it `path`."
     return (Problem("columns", guard.shown(table.path.name), what),)
 
 
@@ -699,7 +777,7 @@ def _rows(
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     spans = _parts(table)
     places = _Places(table.path.resolve().parent, {})
-    rows: dict[str, _Row] = {}
+    rows: list[_Row] = []
     problems: list[Problem] = []
     for number, (line, text) in enumerate(zip(table.lines, table.texts("path"), strict=True)):
         found = places.find(text)
@@ -710,13 +788,10 @@ def _rows(
         span_s = spans[number]
         id_ = _called(guard.shown(found.relative_to(places.root)), span_s)
         group = groups[number].strip()
-        row = _Row(id_, found, labels[number], splits[number], group, line, span_s)
-        problem = _objection(row, rows.get(id_), multilabel)
-        if problem is None:
-            rows[id_] = row
-        else:
-            problems.append(problem)
-    return list(rows.values()), problems
+        rows.append(_Row(id_, found, labels[number], splits[number], group, line, span_s))
+    labelled, lacking = _labelled(rows, multilabel)
+    kept, repeated = _once(labelled)
+    return kept, [*problems, *lacking, *repeated]
 
 
 def file_names(table: Table) -> list[str]:
@@ -784,8 +859,9 @@ def _text_column(table: Table) -> str:
     if named is not None:
         return named
     table.refuse_unread(named_text_column(tuple(table.unread)))
-    others = [name for name in table.columns if name not in _KNOWN]
-    long = [name for name in others if median(map(len, table.texts(name))) >= _LONG]
+    long = _long(table)
+    if files := [name for name in long or _nameless(table) if _names_files(table, name)]:
+        raise _headless(table) if table.lacks_header else _no_path(table, files[0])
     if len(long) == 1:
         return long[0]
     if table.lacks_header:
@@ -798,6 +874,27 @@ def _text_column(table: Table) -> str:
         where=guard.shown(table.path),
         mend="call it `text` (or `path` for pictures), and the column with the classes `label`; "
         "or give their names: --columns text=…,label=…",
+    )
+
+
+def _nameless(table: Table) -> list[str]:
+    """The columns whose names say nothing."""
+    return [name for name in table.columns if name not in _KNOWN]
+
+
+def _long(table: Table) -> list[str]:
+    """Those of them that may be texts."""
+    return [name for name in _nameless(table) if median(map(len, table.texts(name))) >= _LONG]
+
+
+def _no_path(table: Table, column: str) -> DataError:
+    """What to say of file names where texts should be."""
+    own = next((name for name, called in table.own.items() if called == column), column)
+    return DataError(
+        f"There is no column `path`, and {_brief(own)} seems to name files, not to hold texts.",
+        where=guard.shown(table.path),
+        mend="call it `path` and let it lead to the files from the table's folder; or, if the "
+        f"names themselves are the texts: --columns {shlex.quote(f'text={own}')}",
     )
 
 
@@ -817,17 +914,12 @@ def _text_rows(
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
-    rows: list[_Row] = []
-    problems: list[Problem] = []
     called = zip(_line_ids(table), table.lines, table.contents(column), strict=True)
-    for number, (id_, line, text) in enumerate(called):
-        row = _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
-        problem = _objection(row, None, multilabel)
-        if problem is None:
-            rows.append(row)
-        else:
-            problems.append(problem)
-    return rows, problems
+    rows = [
+        _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
+        for number, (id_, line, text) in enumerate(called)
+    ]
+    return _labelled(rows, multilabel)
 
 
 _WHY = {
@@ -836,16 +928,41 @@ _WHY = {
 }
 
 
-def _objection(row: _Row, earlier: _Row | None, multilabel: bool) -> Problem | None:
-    if not row.labels and not multilabel:
-        return Problem("no-label", row.id, f"Line {row.line} has no label.", "set aside")
-    if earlier is None:
-        return None
-    if set(earlier.labels) == set(row.labels):
-        what = f"Lines {earlier.line} and {row.line} say the same."
-        return Problem("repeated-row", row.id, what, "left out")
-    what = f"Lines {earlier.line} and {row.line} give it different labels."
-    return Problem("conflict", row.id, what, "set aside")
+def _labelled(rows: list[_Row], multilabel: bool) -> tuple[list[_Row], list[Problem]]:
+    """The rows with as many labels as are needed, and what is said of the others."""
+    problems = [
+        Problem("no-label", row.id, f"Line {row.line} has no label.", "set aside")
+        for row in rows
+        if not row.labels and not multilabel
+    ]
+    return [row for row in rows if row.labels or multilabel], problems
+
+
+def _thing(row: _Row) -> str:
+    return "file" if row.span_s is None else "part of a file"
+
+
+def _once(rows: Iterable[_Row]) -> tuple[list[_Row], list[Problem]]:
+    """Each sample once, and none that is given different labels: nobody knows which is right.
+
+    Such a sample counts once towards those that are bad, however many rows it has.
+    """
+    by_id: dict[str, list[_Row]] = {}
+    for row in rows:
+        by_id.setdefault(row.id, []).append(row)
+    kept: list[_Row] = []
+    problems: list[Problem] = []
+    for first, *others in by_id.values():
+        other = next((row for row in others if set(row.labels) != set(first.labels)), None)
+        if other is None:
+            kept.append(first)
+        else:
+            what = f"Lines {first.line} and {other.line} give it different labels; none is used."
+            problems.append(Problem("conflict", first.id, what, "set aside"))
+        for row in others:
+            what = f"Lines {first.line} and {row.line} name the same {_thing(row)}."
+            problems.append(Problem("repeated-row", row.id, what, "left out"))
+    return kept, problems
 
 
 def _splits(table: Table) -> list[Split]:

@@ -170,7 +170,7 @@ def worth(
     asked = _Asked(x_nd, target_nc[some], names, axes, penalty, seed)
     share = len(some) / count
     right_sn, second_n, sizes = _asked_all(asked, max(1, round(batch * share)), tell)
-    weights_rn = bootstrap_weights(names, seed, DRAWS)
+    weights_rn = bootstrap_weights(names, seed, DRAWS).astype(np.float64)
     all_1n = np.ones((1, len(some)))
     accuracy_rs, second_r = _means(right_sn, second_n, weights_rn)
     value_s, second = _means(right_sn, second_n, all_1n)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from regraft.dataset import Dataset, Sample, View, guard
-from regraft.dataset.rows import renumbered
+from regraft.dataset.rows import labels_of, renumbered
 from regraft.dataset.video import claims_video
 from regraft.errors import DataError
 from regraft.events import Tell
+from regraft.tasks.classification import Classification
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
 from regraft.transfer.features import Features, features
@@ -156,7 +157,11 @@ def _below(folder: Path) -> Iterator[tuple[Path, bool, str]]:
 
 
 def relabelled(model: Model, rows: Dataset) -> list[Sample]:
-    """The labelled samples with targets in the model's order of classes."""
+    """The labelled samples with targets in the model's order of classes, as many as it gives.
+
+    Raises:
+        DataError: the model does not know a class, or gives each sample one and the data do not.
+    """
     place = split_labels(model, rows.classes)
     unknown = [name for name, at in zip(rows.classes, place, strict=True) if at < 0]
     if unknown:
@@ -166,10 +171,22 @@ def relabelled(model: Model, rows: Dataset) -> list[Sample]:
             mend=f"it knows: {', '.join(model.task.classes)}",
         )
 
-    def mapped(sample: Sample) -> Sample:
-        return renumbered(sample, dict(enumerate(place)), isinstance(sample.target, tuple))
+    several = not isinstance(model.task, Classification) or model.task.multilabel
+    labelled = [sample for sample in rows if sample.target is not None]
+    if not several:
+        _refuse_several(labelled)
+    return [renumbered(sample, dict(enumerate(place)), several) for sample in labelled]
 
-    return [mapped(sample) for sample in rows if sample.target is not None]
+
+def _refuse_several(samples: Sequence[Sample]) -> None:
+    """Refuse samples that have not one label each."""
+    for sample in samples:
+        if (count := len(labels_of(sample.target))) != 1:
+            raise DataError(
+                f"it has {count or 'no'} labels, and the model gives each sample exactly one",
+                where=sample.id,
+                mend="give data with one label each, or fit a model on data with several",
+            )
 
 
 def vectors(

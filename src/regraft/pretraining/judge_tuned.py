@@ -23,7 +23,7 @@ from regraft.pretraining.judge import Eye
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.tasks import measure
-from regraft.transfer import ladder, twin
+from regraft.transfer import ladder, sources, twin
 from regraft.transfer.engine import Preparation
 
 MOST_SAMPLES, MOST_STEPS, FEWEST_STEPS = 1000, 100, 20
@@ -60,6 +60,7 @@ def fine_tuned(
     """
     grounds = [_ground(run, eye, with_levels(backbone), tell) for backbone in backbones]
     inputs: dict[str, Any] = {
+        "code": sources.code(),
         "judge": eye.dataset.fingerprint(),
         "backbones": [backbone.sha256 for backbone in backbones],
         "levels": list(grounds[0].backbone.recipe.levels),
@@ -134,6 +135,6 @@ def _answered(
         start = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
     target_nc = ground.task.targets(valid)
     weights_rn = measure.bootstrap_weights([sample.group for sample in valid], eye.seed)
-    tuned = ladder.fine_tune(ground, rung, start, inputs, target_nc, weights_rn)
+    tuned = ladder.fine_tune(ground, rung.name, rung, start, inputs, target_nc, weights_rn)
     answers = ladder.final_answers(ground, ladder.Step.of(tuned), eye.held)
     return Outcome({}, {"logits": answers["logits"].astype(np.float32)})

@@ -29,6 +29,7 @@ from regraft.reporting import content
 from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
+from regraft.transfer import sources
 from regraft.transfer.cut import frozen_stages
 from regraft.transfer.ladder import check_budget
 
@@ -87,6 +88,7 @@ class Ground:
         """What the outcome depends on."""
         return {
             "format": FORMAT,
+            "code": sources.code(),
             "objective": self.question["objective"],
             "pool": self.pool.fingerprint(),
             "judge": self.eye.dataset.fingerprint() if self.eye else None,

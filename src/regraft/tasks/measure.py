@@ -30,9 +30,11 @@ _MOST_CARRYING = 12
 """So many clusters that agree are surer than the bootstrap's draws can say."""
 _NOTHING = 1e-9
 """Of a difference: as much as rounding leaves."""
+_CHUNK, _CHUNK_NUMBERS = 250, 2**22
+"""Draws at a time, and numbers of 8 bytes at most: of many samples fewer draws."""
 
 Score = Callable[[np.ndarray], np.ndarray]
-"""weights_rn -> values_r: one metric of one model's answers, under each draw's weights."""
+"""weights_rn -> values_r: one metric of one model's answers, under each draw's weights, float64."""
 
 
 def spoken(name: str) -> str:
@@ -96,7 +98,8 @@ class Shares:
         proportion to its clusters, and 1 at most.
         """
         tail = (1 - CONFIDENCE) / 2
-        count_c = np.array([_clusters(weights_rn[:, one > 0]) for one in self.member_nc.T])
+        telling_rn = weights_rn[:_TELLING_DRAWS]
+        count_c = np.array([_clusters(telling_rn[:, one > 0]) for one in self.member_nc.T])
         low, high = -60.0, 0.0  # of the logarithm of the proportion
         for _ in range(60):
             middle = (low + high) / 2
@@ -163,14 +166,23 @@ def bootstrap_weights(clusters: list[str], seed: int, draws: int = DRAWS) -> np.
         clusters: n names; samples with the same non-empty name are drawn together.
         seed: of the run.
         draws: r.
+
+    Returns:
+        uint8: how often a sample is drawn is a small number, and there are many of them.
     """
     member_n = numbered(clusters)
     if not member_n.any():
         member_n = np.arange(len(clusters))
     count = int(member_n.max()) + 1
     rng = generator(seed, "bootstrap", count)
-    drawn_rk = rng.multinomial(count, np.full(count, 1 / count), size=draws)
-    return drawn_rk[:, member_n].astype(np.float64)
+    chance_k = np.full(count, 1 / count)
+    weights_rn = np.empty((draws, len(clusters)), np.uint8, order="F")  # see `_in_chunks`
+    for rows in _chunks(weights_rn):
+        # The generator gives the same numbers however many are asked for at a time.
+        drawn_rk = rng.multinomial(count, chance_k, size=len(weights_rn[rows]))
+        assert drawn_rk.max() < 256, "once in a draw is the mean"
+        weights_rn[rows] = drawn_rk[:, member_n]
+    return weights_rn
 
 
 def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
@@ -251,7 +263,11 @@ def _carrying(lead: Score, weights_rn: np.ndarray, lead_r: np.ndarray) -> int:
     """
     cluster_n = _cluster_of(weights_rn)
     _, first_k = np.unique(cluster_n, return_index=True)
-    worth_k = np.nan_to_num(lead_r - np.nanmean(lead_r)) @ weights_rn[:, first_k]
+    above_r = np.nan_to_num(lead_r - np.nanmean(lead_r))
+    worth_k = sum(
+        above_r[rows] @ weights_rn[rows][:, first_k].astype(np.float64)
+        for rows in _chunks(weights_rn)
+    )
     most = min(_MOST_CARRYING, len(first_k))
     kept_hn = np.ones((most, len(cluster_n)))
     for h, cluster in enumerate(np.argsort(-worth_k, kind="stable")[: most - 1], start=1):
@@ -260,10 +276,21 @@ def _carrying(lead: Score, weights_rn: np.ndarray, lead_r: np.ndarray) -> int:
     return int(lost_h[0]) if len(lost_h) else most
 
 
-def _in_chunks(score: Score, weights_rn: np.ndarray, chunk: int = 250) -> np.ndarray:
-    """`score` over all draws, without a temporary for all of them at once."""
-    parts = [score(weights_rn[i : i + chunk]) for i in range(0, len(weights_rn), chunk)]
+def _in_chunks(score: Score, weights_rn: np.ndarray) -> np.ndarray:
+    """`score` over all draws, without a temporary for all of them at once.
+
+    In memory the draws of one sample lie beside each other, as they always have: sums in another
+    order are rounded otherwise.
+    """
+    parts = [score(weights_rn[rows].astype(np.float64, order="F")) for rows in _chunks(weights_rn)]
     return np.concatenate(parts)
+
+
+def _chunks(weights_rn: np.ndarray) -> list[slice]:
+    """Some draws at a time, in order."""
+    draws, count = weights_rn.shape
+    some = max(1, min(_CHUNK, _CHUNK_NUMBERS // max(1, count)))
+    return [slice(start, start + some) for start in range(0, draws, some)]
 
 
 def calibration_error(confidence_n: np.ndarray, correct_n: np.ndarray, bins: int = 10) -> float:

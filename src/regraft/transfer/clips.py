@@ -32,9 +32,9 @@ from regraft import store
 from regraft.backbones import Preprocessing
 from regraft.dataset import Sample, View, clips, images, video
 from regraft.errors import Damaged, DataError, UnreadableSample
+from regraft.transfer import sources
 from regraft.transfer.cache import bytes_allowed, frames_folder
 
-FORMAT = 1
 _IN_USE_S = 3600.0
 _FULL, _FULL_S = "full", 60.0
 """The note that there is no room, and for how long it holds."""
@@ -130,7 +130,11 @@ def squares(path: Path, where: str, times_s: Sequence[float], side_px: int) -> n
 
 def facts() -> dict[str, store.Json]:
     """What can change the bits of a frame, besides the file, the moment and the side."""
-    return {"format": FORMAT, "av": str(video.import_av().__version__), "pillow": PIL.__version__}
+    return {
+        "code": sources.code(sources.FRAMES),
+        "av": str(video.import_av().__version__),
+        "pillow": PIL.__version__,
+    }
 
 
 def _key(sample: Sample, count: int, side_px: int) -> str:

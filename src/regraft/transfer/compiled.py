@@ -5,7 +5,7 @@ Decisions:
 - One graph serves every cut: it gives out what flows from every stage, and a cut keeps only what
   its own outputs need. So the network is traced once, and moving the cut needs no torch.
 - The folder is named by everything that the graph and its numbers depend on: weights, recipe,
-  preprocessing, versions and the processor.
+  preprocessing, our own code (`sources.py`), versions and the processor.
 - In bf16 the first stages stay in float32. They hold few channels and much cancellation, so most
   of the rounding that a whole network suffers from happens there, and they cost little: on
   EfficientNet-Lite0 98 % of the speed, a quarter of the error.
@@ -37,10 +37,10 @@ from regraft.store import (
     quarantine,
     read_sealed,
 )
+from regraft.transfer import sources
 from regraft.transfer.cut import Cut, import_openvino, openvino_core
 from regraft.transfer.parity import Parity
 
-FORMAT = 2
 EXACT_STAGES, EXACT_STAGES_TEXT = 2, 1
 """Leading stages that are computed in float32 whatever the rest is computed in."""
 
@@ -127,7 +127,7 @@ def place(backbone: Backbone) -> Path:
     """The folder of a backbone's compiled form, on this machine and with these versions."""
     whole = Cut(backbone, len(backbone.stages))
     identity: dict[str, Any] = {
-        "format": FORMAT,
+        "code": sources.code(),
         "weights": whole.fingerprint(),
         "recipe": asdict(backbone.recipe),
         "stages": [[stage.name, stage.shapes] for stage in backbone.stages],

@@ -84,7 +84,7 @@ def refitted(ground: Ground, name: str) -> Outcome:
     inputs = inputs_of(ground, {"rung": asdict(rung)})
 
     def compute() -> Outcome:
-        return fine_tune(ground, rung, {}, inputs, targets, weights_rn)
+        return fine_tune(ground, name, rung, {}, inputs, targets, weights_rn)
 
     return ground.run.step(name, inputs, compute)
 

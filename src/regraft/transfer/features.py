@@ -3,8 +3,8 @@
 Decisions:
 
 - Rows are kept under the sha256 of the picture's content and the view, in a folder that is named
-  by everything else that can change them: preprocessing, weights left of the cut, engine,
-  precision, storage, versions. Adding ten pictures computes ten.
+  by everything else that can change them: preprocessing, weights left of the cut, our own code
+  (`sources.py`), engine, precision, storage, versions. Adding ten pictures computes ten.
 - Pictures are decoded on all cores, ahead of the engine and while it is still being compiled or
   judged. What was decoded and not used waits in a bounded amount of memory.
 - Texts go to the engine by length, a few thousand at a time, so that those of one length run
@@ -40,7 +40,7 @@ from regraft.dataset.verify import cores
 from regraft.errors import StoreError
 from regraft.events import Advanced, Said, Tell, silent
 from regraft.store import Json, canonical, digest
-from regraft.transfer import clips
+from regraft.transfer import clips, sources
 from regraft.transfer.cache import LIMIT, features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
@@ -50,7 +50,6 @@ from regraft.transfer.pooling import AT_ONCE, Pooling
 from regraft.transfer.runners import Tensors
 from regraft.transfer.shards import Shards
 
-FORMAT = 1
 FIRST_BYTES = 160 * 2**20
 """Decoded pictures that may wait while the engine is made ready."""
 AHEAD_BYTES = 16 * 2**20
@@ -265,7 +264,7 @@ def _identity(job: _Job, serving: Serving, packing: Packing) -> dict[str, Json]:
     """Everything that can change the bits of a row, besides the picture and the view."""
     preprocessing = job.preprocessing
     identity: dict[str, Json] = {
-        "format": FORMAT,
+        "code": sources.code(),
         "pixels": _input_facts(preprocessing),
         "storage": packing.storage,
         "shapes": [list(shape) for shape in packing.shapes],

@@ -171,6 +171,7 @@ def train(
     with _batches(rung, rows, count, seed) as batches:
         work = _Fitting(rung, tail, criterion, batches, count, seed)
         training = loop.begin(work, rung.name, rung.steps, checkpoint)
+        training.facts["trained_in"] = tail.trained_in
         tail.wake(rung.pretrained)
         with tail.quick():
             yield from loop.train(training)

@@ -30,6 +30,7 @@ from regraft.events import Measured, Said, Tell
 from regraft.store import Checkpoint, Outcome, Run, digest
 from regraft.tasks import measure
 from regraft.tasks.task import Answers, Task
+from regraft.transfer import sources
 from regraft.transfer.cache import limit_bytes
 from regraft.transfer.cut import Cut, frozen_stages
 from regraft.transfer.engine import Engine
@@ -370,7 +371,7 @@ def _trained_head(ground: Ground, targets: Any, weights_rn: np.ndarray) -> Step:
     inputs = inputs_of(ground, {"rung": asdict(rung)})
 
     def compute() -> Outcome:
-        return fine_tune(ground, rung, {}, inputs, targets, weights_rn)
+        return fine_tune(ground, "head", rung, {}, inputs, targets, weights_rn)
 
     step = Step.of(ground.run.step("head", inputs, compute))
     announce(ground, step)
@@ -497,14 +498,14 @@ def _deeper(
     weights_rn: np.ndarray,
 ) -> Step:
     """Train more of the network, from the best rung so far."""
-    rung = make_rung(ground, name)
+    rung, step_name = make_rung(ground, name), f"rung-{name}"
     start = _start_of(ground, best)
     inputs = inputs_of(ground, {"rung": asdict(rung), "start": digest_of(start)})
 
     def compute() -> Outcome:
-        return fine_tune(ground, rung, start, inputs, targets, weights_rn)
+        return fine_tune(ground, step_name, rung, start, inputs, targets, weights_rn)
 
-    step = Step.of(ground.run.step(f"rung-{name}", inputs, compute))
+    step = Step.of(ground.run.step(step_name, inputs, compute))
     announce(ground, step)
     return step
 
@@ -527,13 +528,25 @@ def _start_of(ground: Ground, best: Step) -> dict[str, np.ndarray]:
 
 def fine_tune(
     ground: Ground,
+    step: str,
     rung: Rung,
     start: dict[str, np.ndarray],
     inputs: Facts,
     targets: Any,
     weights_rn: np.ndarray,
 ) -> Outcome:
-    """Train one rung from `start` and measure it; the frozen part is hashed before and after."""
+    """Train one rung from `start` and measure it; the frozen part is hashed before and after.
+
+    Args:
+        ground: what is shared.
+        step: of the run, which this is computed for with these `inputs`. The state of the training
+            is kept under its name and goes with it, when the outcome is on disk.
+        rung: what is trained, and how.
+        start: tensors right of the cut and of the head; of a head alone that, or none.
+        inputs: of the step.
+        targets: of the validation samples.
+        weights_rn: of the same, see `Ground.weights`.
+    """
     from regraft.transfer.fit import answers, train
 
     memory, began = PeakMemory.since_now(), time.perf_counter()
@@ -548,10 +561,8 @@ def fine_tune(
         rows = LiveFeatures(learn, cut, ground.engine(rung.frozen), views)
     held = ground.activations(valid, rung.frozen)
     features_s = time.perf_counter() - began
-    # On a processor that computes otherwise it begins anew.
-    begun = {**inputs, "trained_in": tail.trained_in}
-    checkpoint = ground.run.checkpoint(f"rung-{rung.name}", begun)
-    earlier_s = _seconds_before(checkpoint)
+    checkpoint = ground.run.checkpoint(step, inputs)
+    earlier_s = _seconds_before(checkpoint, tail.trained_in)
     criterion = ground.task.criterion(ground.lessons(learn), views)
     loop = train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
     with closing(loop) as events:
@@ -575,13 +586,18 @@ def fine_tune(
         "views": rung.views,
         "steps": rung.steps,
     }
-    checkpoint.clear()
     return Step.outcome(facts, tail.snapshot(), found)
 
 
-def _seconds_before(checkpoint: Checkpoint) -> float:
-    """What steps took in processes that were interrupted."""
+def _seconds_before(checkpoint: Checkpoint, trained_in: str) -> float:
+    """What steps took in processes that were interrupted, computing as this one does.
+
+    On a processor that computes otherwise the training begins anew.
+    """
     state = checkpoint.load()
+    if state is not None and state.facts["trained_in"] != trained_in:
+        checkpoint.clear()
+        state = None
     seconds: Any = state.facts["seconds"] if state else 0.0
     return seconds
 
@@ -685,8 +701,12 @@ def head_facts(ground: Ground) -> Facts:
 
 
 def inputs_of(ground: Ground, more: Facts) -> Facts:
-    """What a step's outcome depends on besides the code."""
+    """What a step's outcome depends on.
+
+    Of the code what decides activations: with others, an earlier step would not fit the next.
+    """
     return {
+        "code": sources.code(),
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "recipe": repr(ground.backbone.recipe),

@@ -54,7 +54,7 @@ def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
     inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
 
     def compute() -> Outcome:
-        return fine_tune(own, rung, {}, inputs, targets, weights_rn)
+        return fine_tune(own, "scratch", rung, {}, inputs, targets, weights_rn)
 
     step = Step.of(ground.run.step("scratch", inputs, compute))
     announce(ground, step)
