@@ -213,7 +213,7 @@ def unseen(clusters: int) -> float:
 
 def _clusters(weights_rn: np.ndarray) -> int:
     """How many clusters were drawn."""
-    return int(_cluster_of(weights_rn).max()) + 1
+    return len(np.unique(_cluster_of(weights_rn)))
 
 
 def _cluster_of(weights_rn: np.ndarray) -> np.ndarray:
@@ -252,9 +252,10 @@ def compare(new: Score, old: Score, weights_rn: np.ndarray) -> Difference:
 def _carrying(lead: Score, weights_rn: np.ndarray, lead_r: np.ndarray) -> int:
     """Without how few clusters nothing is left of a lead; `_MOST_CARRYING` for so many and more.
 
-    If each differs by as much, these are the majority, and p of the sign test is never less than
-    2 ^ (1 - h). Those that count most are left out first. Which they are the draws tell: where a
-    few carry the lead, it rises and falls with how often they were drawn.
+    If each differs by as much, these are what one model has more than the other, and p of the sign
+    test on all that differ is never less than 2 ^ (1 - h). Those that count most are left out
+    first. Which they are the draws tell: where a few carry the lead, it rises and falls with how
+    often they were drawn.
 
     Args:
         lead: under weights.
