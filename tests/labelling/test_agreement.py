@@ -175,3 +175,12 @@ def test_classes_are_drawn_by_cluster_too():
     )
     assert together["value"] == alone["value"]
     assert together["high"] - together["low"] > 2 * (alone["high"] - alone["low"])
+
+
+@pytest.mark.parametrize("count", [2, 5, 6, 12])
+def test_a_mean_of_few_samples_is_no_surer_than_a_sign_test(count: int) -> None:
+    value_v = np.repeat(np.linspace(0.2, 0.9, count), 3)
+    value, low, high, p = agreement.bootstrap(value_v, np.repeat(np.arange(count), 3), 0)
+    assert low < value < high
+    assert p == pytest.approx(max(2.0 ** (1 - count), 2 / (agreement.DRAWS + 1)))
+    assert agreement.bootstrap(-value_v, np.repeat(np.arange(count), 3), 0)[3] == p
