@@ -80,7 +80,8 @@ def test_features(tmp_path: Path) -> None:
     assert (shards.read(shards.places()) == rows_br).all()
 
 
-def test_model(fitted: Fit, tmp_path: Path) -> None:
+def test_model(fitted: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(fitted.cache))  # where the network was named
     shutil.copytree(fitted.out / "model", tmp_path / "model")
     description = tmp_path / "model" / "model.json"
     said = json.loads(description.read_text())
@@ -98,7 +99,8 @@ def test_model(fitted: Fit, tmp_path: Path) -> None:
     load(tmp_path / "model")
 
 
-def test_compiled_network(fitted: Fit, tmp_path: Path) -> None:
+def test_compiled_network(fitted: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(fitted.cache))
     (folder,) = (fitted.cache / "compiled").iterdir()
     backbone = load(fitted.out).backbone
     cut = Cut(backbone, len(backbone.stages))

@@ -106,9 +106,10 @@ def test_a_piece_of_one_clip_gives_the_gradients_of_the_whole_batch(place: Path)
             learner.backward(0)
             trained = [p for group in learner.groups() for p in group["params"]]
             found.append([p.grad for p in trained])
-    assert max(grad.abs().max() for grad in found[0]) > 0.01
-    for whole, parts in zip(*found, strict=True):
-        assert torch.allclose(whole, parts, atol=1e-5)
+    largest = max(float(grad.abs().max()) for grad in found[0])
+    assert largest > 0.01
+    for whole, parts in zip(*found, strict=True):  # the network's weights are random
+        assert torch.allclose(whole, parts, atol=1e-5 * max(1.0, largest))
 
 
 def test_from_videos_to_a_backbone_with_verdict_and_control(place: Path) -> None:

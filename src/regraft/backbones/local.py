@@ -17,7 +17,6 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,31 +42,24 @@ def parts(address: str, expected: object) -> list[Part]:
     Raises:
         BackboneError: the code is another by now: what was trained belongs to what it was.
     """
-    # Told from the files: code that is another than was trusted is not run.
-    if expected is None or code(address) != expected:
+    # To ask for the code of a module runs it: not for a recipe without any.
+    module = None if expected is None else _module(address)
+    if module is None or own_code.sha256_of(module) != expected:
         raise BackboneError(
             "the code of this backbone has changed since it was described",
             where=address,
             mend="put its files back as they were, or begin again with `regraft fit`",
         )
-    return _made(_module(address), address)[0]
+    return _made(module, address)[0]
 
 
 def code(address: str) -> str:
-    """The sha256 of the file that the function is in, and of the user's that it imports.
-
-    None of them is run, but for the packages that a module is in.
+    """The sha256 of the file that the function is in, and of the user's that it imports. Runs them.
 
     Raises:
         BackboneError: it cannot be found or read.
     """
-    place = address.rpartition(":")[0]
-    try:
-        return own_code.sha256_of(_spec(place))
-    except RegraftError:
-        raise
-    except Exception as fault:  # the user's code may raise anything
-        raise _failed(fault, place, address) from fault
+    return own_code.sha256_of(_module(address))
 
 
 def preprocessing(address: str) -> tuple[Preprocessing, Detector | None]:
@@ -130,26 +122,16 @@ def _module(address: str) -> ModuleType:
 
 
 def _loaded(place: str) -> ModuleType:
-    spec = _spec(place)
-    assert spec.loader is not None, "a path that ends in .py has a loader"
+    path = Path(place)
+    if not path.is_file():
+        raise BackboneError("there is no such file", where=path, mend="check its name")
+    name = f"regraft_local_{digest(place)[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a path that ends in .py has a loader"
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up here
+    sys.modules[name] = module  # dataclasses look their module up here
     spec.loader.exec_module(module)
     return module
-
-
-def _spec(place: str) -> ModuleSpec:
-    """Where a module is."""
-    path = Path(place)
-    if not place.endswith(".py"):
-        spec = importlib.util.find_spec(place)
-    elif not path.is_file():
-        raise BackboneError("there is no such file", where=path, mend="check its name")
-    else:
-        spec = importlib.util.spec_from_file_location(f"regraft_local_{digest(place)[:16]}", path)
-    if spec is None:
-        raise ModuleNotFoundError(f"No module named {place!r}")
-    return spec
 
 
 def _line(fault: Exception, place: str) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from regraft.store import digest
@@ -26,8 +27,10 @@ from regraft.store import digest
 _PACKAGES = ("site-packages", "dist-packages")
 
 
-def sha256_of(own: ModuleSpec) -> str:
-    """The sha256 of a module's file, or over all files where it imports own ones."""
+def sha256_of(module: ModuleType) -> str:
+    """The sha256 of a loaded module's file, or over all files where it imports own ones."""
+    own = module.__spec__
+    assert own is not None, "it was loaded from a file"
     found = {own.name: _source(own)}
     waiting = [*_specs(_imported(own, found[own.name])), *_specs(_parents(own.name))]
     while waiting:
