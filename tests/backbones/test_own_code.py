@@ -71,6 +71,18 @@ def test_what_a_network_imports_is_its_code_too(network: Path) -> None:
     assert open_backbone(address).recipe != before.recipe
 
 
+def test_a_file_that_is_another_is_not_run(network: Path) -> None:
+    address = f"{network}:tiny"
+    described, told = dict(local.options(address)), network.with_name("told")
+    assert local.parts(address, described)
+    assert local.parts(address, {"code": described["file"]}), "as it was described once"
+    network.write_text(f"{network.read_text()}\nPath({str(told)!r}).touch()")
+    for known in (described, {"code": described["file"]}, {}):
+        with pytest.raises(BackboneError, match="has changed"):
+            local.parts(address, known)
+    assert not told.exists()
+
+
 def test_a_network_in_one_file_is_known_by_it(tmp_path: Path) -> None:
     file = tmp_path / "alone.py"
     file.write_text(

@@ -169,5 +169,5 @@ def test_a_recipe_without_the_codes_checksum_imports_nothing(
     (package / "inside.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(BackboneError, match="has changed"):
-        local.parts("evil_package.inside:tiny", None)
+        local.parts("evil_package.inside:tiny", {})
     assert "evil_package" not in sys.modules

@@ -165,7 +165,7 @@ def test_groups_that_agree_are_no_surer_than_a_sign_test_on_them(groups: int) ->
     assert won_by(groups, of=20).p >= 2.0 ** (1 - groups)
 
 
-def test_a_few_answers_are_no_surer_than_mcnemars_exact_test() -> None:
+def test_a_few_answers_that_agree_are_as_sure_as_mcnemars_exact_test() -> None:
     from scipy.stats import binomtest
 
     weights_rn = measure.bootstrap_weights([""] * 500, 0)

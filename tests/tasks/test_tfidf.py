@@ -50,6 +50,11 @@ def test_where_texts_have_several_classes_the_penalty_is_chosen_too() -> None:
     assert _fit(plain, noise_nc).inverse_penalty == 1
 
 
+def test_classes_that_all_texts_have_need_no_penalty() -> None:
+    logits_nc = _fit(["cats purr", "dogs bark"] * 10, np.ones((20, 1))).logits(["cats"])
+    assert logits_nc.shape == (1, 1) and logits_nc[0, 0] > 0
+
+
 def test_where_classes_count_the_same_a_rare_one_has_its_say_in_the_penalty() -> None:
     # Weakly penalised, the rare class is found by a word of its own; strongly, all is "ham".
     rng = np.random.default_rng(1)

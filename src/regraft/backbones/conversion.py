@@ -136,7 +136,7 @@ def _local(wanted: Address) -> str:
     from regraft.backbones import local
     from regraft.backbones.network import assemble
 
-    recipe = Recipe("local", wanted.architecture, (("code", local.code(wanted.architecture)),))
+    recipe = Recipe("local", wanted.architecture, local.options(wanted.architecture))
     preprocessing, detector = local.preprocessing(wanted.architecture)
     network = assemble(recipe, preprocessing)
     tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}

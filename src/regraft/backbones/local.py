@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,28 +29,52 @@ from regraft.backbones.backbone import Detector, Preprocessing
 from regraft.backbones.network import Part
 from regraft.errors import BackboneError, RegraftError
 from regraft.seeds import seed_of
-from regraft.store import digest
+from regraft.store import digest, file_sha256
 
 
-def parts(address: str, expected: object) -> list[Part]:
+def parts(address: str, described: Mapping[str, object]) -> list[Part]:
     """The stages of `FILE.py:function` or `package.module:function`. Runs the user's code.
 
     Args:
         address: where the function is.
-        expected: what `code` gave when the backbone was described.
+        described: what `options` gave when the backbone was described.
 
     Raises:
         BackboneError: the code is another by now: what was trained belongs to what it was.
     """
-    # To ask for the code of a module runs it: not for a recipe without any.
-    module = None if expected is None else _module(address)
-    if module is None or own_code.sha256_of(module) != expected:
+    # What it imports is only known when it has run; a file that is another is not run.
+    own, whole = _file_sha256(address), described.get("code")
+    is_known = whole is not None and own in (None, described.get("file", whole))
+    module = _module(address) if is_known else None
+    # A description of before today's says nothing of what a file imports.
+    is_whole = own is None or "file" in described
+    if module is None or (is_whole and own_code.sha256_of(module) != whole):
         raise BackboneError(
             "the code of this backbone has changed since it was described",
             where=address,
             mend="put its files back as they were, or begin again with `regraft fit`",
         )
     return _made(module, address)[0]
+
+
+def options(address: str) -> tuple[tuple[str, object], ...]:
+    """What a recipe says of the code: what `code` gives, and the sha256 of a file alone.
+
+    Raises:
+        BackboneError: it cannot be found or read.
+    """
+    own = _file_sha256(address)
+    return (("code", code(address)), *((("file", own),) if own is not None else ()))
+
+
+def _file_sha256(address: str) -> str | None:
+    """Of the file that is named; None of a module, which is found by running its packages."""
+    place = address.rpartition(":")[0]
+    if not place.endswith(".py"):
+        return None
+    if not Path(place).is_file():
+        raise BackboneError("there is no such file", where=place, mend="check its name")
+    return file_sha256(Path(place))
 
 
 def code(address: str) -> str:

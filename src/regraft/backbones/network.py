@@ -238,7 +238,7 @@ def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Pa
     if recipe.adapter == "local":
         from regraft.backbones import local
 
-        return local.parts(recipe.architecture, dict(recipe.options).get("code")), ""
+        return local.parts(recipe.architecture, dict(recipe.options)), ""
     assert isinstance(preprocessing, Preprocessing), recipe
     if recipe.adapter == "efficientnet-lite":
         from regraft.backbones import efficientnet_lite

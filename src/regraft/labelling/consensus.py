@@ -35,6 +35,7 @@ from regraft.labelling.decisions import names_of
 from regraft.labelling.named import spoken_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
+from regraft.tasks.measure import NOISE
 
 Method = Literal["majority", "dawid-skene", "glad", "mace"]
 
@@ -305,12 +306,13 @@ def against_people(votes: Votes, chance_uc: np.ndarray, *, seed: int = 0) -> dic
         answer_uc[np.arange(len(chance_uc)), np.nan_to_num(chance_uc).argmax(axis=1)] = 1
     model_v, _ = _agreed(votes, answer_uc[votes.sample_v])
     gap, low, high, p = bootstrap(model_v - person_v, sample_v, seed)
-    if low > 0:
-        text = "The model agrees with the others more often than a single expert does."
-    elif high < 0:
-        text = "A single expert agrees with the others more often than the model does."
-    else:
+    if p >= NOISE:
+        low, high = min(low, 0.0), max(high, 0.0)
         text = "The model is within noise of a single expert."
+    elif gap > 0:
+        text = "The model agrees with the others more often than a single expert does."
+    else:
+        text = "A single expert agrees with the others more often than the model does."
     return {
         "model": float(model_v.mean()),
         "person": float(person_v.mean()),

@@ -102,22 +102,14 @@ class MaskedLanguage:
         """The same backbone.
 
         Raises:
-            UsageError: it is no encoder that is written out here, or reads fewer tokens; or a
-                batch has no room for a text.
+            UsageError: it is no encoder that is written out here, or reads fewer tokens.
         """
         longest = _preprocessing(backbone).max_tokens
-        length = self.settings.tokens or longest
-        if backbone.recipe.adapter != "text-encoder" or length > longest:
+        if backbone.recipe.adapter != "text-encoder" or (self.settings.tokens or 0) > longest:
             raise UsageError(
                 f"{backbone.name} reads texts of at most {longest} tokens",
                 where="--tokens",
                 mend=f"give {longest} or fewer",
-            )
-        if self.settings.batch < length:
-            raise UsageError(
-                f"a batch of {self.settings.batch} tokens has no room for a text of {length}",
-                where="--batch",
-                mend=f"give {length} or more (it counts tokens, not texts), or a smaller --tokens",
             )
         return backbone
 
@@ -146,6 +138,7 @@ class Cloze:
             self._held = self._few(held_windows, HELD_TOKENS, "held")
         if len(self._windows) < 2 or not len(held_windows) or not len(self._held.masked_m):
             raise DataError("There is too little text.", mend="give more texts, or longer ones")
+        _check_room(self._windows, settings.batch)
         self._examples = examples(held_windows, job.seed)
         self._general, self._general_source = _general(settings, job, length)
         self._network = build(job.backbone, random_seed=job.seed if job.from_scratch else None)
@@ -388,6 +381,17 @@ class Cloze:
 
     def _head_loss(self, x_md: Tensor, truth_m: Tensor) -> Tensor:
         return self._guess_from(x_md, truth_m)[0].mean()
+
+
+def _check_room(windows: Windows, batch: int) -> None:
+    """Refuse batches that have no room for a window: most steps would be empty."""
+    longest = int(windows.whole_w.max())
+    if batch < longest:
+        raise UsageError(
+            f"a batch of {batch} tokens has no room for a text of {longest}",
+            where="--batch",
+            mend=f"give {longest} or more (it counts tokens, not texts), or a smaller --tokens",
+        )
 
 
 def _preprocessing(backbone: Backbone) -> TextPreprocessing:

@@ -29,7 +29,6 @@ from regraft.reporting import content
 from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
-from regraft.transfer import sources
 from regraft.transfer.cut import frozen_stages
 from regraft.transfer.ladder import check_budget
 
@@ -88,7 +87,6 @@ class Ground:
         """What the outcome depends on."""
         return {
             "format": FORMAT,
-            "code": sources.code(),
             "objective": self.question["objective"],
             "pool": self.pool.fingerprint(),
             "judge": self.eye.dataset.fingerprint() if self.eye else None,
@@ -158,7 +156,8 @@ def pretrain(
     """
     reads = None if columns is None else data_sets.reader_of(columns)
     if reads is not None:
-        data_sets.check_columns(reads, Path(data))
+        if judge is None:
+            data_sets.check_columns(reads, Path(data))
         settings = objectives.with_column(objective, settings, reads.text)
     chosen = objectives.choose(objective, Path(data), settings)
     folder = Path(out) if out is not None else store.folder_beside(Path(data), "pretrained")
@@ -170,7 +169,8 @@ def pretrain(
         "train": train,
         "budget": budget,
         "compare": compare,
-        "settings": asdict(chosen.settings),
+        # The column of a table stands below, where one was named.
+        "settings": {k: v for k, v in asdict(chosen.settings).items() if k != "column"},
         "control": control,
         "seed": seed,
         "max_bad": max_bad,

@@ -116,7 +116,7 @@ def _compared(report: Facts) -> str:
     """On what start and result are compared; what speaks against it is said."""
     text = (
         "The two are compared on the same samples by a paired bootstrap test, which is no surer "
-        "than a sign test on the groups that differ."
+        "than a sign test on the groups that carry the difference."
     )
     if report["verdict"].get("split") == "valid":
         text += (

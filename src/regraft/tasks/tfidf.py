@@ -145,6 +145,8 @@ def _chosen_for_several(
     x_nw: Any, target_nc: np.ndarray, clusters: Sequence[str], balanced: bool
 ) -> float:
     """The inverse penalty with the least log loss out of fold, over all classes."""
+    if not target_nc.shape[1]:
+        return UNJUDGED
     fold_n = folds(target_nc, clusters, 0, _FOLDS)
     loss = np.zeros(len(INVERSE_PENALTIES))
     for fold in np.unique(fold_n):

@@ -162,5 +162,6 @@ def _room_for(folder: Path, more_bytes: int) -> bool:
         Path(path).unlink(missing_ok=True)
         total -= size
     if total > most:
-        note.touch()
+        with suppress(OSError):  # on a full disk, or where another process clears the cache
+            note.touch()
     return total <= most

@@ -22,6 +22,7 @@ ROWS = (
     "transfer/compiled.py",
     "transfer/cut.py",
     "transfer/engine.py",
+    "transfer/features.py",
     "transfer/packing.py",
     "transfer/parity.py",
     "transfer/pictures.py",
@@ -40,4 +41,5 @@ _PACKAGE = Path(__file__).parents[1]
 def code(patterns: tuple[str, ...] = ROWS, root: Path = _PACKAGE) -> str:
     """The sha256 over files of a package, ours as a rule: their names, and all that is in them."""
     files = {file.relative_to(root).as_posix(): file for p in patterns for file in root.glob(p)}
+    assert files, "regraft is installed as files of Python"
     return digest(*(part for name in sorted(files) for part in (name, files[name].read_bytes())))
