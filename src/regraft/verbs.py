@@ -143,7 +143,7 @@ def fit(
     with Run.open(folder, question, tell=tell) as run, prepare(name, tell=tell) as preparation:
         rows = data_sets.read(
             data, task=task, valid=valid, test=test, more=more, max_bad=max_bad, seed=seed,
-            clip_s=clip, tell=tell, reader=reads or AnyReader(),
+            clip_s=clip, tell=tell, reader=reads or AnyReader(task=task),
         )  # fmt: skip
         if compare == "scratch" and rows.modality == "text":
             tell(Said("texts are always compared with TF-IDF; --compare scratch adds nothing"))
@@ -278,7 +278,7 @@ def evaluate(
         reads = _reading(_columns_of(model, data), None)
     rows = data_sets.read_all(
         Path(data), task=model.task.name, max_bad=max_bad, clip_s=model.facts.get("cut_s"),
-        tell=tell, reader=reads or AnyReader(),
+        tell=tell, reader=reads or AnyReader(task=model.task.name),
     )  # fmt: skip
     said = lessons.spoken(rows, Path(data))
     if isinstance(model.task, Detection):
@@ -390,7 +390,7 @@ def inspect(
         DataError: nothing can be read.
         UsageError: an option is wrong.
     """
-    reads = _reading(columns, reader) or AnyReader()
+    reads = _reading(columns, reader) or AnyReader(task=task)
     rows = data_sets.read_to_inspect(Path(data), task=task, clip_s=clip, tell=tell, reader=reads)
     return data_sets.describe(lessons.spoken(rows, Path(data)).dataset)
 

@@ -254,3 +254,5 @@ def test_texts_beside_files_stay_texts(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="not for image-classification") as caught:
         read_all(path, task="image-classification")
     assert "call the column with the names of the files `path`" in caught.value.mend
+    named = [line.replace("img/", "img/with-a-long-name-of-its-own-") for line in lines]
+    assert [s.source for s in read(with_files(tmp_path, f"picture,{name},label", named))] == long

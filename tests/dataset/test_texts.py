@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import regraft
 from regraft.dataset import (
     check_reader,
     describe,
@@ -155,6 +156,7 @@ def test_the_task_that_was_named_chooses_the_files(tmp_path: Path) -> None:
     assert read(tmp_path).task == "image-classification"
     dataset = read(tmp_path, task="text-classification")
     assert (dataset.task, len(dataset)) == ("text-classification", 24)
+    assert regraft.inspect(tmp_path, task="text-classification")["task"] == "text-classification"
     with pytest.raises(DataError, match="image-classification, not for video-classification"):
         read(tmp_path, task="video-classification")
 

@@ -511,11 +511,13 @@ def test_links_to_hidden_folders_and_to_runs(data: Path) -> None:
     (data / "cat" / "hidden").symlink_to(data / ".store" / "deep")
     (data / "cat" / "run").symlink_to(data / "dog" / "run" / "pictures")
     (data / "cat" / "link.png").symlink_to(data / ".store" / "deep" / "1.png")
-    dataset = read(data, max_bad=0.1)
+    (data / "latest").symlink_to(data / "dog" / "run")
+    dataset = read(data, max_bad=0)
     assert len(dataset) == 51
     assert sorted((p.kind, p.where, p.done) for p in dataset.problems) == [
-        ("hidden", "cat/hidden", "set aside"),
-        ("hidden", "cat/run", "set aside"),
+        ("hidden", "cat/hidden", "ignored"),
+        ("hidden", "cat/run", "ignored"),
+        ("link", "latest", "ignored"),
     ]
 
 

@@ -173,7 +173,10 @@ def objection(root: Path, path: Path) -> Problem | None:
     if target.is_dir():
         if _is_walked(root, target):
             return _problem(root, path, "link", "This link leads to a folder that is read anyway.")
-        what = "This link leads to a hidden folder, or to a run of regraft; neither is read."
+        if is_run(target):
+            what = "This link leads to a run of regraft, which is no data."
+            return _problem(root, path, "link", what)
+        what = "This link leads to a hidden folder, or into a run of regraft; neither is read."
         return _problem(root, path, "hidden", what)
     if not target.is_file():
         return _problem(root, path, "not-a-file", "This link leads to a pipe or a device.")
@@ -189,7 +192,7 @@ def _is_walked(root: Path, folder: Path) -> bool:
 
 
 def _problem(root: Path, path: Path, kind: str, what: str) -> Problem:
-    done = "ignored" if kind == "link" else "set aside"
+    done = "ignored" if kind in ("link", "hidden") else "set aside"
     return Problem(kind, shown(path.relative_to(root)), what, done)
 
 

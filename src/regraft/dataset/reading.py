@@ -407,11 +407,16 @@ def guess_task(path: Path, task: str | None = None, reader: Reader | None = None
     return task_of(path) if TableReader().recognises(path) else "image-classification"
 
 
+def asked_for(task: str | None, path: Path) -> Reader | None:
+    """The reader of the files that a task is for, where a folder may hold several kinds."""
+    if task is None or BoxReader().recognises(path):
+        return None
+    return reader_asked_for(task, path)
+
+
 def _listed(path: Path, reader: Reader | None, task: str | None, mend: str = "") -> Dataset:
     """The rows of whatever lies at a path; `mend` is what else helps where the task is wrong."""
-    if reader is None and task is not None and not BoxReader().recognises(path):
-        reader = reader_asked_for(task, path)
-    listed = _rows_of(path, reader)
+    listed = _rows_of(path, reader or asked_for(task, path))
     if task not in (None, listed.task):
         if listed.modality == "text" and TableReader().recognises(path):
             mend += "call the column with the names of the files `path`, or "

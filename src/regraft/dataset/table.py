@@ -859,8 +859,9 @@ def _text_column(table: Table) -> str:
     if named is not None:
         return named
     table.refuse_unread(named_text_column(tuple(table.unread)))
-    long = _long(table)
-    if files := [name for name in long or _nameless(table) if _names_files(table, name)]:
+    files = [name for name in _nameless(table) if _names_files(table, name)]
+    long = [name for name in _long(table) if name not in files]
+    if files and not long:
         raise _headless(table) if table.lacks_header else _no_path(table, files[0])
     if len(long) == 1:
         return long[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from regraft.dataset import Dataset, Problem, guard
-from regraft.dataset.reading import READERS
+from regraft.dataset.reading import READERS, asked_for
 from regraft.dataset.table import (
     Cell,
     Table,
@@ -73,10 +73,17 @@ class VotesReader:
 @final
 @dataclass(frozen=True)
 class AnyReader:
-    """Reads votes where there are some, and what is read without them otherwise."""
+    """Reads votes where there are some, and what is read without them otherwise.
+
+    Attributes:
+        scale: see `VotesReader`.
+        name: see `Reader`.
+        task: what the user says that the data are for; told from them if None.
+    """
 
     scale: Scale | None = None
     name: str = "folder of classes, a table of paths, texts or votes, or boxes"
+    task: str | None = None
 
     def recognises(self, path: Path) -> bool:
         """What any reader recognises."""
@@ -87,7 +94,8 @@ class AnyReader:
         votes = VotesReader(self.scale)
         if votes.recognises(path):
             return votes.read(path)
-        return next(reader for reader in READERS if reader.recognises(path)).read(path)
+        known = (reader for reader in READERS if reader.recognises(path))
+        return (asked_for(self.task, path) or next(known)).read(path)
 
 
 def votes_on(path: Path, scale: Scale | None = None) -> Votes | None:
