@@ -51,8 +51,9 @@ def test_where_texts_have_several_classes_the_penalty_is_chosen_too() -> None:
 
 
 def test_classes_that_all_texts_have_need_no_penalty() -> None:
-    logits_nc = _fit(["cats purr", "dogs bark"] * 10, np.ones((20, 1))).logits(["cats"])
-    assert logits_nc.shape == (1, 1) and logits_nc[0, 0] > 0
+    target_nc = np.tile([1.0, 0.0], (20, 1))
+    logits_nc = _fit(["cats purr", "dogs bark"] * 10, target_nc).logits(["cats"])
+    assert logits_nc[0, 0] > 0 > logits_nc[0, 1]
 
 
 def test_where_classes_count_the_same_a_rare_one_has_its_say_in_the_penalty() -> None:

@@ -10,8 +10,8 @@ Decisions:
   engine serves in that way; where it does not, texts run one at a time.
 - The quickest engine is tried first: OpenVINO in bf16 (all but the first stages, see
   `compiled.py`) where the processor is faster so, OpenVINO in f32, torch in f32; on a GPU torch in
-  bf16, then in f32. The first one serves whose features of the user's own pictures are near enough to
-  float32 torch's (`parity.py`).
+  bf16, then in f32. The first one serves whose features of the user's own pictures are near enough
+  to float32 torch's (`parity.py`).
 - torch is asked once for a backbone, in a process of its own that also compiles it and that can
   be started before the data are read. From then on the float32 graph stands in for torch, as far
   as it was certified.
