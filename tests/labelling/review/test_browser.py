@@ -374,6 +374,20 @@ def test_what_is_not_taken_is_kept_and_offered_again_at_the_next_start(open_page
     assert page.evaluate("(name) => localStorage.getItem(name) === null", name)
 
 
+def test_what_was_decided_on_one_content_is_not_written_for_another(open_page, serve, tmp_path):
+    queue = picture_queue(tmp_path)
+    server = serve(queue)
+    page = open_page(server.address, quietly=True)
+    first, second, *rest = queue.samples
+    turned = (replace(first, sha256=second.sha256), replace(second, sha256=first.sha256), *rest)
+    server.desk = desk_of(replace(queue, samples=turned))
+    _press(page, "s")
+    page.wait_for_selector("#banner:not([hidden])")
+    said = page.locator("#banner").inner_text()
+    assert "Not taken: 000.png: What is called so now has another content." in said
+    assert not _decisions(server)
+
+
 def test_what_is_not_taken_can_be_forgotten(open_page, serve, tmp_path):
     server = serve(picture_queue(tmp_path))
     page = open_page(server.address, quietly=True)

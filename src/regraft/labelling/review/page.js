@@ -298,7 +298,7 @@
     if (!item) return;
     if (action === "keep" && !item.given) return;
     if (action === "change" && same(labels, item.given)) { action = "keep"; labels = []; }
-    post("decide", { key: key(), sample: item.sample, reviewer, action, labels });
+    post("decide", { key: key(), sample: item.sample, content: item.content, reviewer, action, labels });
     const what = { keep: `Kept ${listed(item.given ?? [])}`, skip: "Skipped" }[action]
       ?? (item.given ? `Changed ${listed(item.given)} to ${listed(labels)}` : `Labelled ${listed(labels)}`);
     say(`${what}: ${item.sample}. U takes it back.`);
