@@ -263,6 +263,23 @@ def test_where_nothing_is_labelled_reviewers_name_the_classes(tmp_path):
     review.server.server_close()
 
 
+def test_the_summary_says_what_the_page_shows(tmp_path):
+    data = _data(tmp_path / "photos", ["0.png", "1.png", "2.png"])
+    journal = Journal(journal_of(data.path))
+    same, other = content_key(data.samples[0]), content_key(data.samples[1])
+    said = [
+        Decision("1", "0.png", "ann", "change", ("cat",), content=same),
+        Decision("2", "1.png", "ann", "keep", content=other, kept=("dog",)),
+        Decision("3", "renamed.png", "ben", "keep", content=other, kept=("cat",)),
+        Decision("4", "2.png", "ann", "change", ("dog",), content="0" * 16),
+    ]
+    for decision in said:
+        journal.decide(decision)
+    review = open_review(data.path, Surveyed(NOTHING, data, data), port=0)
+    assert review.summary() == "4 decisions by 2 reviewers: 0 labels changed, 1 divided"
+    review.server.server_close()
+
+
 def test_the_port_is_the_datas_own_and_the_next_one_if_it_is_taken(tmp_path):
     queue = picture_queue(tmp_path)
     found = Surveyed(NOTHING, queue.dataset, queue.dataset, None)
