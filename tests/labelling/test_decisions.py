@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from regraft.dataset import Dataset, Problem, Sample
+from regraft.labelling import decisions
 from regraft.labelling.decisions import (
     Decision,
     Journal,
@@ -184,6 +185,44 @@ def test_of_equal_texts_the_one_that_was_looked_at_counts_until_it_is_gone(tmp_p
     _is_spam(journal, _mails("a", "a").samples[0])
     assert list(reviewed(_mails("a", "a"), journal)[1]) == ["line 02"]
     assert list(reviewed(_mails("x", "a", "a"), journal)[1]) == ["line 03", "line 04"]
+
+
+def test_what_was_said_of_a_copy_is_not_the_last_word_on_a_sample(tmp_path):
+    journal = _journal(tmp_path)
+    file = "a" * 64
+    test = Sample("test/dog/9.jpg", Path("9.jpg"), 1, file)
+    data = Dataset(Path("photos"), "image-classification", ("cat", "dog"), (test,))
+    said = [("test/dog/9.jpg", "dog", "ann"), ("train/cat/1.jpg", "cat", "ann")]
+    for n, (name, kept, who) in enumerate(said):
+        key = f"k{n}"
+        journal.decide(Decision(key, name, who, "keep", content=file[:16], kept=(kept,)))
+    found, verdict = reviewed(data, journal)
+    assert verdict == {test.id: Verdict("keep", ())} and found.samples == data.samples
+    # A name alone says less than that: these are as they were made.
+    unsure = [Decision("o", test.id, "ann", "change", ("cat",)), *journal.standing()[1:]]
+    assert [one.key for one in about(unsure, [test])[0]] == ["o", "k1"]
+
+
+def test_old_decisions_on_pools_of_one_folder_name_are_not_mixed():
+    said = [
+        Decision("1", "/disk1/unlabelled/0001.jpg", "ann", "change", ("cat",)),
+        Decision("2", "/disk2/unlabelled/0001.jpg", "ann", "change", ("dog",)),
+        Decision("3", "/disk2/unlabelled/0002.jpg", "ann", "change", ("cat",)),
+        Decision("4", "/disk2/unlabelled/0002.jpg", "ann", "change", ("dog",)),
+    ]
+    here = [Sample(f"./unlabelled/000{n}.jpg", Path("x"), None, f"{n}" * 64) for n in (1, 2)]
+    known, lost = about(said, here)
+    assert [(one.key, one.sample) for one in known] == [("3", here[1].id), ("4", here[1].id)]
+    assert lost == said[:2]
+    there = [replace(one, id=f"../../disk2/{one.id[2:]}") for one in here]
+    assert [one.key for one in about(said, there)[0]] == ["2", "3", "4"]
+
+
+def test_samples_are_gone_through_only_for_decisions_that_fit_none_by_name(monkeypatch):
+    mails = _mails("a", "b")
+    said = Decision("k", "line 02", "ann", "skip", content=content_key(mails.samples[0]))
+    monkeypatch.setattr(decisions, "spoken_of", lambda names: "not to be asked")
+    assert [one.sample for one in about([said], mails)[0]] == ["line 02"]
 
 
 def test_decisions_on_a_file_are_about_the_clips_that_it_is_cut_into():

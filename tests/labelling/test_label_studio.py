@@ -122,6 +122,38 @@ def test_the_same_export_again_adds_nothing_and_a_later_one_only_what_is_new(tmp
     assert verdicts(journal.standing())["b/2.png"].labels == ("dog",)
 
 
+def test_the_same_export_again_adds_nothing_after_the_table_was_sorted(tmp_path):
+    samples = tuple(Sample(f"line {n}", f"text {n}", 1, f"{n}" * 64) for n in (2, 3))
+    data = Dataset(tmp_path / "mails.csv", "text-classification", CLASSES, samples)
+    data = data.with_samples([*samples, Sample("line 4", "text 4", 1, "4" * 64)])
+    tasks = [{"data": {"sample": one.id, "checksum": one.sha256[:16]}} for one in data]
+    export = _export(tmp_path, _annotated(tasks, [["dog"], ["cat"], None]))
+    journal = Journal(tmp_path / "decisions.jsonl")
+    assert take_in(export, data, None, journal)["written"] == 3
+    journal.undo("annotator 1", "label-studio-undo", journal.standing()[0].key)
+    turned = [replace(one, id=f"line {n}") for n, one in enumerate(reversed(data.samples), 2)]
+    taken = take_in(export, data.with_samples(turned), None, journal)
+    assert (taken["written"], taken["known"]) == (0, 3)
+
+
+def test_what_an_older_version_took_in_about_a_pool_is_known(tmp_path):
+    data = _pictures(tmp_path)
+    (tmp_path / "pool").mkdir()
+    new = Sample("b/9.png", tmp_path / "pool" / "b" / "9.png", None)
+    pool = Dataset(tmp_path / "pool", "image-classification", (), (new,))
+    task = {"data": {"sample": str(new.source), "image": "/data/local-files/?d=pool/b/9.png"}}
+    export = _export(tmp_path, _annotated([task], [["cat"]]))
+    take_in(export, data, pool, now := Journal(tmp_path / "now.jsonl"))
+    (decision,) = now.standing()
+    old = replace(decision, key="label-studio-old", sample=str(new.source), content="")
+    journal = Journal(tmp_path / "decisions.jsonl")
+    journal.decide(old)
+    assert take_in(export, data, pool, journal)["known"] == 1
+    journal.decide(replace(old, key="decided-on-the-page", at="2026-01-03T00:00:00Z"))
+    later = _annotated([task], [["cat"]], updated_at="2026-01-03T00:00:00Z")
+    assert take_in(_export(tmp_path, later), data, pool, journal)["written"] == 1
+
+
 @pytest.mark.parametrize(
     ("image", "sample"),
     [

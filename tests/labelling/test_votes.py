@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from regraft.dataset import check_reader
@@ -64,6 +66,27 @@ def test_votes_for_several_classes_or_none(tmp_path):
     assert votes.tally().tolist() == [[1, 1], [1, 0]]
     lists = _table(tmp_path, 'id,votes\n1,"[[""cat"",""dog""],[]]"\n', "lists.csv")
     assert read_votes(lists).values == ((), ("cat", "dog"))
+
+
+def test_an_empty_list_is_the_vote_that_nothing_applies(tmp_path):
+    rows = [("1", "a", ["cat", "dog"]), ("1", "b", []), ("2", "a", ["cat"]), ("2", "b", None)]
+    wide = {n: {f"annotator_{a}": said for m, a, said in rows if m == n} for n in "12"}
+    numbered = {n: dict(zip(("vote_1", "vote_2"), wide[n].values(), strict=True)) for n in "12"}
+    tables = {
+        "long": [{"id": n, "annotator": a, "labels": said} for n, a, said in rows],
+        "wide": [{"id": n, **wide[n]} for n in "12"],
+        "numbered": [{"id": n, **numbered[n]} for n in "12"],
+    }
+    for name, lines in tables.items():
+        path = _table(tmp_path, "\n".join(map(json.dumps, lines)), f"{name}.jsonl")
+        pq.write_table(pa.Table.from_pylist(lines), tmp_path / f"{name}.parquet")
+        for table in (path, tmp_path / f"{name}.parquet"):
+            votes = read_votes(table)
+            assert (votes.scale, votes.values) == ("multilabel", ((), ("cat",), ("cat", "dog")))
+            assert votes.per_sample().tolist() == [2, 1]
+    one = [{"id": "1", "annotator": "a", "labels": []}, {"id": "2", "annotator": "a", "labels": []}]
+    votes = read_votes(_table(tmp_path, "\n".join(map(json.dumps, one)), "none.jsonl"))
+    assert (votes.samples, votes.values) == (("1", "2"), ((),))
 
 
 def test_the_later_vote_of_one_person_counts(tmp_path):

@@ -231,31 +231,39 @@ def about(
         samples: that they may be about.
 
     Returns:
-        decisions, as often as there are samples that they are about; and the rest.
+        decisions, as often as there are samples that they are about; and the rest. Those that fit
+        name and content are the last: of equal files one may be left out, and what was said of it
+        is not the last word on the other.
     """
     decisions = list(decisions)
     contents = {sample.id: content_key(sample) for sample in samples}
     found: list[tuple[int, str]] = []
+    own: list[tuple[int, str]] = []
     named: dict[str, list[int]] = {}
     like: dict[str, list[int]] = {}
     for n, one in enumerate(decisions):
-        own = contents.get(one.sample)
-        if own is not None and ("" in (own, one.content) or own == one.content):
+        content = contents.get(one.sample)
+        if content and content == one.content:
+            own.append((n, one.sample))
+        elif content is not None and "" in (content, one.content):
             found.append((n, one.sample))
         elif one.content:
             like.setdefault(one.content, []).append(n)
         else:
             for name in _ends(one.sample):
                 named.setdefault(name, []).append(n)
+    # Pools in several places, whose names end alike, are not told apart by these.
+    named = {k: rows for k, rows in named.items() if len({decisions[n].sample for n in rows}) == 1}
     name_of, content_of = spoken_of(named), spoken_of(like)
-    for id_, content in contents.items():
+    for id_, content in contents.items() if named or like else ():
         name, alike = name_of(_OUTSIDE.sub("/", id_)), content_of(content)
         rows = set[int]() if name is None else set(named[name])
         rows |= set[int]() if alike is None else set(like[alike])
         found += [(n, id_) for n in rows]
+    found = sorted(found) + own
     matched = {n for n, _ in found}
     lost = [one for n, one in enumerate(decisions) if n not in matched]
-    return [replace(decisions[n], sample=id_) for n, id_ in sorted(found)], lost
+    return [replace(decisions[n], sample=id_) for n, id_ in found], lost
 
 
 def _ends(name: str) -> Iterator[str]:

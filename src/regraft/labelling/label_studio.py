@@ -8,7 +8,8 @@ Decisions:
 
 - An annotation becomes a decision of its annotator: "keep" if it says what was given, else
   "change"; a cancelled one is "skip". Its key is made from what it says, so reading the same export
-  twice, or a longer one later, adds only what is new.
+  twice, or a longer one later, adds only what is new. Where its sample was called otherwise at that
+  time, the journal knows by the content, the annotator, the time and the classes.
 - Tasks that were not made here are matched too: by the file's path or by the text, if that fits
   one sample only.
 - What cannot be matched, or names no class of the data, is left out and said.
@@ -47,7 +48,9 @@ from regraft.errors import DataError
 from regraft.labelling.decisions import (
     Decision,
     Journal,
+    about,
     content_key,
+    decision_of,
     heard,
     journal_of,
     names_of,
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
 _CONTROL = "label"
 _CONTENT = "checksum"
 """The field of a task that says what its sample holds, as the journal does."""
+_KEY = "label-studio-"
+"""That the keys of its decisions begin with."""
 _EXAMPLES = 5
 _SHOWN = {"image": "Image", "text": "Text", "video": "Video"}
 """What Label Studio calls each modality; its name is that of the task's field too."""
@@ -287,6 +292,7 @@ def take_in(path: Path, dataset: Dataset, pool: Dataset | None, journal: Journal
         StoreError: the journal cannot be written.
     """
     homes = _Homes.of(dataset, pool)
+    taken = _taken(journal, homes)
     written, known = 0, 0
     strangers: list[str] = []
     unknown: Counter[str] = Counter()
@@ -305,7 +311,9 @@ def take_in(path: Path, dataset: Dataset, pool: Dataset | None, journal: Journal
             continue
         if one.labels == () and not dataset.multilabel:
             one = replace(one, labels=None)  # nothing was chosen: no opinion
-        if journal.decide(_decision(one, sample, homes.given.get(sample.id))):
+        decision = _decision(one, sample, homes.given.get(sample.id))
+        key = taken.get((sample.id, one.annotator, one.at, one.labels), decision.key)
+        if journal.decide(replace(decision, key=key)):
             written += 1
         else:
             known += 1
@@ -397,9 +405,27 @@ def _decision(one: Annotation, sample: Sample, given: tuple[str, ...] | None) ->
         action, labels = "change", one.labels
     key = digest("label studio", sample.id, one.annotator, one.at, action, *labels)[:32]
     return Decision(
-        f"label-studio-{key}", sample.id, one.annotator, action, labels, one.at,
+        f"{_KEY}{key}", sample.id, one.annotator, action, labels, one.at,
         content_key(sample), kept,
     )  # fmt: skip
+
+
+_Taken = tuple[str, str, str, tuple[str, ...] | None]
+"""A sample, an annotator, a time, and the classes as in `Annotation`."""
+
+
+def _taken(journal: Journal, homes: _Homes) -> dict[_Taken, str]:
+    """The keys of what was taken in before, and perhaps taken back; samples by their ids of now."""
+    made = (decision_of(line) for line in journal.lines() if "undo" not in line)
+    ours = (one for one in made if one.key.startswith(_KEY))
+    found, _ = about(ours, homes.samples.values())
+    taken: dict[_Taken, str] = {}
+    for one in found:
+        labels = one.labels if one.action == "change" else None
+        if one.action == "keep":
+            labels = homes.given.get(one.sample) if one.kept is None else one.kept
+        taken[one.sample, one.reviewer, one.at, labels] = one.key
+    return taken
 
 
 def _called(data: Mapping[str, object]) -> str:

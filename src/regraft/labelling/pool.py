@@ -15,11 +15,15 @@ from pathlib import Path
 
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample, guard
-from regraft.dataset.table import TableReader
+from regraft.dataset.table import TableReader, read_table
+from regraft.dataset.verify import verify_texts
 from regraft.errors import DataError
 from regraft.events import Tell, silent
-from regraft.labelling.decisions import Journal, Verdict, about, verdicts
-from regraft.store import commit
+from regraft.labelling.decisions import Journal, Verdict, about, decision_of, verdicts
+from regraft.store import commit, file_sha256
+
+_COLUMNS = tuple((what, kind) for what in ("path", "text") for kind in ("label", "labels"))
+"""That a table of what is labelled can have."""
 
 
 def read_pool(
@@ -101,6 +105,7 @@ def write_labelled(
 ) -> Path | None:
     """What of a pool has labels now, as a table beside it that `fit` takes.
 
+    What the table holds already stays when it has left the pool, with its label as it stands now.
     Where all labels were taken back there is no such table any more.
 
     Args:
@@ -113,24 +118,85 @@ def write_labelled(
         the table; None where nothing is labelled.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: it cannot be written, or a file that it names cannot be read.
     """
     pool, place = pool.resolve(), place_of(data, pool)
-    mine = [sample for sample in samples if sample.id.startswith(place)]
+    path = pool.with_name(f"{pool.name}.labelled.csv")
+    mine = [sample for sample in samples if sample.id.startswith((f"{place}/", f"{place}: "))]
     said = verdicts(about(journal.standing(), mine)[0])
     labelled = [
         (sample, said[sample.id].labels)
         for sample in mine
         if sample.id in said and said[sample.id].action == "change"
     ]
-    path = pool.with_name(f"{pool.name}.labelled.csv")
+    done = {sample.source for sample, _ in labelled}
+    own = {sample.source: sample for sample in mine}
+    before = [(own.get(one.source, one), labels) for one, labels in _written(path, pool, place)]
+    labelled += _still([(one, labels) for one, labels in before if one.source not in done], journal)
     if labelled:
         commit(path, _table(labelled, pool.parent).encode())
         return path
-    places = (place, guard.shown(pool))
-    if any(str(line.get("sample", "")).startswith(places) for line in journal.lines()):
-        path.unlink(missing_ok=True)
+    if before:
+        path.unlink()
     return None
+
+
+_Labelled = list[tuple[Sample, tuple[str, ...]]]
+
+
+def _written(path: Path, pool: Path, place: str) -> _Labelled:
+    """What a table of `write_labelled` holds; files that are gone, and other tables, are left out.
+
+    Files are called by `name_of`, texts by their rows, as the lines that they had are not known.
+    """
+    try:
+        table = read_table(path) if path.exists() else None
+    except DataError:
+        return []
+    if table is None or table.columns not in _COLUMNS:
+        return []
+    what, kind = table.columns
+    labels = [
+        tuple(filter(None, cell.split("|"))) if kind == "labels" else (cell,)
+        for cell in table.texts(kind)
+    ]
+    cells = table.texts(what)
+    if what == "text":
+        rows = [Sample(f"row {n}", text, None) for n, text in enumerate(cells)]
+        digests = {one.id: one.sha256 for one in verify_texts(rows, silent).samples}
+        rows = [replace(one, sha256=digests.get(one.id, "")) for one in rows]
+        return list(zip(rows, labels, strict=True))
+    files = [pool.parent / cell for cell in cells]
+    if not all(file.is_relative_to(pool) for file in files):
+        return []
+    names = [f"{place}/{guard.shown(file.relative_to(pool).as_posix())}" for file in files]
+    return [
+        (Sample(name, file, None, file_sha256(file)), said)
+        for name, file, said in zip(names, files, labels, strict=True)
+        if file.is_file()
+    ]
+
+
+def _still(rows: _Labelled, journal: Journal) -> _Labelled:
+    """Rows of a table without those whose labels were taken back in this journal.
+
+    A row that it never spoke of stays as it is; so does one that it says the same of now.
+    """
+    samples = [sample for sample, _ in rows]
+    every = [decision_of(line) for line in journal.lines() if "undo" not in line]
+    spoken = {one.sample for one in about(every, samples)[0]}
+    # A file with another content than the one that was decided on is not what the row was about.
+    files = {sample.id for sample in samples if isinstance(sample.source, Path)}
+    spoken |= files & {one.sample for one in every}
+    said = verdicts(about(journal.standing(), samples)[0], {one.id: labels for one, labels in rows})
+    still: _Labelled = []
+    for sample, labels in rows:
+        verdict = said.get(sample.id)
+        if sample.id not in spoken or (verdict is not None and verdict.action == "keep"):
+            still.append((sample, labels))
+        elif verdict is not None and verdict.action == "change":
+            still.append((sample, verdict.labels))
+    return still
 
 
 def _table(samples: Sequence[tuple[Sample, Sequence[str]]], place: Path) -> str:

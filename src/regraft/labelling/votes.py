@@ -21,8 +21,8 @@ Decisions:
   in it: `vote_count`, `rater_confidence` and the like are about the sample.
 - A missing vote is an empty cell or a row that is not there, and normal everywhere.
 - Votes hold several classes where a cell says so: `cat|dog` or `cat;dog`, as in tables of labels
-  (in a cell of `votes` these are two votes), or a list in a JSON list. `[]` is then the vote that
-  nothing applies.
+  (in a cell of `votes` these are two votes), or a list in a JSON list. `[]`, or in JSON lines and
+  Parquet an empty list, is then the vote that nothing applies.
 - Whole numbers of which one is negative are steps of a scale; other labels are categories. Class
   numbers look like scales, so this is said, and `scale` overrides it.
 - Someone who voted twice on a sample counts with the later vote.
@@ -337,7 +337,7 @@ def sample_names(table: Table) -> list[str]:
 
 def _long(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
     (column,) = layout.columns
-    texts = table.texts(column)
+    texts = _texts(table, column)
     people = [class_name(text) for text in table.texts(layout.annotator)]
     several = column == "labels" or _any_several(texts)
     votes = (_vote(text, several) for text in texts)
@@ -368,12 +368,18 @@ def _cells_of(
     table: Table, layout: Layout, names: Sequence[str]
 ) -> Iterator[tuple[int, str, Value]]:
     """The votes in columns of one vote a cell: number of the column, sample, classes."""
-    cells = [table.texts(column) for column in layout.columns]
+    cells = [_texts(table, column) for column in layout.columns]
     several = any(map(_any_several, cells))
     for n, texts in enumerate(cells):
         for name, text in zip(names, texts, strict=True):
             if (vote := _vote(text, several)) is not None:
                 yield n, name, vote
+
+
+def _texts(table: Table, column: str) -> list[str]:
+    """The cells of one vote each, as texts; an empty list is the vote that nothing applies."""
+    pairs = zip(table.cells[column], table.texts(column), strict=True)
+    return ["[]" if cell == () else text for cell, text in pairs]
 
 
 def _any_several(texts: Iterable[str]) -> bool:

@@ -17,7 +17,7 @@ from desks import CLASSES, EVIL, desk_of, picture_queue, text_queue
 from PIL import Image
 from test_killed import Mortal
 
-from regraft.labelling.decisions import Journal
+from regraft.labelling.decisions import Decision, Journal, content_key
 from regraft.labelling.review.server import ReviewServer
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -372,6 +372,37 @@ def test_what_is_not_taken_is_kept_and_offered_again_at_the_next_start(open_page
     _saved(page)
     assert _decisions(server) == [("005.png", "skip", (), "ann")]
     assert page.evaluate("(name) => localStorage.getItem(name) === null", name)
+
+
+def test_what_was_said_of_a_copy_is_not_shown_for_what_was_said_of_the_sample(
+    open_page, serve, tmp_path
+):
+    queue = picture_queue(tmp_path)
+    server = serve(queue)
+    content = content_key(queue.samples[0])
+    for name, label in (("000.png", "dog"), ("copy.png", "cat")):
+        said = Decision(name, name, "ben", "change", (label,), content=content)
+        server.desk.journal.decide(said)
+    page = open_page(server.address)
+    page.select_option("#show", "all")
+    page.locator("#panel").focus()
+    _press(page, "w")
+    assert _sample(page) == "000.png"
+    assert "ben changed it to dog" in page.locator(".voices").inner_text()
+
+
+def test_what_was_decided_on_one_content_is_not_written_for_another(open_page, serve, tmp_path):
+    queue = picture_queue(tmp_path)
+    server = serve(queue)
+    page = open_page(server.address, quietly=True)
+    first, second, *rest = queue.samples
+    turned = (replace(first, sha256=second.sha256), replace(second, sha256=first.sha256), *rest)
+    server.desk = desk_of(replace(queue, samples=turned))
+    _press(page, "s")
+    page.wait_for_selector("#banner:not([hidden])")
+    said = page.locator("#banner").inner_text()
+    assert "Not taken: 000.png: What is called so now has another content." in said
+    assert not _decisions(server)
 
 
 def test_what_is_not_taken_can_be_forgotten(open_page, serve, tmp_path):

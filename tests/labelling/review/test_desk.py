@@ -101,6 +101,21 @@ def test_an_unknown_sample_is_not_there(tmp_path):
         desk.text(0)
 
 
+def test_a_decision_that_was_made_on_another_content_is_not_taken(tmp_path):
+    queue = picture_queue(tmp_path)
+    desk = desk_of(queue)
+    items = desk.opening()["items"]
+    own, other = items[1]["content"], items[2]["content"]
+    with pytest.raises(NotThere, match="another content"):
+        desk.decide(_asked(content=other))
+    with pytest.raises(Unfit):
+        desk.decide(_asked(content=None))
+    assert not desk.journal.path.exists()
+    for key, content in (("k" * 8, own), ("l" * 8, "")):
+        assert desk.decide(_asked(key=key, content=content)) == {"written": True}
+    assert [decision.content for decision in desk.journal.standing()] == [own, own]
+
+
 def test_only_ones_own_decision_is_taken_back_and_only_once(tmp_path):
     desk = desk_of(picture_queue(tmp_path))
     desk.decide(_asked(key="a" * 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import signal
@@ -18,13 +19,21 @@ from PIL import Image
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError, UsageError
-from regraft.labelling.decisions import Decision, Journal, heard, journal_of, verdicts
+from regraft.labelling.decisions import (
+    Decision,
+    Journal,
+    content_key,
+    heard,
+    journal_of,
+    verdicts,
+)
 from regraft.labelling.label_studio import write_tasks
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.pool import as_in_journal, name_of, settled_by, write_labelled
 from regraft.labelling.review.items import queue_of
 from regraft.labelling.review.opening import open_review
 from regraft.labelling.survey import Surveyed
+from regraft.store import file_sha256
 
 NOTHING = {"agreement": None, "outliers": [], "next": [], "not_judged": ""}
 
@@ -130,6 +139,68 @@ def test_a_table_that_this_journal_never_spoke_of_is_left_alone(tmp_path):
     table.write_text("of another review")
     assert write_labelled(data.path, pool.path, pool, Journal(journal_of(data.path))) is None
     assert table.read_text() == "of another review"
+    for rows, answer in (("pool/0.png,dog\n", table), ("photos/0.png,dog\n", None)):
+        table.write_text(f"path,label\n{rows}")
+        journal = Journal(journal_of(data.path))
+        assert write_labelled(data.path, pool.path, pool, journal) == answer
+        assert table.read_text() == f"path,label\n{rows}"
+
+
+def _mails(path: Path, *texts: str) -> Dataset:
+    samples = tuple(
+        Sample(f"line {n}", text, None, hashlib.sha256(text.encode()).hexdigest())
+        for n, text in enumerate(texts, 2)
+    )
+    return Dataset(path, "text-classification", (), samples)
+
+
+def test_what_left_the_pool_stays_in_the_table_until_its_label_is_taken_back(tmp_path):
+    data, pool = tmp_path / "mails.csv", tmp_path / "pool.csv"
+    journal = Journal(journal_of(data))
+
+    def decide(sample: Sample, label: str) -> None:
+        key, content = str(sample.source), content_key(sample)
+        journal.decide(Decision(key, sample.id, "ann", "change", (label,), content=content))
+
+    before = as_in_journal(data, _mails(pool, "a\n1", "b", "c"))
+    for sample, label in zip(before, ("spam", "ham"), strict=False):
+        decide(sample, label)
+    table = write_labelled(data, pool, before, journal)
+    rows = ['"a\n1",spam\n', "b,ham\n"]
+    assert table.read_text() == "text,label\n" + "".join(rows)
+    after = as_in_journal(data, _mails(pool, "c", "d"))
+    for others in (after, ()):
+        assert write_labelled(data, pool, others, journal) == table
+        assert table.read_text() == "text,label\n" + "".join(rows)
+    decide(after[1], "ham")
+    assert write_labelled(data, pool, after, journal) == table
+    assert table.read_text() == "text,label\nd,ham\n" + "".join(rows)
+    journal.undo("ann", "u1", "a\n1")
+    write_labelled(data, pool, after, journal)
+    assert table.read_text() == "text,label\nd,ham\nb,ham\n"
+    journal.decide(Decision("new", before[1].id, "ann", "change", ("spam",), content="0" * 16))
+    later = replace(before[1], id="./elsewhere.csv: line 9")
+    journal.decide(Decision("b2", later.id, "ann", "change", ("spam",), content=content_key(later)))
+    write_labelled(data, pool, after, journal)
+    assert table.read_text() == "text,label\nd,ham\nb,spam\n"
+    for key in ("b", "b2", "d"):
+        journal.undo("ann", f"u {key}", key)
+    assert write_labelled(data, pool, after, journal) is None and not table.exists()
+
+
+def test_a_row_whose_file_has_another_content_or_is_gone_leaves_the_table(tmp_path):
+    data = _data(tmp_path / "photos", ["0.png"])
+    pool = _data(tmp_path / "pool", ["0.png", "1.png", "2.png"], None)
+    pool = pool.with_samples(replace(one, sha256=file_sha256(one.source)) for one in pool)
+    samples, journal = as_in_journal(data.path, pool), Journal(journal_of(data.path))
+    for one in samples:
+        said = Decision(one.id, one.id, "ann", "change", ("dog",), content=content_key(one))
+        journal.decide(said)
+    table = write_labelled(data.path, pool.path, samples, journal)
+    Image.new("RGB", (9, 9)).save(samples[0].source)
+    samples[1].source.unlink()
+    assert write_labelled(data.path, pool.path, (), journal) == table
+    assert table.read_text() == "path,label\npool/2.png,dog\n"
 
 
 def test_decisions_on_a_pool_move_with_it_and_the_data(tmp_path):
@@ -189,6 +260,23 @@ def test_where_nothing_is_labelled_reviewers_name_the_classes(tmp_path):
             desk.decide(_change("k" * 8, name, label))
     desk.decide(_change("k" * 8, name, "<b>"))
     assert review.summary() == "1 decision by 1 reviewer: 1 label changed, 0 divided"
+    review.server.server_close()
+
+
+def test_the_summary_says_what_the_page_shows(tmp_path):
+    data = _data(tmp_path / "photos", ["0.png", "1.png", "2.png"])
+    journal = Journal(journal_of(data.path))
+    same, other = content_key(data.samples[0]), content_key(data.samples[1])
+    said = [
+        Decision("1", "0.png", "ann", "change", ("cat",), content=same),
+        Decision("2", "1.png", "ann", "keep", content=other, kept=("dog",)),
+        Decision("3", "renamed.png", "ben", "keep", content=other, kept=("cat",)),
+        Decision("4", "2.png", "ann", "change", ("dog",), content="0" * 16),
+    ]
+    for decision in said:
+        journal.decide(decision)
+    review = open_review(data.path, Surveyed(NOTHING, data, data), port=0)
+    assert review.summary() == "4 decisions by 2 reviewers: 0 labels changed, 1 divided"
     review.server.server_close()
 
 

@@ -3,7 +3,8 @@
 Decisions:
 
 - A decision names its sample by id, not by its place in the list: what a page could not send
-  before the server died still fits after a new start, when the list is another.
+  before the server died still fits after a new start, when the list is another. It says which
+  content was looked at: a table may have been sorted in between.
 - Whoever asks chooses the key of a decision. The same key again is the same decision, whatever
   else the question says, so asking again is always safe.
 - Names and classes are compared, never interpreted; a class has to be one of the data's.
@@ -126,16 +127,20 @@ class Desk:
         return {"from": begin, "events": events}
 
     def decide(self, asked: Mapping[str, Any]) -> Fact:
-        """Write a decision down: key, sample, reviewer, action, labels.
+        """Write a decision down: key, sample, reviewer, action, labels; content, if it is known.
 
         Raises:
             Unfit: something of this is wrong.
-            NotThere: there is no such sample.
+            NotThere: there is no such sample, or it has another content than the one that was seen.
             StoreError: the disk does not take it.
         """
-        _check_fields(asked, {"key", "sample", "reviewer", "action", "labels"})
+        # Pages of older versions, and what these keep, have no content.
+        wanted = {"key", "sample", "reviewer", "action", "labels"}
+        _check_fields(asked, wanted | ({"content"} & set(asked)))
         row = self._row(asked["sample"])
         sample, data = self.queue.samples[row], self.queue.dataset
+        content = content_key(sample)
+        _check_content(asked.get("content", ""), content)
         given = names_of(data, sample)
         labels = self._labels(asked["labels"])
         action: Action | None = next((a for a in ACTIONS if a == asked["action"]), None)
@@ -156,7 +161,7 @@ class Desk:
             action=action,
             labels=labels,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            content=content_key(sample),
+            content=content,
             kept=given if action == "keep" else None,
         )
         return {"written": self.journal.decide(decision)}
@@ -236,6 +241,7 @@ def _item(data: Dataset, queue: Queue, item: Item) -> Fact:
     return {
         "row": item.row,
         "sample": sample.id,
+        "content": content_key(sample),
         "kind": item.kind,
         "given": None if item.given is None else list(item.given),
         "suggested": None if item.suggested is None else list(item.suggested),
@@ -255,6 +261,13 @@ def _new_class(name: str) -> str:
 def _check_fields(asked: Mapping[str, Any], names: set[str]) -> None:
     if set(asked) != names:
         raise Unfit("These fields are wanted: " + ", ".join(sorted(names)) + ".")
+
+
+def _check_content(seen: object, content: str) -> None:
+    if not isinstance(seen, str):
+        raise Unfit("The content is no text.")
+    if "" not in (seen, content) and seen != content:
+        raise NotThere("What is called so now has another content.")
 
 
 def _key(text: object) -> str:

@@ -10,7 +10,7 @@ from typing import final
 
 from regraft.errors import DataError, Interrupted, UsageError
 from regraft.events import Said, Tell, silent
-from regraft.labelling.decisions import Journal, journal_of, verdicts
+from regraft.labelling.decisions import Journal, heard, journal_of
 from regraft.labelling.pool import write_labelled
 from regraft.labelling.review.desk import Desk, Unfit, reviewer_name
 from regraft.labelling.review.items import queue_of
@@ -76,9 +76,10 @@ class Review:
         return write_labelled(data, queue.pool.path, queue.samples, self.journal)
 
     def summary(self) -> str:
-        """What the journal holds now, in a sentence."""
+        """What the journal holds now, and what it comes to for what was shown, in a sentence."""
         standing = self.journal.standing()
-        found = verdicts(standing).values()
+        queue = self.server.desk.queue
+        found = heard(standing, queue.dataset, queue.samples).values()
         changed = sum(verdict.action == "change" for verdict in found)
         divided = sum(verdict.action == "divided" for verdict in found)
         people = len({decision.reviewer for decision in standing})

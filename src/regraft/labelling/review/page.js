@@ -78,10 +78,14 @@
     standing = all.filter((line) => !line.undo && !undone.has(line.key));
     people = new Map();
     statuses = new Map();
-    for (const line of standing) {
-      for (const sample of places(line)) {
-        if (!people.has(sample)) people.set(sample, new Map());
-        people.get(sample).set(line.reviewer, line);
+    // What was said of a copy that is not here comes before what was said of the sample itself.
+    for (const isOwn of [false, true]) {
+      for (const line of standing) {
+        for (const sample of places(line)) {
+          if ((Boolean(line.content) && sample === line.sample) !== isOwn) continue;
+          if (!people.has(sample)) people.set(sample, new Map());
+          people.get(sample).set(line.reviewer, line);
+        }
       }
     }
   }
@@ -298,7 +302,7 @@
     if (!item) return;
     if (action === "keep" && !item.given) return;
     if (action === "change" && same(labels, item.given)) { action = "keep"; labels = []; }
-    post("decide", { key: key(), sample: item.sample, reviewer, action, labels });
+    post("decide", { key: key(), sample: item.sample, content: item.content, reviewer, action, labels });
     const what = { keep: `Kept ${listed(item.given ?? [])}`, skip: "Skipped" }[action]
       ?? (item.given ? `Changed ${listed(item.given)} to ${listed(labels)}` : `Labelled ${listed(labels)}`);
     say(`${what}: ${item.sample}. U takes it back.`);
