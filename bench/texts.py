@@ -56,7 +56,7 @@ def throughput(count: int, rounds: int) -> tuple[list[Figure], dict]:
         backbone = preparation.backbone()
         engine = preparation.engine(len(backbone.stages), samples)
         assert engine.serving.batched
-        graph = _alone(preparation, backbone)
+        graph = _alone(preparation, backbone, engine.precision)
         for _ in range(rounds):
             batches = _batches(_clocked(times["tokens"], _tokens, texts, backbone))
             graph(batches[-2:])
@@ -89,14 +89,14 @@ def _batches(ids: list[np.ndarray], size: int = 32) -> list[np.ndarray]:
     return [stacked(order[start : start + size]) for start in range(0, len(order), size)]
 
 
-def _alone(preparation, backbone):
-    """OpenVINO with nothing around it: two requests in turn, as its documentation has it."""
+def _alone(preparation, backbone, precision: str):
+    """OpenVINO with nothing around it: several requests in turn, as its documentation has it."""
     from regraft.transfer.cut import Cut, import_openvino
 
     openvino = import_openvino()
     graph = preparation.compiled().graph(Cut(backbone, len(backbone.stages)))
     graph.reshape([-1, -1])
-    hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "bf16"}
+    hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
     compiled = openvino.Core().compile_model(graph, "CPU", hints)
 
     def run(batches: list[np.ndarray]) -> None:
