@@ -25,7 +25,7 @@ _SEVERAL_BYTES = re.compile(
 )
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _END = re.compile(rb"\r\n?|\n")
-_HEAD_BYTES = 2**22
+_HEAD_BYTES, _LONG_BYTES = 2**16, 2**22
 _SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
@@ -64,7 +64,9 @@ def first_lines(path: Path) -> list[str]:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    whole = len(head) < _HEAD_BYTES
+        if not any(line.strip() for line in _END.split(head)[:-1]):
+            head += file.read(_LONG_BYTES)  # a line of JSON may hold a long text
+        whole = not file.read(1)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = head[: len(head) // 2 * 2].decode("utf-16", "ignore")
     else:
@@ -78,7 +80,9 @@ def first_lines(path: Path) -> list[str]:
 
 def _western(path: Path, data: bytes) -> tuple[str, tuple[Problem, ...]]:
     """Bytes that are not UTF-8, as Windows-1252."""
-    line = _line(data, _first_fault(data))
+    fault = _fault(data)
+    assert fault is not None, "it was not UTF-8 before"
+    line = _line(data, fault)
     if b"\0" in data:
         what = "There are NULs among the characters; this is no text."
         raise _refused(path, _line(data, data.index(b"\0")), what)
@@ -100,32 +104,23 @@ def _holds_utf8(data: bytes) -> bool:
     In Windows-1252 two letters or signs side by side can be the bytes of one in UTF-8 (ß and a
     closing quote); hardly all of a line, and not most of a file.
     """
-    if not _SEVERAL_BYTES.search(data):
-        return False
-    several = sum(len(found) for found in _SEVERAL_BYTES.findall(data))
-    if 2 * several > sum(len(found) for found in _HIGH.findall(data)):
-        return True
-    return any(_is_utf8(line) for line in _END.split(data) if not line.isascii())
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    several = sum(map(len, _SEVERAL_BYTES.findall(data)))
+    if not several or 2 * several > sum(map(len, _HIGH.findall(data))):
+        return several > 0
+    return any(_fault(line) is None for line in _END.split(data) if not line.isascii())
 
 
 def _line(data: bytes, at: int) -> int:
     return 1 + len(_END.findall(data, 0, at))
 
 
-def _first_fault(data: bytes) -> int:
+def _fault(data: bytes) -> int | None:
+    """Where bytes are no UTF-8 first; None where they are."""
     try:
         data.decode()
     except UnicodeDecodeError as fault:
         return fault.start
-    raise AssertionError("it was not UTF-8 before")
+    return None
 
 
 def _refused(path: Path, line: int, what: str) -> DataError:

@@ -38,7 +38,6 @@ EXCERPT = 160
 """Characters of a text that are shown."""
 TEXTS_A_PICTURE = 4
 """Of a folder with more texts than so many for each picture, the texts are meant."""
-_SNIFFED = 500
 _FEWEST_WORDS = 8
 _HASHES, _BAND = 64, 4
 _COMPARED = 10_000
@@ -74,7 +73,7 @@ class TextFolderReader:
         """
         if not path.is_dir():
             return False
-        some = [file for file, _ in islice(guard.files(path.resolve()), _SNIFFED)]
+        some = [file for file, _ in islice(guard.files(path.resolve()), guard.SNIFFED)]
         count = sum(map(guard.claims_text, some))
         pictures, videos = sum(map(guard.claims_picture, some)), sum(map(claims_video, some))
         return count > max(videos, TEXTS_A_PICTURE * pictures)
