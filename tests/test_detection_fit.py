@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from curves import trained_curve
 from PIL import Image, ImageDraw
 
 import regraft
@@ -20,10 +21,8 @@ from regraft import dataset
 from regraft.backbones.backbone import Detector
 from regraft.errors import UsageError
 from regraft.seeds import generator
-from regraft.store import Outcome
 from regraft.tasks import Detection
 from regraft.tasks.task import Pace
-from regraft.transfer import curve, ladder
 
 NETWORK = """
 import torch
@@ -282,17 +281,8 @@ def test_the_prior_of_a_curve_s_point_is_that_of_its_own_pictures(
     rows = dataset.read(Path(fitted.report["data"]["path"]))
     detector = Detector("dense", (), (8, 16), 6)
     task = Detection(rows.classes, detector, 64, (0.0, 0.0)).learning_from(rows.split("train"))
-    seen: list[ladder.Ground] = []
-
-    def refitted(ground: ladder.Ground, name: str) -> Outcome:
-        seen.append(ground)
-        return Outcome({"metric": {"value": 0.5, "low": 0.4, "high": 0.6}})
-
-    monkeypatch.setattr(curve, "refitted", refitted)
-    unused: Any = None
-    ground = ladder.Ground(unused, rows, unused, task, unused, 0, None, unused)
-    head = ladder.Step({"metric": {"value": 0.6, "low": 0.5, "high": 0.7}}, {}, {})
-    assert len(curve._trained_curve(ground, head)) == 3
+    points, seen = trained_curve(rows, task, monkeypatch)
+    assert len(points) == 3
     assert len(seen) == 2
     for less in seen:
         some = less.dataset.split("train")

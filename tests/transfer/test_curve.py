@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+from curves import trained_curve
 
 from regraft.backbones.backbone import Detector
 from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.rows import Box, Dataset, Sample
-from regraft.store import Outcome
 from regraft.tasks import Detection
-from regraft.transfer import curve as label_curves
-from regraft.transfer import ladder
 from regraft.transfer.curve import forecast
 
 
@@ -81,17 +78,7 @@ def test_on_tiles_the_curve_is_one_of_fewer_pictures(monkeypatch: pytest.MonkeyP
     )
     rows = tiled(Dataset(Path(), "object-detection", ("tree",), pictures))
     task = Detection(rows.classes, Detector("dense", (), (8, 16), 6), 64, (0.0,))
-    seen: list[ladder.Ground] = []
-
-    def refitted(ground: ladder.Ground, name: str) -> Outcome:
-        seen.append(ground)
-        return Outcome({"metric": {"value": 0.5, "low": 0.4, "high": 0.6}})
-
-    monkeypatch.setattr(label_curves, "refitted", refitted)
-    unused: Any = None
-    ground = ladder.Ground(unused, rows, unused, task, unused, 0, None, unused)
-    head = ladder.Step({"metric": {"value": 0.6, "low": 0.5, "high": 0.7}}, {}, {})
-    points = label_curves._trained_curve(ground, head)
+    points, seen = trained_curve(rows, task, monkeypatch)
     assert [point["labels"] for point in points] == [2, 4, 8]
     for less, size in zip(seen, (2, 4), strict=True):
         some = less.dataset.split("train")

@@ -409,9 +409,8 @@ def guess_task(path: Path, task: str | None = None, reader: Reader | None = None
 
 def asked_for(task: str | None, path: Path) -> Reader | None:
     """The reader of the files that a task is for, where a folder may hold several kinds."""
-    if task is None or BoxReader().recognises(path):
-        return None
-    return reader_asked_for(task, path)
+    reader = None if task is None else reader_asked_for(task, path)
+    return None if reader is None or BoxReader().recognises(path) else reader
 
 
 def _listed(path: Path, reader: Reader | None, task: str | None, mend: str = "") -> Dataset:
