@@ -4,7 +4,7 @@
 #   make setup    .venv with regraft in it        make test     the tests (ARGS="-k cut" selects)
 #                 (EXTRAS="text video" adds some)
 #   make demo     a first run on digits           make check    lint, format, types, import order
-#   make bench    the figures of the README       make clean    removes all that was made here
+#   make bench    the figures that are claimed     make clean    removes all that was made here
 #   make pins     renews constraints.txt
 #
 # PYTHON=/path/to/python chooses the interpreter, 3.11 or newer.
@@ -56,7 +56,8 @@ clean:
 $(core): extras := $(EXTRAS:%=--extra %)
 # The checks and tests see all of it, so that no test is left out for want of a package.
 $(venv)/.dev: extras := --extra dev --extra text --extra video --extra labels
-$(venv)/.bench: extras := --extra bench
+# Beside the peers: lightly (dev), cleanlab, crowd-kit and what they bring (labels), PyAV (video).
+$(venv)/.bench: extras := --extra bench --extra dev --extra labels --extra video
 
 # Constraints alone do not make a hash obligatory. So the wanted part of them is written out as a
 # list of exact versions, and --require-hashes then refuses whatever constraints.txt has no hash of.
