@@ -64,7 +64,7 @@ class Job:
     tell: Tell
 
     def in_bfloat16(self, asked: bool | None) -> bool:
-        """Whether products are computed in bfloat16: as asked, else as the processor has it.
+        """Whether products are computed in bfloat16: as asked, else where that is faster here.
 
         Remembered: a run that goes on elsewhere computes as it began.
         """

@@ -49,7 +49,7 @@ class Settings:
         queue: how many past keys are kept: 4,096 unless told otherwise; None without a queue.
         momentum: share of itself that the slow copy keeps in each step: 0.99 unless told otherwise;
             None without a queue.
-        bf16: compute products in bfloat16; None does where the processor has it.
+        bf16: compute products in bfloat16; None does where the processor is faster so.
         keep_duplicates: let copies of the judge's samples stay in the pool.
     """
 
@@ -112,7 +112,7 @@ class MaskedSettings:
         epochs: passes over the pool, where no budget says otherwise.
         learning_rate: at its highest.
         whole_words: words are hidden as a whole or not at all.
-        bf16: compute products in bfloat16; None does where the processor has it.
+        bf16: compute products in bfloat16; None does where the processor is faster so.
         general: texts by which forgetting is measured; None takes those that come with Python.
         column: of a table, the one with the texts; None finds it.
         keep_duplicates: let copies of the judge's samples stay in the pool.
