@@ -4,7 +4,7 @@
 #   make setup    .venv with regraft in it        make test     the tests (ARGS="-k cut" selects)
 #                 (EXTRAS="text video" adds some)
 #   make demo     a first run on digits           make check    lint, format, types, import order
-#   make bench    the figures that are claimed     make clean    removes all that was made here
+#   make bench    the figures that are claimed    make clean    removes all that was made here
 #   make pins     renews constraints.txt
 #
 # PYTHON=/path/to/python chooses the interpreter, 3.11 or newer.

@@ -1,1 +1,1 @@
-"""Each figure that the README claims, measured against the peers in one run."""
+"""Each figure that the README or docs/measured.md claims, measured against the peers in one run."""

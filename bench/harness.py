@@ -32,7 +32,7 @@ PACKAGES = ("regraft", "torch", "torchvision", "timm", "openvino", "fastai", "nu
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that the README may claim.
+    """One number that the pages may claim.
 
     Attributes:
         what: it is, in words.
