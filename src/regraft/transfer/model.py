@@ -38,7 +38,8 @@ from regraft.transfer.lexicon import Lexicon, reads_words
 if TYPE_CHECKING:
     from torch import nn
 
-    from regraft.transfer.ladder import Ground, Step
+    from regraft.transfer.ground import Ground
+    from regraft.transfer.step import Step
 
 FORMAT, FORMAT_WITH_WORDS = 2, 3
 """A head that reads words is not for those who know the second alone."""
@@ -198,7 +199,7 @@ def save(
     from safetensors.numpy import load_file
     from safetensors.numpy import save as to_bytes
 
-    from regraft.transfer.ladder import final_vectors
+    from regraft.transfer.step import final_vectors
 
     valid, some = ground.dataset.split("valid"), references(ground)
     x_nd = final_vectors(ground, step, [*some, *valid])
