@@ -54,7 +54,8 @@ class Ground:
         cached_bytes: activations of a rung that need more than this are computed live.
         head_views: of each training sample that a convex head is fitted on.
         reads_words: whether a convex head reads the words of texts beside their vectors.
-        known_words: those of the data sets that were asked for, by fingerprint.
+        known_words: those that were asked for, by the data set's fingerprint and the sha256 of the
+            backbone: they are laid out as long as its vectors.
     """
 
     run: Run
@@ -69,7 +70,9 @@ class Ground:
     cached_bytes: int = CACHED_BYTES
     head_views: int = 1
     reads_words: bool = False
-    known_words: dict[str, Words] = field(default_factory=dict[str, "Words"], compare=False)
+    known_words: dict[tuple[str, str], Words] = field(
+        default_factory=dict[tuple[str, str], Words], compare=False
+    )
 
     def cut(self, frozen: int) -> Cut:
         """The cut after so many stages."""
@@ -116,11 +119,11 @@ class Ground:
 
     def words(self) -> Words:
         """The words of the training texts; found once."""
-        name = self.dataset.fingerprint()
-        if name not in self.known_words:
+        key = self.dataset.fingerprint(), self.backbone.sha256
+        if key not in self.known_words:
             some = drawn(self.dataset.split("train"))
-            self.known_words[name] = Words(some, self.vectors(some))
-        return self.known_words[name]
+            self.known_words[key] = Words(some, self.vectors(some))
+        return self.known_words[key]
 
     def _with_words(self, x_nd: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:
         """Rows that a convex head reads, from vectors: of texts their words stand beside them."""
