@@ -25,14 +25,14 @@ import numpy as np
 from bench import data, harness
 from bench.harness import Figure
 from bench.phases import standing
-from regraft.backbones import build, open_backbone
+from regraft.backbones import open_backbone
 from regraft.events import silent
 from regraft.tasks import classification
 from regraft.tasks.probe import fit_probe
 from regraft.transfer import references
 from regraft.transfer.features import features
-from regraft.transfer.fit import Tail, answers, train
-from regraft.transfer.ground import Ground
+from regraft.transfer.fit import answers, train
+from regraft.transfer.ground import Ground, tail_of
 from regraft.transfer.ladder import climb
 from regraft.transfer.rungs import make_rung, rung_names
 from regraft.transfer.step import Step, final_answers
@@ -203,15 +203,15 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
         target_nc = ground.task.targets(learn)
         cut, engine = ground.cut(base.frozen), ground.engine(base.frozen)
         rung = replace(base, steps=epochs * (len(learn) // base.batch))
-        drawn = [replace(ground.task.augmented, index=k) for k in range(rung.views)]
+        seen = ground.views(rung.views)
         for kind in STORAGES:
-            rows = features(learn, cut, engine, drawn, storage=kind, tell=silent)
-            plain = features(held.samples, cut, engine, drawn[:1], storage=kind, tell=silent)
+            rows = features(learn, cut, engine, seen, storage=kind, tell=silent)
+            plain = features(held.samples, cut, engine, seen[:1], storage=kind, tell=silent)
             (some,) = rows.rows(np.arange(64))
             exact = some if exact is None else exact
-            tail = _tail(ground, head, rung.frozen)
+            tail = tail_of(ground, rung.frozen, head.weights)
             checkpoint = ground.run.checkpoint(f"storage-{kind}", {})
-            criterion = ground.task.criterion(target_nc, drawn)
+            criterion = ground.task.criterion(target_nc, seen)
             with closing(
                 train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
             ) as events:
@@ -225,14 +225,6 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
                 "high": estimate.high,
             }
     return found
-
-
-def _tail(ground: Ground, head: Step, frozen: int) -> Tail:
-    network, cut = build(ground.backbone), ground.cut(frozen)
-    tail = Tail(network, cut, ground.task.head(ground.backbone, ground.seed))
-    tail.restore(head.weights)
-    cut.freeze(network)
-    return tail
 
 
 def main() -> None:

@@ -260,12 +260,12 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
     assert isinstance(task, Classification), task
 
     def compute() -> Outcome:
-        lessons, held_nd, _ = before.head_lessons(train, valid.samples)
+        data, held_nd, _ = before.head_data(train, valid.samples)
         target_nc = task.targets(train)
         for n, sample in enumerate(train):
             if sample.id in shares:
                 target_nc[n] = _most(shares[sample.id], task.multilabel)
-        plain = replace(lessons, target_nc=target_nc).fit(task, before.seed)
+        plain = replace(data, target_nc=target_nc).fit(task, before.seed)
         return Outcome({}, {"logits": plain.logits(held_nd).astype(np.float32)})
 
     shared = {"shares": digest_of(dict(shares))} if shares else {}

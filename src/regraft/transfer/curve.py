@@ -86,11 +86,11 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
     *sizes, _ = _sizes(len(train), len(ground.task.classes))
 
     def compute() -> Outcome:
-        lessons, held_nd, _ = ground.head_lessons(train, valid.samples)
-        orders = [_nested(lessons.target_nc, ground.seed, draw) for draw in range(draws)]
+        data, held_nd, _ = ground.head_data(train, valid.samples)
+        orders = [_nested(data.target_nc, ground.seed, draw) for draw in range(draws)]
 
         def score(some: np.ndarray) -> measure.Score:
-            head = lessons.fit(ground.task, ground.seed, some, penalty)
+            head = data.fit(ground.task, ground.seed, some, penalty)
             return valid.score({"logits": head.logits(held_nd)})
 
         with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:

@@ -11,7 +11,6 @@ from regraft.store import Checkpoint, Outcome
 from regraft.transfer.features import LiveFeatures
 from regraft.transfer.ground import Facts, Ground, digest_of, inputs_of, tail_of
 from regraft.transfer.meter import PeakMemory
-from regraft.transfer.rungs import views_of
 from regraft.transfer.step import Cost, Step, rung_entry
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def fine_tune(
     tail = tail_of(ground, rung.frozen, start, None if rung.pretrained else ground.seed)
     cut = ground.cut(rung.frozen)
     before = cut.certify(tail.network)
-    views = views_of(ground, rung)
+    views = ground.views(rung.views)
     if rung.features == "cached":
         rows = ground.activations(learn, rung.frozen, views)
     else:
@@ -78,7 +77,7 @@ def fine_tune(
     features_s = time.perf_counter() - began
     checkpoint = ground.run.checkpoint(step, inputs)
     earlier_s = _seconds_before(checkpoint, tail.trained_in)
-    criterion = ground.task.criterion(ground.lessons(learn), views)
+    criterion = ground.task.criterion(ground.training_targets(learn), views)
     loop = train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
     with closing(loop) as events:
         for event in events:

@@ -19,7 +19,7 @@ from regraft.transfer import sources
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, features, missing
-from regraft.transfer.head import HeadLessons
+from regraft.transfer.head import HeadData
 from regraft.transfer.held_out import HeldOut
 from regraft.transfer.lexicon import RANK, Words, drawn
 from regraft.transfer.packing import Storage
@@ -89,29 +89,28 @@ class Ground:
         """The engine that computes what is kept for this cut."""
         return self.engine(self.cut(frozen).kept.frozen)
 
-    def head_lessons(
+    def head_data(
         self, learn: Sequence[Sample], held: Sequence[Sample]
-    ) -> tuple[HeadLessons, np.ndarray, int]:
+    ) -> tuple[HeadData, np.ndarray, int]:
         """What a convex head is fitted on.
 
         Returns:
-            the lessons, such rows of `held`, and how many vectors were computed.
+            it, such rows of `held`, and how many vectors were computed.
         """
         frozen, computed = len(self.backbone.stages), 0
         x_knd = np.empty((0, 0, 0))
         assert not self.reads_words or self.head_views == 1, "texts have no views"
-        if (views := self.views_of_head(len(learn))) > 1:
-            drawn = [replace(self.task.augmented, index=k) for k in range(views)]
-            table = self.activations(learn, frozen, drawn)  # decodes each picture once
-            x_knd = np.empty((views, len(learn), self.backbone.width), np.float32)
-            for k in range(views):
+        if (count := self.views_of_head(len(learn))) > 1:
+            table = self.activations(learn, frozen, self.views(count))  # decodes each picture once
+            x_knd = np.empty((count, len(learn), self.backbone.width), np.float32)
+            for k in range(count):
                 (x_knd[k],) = table.rows(np.arange(len(learn)), k)
             computed = table.computed
         table = self.activations([*learn, *held], frozen)
         x_nd = self._with_words(table.rows(np.arange(len(learn) + len(held)))[0], [*learn, *held])
-        x_knd = x_knd if views > 1 else x_nd[None, : len(learn)]
-        lessons = HeadLessons(x_knd, self.lessons(learn), learn)
-        return lessons, x_nd[len(learn) :], computed + table.computed
+        x_knd = x_knd if count > 1 else x_nd[None, : len(learn)]
+        data = HeadData(x_knd, self.training_targets(learn), learn)
+        return data, x_nd[len(learn) :], computed + table.computed
 
     def vectors(self, samples: Sequence[Sample]) -> np.ndarray:
         """X_nd of plain views, as the frozen network gives them."""
@@ -130,7 +129,7 @@ class Ground:
         return self.words().beside(x_nd, samples) if self.reads_words else x_nd
 
     def head_weights(self, head: Any, words: Words | None = None) -> dict[str, np.ndarray]:
-        """The tensors of a step from a head on `head_lessons`.
+        """The tensors of a step from a head on `head_data`.
 
         Args:
             head: what `Task.fit_head` gave.
@@ -147,6 +146,10 @@ class Ground:
         """Of each of so many samples: as asked, as far as their vectors stay in memory."""
         return max(1, min(self.head_views, HEAD_BYTES // (4 * self.backbone.width * count)))
 
+    def views(self, count: int) -> list[View]:
+        """So many views of each sample to learn from; the first is the plain one."""
+        return [replace(self.task.augmented, index=k) for k in range(count)]
+
     def missing(
         self, samples: Sequence[Sample], frozen: int, views: Sequence[View] = (View(),)
     ) -> int:
@@ -158,7 +161,7 @@ class Ground:
         last = frozen == len(self.backbone.stages)
         return "float32" if last and self.task.convex else "uint8"
 
-    def lessons(self, samples: Sequence[Sample]) -> Any:
+    def training_targets(self, samples: Sequence[Sample]) -> Any:
         """Targets to learn from; samples are measured by `task.targets`."""
         targets = self.task.targets(samples)
         for row, sample in enumerate(samples if self.soft else ()):

@@ -100,9 +100,9 @@ def _head(ground: Ground) -> Step:
         memory, start = PeakMemory.since_now(), time.perf_counter()
         cut = ground.cut(frozen)
         before = cut.fingerprint()
-        lessons, held_nd, computed = ground.head_lessons(train, valid.samples)
+        data, held_nd, computed = ground.head_data(train, valid.samples)
         features_s = time.perf_counter() - start
-        probe = lessons.fit(ground.task, ground.seed)
+        probe = data.fit(ground.task, ground.seed)
         answers = {"logits": probe.logits(held_nd).astype(np.float32)}
         metric = valid.measured(answers)
         total_s = time.perf_counter() - start
@@ -112,7 +112,7 @@ def _head(ground: Ground) -> Step:
         facts = rung_entry("head", frozen, sum(fitted), metric, cost) | {
             "features": "cached",
             "frozen_intact": cut.fingerprint() == before,
-            "views": len(lessons.x_knd),
+            "views": len(data.x_knd),
             "computed": computed,
             "penalty": probe.penalty,
         }
@@ -138,8 +138,8 @@ def _start_of(ground: Ground, best: Step) -> dict[str, np.ndarray]:
     plain, train = replace(ground, reads_words=False), ground.dataset.split("train")
 
     def compute() -> Outcome:
-        lessons, _, _ = plain.head_lessons(train, ())
-        return Outcome({}, plain.head_weights(lessons.fit(ground.task, ground.seed)))
+        data, _, _ = plain.head_data(train, ())
+        return Outcome({}, plain.head_weights(data.fit(ground.task, ground.seed)))
 
     tensors = ground.run.step(
         "head-on-vectors", inputs_of(plain, head_facts(plain)), compute

@@ -114,11 +114,6 @@ def batch_of(ground: Ground, frozen: int) -> int:
     return min(count, max(min(batch, LEAST_BATCH), int(batch / parts)))
 
 
-def views_of(ground: Ground, rung: Rung) -> list[View]:
-    """The views of each sample that a rung trains on; the first is the plain one."""
-    return [replace(ground.task.augmented, index=k) for k in range(rung.views)]
-
-
 def bytes_a_view(ground: Ground, frozen: int) -> int:
     """Bytes of one sample's activations at a cut, one byte a number."""
     tokens = math.ceil(_mean_tokens(ground))
@@ -213,7 +208,7 @@ def _seconds_of(ground: Ground, rung: Rung, start: dict[str, np.ndarray]) -> flo
     pictures = ground.missing(ground.dataset.split("valid"), rung.frozen)
     if rung.features == "cached":
         # As it will be: what is computed here need not be again, what is there costs nothing.
-        views = views_of(ground, rung)
+        views = ground.views(rung.views)
         rows = ground.activations(some, rung.frozen, views)
         if rows.computed:
             picture_s = rows.seconds / rows.computed
