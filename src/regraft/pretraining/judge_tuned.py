@@ -29,6 +29,8 @@ from regraft.transfer.ground import Ground
 from regraft.transfer.rungs import cached_bytes, make_rung
 from regraft.transfer.step import Step, final_answers
 
+FORMAT = 2
+"""Raised where a plan that an earlier rule made must not be kept to."""
 MOST_SAMPLES, MOST_STEPS, FEWEST_STEPS = 1000, 100, 20
 LEAST_S, BUDGET_SHARE = 60.0, 0.1
 """What one of the two may take: so many seconds, no more than the budget; or this share of it."""
@@ -70,8 +72,8 @@ def fine_tuned(
         "seed": eye.seed,
         "budget": budget_s,
     }
-    asked = inputs | {"by": "budget at most"}  # runs of before kept to another rule
-    plan: Any = run.step("judge-plan", asked, lambda: _plan(grounds[0], budget_s)).facts
+    planned = inputs | {"format": FORMAT}
+    plan: Any = run.step("judge-plan", planned, lambda: _plan(grounds[0], budget_s)).facts
     steps = plan["steps"]
     inputs["steps"] = steps
     answers: list[np.ndarray] = []
