@@ -25,7 +25,7 @@ from regraft.store import Outcome, Run
 from regraft.transfer import sources, twin
 from regraft.transfer.engine import Preparation
 from regraft.transfer.fine_tuning import fine_tune
-from regraft.transfer.ground import Ground
+from regraft.transfer.ground import Ground, tail_of
 from regraft.transfer.rungs import cached_bytes, make_rung
 from regraft.transfer.step import Step, final_answers
 
@@ -98,12 +98,11 @@ def _ground(run: Run, eye: Eye, backbone: Backbone, tell: Tell) -> Ground:
 
 def _plan(ground: Ground, budget_s: float | None) -> Outcome:
     """As many "steps" as the time allows; "step_s" is what one takes."""
-    from regraft.backbones import build
-    from regraft.transfer.fit import Tail, seconds_a_step
+    from regraft.transfer.fit import seconds_a_step
 
-    rung, backbone = make_rung(ground, "all"), ground.backbone
-    tail = Tail(build(backbone), ground.cut(0), ground.task.head(backbone, ground.seed))
-    step_s = seconds_a_step(rung, tail, ground.task, ground.dataset.split("train")[: rung.batch])
+    rung = make_rung(ground, "all")
+    some = ground.dataset.split("train")[: rung.batch]
+    step_s = seconds_a_step(rung, tail_of(ground, rung.frozen, {}), ground.task, some)
     return Outcome({"steps": affordable(budget_s, step_s), "step_s": step_s})
 
 
