@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Climbed:
     steps: tuple[Step, ...]
     best: Step
     entries: tuple[Facts, ...]
-    plan: tuple[Facts, ...] = field(default=())
+    plan: tuple[Facts, ...] = ()
 
 
 def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbed:
