@@ -25,13 +25,17 @@ import numpy as np
 from bench import data, harness
 from bench.harness import Figure
 from bench.phases import standing
-from regraft.backbones import build, open_backbone
+from regraft.backbones import open_backbone
 from regraft.events import silent
-from regraft.tasks import classification, measure
+from regraft.tasks import classification
 from regraft.tasks.probe import fit_probe
-from regraft.transfer import ladder, references
+from regraft.transfer import references
 from regraft.transfer.features import features
-from regraft.transfer.fit import Tail, answers, train
+from regraft.transfer.fit import answers, train
+from regraft.transfer.ground import Ground, tail_of
+from regraft.transfer.ladder import climb
+from regraft.transfer.rungs import make_rung, rung_names
+from regraft.transfer.step import Step, final_answers
 
 PARTS = ("fashion", "views", "levels", "crops", "storage")
 VIEWS = (1, 2, 4, 8)
@@ -53,17 +57,15 @@ def fashion(labels: int, draw: int, test: Path, budget_s: float) -> dict:
         standing(pictures, root / "run", seed=draw, budget_s=budget_s, **unseen) as ground,
     ):
         stages = len(ground.backbone.stages)
-        climbed = ladder.climb(ground, ladder.rung_names("head" if single else "ladder", stages))
-        facts, twin = references.scratch(ground, climbed)
-        twins = references.twin_ground(ground, facts["size_px"])
-        samples = ground.dataset.split("valid" if single else "test")
-        target_nc, weights_rn = ground.task.targets(samples), ground.weights(samples)
-        scores = [
-            ground.task.score(ladder.final_answers(own, step, samples), target_nc)
-            for own, step in ((ground, climbed.best), (twins, twin))
+        climbed = climb(ground, rung_names("head" if single else "ladder", stages))
+        twin = references.trained_twin(ground, climbed)
+        held = ground.held_out(ground.dataset.split("valid" if single else "test"))
+        said = [
+            final_answers(own, step, held.samples)
+            for own, step in ((ground, climbed.best), (twin.ground, twin.step))
         ]
-        ours, theirs = (measure.estimate("accuracy", one, weights_rn) for one in scores)
-        gap = measure.compare(*scores, weights_rn)
+        ours, theirs = (held.measured(one) for one in said)
+        gap = held.compare(*said)
         return {
             "labels": labels,
             "draw": draw,
@@ -71,7 +73,7 @@ def fashion(labels: int, draw: int, test: Path, budget_s: float) -> dict:
             "ladder": ours.to_json(),
             "scratch": theirs.to_json(),
             "rungs": list(climbed.entries),
-            "twin": facts,
+            "twin": references.scratch(ground, climbed),
             "gap": {"value": gap.value, "low": gap.low, "high": gap.high, "p": gap.p},
         }
 
@@ -110,7 +112,7 @@ def views(pictures: Path, counts: tuple[int, ...], **unseen: Path) -> dict[int, 
         standing(pictures, root / "run", **unseen) as ground,
     ):
         for count in counts:
-            step = ladder.climb(replace(ground, head_views=count), ["head"]).best
+            step = climb(replace(ground, head_views=count), ["head"]).best
             found[count] = _accuracy(ground, step)
     return found
 
@@ -149,13 +151,10 @@ def levels(pictures: Path, counts: Sequence[int], **unseen: Path) -> dict[int, d
     return found
 
 
-def _accuracy(ground: ladder.Ground, step: ladder.Step) -> float:
+def _accuracy(ground: Ground, step: Step) -> float:
     """On the test samples, or on those for validation where there are no others."""
-    samples = ground.dataset.split("test") or ground.dataset.split("valid")
-    score = ground.task.score(
-        ladder.final_answers(ground, step, samples), ground.task.targets(samples)
-    )
-    return measure.estimate("accuracy", score, ground.weights(samples)).value
+    held = ground.held_out(ground.dataset.split("test") or ground.dataset.split("valid"))
+    return held.measured(final_answers(ground, step, held.samples)).value
 
 
 def crops(pictures: Path, **unseen: Path) -> dict[str, dict[str, float]]:
@@ -169,7 +168,7 @@ def crops(pictures: Path, **unseen: Path) -> dict[str, dict[str, float]]:
                 harness.fresh_cache() as root,
                 standing(pictures, root / "run", **unseen) as ground,
             ):
-                climbed = ladder.climb(ground, ["head", "last:1", "last:2"], stops=False)
+                climbed = climb(ground, ["head", "last:1", "last:2"], stops=False)
                 found[str(least)] = {
                     step.facts["name"]: _accuracy(ground, step) for step in climbed.steps
                 }
@@ -198,28 +197,27 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     exact: np.ndarray | None = None
     with harness.fresh_cache() as root, standing(pictures, root / "run") as ground:
-        head = ladder.climb(ground, ["head"]).best
-        base = ladder.make_rung(ground, "last:2")
-        learn, held = ground.dataset.split("train"), ground.dataset.split("valid")
-        target_nc, held_nc = ground.task.targets(learn), ground.task.targets(held)
+        head = climb(ground, ["head"]).best
+        base = make_rung(ground, "last:2")
+        learn, held = ground.dataset.split("train"), ground.validation
+        target_nc = ground.task.targets(learn)
         cut, engine = ground.cut(base.frozen), ground.engine(base.frozen)
         rung = replace(base, steps=epochs * (len(learn) // base.batch))
-        drawn = [replace(ground.task.augmented, index=k) for k in range(rung.views)]
+        seen = ground.views(rung.views)
         for kind in STORAGES:
-            rows = features(learn, cut, engine, drawn, storage=kind, tell=silent)
-            plain = features(held, cut, engine, drawn[:1], storage=kind, tell=silent)
+            rows = features(learn, cut, engine, seen, storage=kind, tell=silent)
+            plain = features(held.samples, cut, engine, seen[:1], storage=kind, tell=silent)
             (some,) = rows.rows(np.arange(64))
             exact = some if exact is None else exact
-            tail = _tail(ground, head, rung.frozen)
+            tail = tail_of(ground, rung.frozen, head.weights)
             checkpoint = ground.run.checkpoint(f"storage-{kind}", {})
-            criterion = ground.task.criterion(target_nc, drawn)
+            criterion = ground.task.criterion(target_nc, seen)
             with closing(
                 train(rung, tail, criterion, rows, len(learn), ground.seed, checkpoint)
             ) as events:
                 for _ in events:
                     pass
-            score = ground.task.score(answers(tail, ground.task, plain, held), held_nc)
-            estimate = measure.estimate("accuracy", score, ground.weights(held))
+            estimate = held.measured(answers(tail, ground.task, plain, held.samples))
             found[kind] = {
                 "error": float(np.linalg.norm(some - exact) / np.linalg.norm(exact)),
                 "accuracy": estimate.value,
@@ -227,14 +225,6 @@ def storage(pictures: Path, epochs: int) -> dict[str, dict[str, float]]:
                 "high": estimate.high,
             }
     return found
-
-
-def _tail(ground: ladder.Ground, head: ladder.Step, frozen: int) -> Tail:
-    network, cut = build(ground.backbone), ground.cut(frozen)
-    tail = Tail(network, cut, ground.task.head(ground.backbone, ground.seed))
-    tail.restore(head.weights)
-    cut.freeze(network)
-    return tail
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from regraft.dataset import Dataset
 from regraft.events import silent
 from regraft.store import Run
 from regraft.tasks.clusters import folds
-from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
+from regraft.transfer.ladder import climb
 
 BATCH = 32
 
@@ -38,7 +38,7 @@ def climbed_chances(given: Dataset, backbone: str, count: int, rung: str, root: 
         with Run.open(root / f"fold-{fold}", {}) as run, prepare(backbone) as preparation:
             ground = fitting.make_ground(run, rows, preparation, 0, None, silent)
             ground = replace(ground, task=replace(ground.task, balanced=False))
-            climbed = ladder.climb(ground, ["head", rung], stops=False)
+            climbed = climb(ground, ["head", rung], stops=False)
             logits_nc = climbed.steps[-1].answers["logits"]
             chance_nc[fold_n == fold] = ground.task.probabilities(logits_nc)
     return chance_nc

@@ -30,8 +30,11 @@ from regraft.dataset import Sample, View, images
 from regraft.events import silent
 from regraft.store import Run
 from regraft.tasks.classification import Classification
-from regraft.transfer import ladder
 from regraft.transfer.engine import TRIAL_SAMPLES, prepare
+from regraft.transfer.fine_tuning import fine_tune
+from regraft.transfer.ground import Ground
+from regraft.transfer.ladder import climb
+from regraft.transfer.rungs import make_rung
 
 
 @contextmanager
@@ -43,7 +46,7 @@ def standing(
     test: Path | None = None,
     seed: int = 0,
     budget_s: float | None = None,
-) -> Iterator[ladder.Ground]:
+) -> Iterator[Ground]:
     """What `regraft.fit` makes before it climbs."""
     with Run.open(run, {}) as opened, prepare(DEFAULT, tell=silent) as preparation:
         rows = data_sets.read(pictures, valid=valid, test=test, seed=seed)
@@ -52,10 +55,10 @@ def standing(
             lambda frozen: preparation.engine(frozen, rows.split("train")[:TRIAL_SAMPLES])
         )
         backbone = preparation.backbone()
-        yield ladder.Ground(opened, rows, backbone, task, engine, seed, budget_s, silent)
+        yield Ground(opened, rows, backbone, task, engine, seed, budget_s, silent)
 
 
-def decoded(samples: Sequence[Sample], ground: ladder.Ground) -> np.ndarray:
+def decoded(samples: Sequence[Sample], ground: Ground) -> np.ndarray:
     """All pictures as the network takes them, uint8 (N, H, W, 3), on all cores."""
     how = ground.backbone.preprocessing
 
@@ -86,17 +89,13 @@ def tail_epochs(pictures: Path, name: str, epochs: int) -> dict[str, dict[str, f
     found = {}
     for features in ("cached", "live"):
         with harness.fresh_cache() as root, standing(pictures, root / "run") as ground:
-            valid = ground.dataset.split("valid")
-            target_nc, weights_rn = ground.task.targets(valid), ground.weights(valid)
-            head = ladder.climb(ground, ["head"]).best
-            rung = ladder.make_rung(ground, name)
+            head = climb(ground, ["head"]).best
+            rung = make_rung(ground, name)
             a_epoch = len(ground.dataset.split("train")) // rung.batch
             rung = replace(rung, features=features, steps=epochs * a_epoch)
             if features == "live":
                 rung = replace(rung, views=epochs)
-            outcome = ladder.fine_tune(
-                ground, "phases", rung, head.weights, {}, target_nc, weights_rn
-            )
+            outcome = fine_tune(ground, "phases", rung, head.weights, {})
             seconds, metric = outcome.facts["seconds"], outcome.facts["metric"]
             found[features] = {
                 "features": seconds["features"],

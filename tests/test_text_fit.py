@@ -19,13 +19,14 @@ from regraft import fitting
 from regraft.dataset import Sample
 from regraft.errors import DataError, StoreError, TooManyBadSamples, UsageError
 from regraft.store import canonical, digest, file_sha256
-from regraft.transfer import ladder
+from regraft.transfer import fine_tuning
 from regraft.transfer import model as regraft_model
 from regraft.transfer import words as words_of
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import features
-from regraft.transfer.ladder import Step
+from regraft.transfer.ground import Ground
+from regraft.transfer.step import Step
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +368,7 @@ def test_a_deeper_rung_begins_with_a_head_on_the_vectors_alone(
     class Enough(Exception):
         pass
 
-    def begin(ground: ladder.Ground, step: str, rung: object, start: dict, *rest: object) -> None:
+    def begin(ground: Ground, step: str, rung: object, start: dict, *rest: object) -> None:
         train = ground.dataset.split("train")
         groups = [sample.group for sample in train]
         x_nd, target_nc = ground.vectors(train), ground.task.targets(train)
@@ -376,7 +377,7 @@ def test_a_deeper_rung_begins_with_a_head_on_the_vectors_alone(
         assert np.allclose(start["head.weight"], alone.weight_cd)
         raise Enough
 
-    monkeypatch.setattr(ladder, "fine_tune", begin)
+    monkeypatch.setattr(fine_tuning, "fine_tune", begin)
     with pytest.raises(Enough):
         regraft.fit(
             place / "texts.csv", tmp_path / "run", backbone=f"text:{place / 'model'}",

@@ -169,7 +169,7 @@ def test_views_whose_vectors_do_not_stay_in_memory_are_left_out(
     backbone = f"local:{pairs.parent / 'net.py'}:tiny"
     given: dict[str, Any] = {"train": "head", "backbone": backbone, "reader": PairsReader()}
     count = regraft.fit(pairs, pairs.parent / "one", **given).report["data"]["splits"]["train"]
-    monkeypatch.setattr("regraft.transfer.ladder.HEAD_BYTES", 2 * 4 * 32 * count)  # 32 numbers each
+    monkeypatch.setattr("regraft.transfer.ground.HEAD_BYTES", 2 * 4 * 32 * count)  # 32 numbers each
     said: list[Event] = []
     fitted = regraft.fit(pairs, pairs.parent / "few", views=5, tell=said.append, **given)
     assert fitted.report["rungs"][0]["views"] == 2

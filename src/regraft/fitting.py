@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from regraft import reporting
 from regraft.backbones import DEFAULTS, Backbone
 from regraft.backbones.backbone import check_modality
 from regraft.backbones.catalogue import FINDERS, READS, address
@@ -17,14 +16,18 @@ from regraft.labelling.consensus import beside_people
 from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets, vote_shares
 from regraft.reporting import content, detected
 from regraft.store import Outcome, Run
-from regraft.tasks import Detection, Task, measure
+from regraft.tasks import Detection, Task
 from regraft.tasks.boxes import LEAST_PX
 from regraft.tasks.classification import Classification
-from regraft.transfer import ladder, references
+from regraft.transfer import references
 from regraft.transfer.curve import forecast, label_curve
 from regraft.transfer.engine import TRIAL_SAMPLES, Engine, Preparation
 from regraft.transfer.few_labels import few_labels, refitted
+from regraft.transfer.ground import Facts, Ground, digest_of, inputs_of
+from regraft.transfer.ladder import Climbed, seconds_spent
 from regraft.transfer.model import save
+from regraft.transfer.rungs import cached_bytes
+from regraft.transfer.step import Step, final_answers
 from regraft.transfer.untouched import untouched
 from regraft.transfer.words import decisive_words
 
@@ -86,7 +89,7 @@ def make_ground(
     budget_s: float | None,
     tell: Tell,
     views: int = 1,
-) -> ladder.Ground:
+) -> Ground:
     """Task, backbone and engines for these data."""
     backbone = preparation.backbone()
     backbone.check_reads(rows.modality, f"the data are {rows.modality}s")
@@ -102,9 +105,9 @@ def make_ground(
             engines[frozen] = preparation.engine(frozen, some[:TRIAL_SAMPLES])
         return engines[frozen]
 
-    return ladder.Ground(
+    return Ground(
         run, rows, backbone, task, engine, seed, budget_s, tell,
-        cached_bytes=ladder.cached_bytes(run), head_views=views,
+        cached_bytes=cached_bytes(run), head_views=views,
         reads_words=rows.modality == "text",
     )  # fmt: skip
 
@@ -138,9 +141,7 @@ def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:
     return Classification.of(rows)
 
 
-def taught(
-    ground: ladder.Ground, said: Spoken, mode: Mode
-) -> tuple[ladder.Ground, list[dict[str, Any]]]:
+def taught(ground: Ground, said: Spoken, mode: Mode) -> tuple[Ground, list[dict[str, Any]]]:
     """The ground with what is learnt from; and the likely errors that were set aside.
 
     Raises:
@@ -160,15 +161,15 @@ def taught(
     return ground, []
 
 
-def _softened(ground: ladder.Ground) -> int:
+def _softened(ground: Ground) -> int:
     """How many training samples have soft labels."""
     return sum(sample.id in ground.soft for sample in ground.dataset.split("train"))
 
 
 def label_facts(
-    before: ladder.Ground,
-    ground: ladder.Ground,
-    climbed: ladder.Climbed,
+    before: Ground,
+    ground: Ground,
+    climbed: Climbed,
     said: Spoken,
     mode: Mode,
     aside: int,
@@ -193,75 +194,100 @@ def label_facts(
 
 
 def finish(
-    ground: ladder.Ground,
-    climbed: ladder.Climbed,
-    compare: str | None,
+    ground: Ground,
+    climbed: Climbed,
     question: dict[str, Any],
     said: Spoken,
 ) -> dict[str, Any]:
     """Calibrate, test once, save the model, and put the report together."""
-    best, task = climbed.best, ground.task
-    is_text = isinstance(task, Classification) and task.name == "text-classification"
-    if isinstance(task, Classification) and is_text:
-        best = refitted(ground, task, best)
-    valid, test = ground.dataset.split("valid"), ground.dataset.split("test")
-    calibrated = task.calibrate(best.answers, task.targets(valid))
-    tested = _test(ground, best) if test else None
-    curve = label_curve(ground, climbed)
-    twin = None
-    if is_text:
-        twin = references.tfidf(ground, climbed)
-    elif compare == "scratch":
-        twin = references.scratch(ground, climbed)
-    things = "pictures" if isinstance(task, Detection) else "labels"
-    clips = content.clip_length(ground.dataset)
-    if question["clip"] is not None:
-        clips["cut_s"] = question["clip"]
-    report: dict[str, Any] = {
-        "task": task.name,
-        "data": content.data_facts(ground.dataset) | content.truncated(ground) | clips,
-        "backbone": content.provenance(ground),
-        "rungs": list(climbed.entries),
-        "best": best.facts["name"],
-        "refitted_on": best.facts.get("refitted_on"),
-        "test": tested.facts["metric"] if tested else None,
-        "scratch": twin[0] if twin else None,
-        "label_curve": curve,
-        "forecast": forecast(curve, things),
-        "savings": content.savings(climbed, twin[0] if twin else None, curve, things),
-        "plan": list(climbed.plan),
-        "engine": ground.kept_by(best.frozen).to_json(),
-        "environment": content.environment(),
-        "reproduce": content.command(question, ground.run.folder),
-        "seed": ground.seed,
-        "seconds": sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"]),
-    }
+    task, of_texts = ground.task, _of_texts(ground.task)
+    best = refitted(ground, of_texts, climbed.best) if of_texts else climbed.best
+    calibrated = task.calibrate(best.answers, ground.validation.targets)
+    tested = _test(ground, best) if ground.dataset.split("test") else None
+    report = _report(ground, climbed, best, tested, question)
     report |= _particulars(ground, best, calibrated, tested)
     if isinstance(task, Detection):
         report["untouched"] = untouched(ground, task, climbed)
     if said.judged_votes is not None:
         report["people"] = _beside_people(ground, said, tested or Outcome({}, best.answers))
-    if isinstance(task, Classification) and is_text:
-        report["few_labels"] = few_labels(ground, task)
+    if of_texts:
+        report["few_labels"] = few_labels(ground, of_texts)
         # The page shows what was said before the validation texts were learnt from.
-        _name_words(ground, task, climbed.best, report)
+        _name_words(ground, of_texts, climbed.best, report)
     report["verdict"] = content.verdict(report)
-    facts = {
-        "metric": best.facts["metric"],
-        "rung": best.facts["name"],
-        "test": report["test"],
-        "tile_px": ground.dataset.tile_px,
-    }
-    facts |= clips
-    if "columns" in question:
-        facts["columns"] = question["columns"]
-    save(ground, best, calibrated, facts, said.dataset)
+    save(ground, best, calibrated, _model_facts(ground, best, tested, question), said.dataset)
     return report
 
 
-def _name_words(
-    ground: ladder.Ground, task: Classification, best: ladder.Step, report: dict[str, Any]
-) -> None:
+def _of_texts(task: Task[Any]) -> Classification | None:
+    """The task where it is to tell texts apart."""
+    if isinstance(task, Classification) and task.name == "text-classification":
+        return task
+    return None
+
+
+def _report(
+    ground: Ground,
+    climbed: Climbed,
+    best: Step,
+    tested: Outcome | None,
+    question: dict[str, Any],
+) -> dict[str, Any]:
+    """What the report says whatever the task."""
+    curve = label_curve(ground, climbed)
+    reference = _reference(ground, climbed, question["compare"])
+    things = "pictures" if isinstance(ground.task, Detection) else "labels"
+    rows = ground.dataset
+    return {
+        "task": ground.task.name,
+        "data": content.data_facts(rows) | content.truncated(ground) | _clips(rows, question),
+        "backbone": content.provenance(ground),
+        "rungs": list(climbed.entries),
+        "best": best.facts["name"],
+        "refitted_on": best.facts.get("refitted_on"),
+        "test": tested.facts["metric"] if tested else None,
+        "scratch": reference,
+        "label_curve": curve,
+        "forecast": forecast(curve, things),
+        "savings": content.savings(climbed, reference, curve, things),
+        "plan": list(climbed.plan),
+        "engine": ground.kept_by(best.frozen).to_json(),
+        "environment": content.environment(),
+        "reproduce": content.command(question, ground.run.folder),
+        "seed": ground.seed,
+        "seconds": seconds_spent(climbed.entries),
+    }
+
+
+def _reference(ground: Ground, climbed: Climbed, compare: str | None) -> dict[str, Any] | None:
+    """What the chosen rung stands beside: of texts always TF-IDF, else what is asked for."""
+    if _of_texts(ground.task):
+        return references.tfidf(ground, climbed)
+    return references.scratch(ground, climbed) if compare == "scratch" else None
+
+
+def _clips(rows: Dataset, question: dict[str, Any]) -> dict[str, Any]:
+    """How long clips are, and what they were cut to; nothing for pictures and texts."""
+    cut = {} if question["clip"] is None else {"cut_s": question["clip"]}
+    return content.clip_length(rows) | cut
+
+
+def _model_facts(
+    ground: Ground, best: Step, tested: Outcome | None, question: dict[str, Any]
+) -> dict[str, Any]:
+    """What a model says of itself besides what `save` knows."""
+    columns = {"columns": question["columns"]} if "columns" in question else {}
+    return {
+        "metric": best.facts["metric"],
+        "rung": best.facts["name"],
+        "test": tested.facts["metric"] if tested else None,
+        "tile_px": ground.dataset.tile_px,
+        **_clips(ground.dataset, question),
+        **columns,
+    }
+
+
+def _name_words(ground: Ground, task: Classification, best: Step, report: dict[str, Any]) -> None:
     """Add to the texts that the report shows which words their answers hang on."""
     shown: list[dict[str, Any]] = [*report["most_wrong"], *report["least_certain"]]
     known = {sample.id: sample for sample in ground.dataset.split("valid")}
@@ -273,29 +299,30 @@ def _name_words(
 
 
 def _particulars(
-    ground: ladder.Ground,
-    best: ladder.Step,
+    ground: Ground,
+    best: Step,
     calibrated: dict[str, float],
     tested: Outcome | None,
 ) -> dict[str, Any]:
     """What the report says of this kind of task alone."""
-    task, valid = ground.task, ground.dataset.split("valid")
+    task, valid = ground.task, ground.validation
     if not isinstance(task, Classification):
         assert isinstance(task, Detection), task
         return detected.facts_of(ground, task, best, calibrated["threshold"], tested)
     temperature, logits_nc = calibrated["temperature"], best.answers["logits"]
-    target_nc = task.targets(valid)
     split: Split = "test" if tested else "valid"
     judged_nc = tested.tensors["logits"] if tested else logits_nc
     judged = ground.dataset.split(split)
     return {
         "calibration": content.calibration(task, temperature, judged, judged_nc, split),
-        "confusion": {"split": "valid", **content.confusion(task, logits_nc, target_nc)},
+        "confusion": {"split": "valid", **content.confusion(task, logits_nc, valid.targets)},
         "imbalance": content.imbalance(ground.dataset, task),
-    } | content.galleries(task, valid, logits_nc, target_nc, temperature, ground.dataset.path)
+    } | content.galleries(
+        task, valid.samples, logits_nc, valid.targets, temperature, ground.dataset.path
+    )
 
 
-def _beside_people(ground: ladder.Ground, said: Spoken, judged: Outcome) -> dict[str, Any] | None:
+def _beside_people(ground: Ground, said: Spoken, judged: Outcome) -> dict[str, Any] | None:
     assert isinstance(ground.task, Classification), "votes are on classes"
     assert said.judged_votes is not None, "there are votes"
     samples = ground.dataset.split("test") or ground.dataset.split("valid")
@@ -308,21 +335,14 @@ def _beside_people(ground: ladder.Ground, said: Spoken, judged: Outcome) -> dict
     )
 
 
-def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
+def _test(ground: Ground, best: Step) -> Outcome:
     """The chosen rung on the test split, once."""
-    test = ground.dataset.split("test")
 
     def compute() -> Outcome:
-        answers = ladder.final_answers(ground, best, test)
-        score = ground.task.score(answers, ground.task.targets(test))
-        metric = measure.estimate(ground.task.metric_name, score, ground.weights(test))
-        return Outcome({"metric": metric.to_json()}, dict(answers))
+        test = ground.held_out(ground.dataset.split("test"))
+        answers = final_answers(ground, best, test.samples)
+        return Outcome({"metric": test.measured(answers).to_json()}, answers)
 
     rung = {key: best.facts[key] for key in ("name", "frozen_stages")}
-    asked: ladder.Facts = {"rung": rung, "weights": ladder.digest_of(best.weights)}
-    return ground.run.step("test", ladder.inputs_of(ground, asked), compute)
-
-
-def write(ground: ladder.Ground, report: dict[str, Any]) -> None:
-    """Commit report.json and report.html."""
-    reporting.write(ground.run.folder, report, reporting.thumbnails(report))
+    asked: Facts = {"rung": rung, "weights": digest_of(best.weights)}
+    return ground.run.step("test", inputs_of(ground, asked), compute)

@@ -30,9 +30,10 @@ from regraft.labelling.votes import Scale, Votes, is_votes
 from regraft.reporting import content, detected
 from regraft.store import Run, folder_beside
 from regraft.tasks import Detection, measure
-from regraft.transfer import ladder
 from regraft.transfer.engine import prepare
+from regraft.transfer.ladder import climb
 from regraft.transfer.model import Model, load
+from regraft.transfer.rungs import check_budget, rung_names
 
 if TYPE_CHECKING:
     from regraft.labelling.review.opening import Review
@@ -151,11 +152,11 @@ def fit(
         fitting.say_changed(run, said.dataset, tell)
         before = fitting.make_ground(run, said.dataset, preparation, seed, budget, tell, views)
         ground, aside = fitting.taught(before, said, mode)
-        names = ladder.rung_names(train, len(ground.backbone.stages))
-        climbed = ladder.climb(ground, names, stops=train == "ladder")
-        report = fitting.finish(ground, climbed, compare, question, said)
+        names = rung_names(train, len(ground.backbone.stages))
+        climbed = climb(ground, names, stops=train == "ladder")
+        report = fitting.finish(ground, climbed, question, said)
         report["labels"] = fitting.label_facts(before, ground, climbed, said, mode, len(aside))
-        fitting.write(ground, report)
+        reporting.write(folder, report, reporting.thumbnails(report))
     return Fitted(folder, report)
 
 
@@ -614,7 +615,7 @@ def _check_options(train: str, compare: str | None, budget: float | None) -> Non
         )
     if compare not in (None, "scratch"):
         raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
-    ladder.check_budget(budget)
+    check_budget(budget)
 
 
 def _write_digits(folder: Path) -> None:

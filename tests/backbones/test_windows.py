@@ -14,13 +14,12 @@ from regraft import backbones
 from regraft.backbones import Backbone, TextPreprocessing
 from regraft.backbones.catalogue import address
 from regraft.backbones.windows import divide
-from regraft.dataset import Sample
+from regraft.dataset import Sample, View
 from regraft.errors import BackboneError, UsageError
 from regraft.store import digest
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import LiveFeatures, features
-from regraft.transfer.ladder import View
 from regraft.transfer.packing import stacked
 from regraft.transfer.tokens import is_cut, mean_tokens, read_to, token_ids
 

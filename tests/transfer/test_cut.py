@@ -14,7 +14,7 @@ from regraft.backbones import Backbone, build, convert
 from regraft.backbones.network import Network
 from regraft.errors import BackboneError, UsageError
 from regraft.transfer.cut import Cut, frozen_stages
-from regraft.transfer.ladder import rung_names
+from regraft.transfer.rungs import rung_names
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 
 from regraft.dataset import Sample
 from regraft.tasks import Classification
-from regraft.transfer.head import HeadLessons
+from regraft.transfer.head import HeadData
 
 SAMPLES = tuple(Sample(f"{n}.png", Path(f"{n}.png"), n % 2, group="g" * (n > 3)) for n in range(6))
 TARGETS = np.eye(2, dtype=np.float32)[[0, 1, 0, 1, 0, 1]]
@@ -22,13 +22,13 @@ class Overheard:
         self.given = given
 
 
-def lessons(views: int) -> HeadLessons:
+def data(views: int) -> HeadData:
     rng = np.random.default_rng(0)
-    return HeadLessons(rng.normal(size=(views, 6, 3)), TARGETS, SAMPLES)
+    return HeadData(rng.normal(size=(views, 6, 3)), TARGETS, SAMPLES)
 
 
 def test_views_of_a_sample_teach_the_same_and_stay_in_one_fold() -> None:
-    task, three = Overheard(), lessons(3)
+    task, three = Overheard(), data(3)
     three.fit(task, 7, np.array([5, 1]), 0.1)
     x_nd, target_nc, clusters, seed, penalty = task.given
     assert np.array_equal(x_nd, np.concatenate([x_nd[[5, 1]] for x_nd in three.x_knd]))
@@ -38,14 +38,14 @@ def test_views_of_a_sample_teach_the_same_and_stay_in_one_fold() -> None:
 
 
 def test_of_many_pictures_no_copy_is_made() -> None:
-    task, three = Overheard(), lessons(3)
+    task, three = Overheard(), data(3)
     three.fit(task, 0)
     assert np.shares_memory(task.given[0], three.x_knd)
 
 
 def test_of_a_single_view_nothing_is_grouped_that_was_not() -> None:
     task = Overheard()
-    lessons(1).fit(task, 0)
+    data(1).fit(task, 0)
     assert task.given[2] == ["", "", "", "", "g", "g"]
 
 
@@ -58,7 +58,7 @@ def test_views_that_say_more_make_a_better_head() -> None:
     clear = rng.normal(size=(200, 8)) + 3 * target_nc[:, [1] * 8]
     dull = rng.normal(size=(200, 8))
     task = Classification("image-classification", ("a", "b"))
-    one = HeadLessons(dull[None], target_nc, samples).fit(task, 0)
-    two = HeadLessons(np.stack([dull, clear]), target_nc, samples).fit(task, 0)
+    one = HeadData(dull[None], target_nc, samples).fit(task, 0)
+    two = HeadData(np.stack([dull, clear]), target_nc, samples).fit(task, 0)
     assert (one.logits(clear).argmax(axis=1) == label_n).mean() < 0.8
     assert (two.logits(clear).argmax(axis=1) == label_n).mean() > 0.95

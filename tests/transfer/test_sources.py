@@ -12,7 +12,7 @@ from test_features import computed
 
 from regraft.backbones import Backbone
 from regraft.dataset import Sample
-from regraft.transfer import clips, ladder, sources
+from regraft.transfer import clips, ground, sources
 from regraft.transfer.compiled import place
 
 
@@ -39,12 +39,12 @@ def test_every_file_that_decides_counts_and_no_other(tmp_path: Path) -> None:
 def test_other_code_is_another_key(
     compiled: Backbone, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ground: Any = SimpleNamespace(
+    stand: Any = SimpleNamespace(
         dataset=SimpleNamespace(fingerprint=lambda: "data"), backbone=compiled, seed=0, soft={}
     )
 
     def keys() -> list[Any]:
-        return [place(compiled), clips.facts(), ladder.inputs_of(ground, {})]
+        return [place(compiled), clips.facts(), ground.inputs_of(stand, {})]
 
     before = keys()
     assert computed(compiled, samples, frozen=0).computed == 40

@@ -30,14 +30,13 @@ from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
 from regraft.tasks import Classification, measure
-from regraft.transfer.ladder import Climbed, Ground, digest_of, head_facts, inputs_of
+from regraft.transfer.ground import Facts, Ground, digest_of, head_facts, inputs_of
+from regraft.transfer.ladder import Climbed
 
 Mode = Literal["given", "soft", "clean"]
 MODES: tuple[Mode, ...] = ("given", "soft", "clean")
 LEAST_OF_CLASS = 5
 """So many labels of a class are learnt from, whatever is said about them."""
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -257,38 +256,33 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         "gap", "low", "high", "p" (lessons less the other labels), "text"; "log_loss" against the
         votes for soft labels.
     """
-    train, valid = before.dataset.split("train"), before.dataset.split("valid")
-    task = before.task
+    train, valid, task = before.dataset.split("train"), before.validation, before.task
     assert isinstance(task, Classification), task
 
     def compute() -> Outcome:
-        lessons, held_nd, _ = before.head_lessons(train, valid)
+        data, held_nd, _ = before.head_data(train, valid.samples)
         target_nc = task.targets(train)
         for n, sample in enumerate(train):
             if sample.id in shares:
                 target_nc[n] = _most(shares[sample.id], task.multilabel)
-        plain = replace(lessons, target_nc=target_nc).fit(task, before.seed)
+        plain = replace(data, target_nc=target_nc).fit(task, before.seed)
         return Outcome({}, {"logits": plain.logits(held_nd).astype(np.float32)})
 
     shared = {"shares": digest_of(dict(shares))} if shares else {}
     inputs = inputs_of(before, head_facts(before) | shared)
     step = before.run.step("head-as-given", inputs, compute)
-    target_nc, weights_rn = task.targets(valid), before.weights(valid)
     head = climbed.steps[0]
-    gap = measure.compare(
-        task.score(head.answers, target_nc),
-        task.score({"logits": step.tensors["logits"]}, target_nc),
-        weights_rn,
-    )
+    gap = valid.compare(head.answers, step.tensors)
     points = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     helped = "made no difference beyond noise" if gap.p >= measure.NOISE else "helped"
     if gap.p < measure.NOISE and gap.value < 0:
         helped = "did harm"
     facts: Facts = {"gap": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
     facts["text"] = f"{_WHAT[mode]} {helped}: {points} for the head (p = {gap.p:.3f})."
-    rows = np.array([n for n, sample in enumerate(valid) if sample.id in shares], dtype=np.int64)
+    held = valid.samples
+    rows = np.array([n for n, sample in enumerate(held) if sample.id in shares], dtype=np.int64)
     if len(rows):
-        share_nc = np.array([shares[valid[n].id] for n in rows])
+        share_nc = np.array([shares[held[n].id] for n in rows])
         before_n, after_n = (
             _log_loss(task.probabilities(logits_nc[rows]), share_nc, task.multilabel)
             for logits_nc in (step.tensors["logits"], head.answers["logits"])

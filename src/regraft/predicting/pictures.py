@@ -11,9 +11,9 @@ import numpy as np
 
 from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Tell
+from regraft.transfer.ahead import ReadAhead
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
 from regraft.transfer.model import Model
-from regraft.transfer.pictures import ReadAhead
 
 
 def label_pictures(

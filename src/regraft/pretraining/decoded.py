@@ -10,7 +10,7 @@ import numpy as np
 
 from regraft.dataset.verify import cores
 from regraft.events import Advanced, Tell
-from regraft.transfer.pictures import ReadAhead
+from regraft.transfer.ahead import ReadAhead
 
 POOL_BYTES = 2 * 2**30
 

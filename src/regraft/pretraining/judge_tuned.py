@@ -22,10 +22,15 @@ from regraft.events import Said, Tell
 from regraft.pretraining.judge import Eye
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
-from regraft.tasks import measure
-from regraft.transfer import ladder, sources, twin
+from regraft.transfer import sources, twin
 from regraft.transfer.engine import Preparation
+from regraft.transfer.fine_tuning import fine_tune
+from regraft.transfer.ground import Ground, tail_of
+from regraft.transfer.rungs import cached_bytes, make_rung
+from regraft.transfer.step import Step, final_answers
 
+FORMAT = 2
+"""Raised where a plan that an earlier rule made must not be kept to."""
 MOST_SAMPLES, MOST_STEPS, FEWEST_STEPS = 1000, 100, 20
 LEAST_S, BUDGET_SHARE = 60.0, 0.1
 """What one of the two may take: so many seconds, no more than the budget; or this share of it."""
@@ -67,8 +72,8 @@ def fine_tuned(
         "seed": eye.seed,
         "budget": budget_s,
     }
-    asked = inputs | {"by": "budget at most"}  # runs of before kept to another rule
-    plan: Any = run.step("judge-plan", asked, lambda: _plan(grounds[0], budget_s)).facts
+    planned = inputs | {"format": FORMAT}
+    plan: Any = run.step("judge-plan", planned, lambda: _plan(grounds[0], budget_s)).facts
     steps = plan["steps"]
     inputs["steps"] = steps
     answers: list[np.ndarray] = []
@@ -79,26 +84,25 @@ def fine_tuned(
     return Tuned(answers[0], answers[1], {"steps": steps, "samples": train})
 
 
-def _ground(run: Run, eye: Eye, backbone: Backbone, tell: Tell) -> ladder.Ground:
+def _ground(run: Run, eye: Eye, backbone: Backbone, tell: Tell) -> Ground:
     """What the ladder's loop stands on: few enough samples, the whole network trained."""
     engine = Preparation(backbone, None).engine(0, ())
     order_n = generator(eye.seed, "judge", len(eye.train)).permutation(len(eye.train))
     some = {eye.train[i].id for i in order_n[:MOST_SAMPLES]}
     kept = [s for s in eye.dataset if s.split != "train" or s.id in some]
-    return ladder.Ground(
+    return Ground(
         run, eye.dataset.with_samples(kept), backbone, eye.task, lambda _: engine, eye.seed, None,
-        tell, cached_bytes=ladder.cached_bytes(run),
+        tell, cached_bytes=cached_bytes(run),
     )  # fmt: skip
 
 
-def _plan(ground: ladder.Ground, budget_s: float | None) -> Outcome:
+def _plan(ground: Ground, budget_s: float | None) -> Outcome:
     """As many "steps" as the time allows; "step_s" is what one takes."""
-    from regraft.backbones import build
-    from regraft.transfer.fit import Tail, seconds_a_step
+    from regraft.transfer.fit import seconds_a_step
 
-    rung, backbone = ladder.make_rung(ground, "all"), ground.backbone
-    tail = Tail(build(backbone), ground.cut(0), ground.task.head(backbone, ground.seed))
-    step_s = seconds_a_step(rung, tail, ground.task, ground.dataset.split("train")[: rung.batch])
+    rung = make_rung(ground, "all")
+    some = ground.dataset.split("train")[: rung.batch]
+    step_s = seconds_a_step(rung, tail_of(ground, rung.frozen, {}), ground.task, some)
     return Outcome({"steps": affordable(budget_s, step_s), "step_s": step_s})
 
 
@@ -111,7 +115,7 @@ def affordable(budget_s: float | None, step_s: float) -> int:
 
 
 def _answered(
-    ground: ladder.Ground, eye: Eye, name: str, plan: dict[str, Any], inputs: dict[str, Any]
+    ground: Ground, eye: Eye, name: str, plan: dict[str, Any], inputs: dict[str, Any]
 ) -> Outcome:
     from regraft.backbones import build
     from regraft.transfer.loop import array
@@ -123,8 +127,8 @@ def _answered(
             f"about {steps * plan['step_s']:.0f} s"
         )
     )
-    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
-    rung = replace(ladder.make_rung(ground, "all"), name=f"judge-{name}", steps=steps)
+    train = ground.dataset.split("train")
+    rung = replace(make_rung(ground, "all"), name=f"judge-{name}", steps=steps)
     network = build(ground.backbone)
     if ground.backbone.source == RANDOM:
         recipe = twin.rung_of(len(train), steps, rung.batch, twin.rate_of(network))
@@ -133,8 +137,6 @@ def _answered(
     else:
         head = eye.head(network, train)
         start = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
-    target_nc = ground.task.targets(valid)
-    weights_rn = measure.bootstrap_weights([sample.group for sample in valid], eye.seed)
-    tuned = ladder.fine_tune(ground, rung.name, rung, start, inputs, target_nc, weights_rn)
-    answers = ladder.final_answers(ground, ladder.Step.of(tuned), eye.held)
+    tuned = fine_tune(ground, rung.name, rung, start, inputs)
+    answers = final_answers(ground, Step.of(tuned), eye.held)
     return Outcome({}, {"logits": answers["logits"].astype(np.float32)})

@@ -22,6 +22,7 @@ from regraft.events import Tell
 from regraft.pretraining.settings import AnySettings
 from regraft.store import Outcome
 from regraft.transfer.engine import has_bfloat16
+from regraft.transfer.work import Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +75,7 @@ class Job:
         return kept["bf16"]
 
 
-class Learner(Protocol):
+class Learner(Work, Protocol):
     """One training: a network, a pool, the views and the loss.
 
     It is what `transfer.loop` trains; what is random in it is a function of the seed and the step.
@@ -95,35 +96,8 @@ class Learner(Protocol):
         """Steps in which each sample is seen about once."""
         ...
 
-    def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for AdamW; "lr" is the highest rate."""
-        ...
-
-    def backward(self, step: int) -> float:
-        """Add the gradients of a step's batch to the parameters, and give its loss.
-
-        A function of the seed, the step and the state, and of nothing else.
-        """
-        ...
-
-    def stepped(self, step: int) -> None:
-        """Called after the optimiser's step: for what moves without gradients."""
-        ...
-
-    def named(self, step: int) -> str:
-        """What a step's batch is made of, for a message."""
-        ...
-
     def amount(self, step: int) -> int:
         """How much of `Objective.unit` a step sees."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """All that training changes, by name; themselves, not copies."""
-        ...
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `state` gave."""
         ...
 
     def measure(self) -> Point:

@@ -21,8 +21,9 @@ from regraft.backbones.levels import with_levels
 from regraft.dataset import Sample, View, texts
 from regraft.pretraining.quality import nearest, unit
 from regraft.reporting.drawing import file_of
+from regraft.transfer.ahead import ReadAhead
 from regraft.transfer.packing import stacked
-from regraft.transfer.pictures import ReadAhead, look
+from regraft.transfer.pictures import look
 
 if TYPE_CHECKING:
     from regraft.backbones import Network

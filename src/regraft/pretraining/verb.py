@@ -30,7 +30,7 @@ from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
-from regraft.transfer.ladder import check_budget
+from regraft.transfer.rungs import check_budget
 
 if TYPE_CHECKING:
     from regraft.backbones import Network

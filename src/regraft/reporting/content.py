@@ -19,7 +19,8 @@ from regraft.reporting import detection, page
 from regraft.reporting.drawing import file_of, jpeg
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
-from regraft.transfer import ladder
+from regraft.transfer.ground import Ground
+from regraft.transfer.ladder import Climbed, seconds_spent
 from regraft.transfer.twin import PASSES_TO_COMPARE
 
 CUT_SAMPLES = 500
@@ -57,7 +58,7 @@ def clip_length(rows: Dataset) -> dict[str, Any]:
     return {"clip_s": round(float(np.median([stop - start for start, stop in spans])), 3)}
 
 
-def truncated(ground: ladder.Ground) -> dict[str, Any]:
+def truncated(ground: Ground) -> dict[str, Any]:
     """The share of texts that are longer than what the network reads; nothing for pictures."""
     preprocessing = ground.backbone.preprocessing
     if not isinstance(preprocessing, TextPreprocessing):
@@ -111,7 +112,7 @@ def counts(rows: Dataset, split: data_sets.Split) -> list[int]:
     return counts
 
 
-def provenance(ground: ladder.Ground) -> dict[str, Any]:
+def provenance(ground: Ground) -> dict[str, Any]:
     """Where the backbone came from, and what it is."""
     backbone = ground.backbone
     return {
@@ -130,7 +131,7 @@ NEXT_TO_NOTHING = 0.01
 
 
 def savings(
-    climbed: ladder.Climbed,
+    climbed: Climbed,
     twin: dict[str, Any] | None,
     curve: list[dict[str, Any]],
     things: str = "labels",
@@ -146,7 +147,7 @@ def savings(
     best = climbed.best.facts
     reached = [p["labels"] for p in curve if p["value"] >= twin["metric"]["value"]]
     labels = curve[-1]["labels"] - reached[0] if reached else None
-    spent = sum(e["seconds"]["total"] for e in climbed.entries if e["seconds"])
+    spent = seconds_spent(climbed.entries)
     seconds = twin["seconds"]["total"] - spent
     parameters = twin["trainable_parameters"] - best["trainable_parameters"]
     nothing = twin["metric"]["value"] < NEXT_TO_NOTHING

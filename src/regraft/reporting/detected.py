@@ -13,13 +13,14 @@ from regraft.store import Outcome
 from regraft.tasks import box_metrics, measure
 from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.detection import Detection
-from regraft.transfer import ladder
+from regraft.transfer.ground import Ground
+from regraft.transfer.step import Step
 
 
 def facts_of(
-    ground: ladder.Ground,
+    ground: Ground,
     task: Detection,
-    best: ladder.Step,
+    best: Step,
     threshold: float,
     tested: Outcome | None,
 ) -> dict[str, Any]:

@@ -1,12 +1,19 @@
-"""The next step's batch, made while this one is learnt from."""
+"""What will be needed next, made in other threads: a step's batch, or one result after another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from types import TracebackType
 from typing import Generic, TypeVar, final
 
+from regraft.dataset.verify import cores
+
 Batch = TypeVar("Batch")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 @final
@@ -37,3 +44,48 @@ class Ahead(Generic[Batch]):
     def close(self) -> None:
         """End the thread."""
         self._pool.shutdown(cancel_futures=True)
+
+
+@final
+class ReadAhead(Generic[In, Out]):
+    """`work(item)` for each item, in order, on all cores, some results ahead.
+
+    It begins at once, not when the first result is asked for.
+
+    Args:
+        work: called in several threads.
+        items: what it is called with.
+        first: how many results may wait until one is asked for.
+        depth: how many from then on; results that wait long are cold in the processor's cache.
+    """
+
+    def __init__(
+        self, work: Callable[[In], Out], items: Iterable[In], first: int, depth: int
+    ) -> None:
+        self._work = work
+        self._items = iter(items)
+        self._depth = max(depth, 2 * cores())
+        self._pool = ThreadPoolExecutor(cores(), "regraft-read")
+        self._begun: deque[Future[Out]] = deque()
+        self._begin(first)
+
+    def __iter__(self) -> Iterator[Out]:
+        while self._begun:
+            self._begin(self._depth)
+            done = self._begun.popleft()
+            yield done.result()
+
+    def __enter__(self) -> ReadAhead[In, Out]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _begin(self, most: int) -> None:
+        for item in islice(self._items, max(0, most - len(self._begun))):
+            self._begun.append(self._pool.submit(self._work, item))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,11 @@ from regraft.seeds import generator
 from regraft.store import Outcome
 from regraft.tasks import measure
 from regraft.tasks.probe import one_blas_thread
-from regraft.transfer.ladder import (
-    Climbed,
-    Facts,
-    Ground,
-    Step,
-    fine_tune,
-    head_facts,
-    inputs_of,
-    make_rung,
-)
+from regraft.transfer.fine_tuning import trained
+from regraft.transfer.ground import Facts, Ground, head_facts, inputs_of
+from regraft.transfer.ladder import Climbed
+from regraft.transfer.rungs import make_rung
+from regraft.transfer.step import Step
 
 FAR = 100
 """A forecast of more than so many times the labels there are is no plan."""
@@ -62,7 +57,7 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
                 dataset=ground.dataset.with_samples([*some, *valid]),
                 task=ground.task.learning_from(some),
             )
-            metric = refitted(less, f"curve-{size}").facts["metric"]
+            metric = _head_on(less, f"curve-{size}").facts["metric"]
         points.append({"labels": size, **_spread(metric)})
     return points
 
@@ -76,17 +71,9 @@ def _pictures(samples: Sequence[Sample]) -> list[list[Sample]]:
     return list(tiles.values())
 
 
-def refitted(ground: Ground, name: str) -> Outcome:
+def _head_on(ground: Ground, name: str) -> Step:
     """The head trained by the loop on other training samples; a step of the run by this name."""
-    valid = ground.dataset.split("valid")
-    targets, weights_rn = ground.task.targets(valid), ground.weights(valid)
-    rung = replace(make_rung(ground, "head"), name=name)
-    inputs = inputs_of(ground, {"rung": asdict(rung)})
-
-    def compute() -> Outcome:
-        return fine_tune(ground, name, rung, {}, inputs, targets, weights_rn)
-
-    return ground.run.step(name, inputs, compute)
+    return trained(ground, name, replace(make_rung(ground, "head"), name=name), {})
 
 
 def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
@@ -95,18 +82,16 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
     The penalty, which is per sample, is the one chosen on all of them.
     """
     penalty = whole.facts["penalty"]
-    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
+    train, valid = ground.dataset.split("train"), ground.validation
     *sizes, _ = _sizes(len(train), len(ground.task.classes))
 
     def compute() -> Outcome:
-        lessons, held_nd, _ = ground.head_lessons(train, valid)
-        held_nc = ground.task.targets(valid)
-        orders = [_nested(lessons.target_nc, ground.seed, draw) for draw in range(draws)]
-        weights_rn = ground.weights(valid)
+        data, held_nd, _ = ground.head_data(train, valid.samples)
+        orders = [_nested(data.target_nc, ground.seed, draw) for draw in range(draws)]
 
         def score(some: np.ndarray) -> measure.Score:
-            head = lessons.fit(ground.task, ground.seed, some, penalty)
-            return ground.task.score({"logits": head.logits(held_nd)}, held_nc)
+            head = data.fit(ground.task, ground.seed, some, penalty)
+            return valid.score({"logits": head.logits(held_nd)})
 
         with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
             parts = [order[:size] for size in sizes for order in orders]
@@ -114,8 +99,7 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
         points: list[Any] = []
         for place, size in enumerate(sizes):
             mean = measure.mean_of(scores[draws * place : draws * (place + 1)])
-            point = measure.estimate(ground.task.metric_name, mean, weights_rn)
-            points.append({"labels": size, **_spread(point.to_json())})
+            points.append({"labels": size, **_spread(valid.estimate(mean).to_json())})
         return Outcome({"points": points}, {})
 
     inputs = inputs_of(ground, head_facts(ground) | {"penalty": penalty, "draws": draws})

@@ -41,11 +41,12 @@ from regraft.errors import StoreError
 from regraft.events import Advanced, Said, Tell, silent
 from regraft.store import Json, canonical, digest
 from regraft.transfer import clips, sources
+from regraft.transfer.ahead import ReadAhead
 from regraft.transfer.cache import LIMIT, features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
 from regraft.transfer.packing import Packing, Storage, stacked
-from regraft.transfer.pictures import ReadAhead, look
+from regraft.transfer.pictures import look
 from regraft.transfer.pooling import AT_ONCE, Pooling
 from regraft.transfer.runners import Tensors
 from regraft.transfer.shards import Shards

@@ -27,8 +27,9 @@ from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
-from regraft.transfer.ladder import Facts, Ground, Step, head_facts, inputs_of
+from regraft.transfer.ground import Facts, Ground, head_facts, inputs_of
 from regraft.transfer.lexicon import Words
+from regraft.transfer.step import Step
 
 LABELS = 8
 DRAWS = 10

@@ -203,7 +203,7 @@ def _batches(rung: Rung, rows: Rows, count: int, seed: int) -> Generator[Batches
 @final
 @dataclass(frozen=True)
 class _Fitting:
-    """A tail, as the loop sees it; see `loop.Work`."""
+    """A tail, as the loop sees it; see `Work`."""
 
     rung: Rung
     tail: Tail

@@ -18,7 +18,7 @@ from regraft.tasks import Task
 
 @final
 @dataclass(frozen=True)
-class HeadLessons:
+class HeadData:
     """Samples as the head is fitted on them.
 
     Attributes:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from regraft.events import Event, Saved, Stepped
 from regraft.seeds import seed_of
 from regraft.store import Checkpoint, Outcome
 from regraft.transfer.heap import memory_kept
+from regraft.transfer.work import Work
 
 SAVE_EVERY_S = 10.0
 LONG_S = 10.0
@@ -31,34 +32,6 @@ SAVING_SHARE = 0.05
 """No more of the time than this goes into keeping states."""
 WARM_UP = 0.1
 GRADIENT_NORM = 1.0
-
-
-class Work(Protocol):
-    """What is trained."""
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for AdamW; "lr" is the highest rate."""
-        ...
-
-    def backward(self, step: int) -> float:
-        """Add the gradients of a step's batch to the parameters, and give its loss."""
-        ...
-
-    def stepped(self, step: int) -> None:
-        """Called after the optimiser's step."""
-        ...
-
-    def named(self, step: int) -> str:
-        """What a step's batch is made of, for a message."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """All that training changes, by name; themselves, not copies."""
-        ...
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `state` gave."""
-        ...
 
 
 @dataclass(frozen=True)

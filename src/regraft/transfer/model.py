@@ -38,7 +38,8 @@ from regraft.transfer.lexicon import Lexicon, reads_words
 if TYPE_CHECKING:
     from torch import nn
 
-    from regraft.transfer.ladder import Ground, Step
+    from regraft.transfer.ground import Ground
+    from regraft.transfer.step import Step
 
 FORMAT, FORMAT_WITH_WORDS = 2, 3
 """A head that reads words is not for those who know the second alone."""
@@ -116,8 +117,8 @@ class Model:
         ]
 
     @cached_property
-    def _found_by(self) -> nn.Module:
-        """A detector's head."""
+    def _detector_head(self) -> nn.Module:
+        """The head as a module, of a model that finds objects."""
         import torch
 
         head = self.task.head(self.backbone, 0, pretrained=False)
@@ -130,7 +131,7 @@ class Model:
 
         assert isinstance(self.task, Detection), self.task
         with one_torch_thread(), torch.inference_mode():
-            outputs = self._found_by(*(torch.from_numpy(value) for value in values))
+            outputs = self._detector_head(*(torch.from_numpy(value) for value in values))
             return self.task.found(outputs, sizes)
 
     def likeness(self, x_nd: np.ndarray) -> list[dict[str, object]]:
@@ -198,9 +199,9 @@ def save(
     from safetensors.numpy import load_file
     from safetensors.numpy import save as to_bytes
 
-    from regraft.transfer.ladder import final_vectors
+    from regraft.transfer.step import final_vectors
 
-    valid, some = ground.dataset.split("valid"), references(ground)
+    valid, some = ground.dataset.split("valid"), reference_samples(ground)
     x_nd = final_vectors(ground, step, [*some, *valid])
     reference_md = _unit(x_nd[: len(some)]).astype(np.float16)
     usual = float(np.quantile(distances(x_nd[len(reference_md) :], reference_md), USUAL))
@@ -231,7 +232,7 @@ def save(
     return folder
 
 
-def references(ground: Ground) -> list[Sample]:
+def reference_samples(ground: Ground) -> list[Sample]:
     """Training samples that others are compared with, drawn from all classes, in order."""
     train = ground.dataset.split("train")
     drawn = generator(ground.seed, "references").permutation(len(train))[:REFERENCES]

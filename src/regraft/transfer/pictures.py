@@ -1,18 +1,10 @@
-"""From samples to what a network takes, on all cores, ahead of who needs it.
-
-A picture becomes pixels, a text token ids.
-"""
+"""From samples to what a network takes: a picture becomes pixels, a text token ids."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Generic, TypeVar, final
 
 import numpy as np
 from PIL import Image
@@ -20,15 +12,11 @@ from PIL import Image
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample, View, images
 from regraft.dataset.guard import read_file, shown
-from regraft.dataset.verify import cores
 from regraft.errors import DataError, UnreadableSample
 from regraft.transfer import clips
 from regraft.transfer.tokens import token_ids
 
 PLAIN = View()
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.ndarray]:
@@ -88,48 +76,3 @@ def pixels_of(
     if p.whole:
         return images.framed(image, p.size_px, p.interpolation, view, key)
     return images.square(image, p.size_px, p.crop, p.interpolation, view, key)
-
-
-@final
-class ReadAhead(Generic[In, Out]):
-    """`work(item)` for each item, in order, on all cores, some results ahead.
-
-    It begins at once, not when the first result is asked for.
-
-    Args:
-        work: called in several threads.
-        items: what it is called with.
-        first: how many results may wait until one is asked for.
-        depth: how many from then on; results that wait long are cold in the processor's cache.
-    """
-
-    def __init__(
-        self, work: Callable[[In], Out], items: Iterable[In], first: int, depth: int
-    ) -> None:
-        self._work = work
-        self._items = iter(items)
-        self._depth = max(depth, 2 * cores())
-        self._pool = ThreadPoolExecutor(cores(), "regraft-read")
-        self._begun: deque[Future[Out]] = deque()
-        self._begin(first)
-
-    def __iter__(self) -> Iterator[Out]:
-        while self._begun:
-            self._begin(self._depth)
-            done = self._begun.popleft()
-            yield done.result()
-
-    def __enter__(self) -> ReadAhead[In, Out]:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _begin(self, most: int) -> None:
-        for item in islice(self._items, max(0, most - len(self._begun))):
-            self._begun.append(self._pool.submit(self._work, item))

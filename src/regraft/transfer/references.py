@@ -7,69 +7,77 @@ the chosen one. (`untouched.py` has what a detector finds as it is.)
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
 
 from regraft.store import Outcome
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.transfer import twin
 from regraft.transfer.engine import Preparation
-from regraft.transfer.ladder import (
-    Climbed,
-    Facts,
-    Ground,
-    Step,
-    announce,
-    batch_of,
-    bytes_a_view,
-    fine_tune,
-    inputs_of,
-    points,
-    seconds_a_picture,
-    seconds_spent,
-    tail_of,
-)
+from regraft.transfer.fine_tuning import trained
+from regraft.transfer.ground import Facts, Ground, inputs_of, tail_of
+from regraft.transfer.held_out import points
+from regraft.transfer.ladder import Climbed, seconds_spent
 from regraft.transfer.meter import PeakMemory
+from regraft.transfer.rungs import batch_of, bytes_a_view, seconds_a_picture
+from regraft.transfer.step import Cost, Step, announce, rung_entry
+
+if TYPE_CHECKING:
+    from regraft.transfer.fit import Rung
 
 SCRATCH_LEAST_S = 40.0
 
 
-def scratch(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
-    """The twin: the same network from random weights, on the time that the climb took.
+@final
+@dataclass(frozen=True)
+class Twin:
+    """The same network, trained from random weights.
 
-    It is given at least `SCRATCH_LEAST_S`, which is in its favour; see `twin.py` for the rest.
-
-    Returns:
-        its entry in report.json, and its answers. It stands on `twin_ground`.
+    Attributes:
+        ground: what it stands on: see `_twin_ground`.
+        rung: how it was trained.
+        step: what came of it.
+        size_px: of its pictures; 0 for what are none.
     """
-    valid = ground.dataset.split("valid")
-    targets, weights_rn = ground.task.targets(valid), ground.weights(valid)
+
+    ground: Ground
+    rung: Rung
+    step: Step
+    size_px: int
+
+
+def trained_twin(ground: Ground, climbed: Climbed) -> Twin:
+    """The twin on the time that the climb took, and at least on `SCRATCH_LEAST_S`.
+
+    That is in its favour; see `twin.py` for the rest.
+    """
     allowed_s = max(SCRATCH_LEAST_S, ground.budget_s or 0.0, seconds_spent(climbed.entries))
     plan = _plan_twin(ground, allowed_s)
-    own = twin_ground(ground, plan["size_px"])
+    size_px = plan["size_px"]
+    own = _twin_ground(ground, size_px)
     count = len(ground.dataset.split("train"))
     rung = twin.rung_of(count, plan["steps"], batch_of(ground, 0), plan["rate"])
     if count * rung.views * bytes_a_view(own, 0) > ground.cached_bytes:
         rung = replace(rung, features="live")
-    inputs = inputs_of(own, {"rung": asdict(rung), "size_px": plan["size_px"]})
+    return Twin(own, rung, trained(own, "scratch", rung, {}, {"size_px": size_px}), size_px)
 
-    def compute() -> Outcome:
-        return fine_tune(own, "scratch", rung, {}, inputs, targets, weights_rn)
 
-    step = Step.of(ground.run.step("scratch", inputs, compute))
-    announce(ground, step)
-    best_score = ground.task.score(climbed.best.answers, targets)
-    gap = measure.compare(best_score, ground.task.score(step.answers, targets), weights_rn)
-    facts: Facts = step.facts | {
+def scratch(ground: Ground, climbed: Climbed) -> Facts:
+    """The entry of the twin in report.json."""
+    other = trained_twin(ground, climbed)
+    announce(ground, other.step)
+    gap = ground.validation.compare(climbed.best.answers, other.step.answers)
+    facts: Facts = other.step.facts | {
         "gap": gap.value,
         "p": gap.p,
-        "passes": rung.steps * rung.batch / count,
-        "size_px": plan["size_px"],
+        "passes": other.rung.steps * other.rung.batch / len(ground.dataset.split("train")),
+        "size_px": other.size_px,
     }
-    return facts | {"text": twin.text(facts, gap, climbed.best.facts["name"])}, step
+    return facts | {"text": twin.text(facts, gap, climbed.best.facts["name"])}
 
 
-def twin_ground(ground: Ground, size_px: int) -> Ground:
+def _twin_ground(ground: Ground, size_px: int) -> Ground:
     """What the twin stands on: the same, with pictures of its own size."""
     backbone = twin.at_size(ground.backbone, size_px)
     pixels = Preparation(backbone, None).engine(0, ())
@@ -84,7 +92,7 @@ def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
         """Seconds of a step and of reading its samples; and the learning rate."""
         from regraft.transfer.fit import seconds_a_step
 
-        own = twin_ground(ground, size_px)
+        own = _twin_ground(ground, size_px)
         tail = tail_of(own, 0, {}, ground.seed)
         rate = twin.rate_of(tail.network)
         rung = twin.rung_of(len(train), 1, batch, rate)
@@ -105,14 +113,12 @@ def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
     return ground.run.step("plan-scratch", inputs_of(ground, {"rung": "scratch"}), trial).facts
 
 
-def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
-    """The twin of texts: what is done without a pre-trained model; see `tasks/tfidf.py`.
+def tfidf(ground: Ground, climbed: Climbed) -> Facts:
+    """The entry in report.json of what is done without a pre-trained model; see `tasks/tfidf.py`.
 
-    Returns:
-        its entry in report.json, and its answers.
+    It stands where that of the twin does, for texts.
     """
-    train, valid = ground.dataset.split("train"), ground.dataset.split("valid")
-    target_nc, weights_rn = ground.task.targets(valid), ground.weights(valid)
+    train, valid = ground.dataset.split("train"), ground.validation
 
     def compute() -> Outcome:
         from regraft.tasks.tfidf import fit_tfidf
@@ -122,37 +128,23 @@ def tfidf(ground: Ground, climbed: Climbed) -> tuple[Facts, Step]:
         texts = [str(sample.source) for sample in train]
         groups = [sample.group for sample in train]
         model = fit_tfidf(texts, ground.task.targets(train), groups, ground.task.balanced)
-        answers = {"logits": model.logits([str(sample.source) for sample in valid])}
-        score = ground.task.score(answers, target_nc)
-        metric = measure.estimate(ground.task.metric_name, score, weights_rn)
-        seconds = time.perf_counter() - began
-        facts: Facts = {
-            "name": "tf-idf",
-            "frozen_stages": 0,
-            "trainable_parameters": model.parameters,
-            "metric": metric.to_json(),
-            "seconds": {"features": 0.0, "train": seconds, "total": seconds},
-            "peak_memory_bytes": memory.bytes(),
-            "steps": 0,
-            "penalty": 1 / model.inverse_penalty,
-        }
-        return Step.outcome(facts, {}, answers)
+        answers = {"logits": model.logits([str(sample.source) for sample in valid.samples])}
+        metric = valid.measured(answers)
+        cost = Cost(0.0, time.perf_counter() - began, memory.bytes())
+        facts = rung_entry("tf-idf", 0, model.parameters, metric, cost)
+        return Step.outcome(facts | {"steps": 0, "penalty": 1 / model.inverse_penalty}, {}, answers)
 
     step = Step.of(ground.run.step("tf-idf", inputs_of(ground, {"rung": "tf-idf"}), compute))
     announce(ground, step)
-    gap = measure.compare(
-        ground.task.score(climbed.best.answers, target_nc),
-        ground.task.score(step.answers, target_nc),
-        weights_rn,
-    )
+    gap = valid.compare(climbed.best.answers, step.answers)
     name = "TF-IDF and logistic regression, which need no pre-trained network"
     if gap.p >= measure.NOISE:
         text = (
             f"{name}, cannot be told from the chosen rung: {points(gap)} for the rung, "
-            f"p = {gap.p:.3f}, on {len(valid):,} validation texts."
+            f"p = {gap.p:.3f}, on {len(valid.samples):,} validation texts."
         )
     elif gap.value > 0:
         text = f"The chosen rung is {points(gap)} ahead of {name}."
     else:
         text = f"{name}, win: {points(gap)} for the chosen rung. Use them for these texts."
-    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}, step
+    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}

@@ -18,6 +18,7 @@ ROWS = (
     *FRAMES,
     "backbones/*.py",
     "seeds.py",
+    "transfer/ahead.py",
     "transfer/compile.py",
     "transfer/compiled.py",
     "transfer/cut.py",

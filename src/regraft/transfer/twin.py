@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample
 from regraft.tasks import measure
-from regraft.transfer.ladder import points
+from regraft.transfer.held_out import points
 
 if TYPE_CHECKING:
     from torch import nn

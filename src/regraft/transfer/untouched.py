@@ -24,7 +24,9 @@ from regraft.store import Outcome
 from regraft.tasks import Detection, measure
 from regraft.tasks.box_metrics import average_precision, overlaps
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
-from regraft.transfer.ladder import Climbed, Facts, Ground, Step, final_answers, inputs_of
+from regraft.transfer.ground import Facts, Ground, inputs_of
+from regraft.transfer.ladder import Climbed
+from regraft.transfer.step import Step, final_answers
 
 ANYTHING = "any object"
 TRIED, TRIED_OF_EACH = 100, 10
@@ -45,28 +47,19 @@ def untouched(ground: Ground, task: Detection, climbed: Climbed) -> Facts | None
     """
     if not task.detector.categories:
         return None
-    valid = ground.dataset.split("valid")
-    train = ground.dataset.split("train")
-    some = _tried(train, task)
+    valid, some = ground.validation, _tried(ground.dataset.split("train"), task)
 
     def compute() -> Outcome:
-        found = _by_the_source(ground, task, [*some, *valid])
+        found = _by_the_source(ground, task, [*some, *valid.samples])
         rows = list(found)
         own = BoxAnswers.from_pictures(rows[: len(some)])
         taken = _reading(own, task.targets(some), task)
         read = _read(BoxAnswers.from_pictures(rows[len(some) :]), taken)
-        score = task.score(read.arrays(), task.targets(valid))
-        metric = measure.estimate(task.metric_name, score, ground.weights(valid))
-        facts: Facts = {"metric": metric.to_json(), "taken": taken}
+        facts: Facts = {"metric": valid.measured(read.arrays()).to_json(), "taken": taken}
         return Outcome(facts, read.arrays())
 
     outcome = ground.run.step("untouched", inputs_of(ground, {"rung": "untouched"}), compute)
-    targets = task.targets(valid)
-    gap = measure.compare(
-        task.score(climbed.best.answers, targets),
-        task.score(dict(outcome.tensors), targets),
-        ground.weights(valid),
-    )
+    gap = valid.compare(climbed.best.answers, outcome.tensors)
     taken: Any = outcome.facts["taken"]
     reading = {
         name: None if at is None else ANYTHING if at == ANY else task.detector.categories[at]

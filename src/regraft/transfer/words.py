@@ -22,8 +22,9 @@ from regraft.events import Advanced
 from regraft.store import Outcome, digest
 from regraft.tasks.classification import Classification
 from regraft.transfer.features import LiveFeatures
-from regraft.transfer.ladder import Facts, Ground, Step, answerer, digest_of, inputs_of
+from regraft.transfer.ground import Facts, Ground, digest_of, inputs_of
 from regraft.transfer.lexicon import reads_words
+from regraft.transfer.step import Step, answerer
 from regraft.transfer.tokens import read_to
 
 FIRST, OPENED, SECOND = 10, 2, 5

@@ -20,13 +20,13 @@ def ground(count: int, classes: int) -> Any:
 
 def test_all_are_kept_where_they_are_few() -> None:
     few = ground(40, 4)
-    assert model.references(few) == list(few.dataset.samples)
+    assert model.reference_samples(few) == list(few.dataset.samples)
 
 
 def test_of_many_some_of_each_class_are_kept() -> None:
     many = ground(4 * model.REFERENCES, 10)
-    kept = model.references(many)
+    kept = model.reference_samples(many)
     assert len(kept) == model.REFERENCES
     assert {sample.target for sample in kept} == set(range(10))
-    assert kept == model.references(many)
+    assert kept == model.reference_samples(many)
     assert kept == sorted(kept, key=lambda sample: sample.id)

@@ -1,0 +1,57 @@
+"""Samples that nothing is learnt from: models are measured on them, and compared with each other.
+
+Shapes: n samples, r bootstrap draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from regraft.dataset import Sample
+from regraft.tasks import measure
+from regraft.tasks.task import Answers, Task
+
+
+@final
+@dataclass(frozen=True)
+class HeldOut:
+    """Samples with what is right for them; made by `Ground.held_out`.
+
+    Attributes:
+        task: whose answers these are.
+        samples: themselves.
+        targets: what `Task.targets` gives for them.
+        weights_rn: how often each is drawn; groups are drawn together.
+    """
+
+    task: Task[Any]
+    samples: Sequence[Sample]
+    targets: Any
+    weights_rn: np.ndarray
+
+    def score(self, answers: Answers) -> measure.Score:
+        """The task's metric of answers on these samples, as a function of their weights."""
+        return self.task.score(answers, self.targets)
+
+    def measured(self, answers: Answers) -> measure.Estimate:
+        """The metric of answers on these samples, with its interval."""
+        return self.estimate(self.score(answers))
+
+    def estimate(self, score: measure.Score) -> measure.Estimate:
+        """A score on these samples as a number with its interval."""
+        return measure.estimate(self.task.metric_name, score, self.weights_rn)
+
+    def compare(self, new: Answers, old: Answers) -> measure.Difference:
+        """The paired test of one model's answers on these samples against another's."""
+        return measure.compare(self.score(new), self.score(old), self.weights_rn)
+
+
+def points(gap: measure.Difference) -> str:
+    """A difference and its interval, for people."""
+    if gap.value == gap.low == gap.high == 0:
+        return "no difference"  # an interval without width would look like certainty
+    return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
