@@ -27,6 +27,7 @@ import typer
 from regraft import stopping, terminal
 from regraft.errors import Interrupted, RegraftError, StoreError, UsageError
 from regraft.events import Event, Tell
+from regraft.wording import plural, rate, size
 
 app = typer.Typer(
     name="regraft",
@@ -304,9 +305,8 @@ def pretrain(
             tell=tell,
         )
     speed = done.report["throughput"]
-    rate = f"{terminal.rate(speed['per_second'])} {speed['unit']}/s"
-    steps = done.report["steps"]
-    print(f"{steps:,} step{'s' * (steps != 1)}, {rate}; {done.report['stopped']}")
+    pace = f"{rate(speed['per_second'])} {speed['unit']}/s"
+    print(f"{plural(done.report['steps'], 'step')}, {pace}; {done.report['stopped']}")
     twin = done.report["scratch"] or {}
     for part in (done.report["verdict"], twin.get("judged"), done.report["control"]):
         if part:
@@ -629,7 +629,7 @@ def clear_cache() -> None:
     from regraft.transfer import cache
 
     removed, left = cache.clear()
-    print(f"{terminal.size(removed)} removed, {terminal.size(left)} in use and left")
+    print(f"{size(removed)} removed, {size(left)} in use and left")
 
 
 def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:

@@ -15,12 +15,13 @@ from regraft.backbones import DEFAULTS, TextPreprocessing
 from regraft.dataset import Dataset, Problem, Sample
 from regraft.errors import UnreadableSample
 from regraft.events import Said
-from regraft.reporting import detection, page
+from regraft.reporting import detection
 from regraft.reporting.drawing import file_of, jpeg
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer import ladder
 from regraft.transfer.twin import PASSES_TO_COMPARE
+from regraft.wording import metric_name, percent, plural
 
 CUT_SAMPLES = 500
 """Texts that are looked at to say how many are longer than the network reads."""
@@ -70,7 +71,7 @@ def truncated(ground: ladder.Ground) -> dict[str, Any]:
     if share:
         ground.tell(
             Said(
-                f"{_percent(share)} of the texts are longer than {_read(preprocessing)}; "
+                f"{percent(share)} of the texts are longer than {_read(preprocessing)}; "
                 "the network reads their beginning"
             )
         )
@@ -298,14 +299,13 @@ def verdict(report: dict[str, Any]) -> str:
     best = entries[report["best"]]
     metric = report["test"] or best["metric"]
     split = "test" if report["test"] else "valid"
-    count = report["data"]["splits"][split]
-    thing = report["data"]["thing"] + ("" if count == 1 else "s")
-    where = f"on the {'test' if report['test'] else 'validation'} split of {count:,} {thing}"
+    many = plural(report["data"]["splits"][split], report["data"]["thing"])
+    where = f"on the {'test' if report['test'] else 'validation'} split of {many}"
     what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
-    name = page.metric_name(metric["name"])
+    name = metric_name(metric["name"])
     text = (
-        f"{what} reaches {_percent(metric['value'])} {name} {where} "
-        f"({_percent(metric['low'])} to {_percent(metric['high'])})."
+        f"{what} reaches {percent(metric['value'])} {name} {where} "
+        f"({percent(metric['low'])} to {percent(metric['high'])})."
     )
     text += _guessed(report, metric, split)
     few = report.get("few_labels")
@@ -330,7 +330,7 @@ def verdict(report: dict[str, Any]) -> str:
         text += f" {_beside_scratch(scratch, best)}"
     if report.get("untouched"):
         as_it_is = report["untouched"]["metric"]["value"]
-        text += f" The detector as it is, untrained, reaches {_percent(as_it_is)} (validation)."
+        text += f" The detector as it is, untrained, reaches {percent(as_it_is)} (validation)."
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text
@@ -347,7 +347,7 @@ def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:
         return ""
     if metric["low"] > chance:
         return ""
-    return f" That cannot be told from {how}, which gives {_percent(chance)}."
+    return f" That cannot be told from {how}, which gives {percent(chance)}."
 
 
 def _chose(report: dict[str, Any]) -> Iterator[str]:
@@ -361,7 +361,7 @@ def doubts(problems: Sequence[Mapping[str, str]]) -> Iterator[str]:
     yield from (p["what"] for p in problems if p["kind"] in ("many-classes", "one-group"))
     divided = sum(p["kind"] == "group-across-splits" for p in problems)
     if divided:
-        many = "1 group stands" if divided == 1 else f"{divided:,} groups stand"
+        many = plural(divided, "group stands", "groups stand")
         yield f"{many} in several of the given splits: the score may be earned by memory."
 
 
@@ -377,14 +377,10 @@ def _beside_scratch(scratch: dict[str, Any], best: dict[str, Any]) -> str:
     seen = f"{passes:.1f} passes, " if passes < PASSES_TO_COMPARE else ""
     return (
         "On the validation split the same network from random weights reaches "
-        f"{_percent(scratch['metric']['value'])} in {scratch['seconds']['total']:.0f} s ({seen}"
-        f"{scratch['steps']:,} steps), the chosen rung {_percent(best['metric']['value'])}: "
+        f"{percent(scratch['metric']['value'])} in {scratch['seconds']['total']:.0f} s ({seen}"
+        f"{scratch['steps']:,} steps), the chosen rung {percent(best['metric']['value'])}: "
         f"{outcome}{' in so little time' if seen else ''}."
     )
-
-
-def _percent(share: float) -> str:
-    return page.percent(share).replace("\u00a0", " ")
 
 
 def _depth(report: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ from regraft import store
 from regraft.errors import UnreadableSample
 from regraft.reporting import content, detection, drawing, figures
 from regraft.reporting.figures import Axis, Mark
-from regraft.reporting.page import environment, inlined, metric_name, share_wrong
+from regraft.reporting.page import environment, inlined, share_wrong
+from regraft.wording import plural
 
 Facts = Mapping[str, Any]
 
@@ -94,8 +95,7 @@ def headline(found: Facts) -> str:
     if found["beside_people"]:
         said.append(found["beside_people"]["text"])
     if found["next"]:
-        count = len(found["next"])
-        said.append(f"{count:,} sample{'s' * (count != 1)} to label next.")
+        said.append(f"{plural(len(found['next']), 'sample')} to label next.")
     return " ".join(said) or found["not_judged"] or "Nothing was found."
 
 
@@ -158,7 +158,7 @@ def _curve(worth: Facts | None) -> Markup | None:
     ahead = (float(worth["expected"]["labels"]), worth["expected"]["value"])
     axes = (
         Axis("labels", lambda labels: f"{labels:,.0f}"),
-        Axis(metric_name("accuracy") + ", held out", lambda share: f"{100 * share:.3g}\u00a0%"),
+        Axis("accuracy, held out", lambda share: f"{100 * share:.3g}\u00a0%"),
     )
     return figures.curve("worth", f"{axes[1].title}, against labels", points, ahead, axes)
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from regraft.reporting import content, figures
 from regraft.reporting.figures import Axis, visible
 from regraft.reporting.page import environment, inlined
+from regraft.wording import plural
 
 Facts = Mapping[str, Any]
 
@@ -94,9 +95,8 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
 
 def headline(report: Facts) -> str:
     """The outcome in a sentence."""
-    answer = report["verdict"]["answer"]
+    answer, steps = report["verdict"]["answer"], plural(report["steps"], "step")
     if report["verdict"].get("too_few_steps"):
-        steps = f"{report['steps']:,} step" + "s" * (report["steps"] != 1)
         return f"{steps} of pre-training, too few to tell whether it helps."
     if answer in _TITLES:
         tuned = report["verdict"]["fine_tuned"]["answer"]
@@ -109,7 +109,7 @@ def headline(report: Facts) -> str:
             f"The loss on held-out words went from {first['loss']:.2f} to {last['loss']:.2f}; "
             f"{100 * last['accuracy']:.0f} % of them are guessed right."
         )
-    return f"{report['steps']:,} steps of pre-training; whether they help was not judged."
+    return f"{steps} of pre-training; whether they help was not judged."
 
 
 def _compared(report: Facts) -> str:
