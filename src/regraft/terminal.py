@@ -38,6 +38,7 @@ from regraft.wording import (
     metric_name,
     percent,
     plural,
+    rate,
     size,
     some_of,
 )
@@ -273,6 +274,25 @@ def _what_next(folder: Path, task: str) -> Iterator[str]:
     yield f"next    regraft predict {run} {what}"
 
 
+def print_pretrained(console: Console, report: Facts, folder: Path) -> None:
+    """How far it was trained, what that brought, and how to go on from it.
+
+    Args:
+        console: where to.
+        report: what report.json holds.
+        folder: the run, which is a backbone.
+    """
+    speed = report["throughput"]
+    pace = f"{rate(speed['per_second'])} {speed['unit']}/s"
+    _print(console, f"{plural(report['steps'], 'step')}, {pace}; {report['stopped']}")
+    twin = report["scratch"] or {}
+    for part in (report["verdict"], twin.get("judged"), report["control"]):
+        if part:
+            _print(console, shown(part["text"]))
+    _print(console, f"The report: {shown(folder / 'report.html')}")
+    _print(console, f"The backbone: --backbone {shown(shlex.quote(str(folder)))}")
+
+
 def print_predictions(
     console: Console, predictions: Sequence[Facts], out: Path | None = None
 ) -> None:
@@ -500,32 +520,7 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     """
     from regraft.reporting import page  # takes longer to import than `--help` may take
 
-    agreement, ceiling = found["agreement"], found["ceiling"]
-    if agreement:
-        alpha = agreement["alpha"]
-        if alpha["value"] is None:
-            _print(console, "No sample has two votes: there is no agreement to measure.")
-        else:
-            span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
-            _print(
-                console, f"Krippendorff's alpha {alpha['value']:.3f} {span}, {agreement['scale']}"
-            )
-        if agreement["are_steps"]:
-            _print(
-                console,
-                "The classes are numbers, taken for names. If they are steps of a scale, --scale "
-                "ordinal counts how far they are apart.",
-            )
-        _print(console, shown(found["consensus"]["why"]))
-        if agreement["place"]:
-            place = agreement["place"]
-            _print(
-                console,
-                f"Boxes of the same object overlap by {interval(place['iou'])}; an edge is "
-                f"{place['edges_px']:.1f} px off in the median.",
-            )
-    if ceiling:
-        _print(console, f"One person agrees with the others on {interval(ceiling)}.")
+    _print(console, *_agreement(found))
     if found["beside_people"]:
         _print(console, found["beside_people"]["text"])
     if found["share"]:
@@ -549,6 +544,31 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         _print(console, "", f"report  {shown(out / 'report.html')}")
         if found["next"]:
             _print(console, f"next    {shown(out / 'next.csv')}")
+
+
+def _agreement(found: Facts) -> Iterator[str]:
+    """How far people agree; nothing where there are no votes."""
+    agreement, ceiling = found["agreement"], found["ceiling"]
+    if agreement:
+        alpha, place = agreement["alpha"], agreement["place"]
+        if alpha["value"] is None:
+            yield "No sample has two votes: there is no agreement to measure."
+        else:
+            span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
+            yield f"Krippendorff's alpha {alpha['value']:.3f} {span}, {agreement['scale']}"
+        if agreement["are_steps"]:
+            yield (
+                "The classes are numbers, taken for names. If they are steps of a scale, --scale "
+                "ordinal counts how far they are apart."
+            )
+        yield shown(found["consensus"]["why"])
+        if place:
+            yield (
+                f"Boxes of the same object overlap by {interval(place['iou'])}; an edge is "
+                f"{place['edges_px']:.1f} px off in the median."
+            )
+    if ceiling:
+        yield f"One person agrees with the others on {interval(ceiling)}."
 
 
 def _print_label_studio(console: Console, found: Facts) -> None:
