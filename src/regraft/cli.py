@@ -457,7 +457,7 @@ def labels(
         str | None,
         typer.Option(
             metavar=_COLUMNS,
-            help="Columns of a table; those of the fit with --run, else found, if not given.",
+            help="Columns of a table; those of --run, or found, if not given.",
         ),
     ] = None,
     review: Annotated[

@@ -99,11 +99,10 @@ def show_cursor() -> None:
 
 def say_fault(fault: RegraftError) -> None:
     """What is wrong, where, and how to mend it, on stderr."""
-    say(f"regraft: {_lines_shown(fault.what)}")
-    if fault.where:
-        say(f"  where: {shown(fault.where)}")
-    if fault.mend:
-        say(f"  mend:  {_lines_shown(fault.mend)}")
+    told = RegraftError(
+        _lines_shown(fault.what), where=shown(fault.where), mend=_lines_shown(fault.mend)
+    )
+    say(f"regraft: {told}")
 
 
 def _lines_shown(text: str) -> str:
