@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from regraft import stopping, terminal
+from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.errors import Interrupted, RegraftError, StoreError, UsageError
 from regraft.events import Event, Tell
 from regraft.wording import size
@@ -138,7 +139,7 @@ def fit(
             metavar="ladder|head|last:K|all",
             help="What to train: rung by rung, the head, the last K stages and the head, or all.",
         ),
-    ] = "ladder",
+    ] = TRAIN,
     valid: Annotated[
         str | None, typer.Option(metavar="DATA", help="Samples to measure the rungs on.")
     ] = None,
@@ -162,9 +163,9 @@ def fit(
             metavar="given|soft|clean",
             help="What is learnt from: labels as given, votes as they divide, no likely errors.",
         ),
-    ] = "given",
+    ] = LABELS,
     seed: _Seed = 0,
-    max_bad: _MaxBad = 0.01,
+    max_bad: _MaxBad = MAX_BAD,
     clip: _Clip = None,
     frames: _Frames = None,
     columns: _Columns = None,
@@ -283,7 +284,7 @@ def pretrain(
         typer.Option("--control", help="Train on same moments too, and say what halves add."),
     ] = False,
     seed: _Seed = 0,
-    max_bad: _MaxBad = 0.01,
+    max_bad: _MaxBad = MAX_BAD,
     columns: _Columns = None,
 ) -> None:
     """Train a backbone on samples without labels; `fit --backbone RUN` climbs it."""
@@ -373,7 +374,7 @@ def predict(
 def evaluate(
     run: _Run,
     data: _Data,
-    max_bad: _MaxBad = 0.01,
+    max_bad: _MaxBad = MAX_BAD,
     columns: _ColumnsOfFit = None,
     as_json: _Json = False,
 ) -> None:
@@ -452,7 +453,7 @@ def labels(
         typer.Option(metavar="nominal|ordinal|multilabel", help="How votes differ."),
     ] = None,
     seed: _Seed = 0,
-    max_bad: _MaxBad = 0.01,
+    max_bad: _MaxBad = MAX_BAD,
     columns: Annotated[
         str | None,
         typer.Option(

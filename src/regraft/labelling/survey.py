@@ -76,6 +76,10 @@ class Request:
     columns: str | None = None
     reader: Reader | None = None
 
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
+
 
 @dataclass(frozen=True)
 class Surveyed:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample
+from regraft.errors import UsageError
 from regraft.tasks import measure
 from regraft.transfer.ladder import points
 
@@ -125,6 +126,16 @@ def rung_of(count: int, steps: int, batch: int, rate: float) -> Rung:
         views=min(VIEWS, passes),
         pretrained=False,
     )
+
+
+def check_compare(compare: str | None) -> None:
+    """Raise UsageError where something else than this twin is to be compared with."""
+    if compare not in (None, "scratch"):
+        raise UsageError(
+            f"nothing to compare with: {compare!r}",
+            where="--compare",
+            mend="say scratch, or leave it out",
+        )
 
 
 def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
