@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from regraft import reporting
 from regraft.backbones import DEFAULTS, Backbone
 from regraft.backbones.backbone import check_modality
 from regraft.backbones.catalogue import FINDERS, READS, address
@@ -15,7 +14,7 @@ from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets, vote_shares
-from regraft.reporting import content, detected
+from regraft.reporting import content, detection, verdict
 from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task, measure
 from regraft.tasks.boxes import LEAST_PX
@@ -228,7 +227,7 @@ def finish(
         "scratch": twin[0] if twin else None,
         "label_curve": curve,
         "forecast": forecast(curve, things),
-        "savings": content.savings(climbed, twin[0] if twin else None, curve, things),
+        "savings": verdict.savings(climbed, twin[0] if twin else None, curve, things),
         "plan": list(climbed.plan),
         "engine": ground.kept_by(best.frozen).to_json(),
         "environment": content.environment(),
@@ -245,7 +244,7 @@ def finish(
         report["few_labels"] = few_labels(ground, task)
         # The page shows what was said before the validation texts were learnt from.
         _name_words(ground, task, climbed.best, report)
-    report["verdict"] = content.verdict(report)
+    report["verdict"] = verdict.verdict(report)
     facts = {
         "metric": best.facts["metric"],
         "rung": best.facts["name"],
@@ -282,7 +281,7 @@ def _particulars(
     task, valid = ground.task, ground.dataset.split("valid")
     if not isinstance(task, Classification):
         assert isinstance(task, Detection), task
-        return detected.facts_of(ground, task, best, calibrated["threshold"], tested)
+        return detection.facts_of(ground, task, best, calibrated["threshold"], tested)
     temperature, logits_nc = calibrated["temperature"], best.answers["logits"]
     target_nc = task.targets(valid)
     split: Split = "test" if tested else "valid"
@@ -321,8 +320,3 @@ def _test(ground: ladder.Ground, best: ladder.Step) -> Outcome:
     rung = {key: best.facts[key] for key in ("name", "frozen_stages")}
     asked: ladder.Facts = {"rung": rung, "weights": ladder.digest_of(best.weights)}
     return ground.run.step("test", ladder.inputs_of(ground, asked), compute)
-
-
-def write(ground: ladder.Ground, report: dict[str, Any]) -> None:
-    """Commit report.json and report.html."""
-    reporting.write(ground.run.folder, report, reporting.thumbnails(report))

@@ -156,7 +156,7 @@ def fit(
         climbed = ladder.climb(ground, names, stops=train == "ladder")
         report = fitting.finish(ground, climbed, compare, question, said)
         report["labels"] = fitting.label_facts(before, ground, climbed, said, mode, len(aside))
-        fitting.write(ground, report)
+        reporting.write(folder, report)
     return Fitted(folder, report)
 
 
@@ -522,8 +522,7 @@ def report(run: str | Path) -> Path:
         the page.
     """
     folder = Path(run)
-    facts = reporting.load(folder)
-    reporting.write(folder, facts, reporting.thumbnails(facts))
+    reporting.write(folder, reporting.load(folder))
     return folder / "report.html"
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from regraft import dataset
 from regraft.dataset import Sample
-from regraft.reporting import content
+from regraft.reporting import content, thumbnails
 from regraft.tasks.classification import Classification
 
 
@@ -47,5 +47,5 @@ def test_pictures_of_a_folder_given_for_validation_are_shown(tmp_path: Path, dat
     logits_nc = rng.normal(size=(len(valid), 2))
     found = content.galleries(task, valid, logits_nc, task.targets(valid), 1.0, rows.path)
     report = {"task": "image-classification", **found}
-    shown = content.thumbnails(Path(rows.path), report)
+    shown = thumbnails.of_fit(Path(rows.path), report)
     assert set(shown) == {sample.id for sample in valid}

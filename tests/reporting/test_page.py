@@ -11,8 +11,9 @@ import defusedxml.ElementTree as ElementTree
 import pytest
 from report_samples import answer, full_report, matrix
 
-from regraft.reporting import content, render, validate
 from regraft.reporting import page as pages
+from regraft.reporting import render, validate
+from regraft.reporting.verdict import verdict
 
 Report = dict[str, Any]
 VOID = {"meta", "link", "img", "br"}
@@ -196,8 +197,8 @@ def test_what_is_not_quite_all_is_not_said_to_be(report: Report) -> None:
     assert "> 99.9 % 99.9–100.0" in text
     assert "0.0–0.1 %, measured once" in text
     report["scratch"] |= {"gap": 0.5, "p": 0.001}
-    verdict = content.verdict(report)
-    assert "< 0.1 % accuracy on the test split of 160 pictures (0.0 % to < 0.1 %)" in verdict
+    said = verdict(report)
+    assert "< 0.1 % accuracy on the test split of 160 pictures (0.0 % to < 0.1 %)" in said
 
 
 @pytest.mark.parametrize(
@@ -209,9 +210,9 @@ def test_the_verdict_says_whether_pre_training_paid(
     gap: float, p: float, outcome: str, report: Report
 ) -> None:
     report["scratch"] |= {"gap": gap, "p": p}
-    verdict = content.verdict(report)
-    assert "On the validation split the same network from random weights reaches" in verdict
-    assert verdict.endswith(outcome)
+    said = verdict(report)
+    assert "On the validation split the same network from random weights reaches" in said
+    assert said.endswith(outcome)
 
 
 def test_what_took_longer_is_not_called_saved(report: Report) -> None:

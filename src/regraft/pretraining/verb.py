@@ -25,12 +25,13 @@ from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
 from regraft.pretraining.objective import PRECISION, Control, Job, Objective
 from regraft.pretraining.settings import FEW_STEPS, AnySettings
-from regraft.reporting import content
+from regraft.reporting import content, verdict
 from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
 from regraft.transfer.ladder import check_budget
+from regraft.transfer.twin import check_compare
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
@@ -146,7 +147,8 @@ def pretrain(
             same moments. Other objectives have none.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
-        columns: of tables of texts, as for `fit`; the judge's count where it has them.
+        columns: of tables of texts, as for `fit`; they hold for the judge's table, too, where it
+            has them.
         tell: listens to events.
 
     Raises:
@@ -179,12 +181,7 @@ def pretrain(
     check_budget(budget)
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
-    if compare not in (None, "scratch"):
-        raise UsageError(
-            f"nothing to compare with: {compare!r}",
-            where="--compare",
-            mend="say scratch, or leave it out",
-        )
+    check_compare(compare)
     with Run.open(folder, question, tell=tell) as run:
         start = open_backbone(question["backbone"], tell=tell)
         start.check_reads(chosen.modality, f"{chosen.name} here trains on {chosen.modality}s")
@@ -317,10 +314,10 @@ def _learn(ground: Ground) -> dict[str, Any]:
             report["control"] = _to_its_end(
                 ground, "The control", vain, lambda: _control(ground, control, eye, facts, after)
             )
-    doubts = [] if eye is None else content.doubts(report["judge"]["problems"])
+    doubts = [] if eye is None else verdict.doubts(report["judge"]["problems"])
     said = [beside_references(report), report["verdict"]["text"], *doubts, *vain]
     report["verdict"] = report["verdict"] | {"text": " ".join(filter(None, said))}
-    reporting.write(ground.run.folder, report, reporting.thumbnails(report))
+    reporting.write(ground.run.folder, report)
     return report
 
 
@@ -475,7 +472,7 @@ def _sizes(rows: Dataset) -> dict[str, int]:
 
 
 def _problems(rows: Dataset) -> list[dict[str, str]]:
-    return [content.problem_facts(problem) for problem in rows.problems]
+    return [asdict(problem) for problem in rows.problems]
 
 
 def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from markupsafe import Markup
 from regraft import dataset as data_sets
 from regraft import store
 from regraft.errors import UnreadableSample
-from regraft.reporting import content, detection, drawing, figures
-from regraft.reporting.figures import Axis, Mark
+from regraft.reporting import detection, drawing, figures
+from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
+from regraft.reporting.thumbnails import of_samples
 from regraft.wording import plural
 
 Facts = Mapping[str, Any]
@@ -126,8 +127,8 @@ def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
         return dict(_objects(root, divided)), {}
     labelled = [*found["likely_errors"][:SHOWN], *found["outliers"][:FEW], *divided]
     return (
-        content.small(root, task, labelled),
-        content.small(Path(pool["path"]), task, found["next"][:SHOWN]) if pool else {},
+        of_samples(root, task, labelled),
+        of_samples(Path(pool["path"]), task, found["next"][:SHOWN]) if pool else {},
     )
 
 
@@ -152,7 +153,7 @@ def _curve(worth: Facts | None) -> Markup | None:
     if not worth:
         return None
     points = [
-        Mark("", point["labels"], point["value"], point["value"], point["value"], "kept")
+        Point("", point["labels"], point["value"], point["value"], point["value"], "kept")
         for point in worth["curve"]
     ]
     ahead = (float(worth["expected"]["labels"]), worth["expected"]["value"])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from regraft.reporting import detection, figures
-from regraft.reporting.figures import Axis, Bin, Kind, Mark
+from regraft.reporting.figures import Axis, Bin, Kind, Point
 from regraft.wording import NOTHING, count, duration, metric_name, percent, rate, size, span
 
 if TYPE_CHECKING:
@@ -223,16 +223,16 @@ def _kind(rung: Facts, best: str) -> Kind:
     return "kept" if rung["verdict"] == "kept" else "left"
 
 
-def _marked(label: str, row: Facts, kind: Kind, x: float) -> Mark:
+def _marked(label: str, row: Facts, kind: Kind, x: float) -> Point:
     metric = row["metric"]
-    return Mark(label, x, metric["value"], metric["low"], metric["high"], kind)
+    return Point(label, x, metric["value"], metric["low"], metric["high"], kind)
 
 
 def _label_curve(report: Facts, metric: str) -> Markup | None:
     rows, forecast = report["label_curve"], report["forecast"]
     if not rows:
         return None
-    points = [Mark("", r["labels"], r["value"], r["low"], r["high"], "kept") for r in rows]
+    points = [Point("", r["labels"], r["value"], r["low"], r["high"], "kept") for r in rows]
     ahead = None
     if forecast and (forecast["labels"] or 0) > rows[-1]["labels"]:
         ahead = (float(forecast["labels"]), float(forecast["target"]))

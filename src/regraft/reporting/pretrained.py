@@ -10,9 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from regraft.reporting import content, figures
+from regraft.reporting import figures
 from regraft.reporting.figures import Axis, visible
 from regraft.reporting.page import environment, inlined
+from regraft.reporting.thumbnails import of_samples
 from regraft.wording import plural
 
 Facts = Mapping[str, Any]
@@ -65,7 +66,7 @@ def thumbnails(report: Facts) -> dict[str, bytes]:
     root = Path((report["judge"] or report["data"])["path"])
     entries = [{"sample": name, "file": file} for name, file in report["files"].items()]
     size_px = _FRAME_PX if report["data"]["things"] == "clips" else _PICTURE_PX
-    return content.small(root, report["task"], entries, size_px, _FRAMES)
+    return of_samples(root, report["task"], entries, size_px, _FRAMES)
 
 
 def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
