@@ -84,6 +84,32 @@ def test_tables_keep_within_the_width() -> None:
     assert max(map(len, table.splitlines())) <= 60
 
 
+def test_the_end_of_a_pre_training_says_what_came_of_it_and_how_to_go_on() -> None:
+    report = {
+        "throughput": {"per_second": 0.31, "unit": "clips"},
+        "steps": 1,
+        "stopped": "the budget is spent",
+        "verdict": {"text": "It\x07 helped."},
+        "scratch": {"judged": {"text": "From scratch it is worse."}},
+        "control": None,
+    }
+    assert printed(80, terminal.print_pretrained, report, Path("my run")).splitlines() == [
+        "1 step, 0.31 clips/s; the budget is spent",
+        "It\\x07 helped.",
+        "From scratch it is worse.",
+        "The report: my run/report.html",
+        "The backbone: --backbone 'my run'",
+    ]
+    shorter = report | {"scratch": None, "steps": 1200}
+    assert printed(80, terminal.print_pretrained, shorter, Path("r")).startswith("1,200 steps, ")
+
+
+def test_what_is_not_quite_all_is_not_said_to_be() -> None:
+    metric = {"name": "accuracy", "value": 0.9997, "low": 0.9996, "high": 1.0}
+    report = REPORT | {"rungs": [REPORT["rungs"][0] | {"metric": metric}]}
+    assert "> 99.9 % (99.9 to 100.0)" in printed(120, terminal.print_fit, report, Path("r"))
+
+
 def test_predictions_are_aligned_and_say_what_is_unlike_the_training_data() -> None:
     rows = [
         {"sample": "a.jpg", "label": "cat", "probability": 0.97, "unlike_training": False},

@@ -121,6 +121,13 @@ def test_an_older_report_is_named_with_what_to_repeat(tmp_path: Path) -> None:
     assert "regraft pretrain" in caught.value.mend
 
 
+def test_one_step_is_one_step() -> None:
+    found = report() | {"steps": 1, "after": {}}
+    found["verdict"] = found["verdict"] | {"answer": "not judged"}
+    said = "1 step of pre-training; whether that helps was not judged."
+    assert pretrained.headline(found) == said
+
+
 def test_a_picture_that_is_gone_is_left_out_of_the_page(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
     (tmp_path / "damaged.png").write_bytes(b"no picture")

@@ -110,7 +110,7 @@ def headline(report: Facts) -> str:
             f"The loss on held-out words went from {first['loss']:.2f} to {last['loss']:.2f}; "
             f"{100 * last['accuracy']:.0f} % of them are guessed right."
         )
-    return f"{steps} of pre-training; whether they help was not judged."
+    return f"{steps} of pre-training; whether that helps was not judged."
 
 
 def _compared(report: Facts) -> str:
