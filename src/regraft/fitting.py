@@ -26,6 +26,7 @@ from regraft.transfer.few_labels import few_labels, refitted
 from regraft.transfer.model import save
 from regraft.transfer.untouched import untouched
 from regraft.transfer.words import decisive_words
+from regraft.wording import plural
 
 
 def check_detector(rows: Dataset, backbone: Backbone) -> None:
@@ -175,8 +176,7 @@ def label_facts(
     """What was done about labels and whether it helped; None where nothing was."""
     reviewed = said.reviewed
     if mode == "given":
-        many = "1 label was" if reviewed == 1 else f"{reviewed:,} labels were"
-        text = f"{many} reviewed by people."
+        text = f"{plural(reviewed, 'label was', 'labels were')} reviewed by people."
         return {"mode": mode, "reviewed": reviewed, "text": text} if reviewed else None
     facts = effect(before, climbed, mode, vote_shares(said) if mode == "soft" else {})
     if mode == "clean":

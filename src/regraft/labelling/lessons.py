@@ -31,6 +31,7 @@ from regraft.labelling.votes import Votes
 from regraft.store import Outcome
 from regraft.tasks import Classification, measure
 from regraft.transfer.ladder import Climbed, Ground, digest_of, head_facts, inputs_of
+from regraft.wording import points
 
 Mode = Literal["given", "soft", "clean"]
 MODES: tuple[Mode, ...] = ("given", "soft", "clean")
@@ -280,12 +281,12 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         task.score({"logits": step.tensors["logits"]}, target_nc),
         weights_rn,
     )
-    points = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     helped = "made no difference beyond noise" if gap.p >= measure.NOISE else "helped"
     if gap.p < measure.NOISE and gap.value < 0:
         helped = "did harm"
     facts: Facts = {"gap": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
-    facts["text"] = f"{_WHAT[mode]} {helped}: {points} for the head (p = {gap.p:.3f})."
+    more = points(gap.value, gap.low, gap.high)
+    facts["text"] = f"{_WHAT[mode]} {helped}: {more} for the head (p = {gap.p:.3f})."
     rows = np.array([n for n, sample in enumerate(valid) if sample.id in shares], dtype=np.int64)
     if len(rows):
         share_nc = np.array([shares[valid[n].id] for n in rows])

@@ -17,6 +17,7 @@ from regraft import dataset as data_sets
 from regraft import reporting, store
 from regraft.backbones import RANDOM, Backbone, open_backbone
 from regraft.dataset import Dataset, Reader, Sample
+from regraft.defaults import MAX_BAD
 from regraft.errors import TrainingFailed, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining import judge as judging
@@ -32,6 +33,7 @@ from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
 from regraft.transfer.ladder import check_budget
 from regraft.transfer.twin import check_compare
+from regraft.wording import percent, plural
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
@@ -125,7 +127,7 @@ def pretrain(
     settings: AnySettings | None = None,
     control: bool = False,
     seed: int = 0,
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     columns: str | None = None,
     tell: Tell = silent,
 ) -> Pretrained:
@@ -261,8 +263,7 @@ def _judge(
         )
     count = len(labelled.problems)
     if count:
-        problems = "problem" + "s" * (count != 1)
-        tell(Said(f"{count:,} {problems} found in the judge's data: see the report"))
+        tell(Said(f"{plural(count, 'problem')} found in the judge's data: see the report"))
     return labelled
 
 
@@ -366,7 +367,7 @@ def _control(
     learnt = _beside(replace(ground, objective=control.objective), "control", main)
     found = _against(ground, eye, learnt, after)
     text = (
-        f"The control, whose views {control.which}, has {judging.percent(found['before'])} "
+        f"The control, whose views {control.which}, has {percent(found['before']['value'])} "
         f"after as many steps; {control.adds} add {judging.gap(found)}."
     )
     return {**found, "text": text, "curves": learnt.facts["curves"]}
@@ -388,7 +389,7 @@ def _scratch(ground: Ground, main: dict[str, Any], after: Looked | None) -> dict
     found = _against(ground, ground.eye, learnt, after)
     text = (
         f"Pre-trained likewise from random weights, the network has "
-        f"{judging.percent(found['before'])} after as many steps; the weights it began with add "
+        f"{percent(found['before']['value'])} after as many steps; the weights it began with add "
         f"{judging.gap(found)}."
     )
     return {**kept, "judged": {**found, "text": text}}
