@@ -209,9 +209,9 @@ def predict(
     modality = model.backbone.modality
     finds = modality != "text" and model.backbone.detector is not None
     predicting.check_wanted(wanted, finds)
-    column, is_text = _column_of_texts(model, columns), modality == "text"
-    known = model.facts.get("columns") if is_text else None
+    column, known = _column_of_texts(model, columns), model.facts.get("columns")
     own = data_sets.reader_of(known).text if known else ""
+    is_text = modality == "text"
     texts = list(predicting.texts_of(inputs, column, own)) if is_text else []
     paths = [] if is_text else list(predicting.files_of(inputs))
     if not texts and not paths:
