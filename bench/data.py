@@ -180,10 +180,10 @@ def fashion_folder(folder: Path = DATA, *, labels: int, draw: int) -> Path:
 
 def digits_folder(folder: Path = DATA) -> Path:
     """scikit-learn's digits as `regraft demo` writes them: 200 to learn from, 400 to test on."""
-    from regraft.verbs import _write_digits
+    from regraft.digits import write_digits
 
     path = folder / "digits"
-    _write_digits(path)
+    write_digits(path)
     return path
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from regraft import cli
 
@@ -104,6 +105,25 @@ def test_the_share_that_is_helped_with_is_the_one_that_is_taken() -> None:
     assert "from 0 to below 1" in helped
     assert "<=1" not in helped
     assert "is not a number from 0 to below 1" in run("fit", "photos", "--max-bad", "1").stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("report", "The folder that `fit` or `pretrain` wrote."),
+        ("fit", "DATA-regraft in the working folder if not given."),
+        ("fit", "--valid DATA"),
+        ("labels", "--pool DATA"),
+        ("predict", "those of the fit if not given."),
+        ("evaluate", "those of the fit if not given."),
+        ("labels", "those of --run, or found, if not given."),
+        ("inspect", "found if not given."),
+        ("evaluate", "one always may, unless it is 0."),
+    ],
+)
+def test_a_help_says_what_is_so(verb: str, said: str) -> None:
+    helped = CliRunner().invoke(cli.app, [verb, "--help"])
+    assert said in " ".join(helped.output.split())
 
 
 @pytest.mark.parametrize("budget", ["", "10", "m", "10 minutes", "-5m", "0s", "1m1h"])

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from regraft import predicting, terminal, verbs
+from regraft import evaluating, predicting, terminal
 from regraft.backbones import Preprocessing
 from regraft.backbones.backbone import Detector
 from regraft.dataset import Dataset, Sample
@@ -22,7 +22,6 @@ from regraft.dataset.rows import Box
 from regraft.errors import UsageError
 from regraft.events import silent
 from regraft.predicting import Wanted, find_objects, put_together
-from regraft.reporting import detected
 from regraft.tasks import Detection
 from regraft.tasks.boxes import BoxAnswers
 
@@ -146,7 +145,7 @@ def test_an_object_that_two_tiles_show_is_one_of_the_whole_picture() -> None:
     whole = put_together([small, picture], 400, tiles, found)
     assert whole.count_n.tolist() == [0, 1]
     assert whole.boxes_k4.tolist() == [[330, 10, 380, 60]]
-    measured = detected.measured(TASK, tiles, found, 0.5, ([small, picture], whole, whole))
+    measured = evaluating.measured(TASK, tiles, found, 0.5, ([small, picture], whole, whole))
     assert measured["coco"]["categories"][0]["truths"] == 2
     seen = measured["whole"]
     assert (seen["count"], seen["objects"], seen["shown"], seen["right"]) == (2, 1, 1, 1)
@@ -175,9 +174,9 @@ def test_evaluate_cuts_as_the_model_was_fitted_and_counts_objects_once(
             ]
         )
 
-    monkeypatch.setattr(verbs.predicting, "found_in", found_in)
-    monkeypatch.setattr(verbs, "prepare", lambda *_, **__: nullcontext())
-    measured = verbs._evaluate_boxes(model, task, pictures, silent)
+    monkeypatch.setattr(evaluating, "_found_in", found_in)
+    monkeypatch.setattr(evaluating, "prepare", lambda *_, **__: nullcontext())
+    measured = evaluating._of_boxes(model, task, pictures, silent)
     counted = {row["name"]: row["truths"] for row in measured["coco"]["categories"]}
     assert measured["count"] == len(cut(sample, 400)) and counted == {"bush": 0, "tree": 2}
     whole = measured["whole"]
@@ -206,7 +205,7 @@ def test_a_whole_picture_may_have_more_objects_than_coco_counts() -> None:
     box_k4 = np.array([(b.left, b.top, b.right, b.bottom) for b in boxes])
     whole = BoxAnswers.from_pictures([(box_k4, np.zeros(150, int), np.full(150, 0.8))])
     nothing = BoxAnswers.from_pictures([(box_k4[:0], np.zeros(0, int), np.zeros(0))] * len(tiles))
-    seen = detected.measured(TASK, tiles, nothing, 0.5, ([picture], whole, whole))["whole"]
+    seen = evaluating.measured(TASK, tiles, nothing, 0.5, ([picture], whole, whole))["whole"]
     assert (seen["ap50"], seen["recall"], seen["precision"]) == (1, 1, 1)
 
 

@@ -48,13 +48,6 @@ def printed(width: int, print_it: Any, *arguments: Any) -> str:
     return page.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("per_second", "said"), [(0.31, "0.31"), (2.44, "2.4"), (12.6, "13"), (25_071.3, "25,071")]
-)
-def test_a_slow_training_is_not_said_to_stand_still(per_second: float, said: str) -> None:
-    assert terminal.rate(per_second) == said
-
-
 def test_backbones_are_listed_with_size_and_checksum() -> None:
     row = {"parameters": 3_371_008, "bytes": 13_484_032, "licence": "MIT", "purpose": "small"}
     rows = [
@@ -89,6 +82,32 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
 def test_tables_keep_within_the_width() -> None:
     table = printed(60, terminal.print_fit, REPORT, Path("r")).split("\n\n")[0]
     assert max(map(len, table.splitlines())) <= 60
+
+
+def test_the_end_of_a_pre_training_says_what_came_of_it_and_how_to_go_on() -> None:
+    report = {
+        "throughput": {"per_second": 0.31, "unit": "clips"},
+        "steps": 1,
+        "stopped": "the budget is spent",
+        "verdict": {"text": "It\x07 helped."},
+        "scratch": {"judged": {"text": "From scratch it is worse."}},
+        "control": None,
+    }
+    assert printed(80, terminal.print_pretrained, report, Path("my run")).splitlines() == [
+        "1 step, 0.31 clips/s; the budget is spent",
+        "It\\x07 helped.",
+        "From scratch it is worse.",
+        "The report: my run/report.html",
+        "The backbone: --backbone 'my run'",
+    ]
+    shorter = report | {"scratch": None, "steps": 1200}
+    assert printed(80, terminal.print_pretrained, shorter, Path("r")).startswith("1,200 steps, ")
+
+
+def test_what_is_not_quite_all_is_not_said_to_be() -> None:
+    metric = {"name": "accuracy", "value": 0.9997, "low": 0.9996, "high": 1.0}
+    report = REPORT | {"rungs": [REPORT["rungs"][0] | {"metric": metric}]}
+    assert "> 99.9 % (99.9 to 100.0)" in printed(120, terminal.print_fit, report, Path("r"))
 
 
 def test_predictions_are_aligned_and_say_what_is_unlike_the_training_data() -> None:
@@ -254,7 +273,7 @@ def test_the_cache_shows_what_is_in_it_and_how_much() -> None:
     assert lines[1].split()[:3] == ["features", "3.2", "MB"]
     assert lines[1].rstrip().endswith("backbone b")
     assert lines[2].split() == ["compiled", "500", "B", "–"]
-    assert lines[-1].startswith("3.2 MB in /cache; features may take 20.0 GB")
+    assert lines[-1].startswith("3.2 MB in /cache; features may take 20 GB")
 
 
 def test_names_cannot_move_the_cursor_or_hide() -> None:
@@ -263,26 +282,6 @@ def test_names_cannot_move_the_cursor_or_hide() -> None:
     page = printed(200, terminal.print_predictions, [row])
     assert page.count("\n") == 1
     assert page.startswith("a\\nb\\x1b[2J\\u202egpj.\\udcff [bold]ü  ")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (59.6, "1 min 0 s"),
-        (185, "3 min 5 s"),
-        (7800, "2 h 10 min"),
-    ],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert terminal.duration(seconds) == text
-
-
-def test_sizes_and_counts() -> None:
-    assert [terminal.size(n) for n in (640, 17_300_000, 2e12)] == ["640 B", "17.3 MB", "2.0 TB"]
-    assert [terminal.count(n) for n in (999_999, 3_400_000)] == ["999,999", "3.4 M"]
 
 
 def test_plain_progress_says_a_line_every_few_seconds() -> None:

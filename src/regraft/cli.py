@@ -14,19 +14,23 @@ import gc
 import json
 import os
 import re
-import shlex
 import sys
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from regraft import stopping, terminal
+from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.errors import Interrupted, RegraftError, StoreError, UsageError
 from regraft.events import Event, Tell
+from regraft.wording import size
+
+if TYPE_CHECKING:
+    from regraft.labelling.votes import Scale
 
 app = typer.Typer(
     name="regraft",
@@ -74,6 +78,9 @@ _Data = Annotated[
     typer.Argument(metavar="DATA", help="A folder of classes, a table, or files of boxes."),
 ]
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `fit` wrote.")]
+_AnyRun = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder that `fit` or `pretrain` wrote.")
+]
 _Task = Annotated[str | None, typer.Option(metavar="T", help="The task; inferred if not given.")]
 _Clip = Annotated[
     str | None, typer.Option(metavar="TIME", help="Cut longer videos into clips of this length.")
@@ -81,14 +88,28 @@ _Clip = Annotated[
 _Frames = Annotated[
     int | None, typer.Option(metavar="N", help="Frames of a clip that the network looks at; 8.")
 ]
+_COLUMNS = "text=A,label=B"
 _Columns = Annotated[
-    str | None,
-    typer.Option(metavar="text=A,label=B", help="Columns of a table; found if not given."),
+    str | None, typer.Option(metavar=_COLUMNS, help="Columns of a table; found if not given.")
 ]
+_ColumnsOfFit = Annotated[
+    str | None,
+    typer.Option(metavar=_COLUMNS, help="Columns of a table; those of the fit if not given."),
+]
+_Budget = Annotated[
+    str | None, typer.Option(metavar="TIME", help="How long to train: 90s, 10m, 1h.")
+]
+_Compare = Annotated[
+    str | None,
+    typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
+]
+_Seed = Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")]
 _MaxBad = Annotated[
     float,
     typer.Option(
-        metavar="SHARE", callback=_share, help="Bad files to set aside at most; from 0 to below 1."
+        metavar="SHARE",
+        callback=_share,
+        help="Share of files that may be bad, from 0 to below 1; one always may, unless it is 0.",
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -102,7 +123,10 @@ def fit(
     data: _Data,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="The folder to write; DATA-regraft if not given."),
+        typer.Option(
+            metavar="RUN",
+            help="The folder to write; DATA-regraft in the working folder if not given.",
+        ),
     ] = None,
     task: _Task = None,
     backbone: Annotated[
@@ -115,37 +139,33 @@ def fit(
             metavar="ladder|head|last:K|all",
             help="What to train: rung by rung, the head, the last K stages and the head, or all.",
         ),
-    ] = "ladder",
+    ] = TRAIN,
     valid: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Samples to measure the rungs on.")
+        str | None, typer.Option(metavar="DATA", help="Samples to measure the rungs on.")
     ] = None,
     test: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Samples to measure the chosen rung on, once.")
+        str | None,
+        typer.Option(metavar="DATA", help="Samples to measure the chosen rung on, once."),
     ] = None,
     more: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Samples to train on besides, as labelled of a pool."),
+        typer.Option(metavar="DATA", help="Samples to train on besides, as labelled of a pool."),
     ] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="How long to climb: 90s, 10m, 1h.")
-    ] = None,
+    budget: _Budget = None,
     views: Annotated[
         int,
         typer.Option(metavar="K", help="Views of each picture that the head learns from, 1 to 16."),
     ] = 1,
-    compare: Annotated[
-        str | None,
-        typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
-    ] = None,
+    compare: _Compare = None,
     labels: Annotated[
         str,
         typer.Option(
             metavar="given|soft|clean",
             help="What is learnt from: labels as given, votes as they divide, no likely errors.",
         ),
-    ] = "given",
-    seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
-    max_bad: _MaxBad = 0.01,
+    ] = LABELS,
+    seed: _Seed = 0,
+    max_bad: _MaxBad = MAX_BAD,
     clip: _Clip = None,
     frames: _Frames = None,
     columns: _Columns = None,
@@ -205,13 +225,8 @@ def pretrain(
     train: Annotated[
         str, typer.Option(metavar="all|last:K", help="What to train; the rest stays frozen.")
     ] = "all",
-    budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="How long to train: 90s, 10m, 1h.")
-    ] = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(metavar="scratch", help="Train the same network from scratch beside it."),
-    ] = None,
+    budget: _Budget = None,
+    compare: _Compare = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes, without a budget.")
     ] = None,
@@ -268,8 +283,8 @@ def pretrain(
         bool,
         typer.Option("--control", help="Train on same moments too, and say what halves add."),
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
-    max_bad: _MaxBad = 0.01,
+    seed: _Seed = 0,
+    max_bad: _MaxBad = MAX_BAD,
     columns: _Columns = None,
 ) -> None:
     """Train a backbone on samples without labels; `fit --backbone RUN` climbs it."""
@@ -303,16 +318,7 @@ def pretrain(
             columns=columns,
             tell=tell,
         )
-    speed = done.report["throughput"]
-    rate = f"{terminal.rate(speed['per_second'])} {speed['unit']}/s"
-    steps = done.report["steps"]
-    print(f"{steps:,} step{'s' * (steps != 1)}, {rate}; {done.report['stopped']}")
-    twin = done.report["scratch"] or {}
-    for part in (done.report["verdict"], twin.get("judged"), done.report["control"]):
-        if part:
-            print(terminal.shown(part["text"]))
-    print(f"The report: {terminal.shown(done.folder / 'report.html')}")
-    print(f"The backbone: --backbone {terminal.shown(shlex.quote(str(done.folder)))}")
+    terminal.print_pretrained(terminal.output(), done.report, done.folder)
 
 
 @app.command()
@@ -342,7 +348,7 @@ def predict(
         float | None,
         typer.Option(metavar="SHARE", help="Boxes: the share that should be right, as 0.9."),
     ] = None,
-    columns: _Columns = None,
+    columns: _ColumnsOfFit = None,
     as_json: _Json = False,
 ) -> None:
     """Label pictures, videos or texts, or find objects; say what is unlike the training data."""
@@ -368,8 +374,8 @@ def predict(
 def evaluate(
     run: _Run,
     data: _Data,
-    max_bad: _MaxBad = 0.01,
-    columns: _Columns = None,
+    max_bad: _MaxBad = MAX_BAD,
+    columns: _ColumnsOfFit = None,
     as_json: _Json = False,
 ) -> None:
     """Measure a model on labelled DATA that it has not seen."""
@@ -431,7 +437,7 @@ def labels(
     ] = None,
     pool: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Samples without labels; says which to label next."),
+        typer.Option(metavar="DATA", help="Samples without labels; says which to label next."),
     ] = None,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="How many to label next.")] = 100,
     out: Annotated[
@@ -446,9 +452,15 @@ def labels(
         str | None,
         typer.Option(metavar="nominal|ordinal|multilabel", help="How votes differ."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="The seed of every random choice.")] = 0,
-    max_bad: _MaxBad = 0.01,
-    columns: _Columns = None,
+    seed: _Seed = 0,
+    max_bad: _MaxBad = MAX_BAD,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar=_COLUMNS,
+            help="Columns of a table; those of --run, or found, if not given.",
+        ),
+    ] = None,
     review: Annotated[
         bool, typer.Option("--review", help="Go through what was found on a local page.")
     ] = False,
@@ -470,39 +482,27 @@ def labels(
     as_json: _Json = False,
 ) -> None:
     """Say how good the labels of DATA are, and which to ask for next."""
-    from regraft.labelling.votes import SCALES, Scale
-
-    known: Scale | None = next((name for name in SCALES if name == scale), None)
-    if scale is not None and known is None:
-        raise UsageError(
-            f"There is no scale {terminal.shown(scale)}.",
-            where="--scale",
-            mend=f"use one of {', '.join(SCALES)}",
-        )
     asked: dict[str, Any] = {
         "run": run,
         "pool": pool,
         "batch": batch,
         "backbone": backbone,
-        "scale": known,
+        "scale": _scale_of(scale),
         "seed": seed,
         "max_bad": max_bad,
         "columns": columns,
     }
-    on_a_page = {"--port": port, "--reviewer": reviewer}
-    in_files = {
-        "--out": out,
-        "--to-label-studio": to_label_studio,
-        "--from-label-studio": from_label_studio,
-        "--json": as_json or None,
-    }
-    for option, value in (in_files if review else on_a_page).items():
-        if value is not None:
-            only = "has no part in --review" if review else "is for --review alone"
-            raise UsageError(f"{option} {only}", where=option, mend="leave one of them out")
     if review:
+        in_files = {
+            "--out": out,
+            "--to-label-studio": to_label_studio,
+            "--from-label-studio": from_label_studio,
+            "--json": as_json or None,
+        }
+        _refuse_given(in_files, "has no part in --review")
         _serve_review(data, asked, port, reviewer)
         return
+    _refuse_given({"--port": port, "--reviewer": reviewer}, "is for --review alone")
     with telling() as tell:
         from regraft import verbs
 
@@ -518,6 +518,27 @@ def labels(
         _print_json(found)
     else:
         terminal.print_labels(terminal.output(), found, out)
+
+
+def _scale_of(name: str | None) -> Scale | None:
+    from regraft.labelling.votes import SCALES
+
+    if name is None:
+        return None
+    for scale in SCALES:
+        if scale == name:
+            return scale
+    raise UsageError(
+        f"There is no scale {terminal.shown(name)}.",
+        where="--scale",
+        mend=f"use one of {', '.join(SCALES)}",
+    )
+
+
+def _refuse_given(options: Mapping[str, object], why: str) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise UsageError(f"{option} {why}", where=option, mend="leave one of them out")
 
 
 def _serve_review(data: str, asked: dict[str, Any], port: int | None, reviewer: str | None) -> None:
@@ -538,7 +559,7 @@ def _serve_review(data: str, asked: dict[str, Any], port: int | None, reviewer: 
 
 
 @app.command()
-def report(run: _Run) -> None:
+def report(run: _AnyRun) -> None:
     """Write RUN/report.html again from what the run holds, and say where it is."""
     from regraft import verbs
 
@@ -629,7 +650,7 @@ def clear_cache() -> None:
     from regraft.transfer import cache
 
     removed, left = cache.clear()
-    print(f"{terminal.size(removed)} removed, {terminal.size(left)} in use and left")
+    print(f"{size(removed)} removed, {size(left)} in use and left")
 
 
 def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:

@@ -40,7 +40,8 @@ class RegraftError(ValueError):
         if self.where:
             lines.append(f"  where: {self.where}")
         if self.mend:
-            lines.append(f"  mend:  {self.mend}")
+            first, *below = self.mend.split("\n")
+            lines += [f"  mend:  {first}", *(f"         {line}" for line in below)]
         return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell
 from regraft.labelling.consensus import beside_people
 from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets, vote_shares
-from regraft.reporting import content, detected
+from regraft.reporting import content, detection, verdict
 from regraft.store import Outcome, Run
 from regraft.tasks import Detection, Task
 from regraft.tasks.boxes import LEAST_PX
@@ -30,6 +30,7 @@ from regraft.transfer.rungs import cached_bytes
 from regraft.transfer.step import Step, final_answers
 from regraft.transfer.untouched import untouched
 from regraft.transfer.words import decisive_words
+from regraft.wording import plural
 
 
 def check_detector(rows: Dataset, backbone: Backbone) -> None:
@@ -177,8 +178,7 @@ def label_facts(
     """What was done about labels and whether it helped; None where nothing was."""
     reviewed = said.reviewed
     if mode == "given":
-        many = "1 label was" if reviewed == 1 else f"{reviewed:,} labels were"
-        text = f"{many} reviewed by people."
+        text = f"{plural(reviewed, 'label was', 'labels were')} reviewed by people."
         return {"mode": mode, "reviewed": reviewed, "text": text} if reviewed else None
     facts = effect(before, climbed, mode, vote_shares(said) if mode == "soft" else {})
     if mode == "clean":
@@ -214,7 +214,7 @@ def finish(
         report["few_labels"] = few_labels(ground, of_texts)
         # The page shows what was said before the validation texts were learnt from.
         _name_words(ground, of_texts, climbed.best, report)
-    report["verdict"] = content.verdict(report)
+    report["verdict"] = verdict.verdict(report)
     save(ground, best, calibrated, _model_facts(ground, best, tested, question), said.dataset)
     return report
 
@@ -249,7 +249,7 @@ def _report(
         "scratch": reference,
         "label_curve": curve,
         "forecast": forecast(curve, things),
-        "savings": content.savings(climbed, reference, curve, things),
+        "savings": verdict.savings(climbed, reference, curve, things),
         "plan": list(climbed.plan),
         "engine": ground.kept_by(best.frozen).to_json(),
         "environment": content.environment(),
@@ -308,7 +308,7 @@ def _particulars(
     task, valid = ground.task, ground.validation
     if not isinstance(task, Classification):
         assert isinstance(task, Detection), task
-        return detected.facts_of(ground, task, best, calibrated["threshold"], tested)
+        return detection.facts_of(ground, task, best, calibrated["threshold"], tested)
     temperature, logits_nc = calibrated["temperature"], best.answers["logits"]
     split: Split = "test" if tested else "valid"
     judged_nc = tested.tensors["logits"] if tested else logits_nc

@@ -31,6 +31,17 @@ from rich.text import Text
 
 from regraft.errors import RegraftError
 from regraft.events import Advanced, Event, Measured, Said, Saved, Stepped, Tell
+from regraft.wording import (
+    count,
+    duration,
+    interval,
+    metric_name,
+    percent,
+    plural,
+    rate,
+    size,
+    some_of,
+)
 
 Facts = Mapping[str, Any]
 """A JSON object that a verb gave: a report, a description, a prediction."""
@@ -53,45 +64,6 @@ def shown(value: object) -> str:
         mark if mark.isprintable() else mark.encode("unicode_escape", "surrogatepass").decode()
         for mark in str(value)
     )
-
-
-def rate(per_second: float) -> str:
-    """How many a second: "25,071", "12", and below ten two digits, "0.31"."""
-    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time as people say it: "0.4 s", "12 s", "3 min 5 s", "2 h 10 min"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def count(number: int) -> str:
-    """A number of things: "12,810", "3.4 M"."""
-    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:,.1f} M"
-
-
-def size(number: float) -> str:
-    """A number of bytes: "640 B", "17.3 MB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
-
-
-def interval(metric: Facts | None) -> str:
-    """A metric with its interval: "91.2 % (88.3 to 93.8)"."""
-    if metric is None:
-        return "–"
-    value, low, high = (100 * metric[key] for key in ("value", "low", "high"))
-    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
 
 
 # Progress -----------------------------------------------------------------------------------------
@@ -127,11 +99,10 @@ def show_cursor() -> None:
 
 def say_fault(fault: RegraftError) -> None:
     """What is wrong, where, and how to mend it, on stderr."""
-    say(f"regraft: {_lines_shown(fault.what)}")
-    if fault.where:
-        say(f"  where: {shown(fault.where)}")
-    if fault.mend:
-        say(f"  mend:  {_lines_shown(fault.mend)}")
+    told = RegraftError(
+        _lines_shown(fault.what), where=shown(fault.where), mend=_lines_shown(fault.mend)
+    )
+    say(f"regraft: {told}")
 
 
 def _lines_shown(text: str) -> str:
@@ -252,10 +223,10 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
     from regraft.reporting import page  # takes longer to import than `--help` may take
 
     rungs: list[Facts] = report["rungs"]
-    metric = next((_name(rung["metric"]) for rung in rungs if rung["metric"]), "metric")
+    metric = metric_name(next(rung["metric"]["name"] for rung in rungs if rung["metric"]))
     reasons_inside = console.width >= _WIDE
     right = ("trained", "time")
-    headings = ("rung", "trained", f"valid {metric} (95 %)", "time", "verdict")
+    headings = ("rung", "trained", f"valid {shown(metric)} (95 %)", "time", "verdict")
     table = _table(*headings, *(("why",) if reasons_inside else ()), right=right)
     reasons = [shown(why) for why in page.reasons(rungs)]
     for rung, why in zip(rungs, reasons, strict=True):
@@ -286,9 +257,9 @@ def _findings(report: Facts) -> Iterator[str]:
     problems = len(report["data"]["problems"])
     if problems:
         path = shlex.quote(str(report["data"]["path"]))
-        what = "1 problem" if problems == 1 else f"{problems:,} problems"
         cut = f" --clip {report['data']['cut_s']:g}s" if "cut_s" in report["data"] else ""
-        yield f"{what} found in the data; list them with: regraft inspect {shown(path)}{cut}"
+        many = plural(problems, "problem")
+        yield f"{many} found in the data; list them with: regraft inspect {shown(path)}{cut}"
 
 
 def _what_next(folder: Path, task: str) -> Iterator[str]:
@@ -302,8 +273,23 @@ def _what_next(folder: Path, task: str) -> Iterator[str]:
     yield f"next    regraft predict {run} {what}"
 
 
-def _name(metric: Facts) -> str:
-    return shown(metric["name"]).replace("_", " ")
+def print_pretrained(console: Console, report: Facts, folder: Path) -> None:
+    """How far it was trained, what that brought, and how to go on from it.
+
+    Args:
+        console: where to.
+        report: what report.json holds.
+        folder: the run, which is a backbone.
+    """
+    speed = report["throughput"]
+    pace = f"{rate(speed['per_second'])} {speed['unit']}/s"
+    _print(console, f"{plural(report['steps'], 'step')}, {pace}; {report['stopped']}")
+    twin = report["scratch"] or {}
+    for part in (report["verdict"], twin.get("judged"), report["control"]):
+        if part:
+            _print(console, shown(part["text"]))
+    _print(console, f"The report: {shown(folder / 'report.html')}")
+    _print(console, f"The backbone: --backbone {shown(shlex.quote(str(folder)))}")
 
 
 def print_predictions(
@@ -395,7 +381,7 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
     by_people = f", {reviewed:,} of them reviewed" if reviewed else ""
     _print(
         console,
-        f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} samples{by_people}",
+        f"{_measured(metric)} on {evaluation['count']:,} samples{by_people}",
         f"calibration error {evaluation['calibration_error']:.3f}",
         *_absent(evaluation["absent"]),
         *_seen(evaluation),
@@ -410,11 +396,14 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
     _print_problems(console, evaluation["problems"])
 
 
+def _measured(metric: Facts) -> str:
+    return f"{metric_name(shown(metric['name']))} {interval(metric)}"
+
+
 def _absent(classes: Sequence[str]) -> Iterator[str]:
     if classes:
-        more = f" and {len(classes) - _CLASSES:,} more" if len(classes) > _CLASSES else ""
-        names = ", ".join(map(shown, classes[:_CLASSES]))
-        yield f"nothing is said of {names}{more}: these data have no such sample"
+        names = some_of([shown(name) for name in classes], _CLASSES)
+        yield f"nothing is said of {names}: these data have no such sample"
 
 
 def _print_measured(console: Console, evaluation: Facts) -> None:
@@ -422,15 +411,15 @@ def _print_measured(console: Console, evaluation: Facts) -> None:
     metric, coco = evaluation["metric"], evaluation["coco"]
     whole = evaluation["whole"]
     things = "pictures" if whole["count"] == evaluation["count"] else "tiles of pictures"
-    measured = f"{_name(metric)} {interval(metric)} on {evaluation['count']:,} {things}"
+    measured = f"{_measured(metric)} on {evaluation['count']:,} {things}"
     _print(console, measured, *_on_whole(whole, things), *_seen(evaluation), "")
     columns = ("objects", "AP50", "AP", "AR")
     table = _table("category", *columns, right=columns)
     for row in coco["categories"]:
-        shares = (_share(row[name]) for name in ("ap50", "ap", "ar"))
+        shares = (percent(row[name]) for name in ("ap50", "ap", "ar"))
         table.add_row(Text(shown(row["name"])), f"{row['truths']:,}", *shares)
     total = sum(row["truths"] for row in coco["categories"])
-    means = (_share(coco[name]) for name in ("ap50", "ap", "ar"))
+    means = (percent(coco[name]) for name in ("ap50", "ap", "ar"))
     table.add_row("mean", f"{total:,}", *means, style="bold")
     console.print(table)
     _print_problems(console, evaluation["problems"])
@@ -439,13 +428,13 @@ def _print_measured(console: Console, evaluation: Facts) -> None:
 def _on_whole(whole: Facts, things: str) -> Iterator[str]:
     """What `predict` shows on whole pictures, and how much of it is right."""
     if things != "pictures":
-        many = _many(range(whole["count"]), "picture")
+        many = plural(whole["count"], "picture")
         their = "its" if whole["count"] == 1 else "their"
-        yield f"on the {many}, put together from {their} tiles: AP50 {_share(whole['ap50'])}"
+        yield f"on the {many}, put together from {their} tiles: AP50 {percent(whole['ap50'])}"
     yield (
         f"predict shows {whole['shown']:,} boxes (confidence {whole['threshold']:.2f} or more): "
-        f"{whole['right']:,} right (precision {_share(whole['precision'])}), of "
-        f"{whole['objects']:,} objects (recall {_share(whole['recall'])})"
+        f"{whole['right']:,} right (precision {percent(whole['precision'])}), of "
+        f"{whole['objects']:,} objects (recall {percent(whole['recall'])})"
     )
 
 
@@ -457,10 +446,6 @@ def _seen(evaluation: Facts) -> Iterator[str]:
         )
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
 def print_description(console: Console, description: Facts) -> None:
     """What is in a data set: classes in each split, sizes, leaks, problems.
 
@@ -469,7 +454,7 @@ def print_description(console: Console, description: Facts) -> None:
         description: what `inspect` gave.
     """
     classes: list[Facts] = description["classes"]
-    number = "1 class" if len(classes) == 1 else f"{len(classes):,} classes"
+    number = plural(len(classes), "class", "classes")
     _print(
         console,
         f"{shown(description['path'])}: {description['samples']:,} samples of {number}, "
@@ -534,36 +519,11 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     """
     from regraft.reporting import page  # takes longer to import than `--help` may take
 
-    agreement, ceiling = found["agreement"], found["ceiling"]
-    if agreement:
-        alpha = agreement["alpha"]
-        if alpha["value"] is None:
-            _print(console, "No sample has two votes: there is no agreement to measure.")
-        else:
-            span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
-            _print(
-                console, f"Krippendorff's alpha {alpha['value']:.3f} {span}, {agreement['scale']}"
-            )
-        if agreement["are_steps"]:
-            _print(
-                console,
-                "The classes are numbers, taken for names. If they are steps of a scale, --scale "
-                "ordinal counts how far they are apart.",
-            )
-        _print(console, shown(found["consensus"]["why"]))
-        if agreement["place"]:
-            place = agreement["place"]
-            _print(
-                console,
-                f"Boxes of the same object overlap by {interval(place['iou'])}; an edge is "
-                f"{place['edges_px']:.1f} px off in the median.",
-            )
-    if ceiling:
-        _print(console, f"One person agrees with the others on {interval(ceiling)}.")
+    _print(console, *_agreement(found))
     if found["beside_people"]:
         _print(console, found["beside_people"]["text"])
     if found["share"]:
-        _print(console, page.share_wrong(found["share"]).replace("\u00a0", " "))
+        _print(console, page.share_wrong(found["share"]))
     for key in ("not_judged", "caution"):
         if found[key]:
             _print(console, shown(found[key]))
@@ -572,10 +532,10 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     rest = "--json lists all" if out is None else "the tables list all"
     if found["likely_errors"]:
         _print_ranked(console, found["likely_errors"], ("sample", "given", "suggested"))
-        _print(console, f"{_many(found['likely_errors'], 'label')} to look at; {rest}.")
+        _print(console, f"{plural(len(found['likely_errors']), 'label')} to look at; {rest}.")
     if found["next"]:
         _print_ranked(console, found["next"], ("sample", "suggested"))
-        _print(console, f"{_many(found['next'], 'sample')} to label next; {rest}.")
+        _print(console, f"{plural(len(found['next']), 'sample')} to label next; {rest}.")
     if found["pool"] and not found["pool"]["samples"]:
         _print(console, "All of the pool is labelled already: nothing is left to label next.")
     _print_label_studio(console, found)
@@ -583,6 +543,31 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         _print(console, "", f"report  {shown(out / 'report.html')}")
         if found["next"]:
             _print(console, f"next    {shown(out / 'next.csv')}")
+
+
+def _agreement(found: Facts) -> Iterator[str]:
+    """How far people agree; nothing where there are no votes."""
+    agreement, ceiling = found["agreement"], found["ceiling"]
+    if agreement:
+        alpha, place = agreement["alpha"], agreement["place"]
+        if alpha["value"] is None:
+            yield "No sample has two votes: there is no agreement to measure."
+        else:
+            span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
+            yield f"Krippendorff's alpha {alpha['value']:.3f} {span}, {agreement['scale']}"
+        if agreement["are_steps"]:
+            yield (
+                "The classes are numbers, taken for names. If they are steps of a scale, --scale "
+                "ordinal counts how far they are apart."
+            )
+        yield shown(found["consensus"]["why"])
+        if place:
+            yield (
+                f"Boxes of the same object overlap by {interval(place['iou'])}; an edge is "
+                f"{place['edges_px']:.1f} px off in the median."
+            )
+    if ceiling:
+        yield f"One person agrees with the others on {interval(ceiling)}."
 
 
 def _print_label_studio(console: Console, found: Facts) -> None:
@@ -605,10 +590,6 @@ def _print_label_studio(console: Console, found: Facts) -> None:
         if written["root"]:
             root = shlex.quote(shown(written["root"]))
             _print(console, f"files      LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}")
-
-
-def _many(things: Sequence[Any], name: str) -> str:
-    return f"{len(things):,} {name}{'s' * (len(things) != 1)}"
 
 
 def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:

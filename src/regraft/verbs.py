@@ -7,40 +7,39 @@ run, so repeating the same call goes on where the last one stopped.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from regraft import dataset as data_sets
-from regraft import fitting, predicting, reporting
+from regraft import evaluating, fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
-from regraft.dataset import Dataset, Reader, Sample, boxes
-from regraft.dataset.boxes.tiles import tiled
+from regraft.dataset import Reader, boxes
 from regraft.dataset.table import TableReader
+from regraft.defaults import LABELS, MAX_BAD, TRAIN
+from regraft.digits import write_digits
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
 from regraft.labelling import lessons
-from regraft.labelling.consensus import beside_people
 from regraft.labelling.reader import AnyReader
-from regraft.labelling.votes import Scale, Votes, is_votes
-from regraft.reporting import content, detected
+from regraft.labelling.votes import Scale, is_votes
 from regraft.store import Run, folder_beside
-from regraft.tasks import Detection, measure
 from regraft.transfer.engine import prepare
 from regraft.transfer.ladder import climb
 from regraft.transfer.model import Model, load
 from regraft.transfer.rungs import check_budget, rung_names
+from regraft.transfer.twin import check_compare
 
 if TYPE_CHECKING:
     from regraft.labelling.review.opening import Review
-    from regraft.labelling.survey import Request
 
 MOST_VIEWS = 16
 """Of a picture, that the head may learn from."""
+_THINGS = {"image": "pictures", "text": "texts", "video": "videos"}
+"""What a model of each modality looks at."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,16 @@ def fit(
     *,
     task: str | None = None,
     backbone: str | None = None,
-    train: str = "ladder",
+    train: str = TRAIN,
     valid: str | Path | None = None,
     test: str | Path | None = None,
     more: str | Path | None = None,
     budget: float | None = None,
     views: int = 1,
     compare: str | None = None,
-    labels: str = "given",
+    labels: str = LABELS,
     seed: int = 0,
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     clip: float | None = None,
     frames: int | None = None,
     columns: str | None = None,
@@ -81,11 +80,13 @@ def fit(
     """Fit a model to labelled data, climbing only as far as it pays, and measure every step.
 
     Args:
-        data: a folder of classes (pictures, videos or text files), or a table with `path` or
-            `text`, and `label[,split,group]` or votes.
-        out: the run's folder; "<data>-regraft" beside the working folder by default.
+        data: a folder of classes (pictures, videos or text files), a table with `path` or `text`,
+            and `label[,split,group]` or votes; or pictures with boxes (COCO, YOLO, Pascal VOC, CSV
+            or an export of Label Studio).
+        out: the run's folder; "<data>-regraft" in the working folder by default.
         task: inferred from the data by default.
-        backbone: a name that `regraft backbones list` shows, "timm:…", or a file.
+        backbone: a name that `regraft backbones list` shows, another of docs/backbones.md such as
+            "timm:…", or the folder of a pre-training.
         train: "ladder", "head", "last:K" (the last K stages) or "all".
         valid: a folder or table to validate on; else it is split off.
         test: likewise for the final test.
@@ -156,7 +157,7 @@ def fit(
         climbed = climb(ground, names, stops=train == "ladder")
         report = fitting.finish(ground, climbed, question, said)
         report["labels"] = fitting.label_facts(before, ground, climbed, said, mode, len(aside))
-        reporting.write(folder, report, reporting.thumbnails(report))
+        reporting.write(folder, report)
     return Fitted(folder, report)
 
 
@@ -204,46 +205,55 @@ def predict(
             texts and columns are named.
         DataError: there is nothing to look at, or a table has no such column.
     """
-    wanted = predicting.Wanted(Path(out) if out is not None else None, to, draw, every, precision)
+    wanted = predicting.Wanted(_path(out), to, draw, every, precision)
     model = load(run)
-    finds = model.backbone.modality != "text" and model.backbone.detector is not None
+    modality = model.backbone.modality
+    finds = modality != "text" and model.backbone.detector is not None
     predicting.check_wanted(wanted, finds)
-    if model.backbone.modality == "text":
-        column = data_sets.reader_of(columns).text if columns else ""
-        if columns and not column:
-            raise UsageError(
-                "no column of texts is named", where="--columns", mend="for example text=body"
-            )
-        return predicting.label_texts(model, inputs, column, tell)
-    if columns:
+    column, known = _column_of_texts(model, columns), model.facts.get("columns")
+    own = data_sets.reader_of(known).text if known else ""
+    is_text = modality == "text"
+    texts = list(predicting.texts_of(inputs, column, own)) if is_text else []
+    paths = [] if is_text else list(predicting.files_of(inputs))
+    if not texts and not paths:
+        raise predicting.nothing_found(inputs, "pictures or videos" if finds else _THINGS[modality])
+    with prepare(model.backbone, tell=tell) as preparation:
+        if finds:
+            answers = predicting.find_objects(model, preparation, paths, wanted, tell)
+        elif is_text:
+            answers = predicting.label_texts(model, preparation, texts, tell)
+        elif modality == "video":
+            answers = predicting.label_videos(model, preparation, paths, tell)
+        else:
+            answers = predicting.label_pictures(model, preparation, paths, tell)
+    # A detector looks at videos, too.
+    told = predicting.not_meant(answers, inputs, "video" if finds else modality)
+    return [*told, *predicting.not_entered(inputs)]
+
+
+def _column_of_texts(model: Model, columns: str | None) -> str:
+    """The column that is named; "" where none is."""
+    if not columns:
+        return ""
+    if model.backbone.modality != "text":
         raise UsageError(
             "this model reads no texts; only tables of texts have columns",
             where="--columns",
             mend="leave it out",
         )
-    paths = list(predicting.files_of(inputs))
-    if not paths:
-        clips = model.backbone.modality == "video"
-        things = "pictures or videos" if finds else "videos" if clips else "pictures"
-        raise predicting.nothing_found(inputs, things)
-    with prepare(model.backbone, tell=tell) as preparation:
-        if finds:
-            answers = predicting.find_objects(model, preparation, paths, wanted, tell)
-        elif model.backbone.modality == "video":
-            answers = predicting.label_videos(model, preparation, paths, tell)
-        else:
-            answers = predicting.label_pictures(model, preparation, paths, tell)
-    # A detector looks at videos, too.
-    modality = "video" if finds else model.backbone.modality
-    told = predicting.not_meant(answers, inputs, modality)
-    return [*told, *predicting.not_entered(inputs)]
+    column = data_sets.reader_of(columns).text
+    if not column:
+        raise UsageError(
+            "no column of texts is named", where="--columns", mend="for example text=body"
+        )
+    return column
 
 
 def evaluate(
     run: str | Path,
     data: str | Path,
     *,
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     columns: str | None = None,
     reader: Reader | None = None,
     tell: Tell = silent,
@@ -265,8 +275,9 @@ def evaluate(
         "absent" (classes of the model that these data have no sample of), "reviewed" (on how many
         samples reviewers had an opinion), "seen" (how many of the samples the model was fitted or
         chosen by: with them the metric says too much; None for a model of an older version);
-        "people" where the data are votes on samples that it was not. Of objects "coco" and "whole"
-        (see `reporting.detected.measured`) in place of what is of classes alone.
+        "people" (the model beside the voters, where the data are votes, on samples that it was not
+        fitted or chosen by). Of objects "coco" and "whole" (see `evaluating.measured`) in place of
+        what is of classes alone.
 
     Raises:
         DataError: the data has classes that the model does not know, or several a sample where the
@@ -282,64 +293,7 @@ def evaluate(
         tell=tell, reader=reads or AnyReader(task=model.task.name),
     )  # fmt: skip
     said = lessons.spoken(rows, Path(data))
-    if isinstance(model.task, Detection):
-        return _evaluate_boxes(model, model.task, said.dataset, tell) | {"data": str(data)}
-    samples = predicting.relabelled(model, said.dataset)
-    problems = [content.problem_facts(problem) for problem in said.dataset.problems]
-    with prepare(model.backbone, tell=tell) as preparation:
-        x_nd = predicting.vectors(model, preparation, samples, tell)
-    is_text = model.backbone.modality == "text"
-    texts = [str(sample.source) for sample in samples] if is_text else []
-    task, logits_nc = model.classifier, model.logits(x_nd, texts)
-    target_nc = task.targets(samples)
-    weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
-    score = task.score({"logits": logits_nc}, target_nc)
-    metric = measure.estimate(task.metric_name, score, weights_rn)
-    sure_n, right_n = task.confidences(logits_nc, target_nc, model.temperature)
-    return {
-        "data": str(data),
-        "count": len(samples),
-        "metric": metric.to_json(),
-        "calibration_error": measure.calibration_error(sure_n, right_n),
-        "classes": list(task.classes),
-        "absent": [task.classes[c] for c in np.flatnonzero(target_nc.sum(axis=0) == 0)],
-        "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
-        "people": _beside_people(model, said.votes, samples, logits_nc),
-        "reviewed": said.reviewed,
-        "seen": model.has_seen(samples),
-        "problems": problems,
-    }
-
-
-def _evaluate_boxes(model: Model, task: Detection, pictures: Dataset, tell: Tell) -> dict[str, Any]:
-    """On tiles, as the model was fitted, and on whole pictures, as `predict` shows them."""
-    tile_px = model.facts.get("tile_px", 0)
-    whole = predicting.relabelled(model, pictures)
-    rows = tiled(pictures.with_samples(whole), tile_px)
-    tiles = rows.samples
-    with prepare(model.backbone, tell=tell) as preparation:
-        found = predicting.found_in(model, preparation, tiles, tell)
-    threshold = model.calibrated["threshold"]
-    stitched, shown = (
-        predicting.put_together(whole, tile_px, tiles, found, least) for least in (0.0, threshold)
-    )
-    return detected.measured(task, tiles, found, threshold, (whole, stitched, shown)) | {
-        "seen": model.has_seen(tiles),
-        "reviewed": 0,  # opinions are about labels, never about boxes
-        "problems": [content.problem_facts(problem) for problem in rows.problems],
-    }
-
-
-def _beside_people(
-    model: Model, votes: Votes | None, samples: Sequence[Sample], logits_nc: np.ndarray
-) -> dict[str, Any] | None:
-    """On samples that the model was not fitted or chosen by; None where there are none to tell."""
-    if votes is None or model.seen_s is None:
-        return None
-    rows = np.flatnonzero(~model.seen(samples))
-    chance_nc = model.classifier.probabilities(logits_nc[rows])
-    names = [samples[int(n)].id for n in rows]
-    return beside_people(votes, names, model.classifier.classes, chance_nc)
+    return {"data": str(data)} | evaluating.evaluated(model, said, tell)
 
 
 def _columns_of(model: Model, data: str | Path) -> str | None:
@@ -425,7 +379,7 @@ def labels(
     backbone: str | None = None,
     scale: Scale | None = None,
     seed: int = 0,
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     columns: str | None = None,
     reader: Reader | None = None,
     to_label_studio: str | Path | None = None,
@@ -452,19 +406,25 @@ def labels(
         tell: listens to events.
 
     Returns:
-        "agreement" and "consensus" (None without votes), "likely_errors" and "next" (ranked),
-        "share" of wrong labels, "worth" of the next labels, "outliers", "same_classes", "reviewed".
+        "agreement" and "consensus" (None without votes), "ceiling" (how often one person says what
+        the others say) and "beside_people" (the network beside them); "likely_errors" and "next"
+        (ranked), "share" of wrong labels, "worth" of the next labels, "outliers", "same_classes";
+        "reviewed" (how many samples reviewers had an opinion on), "caution" (what to bear in mind)
+        and "not_judged" (why no label was); "data" and "pool" (what was looked at); and
+        "from_label_studio" and "to_label_studio" (what came and what was written).
 
     Raises:
         DataError: the data cannot be used as they are.
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import surveyed
+    from regraft.labelling.survey import Request, surveyed
 
-    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad, columns, reader)
-    if from_label_studio is not None:
-        request = replace(request, label_studio=Path(from_label_studio))
+    eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
+    request = Request(
+        Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
+        caution=caution, label_studio=_path(from_label_studio), columns=columns, reader=reader,
+    )  # fmt: skip
     seen = surveyed(request, tell=tell)
     found = seen.facts
     if to_label_studio is not None:
@@ -487,7 +447,7 @@ def review(
     backbone: str | None = None,
     scale: Scale | None = None,
     seed: int = 0,
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     columns: str | None = None,
     reader: Reader | None = None,
     port: int | None = None,
@@ -520,50 +480,40 @@ def review(
         UsageError: the port is taken.
     """
     from regraft.labelling.review.opening import open_review
-    from regraft.labelling.survey import surveyed
+    from regraft.labelling.survey import Request, surveyed
 
-    request = _about_labels(data, run, pool, batch, backbone, scale, seed, max_bad, columns, reader)
+    eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
+    request = Request(
+        Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
+        caution=caution, columns=columns, reader=reader,
+    )  # fmt: skip
     found = surveyed(request, tell=tell)
     return open_review(Path(data), found, reviewer=reviewer, port=port, tell=tell)
 
 
-def _about_labels(
+def _eyes(
     data: str | Path,
     run: str | Path | None,
-    pool: str | Path | None,
-    batch: int,
     backbone: str | None,
-    scale: Scale | None,
-    seed: int,
-    max_bad: float,
     columns: str | None,
     reader: Reader | None,
-) -> Request:
-    """What the arguments of `labels` ask for."""
-    from regraft.labelling.survey import Request, caution_about
+) -> tuple[str | Backbone, str, str | None]:
+    """The network that looks at labels, what to bear in mind about it, and the columns it reads."""
+    from regraft.labelling.survey import caution_about
 
     reads = _reading(columns, reader)
-    if batch < 1:
-        raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
-    if run is not None and backbone is not None:
-        raise UsageError(
-            "a run has a backbone already", where="--run", mend="leave --backbone or --run out"
-        )
-    model = None if run is None else load(run)
-    if model is not None:
-        caution = caution_about(model)
-        columns = columns or (None if reader is not None else _columns_of(model, data))
-        eyes: str | Backbone = model.backbone
-    else:
-        caution = ""
+    if run is None:
         has_texts = isinstance(reads, TableReader) and reads.text
         said = "text-classification" if has_texts else None
         kind = data_sets.guess_task(Path(data), said, reader)
-        eyes = _starting_from(kind, backbone)
-    pool = Path(pool) if pool is not None else None
-    return Request(
-        Path(data), eyes, pool, batch, scale, seed, max_bad, caution, columns=columns, reader=reader
-    )
+        return _starting_from(kind, backbone), "", columns
+    if backbone is not None:
+        raise UsageError(
+            "a run has a backbone already", where="--run", mend="leave --backbone or --run out"
+        )
+    model = load(run)
+    columns = columns or (None if reader is not None else _columns_of(model, data))
+    return model.backbone, caution_about(model), columns
 
 
 def report(run: str | Path) -> Path:
@@ -573,8 +523,7 @@ def report(run: str | Path) -> Path:
         the page.
     """
     folder = Path(run)
-    facts = reporting.load(folder)
-    reporting.write(folder, facts, reporting.thumbnails(facts))
+    reporting.write(folder, reporting.load(folder))
     return folder / "report.html"
 
 
@@ -585,8 +534,12 @@ def demo(out: str | Path | None = None, *, tell: Tell = silent) -> Fitted:
     """
     folder = Path(out) if out is not None else Path("regraft-demo")
     pictures = folder / "digits"
-    _write_digits(pictures)
+    write_digits(pictures)
     return fit(pictures, folder / "run", budget=40.0, compare="scratch", tell=tell)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _check_views(views: int, kind: str) -> None:
@@ -606,38 +559,9 @@ def _check_views(views: int, kind: str) -> None:
 
 
 def _check_options(train: str, compare: str | None, budget: float | None) -> None:
-    depth = train.removeprefix("last:")
-    if train not in ("ladder", "head", "all") and not (
-        train.startswith("last:") and depth.isdecimal() and int(depth) > 0
-    ):
-        raise UsageError(
-            f"unknown way to train: {train!r}", where="--train", mend="ladder, head, last:K or all"
-        )
-    if compare not in (None, "scratch"):
-        raise UsageError(f"nothing to compare with: {compare!r}", where="--compare", mend="scratch")
+    rung_names(train, sys.maxsize)  # refuses what no network has
+    check_compare(compare)
     check_budget(budget)
-
-
-def _write_digits(folder: Path) -> None:
-    """scikit-learn's digits as PNG files: 20 a class to learn, 40 to validate, 40 to test."""
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    if folder.is_dir():
-        return
-    bunch: Any = load_digits()
-    aside = folder.with_name(folder.name + ".part")
-    seen = [0] * 10
-    for i, (image, label) in enumerate(zip(bunch.images, bunch.target, strict=True)):
-        seen[label] += 1
-        if seen[label] > 100:
-            continue
-        split = "train" if seen[label] <= 20 else "valid" if seen[label] <= 60 else "test"
-        place = aside / split / str(label)
-        place.mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray((255 - image / 16 * 255).astype(np.uint8))
-        picture.resize((64, 64), Image.Resampling.BICUBIC).save(place / f"{i:04d}.png")
-    aside.rename(folder)
 
 
 def _starting_from(task: str, backbone: str | None, frames: int | None = None) -> str:

@@ -14,7 +14,7 @@ from regraft.dataset import guard
 from regraft.dataset.table import TableReader
 from regraft.dataset.unlabelled_texts import _listed
 from regraft.errors import UnreadableSample
-from regraft.predicting import texts
+from regraft.predicting import texts_of
 from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found
 
 
@@ -134,7 +134,7 @@ def test_a_file_is_looked_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) 
     asked = ["sub/b.jpg", "sub", place / "sub" / "b.jpg", "a.jpg", "*.jpg", "none", "./none"]
     assert [str(p) for p in files_of(asked)] == ["sub/b.jpg", "a.jpg", "none"]
     (place / "mail.txt").write_text("a text")
-    found = [name for name, _ in texts._texts(["mail.txt", "*.txt", place / "mail.txt"], "")]
+    found = [name for name, _ in texts_of(["mail.txt", "*.txt", place / "mail.txt"], "")]
     assert found == ["mail.txt"]
 
 
@@ -155,7 +155,7 @@ def test_lines_of_tables_are_called_as_reading_calls_them(tmp_path: Path) -> Non
     path = tmp_path / "t.csv"
     rows = [f'"say {i}\nmore",{"ab"[i % 2]}\n' for i in range(6)]
     path.write_text("text,label\n" + "".join(rows))
-    found = [name for name, _ in texts._texts([path], "")]
+    found = [name for name, _ in texts_of([path], "")]
     ids = sorted(sample.id for sample in TableReader().read(path))
     assert found == [f"{path}, {id_}" for id_ in ids]
     assert ids[:2] == ["line 02", "line 04"]
@@ -165,7 +165,7 @@ def test_lines_of_tables_are_called_as_reading_calls_them(tmp_path: Path) -> Non
 def test_lines_of_stdin_are_read_as_files_are(monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"\xef\xbb\xbfgood\r\ncaf\xe9\n\nbad \0\nlast"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
-    found = dict(texts._texts(["-"], ""))
+    found = dict(texts_of(["-"], ""))
     assert [found[f"line {n}"] for n in (1, 2, 5)] == ["good", "caf\u00e9", "last"]
     assert isinstance(found["line 4"], UnreadableSample)
     assert "line 3" not in found  # it is blank

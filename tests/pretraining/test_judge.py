@@ -40,3 +40,14 @@ def test_it_takes_groups_not_samples_to_tell_that_it_helped(groups: int, answer:
     assert found["answer"] == found["fine_tuned"]["answer"] == answer
     said = f"The judge measures on 40 samples of {groups} groups, which show little."
     assert (said in found["text"]) == (groups < judge.FEW_HELD)
+
+
+def test_where_nothing_differs_it_is_said_once() -> None:
+    same = {"name": "balanced_accuracy", "value": 0.9998}
+    found = {"before": same, "after": same, "split": "test", "answer": "no difference", "p": 1.0}
+    nothing = found | {"difference": {"value": 0.0, "low": 0.0, "high": 0.0}}
+    place = "> 99.9 % balanced accuracy on the judge's test split, the start > 99.9 %"
+    assert judge._said(nothing) == f"{place}: no difference (p = 1.000)"
+    little = found | {"difference": {"value": 0.002, "low": -0.004, "high": 0.01}, "p": 0.4}
+    said = "no difference, +0.2 points (-0.4 to +1.0, p = 0.400)"
+    assert judge._said(little) == f"{place}: {said}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regraft.reporting import figures
-from regraft.reporting.figures import Axis, Line, Mark
+from regraft.reporting.figures import Axis, Line, Point
 
 SHARE = Axis("accuracy", lambda share: f"{100 * share:.3g} %")
 SECONDS = Axis("seconds", lambda number: f"{number:.3g}")
@@ -44,10 +44,10 @@ def test_ticks_of_a_logarithmic_scale(low: float, high: float, ticks: list[str])
     assert [SECONDS.form(tick) for tick in scale.ticks()] == ticks
 
 
-def crowd(count: int) -> list[Mark]:
+def crowd(count: int) -> list[Point]:
     """Rungs that take about the same time and do about as well."""
     return [
-        Mark(f"last:{k}", 10 + k / 9, 0.9 + k / 300, 0.88 + k / 300, 0.92 + k / 300, "kept")
+        Point(f"last:{k}", 10 + k / 9, 0.9 + k / 300, 0.88 + k / 300, 0.92 + k / 300, "kept")
         for k in range(count)
     ]
 
@@ -99,9 +99,9 @@ def lines_drawn(svg: str) -> list[tuple[float, float, float, float]]:
 @pytest.mark.parametrize("better", [-0.03, 0.0, 0.03])
 @pytest.mark.parametrize("beside", range(4))
 def test_labels_touch_no_line_and_no_mark(beside: int, better: float, seconds: float) -> None:
-    marks = [Mark(name, x, v, v - 0.04, v + 0.03, "kept") for name, x, v in RUNGS]
+    marks = [Point(name, x, v, v - 0.04, v + 0.03, "kept") for name, x, v in RUNGS]
     x, v = RUNGS[beside][1] * seconds, RUNGS[beside][2] + better
-    marks.append(Mark("scratch twin", x, v, v - 0.04, v + 0.03, "scratch"))
+    marks.append(Point("scratch twin", x, v, v - 0.04, v + 0.03, "scratch"))
     svg = str(figures.intervals("n", "title", marks, SECONDS, SHARE))
     names = label_boxes(svg)
     assert len(names) == 5
@@ -112,14 +112,14 @@ def test_labels_touch_no_line_and_no_mark(beside: int, better: float, seconds: f
 
 
 def test_intervals_of_equal_place_stand_beside_each_other() -> None:
-    marks = [Mark(name, 5.0, 0.9, 0.8, 0.95, "kept") for name in "abc"]
+    marks = [Point(name, 5.0, 0.9, 0.8, 0.95, "kept") for name in "abc"]
     svg = str(figures.intervals("n", "title", marks, SECONDS, SHARE))
     at = sorted(float(x) for x in re.findall(r'class="interval" x1="([\d.]+)"', svg))
     assert min(b - a for a, b in zip(at, at[1:], strict=False)) > 12
 
 
 def test_an_interval_is_drawn_to_scale() -> None:
-    svg = str(figures.intervals("n", "t", [Mark("a", 5.0, 0.5, 0.4, 0.7, "kept")], SECONDS, SHARE))
+    svg = str(figures.intervals("n", "t", [Point("a", 5.0, 0.5, 0.4, 0.7, "kept")], SECONDS, SHARE))
     grid = dict(re.findall(r'y1="([\d.]+)"[^>]*/><text class="tick"[^>]*>([\d.]+) %', svg))
     px = {float(share): float(y) for y, share in grid.items()}
     ((low, high),) = re.findall(r'class="interval" [^>]*y1="([\d.]+)" [^>]*y2="([\d.]+)"', svg)

@@ -12,7 +12,7 @@ from PIL import Image
 from test_page import Page, luminance
 
 from regraft.errors import StoreError
-from regraft.reporting import load, pretrained, thumbnails, validate, write
+from regraft.reporting import load, pretrained, validate, write
 
 SCHEMA = json.loads((Path(pretrained.__file__).parent / "schema.json").read_text())
 VARIANT = SCHEMA["$defs"]["pretrained"]
@@ -103,12 +103,12 @@ def test_what_is_wrong_is_named(case: str) -> None:
 
 
 def test_written_is_loaded_and_a_wrong_one_leaves_the_old(tmp_path: Path) -> None:
-    write(tmp_path, report(), {})
+    write(tmp_path, report())
     assert load(tmp_path) == report()
     page = (tmp_path / "report.html").read_text("utf-8")
     assert page == pretrained.render(report(), {})
     with pytest.raises(StoreError):
-        write(tmp_path, report() | {"best": "head"}, {})
+        write(tmp_path, report() | {"best": "head"})
     assert load(tmp_path) == report()
 
 
@@ -121,15 +121,22 @@ def test_an_older_report_is_named_with_what_to_repeat(tmp_path: Path) -> None:
     assert "regraft pretrain" in caught.value.mend
 
 
+def test_one_step_is_one_step() -> None:
+    found = report() | {"steps": 1, "after": {}}
+    found["verdict"] = found["verdict"] | {"answer": "not judged"}
+    said = "1 step of pre-training; whether that helps was not judged."
+    assert pretrained.headline(found) == said
+
+
 def test_a_picture_that_is_gone_is_left_out_of_the_page(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
     (tmp_path / "damaged.png").write_bytes(b"no picture")
     found = report()
     found["judge"]["path"] = str(tmp_path)
     found["files"] = {f"{name} by id": f"{name}.png" for name in ("there", "gone", "damaged")}
-    assert set(thumbnails(found)) == {"there by id"}
+    assert set(pretrained.thumbnails(found)) == {"there by id"}
     clips = found | {"task": "video-classification", "files": {"gone": "gone.mp4"}}
-    assert thumbnails(clips) == {}
+    assert pretrained.thumbnails(clips) == {}
 
 
 @pytest.mark.parametrize(

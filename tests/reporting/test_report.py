@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from PIL import Image
 
 from regraft.errors import StoreError
 from regraft.reporting import load, render, validate, write
@@ -88,25 +89,31 @@ def test_what_is_no_report_is_refused(thing: object) -> None:
         validate(thing)
 
 
-def test_written_is_loaded(report: Report, tmp_path: Path, jpeg: bytes) -> None:
-    write(tmp_path, report, {"oak/IMG_0102.jpg": jpeg})
-    assert load(tmp_path) == report
-    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.html"}
-    assert (tmp_path / "report.html").read_text("utf-8") == render(
-        report, {"oak/IMG_0102.jpg": jpeg}
-    )
+def test_written_is_loaded_and_shows_what_is_there_of_the_data(
+    report: Report, tmp_path: Path
+) -> None:
+    name, run = report["most_wrong"][0]["sample"], tmp_path / "run"
+    run.mkdir()
+    (tmp_path / name).parent.mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / name)
+    report["data"]["path"] = str(tmp_path)
+    write(run, report)
+    assert load(run) == report
+    assert {path.name for path in run.iterdir()} == {"report.json", "report.html"}
+    page = (run / "report.html").read_text("utf-8")
+    assert page.count("data:image/jpeg") == 1 + render(report, {}).count("data:image/jpeg")
 
 
 def test_a_wrong_report_leaves_the_old_one(report: Report, tmp_path: Path) -> None:
-    write(tmp_path, report, {})
+    write(tmp_path, report)
     with pytest.raises(StoreError):
-        write(tmp_path, report | {"best": "none"}, {})
+        write(tmp_path, report | {"best": "none"})
     assert load(tmp_path) == report
 
 
 def test_json_is_for_people_too(report: Report, tmp_path: Path) -> None:
     report["data"]["classes"][0] = "Süßkirsche"
-    write(tmp_path, report, {})
+    write(tmp_path, report)
     text = (tmp_path / "report.json").read_text("utf-8")
     assert '"Süßkirsche"' in text
     assert re.search(r"\n      \[25, 0, 0, 0, 0, 0, 0, 0\],\n", text)
@@ -115,7 +122,7 @@ def test_json_is_for_people_too(report: Report, tmp_path: Path) -> None:
 
 def test_names_that_are_no_text_come_back(report: Report, tmp_path: Path) -> None:
     report["most_wrong"][0]["sample"] = "caf\udce9.jpg"
-    write(tmp_path, report, {})
+    write(tmp_path, report)
     assert load(tmp_path) == report
     assert "caf\\udce9.jpg" in (tmp_path / "report.html").read_text("utf-8")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from regraft.reporting import content, page
+from regraft.reporting import page
+from regraft.reporting.verdict import savings, verdict
 
 DATA = {
     "thing": "picture", "splits": {"train": 9, "valid": 10, "test": 0}, "problems": [],
@@ -34,14 +35,14 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
         "task": "image-classification",
         "data": DATA,
         "rungs": [
-            {"name": name, "verdict": verdict, "metric": METRIC, "why": f"because of {name}"}
-            for name, verdict in zip(names, verdicts, strict=True)
+            {"name": name, "verdict": outcome, "metric": METRIC, "why": f"because of {name}"}
+            for name, outcome in zip(names, verdicts, strict=True)
         ],
         "best": best,
         "test": None,
         "scratch": None,
     }
-    text = content.verdict(report)
+    text = verdict(report)
     assert said in text
     assert ("did not help" in text or "was not tried" in text) == bool(said)
 
@@ -63,7 +64,7 @@ def test_what_is_no_better_than_guessing_is_called_that(name: str, low: float, s
         "task": "image-classification", "data": DATA, "rungs": [rung], "best": "head",
         "test": None, "scratch": None,
     }  # fmt: skip
-    text = content.verdict(report)
+    text = verdict(report)
     assert said in text and ("cannot be told" in text) == bool(said)
 
 
@@ -71,12 +72,12 @@ def test_what_ended_the_climb_is_not_said_again_for_every_rung() -> None:
     equal = "no difference against head (p = 1.000): within noise"
     rungs = [("kept", "the first rung"), ("no gain", equal), ("no gain", equal),
              ("skipped", "no time"), ("skipped", "no time")]  # fmt: skip
-    said = page.reasons([{"verdict": verdict, "why": why} for verdict, why in rungs])
+    said = page.reasons([{"verdict": outcome, "why": why} for outcome, why in rungs])
     assert said == ["the first rung", equal, equal, "no time", "as above"]
 
 
 def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
-    metric = METRIC | {"name": "macro_f1"}
+    metric = METRIC | {"name": "balanced_accuracy"}
     report: dict[str, Any] = {
         "task": "image-classification",
         "data": DATA,
@@ -85,7 +86,8 @@ def test_a_metric_has_one_name_in_the_verdict_and_on_the_page() -> None:
         "test": None,
         "scratch": None,
     }
-    assert "80.0 % macro F1 on the validation split of 10 pictures (7" in content.verdict(report)
+    said = "80.0 % balanced accuracy on the validation split of 10 pictures (70.0 % to 90.0 %)"
+    assert said in verdict(report)
 
 
 def of_the_head(**data: Any) -> dict[str, Any]:
@@ -118,12 +120,12 @@ def test_that_the_split_which_chose_the_rung_is_the_only_one_is_a_doubt(
         "counts": {"valid": [6, 4], "test": [4, 4]},
     }
     report["rungs"] = [
-        {"name": name, "verdict": verdict, "metric": METRIC, "why": "…"}
-        for name, verdict in zip(("head", "last:1"), verdicts, strict=False)
+        {"name": name, "verdict": outcome, "metric": METRIC, "why": "…"}
+        for name, outcome in zip(("head", "last:1"), verdicts, strict=False)
     ]
     said = "to 90.0 %). There is no test split: this one chose the rung as well, which flatters"
-    assert (said in content.verdict(report)) == is_said
-    assert ("no test split" in content.verdict(report)) == is_said
+    assert (said in verdict(report)) == is_said
+    assert ("no test split" in verdict(report)) == is_said
 
 
 @pytest.mark.parametrize(
@@ -137,22 +139,22 @@ def test_that_the_split_which_chose_the_rung_is_the_only_one_is_a_doubt(
 def test_groups_in_several_splits_are_a_doubt_beside_the_score(groups: int, said: str) -> None:
     problem = {"kind": "group-across-splits", "what": "The group stands in test and train."}
     report = of_the_head(problems=groups * [problem])
-    text = content.verdict(report)
+    text = verdict(report)
     assert text.endswith(f"(70.0 % to 90.0 %). {said}".rstrip())
 
 
 def test_where_labels_are_few_what_all_of_them_say_comes_first() -> None:
     few = {"how": "cross-validated", "text": "Cross-validated 10 times …, the head reaches 30.0 %."}
     report = of_the_head() | {"task": "text-classification", "few_labels": few}
-    assert content.verdict(report).startswith(f"{few['text']} The new head alone reaches 80.0 %")
+    assert verdict(report).startswith(f"{few['text']} The new head alone reaches 80.0 %")
     report["few_labels"] = few | {"how": "drawn"}
-    assert content.verdict(report).startswith("The new head alone reaches 80.0 %")
+    assert verdict(report).startswith("The new head alone reaches 80.0 %")
 
 
 def test_a_split_of_one_group_is_a_doubt_beside_the_score() -> None:
     what = "All 81 tiles of the test split are of one group (a.png): …"
     report = of_the_head(problems=[{"kind": "one-group", "what": what}])
-    assert content.verdict(report).endswith(what)
+    assert verdict(report).endswith(what)
 
 
 def test_a_twin_that_learnt_nothing_says_nothing_about_labels() -> None:
@@ -162,7 +164,7 @@ def test_a_twin_that_learnt_nothing_says_nothing_about_labels() -> None:
         "name": "scratch", "passes": 100, "metric": {"value": 0.002}, "gap": 0.7,
         "p": 0.001, "trainable_parameters": 1000, "seconds": {"total": 40.0},
     }  # fmt: skip
-    found = content.savings(climbed, twin, CURVE)
+    found = savings(climbed, twin, CURVE)
     assert found["labels"] is None
     assert "had learnt next to nothing, so no labels are said to be saved" in found["text"]
 
@@ -189,7 +191,7 @@ def test_labels_are_saved_outside_the_noise_alone(
         "name": "scratch", "passes": 100, "metric": {"value": reached}, "gap": gap, "p": p,
         "trainable_parameters": 1000, "seconds": {"total": 40.0},
     }  # fmt: skip
-    found = content.savings(climbed, twin, CURVE)
+    found = savings(climbed, twin, CURVE)
     assert found["labels"] == labels
     assert (
         said in found["text"] and "The climb took 5 s, training from scratch 40 s." in found["text"]

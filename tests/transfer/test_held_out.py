@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regraft.tasks import Classification, measure
-from regraft.transfer.held_out import HeldOut, points
+from regraft.transfer.held_out import HeldOut
 
 TARGETS = np.eye(2, dtype=np.float32)[np.arange(40) % 2]
 
@@ -32,9 +32,9 @@ def test_answers_are_measured_by_the_tasks_own_metric(balanced: bool) -> None:
 def test_what_is_compared_is_the_first_less_the_second() -> None:
     gap = held().compare(answers(0), answers(20))
     assert gap.value == 0.5 and gap.p < measure.NOISE
-    assert points(gap).startswith("+50.0 points (+")
-    assert points(held().compare(answers(20), answers(0))).startswith("-50.0 points (-")
+    assert gap.points.startswith("+50.0 points (+")
+    assert held().compare(answers(20), answers(0)).points.startswith("-50.0 points (-")
 
 
 def test_the_same_answers_show_no_difference() -> None:
-    assert points(held().compare(answers(3), answers(3))) == "no difference"
+    assert held().compare(answers(3), answers(3)).points == "no difference"

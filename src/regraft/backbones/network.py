@@ -29,6 +29,7 @@ from regraft.backbones.levels import LENGTH, TEXT_LENGTH, joined, summed_up
 from regraft.backbones.windows import divide
 from regraft.errors import BackboneError
 from regraft.seeds import seed_of
+from regraft.wording import some_of
 
 TRACED_TOKENS = 16
 """Length of the text that a network is described and traced with."""
@@ -307,18 +308,13 @@ def fill(network: Network, tensors: Mapping[str, Tensor], where: object) -> None
     for fault, names in (("lack tensors", missing), ("have wrong shapes", misshapen)):
         if names:
             raise BackboneError(
-                f"the weights {fault}: {_few(names)}",
+                f"the weights {fault}: {some_of(names, 5)}",
                 where=where,
                 mend="give the weights of this very architecture",
             )
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
-
-
-def _few(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def blank(preprocessing: AnyPreprocessing, count: int = 1) -> Tensor:

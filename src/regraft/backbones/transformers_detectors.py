@@ -27,6 +27,7 @@ from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector, Preproce
 from regraft.backbones.network import Network, Part, fill, read_safetensors
 from regraft.errors import BackboneError, MissingExtra
 from regraft.seeds import generator
+from regraft.wording import some_of
 
 WEIGHTS = ("model.safetensors",)
 OTHERS = ("config.json", "preprocessor_config.json", "README.md")
@@ -95,10 +96,8 @@ def read(folder: Path) -> tuple[Any, Backbone, dict[str, Tensor]]:
     misshapen: list[Any] = loading["mismatched_keys"]  # each with both shapes
     lacking = sorted({*loading["missing_keys"], *(str(entry[0]) for entry in misshapen)})
     if lacking:
-        more = f" and {len(lacking) - _MANY} more" if len(lacking) > _MANY else ""
         raise BackboneError(
-            f"the weights lack tensors that config.json asks for: {', '.join(lacking[:_MANY])}"
-            f"{more}",
+            f"the weights lack tensors that config.json asks for: {some_of(lacking, _MANY)}",
             where=folder,
             mend="give the config.json of this very network",
         )

@@ -23,6 +23,7 @@ import numpy as np
 from regraft.dataset import clips, texts, video
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
+from regraft.wording import some_of
 
 _KEEPS_FIRST: tuple[Split, ...] = ("test", "valid", "train", "")
 _NAMED = 5
@@ -156,9 +157,7 @@ def content_of(sample: Sample) -> str:
 
 
 def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    rest = len(listed) - _NAMED
-    return ", ".join(listed[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return some_of(list(names), _NAMED)
 
 
 def _conflict(dataset: Dataset, copies: list[Sample]) -> Problem | None:

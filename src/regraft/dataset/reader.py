@@ -20,18 +20,18 @@ from regraft.dataset.rows import DROPPED, SPLITS, Dataset, Sample, Split, Target
 from regraft.errors import ContractBroken
 
 LAYOUT_OF_CLASSES = """make one folder for each class and put its pictures in:
-           photos/cat/1.jpg
-           photos/cat/2.jpg
-           photos/dog/1.jpg
-         or write a table (CSV, TSV or Parquet) with the columns path and label,
-         beside the pictures, and give the table"""
+  photos/cat/1.jpg
+  photos/cat/2.jpg
+  photos/dog/1.jpg
+or write a table (CSV, TSV or Parquet) with the columns path and label,
+beside the pictures, and give the table"""
 LAYOUT = f"""{LAYOUT_OF_CLASSES};
-         or give boxes: COCO JSON, YOLO, Pascal VOC or a CSV of them"""
+or give boxes: COCO JSON, YOLO, Pascal VOC or a CSV of them"""
 LAYOUT_OF_TEXTS = """make one folder for each class and put its texts in:
-           mails/spam/1.txt
-           mails/spam/2.txt
-           mails/wanted/1.txt
-         or write a table (CSV, TSV, JSON lines or Parquet) with the columns text and label"""
+  mails/spam/1.txt
+  mails/spam/2.txt
+  mails/wanted/1.txt
+or write a table (CSV, TSV, JSON lines or Parquet) with the columns text and label"""
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",

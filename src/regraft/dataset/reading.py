@@ -49,6 +49,7 @@ from regraft.dataset.table import TableReader, columns_of, task_of
 from regraft.dataset.texts import TextFolderReader
 from regraft.dataset.verify import Verified, verify, verify_texts
 from regraft.dataset.video import claims_video
+from regraft.defaults import MAX_BAD
 from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Said, Tell, silent
 
@@ -76,7 +77,7 @@ def read(
     valid: str | Path | None = None,
     test: str | Path | None = None,
     more: str | Path | None = None,
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     seed: int = 0,
     clip_s: float | None = None,
     tell: Tell = silent,
@@ -167,7 +168,7 @@ def read_all(
     path: str | Path,
     *,
     task: str | None = None,
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     clip_s: float | None = None,
     tell: Tell = silent,
     reader: Reader | None = None,
@@ -203,7 +204,7 @@ def read_unlabelled(
     path: str | Path,
     *,
     apart_from: Iterable[Sample] = (),
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     clip_s: float | None = None,
     tell: Tell = silent,
 ) -> Dataset:

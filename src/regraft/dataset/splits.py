@@ -26,6 +26,7 @@ from regraft.dataset import guard, video
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of, losses
 from regraft.errors import DataError
 from regraft.seeds import seed_of
+from regraft.wording import plural
 
 SHARES: Mapping[Split, float] = {"test": 0.15, "valid": 0.15}
 """What is taken from train for each of the others when nothing is given."""
@@ -119,8 +120,8 @@ def _few_samples(dataset: Dataset) -> list[Problem]:
         label for label, _ in {(c, _key(s)) for s in dataset for c in labels_of(s.target)}
     )
     return [
-        Problem("few-samples", name, f"The class {name} has {groups[number]} {dataset.thing}"
-                f"{'s' * (groups[number] != 1)} (copies and groups count once): "
+        Problem("few-samples", name, f"The class {name} has "
+                f"{plural(groups[number], dataset.thing)} (copies and groups count once): "
                 "too few to train, validate and test with.")
         for number, name in enumerate(dataset.classes)
         if groups[number] < 3

@@ -34,6 +34,7 @@ from regraft.dataset.copies import settle_apart
 from regraft.dataset.rows import Dataset, Problem, Sample
 from regraft.dataset.table import TableReader, lines_of
 from regraft.dataset.verify import verify_texts
+from regraft.defaults import MAX_BAD
 from regraft.errors import DataError
 from regraft.events import Advanced, Tell, silent
 
@@ -68,7 +69,7 @@ def read_unlabelled_texts(
     *,
     column: str = "",
     apart_from: Iterable[Sample] = (),
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     tell: Tell = silent,
 ) -> Dataset:
     """Read a pool of texts; of equal ones one is kept. `source` is the text, `split` "train".

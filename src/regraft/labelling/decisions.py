@@ -32,6 +32,7 @@ from regraft.dataset.rows import DROPPED, Target, labels_of
 from regraft.dataset.video import clip_id, parted
 from regraft.labelling.named import spoken_of
 from regraft.store import Fact, append_line, canonical, digest, flush, lock
+from regraft.wording import some_of
 
 Action = Literal["keep", "change", "skip"]
 ACTIONS: tuple[Action, ...] = ("keep", "change", "skip")
@@ -419,10 +420,8 @@ def _lost(
     names = [name for name in names if not is_of_pool(name.removeprefix(prefix))]
     if not names:
         return []
-    rest = len(names) - _NAMED
-    listed = ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
     what = (
-        f"Reviewers decided on {listed}, and no sample fits: it was changed or taken away, or an "
-        "older version did not note what it holds."
+        f"Reviewers decided on {some_of(names, _NAMED)}, and no sample fits: it was changed or "
+        "taken away, or an older version did not note what it holds."
     )
     return [Problem("lost-review", guard.shown(journal.path.name), what)]

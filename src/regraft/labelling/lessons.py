@@ -273,12 +273,11 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
     step = before.run.step("head-as-given", inputs, compute)
     head = climbed.steps[0]
     gap = valid.compare(head.answers, step.tensors)
-    points = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     helped = "made no difference beyond noise" if gap.p >= measure.NOISE else "helped"
     if gap.p < measure.NOISE and gap.value < 0:
         helped = "did harm"
     facts: Facts = {"gap": gap.value, "low": gap.low, "high": gap.high, "p": gap.p}
-    facts["text"] = f"{_WHAT[mode]} {helped}: {points} for the head (p = {gap.p:.3f})."
+    facts["text"] = f"{_WHAT[mode]} {helped}: {gap.points} for the head (p = {gap.p:.3f})."
     held = valid.samples
     rows = np.array([n for n, sample in enumerate(held) if sample.id in shares], dtype=np.int64)
     if len(rows):

@@ -17,6 +17,7 @@ from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample, guard
 from regraft.dataset.table import TableReader, read_table
 from regraft.dataset.verify import verify_texts
+from regraft.defaults import MAX_BAD
 from regraft.errors import DataError
 from regraft.events import Tell, silent
 from regraft.labelling.decisions import Journal, Verdict, about, decision_of, verdicts
@@ -27,7 +28,12 @@ _COLUMNS = tuple((what, kind) for what in ("path", "text") for kind in ("label",
 
 
 def read_pool(
-    path: Path, labelled: Dataset, *, column: str = "", max_bad: float = 0.01, tell: Tell = silent
+    path: Path,
+    labelled: Dataset,
+    *,
+    column: str = "",
+    max_bad: float = MAX_BAD,
+    tell: Tell = silent,
 ) -> Dataset:
     """The pool beside labelled data of the same kind.
 

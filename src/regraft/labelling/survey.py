@@ -22,6 +22,7 @@ from regraft.dataset.boxes import BoxData
 from regraft.dataset.rows import labels_of
 from regraft.dataset.table import TableReader, read_table
 from regraft.dataset.texts import excerpt
+from regraft.defaults import MAX_BAD
 from regraft.errors import DataError, MissingExtra, UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import agreement, box_agreement, consensus, findings
@@ -40,6 +41,7 @@ from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import features
 from regraft.transfer.model import Model
+from regraft.wording import some_of
 
 _TRIAL = 64
 
@@ -70,11 +72,15 @@ class Request:
     batch: int = BATCH
     scale: Scale | None = None
     seed: int = 0
-    max_bad: float = 0.01
+    max_bad: float = MAX_BAD
     caution: str = ""
     label_studio: Path | None = None
     columns: str | None = None
     reader: Reader | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
 
 
 @dataclass(frozen=True)
@@ -291,9 +297,9 @@ def _with_lone(caution: str, dataset: Dataset) -> str:
     """The caution, and whose labels cannot be judged."""
     if not (lone := lone_classes(dataset)):
         return caution
-    few = ", ".join(lone[:5]) + (f" and {len(lone) - 5} more" if len(lone) > 5 else "")
     said = (
-        f"Labels of {few} are not judged: all samples are of one group, so nothing else shows it."
+        f"Labels of {some_of(lone, 5)} are not judged: all samples are of one group, so nothing "
+        "else shows it."
     )
     return f"{caution} {said}".strip()
 

@@ -55,6 +55,7 @@ from regraft.dataset.table import (
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
 from regraft.labelling import label_studio
+from regraft.wording import some_of
 
 Scale = Literal["nominal", "ordinal", "multilabel"]
 SCALES: tuple[Scale, ...] = ("nominal", "ordinal", "multilabel")
@@ -251,8 +252,7 @@ class Layout:
     def said(self) -> str:
         """What is read as votes, a sentence."""
         names = [guard.shown(name) for name in (self.annotator, *self.columns) if name]
-        rest = len(names) - _NAMED
-        listed = ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        listed = some_of(names, _NAMED)
         each = ", one person each" if self.kind == "wide" else ""
         if len(names) == 1:
             return f"The column {listed} is read as votes."

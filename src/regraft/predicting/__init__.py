@@ -1,37 +1,26 @@
-"""The inside of `predict` and `evaluate`: what a model says of pictures, texts and videos."""
+"""The inside of `predict`: what a model says of pictures, texts and videos, what objects it finds.
 
-from regraft.predicting.named import (
-    files_of,
-    not_entered,
-    not_meant,
-    nothing_found,
-    relabelled,
-    vectors,
-)
-from regraft.predicting.objects import (
-    Wanted,
-    check_wanted,
-    find_objects,
-    found_in,
-    put_together,
-)
+A function for each kind takes the model, its backbone as it is prepared, what is to be looked at
+and who listens, and gives an answer for each, in order.
+"""
+
+from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found
+from regraft.predicting.objects import Wanted, check_wanted, find_objects, put_together
 from regraft.predicting.pictures import label_pictures
-from regraft.predicting.texts import label_texts
+from regraft.predicting.texts import label_texts, texts_of
 from regraft.predicting.videos import label_videos
 
 __all__ = [
     "Wanted",
     "check_wanted",
+    "files_of",
     "find_objects",
-    "found_in",
     "label_pictures",
     "label_texts",
     "label_videos",
-    "files_of",
     "not_entered",
     "not_meant",
     "nothing_found",
     "put_together",
-    "relabelled",
-    "vectors",
+    "texts_of",
 ]

@@ -1,4 +1,4 @@
-"""What is asked about: files behind names, and labelled samples in the model's terms."""
+"""What is asked about: files behind names, folders and patterns."""
 
 from __future__ import annotations
 
@@ -7,19 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from regraft.dataset import Dataset, Sample, View, guard
-from regraft.dataset.rows import labels_of, renumbered
+from regraft.dataset import guard
 from regraft.dataset.video import claims_video
 from regraft.errors import DataError
-from regraft.events import Tell
-from regraft.tasks.classification import Classification
-from regraft.transfer.cut import Cut
-from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
-from regraft.transfer.features import Features, features
-from regraft.transfer.model import Model, split_labels
-from regraft.transfer.packing import Storage
 
 
 def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Iterator[Path]:
@@ -154,57 +144,3 @@ def _below(folder: Path) -> Iterator[tuple[Path, bool, str]]:
             yield path, False, ""
         elif problem.kind != "link":
             yield path, False, problem.what
-
-
-def relabelled(model: Model, rows: Dataset) -> list[Sample]:
-    """The labelled samples with targets in the model's order of classes, as many as it gives.
-
-    Raises:
-        DataError: the model does not know a class, or gives each sample one and the data do not.
-    """
-    place = split_labels(model, rows.classes)
-    unknown = [name for name, at in zip(rows.classes, place, strict=True) if at < 0]
-    if unknown:
-        raise DataError(
-            f"the model does not know the class {unknown[0]!r}",
-            where=rows.path,
-            mend=f"it knows: {', '.join(model.task.classes)}",
-        )
-
-    several = not isinstance(model.task, Classification) or model.task.multilabel
-    labelled = [sample for sample in rows if sample.target is not None]
-    if not several:
-        _refuse_several(labelled)
-    return [renumbered(sample, dict(enumerate(place)), several) for sample in labelled]
-
-
-def _refuse_several(samples: Sequence[Sample]) -> None:
-    """Refuse samples that have not one label each."""
-    for sample in samples:
-        if (count := len(labels_of(sample.target))) != 1:
-            raise DataError(
-                f"it has {count or 'no'} labels, and the model gives each sample exactly one",
-                where=sample.id,
-                mend="give data with one label each, or fit a model on data with several",
-            )
-
-
-def vectors(
-    model: Model, preparation: Preparation, samples: Sequence[Sample], tell: Tell
-) -> np.ndarray:
-    """Vectors_nd of samples, through the cache."""
-    table = values(model, preparation, samples, "float32", tell)
-    return table.rows(np.arange(len(samples)))[0]
-
-
-def values(
-    model: Model,
-    preparation: Preparation,
-    samples: Sequence[Sample],
-    storage: Storage,
-    tell: Tell,
-) -> Features:
-    """What the head takes, through the cache."""
-    cut = Cut(model.backbone, len(model.backbone.stages))
-    engine = preparation.engine(cut.kept.frozen, samples[:TRIAL_SAMPLES])
-    return features(samples, cut, engine, [View()], storage=storage, tell=tell)

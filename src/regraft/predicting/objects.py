@@ -19,12 +19,11 @@ from regraft.dataset.frames import Frame, frames
 from regraft.dataset.video import claims_video
 from regraft.errors import UnreadableSample, UsageError
 from regraft.events import Advanced, Tell
-from regraft.predicting.named import values
 from regraft.reporting.drawing import Mark, drawn, jpeg
 from regraft.store import commit
 from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.family import KEPT
-from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
+from regraft.transfer.engine import Preparation
 from regraft.transfer.model import Model
 from regraft.transfer.pictures import pixels_of
 
@@ -107,7 +106,7 @@ def find_objects(
             mend="write another format (--to json), or save the frames as pictures first",
         )
     answers: list[dict[str, Any]] = []
-    drawn: set[Path] = set()
+    taken: set[Path] = set()
     common, threshold = common_folder(paths), _threshold(model, wanted.precision)
     for look, tiles in _looked(model, preparation, frames(paths, wanted.every_s)):
         if look.picture is None:
@@ -121,7 +120,7 @@ def find_objects(
         if look.damage:
             answers[-1]["damage"] = list(look.damage)
         if wanted.draw and wanted.out is not None:
-            _draw(look.picture, answers[-1], _file_for(below(look.name, common), wanted.out, drawn))
+            _draw(look.picture, answers[-1], _file_for(below(look.name, common), wanted.out, taken))
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
     if wanted.out is not None:
         write_predictions(answers, model.task.classes, wanted.out, wanted.to)
@@ -240,22 +239,6 @@ def _objects(model: Model, found: Found, size: tuple[int, int]) -> dict[str, Any
             for box, label, score in rows
         ],
     }
-
-
-def found_in(
-    model: Model, preparation: Preparation, samples: Sequence[Sample], tell: Tell
-) -> BoxAnswers:
-    """Objects in samples, through the cache."""
-    table = values(model, preparation, samples, "uint8", tell)
-    parts: list[BoxAnswers] = []
-    for start in range(0, len(samples), TRIAL_SAMPLES):
-        some = samples[start : start + TRIAL_SAMPLES]
-        given = table.rows(np.arange(start, start + len(some)))
-        parts.append(model.find(given, [sample.size for sample in some]))
-    arrays = [part.arrays() for part in parts]
-    return BoxAnswers.from_arrays(
-        {name: np.concatenate([one[name] for one in arrays]) for name in arrays[0]}
-    )
 
 
 def put_together(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,60 +10,26 @@ from regraft import dataset as data_sets
 from regraft.dataset.table import TableReader
 from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Tell
-from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found
-from regraft.transfer.engine import TRIAL_SAMPLES, prepare
+from regraft.predicting.named import files_of
+from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
 from regraft.transfer.model import Model
 
-
-def label_texts(
-    model: Model, inputs: Sequence[str | Path], column: str, tell: Tell
-) -> list[dict[str, Any]]:
-    """Answers for texts, in batches; files in folders that claim to be no texts may be ignored.
-
-    Args:
-        model: of texts.
-        inputs: as for `predict`.
-        column: that tables must have; "" takes the model's own where they have it.
-        tell: listens to events.
-
-    Raises:
-        DataError: there are no texts, or a table has no such column.
-    """
-    from regraft.transfer.packing import stacked
-    from regraft.transfer.tokens import token_ids
-
-    known = model.facts.get("columns")
-    own = data_sets.reader_of(known).text if known else ""
-    named = list(_texts(inputs, column, own))
-    if not named:
-        raise nothing_found(inputs, "texts")
-    answers: list[dict[str, Any]] = []
-    engine = None
-    with prepare(model.backbone, tell=tell) as preparation:
-        for start in range(0, len(named), TRIAL_SAMPLES):
-            some = named[start : start + TRIAL_SAMPLES]
-            texts = [text for _, text in some if isinstance(text, str)]
-            labelled = iter(())
-            if texts:
-                ids = stacked([token_ids(text, model.backbone) for text in texts])
-                engine = engine or preparation.engine_for_pixels(len(model.backbone.stages), ids)
-                labelled = iter(model.answers(engine.run(ids)[0], texts))
-            for name, text in some:
-                answer = next(labelled) if isinstance(text, str) else {"problem": text.what}
-                answers.append({"sample": name, **answer})
-            tell(Advanced("predicting", len(answers), len(named)))
-    return [*not_meant(answers, inputs, "text"), *not_entered(inputs)]
+Text = str | UnreadableSample
+"""What is to be labelled, or what speaks against it."""
 
 
-def _texts(
-    inputs: Sequence[str | Path], column: str, own: str = ""
-) -> Iterable[tuple[str, str | UnreadableSample]]:
+def texts_of(
+    inputs: Sequence[str | Path], column: str = "", own: str = ""
+) -> Iterator[tuple[str, Text]]:
     """Names and texts behind files, folders, patterns, tables and "-", in order.
 
     Args:
         inputs: as for `predict`.
-        column: of every table, if named.
-        own: of a table, where it has one of this name.
+        column: that every table must have; "" takes what suits each.
+        own: of a table, where none is named and it has one of this name.
+
+    Raises:
+        DataError: a table has no such column.
     """
     import sys
 
@@ -86,21 +52,52 @@ def _texts(
                 yield str(path), _read_text(path)
 
 
-def _checked(text: str, where: str) -> str | UnreadableSample:
+def label_texts(
+    model: Model, preparation: Preparation, named: Sequence[tuple[str, Text]], tell: Tell
+) -> list[dict[str, Any]]:
+    """Answers for texts, in batches.
+
+    Args:
+        model: of texts.
+        preparation: of its backbone.
+        named: what `texts_of` gave.
+        tell: listens to events.
+    """
+    from regraft.transfer.packing import stacked
+    from regraft.transfer.tokens import token_ids
+
+    answers: list[dict[str, Any]] = []
+    engine = None
+    for start in range(0, len(named), TRIAL_SAMPLES):
+        some = named[start : start + TRIAL_SAMPLES]
+        texts = [text for _, text in some if isinstance(text, str)]
+        labelled = iter(())
+        if texts:
+            ids = stacked([token_ids(text, model.backbone) for text in texts])
+            engine = engine or preparation.engine_for_pixels(len(model.backbone.stages), ids)
+            labelled = iter(model.answers(engine.run(ids)[0], texts))
+        for name, text in some:
+            answer = next(labelled) if isinstance(text, str) else {"problem": text.what}
+            answers.append({"sample": name, **answer})
+        tell(Advanced("predicting", len(answers), len(named)))
+    return answers
+
+
+def _checked(text: str, where: str) -> Text:
     try:
         return data_sets.texts.checked(text, where)
     except UnreadableSample as fault:
         return fault
 
 
-def _decoded(data: bytes, where: str) -> str | UnreadableSample:
+def _decoded(data: bytes, where: str) -> Text:
     try:
         return data_sets.texts.decode(data, where)[0]
     except UnreadableSample as fault:
         return fault
 
 
-def _read_text(path: Path) -> str | UnreadableSample:
+def _read_text(path: Path) -> Text:
     try:
         data = data_sets.guard.read_file(path)
     except UnreadableSample as fault:

@@ -23,6 +23,7 @@ from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.tasks.clusters import numbered
 from regraft.tasks.probe import Probe
+from regraft.wording import metric_name, percent, plural, points
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
@@ -132,29 +133,25 @@ def verdict(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, 
     )
     groups = int(numbered([sample.group for sample in eye.held]).max()) + 1
     if groups < FEW_HELD:
-        of = f" of {groups} group{'s' * (groups != 1)}" if groups < len(eye.held) else ""
+        of = f" of {plural(groups, 'group')}" if groups < len(eye.held) else ""
         text = f"The judge measures on {len(eye.held)} samples{of}, which show little. {text}"
     return {**frozen, "fine_tuned": moved, "text": text}
 
 
 def _said(found: dict[str, Any]) -> str:
     first, last = found["before"], found["after"]
+    told = gap(found)
+    if not told.startswith(found["answer"]):  # else both are "no difference"
+        told = f"{found['answer']}, {told}"
     return (
-        f"{percent(last)} {last['name'].replace('_', ' ')} on the judge's "
-        f"{found['split']} split, the start {percent(first)}: {found['answer']}, "
-        f"{gap(found)}"
+        f"{percent(last['value'])} {metric_name(last['name'])} on the judge's {found['split']} "
+        f"split, the start {percent(first['value'])}: {told}"
     )
-
-
-def percent(metric: dict[str, Any]) -> str:
-    """A metric of `compared`, for people."""
-    return f"{100 * metric['value']:.1f} %"
 
 
 def gap(found: dict[str, Any]) -> str:
     """The difference that `compared` found, its interval and p, for people."""
-    points = {name: f"{100 * value:+.1f}" for name, value in found["difference"].items()}
-    return f"{points['value']} points ({points['low']} to {points['high']}, p = {found['p']:.3f})"
+    return points(**found["difference"], p=found["p"])
 
 
 def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]:

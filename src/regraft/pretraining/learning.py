@@ -27,6 +27,7 @@ from regraft.pretraining.objective import Job, Learner, Objective, Point, as_fac
 from regraft.pretraining.settings import FEW_STEPS
 from regraft.store import Outcome, Run
 from regraft.transfer import loop
+from regraft.wording import metric_name, percent
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
@@ -239,7 +240,7 @@ def _point(course: Course, learner: Learner, facts: dict[str, Any]) -> Point:
 def _told(point: Point) -> str:
     """A point of the curves, for people."""
     said = [
-        f"{name.replace('_', ' ')} {f'{100 * value:.1f} %' if name in SHARES else f'{value:.3g}'}"
+        f"{metric_name(name)} {percent(value) if name in SHARES else f'{value:.3g}'}"
         for name, value in point.items()
         if name not in ("step", "loss")
     ]

@@ -17,6 +17,7 @@ from regraft import dataset as data_sets
 from regraft import reporting, store
 from regraft.backbones import RANDOM, Backbone, open_backbone
 from regraft.dataset import Dataset, Reader, Sample
+from regraft.defaults import MAX_BAD
 from regraft.errors import TrainingFailed, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining import judge as judging
@@ -25,12 +26,14 @@ from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
 from regraft.pretraining.objective import PRECISION, Control, Job, Objective
 from regraft.pretraining.settings import FEW_STEPS, AnySettings
-from regraft.reporting import content
+from regraft.reporting import content, verdict
 from regraft.reporting.pretrained import beside_references
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
 from regraft.transfer.rungs import check_budget
+from regraft.transfer.twin import check_compare
+from regraft.wording import percent, plural
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
@@ -124,7 +127,7 @@ def pretrain(
     settings: AnySettings | None = None,
     control: bool = False,
     seed: int = 0,
-    max_bad: float = 0.01,
+    max_bad: float = MAX_BAD,
     columns: str | None = None,
     tell: Tell = silent,
 ) -> Pretrained:
@@ -146,7 +149,8 @@ def pretrain(
             same moments. Other objectives have none.
         seed: of every random choice.
         max_bad: share of unreadable files that are set aside before it is an error.
-        columns: of tables of texts, as for `fit`; the judge's count where it has them.
+        columns: of tables of texts, as for `fit`; they hold for the judge's table, too, where it
+            has them.
         tell: listens to events.
 
     Raises:
@@ -179,12 +183,7 @@ def pretrain(
     check_budget(budget)
     if train == "head":
         raise UsageError("nothing would be trained", where="--train", mend="use all or last:K")
-    if compare not in (None, "scratch"):
-        raise UsageError(
-            f"nothing to compare with: {compare!r}",
-            where="--compare",
-            mend="say scratch, or leave it out",
-        )
+    check_compare(compare)
     with Run.open(folder, question, tell=tell) as run:
         start = open_backbone(question["backbone"], tell=tell)
         start.check_reads(chosen.modality, f"{chosen.name} here trains on {chosen.modality}s")
@@ -264,8 +263,7 @@ def _judge(
         )
     count = len(labelled.problems)
     if count:
-        problems = "problem" + "s" * (count != 1)
-        tell(Said(f"{count:,} {problems} found in the judge's data: see the report"))
+        tell(Said(f"{plural(count, 'problem')} found in the judge's data: see the report"))
     return labelled
 
 
@@ -317,10 +315,10 @@ def _learn(ground: Ground) -> dict[str, Any]:
             report["control"] = _to_its_end(
                 ground, "The control", vain, lambda: _control(ground, control, eye, facts, after)
             )
-    doubts = [] if eye is None else content.doubts(report["judge"]["problems"])
+    doubts = [] if eye is None else verdict.doubts(report["judge"]["problems"])
     said = [beside_references(report), report["verdict"]["text"], *doubts, *vain]
     report["verdict"] = report["verdict"] | {"text": " ".join(filter(None, said))}
-    reporting.write(ground.run.folder, report, reporting.thumbnails(report))
+    reporting.write(ground.run.folder, report)
     return report
 
 
@@ -369,7 +367,7 @@ def _control(
     learnt = _beside(replace(ground, objective=control.objective), "control", main)
     found = _against(ground, eye, learnt, after)
     text = (
-        f"The control, whose views {control.which}, has {judging.percent(found['before'])} "
+        f"The control, whose views {control.which}, has {percent(found['before']['value'])} "
         f"after as many steps; {control.adds} add {judging.gap(found)}."
     )
     return {**found, "text": text, "curves": learnt.facts["curves"]}
@@ -391,7 +389,7 @@ def _scratch(ground: Ground, main: dict[str, Any], after: Looked | None) -> dict
     found = _against(ground, ground.eye, learnt, after)
     text = (
         f"Pre-trained likewise from random weights, the network has "
-        f"{judging.percent(found['before'])} after as many steps; the weights it began with add "
+        f"{percent(found['before']['value'])} after as many steps; the weights it began with add "
         f"{judging.gap(found)}."
     )
     return {**kept, "judged": {**found, "text": text}}
@@ -475,7 +473,7 @@ def _sizes(rows: Dataset) -> dict[str, int]:
 
 
 def _problems(rows: Dataset) -> list[dict[str, str]]:
-    return [content.problem_facts(problem) for problem in rows.problems]
+    return [asdict(problem) for problem in rows.problems]
 
 
 def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -> dict[str, Any]:

@@ -13,28 +13,27 @@ from typing import Any
 
 from regraft import store
 from regraft.errors import StoreError
-from regraft.reporting import content, page, pretrained
+from regraft.reporting import page, pretrained, thumbnails
 
-__all__ = ["JSON_NAME", "PAGE_NAME", "load", "render", "thumbnails", "validate", "write"]
+__all__ = ["JSON_NAME", "PAGE_NAME", "load", "render", "validate", "write"]
 
 JSON_NAME = "report.json"
 PAGE_NAME = "report.html"
 _SCHEMA = Path(__file__).with_name("schema.json")
 
 
-def write(folder: Path, report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> None:
-    """Commit report.json and report.html.
+def write(folder: Path, report: Mapping[str, Any]) -> None:
+    """Commit report.json and report.html, with what can be seen of the samples that it names.
 
     Args:
         folder: the run.
         report: follows schema.json.
-        thumbnails: sample id to a small JPEG.
 
     Raises:
         StoreError: the report does not follow the schema, or the disk is full.
     """
     validate(report)
-    drawn = render(report, thumbnails)
+    drawn = render(report, _thumbnails(report))
     # A name from a file system may hold bytes that are no text; the page escapes them, and what
     # "backslashreplace" makes of them is JSON's own way of writing them.
     text = "\n".join(_lines(report)) + "\n"
@@ -43,16 +42,21 @@ def write(folder: Path, report: Mapping[str, Any], thumbnails: Mapping[str, byte
 
 
 def render(report: Mapping[str, Any], thumbnails: Mapping[str, bytes]) -> str:
-    """The page of a report, of either kind; as for `write`."""
+    """The page of a report, of either kind.
+
+    Args:
+        report: follows schema.json.
+        thumbnails: sample id to a small JPEG.
+    """
     kind = pretrained if _is_of_pretraining(report) else page
     return kind.render(report, thumbnails)
 
 
-def thumbnails(report: dict[str, Any]) -> dict[str, bytes]:
+def _thumbnails(report: Mapping[str, Any]) -> dict[str, bytes]:
     """Small JPEGs of the samples that a report shows, by id; those that are gone are left out."""
     if _is_of_pretraining(report):
         return pretrained.thumbnails(report)
-    return content.thumbnails(Path(report["data"]["path"]), report)
+    return thumbnails.of_fit(Path(report["data"]["path"]), report)
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from regraft import dataset as data_sets
 from regraft.backbones import DEFAULTS, TextPreprocessing
-from regraft.dataset import Dataset, Problem, Sample
-from regraft.errors import UnreadableSample
+from regraft.dataset import Dataset, Sample
+from regraft.dataset.rows import labels_of
+from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.events import Said
-from regraft.reporting import detection, page
-from regraft.reporting.drawing import file_of, jpeg
+from regraft.reporting.drawing import file_of
 from regraft.tasks import measure
 from regraft.tasks.classification import IMBALANCED, Classification
 from regraft.transfer.ground import Ground
-from regraft.transfer.ladder import Climbed, seconds_spent
-from regraft.transfer.twin import PASSES_TO_COMPARE
+from regraft.wording import percent
 
 CUT_SAMPLES = 500
 """Texts that are looked at to say how many are longer than the network reads."""
-STRIP = 5
-"""Frames in a film strip."""
 _PACKAGES = (
     "av", "numpy", "openvino", "pillow", "regraft", "scikit-learn", "scipy", "timm", "tokenizers",
     "torch", "torchvision", "transformers",
 )  # fmt: skip
 """Whose versions numbers may depend on."""
+_OPTIONS = (
+    "task", "train", "valid", "test", "more", "budget", "views", "compare", "labels", "seed",
+    "max_bad", "clip", "columns",
+)  # fmt: skip
+"""Of `fit`, in the order of the command that does the same again."""
 SHOWN = 12
 """Samples in each gallery of the report."""
 
@@ -46,7 +48,7 @@ def data_facts(rows: Dataset) -> dict[str, Any]:
         "multilabel": rows.multilabel,
         "splits": {name: len(rows.split(name)) for name in data_sets.SPLITS},
         "counts": {name: counts(rows, name) for name in data_sets.SPLITS},
-        "problems": [problem_facts(problem) for problem in rows.problems],
+        "problems": [asdict(problem) for problem in rows.problems],
     }
 
 
@@ -71,7 +73,7 @@ def truncated(ground: Ground) -> dict[str, Any]:
     if share:
         ground.tell(
             Said(
-                f"{_percent(share)} of the texts are longer than {_read(preprocessing)}; "
+                f"{percent(share)} of the texts are longer than {_read(preprocessing)}; "
                 "the network reads their beginning"
             )
         )
@@ -92,23 +94,12 @@ def _read(preprocessing: TextPreprocessing) -> str:
     return tokens if preprocessing.windows == 1 else f"{preprocessing.windows} windows of {tokens}"
 
 
-def problem_facts(problem: Problem) -> dict[str, str]:
-    """A problem as JSON."""
-    return {
-        "kind": problem.kind,
-        "where": problem.where,
-        "what": problem.what,
-        "done": problem.done,
-    }
-
-
 def counts(rows: Dataset, split: data_sets.Split) -> list[int]:
     """Samples of each class in a split."""
     counts = [0] * len(rows.classes)
     for sample in rows.split(split):
-        for target in sample.target if isinstance(sample.target, tuple) else (sample.target,):
-            if target is not None:
-                counts[target] += 1
+        for label in labels_of(sample.target):
+            counts[label] += 1
     return counts
 
 
@@ -124,66 +115,6 @@ def provenance(ground: Ground) -> dict[str, Any]:
         "stages": [stage.name for stage in backbone.stages],
         "levels": [backbone.stages[index].name for index in backbone.recipe.levels],
     }
-
-
-NEXT_TO_NOTHING = 0.01
-"""A twin below says nothing about what labels are worth."""
-
-
-def savings(
-    climbed: Climbed,
-    twin: dict[str, Any] | None,
-    curve: list[dict[str, Any]],
-    things: str = "labels",
-) -> dict[str, Any]:
-    """What the transfer saved against training from scratch, in labels, seconds, parameters.
-
-    Labels are only counted where the chosen rung is ahead outside the noise. Seconds are those that
-    the twin was given, which a longer budget makes more, less those of the climb.
-    """
-    if twin is None:
-        text = "Not measured; add --compare scratch."
-        return {"labels": None, "seconds": None, "trained_parameters": None, "text": text}
-    best = climbed.best.facts
-    reached = [p["labels"] for p in curve if p["value"] >= twin["metric"]["value"]]
-    labels = curve[-1]["labels"] - reached[0] if reached else None
-    spent = seconds_spent(climbed.entries)
-    seconds = twin["seconds"]["total"] - spent
-    parameters = twin["trainable_parameters"] - best["trainable_parameters"]
-    nothing = twin["metric"]["value"] < NEXT_TO_NOTHING
-    if twin["p"] >= measure.NOISE or twin["gap"] < 0 or nothing:
-        labels = None
-    if twin["p"] < measure.NOISE and twin["gap"] < 0:
-        parameters = None  # nothing is saved by what is worse
-    times = f"The climb took {spent:.0f} s, training from scratch {twin['seconds']['total']:.0f} s."
-    if twin["name"] == "tf-idf":
-        text = ""  # the verdict says it
-    elif twin["passes"] < PASSES_TO_COMPARE:
-        labels = None
-        text = (
-            f"The network from scratch saw each sample only {twin['passes']:.1f} times in its "
-            f"time, too few to say how many {things} were saved; a longer --budget gives it more."
-        )
-    elif nothing:
-        text = (
-            f"The network from scratch had learnt next to nothing, so no {things} are said to be "
-            f"saved. {times}"
-        )
-    elif twin["p"] >= measure.NOISE:
-        text = f"Within noise, so no {things} are said to be saved. {times}"
-    elif labels is None:
-        text = f"The new head alone does not reach the network from scratch. {times}"
-    elif labels == 0:
-        text = (
-            f"To be where the network from scratch is, the new head needs all "
-            f"{curve[-1]['labels']:,} {things}. {times}"
-        )
-    else:
-        text = (
-            f"With {reached[0]:,} {things} the new head is where the network from scratch is with "
-            f"all {curve[-1]['labels']:,}. {times}"
-        )
-    return {"labels": labels, "seconds": seconds, "trained_parameters": parameters, "text": text}
 
 
 def calibration(
@@ -293,108 +224,6 @@ def _place(sample: Sample, data: Path) -> dict[str, str]:
     return {"file": file_of(sample, data)} if isinstance(sample.source, Path) else {}
 
 
-def verdict(report: dict[str, Any]) -> str:
-    """The outcome in plain words."""
-    entries = {entry["name"]: entry for entry in report["rungs"]}
-    best = entries[report["best"]]
-    metric = report["test"] or best["metric"]
-    split = "test" if report["test"] else "valid"
-    count = report["data"]["splits"][split]
-    thing = report["data"]["thing"] + ("" if count == 1 else "s")
-    where = f"on the {'test' if report['test'] else 'validation'} split of {count:,} {thing}"
-    what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
-    name = page.metric_name(metric["name"])
-    text = (
-        f"{what} reaches {_percent(metric['value'])} {name} {where} "
-        f"({_percent(metric['low'])} to {_percent(metric['high'])})."
-    )
-    text += _guessed(report, metric, split)
-    few = report.get("few_labels")
-    if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
-        text = f"{few['text']} {text}"
-    text = " ".join([text, *_chose(report), *doubts(report["data"]["problems"])])
-    if report.get("refitted_on"):
-        text += (
-            f" It was fitted once more on all {report['refitted_on']} labels for training and "
-            "validation, because they are few."
-        )
-    deeper = report["rungs"][list(entries).index(report["best"]) + 1 :]
-    tried = [e for e in deeper if e["verdict"] in ("no gain", "worse")]
-    if tried:
-        text += f" Training more of the network ({tried[-1]['name']}) did not help."
-    elif deeper:
-        text += f" Training more of the network was not tried: {deeper[0]['why']}."
-    scratch = report["scratch"]
-    if scratch and report["task"] == "text-classification":
-        text += f" {scratch['text']}"
-    elif scratch:
-        text += f" {_beside_scratch(scratch, best)}"
-    if report.get("untouched"):
-        as_it_is = report["untouched"]["metric"]["value"]
-        text += f" The detector as it is, untrained, reaches {_percent(as_it_is)} (validation)."
-    if report.get("people"):
-        text += f" {report['people']['text']}"
-    return text
-
-
-def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:
-    """A sentence where the score cannot be told from that of whoever looks at nothing."""
-    counts = report["data"]["counts"][split]
-    if metric["name"] == "accuracy":
-        chance, how = max(counts) / max(1, sum(counts)), "always saying the most frequent class"
-    elif metric["name"] == "balanced_accuracy":
-        chance, how = 1 / max(1, sum(count > 0 for count in counts)), "guessing"
-    else:
-        return ""
-    if metric["low"] > chance:
-        return ""
-    return f" That cannot be told from {how}, which gives {_percent(chance)}."
-
-
-def _chose(report: dict[str, Any]) -> Iterator[str]:
-    """A sentence where the split that is measured on chose the rung."""
-    if not report["test"] and sum(rung["verdict"] != "skipped" for rung in report["rungs"]) > 1:
-        yield "There is no test split: this one chose the rung as well, which flatters the score."
-
-
-def doubts(problems: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """What in the data speaks against the score."""
-    yield from (p["what"] for p in problems if p["kind"] in ("many-classes", "one-group"))
-    divided = sum(p["kind"] == "group-across-splits" for p in problems)
-    if divided:
-        many = "1 group stands" if divided == 1 else f"{divided:,} groups stand"
-        yield f"{many} in several of the given splits: the score may be earned by memory."
-
-
-def _beside_scratch(scratch: dict[str, Any], best: dict[str, Any]) -> str:
-    """Both on the validation split; the interval and the p-value stand further down the page."""
-    if scratch["p"] >= measure.NOISE:
-        outcome = "no difference outside the noise"
-    elif scratch["gap"] > 0:
-        outcome = "pre-training pays"
-    else:
-        outcome = "for these samples pre-training does not pay"
-    passes = scratch.get("passes", PASSES_TO_COMPARE)
-    seen = f"{passes:.1f} passes, " if passes < PASSES_TO_COMPARE else ""
-    return (
-        "On the validation split the same network from random weights reaches "
-        f"{_percent(scratch['metric']['value'])} in {scratch['seconds']['total']:.0f} s ({seen}"
-        f"{scratch['steps']:,} steps), the chosen rung {_percent(best['metric']['value'])}: "
-        f"{outcome}{' in so little time' if seen else ''}."
-    )
-
-
-def _percent(share: float) -> str:
-    return page.percent(share).replace("\u00a0", " ")
-
-
-def _depth(report: dict[str, Any]) -> str:
-    if report["best"] == "all":
-        return "the whole network"
-    count = int(report["best"].removeprefix("last:"))
-    return "the last stage" if count == 1 else f"the last {count} stages"
-
-
 def environment() -> dict[str, Any]:
     """Machine and versions."""
     import os
@@ -417,103 +246,17 @@ def command(question: dict[str, Any], folder: Path) -> str:
     """The command line that does the same again; the call, where a reader of one's own reads."""
     import shlex
 
-    options = {
-        "task": None,
-        "train": "ladder",
-        "valid": None,
-        "test": None,
-        "more": None,
-        "budget": None,
-        "views": None,
-        "compare": None,
-        "labels": "given",
-        "seed": 0,
-        "max_bad": 0.01,
-        "clip": None,
-        "columns": None,
-    }
-    chosen = {name: question.get(name) for name in options}
-    chosen = {n: value for n, value in chosen.items() if value not in (None, options[n])}
+    usual = {"train": TRAIN, "labels": LABELS, "seed": 0, "max_bad": MAX_BAD}
+    given = {name: question[name] for name in _OPTIONS if question.get(name) is not None}
+    chosen = {name: value for name, value in given.items() if value != usual.get(name)}
     if question["backbone"] not in DEFAULTS.values():
         chosen = {"backbone": question["backbone"], **chosen}
     data, out = str(question["data"]), str(folder)
     if "reader" in question:
-        given = "".join(f", {name}={value!r}" for name, value in chosen.items())
-        return f"regraft.fit({data!r}, {out!r}{given}, reader=...)  # {question['reader']}"
+        also = "".join(f", {name}={value!r}" for name, value in chosen.items())
+        return f"regraft.fit({data!r}, {out!r}{also}, reader=...)  # {question['reader']}"
     words = ["regraft", "fit", data, "--out", out]
     for name, value in chosen.items():
         unit = "s" if name in ("budget", "clip") else ""
         words += [f"--{name.replace('_', '-')}", f"{value}{unit}"]
     return shlex.join(words)
-
-
-def thumbnails(root: Path, content: dict[str, Any], size_px: int = 128) -> dict[str, bytes]:
-    """Small JPEGs of the samples that the report shows; those that are gone are left out."""
-    if "detection" in content:
-        return detection.pictures(root if root.is_dir() else root.parent, content["detection"])
-    entries = (*content["most_wrong"], *content["least_certain"])
-    return small(root, content["task"], entries, size_px)
-
-
-def small(
-    root: Path,
-    task: str,
-    entries: Iterable[Mapping[str, Any]],
-    size_px: int = 128,
-    frames: int = STRIP,
-) -> dict[str, bytes]:
-    """Small JPEGs of pictures, film strips of clips, nothing of texts; by "sample" of the entries.
-
-    Those that are gone are left out.
-
-    Args:
-        root: the data.
-        task: a name such as "image-classification".
-        entries: with "sample" and, where that is not its place below the data, "file".
-        size_px: the longer side of a picture, the side of a frame.
-        frames: in a film strip.
-    """
-    found: dict[str, bytes] = {}
-    if task not in _SHOW:
-        return found
-    folder = root if root.is_dir() else root.parent
-    for entry in entries:
-        try:
-            picture = _SHOW[task](folder, entry, size_px, frames)
-        except (UnreadableSample, OSError):
-            continue
-        found[entry["sample"]] = jpeg(picture, 80)
-    return found
-
-
-def _show_picture(folder: Path, entry: Mapping[str, Any], size_px: int, frames: int) -> Image.Image:
-    picture = data_sets.images.decode(folder / entry.get("file", entry["sample"]))
-    picture.thumbnail((size_px, size_px))
-    return picture
-
-
-def _show_clip(folder: Path, entry: Mapping[str, Any], size_px: int, frames: int) -> Image.Image:
-    name, span_s = data_sets.video.parted(entry["sample"])
-    return film_strip(folder / entry.get("file", name), span_s, size_px, frames)
-
-
-def film_strip(
-    path: Path, span_s: tuple[float, float] | None, size_px: int, count: int = STRIP
-) -> Image.Image:
-    """Some frames of a clip side by side, each in a square.
-
-    Raises:
-        UnreadableSample: the file cannot be decoded.
-    """
-    from regraft.transfer.clips import moments
-
-    if span_s is None:
-        span_s = (0.0, data_sets.clips.examined(path, path.name)[1].seconds)
-    strip = Image.new("RGB", (count * size_px + (count - 1) * 2, size_px), "white")
-    for place, frame in enumerate(data_sets.video.stills(path, path.name, moments(span_s, count))):
-        square = data_sets.images.square(frame, size_px, 1.0, "bilinear", data_sets.View(), "")
-        strip.paste(Image.fromarray(square), (place * (size_px + 2), 0))
-    return strip
-
-
-_SHOW = {"image-classification": _show_picture, "video-classification": _show_clip}

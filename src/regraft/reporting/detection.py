@@ -1,7 +1,7 @@
 """What the report says of a detector: precision against recall, mistakes by kind, pictures of them.
 
-`section` makes the facts, which stand in report.json under "detection"; `pictures` draws what they
-name, now or later, from the data; `boxes.html.j2` is the part of the page.
+`facts_of` makes the facts, of which `section` stands in report.json under "detection"; `pictures`
+draws what they name, now or later, from the data; `boxes.html.j2` is the part of the page.
 
 Shapes: n samples in order.
 """
@@ -22,9 +22,13 @@ from regraft.errors import UnreadableSample
 from regraft.reporting import drawing, figures
 from regraft.reporting.drawing import Mark, drawn, jpeg
 from regraft.reporting.figures import Axis
+from regraft.store import Outcome
 from regraft.tasks import box_metrics
 from regraft.tasks.box_errors import KINDS, Errors, errors_of, gains
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.detection import Detection
+from regraft.transfer.ground import Ground
+from regraft.transfer.step import Step
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -73,6 +77,30 @@ class Judged:
     answers: BoxAnswers
     targets: BoxTargets
     threshold: float
+
+
+def facts_of(
+    ground: Ground,
+    task: Detection,
+    best: Step,
+    threshold: float,
+    tested: Outcome | None,
+) -> dict[str, Any]:
+    """The section on objects: of the test split where there is one."""
+    split = "test" if tested else "valid"
+    samples = ground.dataset.split(split)
+    answers = BoxAnswers.from_arrays(tested.tensors if tested else best.answers)
+    targets = task.targets(samples)
+    kept = [task.detector.categories[row] if row >= 0 else None for row in task.kept_rows]
+    judged = Judged(ground.dataset, samples, split, answers, targets, threshold)
+    return {
+        "calibration": None,
+        "confusion": None,
+        "imbalance": None,
+        "most_wrong": [],
+        "least_certain": [],
+        "detection": section(judged) | {"source_rows": dict(zip(task.classes, kept, strict=True))},
+    }
 
 
 def section(judged: Judged) -> dict[str, Any]:

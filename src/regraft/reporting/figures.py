@@ -28,7 +28,7 @@ _LETTER_PX = 13.0
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Point:
     """One measurement in a plot: a point with its 95 % interval."""
 
     label: str
@@ -82,7 +82,7 @@ def visible(text: object) -> str:
 # The pictures -------------------------------------------------------------------------------------
 
 
-def intervals(name: str, title: str, marks: Sequence[Mark], x: Axis, y: Axis) -> Markup:
+def intervals(name: str, title: str, marks: Sequence[Point], x: Axis, y: Axis) -> Markup:
     """Points with intervals over a logarithmic axis, joined in order where they belong together.
 
     Args:
@@ -114,7 +114,7 @@ def intervals(name: str, title: str, marks: Sequence[Mark], x: Axis, y: Axis) ->
 def curve(
     name: str,
     title: str,
-    points: Sequence[Mark],
+    points: Sequence[Point],
     forecast: tuple[float, float] | None,
     axes: tuple[Axis, Axis],
 ) -> Markup:
@@ -421,7 +421,7 @@ def _path(name: str, points: Sequence[tuple[float, float]], closed: bool = False
     return _PATH.format(name, f"M{steps}{'z' if closed else ''}")
 
 
-def _mark(px: float, up: Scale, mark: Mark, said: str) -> Markup:
+def _mark(px: float, up: Scale, mark: Point, said: str) -> Markup:
     py = up.px(mark.value)
     line = _LINE.format("interval", px, up.px(mark.low), px, up.px(mark.high))
     if mark.kind == "scratch":
@@ -457,7 +457,7 @@ def _apart(wanted: Sequence[float], top: float, bottom: float, gap: float = 15.0
     return placed
 
 
-def _labels(area: Box, up: Scale, placed: Sequence[tuple[float, Mark]]) -> list[Markup]:
+def _labels(area: Box, up: Scale, placed: Sequence[tuple[float, Point]]) -> list[Markup]:
     """The marks' names, each where it covers least of the others' marks and names."""
     taken = [Box(px - 8, up.px(m.value) - 8, px + 8, up.px(m.value) + 8) for px, m in placed]
     taken += [Box(px - 3, up.px(m.high), px + 3, up.px(m.low)) for px, m in placed]
@@ -481,7 +481,7 @@ def _labels(area: Box, up: Scale, placed: Sequence[tuple[float, Mark]]) -> list[
     return texts
 
 
-def _spots(px: float, up: Scale, mark: Mark, width: float) -> list[tuple[Box, float, str]]:
+def _spots(px: float, up: Scale, mark: Point, width: float) -> list[tuple[Box, float, str]]:
     """Where a name may stand, best first: its box, where its text begins, how it is anchored."""
     right, left = px + 12, px - 12
     high, low = min(up.px(mark.high), up.px(mark.value) - 7), up.px(mark.low)

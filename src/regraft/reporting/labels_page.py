@@ -15,9 +15,11 @@ from markupsafe import Markup
 from regraft import dataset as data_sets
 from regraft import store
 from regraft.errors import UnreadableSample
-from regraft.reporting import content, detection, drawing, figures
-from regraft.reporting.figures import Axis, Mark
-from regraft.reporting.page import environment, inlined, metric_name, share_wrong
+from regraft.reporting import detection, drawing, figures
+from regraft.reporting.figures import Axis, Point
+from regraft.reporting.page import environment, inlined, share_wrong
+from regraft.reporting.thumbnails import of_samples
+from regraft.wording import plural
 
 Facts = Mapping[str, Any]
 
@@ -94,8 +96,7 @@ def headline(found: Facts) -> str:
     if found["beside_people"]:
         said.append(found["beside_people"]["text"])
     if found["next"]:
-        count = len(found["next"])
-        said.append(f"{count:,} sample{'s' * (count != 1)} to label next.")
+        said.append(f"{plural(len(found['next']), 'sample')} to label next.")
     return " ".join(said) or found["not_judged"] or "Nothing was found."
 
 
@@ -126,8 +127,8 @@ def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
         return dict(_objects(root, divided)), {}
     labelled = [*found["likely_errors"][:SHOWN], *found["outliers"][:FEW], *divided]
     return (
-        content.small(root, task, labelled),
-        content.small(Path(pool["path"]), task, found["next"][:SHOWN]) if pool else {},
+        of_samples(root, task, labelled),
+        of_samples(Path(pool["path"]), task, found["next"][:SHOWN]) if pool else {},
     )
 
 
@@ -152,13 +153,13 @@ def _curve(worth: Facts | None) -> Markup | None:
     if not worth:
         return None
     points = [
-        Mark("", point["labels"], point["value"], point["value"], point["value"], "kept")
+        Point("", point["labels"], point["value"], point["value"], point["value"], "kept")
         for point in worth["curve"]
     ]
     ahead = (float(worth["expected"]["labels"]), worth["expected"]["value"])
     axes = (
         Axis("labels", lambda labels: f"{labels:,.0f}"),
-        Axis(metric_name("accuracy") + ", held out", lambda share: f"{100 * share:.3g}\u00a0%"),
+        Axis("accuracy, held out", lambda share: f"{100 * share:.3g}\u00a0%"),
     )
     return figures.curve("worth", f"{axes[1].title}, against labels", points, ahead, axes)
 

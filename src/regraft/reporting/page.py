@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from regraft.reporting import detection, figures
-from regraft.reporting.figures import Axis, Bin, Kind, Mark
+from regraft.reporting.figures import Axis, Bin, Kind, Point
+from regraft.wording import NOTHING, count, duration, metric_name, percent, rate, size, span
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,14 +30,10 @@ LARGEST_MATRIX = 24
 """With more classes than this, the most confused pairs stand in for the confusion matrix."""
 
 _PAIRS = 10
+_BEFORE_UNIT = re.compile(r"(?<=\d) ")
 _PARENTHESIS = re.compile(r"\([^()<>]{1,32}\)[.,;]?")
 HARDLY = 0.001
 """A smaller share of wrong labels is said to be hardly any."""
-_NAMES = {
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "top5_accuracy": "top-5 accuracy",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +100,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     page.filters |= {
-        "percent": percent,
-        "span": span,
-        "count": count,
-        "duration": duration,
+        "percent": _joined(percent),
+        "span": _ends,
+        "count": _joined(count),
+        "rate": rate,
+        "duration": _joined(duration),
         "seconds": seconds,
-        "size": size,
+        "size": _joined(size),
         "metric": metric_name,
         "listed": listed,
         "unbroken": unbroken,
@@ -127,63 +125,21 @@ def inlined(thumbnails: Mapping[str, bytes]) -> dict[str, str]:
 # Words --------------------------------------------------------------------------------------------
 
 
-def percent(share: float | None) -> str:
-    """A share as people say it: "91.2 %"; what is not quite all or nothing is not rounded to it."""
-    if share is None:
-        return "–"
-    if 0 < share < 0.0005:
-        return "< 0.1\u00a0%"
-    if 0.9995 <= share < 1:
-        return "> 99.9\u00a0%"
-    return f"{100 * share:.1f}\u00a0%"
+def _joined(say: Callable[[Any], str]) -> Callable[[Any], str]:
+    """What says a number, with the unit kept on the number's line."""
+    return lambda number: _BEFORE_UNIT.sub("\u00a0", say(number))
 
 
-def span(interval: Facts) -> str:
-    """The ends of an interval in per cent: "88.1–93.9"; like `percent`, none is rounded to all."""
-    low, high = 100 * interval["low"], 100 * interval["high"]
-    low = min(low, 99.9) if low < 100 else low
-    high = max(high, 0.1) if high > 0 else high
-    return f"{low:.1f}–{high:.1f}"
-
-
-def count(number: float | None) -> str:
-    """A number of things: "12,810", "3.4 M"."""
-    if number is None:
-        return "–"
-    return f"{number:,.0f}" if abs(number) < 1_000_000 else f"{number / 1e6:,.1f}\u00a0M"
-
-
-def duration(seconds: float) -> str:
-    """A length of time: "7.3 s", "3 min 5 s", "2 h 10 min"."""
-    if seconds < 99.5:
-        return f"{seconds:.1f}\u00a0s" if seconds < 9.95 else f"{seconds:.0f}\u00a0s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60}\u00a0min {whole % 60}\u00a0s"
-    return f"{whole // 3600}\u00a0h {whole % 3600 // 60}\u00a0min"
+def _ends(metric: Facts) -> str:
+    """The ends of an interval, in per cent: "88.1–93.9"."""
+    return span(metric).replace(" to ", "–")
 
 
 def seconds(number: float | None) -> str:
     """Seconds for a column of them."""
     if number is None:
-        return "–"
+        return NOTHING
     return f"{number:,.1f}" if number < 99.95 else f"{number:,.0f}"
-
-
-def size(number: float | None) -> str:
-    """A number of bytes: "640 B", "17.3 MB", "1.2 GB"."""
-    if number is None:
-        return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 999.5:
-            return f"{number:.3g}\u00a0{unit}"
-        number /= 1000
-    return f"{number:.3g}\u00a0TB"
-
-
-def metric_name(name: str) -> str:
-    """A metric's stable name as people say it."""
-    return _NAMES.get(name, name.replace("_", " "))
 
 
 def share_wrong(share: Facts) -> str:
@@ -267,16 +223,16 @@ def _kind(rung: Facts, best: str) -> Kind:
     return "kept" if rung["verdict"] == "kept" else "left"
 
 
-def _marked(label: str, row: Facts, kind: Kind, x: float) -> Mark:
+def _marked(label: str, row: Facts, kind: Kind, x: float) -> Point:
     metric = row["metric"]
-    return Mark(label, x, metric["value"], metric["low"], metric["high"], kind)
+    return Point(label, x, metric["value"], metric["low"], metric["high"], kind)
 
 
 def _label_curve(report: Facts, metric: str) -> Markup | None:
     rows, forecast = report["label_curve"], report["forecast"]
     if not rows:
         return None
-    points = [Mark("", r["labels"], r["value"], r["low"], r["high"], "kept") for r in rows]
+    points = [Point("", r["labels"], r["value"], r["low"], r["high"], "kept") for r in rows]
     ahead = None
     if forecast and (forecast["labels"] or 0) > rows[-1]["labels"]:
         ahead = (float(forecast["labels"]), float(forecast["target"]))

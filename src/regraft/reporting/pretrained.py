@@ -10,9 +10,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from regraft.reporting import content, figures
+from regraft.reporting import figures
 from regraft.reporting.figures import Axis, visible
 from regraft.reporting.page import environment, inlined
+from regraft.reporting.thumbnails import of_samples
+from regraft.wording import plural
 
 Facts = Mapping[str, Any]
 
@@ -64,7 +66,7 @@ def thumbnails(report: Facts) -> dict[str, bytes]:
     root = Path((report["judge"] or report["data"])["path"])
     entries = [{"sample": name, "file": file} for name, file in report["files"].items()]
     size_px = _FRAME_PX if report["data"]["things"] == "clips" else _PICTURE_PX
-    return content.small(root, report["task"], entries, size_px, _FRAMES)
+    return of_samples(root, report["task"], entries, size_px, _FRAMES)
 
 
 def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
@@ -94,9 +96,8 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
 
 def headline(report: Facts) -> str:
     """The outcome in a sentence."""
-    answer = report["verdict"]["answer"]
+    answer, steps = report["verdict"]["answer"], plural(report["steps"], "step")
     if report["verdict"].get("too_few_steps"):
-        steps = f"{report['steps']:,} step" + "s" * (report["steps"] != 1)
         return f"{steps} of pre-training, too few to tell whether it helps."
     if answer in _TITLES:
         tuned = report["verdict"]["fine_tuned"]["answer"]
@@ -109,7 +110,7 @@ def headline(report: Facts) -> str:
             f"The loss on held-out words went from {first['loss']:.2f} to {last['loss']:.2f}; "
             f"{100 * last['accuracy']:.0f} % of them are guessed right."
         )
-    return f"{report['steps']:,} steps of pre-training; whether they help was not judged."
+    return f"{steps} of pre-training; whether that helps was not judged."
 
 
 def _compared(report: Facts) -> str:

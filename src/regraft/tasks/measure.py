@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft import wording
 from regraft.seeds import generator
 from regraft.tasks.clusters import numbered
 
@@ -35,11 +36,6 @@ _CHUNK, _CHUNK_NUMBERS = 250, 2**22
 
 Score = Callable[[np.ndarray], np.ndarray]
 """weights_rn -> values_r: one metric of one model's answers, under each draw's weights, float64."""
-
-
-def spoken(name: str) -> str:
-    """A metric's stable name as people say it."""
-    return name.replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +63,11 @@ class Difference:
     low: float
     high: float
     p: float
+
+    @property
+    def points(self) -> str:
+        """In words, without `p`: "+1.2 points (-0.3 to +2.7)"."""
+        return wording.points(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)

@@ -96,13 +96,13 @@ def frozen_stages(train: str, stages: int, others: str = "") -> int:
     if train == "all":
         return 0
     word, colon, count = train.partition(":")
-    if word != "last" or not colon or not count.isdecimal():
+    if word != "last" or not colon or not count.isdecimal() or int(count) == 0:
         raise UsageError(
             f"{train!r} does not say which stages to train",
             where="--train",
             mend=f"use {others}last:K (K stages counted from the head) or all",
         )
-    if not 0 < int(count) <= stages:
+    if int(count) > stages:
         raise UsageError(
             f"the backbone has {stages} stages, so the last {count} cannot be trained",
             where="--train",

@@ -25,11 +25,11 @@ from regraft.dataset import Sample
 from regraft.events import Advanced
 from regraft.seeds import generator, seed_of
 from regraft.store import Outcome
-from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.transfer.ground import Facts, Ground, head_facts, inputs_of
 from regraft.transfer.lexicon import Words
 from regraft.transfer.step import Step
+from regraft.wording import interval, metric_name
 
 LABELS = 8
 DRAWS = 10
@@ -218,18 +218,13 @@ def _summed_up(task: Classification, found: dict[str, list[np.ndarray]]) -> Fact
 
 def _text(facts: Facts) -> str:
     """In words."""
-
-    def shown(metric: Facts) -> str:
-        low, high = 100 * metric["low"], 100 * metric["high"]
-        return f"{100 * metric['value']:.1f} % ({low:.1f} to {high:.1f})"
-
     many, draws = facts["labels_a_class"], facts["draws"]
-    name = measure.spoken(facts["metric"]["name"])
+    name = metric_name(facts["metric"]["name"])
     if facts["how"] == "drawn":
         text = f"With {many} labels a class, drawn {draws} times, the head reaches "
     else:
         text = f"Cross-validated {draws} times on all labels but the test's, the head reaches "
-    text += f"{shown(facts['metric'])} {name}"
+    text += f"{interval(facts['metric'])} {name}"
     if "tfidf" in facts:
-        text += f", TF-IDF {shown(facts['tfidf'])}"
+        text += f", TF-IDF {interval(facts['tfidf'])}"
     return f"{text}. In brackets: where 95 % of such draws lie."

@@ -48,10 +48,3 @@ class HeldOut:
     def compare(self, new: Answers, old: Answers) -> measure.Difference:
         """The paired test of one model's answers on these samples against another's."""
         return measure.compare(self.score(new), self.score(old), self.weights_rn)
-
-
-def points(gap: measure.Difference) -> str:
-    """A difference and its interval, for people."""
-    if gap.value == gap.low == gap.high == 0:
-        return "no difference"  # an interval without width would look like certainty
-    return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"

@@ -20,11 +20,11 @@ from regraft.store import Outcome
 from regraft.tasks import measure
 from regraft.transfer.fine_tuning import trained
 from regraft.transfer.ground import HEAD_BYTES, Facts, Ground, head_facts, inputs_of
-from regraft.transfer.held_out import points
 from regraft.transfer.lexicon import reads_words
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.rungs import make_plan, make_rung
 from regraft.transfer.step import Cost, Step, announce, rung_entry
+from regraft.wording import metric_name
 
 PATIENCE = 2
 """The climb stops after so many rungs in a row without a gain. One alone says little: on 200
@@ -152,7 +152,7 @@ def _judge(ground: Ground, step: Step, best: Step | None) -> tuple[str, str]:
     if best is None:
         return "kept", f"the first rung{_also_read(ground)}"
     gap = ground.validation.compare(step.answers, best.answers)
-    why = f"{points(gap)} against {best.facts['name']} (p = {gap.p:.3f})"
+    why = f"{gap.points} against {best.facts['name']} (p = {gap.p:.3f})"
     if gap.p >= measure.NOISE:
         return "no gain", f"{why}: within noise"
     return ("kept", why) if gap.value > 0 else ("worse", why)
@@ -168,7 +168,7 @@ def _also_read(ground: Ground) -> str:
 
 def _nothing_to_show(ground: Ground, best: Step) -> str:
     """Why no rung can be kept after this one, whatever it answers; empty where one can."""
-    name, metric = best.facts["name"], measure.spoken(ground.task.metric_name)
+    name, metric = best.facts["name"], metric_name(ground.task.metric_name)
     valid = ground.validation
     gap = measure.compare(_faultless, valid.score(best.answers), valid.weights_rn)
     if gap.p < measure.NOISE:
@@ -176,7 +176,7 @@ def _nothing_to_show(ground: Ground, best: Step) -> str:
     if gap.value == 0:
         return f"{name} has 100 % {metric} on the validation split"
     return (
-        f"even 100 % {metric} on the validation split would be {points(gap)} ahead of {name}, "
+        f"even 100 % {metric} on the validation split would be {gap.points} ahead of {name}, "
         f"within noise (p = {gap.p:.3f})"
     )
 

@@ -17,7 +17,6 @@ from regraft.transfer import twin
 from regraft.transfer.engine import Preparation
 from regraft.transfer.fine_tuning import trained
 from regraft.transfer.ground import Facts, Ground, inputs_of, tail_of
-from regraft.transfer.held_out import points
 from regraft.transfer.ladder import Climbed, seconds_spent
 from regraft.transfer.meter import PeakMemory
 from regraft.transfer.rungs import batch_of, bytes_a_view, seconds_a_picture
@@ -140,11 +139,11 @@ def tfidf(ground: Ground, climbed: Climbed) -> Facts:
     name = "TF-IDF and logistic regression, which need no pre-trained network"
     if gap.p >= measure.NOISE:
         text = (
-            f"{name}, cannot be told from the chosen rung: {points(gap)} for the rung, "
+            f"{name}, cannot be told from the chosen rung: {gap.points} for the rung, "
             f"p = {gap.p:.3f}, on {len(valid.samples):,} validation texts."
         )
     elif gap.value > 0:
-        text = f"The chosen rung is {points(gap)} ahead of {name}."
+        text = f"The chosen rung is {gap.points} ahead of {name}."
     else:
-        text = f"{name}, win: {points(gap)} for the chosen rung. Use them for these texts."
+        text = f"{name}, win: {gap.points} for the chosen rung. Use them for these texts."
     return step.facts | {"text": text, "gap": gap.value, "p": gap.p}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample
+from regraft.errors import UsageError
 from regraft.tasks import measure
-from regraft.transfer.held_out import points
 
 if TYPE_CHECKING:
     from torch import nn
@@ -127,6 +127,16 @@ def rung_of(count: int, steps: int, batch: int, rate: float) -> Rung:
     )
 
 
+def check_compare(compare: str | None) -> None:
+    """Raise UsageError where something else than this twin is to be compared with."""
+    if compare not in (None, "scratch"):
+        raise UsageError(
+            f"nothing to compare with: {compare!r}",
+            where="--compare",
+            mend="say scratch, or leave it out",
+        )
+
+
 def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
     """What became of it, beside the chosen rung.
 
@@ -139,7 +149,7 @@ def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
     low, high = sorted(100 * math.copysign(1, gap.value) * end for end in (gap.low, gap.high))
     spread = f"({low:+.1f} to {high:+.1f}, p = {gap.p:.3f})"
     if gap.p >= measure.NOISE:
-        outcome = f"it cannot be told from {best}: {points(gap)} for {best}, p = {gap.p:.3f}"
+        outcome = f"it cannot be told from {best}: {gap.points} for {best}, p = {gap.p:.3f}"
     elif gap.value > 0:
         outcome = f"{best} is {shown} ahead of it {spread}"
     else:

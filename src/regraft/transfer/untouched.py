@@ -27,6 +27,7 @@ from regraft.tasks.boxes import BoxAnswers, BoxTargets
 from regraft.transfer.ground import Facts, Ground, inputs_of
 from regraft.transfer.ladder import Climbed
 from regraft.transfer.step import Step, final_answers
+from regraft.wording import interval, metric_name, points
 
 ANYTHING = "any object"
 TRIED, TRIED_OF_EACH = 100, 10
@@ -163,10 +164,10 @@ def _once(boxes_k4: np.ndarray) -> np.ndarray:
 def _text(facts: Facts, gap: measure.Difference, best: str) -> str:
     """In words."""
     metric = facts["metric"]
-    value = (
-        f"{100 * metric['value']:.1f} % ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
+    text = (
+        f"The detector as it is, its own head on, reaches {interval(metric)} "
+        f"{metric_name(metric['name'])}"
     )
-    text = f"The detector as it is, its own head on, reaches {value} {metric['name']}"
     taken = [
         f"{name} is what it calls {theirs}"
         if theirs != ANYTHING
@@ -179,11 +180,9 @@ def _text(facts: Facts, gap: measure.Difference, best: str) -> str:
         text += f", read in its favour: {'; '.join(taken)} (what fits best on training pictures)"
     if lost:
         text += f"; it finds no {', '.join(lost)}"
-    low, high = 100 * gap.low, 100 * gap.high
-    spread = f"({low:+.1f} to {high:+.1f}, p = {gap.p:.3f})"
     if gap.p >= measure.NOISE:
-        return (
-            f"{text}. {best} differs from it within noise: {100 * gap.value:+.1f} points {spread}."
-        )
+        told = points(gap.value, gap.low, gap.high, gap.p)
+        return f"{text}. {best} differs from it within noise: {told}."
+    spread = f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, p = {gap.p:.3f})"
     word = "ahead of" if gap.value > 0 else "behind"
     return f"{text}. {best} is {100 * abs(gap.value):.1f} points {word} it {spread}."

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +121,6 @@ def describe_boxes(data: BoxData) -> dict[str, Any]:
             "refused": data.refused,
         },
         "categories": {name: counts[at] for at, name in enumerate(data.categories)},
-        "problems": [
-            {"kind": p.kind, "where": p.where, "what": p.what, "done": p.done}
-            for p in data.problems
-        ],
+        "problems": [asdict(problem) for problem in data.problems],
         "kinds": dict(sorted(kinds.items())),
     }

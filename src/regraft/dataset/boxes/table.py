@@ -18,6 +18,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.rows import TRUTH, BoxData, Collector, is_file, text_of
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.errors import DataError
+from regraft.wording import some_of
 
 _NAME = "boxes.csv"
 _EDGES = ("left", "top", "right", "bottom")
@@ -108,8 +109,7 @@ def _refuse_missing(columns: list[str], where: str) -> None:
     missing = [repr(name) for name in ("path", "category", *_EDGES) if name not in columns]
     if not missing:
         return
-    there = ", ".join(guard.shown(name) for name in columns[:_LISTED]) or "none"
-    there += f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
+    there = some_of([guard.shown(name) for name in columns], _LISTED) or "none"
     lack = (
         f"is no column {missing[0]}"
         if len(missing) == 1

@@ -17,6 +17,7 @@ from regraft.labelling.review.items import queue_of
 from regraft.labelling.review.server import HOST, ReviewServer
 from regraft.labelling.survey import Surveyed
 from regraft.store import digest
+from regraft.wording import plural
 
 _FIRST_PORT, _PORTS = 20_000, 20_000
 _TRIES = 8
@@ -83,12 +84,8 @@ class Review:
         changed = sum(verdict.action == "change" for verdict in found)
         divided = sum(verdict.action == "divided" for verdict in found)
         people = len({decision.reviewer for decision in standing})
-        said = f"{_many(len(standing), 'decision')} by {_many(people, 'reviewer')}: "
-        return said + f"{_many(changed, 'label')} changed, {divided:,} divided"
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+        said = f"{plural(len(standing), 'decision')} by {plural(people, 'reviewer')}: "
+        return said + f"{plural(changed, 'label')} changed, {divided:,} divided"
 
 
 def open_review(
