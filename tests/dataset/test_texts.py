@@ -102,6 +102,7 @@ def test_a_folder_of_text_files(tmp_path: Path) -> None:
     (tmp_path / "mails" / "ham" / "latin.txt").write_bytes(
         "Gr\xfc\xdfe aus K\xf6ln".encode("latin-1")
     )
+    (tmp_path / "mails" / "ham" / "older.txt").write_bytes(b"Gr\xfc\xdfe \x81 aus Bonn")
     (tmp_path / "mails" / "spam" / "wide.txt").write_bytes("Grüße".encode("utf-16"))
     dataset = read(tmp_path / "mails")
     by_id = {sample.id: sample.source for sample in dataset}
@@ -109,7 +110,11 @@ def test_a_folder_of_text_files(tmp_path: Path) -> None:
     assert by_id["ham/latin.txt"] == "Grüße aus Köln"
     assert by_id["spam/wide.txt"] == "Grüße"
     assert by_id["ham/0.txt"] == "ham says 0\n"
-    assert [(p.kind, p.where) for p in dataset.problems] == [("encoding", "ham/latin.txt")]
+    assert by_id["ham/older.txt"] == "Grüße \x81 aus Bonn"
+    assert [(p.kind, p.where, p.done) for p in dataset.problems] == [
+        ("encoding", "ham/latin.txt", "read as Windows-1252"),
+        ("encoding", "ham/older.txt", "read as Latin-1"),
+    ]
     check_reader(texts.TextFolderReader(), tmp_path / "mails")
 
 

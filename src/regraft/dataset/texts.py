@@ -2,8 +2,9 @@
 
 Decisions:
 
-- A file is UTF-8, or has the byte-order mark of UTF-16; else it is read as Windows-1252 (which
-  Latin-1 text is too), and that is reported. What holds a NUL is no text.
+- A file is UTF-8, or has the byte-order mark of UTF-16; else it is read as Windows-1252, or as
+  Latin-1 where it has bytes that Windows-1252 has no character for, as old e-mails do; which of
+  them is reported. What holds a NUL is no text.
 - Near copies are found by MinHash (Broder, "On the resemblance and containment of documents",
   1997) of word triples in 16 bands of 4; those of which 3 in 4 hashes agree are copies: newsletters
   of one template, answers that quote the whole mail. Case, digits and marks do not count.
@@ -36,6 +37,8 @@ from regraft.seeds import generator
 
 EXCERPT = 160
 """Characters of a text that are shown."""
+FOREIGN = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}
+"""Encodings that are guessed where bytes are no UTF-8, in this order, and what they are called."""
 TEXTS_A_PICTURE = 4
 """Of a folder with more texts than so many for each picture, the texts are meant."""
 _FEWEST_WORDS = 8
@@ -96,7 +99,7 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
     else:
-        encodings = ("utf-8-sig", "cp1252", "latin-1")
+        encodings = ("utf-8-sig", *FOREIGN)
     for encoding in encodings:
         try:
             text = data.decode(encoding)
