@@ -473,7 +473,7 @@ def labels(
     if out is not None:
         from regraft.reporting import labels_page
 
-        labels_page.write(Path(out), found)
+        labels_page.write(Path(out), found, seen.pool or ())
     return found
 
 

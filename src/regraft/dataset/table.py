@@ -14,8 +14,11 @@ Decisions:
   unless their column is named.
 - A table with both is of texts where no path is called as a picture or video is, and none leads to
   a file of another kind than texts. What other columns of words there are is reported.
-- `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
+- `path` is relative to the table's folder and may not leave it, unless the column `sha256` gives
+  the checksum of the file: who knows that, learns nothing by it. `split` and `group` may be left
   out; an empty split is train where others are given.
+- A column `suggested` beside `label` means that labels are being filled in: rows that have none yet
+  are passed over.
 - One label a picture: the column `label`. Several: a column `labels`, or `label` as soon as one
   cell holds several, separated by `|` or `;`, or (Parquet) a list. Several as columns: `label_cat`,
   `label_dog`, … with 0 or 1; without any of these, every other column that holds only 0 and 1 is
@@ -49,7 +52,8 @@ from regraft.dataset.reader import SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
 from regraft.dataset.texts import NoText
 from regraft.dataset.video import claims_video, clip_id
-from regraft.errors import DataError, UsageError
+from regraft.errors import DataError, StoreError, UsageError
+from regraft.store import file_sha256
 
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 _TEXT_NAMES = ("text", "body", "message", "content", "document", "mail", "email", "review")
@@ -66,6 +70,8 @@ _BRIEF = 60
 """Characters of a cell that a message shows."""
 _KNOWN = ("path", "label", "labels", "split", "group")
 _SPAN = ("start", "stop")
+_FORM = frozenset({"label", "suggested"})
+"""Columns of a table whose labels are being filled in, as `regraft labels --out` writes it."""
 _SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
 SEVERAL = re.compile(r"[|;]")
 """What separates the classes in one cell."""
@@ -104,8 +110,9 @@ class TableReader:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
         table = _with_path(named(read_table(path), self.text, self.label))
-        dataset = dataset_of(table)
-        is_guessed = dataset.modality == "text" and not self.text
+        is_form = _FORM <= set(table.columns)
+        dataset = dataset_of(_filled_in(table) if is_form else table)
+        is_guessed = dataset.modality == "text" and not self.text and not is_form
         return dataset.with_problems(_not_read(table) if is_guessed else ())
 
 
@@ -682,6 +689,32 @@ def _unreadable(path: Path, why: str | None) -> DataError:
 # Labels ------------------------------------------------------------------------------------------
 
 
+def _filled_in(table: Table) -> Table:
+    """The table without the rows whose label is still to be filled in.
+
+    Raises:
+        DataError: no label is there yet.
+    """
+    rows = [row for row, text in enumerate(table.texts("label")) if text.strip()]
+    waiting = len(table.lines) - len(rows)
+    if not rows:
+        raise DataError(
+            "No label is filled in yet.",
+            where=guard.shown(table.path),
+            mend="write classes into the column `label`; not all rows need one",
+        )
+    if not waiting:
+        return table
+    what = f"{waiting:,} row{'s have' if waiting > 1 else ' has'} no label yet."
+    said = Problem("no-label", guard.shown(table.path.name), what, "passed over")
+    return replace(
+        table,
+        cells={name: [cells[row] for row in rows] for name, cells in table.cells.items()},
+        lines=[table.lines[row] for row in rows],
+        notes=(*table.notes, said),
+    )
+
+
 def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
     """The class names of each row, and whether a row may have several."""
     for column in ("labels", "label"):
@@ -776,17 +809,18 @@ def _rows(
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     spans = _parts(table)
+    sums = table.texts("sha256") if "sha256" in table.columns else [""] * len(table.lines)
     places = _Places(table.path.resolve().parent, {})
     rows: list[_Row] = []
     problems: list[Problem] = []
     for number, (line, text) in enumerate(zip(table.lines, table.texts("path"), strict=True)):
-        found = places.find(text)
+        found = places.find(text, sums[number].strip().lower())
         if isinstance(found, str):
             where = guard.shown(text) or f"line {line}"
             problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
             continue
         span_s = spans[number]
-        id_ = _called(guard.shown(found.relative_to(places.root)), span_s)
+        id_ = _called(guard.shown(os.path.relpath(found, places.root)), span_s)
         group = groups[number].strip()
         rows.append(_Row(id_, found, labels[number], splits[number], group, line, span_s))
     labelled, lacking = _labelled(rows, multilabel)
@@ -988,8 +1022,8 @@ class _Places:
     root: Path
     inside: dict[Path, bool]
 
-    def find(self, text: str) -> Path | str:
-        """The file, or the kind of problem."""
+    def find(self, text: str, sha256: str = "") -> Path | str:
+        """The file, or the kind of problem; outside of the folder only what has this checksum."""
         if "\0" in text or not text.strip():
             return "missing"
         path = self._existing(text)
@@ -998,9 +1032,8 @@ class _Places:
             return "outside" if escapes else "missing"
         if not path.is_relative_to(self.root):
             path = path.parent.resolve() / path.name  # the folder may be known by another name
-        if not path.is_relative_to(self.root) or not self._is_inside(path):
-            return "outside"
-        return path
+        is_inside = path.is_relative_to(self.root) and self._is_inside(path)
+        return path if is_inside or (sha256 and _has_content(path, sha256)) else "outside"
 
     def _existing(self, text: str) -> Path | None:
         """The file as written, or as another system would have written its name."""
@@ -1025,3 +1058,11 @@ class _Places:
             return path.resolve().is_relative_to(self.root)
         except (OSError, RuntimeError):
             return True
+
+
+def _has_content(path: Path, sha256: str) -> bool:
+    """Whether this is a regular file that has a checksum."""
+    try:
+        return path.is_file() and file_sha256(path) == sha256
+    except (OSError, StoreError):
+        return False
