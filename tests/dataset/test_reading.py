@@ -20,7 +20,6 @@ from regraft.dataset import (
     read,
     read_all,
     read_to_inspect,
-    read_unlabelled,
     reader_of,
 )
 from regraft.dataset.rows import DROPPED
@@ -505,16 +504,6 @@ def test_classes_that_may_be_one_are_named(tmp_path: Path) -> None:
     found = [p for p in read(tmp_path).problems if p.kind == "alike-classes"]
     assert [(p.where, p.done) for p in found] == [("ham", "both kept")]
     assert "HAM and ham" in found[0].what
-
-
-def test_a_pool_of_which_all_is_labelled_is_empty(tmp_path: Path) -> None:
-    classes(tmp_path / "labelled", cat=2, dog=2)
-    known = read_all(tmp_path / "labelled")
-    pool = read_unlabelled(tmp_path / "labelled" / "cat", apart_from=known.samples)
-    assert len(pool) == 0 and kinds(pool) == {"leak": 2}
-    (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match="No picture can be used"):
-        read_unlabelled(tmp_path / "none", apart_from=known.samples)
 
 
 # Arguments ---------------------------------------------------------------------------------------

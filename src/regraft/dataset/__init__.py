@@ -7,22 +7,14 @@ for sample in dataset.split("train"):
 """
 
 from regraft.dataset import clips, guard, images, texts, video
+from regraft.dataset.choosing import check_columns, guess_task, reader_for, refuse_run
 from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
-from regraft.dataset.reading import (
-    check_columns,
-    guess_task,
-    read,
-    read_all,
-    read_to_inspect,
-    read_unlabelled,
-    reader_for,
-    refuse_run,
-)
+from regraft.dataset.reading import read, read_all, read_to_inspect
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
 from regraft.dataset.table import columns_of, lines_of, reader_of, texts_of
-from regraft.dataset.unlabelled_texts import read_unlabelled_texts
+from regraft.dataset.unlabelled import read_unlabelled, read_unlabelled_texts
 
 __all__ = [
     "SPLITS",

@@ -39,7 +39,7 @@ from regraft.dataset.folder import FolderReader
 from regraft.dataset.images import THUMBNAIL_PX
 from regraft.dataset.rows import Dataset, Problem, Sample
 from regraft.dataset.verify import Verified, cores
-from regraft.errors import Damaged, StoreError
+from regraft.errors import Damaged, StoreError, UsageError
 from regraft.events import Advanced, Tell
 
 FORMAT = 4
@@ -273,13 +273,24 @@ def near_pairs(motion_nhw: Thumbnails) -> list[tuple[int, int]]:
 # Cutting -----------------------------------------------------------------------------------------
 
 
-def cut(dataset: Dataset, clip_s: float) -> Dataset:
+def cut(dataset: Dataset, clip_s: float | None) -> Dataset:
     """The data set with long clips cut into several, which stay together.
 
     Args:
-        dataset: verified and grouped.
-        clip_s: the wanted length.
+        dataset: verified; grouped, if it is to be.
+        clip_s: the wanted length; None cuts nothing.
+
+    Raises:
+        UsageError: it is no length, or these are no videos.
     """
+    if clip_s is None:
+        return dataset
+    if not clip_s > 0 or dataset.task != "video-classification":
+        raise UsageError(
+            "Only videos are cut into clips, of a length above 0.",
+            where="--clip",
+            mend="leave it out, or give for example 6s",
+        )
     samples: list[Sample] = []
     problems: list[Problem] = []
     for sample in dataset:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from regraft.dataset import Dataset, Problem, guard
-from regraft.dataset.reading import READERS, asked_for
+from regraft.dataset.choosing import READERS, asked_for
 from regraft.dataset.table import (
     Cell,
     Table,
