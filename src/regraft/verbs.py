@@ -20,7 +20,7 @@ from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
 from regraft.dataset import Dataset, Reader, Sample, boxes
 from regraft.dataset.boxes.tiles import tiled
-from regraft.dataset.table import TableReader
+from regraft.dataset.table_rows import TableReader
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
 from regraft.labelling import lessons

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from regraft.dataset import guard
-from regraft.dataset.table import TableReader
+from regraft.dataset.table_rows import TableReader
 from regraft.dataset.unlabelled import read_unlabelled_texts
 from regraft.errors import UnreadableSample
 from regraft.predicting import texts

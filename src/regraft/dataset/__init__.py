@@ -13,7 +13,9 @@ from regraft.dataset.reader import Reader, check_reader
 from regraft.dataset.reading import read, read_all, read_to_inspect
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
-from regraft.dataset.table import columns_of, lines_of, reader_of, texts_of
+from regraft.dataset.table import columns_of
+from regraft.dataset.table_columns import lines_of
+from regraft.dataset.table_rows import reader_of
 from regraft.dataset.unlabelled import read_unlabelled, read_unlabelled_texts
 
 __all__ = [
@@ -43,6 +45,5 @@ __all__ = [
     "reader_for",
     "reader_of",
     "refuse_run",
-    "texts_of",
     "video",
 ]

@@ -16,7 +16,9 @@ from regraft.dataset.folder import FolderReader, reader_asked_for
 from regraft.dataset.opening import TASKS
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import Dataset, Problem
-from regraft.dataset.table import TableReader, columns_of, task_of
+from regraft.dataset.table import columns_of
+from regraft.dataset.table_columns import task_of
+from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import TextFolderReader
 from regraft.errors import DataError, UsageError
 

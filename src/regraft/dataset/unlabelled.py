@@ -30,7 +30,8 @@ from regraft.dataset.copies import content_of, settle_apart
 from regraft.dataset.holders import holders
 from regraft.dataset.opening import VERIFY, check_max_bad, opened, say_ignored
 from regraft.dataset.rows import Dataset, Problem, Sample
-from regraft.dataset.table import TableReader, lines_of
+from regraft.dataset.table_columns import lines_of
+from regraft.dataset.table_rows import TableReader
 from regraft.errors import DataError
 from regraft.events import Tell, silent
 

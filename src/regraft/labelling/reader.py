@@ -9,14 +9,9 @@ from typing import final
 
 from regraft.dataset import Dataset, Problem, guard
 from regraft.dataset.choosing import READERS, asked_for
-from regraft.dataset.table import (
-    Cell,
-    Table,
-    columns_of,
-    dataset_of,
-    named_text_column,
-    read_table,
-)  # fmt: skip
+from regraft.dataset.table import Cell, Table, columns_of, read_table
+from regraft.dataset.table_columns import named_text_column
+from regraft.dataset.table_rows import dataset_of
 from regraft.labelling.consensus import consensus
 from regraft.labelling.votes import (
     Scale,

@@ -20,7 +20,8 @@ from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
 from regraft.dataset.rows import labels_of
-from regraft.dataset.table import TableReader, read_table
+from regraft.dataset.table import read_table
+from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import excerpt
 from regraft.errors import DataError, MissingExtra, UsageError
 from regraft.events import Tell, silent

@@ -43,15 +43,9 @@ import numpy as np
 
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import (
-    SEVERAL,
-    Table,
-    TableReader,
-    columns_of,
-    file_names,
-    named_text_column,
-    read_table,
-)  # fmt: skip
+from regraft.dataset.table import Table, columns_of, read_table
+from regraft.dataset.table_columns import named_text_column
+from regraft.dataset.table_rows import SEVERAL, TableReader, file_names
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
 from regraft.labelling import label_studio
@@ -319,7 +313,7 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
 
 
 def sample_names(table: Table) -> list[str]:
-    """What the sample of each row is called; of files, as `dataset.table` calls it."""
+    """What the sample of each row is called; of files, as `file_names` calls it."""
     column = _first(table.columns, _NAMES)
     if column == "path":
         return file_names(table)
@@ -327,11 +321,10 @@ def sample_names(table: Table) -> list[str]:
         return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
     column = named_text_column(table.columns)
     assert column is not None, "a table without samples holds no votes"
-    digits = len(str(table.lines[-1]))
     first: dict[str, str] = {}
     return [
-        first.setdefault(text, f"line {line:0{digits}d}")
-        for line, text in zip(table.lines, table.texts(column), strict=True)
+        first.setdefault(text, name)
+        for name, text in zip(table.line_ids, table.texts(column), strict=True)
     ]
 
 
