@@ -3,12 +3,11 @@
 dataset = read("photos/")
 for sample in dataset.split("train"):
     image = images.decode(sample.source)
-    pixels = images.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
+    pixels = views.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
 """
 
-from regraft.dataset import clips, guard, images, texts, video
+from regraft.dataset import clips, guard, images, texts, video, views
 from regraft.dataset.choosing import check_columns, guess_task, reader_for, refuse_run
-from regraft.dataset.images import View
 from regraft.dataset.reader import Reader, check_reader
 from regraft.dataset.reading import read, read_all, read_to_inspect
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
@@ -17,6 +16,7 @@ from regraft.dataset.table import columns_of
 from regraft.dataset.table_columns import lines_of
 from regraft.dataset.table_rows import reader_of
 from regraft.dataset.unlabelled import read_unlabelled, read_unlabelled_texts
+from regraft.dataset.views import View
 
 __all__ = [
     "SPLITS",
@@ -46,4 +46,5 @@ __all__ = [
     "reader_of",
     "refuse_run",
     "video",
+    "views",
 ]

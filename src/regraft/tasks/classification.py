@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.backbones.backbone import Backbone
-from regraft.dataset.images import View
 from regraft.dataset.rows import Dataset, Sample
+from regraft.dataset.views import View
 from regraft.seeds import seed_of
 from regraft.tasks import measure
 from regraft.tasks.probe import Probe, chances, fit_probe

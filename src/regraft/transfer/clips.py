@@ -30,7 +30,8 @@ from PIL import Image
 
 from regraft import store
 from regraft.backbones import Preprocessing
-from regraft.dataset import Sample, View, clips, images, video
+from regraft.dataset import Sample, View, clips, video
+from regraft.dataset.views import square
 from regraft.errors import Damaged, DataError, UnreadableSample
 from regraft.transfer import sources
 from regraft.transfer.cache import bytes_allowed, frames_folder
@@ -52,7 +53,7 @@ def views_of(
     frames = [Image.fromarray(frame_ssc) for frame_ssc in canvas(sample, p.frames, side_px)]
     crop = p.size_px / side_px
     return [
-        np.stack([images.square(f, p.size_px, crop, p.interpolation, view, key) for f in frames])
+        np.stack([square(f, p.size_px, crop, p.interpolation, view, key) for f in frames])
         for view in views
     ]
 
@@ -124,7 +125,7 @@ def squares(path: Path, where: str, times_s: Sequence[float], side_px: int) -> n
     """
     found = np.empty((len(times_s), side_px, side_px, 3), np.uint8)
     for place, image in enumerate(video.stills(path, where, times_s)):
-        found[place] = images.square(image, side_px, 1.0, "bicubic", View(), "")
+        found[place] = square(image, side_px, 1.0, "bicubic", View(), "")
     return found
 
 
