@@ -197,6 +197,30 @@ def _problem(root: Path, path: Path, kind: str, what: str) -> Problem:
     return Problem(kind, shown(path.relative_to(root)), what, done)
 
 
+def is_file(file: Path) -> bool:
+    """Whether a file is there; names that no file can have are none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there; names that nothing can have are none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def resolved(path: Path) -> Path:
+    """A path without links; one that only leads in circles stays as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # before Python 3.13
+        return Path(os.path.abspath(path))  # noqa: PTH100 (a link is not followed)
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of one regular file of reasonable size.
 

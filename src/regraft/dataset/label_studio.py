@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import text_of
+from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import class_name
 from regraft.errors import DataError
 
@@ -32,7 +32,7 @@ def tasks_in(file: Path) -> list[Fact]:
     """
     where, value = guard.shown(file), None
     try:
-        value = json.loads(text_of(file))
+        value = json.loads(read_utf8(file))
     except DataError:
         raise
     except (ValueError, RecursionError):
