@@ -266,7 +266,7 @@ def test_clips_of_a_pool_are_trained_on_once_their_table_is_filled_in(
     pytest.importorskip("cleanlab")
     network, pool, table = f"local:{place / 'net.py'}:tiny", tmp_path / "pool", tmp_path / "out"
     for i in range(4):
-        write(pool / f"{i}.mp4", moving(16, seed=70 + i), rate=8)
+        write(pool / f"{i}.mp4", moving(16, seed=70 + i, step=-3), rate=8)
     regraft.labels(place / "clips", pool=pool, out=table, batch=4, backbone=network)
     rows = (table / "next.csv").read_text().splitlines()
     filled = [row.replace(",,", ",dark,", 1) for row in rows[1:4]]

@@ -467,7 +467,7 @@ def labels(
     seen = surveyed(request, tell=tell)
     found = seen.facts
     if to_label_studio is not None:
-        from regraft.labelling.label_studio import write_survey
+        from regraft.labelling.label_studio_tasks import write_survey
 
         found["to_label_studio"] = write_survey(seen, Path(to_label_studio))
     if out is not None:

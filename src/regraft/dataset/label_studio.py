@@ -1,6 +1,7 @@
 """What every export of Label Studio has, whatever was annotated in it: tasks, people, times, files.
 
-Classes are read and written by `labelling/label_studio.py`, boxes by `boxes/label_studio.py`.
+Classes are read by `labelling/label_studio_exports.py` and written by `label_studio_tasks.py`
+beside it, boxes by `boxes/label_studio.py`.
 
 Format: https://labelstud.io/guide/export (Label Studio 1.x).
 """

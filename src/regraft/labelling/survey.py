@@ -29,7 +29,7 @@ from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, heard, journal_of, reviewed, settled
-from regraft.labelling.label_studio import take_in
+from regraft.labelling.label_studio_exports import take_in
 from regraft.labelling.likely_errors import LEAST, Judged, judge, lone_classes, why_not
 from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
