@@ -474,7 +474,7 @@ def labels(
         from regraft.reporting import labels_page
 
         labels_page.write(Path(out), found, seen.pool or ())
-    return found
+    return {**found}
 
 
 def review(
