@@ -243,8 +243,7 @@ def _recalled(data: bytes) -> video.Examined:
 
 def motion(found: video.Examined, span_s: tuple[float, float]) -> np.ndarray:
     """What changes between five moments of a clip, as one grey picture, uint8 (32, 32)."""
-    start_s, stop_s = span_s
-    moments_s = start_s + (np.arange(_MOMENTS) + 0.5) / _MOMENTS * (stop_s - start_s)
+    moments_s = video.moments(span_s, _MOMENTS)
     at = np.clip(np.searchsorted(found.times_s, moments_s, "right") - 1, 0, None)
     steps_nhw = np.diff(found.reduced_nhw[at].astype(np.float32), axis=0)
     rows = [np.concatenate(list(pair), axis=1) for pair in (steps_nhw[:2], steps_nhw[2:])]

@@ -12,14 +12,13 @@ Legend: o labelled texts, m runs of these, u the same runs each once, k runs of 
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from regraft.dataset.rows import Sample
+from regraft.dataset.texts import word_runs, words_of
 from regraft.events import Advanced, Tell
 
 RUN = 8
@@ -30,7 +29,6 @@ COMMON = 5
 """Texts that may have a run before it counts as nobody's own."""
 FEWEST = RUN
 """Runs that must be left of a labelled text once the common ones are out."""
-_WORD = re.compile(r"[^\W\d_]+")
 
 
 def holders(pool: Sequence[Sample], others: Sequence[Sample], tell: Tell) -> dict[str, str]:
@@ -41,13 +39,13 @@ def holders(pool: Sequence[Sample], others: Sequence[Sample], tell: Tell) -> dic
         others: likewise.
         tell: hears `Advanced("leaks", …)`; may raise to stop.
     """
-    runs = [_runs(str(other.source)) for other in others]
-    owner_m = np.repeat(np.arange(len(others)), [len(run) for run in runs])
-    hash_u, at_m = np.unique(np.concatenate([np.empty(0, np.uint64), *runs]), return_inverse=True)
+    own = [_runs(str(other.source)) for other in others]
+    owner_m = np.repeat(np.arange(len(others)), [len(run) for run in own])
+    hash_u, at_m = np.unique(np.concatenate([np.empty(0, np.uint64), *own]), return_inverse=True)
     if not len(hash_u):
         return {}
     found = [_known(_runs(str(sample.source)), hash_u) for sample in _told(pool, tell)]
-    mine = np.split(at_m, np.cumsum([len(run) for run in runs])[:-1])
+    mine = np.split(at_m, np.cumsum([len(run) for run in own])[:-1])
     is_common_u = _spread([*pool, *others], [*found, *mine], len(hash_u)) > COMMON
     judged_m = _judged(owner_m, is_common_u[at_m])
     order_m = np.argsort(at_m[judged_m], kind="stable")
@@ -101,13 +99,4 @@ def _judged(owner_m: np.ndarray, is_common_m: np.ndarray) -> np.ndarray:
 
 
 def _runs(text: str) -> np.ndarray:
-    """A number for each run of words, distinct and sorted, uint64."""
-    words = _WORD.findall(text.lower())
-    if len(words) < RUN:
-        return np.empty(0, np.uint64)
-    word_w = np.array([zlib.crc32(word.encode()) for word in words], dtype=np.uint64)
-    prime = np.uint64(0x9E3779B97F4A7C15)
-    mixed = word_w[: len(word_w) - RUN + 1].copy()
-    for shift in range(1, RUN):
-        mixed = mixed * prime + word_w[shift : len(word_w) - RUN + 1 + shift]
-    return np.unique(mixed ^ (mixed >> np.uint64(29)))
+    return word_runs(words_of(text), RUN)

@@ -222,10 +222,23 @@ def _message_ids(text: str) -> list[str]:
 
 def _triples(text: str) -> np.ndarray | None:
     """A number for each three words in a row, uint64; None for texts too short to judge."""
-    words = _WORD.findall(text.lower())
-    if len(words) < _FEWEST_WORDS:
-        return None
+    words = words_of(text)
+    return None if len(words) < _FEWEST_WORDS else word_runs(words, 3)
+
+
+def words_of(text: str) -> list[str]:
+    """The words by which texts are compared."""
+    return _WORD.findall(text.lower())
+
+
+def word_runs(words: Sequence[str], length: int) -> np.ndarray:
+    """A number for each run of so many words, distinct and sorted, uint64."""
+    if len(words) < length:
+        return np.empty(0, np.uint64)
     word_w = np.array([zlib.crc32(word.encode()) for word in words], dtype=np.uint64)
     prime = np.uint64(0x9E3779B97F4A7C15)
-    mixed = (word_w[:-2] * prime + word_w[1:-1]) * prime + word_w[2:]
+    count = len(word_w) - length + 1
+    mixed = word_w[:count].copy()
+    for shift in range(1, length):
+        mixed = mixed * prime + word_w[shift : count + shift]
     return np.unique(mixed ^ (mixed >> np.uint64(29)))

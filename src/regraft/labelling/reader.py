@@ -93,9 +93,9 @@ class AnyReader:
         return (asked_for(self.task, path) or next(known)).read(path)
 
 
-def votes_on(path: Path, scale: Scale | None = None) -> Votes | None:
+def votes_on(path: Path) -> Votes | None:
     """The votes in a table on files or texts; None where there are none."""
-    return read_votes(path, scale=scale) if VotesReader().recognises(path) else None
+    return read_votes(path) if VotesReader().recognises(path) else None
 
 
 def _read_as_votes(table: Table) -> tuple[Problem, ...]:

@@ -13,12 +13,13 @@ from PIL import Image
 from regraft import dataset as data_sets
 from regraft.backbones import DEFAULTS, TextPreprocessing
 from regraft.dataset import Dataset, Problem, Sample
+from regraft.dataset.summary import IMBALANCED
 from regraft.errors import UnreadableSample
 from regraft.events import Said
 from regraft.reporting import detection, page
 from regraft.reporting.drawing import file_of, jpeg
 from regraft.tasks import measure
-from regraft.tasks.classification import IMBALANCED, Classification
+from regraft.tasks.classification import Classification
 from regraft.transfer import ladder
 from regraft.transfer.twin import PASSES_TO_COMPARE
 
@@ -504,12 +505,11 @@ def film_strip(
     Raises:
         UnreadableSample: the file cannot be decoded.
     """
-    from regraft.transfer.clips import moments
-
     if span_s is None:
         span_s = (0.0, data_sets.clips.examined(path, path.name)[1].seconds)
     strip = Image.new("RGB", (count * size_px + (count - 1) * 2, size_px), "white")
-    for place, frame in enumerate(data_sets.video.stills(path, path.name, moments(span_s, count))):
+    times_s = data_sets.video.moments(span_s, count)
+    for place, frame in enumerate(data_sets.video.stills(path, path.name, times_s)):
         square = data_sets.views.square(frame, size_px, 1.0, "bilinear", data_sets.View(), "")
         strip.paste(Image.fromarray(square), (place * (size_px + 2), 0))
     return strip

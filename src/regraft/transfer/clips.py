@@ -101,7 +101,7 @@ def decoded(sample: Sample, count: int, side_px: int) -> np.ndarray:
                 where=sample.id,
                 mend="repeat the command while nothing else writes there",
             )
-        return squares(sample.source, sample.id, moments(sample.span_s, count), side_px)
+        return squares(sample.source, sample.id, video.moments(sample.span_s, count), side_px)
     except (UnreadableSample, FileNotFoundError) as fault:
         what = fault.what if isinstance(fault, UnreadableSample) else "it is gone"
         raise DataError(
@@ -109,12 +109,6 @@ def decoded(sample: Sample, count: int, side_px: int) -> np.ndarray:
             where=sample.id,
             mend="copy it again from where it came, or take it out",
         ) from fault
-
-
-def moments(span_s: tuple[float, float], count: int) -> list[float]:
-    """The middle of each of so many equal parts of a span."""
-    start_s, stop_s = span_s
-    return [start_s + (k + 0.5) / count * (stop_s - start_s) for k in range(count)]
 
 
 def squares(path: Path, where: str, times_s: Sequence[float], side_px: int) -> np.ndarray:
