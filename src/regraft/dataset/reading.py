@@ -20,10 +20,10 @@ from regraft.dataset.classes import learnable
 from regraft.dataset.clips import cut
 from regraft.dataset.copies import settle
 from regraft.dataset.merging import with_given, with_more, with_named_splits
-from regraft.dataset.opening import check_max_bad, opened, say_ignored
 from regraft.dataset.reader import LAYOUT, Reader, alike
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.splits import refuse_without_valid, with_splits
+from regraft.dataset.usable import check_max_bad, say_ignored, usable
 from regraft.errors import DataError
 from regraft.events import Tell, silent
 
@@ -166,7 +166,7 @@ def _tiled(dataset: Dataset) -> Dataset:
 
 def _settled(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:
     """The data set with every file opened, bad ones set aside, copies grouped."""
-    dataset, thumbnails_nhw = opened(listed, max_bad, tell)
+    dataset, thumbnails_nhw = usable(listed, max_bad, tell)
     say_ignored(dataset, tell)
     return _with_alike(settle(dataset, thumbnails_nhw))
 

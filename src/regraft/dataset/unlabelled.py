@@ -28,10 +28,10 @@ from regraft.dataset import guard, texts
 from regraft.dataset.clips import cut, holds_videos, verify_clips
 from regraft.dataset.copies import content_of, settle_apart
 from regraft.dataset.holders import holders
-from regraft.dataset.opening import VERIFY, check_max_bad, opened, say_ignored
 from regraft.dataset.rows import Dataset, Problem, Sample
 from regraft.dataset.table_columns import lines_of
 from regraft.dataset.table_rows import TableReader
+from regraft.dataset.usable import VERIFY, check_max_bad, say_ignored, usable
 from regraft.errors import DataError
 from regraft.events import Tell, silent
 
@@ -67,7 +67,7 @@ def read_unlabelled(
     """
     check_max_bad(max_bad)
     root = Path(path)
-    pool, thumbnails_nhw = opened(_listed_files(root), max_bad, tell)
+    pool, thumbnails_nhw = usable(_listed_files(root), max_bad, tell)
     say_ignored(pool, tell)
     if clip_s is not None:
         pool = cut(pool, clip_s)
@@ -104,7 +104,7 @@ def read_unlabelled_texts(
         TooManyBadSamples: more files are bad than `max_bad` allows.
     """
     root = Path(path)
-    pool, thumbnails_nhw = opened(_listed_texts(root, column), max_bad, tell)
+    pool, thumbnails_nhw = usable(_listed_texts(root, column), max_bad, tell)
     if not pool.samples:
         raise DataError(
             "No text can be used.", where=guard.shown(root), mend="check what lies there"

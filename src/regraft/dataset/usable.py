@@ -1,4 +1,4 @@
-"""Every file that was listed is opened once, and bad ones are set aside.
+"""What can be used of what was listed: every file is opened once, and bad ones are set aside.
 
 Bad files: up to `max_bad` of all files may be set aside, and always one (a person with fifty photos
 is not stopped by one broken file), unless `max_bad` is 0.
@@ -28,7 +28,7 @@ VERIFY: Mapping[str, Callable[[Sequence[Sample], Tell], Verified]] = {
 TASKS = tuple(VERIFY)
 
 
-def opened(listed: Dataset, max_bad: float, tell: Tell) -> tuple[Dataset, Thumbnails]:
+def usable(listed: Dataset, max_bad: float, tell: Tell) -> tuple[Dataset, Thumbnails]:
     """The data set with what can be used of it, and a thumbnail of each sample.
 
     Args:
