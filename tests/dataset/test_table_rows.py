@@ -145,14 +145,16 @@ def test_a_path_may_leave_the_folder_for_a_file_whose_content_is_known(tmp_path:
     path = table(
         folder,
         f"path,label,sha256\n../8.png,cat,{sha256.upper()}\n{other},cat,{sha256}\n"
-        f"../9.png,cat,\n../7.png,cat,{sha256}\n..,cat,{sha256}\nimg/0.png,owl,\n",
+        f"../9.png,cat,\n../7.png,cat,{sha256}\n..,cat,{sha256}\n/proc/version,cat,{file_sha256(Path('/proc/version'))}\n"
+        "img/0.png,owl,\n",
     )
     dataset = READER.read(path)
     assert [(s.id, s.source) for s in dataset] == [
         ("../8.png", known.resolve()),
         ("img/0.png", (folder / "img/0.png").resolve()),
     ]
-    assert [p.kind for p in dataset.problems] == ["outside"] * 4
+    kinds = [p.kind for p in dataset.problems]
+    assert kinds == ["changed", "outside", "missing", "changed", "changed"]
 
 
 def test_rows_that_wait_for_a_label_are_passed_over(tmp_path: Path) -> None:

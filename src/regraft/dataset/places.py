@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import final
 
 from regraft.errors import StoreError
 from regraft.store import file_sha256
+
+_MOST_BYTES = 2**40
+"""What the kernel shows as files (/proc) can be endless; it is said to be empty, or larger."""
 
 
 @final
@@ -30,17 +34,25 @@ class Places:
         return Places(table.resolve().parent)
 
     def find(self, text: str, sha256: str = "") -> Path | str:
-        """The file, or the kind of problem; outside of the folder only what has this checksum."""
+        """The file, or the kind of problem: "missing", "outside" or "changed".
+
+        Args:
+            text: the way to it from the folder, or an absolute one.
+            sha256: of the file, or ""; what has it may lie outside.
+        """
         if "\0" in text or not text.strip():
             return "missing"
         path = self._existing(text)
         if path is None:
             escapes = not Path(os.path.normpath(self.root / text)).is_relative_to(self.root)
-            return "outside" if escapes else "missing"
+            return "outside" if escapes and not sha256 else "missing"
         if not path.is_relative_to(self.root):
             path = path.parent.resolve() / path.name  # the folder may be known by another name
-        is_inside = path.is_relative_to(self.root) and self._is_inside(path)
-        return path if is_inside or (sha256 and _has_content(path, sha256)) else "outside"
+        if path.is_relative_to(self.root) and self._is_inside(path):
+            return path
+        if not sha256:
+            return "outside"
+        return path if _has_content(path, sha256) else "changed"
 
     def _existing(self, text: str) -> Path | None:
         """The file as written, or as another system would have written its name."""
@@ -68,8 +80,10 @@ class Places:
 
 
 def _has_content(path: Path, sha256: str) -> bool:
-    """Whether this is a regular file that has a checksum."""
+    """Whether this is a file on a disk that has a checksum."""
     try:
-        return path.is_file() and file_sha256(path) == sha256
+        status = path.stat()
+        on_disk = stat.S_ISREG(status.st_mode) and 0 < status.st_size < _MOST_BYTES
+        return on_disk and file_sha256(path) == sha256
     except (OSError, StoreError):
         return False

@@ -345,6 +345,7 @@ def _text_rows(
 _WHY = {
     "missing": "There is no such file",
     "outside": "The path leaves the table's folder; only what lies in it is read",
+    "changed": "The path leaves the table's folder for what is not the file of its sha256",
 }
 
 
