@@ -158,14 +158,19 @@ def test_of_copies_that_contradict_each_other_the_wrong_one_is_named():
     sha[other] = sha[first]
     dataset, judged = _dataset(given, sha), _judge(x_nd, given)
 
-    def named(settled=frozenset()):
-        found = findings.likely_errors(dataset, judged, settled)
+    def named(settled=frozenset(), looked_at=frozenset()):
+        found = findings.likely_errors(dataset, judged, settled, looked_at)
         return [one for one in found if "same content" in one.reason]
 
     (wrong,) = named()
     assert wrong.row == other and dataset.classes[given[first]] == wrong.suggested
     (wrong,) = named(frozenset([dataset.samples[other].id]))  # a person says otherwise
     assert wrong.row == first and dataset.classes[given[other]] == wrong.suggested
+    both = frozenset(dataset.samples[n].id for n in (first, other))
+    assert named(both) == []
+    (shown,) = named(both, both)
+    assert shown.row in (first, other)
+    assert shown.facts(dataset)["given"] == dataset.classes[given[shown.row]]
 
 
 def test_near_copies_are_not_called_the_same():
