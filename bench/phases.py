@@ -27,6 +27,7 @@ from bench.harness import Figure
 from regraft import dataset as data_sets
 from regraft.backbones import DEFAULT
 from regraft.dataset import Sample, View, images
+from regraft.dataset.views import square
 from regraft.events import silent
 from regraft.store import Run
 from regraft.tasks.classification import Classification
@@ -64,7 +65,7 @@ def decoded(samples: Sequence[Sample], ground: Ground) -> np.ndarray:
 
     def one(sample: Sample) -> np.ndarray:
         image = images.decode(Path(sample.source))
-        return images.square(image, how.size_px, how.crop, how.interpolation, View(), sample.sha256)
+        return square(image, how.size_px, how.crop, how.interpolation, View(), sample.sha256)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.stack(list(pool.map(one, samples)))

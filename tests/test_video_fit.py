@@ -260,6 +260,27 @@ def test_videos_without_labels_are_a_pool(place: Path) -> None:
     assert len(found["next"]) == 3
 
 
+def test_clips_of_a_pool_are_trained_on_once_their_table_is_filled_in(
+    place: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("cleanlab")
+    network, pool, table = f"local:{place / 'net.py'}:tiny", tmp_path / "pool", tmp_path / "out"
+    for i in range(4):
+        write(pool / f"{i}.mp4", moving(16, seed=70 + i, step=-3), rate=8)
+    regraft.labels(place / "clips", pool=pool, out=table, batch=4, backbone=network)
+    rows = (table / "next.csv").read_text().splitlines()
+    filled = [row.replace(",,", ",dark,", 1) for row in rows[1:4]]
+    (table / "next.csv").write_text("\n".join([rows[0], *filled, *rows[4:]]))
+    report = regraft.fit(
+        place / "clips", tmp_path / "run", more=table / "next.csv", backbone=network,
+        frames=4, train="head",
+    ).report  # fmt: skip
+    assert sum(report["data"]["splits"].values()) == 2 * 14 + 3
+    assert [p["what"] for p in report["data"]["problems"] if p["where"] == "more:next.csv"] == [
+        "1 row has no label yet."
+    ]
+
+
 def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:
     page = fitted.folder / "report.html"
     before = page.read_text().count("data:image/jpeg")

@@ -18,7 +18,7 @@ from regraft import evaluating, fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.catalogue import for_clips
 from regraft.dataset import Reader, boxes
-from regraft.dataset.table import TableReader
+from regraft.dataset.table_rows import TableReader
 from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.digits import write_digits
 from regraft.errors import UsageError
@@ -428,14 +428,14 @@ def labels(
     seen = surveyed(request, tell=tell)
     found = seen.facts
     if to_label_studio is not None:
-        from regraft.labelling.label_studio import write_survey
+        from regraft.labelling.label_studio_tasks import write_survey
 
         found["to_label_studio"] = write_survey(seen, Path(to_label_studio))
     if out is not None:
         from regraft.reporting import labels_page
 
-        labels_page.write(Path(out), found)
-    return found
+        labels_page.write(Path(out), found, seen.pool or ())
+    return {**found}
 
 
 def review(

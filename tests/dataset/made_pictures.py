@@ -59,3 +59,10 @@ def classes(root: Path, **counts: int) -> Path:
         for index in range(count):
             saved(noise(1000 * number + index), root / name / f"{index:03d}.png")
     return root
+
+
+def broken(root: Path, count: int) -> None:
+    """Cut so many pictures of cats short."""
+    for index in range(count):
+        path = root / "cat" / f"{index:03d}.png"
+        path.write_bytes(path.read_bytes()[:-200])

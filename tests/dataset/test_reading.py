@@ -3,16 +3,15 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_pictures import classes, jpeg, noise, saved, scenes
+from made_pictures import broken, classes, jpeg, noise, saved, scenes
+from tallies import accounted, kinds, splits
 
 from regraft.dataset import (
     Dataset,
-    Problem,
     Sample,
     check_reader,
     describe,
@@ -20,26 +19,9 @@ from regraft.dataset import (
     read,
     read_all,
     read_to_inspect,
-    read_unlabelled,
-    reader_of,
 )
-from regraft.dataset.rows import DROPPED
-from regraft.errors import DataError, TooManyBadSamples, UsageError
+from regraft.errors import DataError, UsageError
 from regraft.events import Advanced, Event
-from regraft.store import Run
-
-
-def splits(dataset: Dataset) -> dict[str, int]:
-    return dict(Counter(sample.split for sample in dataset))
-
-
-def kinds(dataset: Dataset) -> dict[str, int]:
-    return dict(Counter(problem.kind for problem in dataset.problems))
-
-
-def accounted(dataset: Dataset) -> bool:
-    dropped = sum(problem.done in DROPPED for problem in dataset.problems)
-    return dataset.found == len(dataset) + dropped
 
 
 def test_a_folder_of_classes(tmp_path: Path) -> None:
@@ -118,107 +100,6 @@ def test_a_folder_that_is_called_train_and_nothing_else(tmp_path: Path) -> None:
     assert splits(read(tmp_path)) == {"train": 28, "valid": 6, "test": 6}
 
 
-def test_valid_and_test_from_elsewhere(tmp_path: Path) -> None:
-    classes(tmp_path / "data" / "train", cat=5, dog=5)
-    saved(noise(50), tmp_path / "data/valid/cat/old.png")
-    saved(noise(51), tmp_path / "new/cat/1.png")
-    saved(noise(52), tmp_path / "new/dog/1.png")
-    saved(noise(53), tmp_path / "new/emu/1.png")
-    dataset = read(tmp_path / "data", valid=tmp_path / "new")
-    assert splits(dataset) == {"train": 10, "valid": 2}
-    assert {s.id for s in dataset.split("valid")} == {"valid:cat/1.png", "valid:dog/1.png"}
-    assert dataset.classes == ("cat", "dog")
-    assert kinds(dataset) == {"replaced": 1, "unknown-class": 1, "no-test": 1}
-    assert accounted(dataset)
-
-
-def test_more_is_trained_on_and_never_measured_on(tmp_path: Path) -> None:
-    classes(tmp_path / "data", cat=20, dog=20)
-    for name in range(30):
-        saved(noise(500 + name), tmp_path / f"more/cat/{name}.png")
-    saved(noise(600), tmp_path / "more/emu/1.png")
-    shutil.copy(tmp_path / "data/dog/003.png", tmp_path / "more/dog.png")
-    (tmp_path / "more/dog").mkdir()
-    (tmp_path / "more/dog.png").rename(tmp_path / "more/dog/again.png")
-    alone, both = read(tmp_path / "data"), read(tmp_path / "data", more=tmp_path / "more")
-    assert both.classes == ("cat", "dog", "emu")
-    assert {s.id for s in both if s.id.startswith("more:")} <= {s.id for s in both.split("train")}
-    assert len(both.split("valid")) == len(alone.split("valid")) == 6
-    assert len(both.split("test")) == len(alone.split("test")) == 6
-    # What stands in both is learnt from, once, and measured on nowhere.
-    assert [s.id for s in both if s.sha256 == _sha(alone, "dog/003.png")] == ["more:dog/again.png"]
-    assert accounted(both)
-
-
-@pytest.mark.parametrize("given", ["train", "train and test", "test from elsewhere"])
-def test_more_is_never_measured_on_whatever_splits_are_given(tmp_path: Path, given: str) -> None:
-    root = tmp_path / "data" / "train" if given.startswith("train") else tmp_path / "data"
-    classes(root, cat=20, dog=20)
-    for place, first in (("data/test", 900), ("held", 920)):
-        if place == "held" or given == "train and test":
-            for name, kind in enumerate(("cat", "dog") * 3):
-                saved(noise(first + name), tmp_path / place / kind / f"{name}.png")
-    for name in range(60):
-        saved(noise(500 + name), tmp_path / f"more/{('cat', 'dog')[name % 2]}/{name}.png")
-    held = tmp_path / "held" if given == "test from elsewhere" else None
-    dataset = read(tmp_path / "data", test=held, more=tmp_path / "more")
-    more = [sample for sample in dataset if sample.id.startswith("more:")]
-    assert len(more) == 60 and {sample.split for sample in more} == {"train"}
-    assert dataset.split("valid") and dataset.split("test")
-
-
-def test_more_that_holds_all_of_the_data_is_refused(tmp_path: Path) -> None:
-    data = classes(tmp_path, cat=5, dog=5)
-    with pytest.raises(DataError, match="none are left to measure on"):
-        read(data, more=data)
-
-
-def _sha(dataset: Dataset, name: str) -> str:
-    return next(sample.sha256 for sample in dataset if sample.id == name)
-
-
-def test_more_brings_its_threads_along_into_train(tmp_path: Path) -> None:
-    table = "text,label,group\n"
-    rows = [f"words about number {n} and {n * n},{'ab'[n % 2]},g{n // 2}\n" for n in range(80)]
-    (tmp_path / "a.csv").write_text(table + "".join(rows))
-    tested = read(tmp_path / "a.csv").split("test")[0].group
-    (tmp_path / "more.csv").write_text(f"{table}some other words of the same thread,a,{tested}\n")
-    dataset = read(tmp_path / "a.csv", more=tmp_path / "more.csv")
-    assert {s.split for s in dataset if s.group == tested} == {"train"}
-    assert "group-across-splits" not in kinds(dataset)
-    assert dataset.split("valid") and dataset.split("test")
-
-
-def test_valid_may_lie_inside_the_data(tmp_path: Path) -> None:
-    classes(tmp_path, cat=5, dog=5)
-    saved(noise(51), tmp_path / "held out/cat/1.png")
-    saved(noise(52), tmp_path / "held out/dog/1.png")
-    (tmp_path / "held out/dog/2.png").write_bytes(b"broken")
-    dataset = read(tmp_path, test=tmp_path / "held out")
-    assert dataset.classes == ("cat", "dog")
-    assert splits(dataset) == {"train": 8, "valid": 2, "test": 2}
-    assert kinds(dataset) == {"no-valid": 1, "not-an-image": 1}
-    assert accounted(dataset)
-
-
-def test_data_given_for_valid_has_no_splits_of_its_own(tmp_path: Path) -> None:
-    classes(tmp_path / "a", cat=3, dog=3)
-    classes(tmp_path / "b" / "train", cat=3, dog=3)
-    with pytest.raises(DataError, match="splits of its own"):
-        read(tmp_path / "a", valid=tmp_path / "b")
-
-
-def test_rows_without_a_split_train(tmp_path: Path) -> None:
-    names = ["train", "", "valid", "test", "train", "valid", "test"]
-    rows = [f"{i}.png,{'cat' if i in (0, 2, 3) else 'dog'},{n}" for i, n in enumerate(names)]
-    for index in range(len(names)):
-        saved(noise(index), tmp_path / f"{index}.png")
-    (tmp_path / "t.csv").write_text("path,label,split\n" + "\n".join(rows))
-    dataset = read(tmp_path / "t.csv")
-    assert splits(dataset) == {"train": 3, "valid": 2, "test": 2}
-    assert kinds(dataset) == {"no-split": 1}
-
-
 def test_a_class_that_train_lacks_is_left_out(tmp_path: Path) -> None:
     classes(tmp_path / "train", cat=3, dog=3)
     saved(noise(91), tmp_path / "valid/cat/1.png")
@@ -281,19 +162,6 @@ def test_leaks_are_left_out_of_train(tmp_path: Path) -> None:
     assert accounted(dataset)
 
 
-def test_where_all_of_train_is_in_valid_that_is_said(tmp_path: Path) -> None:
-    data = classes(tmp_path / "data", cat=3, dog=3)
-    shutil.copytree(data, tmp_path / "again")
-    with pytest.raises(DataError, match="All pictures to train on are copies of pict") as caught:
-        read(data, valid=tmp_path / "again")
-    assert "cat/000.png: A copy of valid:cat/000.png" in caught.value.what
-    assert "\n" not in caught.value.what
-    assert "other pictures to validate" in caught.value.mend
-    with pytest.raises(DataError, match="All pictures to train on were given for test") as caught:
-        read(data, test=data)
-    assert "--test" in caught.value.mend
-
-
 def test_a_group_in_two_given_splits_is_reported_and_kept(tmp_path: Path) -> None:
     rows = ["path,label,split,group"]
     for index, split in enumerate(["train", "train", "valid", "valid", "test", "test"]):
@@ -324,56 +192,6 @@ def test_a_copy_with_another_label_is_a_problem(tmp_path: Path) -> None:
     dataset = read(tmp_path)
     (conflict,) = [p for p in dataset.problems if p.kind == "conflict"]
     assert "cat/000.png is cat, dog/cat.png is dog" in conflict.what
-
-
-# Bad files ---------------------------------------------------------------------------------------
-
-
-def broken(root: Path, count: int) -> None:
-    for index in range(count):
-        path = root / "cat" / f"{index:03d}.png"
-        path.write_bytes(path.read_bytes()[:-200])
-
-
-def test_one_bad_file_in_fifty_is_set_aside(tmp_path: Path) -> None:
-    broken(classes(tmp_path, cat=25, dog=25), 1)
-    dataset = read(tmp_path)
-    assert len(dataset) == 49
-    assert dataset.problems == (
-        Problem("truncated", "cat/000.png", "The file ends too early.", "set aside"),
-    )
-    with pytest.raises(TooManyBadSamples, match="1 of 50 pictures"):
-        read(tmp_path, max_bad=0)
-
-
-def test_two_percent_are_too_many(tmp_path: Path) -> None:
-    broken(classes(tmp_path, cat=50, dog=50), 2)
-    with pytest.raises(TooManyBadSamples) as fault:
-        read(tmp_path)
-    assert "2 of 100 pictures cannot be used; at most 1" in str(fault.value)
-    assert "cat/001.png: The file ends too early." in str(fault.value)
-    assert "--max-bad 0.021" in str(fault.value)
-    assert len(read(tmp_path, max_bad=0.021)) == 98
-
-
-def test_the_first_ten_of_many_are_listed(tmp_path: Path) -> None:
-    broken(classes(tmp_path, cat=15, dog=5), 15)
-    with pytest.raises(TooManyBadSamples) as fault:
-        read(tmp_path)
-    assert str(fault.value).count("ends too early") == 10
-    assert "and 5 more" in str(fault.value)
-
-
-def test_what_never_claimed_to_be_a_picture_is_not_bad(tmp_path: Path) -> None:
-    classes(tmp_path, cat=5, dog=5)
-    for index in range(5):
-        (tmp_path / "cat" / f"notes {index}.txt").write_text("brown fur")
-    shutil.move(tmp_path / "cat/004.png", tmp_path / "cat/no suffix")
-    dataset = read(tmp_path, max_bad=0)
-    assert len(dataset) == 10
-    assert kinds(dataset) == {"not-an-image": 5}
-    assert {p.done for p in dataset.problems} == {"ignored"}
-    assert accounted(dataset)
 
 
 # Too little --------------------------------------------------------------------------------------
@@ -492,29 +310,11 @@ def test_read_all_takes_what_there_is_and_splits_nothing(tmp_path: Path) -> None
         read_all(tmp_path / "one")
 
 
-@pytest.mark.parametrize("end", ["xlsx", "XLS", "ods"])
-def test_a_spreadsheet_is_called_one(tmp_path: Path, end: str) -> None:
-    (tmp_path / f"a.{end}").write_bytes(b"PK")
-    with pytest.raises(DataError, match="This is a spreadsheet") as raised:
-        read(tmp_path / f"a.{end}")
-    assert "CSV" in raised.value.mend
-
-
 def test_classes_that_may_be_one_are_named(tmp_path: Path) -> None:
     classes(tmp_path, ham=3, HAM=3, spam=3)
     found = [p for p in read(tmp_path).problems if p.kind == "alike-classes"]
     assert [(p.where, p.done) for p in found] == [("ham", "both kept")]
     assert "HAM and ham" in found[0].what
-
-
-def test_a_pool_of_which_all_is_labelled_is_empty(tmp_path: Path) -> None:
-    classes(tmp_path / "labelled", cat=2, dog=2)
-    known = read_all(tmp_path / "labelled")
-    pool = read_unlabelled(tmp_path / "labelled" / "cat", apart_from=known.samples)
-    assert len(pool) == 0 and kinds(pool) == {"leak": 2}
-    (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match="No picture can be used"):
-        read_unlabelled(tmp_path / "none", apart_from=known.samples)
 
 
 # Arguments ---------------------------------------------------------------------------------------
@@ -533,58 +333,6 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="share of bad files"):
             read(tmp_path, max_bad=share)
     assert read(tmp_path, task="image-classification") == read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("made", "mend"),
-    [
-        ("backbone/backbone.json", "--backbone "),
-        ("model/model.json", "regraft predict "),
-        ("steps/x", "repeat the command that began it"),
-    ],
-)
-def test_a_run_is_no_data(tmp_path: Path, made: str, mend: str) -> None:
-    with Run.open(tmp_path / "my run", {"data": "photos"}):
-        pass
-    (tmp_path / "my run" / made).parent.mkdir(exist_ok=True)
-    (tmp_path / "my run" / made).write_text("{}")
-    for look in (guess_task, read, read_all, read_to_inspect):
-        with pytest.raises(UsageError, match="this is a run") as caught:
-            look(tmp_path / "my run")
-        assert caught.value.where == str(tmp_path / "my run")
-        assert mend in caught.value.mend
-        assert (f"'{tmp_path}/my run'" in caught.value.mend) == (made != "steps/x")
-
-
-def test_columns_are_of_tables_alone(tmp_path: Path) -> None:
-    classes(tmp_path / "a", cat=3, dog=3)
-    with pytest.raises(UsageError, match="Only tables have columns; .*/a is none") as caught:
-        read(tmp_path / "a", reader=reader_of("label=foo"))
-    assert caught.value.where == "--columns"
-    with pytest.raises(DataError, match="no such file"):
-        read(tmp_path / "none.csv", reader=reader_of("label=foo"))
-
-
-def test_data_for_another_task_lead_to_the_option_where_there_is_one(tmp_path: Path) -> None:
-    classes(tmp_path, cat=3, dog=3)
-    with pytest.raises(DataError, match="not for object-detection") as caught:
-        read(tmp_path, task="object-detection")
-    assert caught.value.mend == "leave --task out, or give data for object-detection"
-    with pytest.raises(DataError, match="not for object-detection") as caught:
-        read_all(tmp_path, task="object-detection")
-    assert caught.value.mend == "give data for object-detection"
-
-
-def test_paths_that_are_no_data(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such file or folder"):
-        read(tmp_path / "nowhere")
-    with pytest.raises(
-        DataError,
-        match=r"not a data set of boxes or a folder of classes or a table(.|\n)*photos/cat",
-    ):
-        read(saved(noise(0), tmp_path / "one.jpg"))
-    with pytest.raises(DataError, match="no such file or folder"):
-        read(classes(tmp_path / "a", cat=3, dog=3), valid=tmp_path / "nowhere")
 
 
 # Several labels, and readers of one's own --------------------------------------------------------
@@ -625,16 +373,6 @@ def test_a_split_of_one_group_is_a_doubt(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(rows))
     (doubt,) = (p for p in read(tmp_path / "t.csv").problems if p.kind == "one-group")
     assert doubt.what.startswith("All 8 texts of the validation split are of one group (mailbox):")
-
-
-def test_single_labels_join_several(tmp_path: Path) -> None:
-    for index in range(8):
-        saved(noise(index), tmp_path / f"{index}.png")
-    rows = [f"{i}.png,{'a|b' if i == 3 else 'ab'[i % 2]}" for i in range(6)]
-    (tmp_path / "t.csv").write_text("\n".join(["path,label", *rows]))
-    (tmp_path / "v.csv").write_text("path,label\n6.png,a\n7.png,b\n")
-    dataset = read(tmp_path / "t.csv", valid=tmp_path / "v.csv")
-    assert [s.target for s in dataset.split("valid")] == [(0,), (1,)]
 
 
 def test_samples_without_a_label_are_left_out(tmp_path: Path) -> None:
@@ -684,14 +422,3 @@ def test_a_reader_of_ones_own(tmp_path: Path) -> None:
     assert splits(dataset) == {"train": 12, "valid": 4, "test": 4}
     with pytest.raises(DataError, match="not a list"):
         read(tmp_path, reader=ListReader())
-
-
-def test_where_all_files_are_bad_no_share_would_help(tmp_path: Path) -> None:
-    for label in ("cat", "dog"):
-        for number in range(4):
-            path = tmp_path / label / f"{number}.jpg"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(b"no picture")
-    with pytest.raises(TooManyBadSamples) as refused:
-        read(tmp_path)
-    assert "not one of them can be used" in str(refused.value.mend)

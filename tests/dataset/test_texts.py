@@ -23,9 +23,10 @@ from regraft.dataset import (
     read_all,
     read_unlabelled_texts,
     texts,
-    texts_of,
 )
-from regraft.dataset.table import TableReader, columns_of
+from regraft.dataset.table import columns_of
+from regraft.dataset.table_columns import lines_of
+from regraft.dataset.table_rows import TableReader
 from regraft.errors import DataError, UnreadableSample
 from regraft.events import Said
 
@@ -41,6 +42,10 @@ TALK = (
 
 def rows(count: int = 12) -> list[tuple[str, str]]:
     return [(f"{'free money' if i % 2 else 'kernel patch'} {i}", "ab"[i % 2]) for i in range(count)]
+
+
+def texts_in(path: Path, column: str = "") -> list[str]:
+    return [text for _, text in lines_of(path, column)]
 
 
 def write_csv(path: Path, header: list[str], lines: list[tuple[str, ...]]) -> Path:
@@ -91,7 +96,7 @@ def test_json_lines_and_parquet_give_the_same_texts(tmp_path: Path) -> None:
 
 def test_a_long_column_is_found_whatever_it_is_called(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", ["Nachricht", "label"], [(MAIL, "a"), (TALK, "b")])
-    assert texts_of(path) == [MAIL, TALK]
+    assert texts_in(path) == [MAIL, TALK]
 
 
 def test_a_folder_of_text_files(tmp_path: Path) -> None:
@@ -102,6 +107,7 @@ def test_a_folder_of_text_files(tmp_path: Path) -> None:
     (tmp_path / "mails" / "ham" / "latin.txt").write_bytes(
         "Gr\xfc\xdfe aus K\xf6ln".encode("latin-1")
     )
+    (tmp_path / "mails" / "ham" / "older.txt").write_bytes(b"Gr\xfc\xdfe \x81 aus Bonn")
     (tmp_path / "mails" / "spam" / "wide.txt").write_bytes("Grüße".encode("utf-16"))
     dataset = read(tmp_path / "mails")
     by_id = {sample.id: sample.source for sample in dataset}
@@ -109,7 +115,11 @@ def test_a_folder_of_text_files(tmp_path: Path) -> None:
     assert by_id["ham/latin.txt"] == "Grüße aus Köln"
     assert by_id["spam/wide.txt"] == "Grüße"
     assert by_id["ham/0.txt"] == "ham says 0\n"
-    assert [(p.kind, p.where) for p in dataset.problems] == [("encoding", "ham/latin.txt")]
+    assert by_id["ham/older.txt"] == "Grüße \x81 aus Bonn"
+    assert [(p.kind, p.where, p.done) for p in dataset.problems] == [
+        ("encoding", "ham/latin.txt", "read as Windows-1252"),
+        ("encoding", "ham/older.txt", "read as Latin-1"),
+    ]
     check_reader(texts.TextFolderReader(), tmp_path / "mails")
 
 
@@ -248,7 +258,7 @@ def test_columns_that_are_named_are_taken(tmp_path: Path) -> None:
     dataset = read(path, reader=reader)
     assert dataset.classes == ("a", "b")
     assert {sample.source for sample in dataset} == {text for text, _ in rows()}
-    assert texts_of(path, "note") == [text for text, _ in rows()]
+    assert texts_in(path, "note") == [text for text, _ in rows()]
     with pytest.raises(DataError, match="no column nope; there are note, text, label, Sort"):
         TableReader(text="nope").read(path)
 
@@ -283,7 +293,7 @@ def test_a_message_never_shows_a_whole_letter(tmp_path: Path) -> None:
         TableReader(text="x").read(path)
     assert len(str(caught.value)) < 500
     with pytest.raises(DataError, match="first row seems to be data"):
-        texts_of(write_csv(tmp_path / "t.csv", [MAIL, TALK], [(MAIL, TALK), (TALK, MAIL)]))
+        lines_of(write_csv(tmp_path / "t.csv", [MAIL, TALK], [(MAIL, TALK), (TALK, MAIL)]))
 
 
 def test_texts_that_are_bytes_are_refused_with_their_type(tmp_path: Path) -> None:
@@ -519,7 +529,7 @@ def test_any_table_that_was_written_is_read_or_refused(
     assert len(dataset) + len(dropped) == len(lines) == dataset.found
     written = [text for text, _ in lines]
     assert all(sample.source in written for sample in dataset)
-    assert texts_of(path) == written
+    assert texts_in(path) == written
 
 
 FAULT = re.compile(r"line \d+$")

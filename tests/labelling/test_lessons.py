@@ -298,6 +298,30 @@ def test_the_pool_is_asked_with_reasons_and_written_as_tables(place: Path, capsy
     assert "What to label next" in page and "&lt;b&gt;ham" in page and "<b>ham" not in page
 
 
+def test_the_table_of_what_to_label_next_is_trained_on_once_it_is_filled_in(
+    place: Path, tmp_path: Path
+) -> None:
+    pool, backbone = _pool(place), f"text:{place / 'model'}"
+    regraft.labels(place / "votes.csv", pool=pool, batch=8, out=tmp_path, backbone=backbone)
+    with (tmp_path / "next.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for n, row in enumerate(rows[:3]):
+        row["label"] = ["<b>ham", "spam"][n % 2]
+    with (tmp_path / "next.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    without = _fit(place, "given").report
+    report = _fit(place, "with-next", more=tmp_path / "next.csv").report
+    counts = [told["data"]["splits"]["train"] for told in (report, without)]
+    assert counts[0] - counts[1] == 3
+    problems = [p for p in report["data"]["problems"] if p["where"] == "more:next.csv"]
+    assert [(p["what"], p["done"]) for p in problems] == [
+        ("5 rows have no label yet.", "passed over")
+    ]
+    assert rows[0]["text"] in {_text(i) for i in range(500, 560)}
+
+
 def test_what_is_asked_goes_to_label_studio_and_comes_back(place: Path, tmp_path: Path) -> None:
     pool, table = _pool(place), place / "votes.csv"
 

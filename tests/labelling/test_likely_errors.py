@@ -41,7 +41,7 @@ def test_planted_errors_come_first_and_their_share_is_within_the_interval(wrong:
     x_nd, given, planted = _clouds(1500, wrong, seed=1)
     judged = _judge(x_nd, given)
     assert metrics.average_precision_score(planted, -judged.quality_n) > 0.85
-    share, _ = wrong_share(given, (judged.first_nc, judged.chance_nc))
+    share = wrong_share(given, (judged.first_nc, judged.chance_nc))
     assert share.low - 0.01 <= planted.mean() <= share.high + 0.01
     assert judged.suspect_n[planted].mean() > 0.7
 
@@ -158,14 +158,19 @@ def test_of_copies_that_contradict_each_other_the_wrong_one_is_named():
     sha[other] = sha[first]
     dataset, judged = _dataset(given, sha), _judge(x_nd, given)
 
-    def named(settled=frozenset()):
-        found = findings.likely_errors(dataset, judged, settled)
+    def named(settled=frozenset(), looked_at=frozenset()):
+        found = findings.likely_errors(dataset, judged, settled, looked_at)
         return [one for one in found if "same content" in one.reason]
 
     (wrong,) = named()
     assert wrong.row == other and dataset.classes[given[first]] == wrong.suggested
     (wrong,) = named(frozenset([dataset.samples[other].id]))  # a person says otherwise
     assert wrong.row == first and dataset.classes[given[other]] == wrong.suggested
+    both = frozenset(dataset.samples[n].id for n in (first, other))
+    assert named(both) == []
+    (shown,) = named(both, both)
+    assert shown.row in (first, other)
+    assert shown.facts(dataset)["given"] == dataset.classes[given[shown.row]]
 
 
 def test_near_copies_are_not_called_the_same():
@@ -219,11 +224,11 @@ def test_a_share_is_not_surer_than_so_few_labels_allow():
     x_nd[np.arange(200), given] += 20
     judged = _judge(x_nd, given)
     answers = (judged.first_nc, judged.chance_nc)
-    share, _ = wrong_share(given, answers)
+    share = wrong_share(given, answers)
     assert share.value < 0.002 and 1 - 0.025 ** (1 / 200) <= share.high < 0.03
     pairs = [f"pair {n // 2}" for n in range(200)]
-    assert wrong_share(given, answers, clusters=pairs)[0].high > 0.03
-    known, _ = wrong_share(given, answers, surely=0.1)
+    assert wrong_share(given, answers, clusters=pairs).high > 0.03
+    known = wrong_share(given, answers, surely=0.1)
     assert known.value == known.low == 0.1 < known.high
 
 
@@ -234,8 +239,8 @@ def test_samples_that_belong_together_are_drawn_together_for_the_share():
     truth = np.where(wrong, 1 - given, given)
     chance_nc = np.where(truth[:, None] == np.arange(2), 0.9, 0.1) + rng.normal(0, 0.01, (400, 2))
     answers = (np.clip(chance_nc, 0.01, 0.99),) * 2
-    alone, _ = wrong_share(given, answers)
-    together, _ = wrong_share(given, answers, clusters=[f"file {n // 10}" for n in range(400)])
+    alone = wrong_share(given, answers)
+    together = wrong_share(given, answers, clusters=[f"file {n // 10}" for n in range(400)])
     assert together.value == pytest.approx(alone.value)
     assert together.high - together.low > 2 * (alone.high - alone.low)
 

@@ -115,6 +115,27 @@ def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):
     assert looked["classes"] and not [p for p in looked["problems"] if p["kind"] == "conflict"]
 
 
+def test_pictures_of_a_pool_are_trained_on_once_their_table_is_filled_in(tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(56):
+        folder = ("cat", "dog")[n % 2] if n < 48 else "pool"
+        path = tmp_path / ("photos" if n < 48 else ".") / folder / f"={n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.clip(rng.normal([60, 160][n % 2], 40, (48, 48, 3)), 0, 255)
+        Image.fromarray(pixels.astype("uint8")).save(path)
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    found = verbs.labels(photos, pool=tmp_path / "pool", batch=5, out=out)
+    rows = (out / "next.csv").read_text().splitlines()
+    assert len(found["next"]) == len(rows) - 1 == 5
+    filled = [row.replace(",,", ",dog,", 1) for row in rows[1:4]]
+    (out / "next.csv").write_text("\n".join([rows[0], *filled, *rows[4:]]))
+    data = verbs.fit(photos, tmp_path / "run", more=out / "next.csv", train="head").report["data"]
+    assert sum(data["splits"].values()) == 48 + 3
+    assert [(p["what"], p["done"]) for p in data["problems"] if p["where"] == "more:next.csv"] == [
+        ("2 rows have no label yet.", "passed over")
+    ]
+
+
 def test_a_class_of_one_group_is_left_out_of_what_is_said():
     given = np.repeat([0, 1, 2], [40, 40, 80])
     wrong = np.arange(160) < 20

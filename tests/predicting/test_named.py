@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from regraft.dataset import guard
-from regraft.dataset.table import TableReader
-from regraft.dataset.unlabelled_texts import _listed
+from regraft.dataset.table_rows import TableReader
+from regraft.dataset.unlabelled import read_unlabelled_texts
 from regraft.errors import UnreadableSample
 from regraft.predicting import texts_of
 from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found
@@ -159,7 +159,7 @@ def test_lines_of_tables_are_called_as_reading_calls_them(tmp_path: Path) -> Non
     ids = sorted(sample.id for sample in TableReader().read(path))
     assert found == [f"{path}, {id_}" for id_ in ids]
     assert ids[:2] == ["line 02", "line 04"]
-    assert [sample.id for sample in _listed(path)] == ids
+    assert [sample.id for sample in read_unlabelled_texts(path)] == ids
 
 
 def test_lines_of_stdin_are_read_as_files_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 import signal
@@ -21,7 +20,6 @@ import regraft
 from regraft.backbones import build, check_backbone, open_backbone
 from regraft.backbones.text_families import token_states
 from regraft.dataset import Sample
-from regraft.dataset.unlabelled_texts import read_unlabelled_texts
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.pretraining import MaskedSettings, check_objective, pretrain
@@ -406,82 +404,6 @@ def test_a_budget_decides_the_steps_once(place: Path) -> None:
         ).report  # fmt: skip
 
     assert once()["steps"] == once()["steps"] > 0
-
-
-# Pools --------------------------------------------------------------------------------------------
-
-
-def test_pools_are_tables_folders_and_files(tmp_path: Path) -> None:
-    texts = [f"Some text, number {word}, of which there are several." for word in NUMBERS]
-    (tmp_path / "mails.jsonl").write_text("\n".join(json.dumps({"body": t}) for t in texts))
-    assert [s.source for s in read_unlabelled_texts(tmp_path / "mails.jsonl")] == texts
-    folder = tmp_path / "deep" / "er"
-    folder.mkdir(parents=True)
-    for word, text in zip(NUMBERS, texts, strict=True):
-        (folder / f"{word}.txt").write_text(text)
-    (folder / "again.txt").write_text(texts[0])
-    (folder / "odd.bin").write_bytes(b"\0\1")
-    found = read_unlabelled_texts(tmp_path / "deep")
-    assert sorted(str(s.source) for s in found) == sorted(texts)
-    kinds = {(p.kind, p.where) for p in found.problems}
-    assert {("repeated", "er/one.txt"), ("not-a-text", "er/odd.bin")} <= kinds
-    assert found.found == len(found) + sum(
-        p.done in ("left out", "ignored") for p in found.problems
-    )
-    (tmp_path / "book.txt").write_text("\n\n\n".join("word " * 150 + word for word in NUMBERS))
-    blocks = read_unlabelled_texts(tmp_path / "book.txt", max_bad=0)
-    assert [len(str(s.source)) > 1000 for s in blocks] == [True, True, False]
-    lines = [f"{word} " * 20 + f"and so on {i}" for i, word in enumerate(NUMBERS * 20)]
-    (tmp_path / "lines.txt").write_text("\n".join([*lines, "", "A paragraph.", "", "And another."]))
-    *divided, last = read_unlabelled_texts(tmp_path / "lines.txt", max_bad=0)
-    assert all(1000 <= len(str(s.source)) < 1200 for s in divided[:-1])
-    assert "\n".join(str(s.source) for s in divided) == "\n".join(lines)
-    assert last.source == "A paragraph.\n\nAnd another."
-    with pytest.raises(DataError, match="no such file"):
-        read_unlabelled_texts(tmp_path / "nowhere")
-
-
-def test_a_text_that_holds_a_labelled_one_is_a_leak_and_one_that_shares_a_phrase_is_not() -> None:
-    labelled = "please send me the invoice for the last order of ten blue chairs before friday noon"
-    held = f"From the archive. {labelled.upper()}! And more of other things, which go on and on."
-    phrase = "the last order of ten blue chairs before friday was sent to somebody else entirely"
-    from regraft.dataset.unlabelled_texts import _holders
-
-    pool = [Sample("held", held, None), Sample("phrase", phrase, None)]
-    apart = [Sample("line 7", labelled, None)]
-    assert _holders(pool, apart, silent) == {"held": "line 7"}
-
-
-FOOTER = (
-    "sent by the mailing list of the users of the tool for the news of the world to leave it write "
-    "to the address below or visit the page of the list where the archive of all mails is kept"
-)
-
-
-def test_a_footer_that_many_texts_share_makes_no_leak() -> None:
-    from regraft.dataset.unlabelled_texts import _holders
-
-    order = "please send me the invoice for the last order of ten blue chairs before friday noon"
-    long, short = f"{order}. {FOOTER}", f"thank you it works now. {FOOTER}"
-    others = [f"{'abcdefghi'[i] * 3} writes about something else. {FOOTER}" for i in range(7)]
-    pool = [Sample(str(i), text, None) for i, text in enumerate(others)]
-    apart = [Sample("line 1", short, None), Sample("line 2", long, None)]
-    assert _holders(pool[:3], apart, silent) != {}
-    assert _holders(pool, apart, silent) == {}
-    quoted = Sample("quoted", f"You wrote: {long} I will do so, but it takes some days.", None)
-    assert _holders([*pool, quoted], apart, silent) == {"quoted": "line 2"}
-
-
-def test_copies_in_the_pool_do_not_make_a_text_common() -> None:
-    from regraft.dataset.unlabelled_texts import _holders
-
-    order = "please send me the invoice for the last order of ten blue chairs before friday noon"
-    text = f"You wrote: {order} I will do so, but it takes some days."
-    pool = [Sample(str(i), text, None, sha256="one") for i in range(9)]
-    assert set(_holders(pool, [Sample("line 1", order, None)], silent)) == {s.id for s in pool}
-
-
-NUMBERS = ("one", "two", "three", "four", "five")
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "deberta-v2", "modernbert"])

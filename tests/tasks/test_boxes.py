@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regraft.dataset.images import View
 from regraft.dataset.rows import Box, Sample
+from regraft.dataset.views import View
 from regraft.tasks.boxes import BoxTargets, in_view, too_small
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from regraft.backbones.backbone import Detector
-from regraft.dataset.images import View
 from regraft.dataset.rows import Box, Sample
+from regraft.dataset.views import View
 from regraft.seeds import generator
 from regraft.tasks.boxes import BoxTargets
 from regraft.tasks.dense import (

@@ -12,8 +12,8 @@ from detector_models import FAMILIES, NAMES, SIZE_PX, save_detector
 
 from regraft.backbones import convert
 from regraft.backbones.network import build
-from regraft.dataset.images import View
 from regraft.dataset.rows import Box, Sample
+from regraft.dataset.views import View
 from regraft.events import Stepped
 from regraft.seeds import generator
 from regraft.store import Run

@@ -15,6 +15,7 @@ from nearness import relative_error
 
 from regraft.backbones import Backbone
 from regraft.dataset import Sample, View, images
+from regraft.dataset.views import square
 from regraft.errors import DataError, StoreError
 from regraft.events import Advanced, Event, Said, Tell, silent
 from regraft.terminal import PlainProgress
@@ -63,9 +64,7 @@ def test_rows_are_what_the_engine_gives(
     table = computed(compiled, samples, frozen=frozen, views=ROLLED)
     p = compiled.preprocessing
     pixels = [
-        images.square(
-            images.decode(Path(s.source)), p.size_px, p.crop, p.interpolation, view, s.sha256
-        )
+        square(images.decode(Path(s.source)), p.size_px, p.crop, p.interpolation, view, s.sha256)
         for s in samples[:5]
         for view in ROLLED
     ]

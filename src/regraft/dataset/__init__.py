@@ -3,26 +3,20 @@
 dataset = read("photos/")
 for sample in dataset.split("train"):
     image = images.decode(sample.source)
-    pixels = images.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
+    pixels = views.square(image, 224, 0.875, "bicubic", View(), sample.sha256)
 """
 
-from regraft.dataset import clips, guard, images, texts, video
-from regraft.dataset.images import View
+from regraft.dataset import clips, guard, images, texts, video, views
+from regraft.dataset.choosing import check_columns, guess_task, reader_for, refuse_run
 from regraft.dataset.reader import Reader, check_reader
-from regraft.dataset.reading import (
-    check_columns,
-    guess_task,
-    read,
-    read_all,
-    read_to_inspect,
-    read_unlabelled,
-    reader_for,
-    refuse_run,
-)
+from regraft.dataset.reading import read, read_all, read_to_inspect
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
 from regraft.dataset.summary import describe
-from regraft.dataset.table import columns_of, lines_of, reader_of, texts_of
-from regraft.dataset.unlabelled_texts import read_unlabelled_texts
+from regraft.dataset.table import columns_of
+from regraft.dataset.table_columns import lines_of
+from regraft.dataset.table_rows import reader_of
+from regraft.dataset.unlabelled import read_unlabelled, read_unlabelled_texts
+from regraft.dataset.views import View
 
 __all__ = [
     "SPLITS",
@@ -51,6 +45,6 @@ __all__ = [
     "reader_for",
     "reader_of",
     "refuse_run",
-    "texts_of",
     "video",
+    "views",
 ]

@@ -39,7 +39,7 @@ from regraft.dataset.folder import FolderReader
 from regraft.dataset.images import THUMBNAIL_PX
 from regraft.dataset.rows import Dataset, Problem, Sample
 from regraft.dataset.verify import Verified, cores
-from regraft.errors import Damaged, StoreError
+from regraft.errors import Damaged, StoreError, UsageError
 from regraft.events import Advanced, Tell
 
 FORMAT = 4
@@ -243,8 +243,7 @@ def _recalled(data: bytes) -> video.Examined:
 
 def motion(found: video.Examined, span_s: tuple[float, float]) -> np.ndarray:
     """What changes between five moments of a clip, as one grey picture, uint8 (32, 32)."""
-    start_s, stop_s = span_s
-    moments_s = start_s + (np.arange(_MOMENTS) + 0.5) / _MOMENTS * (stop_s - start_s)
+    moments_s = video.moments(span_s, _MOMENTS)
     at = np.clip(np.searchsorted(found.times_s, moments_s, "right") - 1, 0, None)
     steps_nhw = np.diff(found.reduced_nhw[at].astype(np.float32), axis=0)
     rows = [np.concatenate(list(pair), axis=1) for pair in (steps_nhw[:2], steps_nhw[2:])]
@@ -273,13 +272,24 @@ def near_pairs(motion_nhw: Thumbnails) -> list[tuple[int, int]]:
 # Cutting -----------------------------------------------------------------------------------------
 
 
-def cut(dataset: Dataset, clip_s: float) -> Dataset:
+def cut(dataset: Dataset, clip_s: float | None) -> Dataset:
     """The data set with long clips cut into several, which stay together.
 
     Args:
-        dataset: verified and grouped.
-        clip_s: the wanted length.
+        dataset: verified; grouped, if it is to be.
+        clip_s: the wanted length; None cuts nothing.
+
+    Raises:
+        UsageError: it is no length, or these are no videos.
     """
+    if clip_s is None:
+        return dataset
+    if not clip_s > 0 or dataset.task != "video-classification":
+        raise UsageError(
+            "Only videos are cut into clips, of a length above 0.",
+            where="--clip",
+            mend="leave it out, or give for example 6s",
+        )
     samples: list[Sample] = []
     problems: list[Problem] = []
     for sample in dataset:

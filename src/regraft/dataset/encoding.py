@@ -1,8 +1,9 @@
-"""The characters of a table: which encoding its bytes are in, and what is refused.
+"""Characters: which encoding the bytes of a table are in, and what is refused.
 
 Decisions:
 
-- UTF-8 with or without a byte-order mark, or UTF-16 with one.
+- Tables are UTF-8 with or without a byte-order mark, or UTF-16 with one. Other files that programs
+  write are UTF-8.
 - What is not UTF-8 and has no line that is, nor mostly characters that UTF-8 writes as several
   bytes, is taken for Windows-1252, of which Latin-1 text is a part: spreadsheets of Western Europe
   save it. That is reported. What holds both is two encodings in one file, and what Windows-1252
@@ -54,6 +55,28 @@ def read_characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
         return data.decode("utf-8-sig"), ()
     except UnicodeDecodeError:
         return _western(path, data)
+
+
+def read_utf8(file: Path, most: int = guard.MAX_BYTES) -> str:
+    """The characters of a file that a program wrote.
+
+    Args:
+        file: it.
+        most: bytes that it may have.
+
+    Raises:
+        DataError: it is missing, too large or not in UTF-8.
+    """
+    data = guard.read_file(file)
+    if len(data) > most:
+        raise DataError(f"The file has {len(data)} bytes.", where=file, mend="give a smaller one")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = data[: fault.start].count(b"\n") + 1
+        raise DataError(
+            "The file is not UTF-8.", where=f"{guard.shown(file)}:{line}", mend="save it as UTF-8"
+        ) from fault
 
 
 def first_lines(path: Path) -> list[str]:

@@ -2,8 +2,9 @@
 
 Decisions:
 
-- Nothing outside the data's own folder is read: links that leave it are refused, links to folders
-  are not followed (so there are no loops). A link to a file inside the folder is that file.
+- Nothing outside the data's own folder is read, but what a table names by its content, too (see
+  `table_rows.py`): links that leave it are refused, links to folders are not followed (so there are
+  no loops). A link to a file inside the folder is that file.
 - Only regular files are opened. A pipe would wait for ever, a device may do anything.
 - A picture's size is taken from its header, that of an icon from the pictures in it, and refused
   above 50 megapixels before one pixel is decoded. A file over 512 MiB is not read at all.
@@ -194,6 +195,30 @@ def _is_walked(root: Path, folder: Path) -> bool:
 def _problem(root: Path, path: Path, kind: str, what: str) -> Problem:
     done = "ignored" if kind in ("link", "hidden") else "set aside"
     return Problem(kind, shown(path.relative_to(root)), what, done)
+
+
+def is_file(file: Path) -> bool:
+    """Whether a file is there; names that no file can have are none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there; names that nothing can have are none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def resolved(path: Path) -> Path:
+    """A path without links; one that only leads in circles stays as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # before Python 3.13
+        return Path(os.path.abspath(path))  # noqa: PTH100 (a link is not followed)
 
 
 def read_file(path: Path) -> bytes:

@@ -1,6 +1,7 @@
 """What every export of Label Studio has, whatever was annotated in it: tasks, people, times, files.
 
-Classes are read and written by `labelling/label_studio.py`, boxes by `boxes/label_studio.py`.
+Classes are read by `labelling/label_studio_exports.py` and written by `label_studio_tasks.py`
+beside it, boxes by `boxes/label_studio.py`.
 
 Format: https://labelstud.io/guide/export (Label Studio 1.x).
 """
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import text_of
+from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import class_name
 from regraft.errors import DataError
 
@@ -32,7 +33,7 @@ def tasks_in(file: Path) -> list[Fact]:
     """
     where, value = guard.shown(file), None
     try:
-        value = json.loads(text_of(file))
+        value = json.loads(read_utf8(file))
     except DataError:
         raise
     except (ValueError, RecursionError):

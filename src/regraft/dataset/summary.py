@@ -10,7 +10,8 @@ from typing import Any
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, labels_of
 
 _EXAMPLES = 10
-_IMBALANCED = 3.0
+IMBALANCED = 3.0
+"""From this ratio of the largest to the smallest class on, they are not about equally large."""
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def _imbalance(dataset: Dataset) -> dict[str, Any]:
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     ratio = round(high / low, 2)
     names = dataset.classes
-    if ratio < _IMBALANCED:
+    if ratio < IMBALANCED:
         text = "The classes are about equally large."
     else:
         text = f"{names[most]} has {ratio:g} times as many training samples as {names[least]}."

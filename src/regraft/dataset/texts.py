@@ -2,8 +2,9 @@
 
 Decisions:
 
-- A file is UTF-8, or has the byte-order mark of UTF-16; else it is read as Windows-1252 (which
-  Latin-1 text is too), and that is reported. What holds a NUL is no text.
+- A file is UTF-8, or has the byte-order mark of UTF-16; else it is read as Windows-1252, or as
+  Latin-1 where it has bytes that Windows-1252 has no character for, as old e-mails do; which of
+  them is reported. What holds a NUL is no text.
 - Near copies are found by MinHash (Broder, "On the resemblance and containment of documents",
   1997) of word triples in 16 bands of 4; those of which 3 in 4 hashes agree are copies: newsletters
   of one template, answers that quote the whole mail. Case, digits and marks do not count.
@@ -36,6 +37,8 @@ from regraft.seeds import generator
 
 EXCERPT = 160
 """Characters of a text that are shown."""
+FOREIGN = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}
+"""Encodings that are guessed where bytes are no UTF-8, in this order, and what they are called."""
 TEXTS_A_PICTURE = 4
 """Of a folder with more texts than so many for each picture, the texts are meant."""
 _FEWEST_WORDS = 8
@@ -96,7 +99,7 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
     else:
-        encodings = ("utf-8-sig", "cp1252", "latin-1")
+        encodings = ("utf-8-sig", *FOREIGN)
     for encoding in encodings:
         try:
             text = data.decode(encoding)
@@ -219,10 +222,23 @@ def _message_ids(text: str) -> list[str]:
 
 def _triples(text: str) -> np.ndarray | None:
     """A number for each three words in a row, uint64; None for texts too short to judge."""
-    words = _WORD.findall(text.lower())
-    if len(words) < _FEWEST_WORDS:
-        return None
+    words = words_of(text)
+    return None if len(words) < _FEWEST_WORDS else word_runs(words, 3)
+
+
+def words_of(text: str) -> list[str]:
+    """The words by which texts are compared."""
+    return _WORD.findall(text.lower())
+
+
+def word_runs(words: Sequence[str], length: int) -> np.ndarray:
+    """A number for each run of so many words, distinct and sorted, uint64."""
+    if len(words) < length:
+        return np.empty(0, np.uint64)
     word_w = np.array([zlib.crc32(word.encode()) for word in words], dtype=np.uint64)
     prime = np.uint64(0x9E3779B97F4A7C15)
-    mixed = (word_w[:-2] * prime + word_w[1:-1]) * prime + word_w[2:]
+    count = len(word_w) - length + 1
+    mixed = word_w[:count].copy()
+    for shift in range(1, length):
+        mixed = mixed * prime + word_w[shift : count + shift]
     return np.unique(mixed ^ (mixed >> np.uint64(29)))

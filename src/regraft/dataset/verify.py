@@ -88,9 +88,9 @@ def verify_texts(samples: Sequence[Sample], tell: Tell) -> Verified:
         else:
             sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             good.append(replace(sample, source=text, sha256=sha256, format="text"))
-            if encoding in ("cp1252", "latin-1"):
-                what = "It is not in UTF-8."
-                problems.append(Problem("encoding", sample.id, what, "read as Windows-1252"))
+            if encoding in texts.FOREIGN:
+                what, done = "It is not in UTF-8.", f"read as {texts.FOREIGN[encoding]}"
+                problems.append(Problem("encoding", sample.id, what, done))
         if number % _BATCH == 0 or number == len(samples):
             tell(Advanced("reading", number, len(samples)))
     return Verified(tuple(good), np.empty((0, 0, 0), np.uint8), tuple(problems))

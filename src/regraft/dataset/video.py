@@ -152,6 +152,12 @@ def parted(id_: str) -> tuple[str, tuple[float, float] | None]:
     return (match[1], (float(match[2]), float(match[3]))) if match else (id_, None)
 
 
+def moments(span_s: tuple[float, float], count: int) -> list[float]:
+    """The middle of each of so many equal parts of a span."""
+    start_s, stop_s = span_s
+    return [start_s + (k + 0.5) / count * (stop_s - start_s) for k in range(count)]
+
+
 def examine(path: Path, where: str) -> Examined:
     """Decode a whole file and say what is in it.
 

@@ -35,15 +35,11 @@ class Seen:
 
     Attributes:
         dataset: the samples.
-        rows: their features by index.
+        rows: their features by index, float32 (b, d).
     """
 
     dataset: Dataset
     rows: Rows
-
-    def some(self, index: np.ndarray) -> np.ndarray:
-        """Feature vectors by index, float32 (b, d)."""
-        return self.rows(index)
 
 
 def ask_next(
@@ -69,7 +65,7 @@ def ask_next(
     chance_nc = _chances(pool, known, penalty, seed)
     doubt_n = _open(chance_nc) if known.dataset.multilabel else choose.doubt(chance_nc)
     some = choose.thinned(len(pool.dataset), doubt_n, seed)
-    u_nd, known_md = _directions(pool.some(some), known)
+    u_nd, known_md = _directions(pool.rows(some), known)
     groups = [pool.dataset.samples[n].group for n in some]
     picks = choose.herded(u_nd, doubt_n[some], known_md, batch, groups, seed)
     chosen = [(int(some[pick.row]), pick) for pick in picks]
@@ -81,7 +77,7 @@ def ask_next(
 
 def _ask_cold(pool: Seen, known: Seen, batch: int, seed: int) -> list[Facts]:
     some = choose.thinned(len(pool.dataset), None, seed)
-    u_nd, known_md = _directions(pool.some(some), known)
+    u_nd, known_md = _directions(pool.rows(some), known)
     groups = [pool.dataset.samples[n].group for n in some]
     picks = choose.typical(u_nd, known_md, batch, groups, seed)
     return [_cold(pool.dataset.samples[some[pick.row]], pick) for pick in picks]
@@ -93,7 +89,7 @@ def _directions(x_nd: np.ndarray, known: Seen) -> tuple[np.ndarray, np.ndarray]:
     labelled = generator(0, "known").permutation(len(known.dataset))[:_KNOWN]
     known_md = np.empty((0, x_nd.shape[1]), dtype=np.float32)
     if len(labelled):
-        known_md = choose.directions(known.some(np.sort(labelled)), middle_d)
+        known_md = choose.directions(known.rows(np.sort(labelled)), middle_d)
     return choose.directions(x_nd, middle_d), known_md
 
 
@@ -103,10 +99,10 @@ def _chances(pool: Seen, known: Seen, penalty: float | None, seed: int) -> np.nd
     some = generator(seed, "ask").permutation(len(known.dataset))[:MOST_TO_LEARN]
     samples = [known.dataset.samples[m] for m in some]
     groups = [sample.group for sample in samples]
-    probe: Probe = task.fit_head(known.some(some), task.targets(samples), groups, seed, penalty)
+    probe: Probe = task.fit_head(known.rows(some), task.targets(samples), groups, seed, penalty)
     count = len(pool.dataset)
     pieces = [
-        task.probabilities(probe.logits(pool.some(np.arange(begin, min(begin + PIECE, count)))))
+        task.probabilities(probe.logits(pool.rows(np.arange(begin, min(begin + PIECE, count)))))
         for begin in range(0, count, PIECE)
     ]
     return np.concatenate(pieces).astype(np.float32)

@@ -23,15 +23,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 
 from regraft.dataset import Dataset
-from regraft.errors import MissingExtra
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.decisions import names_of
+from regraft.labelling.extra import require
 from regraft.labelling.named import spoken_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
@@ -147,11 +146,7 @@ def _unequal(share_uc: np.ndarray) -> np.ndarray:
 
 def _modelled(votes: Votes, method: Method) -> np.ndarray:
     """Chance_uc by a model of the people; crowd-kit's."""
-    if find_spec("crowdkit") is None:
-        raise MissingExtra(
-            "A consensus of these votes needs the package crowd-kit.",
-            mend="pip install 'regraft[labels]'",
-        )
+    require("crowdkit", what="A consensus of these votes needs the package crowd-kit.")
     import pandas
     from crowdkit.aggregation import GLAD, MACE, DawidSkene
 

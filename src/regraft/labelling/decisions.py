@@ -268,7 +268,7 @@ def about(
 
 
 def _ends(name: str) -> Iterator[str]:
-    """The name; of an absolute path, as samples of a pool were called once, each of its ends."""
+    """The name; of an absolute path, which another machine does not have, each of its ends."""
     yield name
     if name.startswith("/"):
         parts = name.split("/")

@@ -43,6 +43,17 @@ class Finding:
     reason: str
     classes: tuple[int, ...]
 
+    def facts(self, dataset: Dataset) -> dict[str, Any]:
+        """It as JSON, in the data set that it is about."""
+        sample = dataset.samples[self.row]
+        return {
+            "sample": sample.id,
+            "given": given(dataset, sample),
+            "suggested": self.suggested,
+            "score": self.score,
+            "reason": self.reason,
+        }
+
 
 def given(dataset: Dataset, sample: Sample) -> str:
     """A sample's label as people read it."""
@@ -50,7 +61,10 @@ def given(dataset: Dataset, sample: Sample) -> str:
 
 
 def likely_errors(
-    dataset: Dataset, judged: Judged, settled: frozenset[str] = frozenset()
+    dataset: Dataset,
+    judged: Judged,
+    settled: frozenset[str] = frozenset(),
+    looked_at: frozenset[str] = frozenset(),
 ) -> list[Finding]:
     """Suspects of confident learning and copies that contradict each other, the worst first.
 
@@ -60,7 +74,8 @@ def likely_errors(
     Args:
         dataset: the samples.
         judged: what probes say of them.
-        settled: ids of samples whose labels people have confirmed.
+        settled: ids of samples whose labels people have confirmed; nothing is said against them.
+        looked_at: ids of those among them that are named all the same.
     """
     found = {int(n): _suspect(dataset, judged, int(n)) for n in np.flatnonzero(judged.suspect_n)}
     for copies in conflicts(dataset.samples):
@@ -76,7 +91,8 @@ def likely_errors(
             said = "The same content as" if alike else "Nearly the same content as"
             reason = f"{said} {other.id}, which is labelled {label}."
             found[n] = Finding(n, label, score, reason, labels_of(other.target))
-    return sorted(found.values(), key=lambda one: (-one.score, dataset.samples[one.row].id))
+    kept = [one for n, one in found.items() if dataset.samples[n].id not in settled - looked_at]
+    return sorted(kept, key=lambda one: (-one.score, dataset.samples[one.row].id))
 
 
 def contradicted(samples: Sequence[Sample], decided: frozenset[str] = frozenset()) -> int:

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from regraft.dataset import Dataset, Problem
-from regraft.errors import MissingExtra, UsageError
+from regraft.errors import UsageError
 from regraft.labelling import consensus, findings
 from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed, settled
-from regraft.labelling.likely_errors import judge, why_not
+from regraft.labelling.extra import require
+from regraft.labelling.likely_errors import judged_labels, why_not
 from regraft.labelling.named import spoken_of
 from regraft.labelling.reader import votes_on
 from regraft.labelling.votes import Votes
@@ -116,12 +116,8 @@ def check_mode(labels: str, data: Path, task: str) -> Mode:
             where="--labels soft",
             mend="give a table of votes (docs/labels.md), or take --labels given",
         )
-    wanted = {"clean": "cleanlab", "soft": "crowdkit"}.get(mode)
-    if wanted and find_spec(wanted) is None:
-        raise MissingExtra(
-            f"--labels {mode} needs a package that is not installed.",
-            mend="pip install 'regraft[labels]'",
-        )
+    if wanted := {"clean": "cleanlab", "soft": "crowdkit"}.get(mode):
+        require(wanted, what=f"--labels {mode} needs a package that is not installed.")
     return mode
 
 
@@ -193,29 +189,15 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
         def rows(index: np.ndarray) -> np.ndarray:
             return table.rows(index)[0]
 
-        judged = judge(
-            rows,
-            ground.task.targets(train.samples),
-            [sample.group for sample in train],
-            exclusive=not train.multilabel,
-            seed=ground.seed,
-            tell=ground.tell,
-        )
+        judged = judged_labels(train, rows, seed=ground.seed, tell=ground.tell)
         errors: list[Any] = [
-            {
-                "sample": train.samples[one.row].id,
-                "given": findings.given(train, train.samples[one.row]),
-                "suggested": one.suggested,
-                "score": one.score,
-                "reason": one.reason,
-            }
-            for one in findings.likely_errors(train, judged, sure)
+            one.facts(train) for one in findings.likely_errors(train, judged, sure)
         ]
         return Outcome({"errors": errors}, {})
 
     inputs = inputs_of(ground, {"settled": sorted(sure)})
     found: Any = ground.run.step("likely-errors", inputs, compute)
-    errors = _sparing(train, [e for e in found.facts["errors"] if e["sample"] not in sure])
+    errors = _sparing(train, found.facts["errors"])
     wrong = {error["sample"] for error in errors}
     kept = [s for s in ground.dataset if not (s.split == "train" and s.id in wrong)]
     problems = [

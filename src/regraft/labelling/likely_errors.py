@@ -94,6 +94,19 @@ def lone_classes(dataset: Dataset) -> list[str]:
     return [name for name, is_lone in zip(dataset.classes, lone_c, strict=True) if is_lone]
 
 
+def judged_labels(dataset: Dataset, rows: Rows, *, seed: int = 0, tell: Tell = silent) -> Judged:
+    """What probes say about the labels of a data set; see `judge`."""
+    task = Classification(dataset.task, dataset.classes, dataset.multilabel)
+    return judge(
+        rows,
+        task.targets(dataset.samples),
+        [sample.group for sample in dataset],
+        exclusive=not dataset.multilabel,
+        seed=seed,
+        tell=tell,
+    )
+
+
 def judge(
     rows: Rows,
     target_nc: np.ndarray,

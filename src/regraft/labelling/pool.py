@@ -15,7 +15,8 @@ from pathlib import Path
 
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample, guard
-from regraft.dataset.table import TableReader, read_table
+from regraft.dataset.table import read_table
+from regraft.dataset.table_rows import TableReader
 from regraft.dataset.verify import verify_texts
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError

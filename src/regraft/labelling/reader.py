@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import final
 
 from regraft.dataset import Dataset, Problem, guard
-from regraft.dataset.reading import READERS, asked_for
-from regraft.dataset.table import (
-    Cell,
-    Table,
-    columns_of,
-    dataset_of,
-    named_text_column,
-    read_table,
-)  # fmt: skip
+from regraft.dataset.choosing import READERS, asked_for
+from regraft.dataset.table import Cell, Table, columns_of, read_table
+from regraft.dataset.table_columns import named_text_column
+from regraft.dataset.table_rows import dataset_of
 from regraft.labelling.consensus import consensus
 from regraft.labelling.votes import (
     Scale,
@@ -98,9 +93,9 @@ class AnyReader:
         return (asked_for(self.task, path) or next(known)).read(path)
 
 
-def votes_on(path: Path, scale: Scale | None = None) -> Votes | None:
+def votes_on(path: Path) -> Votes | None:
     """The votes in a table on files or texts; None where there are none."""
-    return read_votes(path, scale=scale) if VotesReader().recognises(path) else None
+    return read_votes(path) if VotesReader().recognises(path) else None
 
 
 def _read_as_votes(table: Table) -> tuple[Problem, ...]:

@@ -58,7 +58,7 @@ def wrong_share(
     clusters: Sequence[str] | None = None,
     surely: float = 0.0,
     seed: int = 0,
-) -> tuple[Share, np.ndarray]:
+) -> Share:
     """The share of labels that are wrong.
 
     Args:
@@ -68,9 +68,6 @@ def wrong_share(
             stand alone if None.
         surely: a share that is known to be wrong, whatever the answers: the estimate is not below.
         seed: of the samples drawn.
-
-    Returns:
-        the share; and confusion_cc, the estimated chance of each given class for each true one.
     """
     some = generator(seed, "wrong share").permutation(len(given_n))[:MOST]
     given_n = given_n[some]
@@ -78,7 +75,6 @@ def wrong_share(
     weights_rn = bootstrap_weights(names, seed, DRAWS)
     values: list[float] = []
     drawn: list[float] = []
-    table_cc = np.eye(answers[0].shape[1])
     for chance_nc in answers:
         best_nc, table_cc, value = _likeliest(given_n, chance_nc[some])
         values.append(value)
@@ -91,7 +87,7 @@ def wrong_share(
     alone = int(numbered(names).max()) + 1
     value = max(value, surely)
     high = min(1.0, max(high, value + unseen(alone)))
-    return Share(value, max(surely, min(low, value)), max(high, value)), table_cc
+    return Share(value, max(surely, min(low, value)), max(high, value))
 
 
 def _likeliest(given_n: np.ndarray, chance_nc: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

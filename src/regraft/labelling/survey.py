@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,17 +18,20 @@ from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
 from regraft.dataset.rows import labels_of
-from regraft.dataset.table import TableReader, read_table
+from regraft.dataset.table import read_table
+from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import excerpt
 from regraft.defaults import MAX_BAD
-from regraft.errors import DataError, MissingExtra, UsageError
+from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
 from regraft.labelling import agreement, box_agreement, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
-from regraft.labelling.decisions import Journal, heard, journal_of, reviewed, settled
-from regraft.labelling.label_studio import take_in
-from regraft.labelling.likely_errors import LEAST, Judged, judge, lone_classes, why_not
+from regraft.labelling.decisions import Journal, Verdict, heard, journal_of, reviewed, settled
+from regraft.labelling.extra import require
+from regraft.labelling.found import Facts, Found, nothing
+from regraft.labelling.label_studio_exports import take_in
+from regraft.labelling.likely_errors import LEAST, Judged, judged_labels, lone_classes, why_not
 from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
 from regraft.labelling.share import Share, wrong_share
@@ -44,8 +45,6 @@ from regraft.transfer.model import Model
 from regraft.wording import some_of
 
 _TRIAL = 64
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Surveyed:
         agreed: ids of samples whose label nearly all voters gave.
     """
 
-    facts: Facts
+    facts: Found
     given: Dataset | None = None
     dataset: Dataset | None = None
     judged: Judged | None = None
@@ -104,76 +103,87 @@ class Surveyed:
     agreed: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class _Gathered:
+    """What is looked at.
+
+    Attributes:
+        given: the data with the labels that they came with; samples of the pool that reviewers
+            labelled are behind them.
+        dataset: the same with labels as reviewers changed them.
+        verdicts: of reviewers, by sample.
+        pool: what is left of it, or None.
+        imported: what an export of Label Studio brought, or None.
+    """
+
+    given: Dataset
+    dataset: Dataset
+    verdicts: Mapping[str, Verdict]
+    pool: Dataset | None
+    imported: Facts | None
+
+
 def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     """See `regraft.verbs.labels`; the facts, with the data that they are about."""
-    if find_spec("cleanlab") is None or find_spec("crowdkit") is None:
-        raise MissingExtra(
-            "This needs the packages cleanlab and crowd-kit.", mend="pip install 'regraft[labels]'"
-        )
+    require("cleanlab", "crowdkit", what="This needs the packages cleanlab and crowd-kit.")
     data, own = request.data, request.reader is not None
     drawn = None if own else annotators_in(data)
     if drawn is not None:
         _refuse_without_samples(request, "These are boxes of several people")
         return Surveyed(_of_boxes(drawn, request))
     votes = read_votes(data, scale=request.scale) if not own and is_votes(data) else None
-    found = _of_votes(votes, request) | _NOTHING
+    found = nothing() if votes is None else _of_votes(votes, request)
     if votes is not None and votes_on(data) is None:
         _refuse_without_samples(request, "The table holds no texts and names no files")
         why = "The table holds no texts and names no files, so only the votes were looked at."
-        return Surveyed(found | {"not_judged": why})
-    given, pool = _labelled(request, tell), None
+        found["not_judged"] = why
+        return Surveyed(found)
+    had = _gathered(request, tell)
+    dataset, pool = had.dataset, had.pool
+    found["from_label_studio"] = had.imported
+    found["reviewed"] = len(had.verdicts)
+    found["data"] = _of_data(dataset)
+    found["caution"] = _caution(request, dataset)
+    if found["agreement"] is not None:
+        found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
+    found["not_judged"] = why_not(dataset)
+    if found["not_judged"] and pool is None:
+        return Surveyed(found, had.given, dataset)
+    judged: Judged | None = None
+    agreed = frozenset[str]() if votes is None else consensus.upheld(votes, dataset)
+    with _eyes(request, dataset, pool, tell) as see:
+        known = see(dataset)
+        if not found["not_judged"]:
+            judged = judged_labels(dataset, known.rows, seed=request.seed, tell=tell)
+            found["caution"] = _with_lone(found["caution"], dataset)
+            _add_judged(found, had, judged, agreed, request.seed)
+            found["beside_people"] = _beside_people(votes, dataset, judged, request.seed)
+            found["worth"] = _worth(known, request, judged.penalty, tell)
+        if pool is not None:
+            found["next"] = _next(see, pool, known, judged, request)
+            found["pool"] = {"path": str(request.pool), "samples": len(pool)}
+    return Surveyed(found, had.given, dataset, judged, pool, agreed)
+
+
+def _gathered(request: Request, tell: Tell) -> _Gathered:
+    """The data and the pool, as reviewers and an export of Label Studio leave them."""
+    data, given, pool = request.data, _labelled(request, tell), None
     journal = Journal(journal_of(data))
     if request.pool is not None:
         pool = read_pool(
             request.pool, given, column=_text_column(request), max_bad=request.max_bad, tell=tell
         )
+    imported: Facts | None = None
     if request.label_studio is not None:
-        found["from_label_studio"] = take_in(request.label_studio, given, pool, journal)
+        imported = take_in(request.label_studio, given, pool, journal)
     if pool is not None:
         asked = (*given, *as_in_journal(data, pool))
         given, pool = settled_by(given, pool, heard(journal.standing(), given, asked))
-        if found["from_label_studio"]:
+        if imported is not None:
             table = write_labelled(data, pool.path, given, journal)
-            found["from_label_studio"]["labelled"] = None if table is None else str(table)
+            imported["labelled"] = None if table is None else str(table)
     dataset, verdicts = reviewed(given, journal)
-    lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
-    caution = " ".join(filter(None, (request.caution, *lost)))
-    found |= {"reviewed": len(verdicts), "data": _of_data(dataset), "caution": caution}
-    if votes is not None:
-        found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
-    few = why_not(dataset)
-    if few:
-        found["not_judged"] = few
-        if pool is None:
-            return Surveyed(found, given, dataset)
-    judged: Judged | None = None
-    agreed = frozenset[str]() if votes is None else consensus.upheld(votes, dataset)
-    with _eyes(request, dataset, pool, tell) as see:
-        known = see(dataset)
-        penalty = None
-        if not few:
-            judged = _judged(known, request.seed, tell)
-            penalty = judged.penalty
-            decided = settled(verdicts)
-            found["caution"] = _with_lone(caution, dataset)
-            found |= _of_labels(dataset, judged, decided | agreed)
-            if not dataset.multilabel:
-                share = _share_wrong(dataset, judged, decided, request.seed)
-                found["share"] = share.to_json() if share else None
-            found["worth"] = _worth(known, request, penalty, tell)
-            if votes is not None:
-                judged_n = _rows_judged(dataset)
-                names = [dataset.samples[int(n)].id for n in judged_n]
-                found["beside_people"] = consensus.beside_people(
-                    votes, names, dataset.classes, judged.first_nc[judged_n], seed=request.seed
-                )
-        if pool is not None and len(pool):
-            found["next"] = ask_next(
-                see(pool), known, batch=request.batch, penalty=penalty, seed=request.seed
-            )
-        if pool is not None:
-            found["pool"] = {"path": str(request.pool), "samples": len(pool)}
-    return Surveyed(found, given, dataset, judged, pool, agreed)
+    return _Gathered(given, dataset, verdicts, pool, imported)
 
 
 def _refuse_without_samples(request: Request, what: str) -> None:
@@ -194,22 +204,6 @@ def _refuse_without_samples(request: Request, what: str) -> None:
                 where=option,
                 mend="leave it out, or give labelled files or texts",
             )
-
-
-_NOTHING: Facts = {
-    "likely_errors": [],
-    "next": [],
-    "share": None,
-    "outliers": [],
-    "same_classes": [],
-    "worth": None,
-    "pool": None,
-    "data": None,
-    "caution": "",
-    "from_label_studio": None,
-    "to_label_studio": None,
-    "not_judged": "",
-}
 
 
 def _text_column(request: Request) -> str:
@@ -284,6 +278,12 @@ def caution_about(model: Model) -> str:
     )
 
 
+def _caution(request: Request, dataset: Dataset) -> str:
+    """What to bear in mind: about the backbone, and of decisions that fit no sample any more."""
+    lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
+    return " ".join(filter(None, (request.caution, *lost)))
+
+
 def _rows_judged(dataset: Dataset) -> np.ndarray:
     """Indices of the samples without a label of a lone class, of which nothing can be said."""
     named = {dataset.classes.index(name) for name in lone_classes(dataset)}
@@ -332,12 +332,13 @@ def _eyes(
         yield see
 
 
-def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
+def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     """Several people's boxes on the same pictures."""
     things, categories = box_agreement.objects(drawn)
     votes = box_agreement.votes_on_objects(things, categories)
     pictures = box_agreement.clusters(things, votes)
-    found = _of_votes(votes, request, pictures) | _NOTHING
+    found = _of_votes(votes, request, pictures)
+    assert found["agreement"] is not None
     found["agreement"] |= {
         "scale": "boxes",
         "place": box_agreement.place(things, request.seed),
@@ -349,50 +350,33 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Facts:
         "samples": len({one.picture for one in things}),
         "classes": list(categories),
     }
-    why = "Several people's boxes on the same pictures: their agreement was looked at."
-    return found | {"not_judged": why}
-
-
-def _of_votes(votes: Votes | None, request: Request, clusters: Sequence[str] = ()) -> Facts:
-    """What votes alone tell; samples of one cluster are drawn together for the intervals."""
-    seed = request.seed
-    nothing: Facts = {"agreement": None, "consensus": None, "ceiling": None, "beside_people": None}
-    nothing["reviewed"] = 0
-    if votes is None:
-        return nothing
-    ceiling = consensus.ceiling(votes, seed=seed, clusters=clusters)
-    return nothing | {
-        "agreement": {
-            "scale": votes.scale,
-            "are_steps": request.scale is None and votes.scale == "nominal" and votes.numbered,
-            "votes": len(votes),
-            "samples": len(votes.samples),
-            "annotators": len(votes.annotators),
-            "alpha": agreement.alpha(votes, seed=seed, clusters=clusters).to_json(),
-            "fleiss": agreement.fleiss(votes),
-            "classes": agreement.per_class(votes, seed, clusters),
-            "people": consensus.per_annotator(votes),
-            "pairs": agreement.per_pair(votes),
-            "divided": agreement.divided(votes),
-            "place": None,
-        },
-        "consensus": consensus.summary(consensus.consensus(votes), votes),
-        "ceiling": ceiling.to_json() if ceiling else None,
-    }
-
-
-def _judged(known: Seen, seed: int, tell: Tell) -> Judged:
-    """Probes on the vectors of a frozen network."""
-    dataset = known.dataset
-    task = Classification(dataset.task, dataset.classes, dataset.multilabel)
-    return judge(
-        known.rows,
-        task.targets(dataset.samples),
-        [sample.group for sample in dataset],
-        exclusive=not dataset.multilabel,
-        seed=seed,
-        tell=tell,
+    found["not_judged"] = (
+        "Several people's boxes on the same pictures: their agreement was looked at."
     )
+    return found
+
+
+def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> Found:
+    """What votes alone tell; samples of one cluster are drawn together for the intervals."""
+    found, seed = nothing(), request.seed
+    ceiling = consensus.ceiling(votes, seed=seed, clusters=clusters)
+    found["agreement"] = {
+        "scale": votes.scale,
+        "are_steps": request.scale is None and votes.scale == "nominal" and votes.numbered,
+        "votes": len(votes),
+        "samples": len(votes.samples),
+        "annotators": len(votes.annotators),
+        "alpha": agreement.alpha(votes, seed=seed, clusters=clusters).to_json(),
+        "fleiss": agreement.fleiss(votes),
+        "classes": agreement.per_class(votes, seed, clusters),
+        "people": consensus.per_annotator(votes),
+        "pairs": agreement.per_pair(votes),
+        "divided": agreement.divided(votes),
+        "place": None,
+    }
+    found["consensus"] = consensus.summary(consensus.consensus(votes), votes)
+    found["ceiling"] = ceiling.to_json() if ceiling else None
+    return found
 
 
 def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts | None:
@@ -413,24 +397,31 @@ def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts |
     return found.to_json() if found else None
 
 
-def _of_labels(dataset: Dataset, judged: Judged, kept: frozenset[str]) -> Facts:
-    """What the probes tell; what people have settled is not suspected."""
-    return {
-        "likely_errors": [
-            {
-                "sample": dataset.samples[one.row].id,
-                "given": findings.given(dataset, dataset.samples[one.row]),
-                "suggested": one.suggested,
-                "score": one.score,
-                "reason": one.reason,
-                **excerpt(dataset.samples[one.row]),
-            }
-            for one in findings.likely_errors(dataset, judged, kept)
-            if dataset.samples[one.row].id not in kept
-        ],
-        "outliers": findings.outliers(dataset, judged),
-        "same_classes": findings.same_classes(dataset, judged),
-    }
+def _add_judged(
+    found: Found, had: _Gathered, judged: Judged, agreed: frozenset[str], seed: int
+) -> None:
+    """Add what the probes tell of the labels; what people have settled is not suspected."""
+    dataset, decided = had.dataset, settled(had.verdicts)
+    errors = findings.likely_errors(dataset, judged, decided | agreed)
+    found["likely_errors"] = [
+        one.facts(dataset) | excerpt(dataset.samples[one.row]) for one in errors
+    ]
+    found["outliers"] = findings.outliers(dataset, judged)
+    found["same_classes"] = findings.same_classes(dataset, judged)
+    if not dataset.multilabel:
+        share = _share_wrong(dataset, judged, decided, seed)
+        found["share"] = share.to_json() if share else None
+
+
+def _beside_people(
+    votes: Votes | None, dataset: Dataset, judged: Judged, seed: int
+) -> Facts | None:
+    if votes is None:
+        return None
+    judged_n = _rows_judged(dataset)
+    names = [dataset.samples[int(n)].id for n in judged_n]
+    chance_nc = judged.first_nc[judged_n]
+    return consensus.beside_people(votes, names, dataset.classes, chance_nc, seed=seed)
 
 
 def _share_wrong(
@@ -442,7 +433,7 @@ def _share_wrong(
     if len(rows) < LEAST:
         return None
     some = [dataset.samples[int(n)] for n in rows]
-    share, _ = wrong_share(
+    share = wrong_share(
         np.array([sample.target for sample in some], dtype=np.int64),
         (judged.first_nc[rows], judged.chance_nc[rows]),
         clusters=[sample.group for sample in some],
@@ -450,3 +441,16 @@ def _share_wrong(
         seed=seed,
     )
     return share.of_part(len(some) / len(judged_n))
+
+
+def _next(
+    see: Callable[[Dataset], Seen],
+    pool: Dataset,
+    known: Seen,
+    judged: Judged | None,
+    request: Request,
+) -> list[Facts]:
+    if not len(pool):
+        return []
+    penalty = None if judged is None else judged.penalty
+    return ask_next(see(pool), known, batch=request.batch, penalty=penalty, seed=request.seed)

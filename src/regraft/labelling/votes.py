@@ -9,7 +9,7 @@ Three tables are read (CSV, TSV, Parquet, JSON lines), told apart by their colum
 - anonymous: one sample a row, `path,votes`, where `votes` is `cat|cat|dog`, a JSON list or, in
   Parquet, a list; or numbered columns `vote_1,vote_2,…`.
 
-An export of Label Studio ("JSON" or "JSON-MIN") holds votes too; see `label_studio.py`.
+An export of Label Studio ("JSON" or "JSON-MIN") holds votes too; see `label_studio_exports.py`.
 
 Samples are named by a column `path` (files beside the table), `sample` or `id`; or the samples are
 texts (a column `text`, `body`, …), and without a name a text is called by its first line.
@@ -43,18 +43,12 @@ import numpy as np
 
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import (
-    SEVERAL,
-    Table,
-    TableReader,
-    columns_of,
-    file_names,
-    named_text_column,
-    read_table,
-)  # fmt: skip
+from regraft.dataset.table import Table, columns_of, read_table
+from regraft.dataset.table_columns import named_text_column
+from regraft.dataset.table_rows import SEVERAL, TableReader, file_names
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
-from regraft.labelling import label_studio
+from regraft.labelling.label_studio_exports import is_export, votes_in
 from regraft.wording import some_of
 
 Scale = Literal["nominal", "ordinal", "multilabel"]
@@ -286,7 +280,7 @@ def _first(columns: Sequence[str], meanings: Sequence[str]) -> str | None:
 
 def is_votes(path: Path) -> bool:
     """Whether a file is a table of votes, by its columns."""
-    if label_studio.is_export(path):
+    if is_export(path):
         return True
     return TableReader().recognises(path) and layout_of(columns_of(path)) is not None
 
@@ -303,7 +297,7 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
         UsageError: the values do not fit the scale.
     """
     if path.suffix.lower() == ".json":
-        rows = label_studio.votes_in(path, several=scale == "multilabel")
+        rows = votes_in(path, several=scale == "multilabel")
         return votes_of(rows, scale=scale, where=guard.shown(path))
     table = read_table(path)
     layout = layout_of(table.columns)
@@ -319,7 +313,7 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
 
 
 def sample_names(table: Table) -> list[str]:
-    """What the sample of each row is called; of files, as `dataset.table` calls it."""
+    """What the sample of each row is called; of files, as `file_names` calls it."""
     column = _first(table.columns, _NAMES)
     if column == "path":
         return file_names(table)
@@ -327,11 +321,10 @@ def sample_names(table: Table) -> list[str]:
         return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
     column = named_text_column(table.columns)
     assert column is not None, "a table without samples holds no votes"
-    digits = len(str(table.lines[-1]))
     first: dict[str, str] = {}
     return [
-        first.setdefault(text, f"line {line:0{digits}d}")
-        for line, text in zip(table.lines, table.texts(column), strict=True)
+        first.setdefault(text, name)
+        for name, text in zip(table.line_ids, table.texts(column), strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regraft import dataset as data_sets
-from regraft.dataset.table import TableReader
+from regraft.dataset.table_rows import TableReader
 from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Tell
 from regraft.predicting.named import files_of

@@ -11,9 +11,10 @@ import numpy as np
 
 from regraft import dataset as data_sets
 from regraft.backbones import Preprocessing
+from regraft.dataset.video import moments
 from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Tell
-from regraft.transfer.clips import canvas_px, moments, squares
+from regraft.transfer.clips import canvas_px, squares
 from regraft.transfer.engine import Preparation
 from regraft.transfer.model import Model
 

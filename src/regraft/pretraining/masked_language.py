@@ -37,7 +37,7 @@ from regraft.backbones.network import read_safetensors
 from regraft.backbones.text_encoder import HEAD
 from regraft.backbones.text_families import token_states, word_table
 from regraft.dataset import Dataset, Sample, read_unlabelled_texts
-from regraft.dataset.unlabelled_texts import recognises_texts
+from regraft.dataset.unlabelled import recognises_texts
 from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining.examples import Example, examples, filled

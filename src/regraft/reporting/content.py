@@ -14,11 +14,12 @@ from regraft import dataset as data_sets
 from regraft.backbones import DEFAULTS, TextPreprocessing
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
+from regraft.dataset.summary import IMBALANCED
 from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.events import Said
 from regraft.reporting.drawing import file_of
 from regraft.tasks import measure
-from regraft.tasks.classification import IMBALANCED, Classification
+from regraft.tasks.classification import Classification
 from regraft.transfer.ground import Ground
 from regraft.wording import percent
 

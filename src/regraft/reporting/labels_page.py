@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from markupsafe import Markup
 
 from regraft import dataset as data_sets
 from regraft import store
+from regraft.dataset import Sample
 from regraft.errors import UnreadableSample
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
@@ -23,11 +25,9 @@ from regraft.wording import plural
 
 Facts = Mapping[str, Any]
 
-COLUMNS = {
-    "likely_errors": ("sample", "given", "suggested", "score", "reason"),
-    "next": ("sample", "label", "suggested", "probability", "score", "reason"),
-}
-"""Of the two tables; `label` is empty, to be filled in."""
+LIKELY_ERRORS = ("sample", "given", "suggested", "score", "reason")
+NEXT = ("label", "suggested", "probability", "score", "reason")
+"""`label` is empty, to be filled in; before it stands what is to be labelled."""
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 """Such as a rating of -4, which stays what it is."""
 SHOWN = 60
@@ -38,12 +38,13 @@ LEAST_CERTAIN = 12
 """Samples whose consensus is listed."""
 
 
-def write(folder: Path, found: Facts) -> None:
+def write(folder: Path, found: Facts, pool: Iterable[Sample] = ()) -> None:
     """Commit labels.json, likely_errors.csv, next.csv and report.html.
 
     Args:
         folder: made if it is not there.
         found: what `regraft.labels` gives.
+        pool: the samples of which some are to be labelled next.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written to.
@@ -51,8 +52,11 @@ def write(folder: Path, found: Facts) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     store.commit(folder / "labels.json", text.encode("utf-8", "backslashreplace"))
-    for name, columns in COLUMNS.items():
-        table = _table(found[name], columns)
+    tables = {
+        "likely_errors": _table(found["likely_errors"], LIKELY_ERRORS),
+        "next": _next(found["next"], pool, folder.resolve()),
+    }
+    for name, table in tables.items():
         store.commit(folder / f"{name}.csv", table.encode("utf-8", "backslashreplace"))
     page = render(found, *_thumbnails(found))
     store.commit(folder / "report.html", page.encode("utf-8"))
@@ -98,6 +102,32 @@ def headline(found: Facts) -> str:
     if found["next"]:
         said.append(f"{plural(len(found['next']), 'sample')} to label next.")
     return " ".join(said) or found["not_judged"] or "Nothing was found."
+
+
+def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
+    """What is to be labelled next, as CSV in this folder that `fit --more` takes when labelled.
+
+    Files are outside of the folder as a rule; a table may name such ones with their checksums.
+    """
+    named = {sample.id: sample for sample in pool}
+    held = [
+        {**row, **_content(named[row["sample"]], folder)} if row["sample"] in named else row
+        for row in rows
+    ]
+    if any("text" in row for row in held):
+        return _table(held, ("sample", "text", *NEXT))
+    return _table(held, ("sample", "path", *NEXT, "sha256"))
+
+
+def _content(sample: Sample, folder: Path) -> Facts:
+    """A sample's text; or the way to its file from a folder, and its checksum."""
+    if isinstance(sample.source, str):
+        return {"text": sample.source}
+    place = os.path.relpath(sample.source, folder)
+    return {
+        "path": place if place.startswith("../") else f"./{place}",  # or it might be a formula
+        "sha256": sample.file_sha256 or sample.sha256,
+    }
 
 
 def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:

@@ -75,13 +75,12 @@ def _film_strip(
     Raises:
         UnreadableSample: the file cannot be decoded.
     """
-    from regraft.transfer.clips import moments
-
     if span_s is None:
         span_s = (0.0, data_sets.clips.examined(path, path.name)[1].seconds)
     strip = Image.new("RGB", (count * size_px + (count - 1) * 2, size_px), "white")
-    for place, frame in enumerate(data_sets.video.stills(path, path.name, moments(span_s, count))):
-        square = data_sets.images.square(frame, size_px, 1.0, "bilinear", data_sets.View(), "")
+    times_s = data_sets.video.moments(span_s, count)
+    for place, frame in enumerate(data_sets.video.stills(path, path.name, times_s)):
+        square = data_sets.views.square(frame, size_px, 1.0, "bilinear", data_sets.View(), "")
         strip.paste(Image.fromarray(square), (place * (size_px + 2), 0))
     return strip
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from regraft.dataset.images import View, frame
 from regraft.dataset.rows import Sample
+from regraft.dataset.views import View, placement
 
 VISIBLE = 0.4
 """A box of which a view shows a smaller share is not learnt from it."""
@@ -140,7 +140,7 @@ class InView:
 def in_view(targets: BoxTargets, n: int, view: View, size_px: int) -> InView:
     """Of sample n."""
     height, width = (int(length) for length in targets.sizes_n2[n])
-    seen = frame((width, height), view, targets.keys[n])
+    seen = placement((width, height), view, targets.keys[n])
     boxes_g4, label_g, crowd_g = targets.of(n)
     whole_g4 = seen.onto(boxes_g4, size_px)
     boxes_g4 = whole_g4.clip(0, size_px)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
-from regraft.dataset.images import View
 from regraft.dataset.rows import Box, Sample
+from regraft.dataset.views import View
 from regraft.errors import ContractBroken
 from regraft.seeds import generator
 from regraft.tasks.boxes import BoxAnswers, BoxTargets

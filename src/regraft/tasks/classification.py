@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.backbones.backbone import Backbone
-from regraft.dataset.images import View
 from regraft.dataset.rows import Dataset, Sample
+from regraft.dataset.summary import IMBALANCED
+from regraft.dataset.views import View
 from regraft.seeds import seed_of
 from regraft.tasks import measure
 from regraft.tasks.probe import Probe, chances, fit_probe
@@ -30,8 +31,6 @@ AUGMENTED = View(index=0, crop=0.35, mirror=True, colour=0.15)
 thumbnails of one thing each do not mind."""
 AUGMENTED_CLIPS = replace(AUGMENTED, crop=0.6)
 """What frames of clips were measured with."""
-IMBALANCED = 3.0
-"""From this ratio of the largest to the smallest class on, every class counts the same."""
 
 
 @dataclass(frozen=True)

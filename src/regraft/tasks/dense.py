@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.backbone import Detector
-from regraft.dataset.images import View
+from regraft.dataset.views import View
 from regraft.seeds import seed_of
 from regraft.tasks.boxes import BoxTargets, in_view
 from regraft.tasks.family import FAINTEST, KEPT, Start, log_odds, prior

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector
-from regraft.dataset.images import View, frame
 from regraft.dataset.rows import Dataset, Sample
+from regraft.dataset.views import View, placement
 from regraft.tasks.boxes import BoxAnswers, BoxTargets, too_small
 from regraft.tasks.family import Start, family_of
 from regraft.tasks.measure import Score
@@ -136,7 +136,7 @@ class Detection:
         pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         decoded = family_of(self.detector).decode(outputs, self.detector, self.size_px)
         for (boxes_k4, labels_k, scores_k), (height, width) in zip(decoded, sizes, strict=True):
-            seen = frame((width, height), View(), "")
+            seen = placement((width, height), View(), "")
             boxes_k4 = seen.back(boxes_k4, self.size_px).clip(0, [width, height, width, height])
             real_k = (boxes_k4[:, 2:] > boxes_k4[:, :2]).all(axis=1)
             pictures.append((boxes_k4[real_k], labels_k[real_k], scores_k[real_k]))

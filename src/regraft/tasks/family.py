@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from regraft.backbones.backbone import Detector
-from regraft.dataset.images import View
+from regraft.dataset.views import View
 from regraft.errors import BackboneError
 from regraft.tasks.boxes import BoxTargets
 from regraft.tasks.task import Criterion, Pace

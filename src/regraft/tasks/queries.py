@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from regraft.backbones.backbone import Detector
 from regraft.backbones.query_stages import DFineBoxes, inverse_sigmoid
-from regraft.dataset.images import View
+from regraft.dataset.views import View
 from regraft.seeds import seed_of
 from regraft.tasks.boxes import BoxTargets, in_view
 from regraft.tasks.family import FAINTEST, KEPT, MOST_PRIOR, Start, log_odds, prior

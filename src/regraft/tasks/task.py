@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 from regraft.backbones.backbone import Backbone
-from regraft.dataset.images import View
 from regraft.dataset.rows import Sample
+from regraft.dataset.views import View
 from regraft.tasks.measure import Score
 from regraft.tasks.probe import Probe
 

@@ -30,7 +30,8 @@ from PIL import Image
 
 from regraft import store
 from regraft.backbones import Preprocessing
-from regraft.dataset import Sample, View, clips, images, video
+from regraft.dataset import Sample, View, clips, video
+from regraft.dataset.views import square
 from regraft.errors import Damaged, DataError, UnreadableSample
 from regraft.transfer import sources
 from regraft.transfer.cache import bytes_allowed, frames_folder
@@ -52,7 +53,7 @@ def views_of(
     frames = [Image.fromarray(frame_ssc) for frame_ssc in canvas(sample, p.frames, side_px)]
     crop = p.size_px / side_px
     return [
-        np.stack([images.square(f, p.size_px, crop, p.interpolation, view, key) for f in frames])
+        np.stack([square(f, p.size_px, crop, p.interpolation, view, key) for f in frames])
         for view in views
     ]
 
@@ -100,7 +101,7 @@ def decoded(sample: Sample, count: int, side_px: int) -> np.ndarray:
                 where=sample.id,
                 mend="repeat the command while nothing else writes there",
             )
-        return squares(sample.source, sample.id, moments(sample.span_s, count), side_px)
+        return squares(sample.source, sample.id, video.moments(sample.span_s, count), side_px)
     except (UnreadableSample, FileNotFoundError) as fault:
         what = fault.what if isinstance(fault, UnreadableSample) else "it is gone"
         raise DataError(
@@ -108,12 +109,6 @@ def decoded(sample: Sample, count: int, side_px: int) -> np.ndarray:
             where=sample.id,
             mend="copy it again from where it came, or take it out",
         ) from fault
-
-
-def moments(span_s: tuple[float, float], count: int) -> list[float]:
-    """The middle of each of so many equal parts of a span."""
-    start_s, stop_s = span_s
-    return [start_s + (k + 0.5) / count * (stop_s - start_s) for k in range(count)]
 
 
 def squares(path: Path, where: str, times_s: Sequence[float], side_px: int) -> np.ndarray:
@@ -124,7 +119,7 @@ def squares(path: Path, where: str, times_s: Sequence[float], side_px: int) -> n
     """
     found = np.empty((len(times_s), side_px, side_px, 3), np.uint8)
     for place, image in enumerate(video.stills(path, where, times_s)):
-        found[place] = images.square(image, side_px, 1.0, "bicubic", View(), "")
+        found[place] = square(image, side_px, 1.0, "bicubic", View(), "")
     return found
 
 

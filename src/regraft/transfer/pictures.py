@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from regraft.backbones import Backbone, Preprocessing
-from regraft.dataset import Sample, View, images
+from regraft.dataset import Sample, View, images, views
 from regraft.dataset.guard import read_file, shown
 from regraft.errors import DataError, UnreadableSample
 from regraft.transfer import clips
@@ -39,7 +39,7 @@ def look(sample: Sample, views: Sequence[View], backbone: Backbone) -> list[np.n
 
 def squeezed(sample: Sample, size_px: int, interpolation: str) -> np.ndarray:
     """All of a picture in a square, uint8 (size_px, size_px, 3); raises as `look` does."""
-    return images.squeezed(_opened(sample), size_px, interpolation)
+    return views.squeezed(_opened(sample), size_px, interpolation)
 
 
 def _look(sample: Sample, views: Sequence[View], preprocessing: Preprocessing) -> list[np.ndarray]:
@@ -74,5 +74,5 @@ def pixels_of(
     """A view of a picture as the network takes it: uint8 (size_px, size_px, 3)."""
     p = preprocessing
     if p.whole:
-        return images.framed(image, p.size_px, p.interpolation, view, key)
-    return images.square(image, p.size_px, p.crop, p.interpolation, view, key)
+        return views.framed(image, p.size_px, p.interpolation, view, key)
+    return views.square(image, p.size_px, p.crop, p.interpolation, view, key)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from regraft.store import digest
 
-FRAMES = ("dataset/images.py", "dataset/video.py", "transfer/clips.py")
+FRAMES = ("dataset/images.py", "dataset/video.py", "dataset/views.py", "transfer/clips.py")
 """Decide the frames of videos that are kept."""
 ROWS = (
     *FRAMES,

@@ -11,7 +11,7 @@ from made import label_studio, picture, rectangle, task
 from regraft.dataset.boxes import read_boxes
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.dataset.boxes.predicted import write_predictions
-from regraft.dataset.reading import guess_task
+from regraft.dataset.choosing import guess_task
 from regraft.errors import DataError
 from regraft.labelling.votes import is_votes
 

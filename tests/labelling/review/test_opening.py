@@ -27,7 +27,7 @@ from regraft.labelling.decisions import (
     journal_of,
     verdicts,
 )
-from regraft.labelling.label_studio import write_tasks
+from regraft.labelling.label_studio_tasks import write_tasks
 from regraft.labelling.likely_errors import Judged
 from regraft.labelling.pool import as_in_journal, name_of, settled_by, write_labelled
 from regraft.labelling.review.items import queue_of

@@ -22,7 +22,9 @@ from typing import Any, final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, listed, number, text_of
+from regraft.dataset.boxes.collector import Collector
+from regraft.dataset.boxes.rows import BoxData, around, listed, number
+from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
@@ -121,7 +123,7 @@ def _of_boxes(files: Sequence[Path]) -> Sequence[Path]:
 
 
 def _has_lists(file: Path) -> bool:
-    """Whether a file speaks of images, annotations and categories; a large one is not read."""
+    """Whether a file speaks of images and annotations; a large one is not read."""
     try:
         if not 0 < file.stat().st_size <= guard.MAX_BYTES:
             return False
@@ -166,7 +168,7 @@ def _places(file: Path, root: Path, split: Split) -> list[Path]:
 
 def _loaded(file: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(text_of(file))
+        content = json.loads(read_utf8(file))
     except json.JSONDecodeError as fault:
         where = f"{guard.shown(file)}:{fault.lineno}"
         raise DataError(
@@ -336,9 +338,9 @@ def _pictures(
             into.say("duplicate-picture", here, f"{name} is listed twice.", "read as one")
             continue
         looked = [place / name for place in places]
-        near = (path for path in looked if is_file(path))
+        near = (path for path in looked if guard.is_file(path))
         inside = next((path for path in near if path.resolve().is_relative_to(root)), None)
-        place = inside or next(filter(is_file, looked), looked[0])
+        place = inside or next(filter(guard.is_file, looked), looked[0])
         names[_key(id_)] = name
         ids[_key(id_)] = taken = into.picture(place, here, split, looked)
         if taken is not None:

@@ -26,7 +26,7 @@ class BoxFormat(Protocol):
         ...
 
     def read(self, path: Path) -> BoxData:
-        """The pictures and their boxes, judged by a `rows.Collector`.
+        """The pictures and their boxes, judged by a `Collector`.
 
         Raises:
             DataError: a box has a category that does not exist, or nothing can be used.

@@ -32,7 +32,8 @@ from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, number
+from regraft.dataset.boxes.collector import Collector
+from regraft.dataset.boxes.rows import BoxData, around, number
 from regraft.dataset.label_studio import (
     Fact,
     annotator_name,
@@ -331,7 +332,7 @@ def _file_of(address: str, root: Path) -> Path:
     """The picture below a folder that an address means; where it should be, if it is not there."""
     names = list(paths_in(address))
     inside = [root / name for name in names if not Path(name).is_absolute()]
-    return next((file for file in inside if is_file(file)), inside[0])
+    return next((file for file in inside if guard.is_file(file)), inside[0])
 
 
 # Out ----------------------------------------------------------------------------------------------

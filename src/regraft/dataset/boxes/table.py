@@ -15,7 +15,9 @@ from typing import final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import TRUTH, BoxData, Collector, is_file, text_of
+from regraft.dataset.boxes.collector import TRUTH, Collector
+from regraft.dataset.boxes.rows import BoxData
+from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.errors import DataError
 from regraft.wording import some_of
@@ -65,7 +67,7 @@ class TableReader:
     def read(self, path: Path) -> BoxData:
         """The rows; see `dataset.boxes.read_boxes`."""
         file = path / _NAME if path.is_dir() else path
-        text = text_of(file)
+        text = read_utf8(file)
         first = text.partition("\n")[0]
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(first))
         root = file.resolve().parent
@@ -135,7 +137,7 @@ def _row(into: Collector, root: Path, columns: list[str], row: list[str], where:
         return
     given = dict(zip(columns, row, strict=True))
     cells = {name: cell.strip() for name, cell in given.items()}
-    if given["path"] != cells["path"] and is_file(root / given["path"]):
+    if given["path"] != cells["path"] and guard.is_file(root / given["path"]):
         cells["path"] = given["path"]  # space around it belongs to the name
     if not cells["path"] or "\0" in cells["path"]:
         into.refuse("no-picture", where, "The line names no picture.")

@@ -27,7 +27,8 @@ from markupsafe import escape
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import BoxData, Collector, around, is_file, number, resolved
+from regraft.dataset.boxes.collector import Collector
+from regraft.dataset.boxes.rows import BoxData, around, number
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
 from regraft.errors import DataError
@@ -405,12 +406,12 @@ def _places(page: _Page, root: Path) -> list[Path]:
         both = [base / "JPEGImages", base / "images"]
         places += [*(place / above for place in both), *both]
     places += [page.base / above, page.base, root]
-    return [place for place in dict.fromkeys(places) if resolved(place).is_relative_to(root)]
+    return [place for place in dict.fromkeys(places) if guard.resolved(place).is_relative_to(root)]
 
 
 def _first_file(places: Sequence[Path], names: Sequence[str]) -> Path | None:
     files = (place / name for place in places for name in names)
-    return next((file for file in files if is_file(file) and not _is_xml(file)), None)
+    return next((file for file in files if guard.is_file(file) and not _is_xml(file)), None)
 
 
 def _split(page: _Page, sets: dict[str, Split] | None) -> Split:

@@ -25,16 +25,9 @@ from typing import Any, final
 
 from regraft import store
 from regraft.dataset import guard
-from regraft.dataset.boxes.rows import (
-    BoxData,
-    Collector,
-    around,
-    is_file,
-    is_there,
-    listed,
-    number,
-    text_of,
-)
+from regraft.dataset.boxes.collector import Collector
+from regraft.dataset.boxes.rows import BoxData, around, listed, number
+from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
@@ -189,7 +182,7 @@ def _bare(folder: Path) -> tuple[Path, dict[str, Any]]:
             mend="add classes.txt beside images/ and labels/, with the name of category 0 in its "
             "first line, of 1 in its second, and so on",
         )
-    names = [line.strip() for line in text_of(file, _MAX_YAML_BYTES).splitlines()]
+    names = [line.strip() for line in read_utf8(file, _MAX_YAML_BYTES).splitlines()]
     while names and not names[-1]:
         names.pop()
     if "" in names:
@@ -219,7 +212,7 @@ def _loaded(file: Path) -> dict[str, Any]:
     import yaml
 
     where = guard.shown(file)
-    text = text_of(file, _MAX_YAML_BYTES)
+    text = read_utf8(file, _MAX_YAML_BYTES)
     try:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
@@ -333,7 +326,7 @@ def _found(path: str, base: object, root: Path) -> Path | None:
     while stripped.startswith("../"):
         stripped = stripped[3:]
     tried = [folder / path for folder in bases] + [root / stripped]
-    inside = (place.resolve() for place in tried if is_there(place))
+    inside = (place.resolve() for place in tried if guard.is_there(place))
     return next((place for place in inside if place.is_relative_to(root)), None)
 
 
@@ -343,11 +336,11 @@ def _pictures(place: Path, root: Path) -> Iterator[Path]:
             if guard.claims_picture(file) and problem is None:
                 yield file
         return
-    for line in text_of(place).splitlines():
+    for line in read_utf8(place).splitlines():
         name = line.strip()
         if name and "\0" not in name:
             places = [folder / name for folder in (place.parent, root)]
-            yield next(filter(is_file, places), places[0])
+            yield next(filter(guard.is_file, places), places[0])
 
 
 # Labels -------------------------------------------------------------------------------------------
@@ -386,7 +379,7 @@ def _read_labels(
     into: Collector, picture: Path, split: Split, label: Path, naming: _Naming
 ) -> None:
     try:
-        lines = text_of(label, _MAX_LABEL_BYTES).splitlines()
+        lines = read_utf8(label, _MAX_LABEL_BYTES).splitlines()
     except guard.Refused as fault:
         lines = []
         if fault.kind == "missing":
@@ -460,7 +453,7 @@ def _say_strays(into: Collector, root: Path, seen: set[Path]) -> None:
             if not stray or file.name in ("classes.txt", "train.txt", "val.txt", "test.txt"):
                 continue
             try:
-                lines = [line for line in text_of(file, _MAX_LABEL_BYTES).splitlines() if line]
+                lines = [line for line in read_utf8(file, _MAX_LABEL_BYTES).splitlines() if line]
             except DataError:
                 lines = []
             what = f"No picture belongs to it; it has {len(lines)} boxes."

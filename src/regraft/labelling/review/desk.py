@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
-from regraft.dataset import Dataset, guard
+from regraft.dataset import guard
 from regraft.dataset.reader import class_name
 from regraft.labelling.decisions import (
     ACTIONS,
@@ -105,7 +105,7 @@ class Desk:
             "open": self.is_open,
             "kinds": {**KINDS},
             "reviewer": self.reviewer,
-            "items": [_item(data, self.queue, item) for item in self.queue.items],
+            "items": [_item(self.queue, item) for item in self.queue.items],
             "examples": [list(rows) for rows in self.queue.examples_c],
         }
 
@@ -236,7 +236,7 @@ class Desk:
         return self._rows[sample]
 
 
-def _item(data: Dataset, queue: Queue, item: Item) -> Fact:
+def _item(queue: Queue, item: Item) -> Fact:
     sample = queue.samples[item.row]
     return {
         "row": item.row,

@@ -117,9 +117,7 @@ def _errors(
     judged = found.judged
     if judged is None:
         return
-    for one in findings.likely_errors(dataset, judged, decided | found.agreed):
-        if dataset.samples[one.row].id in found.agreed - decided:
-            continue
+    for one in findings.likely_errors(dataset, judged, decided | found.agreed, decided):
         names = names_of(given, given.samples[one.row])
         suggested = tuple(dataset.classes[c] for c in one.classes)
         chances = _chances(dataset, judged.chance_nc[one.row])

@@ -67,9 +67,8 @@ def _sheet(sample: Sample, source: Path, side_px: int) -> Image.Image:
     """Four moments of a clip, from left to right and down."""
     where = guard.shown(sample.id)
     _, span_s = video.parted(sample.id)
-    begin_s, end_s = span_s or (0.0, video.examine(source, where).seconds)
-    times_s = [begin_s + (end_s - begin_s) * (n + 0.5) / 4 for n in range(4)]
-    frames = list(video.stills(source, where, times_s))
+    span_s = span_s or (0.0, video.examine(source, where).seconds)
+    frames = list(video.stills(source, where, video.moments(span_s, 4)))
     for frame in frames:
         frame.thumbnail((side_px // 2, side_px // 2), Image.Resampling.LANCZOS)
     width_px, height_px = frames[0].size

@@ -90,8 +90,8 @@ class Reply:
     allow: str = ""
 
 
-def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Reply:
-    return Reply(status, json.dumps(value).encode())
+def _json(value: object) -> Reply:
+    return Reply(HTTPStatus.OK, json.dumps(value).encode())
 
 
 def _refusal(status: HTTPStatus, why: str, allow: str = "") -> Reply:

@@ -12,9 +12,10 @@ import pytest
 
 from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError
-from regraft.labelling import label_studio, votes
+from regraft.labelling import votes
 from regraft.labelling.decisions import Journal, reviewed, verdicts
-from regraft.labelling.label_studio import interface_of, is_export, take_in, write_tasks
+from regraft.labelling.label_studio_exports import is_export, read_export, take_in
+from regraft.labelling.label_studio_tasks import interface_of, write_tasks
 from regraft.labelling.review.items import Item, Queue
 
 EVIL = "<script>\"&'</script>"
@@ -349,5 +350,5 @@ def test_what_is_no_export_is_refused(tmp_path, content):
     path.write_text(content)
     assert not is_export(path)
     with pytest.raises(DataError):
-        label_studio.read_export(path)
+        read_export(path)
     assert not is_export(tmp_path / "nothing.json")

@@ -1,8 +1,6 @@
-"""Label Studio: what to look at goes out as tasks with pre-annotations, exports come back.
+"""Exports of Label Studio: annotations come back as votes, or as decisions in the journal.
 
-Out go two files: tasks (JSON, for "Import") and a labelling interface (XML, for "Labeling
-Interface"). A task says which sample it is about (`data.sample`), so that an export finds home
-whatever else happens to it. Back come exports as "JSON" (every annotation) or "JSON-MIN".
+Exports as "JSON" (every annotation) and "JSON-MIN" are read.
 
 Decisions:
 
@@ -14,21 +12,16 @@ Decisions:
   one sample only.
 - What cannot be matched, or names no class of the data, is left out and said.
 
-Formats: https://labelstud.io/guide/export and …/guide/predictions (Label Studio 1.x).
+Format: https://labelstud.io/guide/export (Label Studio 1.x).
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
-
-from markupsafe import escape
+from typing import Any
 
 from regraft.dataset import Dataset, Sample, guard
 from regraft.dataset.boxes.label_studio import is_drawn
@@ -43,7 +36,6 @@ from regraft.dataset.label_studio import (
     tasks_in,
 )
 from regraft.dataset.reader import class_name
-from regraft.dataset.video import parted
 from regraft.errors import DataError
 from regraft.labelling.decisions import (
     Decision,
@@ -51,167 +43,18 @@ from regraft.labelling.decisions import (
     about,
     content_key,
     decision_of,
-    heard,
-    journal_of,
     names_of,
-    settled,
 )
-from regraft.store import commit, digest
+from regraft.labelling.pool import as_in_journal
+from regraft.store import digest
 
-if TYPE_CHECKING:
-    from regraft.labelling.review.items import Item, Queue
-    from regraft.labelling.survey import Surveyed
-
-_CONTROL = "label"
-_CONTENT = "checksum"
+CONTROL = "label"
+"""The name of the choices in the interface."""
+CONTENT = "checksum"
 """The field of a task that says what its sample holds, as the journal does."""
 _KEY = "label-studio-"
 """That the keys of its decisions begin with."""
 _EXAMPLES = 5
-_SHOWN = {"image": "Image", "text": "Text", "video": "Video"}
-"""What Label Studio calls each modality; its name is that of the task's field too."""
-_NAMES = {
-    "error": "likely error",
-    "divided": "people disagree",
-    "outlier": "unlike the rest",
-    "next": "to label next",
-    "decided": "decided before",
-}
-
-
-# Out ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Written:
-    """What to give to Label Studio.
-
-    Attributes:
-        tasks: the file to import.
-        interface: the labelling interface.
-        count: of tasks.
-        root: the folder that Label Studio has to serve files from; None for texts.
-    """
-
-    tasks: Path
-    interface: Path
-    count: int
-    root: Path | None
-
-
-def write_tasks(queue: Queue, path: Path, settled: Collection[str] = ()) -> Written:
-    """Write what is still to be looked at as tasks, and the interface beside them (`.xml`).
-
-    Args:
-        queue: what there is to look at.
-        path: the file of tasks.
-        settled: samples that reviewers have settled, by id; they are left out.
-
-    Raises:
-        DataError: there is nothing to look at.
-        StoreError: the files cannot be written.
-    """
-    items = [
-        item
-        for item in queue.items
-        if item.kind != "decided" and queue.samples[item.row].id not in settled
-    ]
-    if not items:
-        raise DataError("There is nothing to look at.", mend="give a --pool to label from")
-    is_text = queue.dataset.modality == "text"
-    root = None if is_text else Path(os.path.commonpath([root.parent for root in queue.roots]))
-    tasks = [_task(queue, item, root) for item in items]
-    commit(path, json.dumps(tasks, indent=1, ensure_ascii=False).encode())
-    interface = path.with_suffix(".xml")
-    commit(interface, interface_of(queue.dataset).encode())
-    return Written(path, interface, len(tasks), root)
-
-
-def write_survey(found: Surveyed, path: Path) -> Fact:
-    """`write_tasks` of what a survey found.
-
-    Returns:
-        {"tasks", "interface", "count", "root"}: files, and the folder to serve pictures from.
-
-    Raises:
-        DataError: there is nothing to look at, or nothing to show.
-        StoreError: the files cannot be written.
-    """
-    from regraft.labelling.review.items import queue_of
-
-    if found.given is None:
-        raise DataError(
-            "There is nothing to show: the table names no files and no texts.",
-            mend="add a column `path`",
-        )
-    decisions = Journal(journal_of(found.given.path)).standing()
-    queue = queue_of(found, decisions)
-    done = write_tasks(queue, path, settled(heard(decisions, queue.dataset, queue.samples)))
-    root = None if done.root is None else str(done.root)
-    return {
-        "tasks": str(done.tasks),
-        "interface": str(done.interface),
-        "count": done.count,
-        "root": root,
-    }
-
-
-def interface_of(dataset: Dataset) -> str:
-    """The labelling interface for a classification."""
-    name = dataset.modality
-    # Where several classes may apply, none may.
-    choice = 'choice="multiple"' if dataset.multilabel else 'choice="single" required="true"'
-    lines = [
-        "<View>",
-        f'  <{_SHOWN[name]} name="{name}" value="${name}"/>',
-        f'  <Choices name="{_CONTROL}" toName="{name}" {choice} showInLine="true">',
-        *(f'    <Choice value="{escape(label)}"/>' for label in dataset.classes),
-        "  </Choices>",
-        '  <Header size="6" value="$reason"/>',
-        "</View>",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _task(queue: Queue, item: Item, root: Path | None) -> Fact:
-    sample = queue.samples[item.row]
-    name = queue.dataset.modality
-    data: Fact = {
-        name: sample.source if isinstance(sample.source, str) else _address(sample.source, root),
-        "sample": sample.id,
-        _CONTENT: content_key(sample),
-        "given": ", ".join(item.given or ()),
-        "reason": _part(sample) + item.reason,
-        "why": _NAMES[item.kind],
-    }
-    if item.suggested is None:
-        return {"data": data}
-    result = {
-        "id": "suggestion",
-        "type": "choices",
-        "from_name": _CONTROL,
-        "to_name": name,
-        "value": {"choices": list(item.suggested)},
-    }
-    prediction: Fact = {"model_version": "regraft", "result": [result]}
-    chance = dict(item.chances).get(item.suggested[0]) if len(item.suggested) == 1 else None
-    if chance is not None:
-        prediction["score"] = round(chance, 6)
-    return {"data": data, "predictions": [prediction]}
-
-
-def _part(sample: Sample) -> str:
-    """Which part of its file a clip is, as Label Studio plays all of it; "" where it is all."""
-    span_s = None if sample.span_s is None else parted(sample.id)[1]
-    return "" if span_s is None else f"From {span_s[0]:.2f} s to {span_s[1]:.2f} s. "
-
-
-def _address(file: Path, root: Path | None) -> str:
-    assert root is not None
-    return "/data/local-files/?d=" + quote(file.relative_to(root).as_posix())
-
-
-# Back ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -344,8 +187,6 @@ class _Homes:
 
     @staticmethod
     def of(dataset: Dataset, pool: Dataset | None) -> _Homes:
-        from regraft.labelling.pool import as_in_journal
-
         labelled = {sample.id: names_of(dataset, sample) for sample in dataset}
         samples = {one.id: one for one in (*dataset, *as_in_journal(dataset.path, pool))}
         names: dict[str, str | None] = {}
@@ -359,7 +200,7 @@ class _Homes:
 
         A task that says what its sample holds is about nothing else, whatever that is called now.
         """
-        named, content = (data.get(name) for name in ("sample", _CONTENT))
+        named, content = (data.get(name) for name in ("sample", CONTENT))
         own = self.samples.get(named) if isinstance(named, str) else None
         if isinstance(named, str) and isinstance(content, str) and content:
             if own is not None and content_key(own) in ("", content):
@@ -459,7 +300,7 @@ def _full(data: Mapping[str, object], one: Fact, where: str) -> Annotation:
     if not isinstance(results, list):
         raise damaged(where, "an annotation has no result")
     chosen = [result for result in objects_in(results, where) if result.get("type") == "choices"]
-    ours = [result for result in chosen if result.get("from_name") == _CONTROL] or chosen
+    ours = [result for result in chosen if result.get("from_name") == CONTROL] or chosen
     labels: set[str] = set()
     for result in ours:
         value = result.get("value")
@@ -469,10 +310,10 @@ def _full(data: Mapping[str, object], one: Fact, where: str) -> Annotation:
 
 def _short(task: Fact, where: str) -> Annotation:
     """A row of "JSON-MIN": the data and the choices lie side by side."""
-    said = task.get(_CONTROL, task.get("choice"))
+    said = task.get(CONTROL, task.get("choice"))
     if isinstance(said, dict):
         said = said.get("choices")
-    data = {name: value for name, value in task.items() if name not in (_CONTROL, "choice")}
+    data = {name: value for name, value in task.items() if name not in (CONTROL, "choice")}
     labels = tuple(sorted(_names([] if said is None else said, where)))
     return Annotation(data, annotator_name(task.get("annotator")), labels, said_at(task))
 

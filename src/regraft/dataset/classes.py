@@ -1,0 +1,82 @@
+"""Which classes can be learnt: those that train has. What others have beyond that is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from regraft.dataset import guard
+from regraft.dataset.reader import LAYOUT_OF_CLASSES
+from regraft.dataset.rows import Dataset, Problem, Sample, labels_of, losses, renumbered
+from regraft.errors import DataError
+
+
+def learnable(dataset: Dataset) -> Dataset:
+    """The data set with the classes that train has.
+
+    Raises:
+        DataError: fewer than two classes are left (one, where samples may have several).
+    """
+    names, thing = used(dataset, training(dataset)), dataset.thing
+    leaks = [problem for problem in dataset.problems if problem.kind == "leak"]
+    if leaks and not training(dataset):
+        raise DataError(
+            f"All {thing}s to train on are copies of {thing}s to validate or test with, and were "
+            f"set aside. {leaks[0].where}: {leaks[0].what}",
+            where=guard.shown(dataset.path),
+            mend=f"give other {thing}s to validate and test with, or none: they are then split off",
+        )
+    problems = [
+        Problem("empty-class", name, f"The class {name} has no {thing} left.", "class left out")
+        for name in sorted(set(dataset.classes) - used(dataset, dataset.samples))
+    ]
+    kept: list[Sample] = []
+    for sample in dataset:
+        labels = [dataset.classes[label] for label in labels_of(sample.target)]
+        unknown = [label for label in labels if label not in names]
+        if unknown:
+            problems.append(unknown_class(dataset, sample.id, unknown[0]))
+        else:
+            kept.append(sample)
+    dataset = dataset.with_problems(problems)
+    if len(names) < (1 if dataset.multilabel else 2):
+        raise _too_few_classes(dataset, names)
+    return with_classes(dataset, kept, names, dataset.multilabel)
+
+
+def _too_few_classes(dataset: Dataset, names: set[str]) -> DataError:
+    found = f"only the class {min(names)}" if names else "no class"
+    others = f"add {dataset.thing}s of other classes"
+    return DataError(
+        f"There is {found} to train on, and telling apart takes two.{losses(dataset)}",
+        where=guard.shown(dataset.path),
+        mend=LAYOUT_OF_CLASSES if dataset.thing == "picture" else others,
+    )
+
+
+def used(dataset: Dataset, samples: Iterable[Sample]) -> set[str]:
+    """The classes that some samples of a data set have."""
+    return {dataset.classes[label] for sample in samples for label in labels_of(sample.target)}
+
+
+def training(dataset: Dataset) -> list[Sample]:
+    """The samples to learn from: those of no other split."""
+    return [sample for sample in dataset if sample.split in ("", "train")]
+
+
+def unknown_class(dataset: Dataset, id_: str, label: str) -> Problem:
+    """What is said of a sample whose class nothing is there to learn by."""
+    what = f"No {dataset.thing} of the class {label} is there to train on."
+    return Problem("unknown-class", id_, what, "left out")
+
+
+def with_classes(
+    dataset: Dataset, samples: Iterable[Sample], names: set[str], multilabel: bool
+) -> Dataset:
+    """The data set with these samples, whose labels are all in `names`, counted anew."""
+    classes = tuple(sorted(names))
+    index = {name: number for number, name in enumerate(classes)}
+    place = {old: index[name] for old, name in enumerate(dataset.classes) if name in index}
+    several = dataset.multilabel or multilabel
+    samples = tuple(renumbered(sample, place, several) for sample in samples)
+    return replace(dataset, classes=classes, samples=samples, multilabel=several)

@@ -1,0 +1,400 @@
+"""Reader: a table (CSV, TSV, Parquet, JSON lines) of paths or texts, and labels.
+
+    path,label,split,group                      text,label
+    img/1.jpg,cat,train,animal 7                "Dear customer, …",spam
+
+Decisions:
+
+- `table_columns.py` says which column holds what. Tables of videos may have columns `start` and
+  `stop`, in seconds. A row of texts is called by its line.
+- `path` is relative to the table's folder and may not leave it, unless the column `sha256` gives
+  the checksum of the file: who knows that, learns nothing by it. `split` and `group` may be left
+  out; an empty split is train where others are given.
+- A column `suggested` beside `label` means that labels are being filled in: rows that have none yet
+  are passed over.
+- One label a picture: the column `label`. Several: a column `labels`, or `label` as soon as one
+  cell holds several, separated by `|` or `;`, or (Parquet) a list. Several as columns: `label_cat`,
+  `label_dog`, … with 0 or 1; without any of these, every other column that holds only 0 and 1 is
+  a class.
+- An empty cell means that nothing applies where there can be several labels; otherwise the row is
+  set aside.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from regraft.dataset import guard
+from regraft.dataset.places import Places
+from regraft.dataset.reader import SPLIT_NAMES, class_name
+from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
+from regraft.dataset.table import KNOWN, Cell, Table, brief, read_table
+from regraft.dataset.table_columns import (
+    guessed_task,
+    headless,
+    named,
+    not_read,
+    text_column,
+    with_label,
+    with_path,
+)
+from regraft.dataset.video import clip_id
+from regraft.errors import DataError, UsageError
+
+_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+_SPAN = ("start", "stop")
+_FORM = frozenset({"label", "suggested"})
+"""Columns of a table whose labels are being filled in, as `regraft labels --out` writes it."""
+SEVERAL = re.compile(r"[|;]")
+"""What separates the classes in one cell."""
+_TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+
+
+@final
+@dataclass(frozen=True)
+class TableReader:
+    """Reads a table of paths and labels, or of texts and labels.
+
+    Attributes:
+        name: see `Reader`.
+        text: the column that holds the texts; found if "".
+        label: the column that holds the classes; found if "".
+    """
+
+    name: str = "table of paths or texts and labels"
+    text: str = ""
+    label: str = ""
+
+    def recognises(self, path: Path) -> bool:
+        """A file called .csv, .tsv, .parquet, .pq, .jsonl or .ndjson."""
+        return path.suffix.lower() in _SUFFIXES and path.is_file()
+
+    def read(self, path: Path) -> Dataset:
+        """The rows of a table; see `Reader`.
+
+        Raises:
+            DataError: the table is damaged, ragged, lacks columns or holds what it may not.
+        """
+        table = with_path(named(read_table(path), self.text, self.label))
+        is_form = _FORM <= set(table.columns)
+        dataset = dataset_of(_filled_in(table) if is_form else table)
+        is_guessed = dataset.modality == "text" and not self.text and not is_form
+        return dataset.with_problems(not_read(table) if is_guessed else ())
+
+
+def reader_of(columns: str) -> TableReader:
+    """The reader for columns that the user named.
+
+    Args:
+        columns: "text=NAME", "label=NAME" or both with a comma between.
+
+    Raises:
+        UsageError: it is nothing of the kind.
+    """
+    pairs = [part.partition("=") for part in columns.split(",")]
+    given = {meaning.strip(): name.strip() for meaning, _, name in pairs}
+    if not all(given.values()) or not set(given) <= {"text", "label"} or len(given) < len(pairs):
+        raise UsageError(
+            f"These are no columns: {guard.shown(columns)}.",
+            where="--columns",
+            mend="for example text=body,label=kind",
+        )
+    return TableReader(text=given.get("text", ""), label=given.get("label", ""))
+
+
+def dataset_of(table: Table) -> Dataset:
+    """The rows of a table of pictures or texts with labels; see the head of this file.
+
+    Raises:
+        DataError: it lacks columns or holds what it may not.
+    """
+    task = guessed_task(table)
+    is_text = task == "text-classification"
+    column = text_column(table) if is_text else ""
+    labels, multilabel = _labels(with_label(table) if is_text else table)
+    if is_text:
+        rows, problems = _text_rows(table, column, labels, multilabel)
+    else:
+        rows, problems = _rows(table, labels, multilabel)
+    classes = tuple(sorted({name for row in rows for name in row.labels}))
+    index = {name: number for number, name in enumerate(classes)}
+    return Dataset(
+        path=table.path,
+        task=task,
+        classes=classes,
+        samples=tuple(
+            Sample(
+                row.id, row.source, _target(row.labels, index, multilabel),
+                split=row.split, group=row.group, span_s=row.span_s,
+            )
+            for row in sorted(rows, key=lambda row: row.id)
+        ),
+        problems=(*table.notes, *problems),
+        multilabel=multilabel,
+        found=len(table.lines),
+    )  # fmt: skip
+
+
+def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) -> Target:
+    if multilabel:
+        return tuple(sorted({index[name] for name in labels}))
+    return index[labels[0]]
+
+
+# Labels -------------------------------------------------------------------------------------------
+
+
+def _filled_in(table: Table) -> Table:
+    """The table without the rows whose label is still to be filled in.
+
+    Raises:
+        DataError: no label is there yet.
+    """
+    rows = [row for row, text in enumerate(table.texts("label")) if text.strip()]
+    waiting = len(table.lines) - len(rows)
+    if not rows:
+        raise DataError(
+            "No label is filled in yet.",
+            where=guard.shown(table.path),
+            mend="write classes into the column `label`; not all rows need one",
+        )
+    if not waiting:
+        return table
+    what = f"{waiting:,} row{'s have' if waiting > 1 else ' has'} no label yet."
+    said = Problem("no-label", guard.shown(table.path.name), what, "passed over")
+    return replace(
+        table,
+        cells={name: [cells[row] for row in rows] for name, cells in table.cells.items()},
+        lines=[table.lines[row] for row in rows],
+        notes=(*table.notes, said),
+    )
+
+
+def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
+    """The class names of each row, and whether a row may have several."""
+    for column in ("labels", "label"):
+        if column in table.columns:
+            cells = table.cells[column]
+            several = column == "labels" or any(_holds_several(cell) for cell in cells)
+            return [_names(cell, several) for cell in cells], several
+    columns = [name for name in table.columns if name.startswith("label_")]
+    truths = {name: _truths(table, name) for name in columns}
+    if not columns:
+        columns = [n for n in table.columns if n not in KNOWN and n and _is_truth(table, n)]
+        truths = {name: _truths(table, name) for name in columns}
+    if not columns:
+        table.refuse_unread("label")
+        if table.lacks_header:
+            raise headless(table)
+        raise DataError(
+            f"The table has no column `label`; it has {table.listed}.",
+            where=guard.shown(table.path),
+            mend="call the column with the classes `label`, or have columns label_… with 0 and 1; "
+            f"or give its name: --columns {_option_for(table)}",
+        )
+    names = {column: class_name(column.removeprefix("label_")) for column in columns}
+    return [
+        tuple(names[column] for column in columns if truths[column][row])
+        for row in range(len(table.lines))
+    ], True
+
+
+def _option_for(table: Table) -> str:
+    """What to give as --columns, as far as it can be told."""
+    text = text_column(table) if guessed_task(table) == "text-classification" else "path"
+    others = [name for name in table.columns if name and name not in (text, *KNOWN, *_SPAN)]
+    label = f"label={others[0] if len(others) == 1 else '…'}"
+    own = next((name for name, called in table.own.items() if called == text), text)
+    return shlex.quote(label if text == "path" else f"text={own},{label}")
+
+
+def _holds_several(cell: Cell) -> bool:
+    return isinstance(cell, tuple) or SEVERAL.search(cell) is not None
+
+
+def _names(cell: Cell, several: bool) -> tuple[str, ...]:
+    if isinstance(cell, str):
+        cell = tuple(SEVERAL.split(cell)) if several else (cell,)
+    return tuple(name for name in map(class_name, cell) if name)
+
+
+def _is_truth(table: Table, column: str) -> bool:
+    return all(text.strip().lower() in _TRUTH for text in table.texts(column))
+
+
+def _truths(table: Table, column: str) -> list[bool]:
+    values: list[bool] = []
+    for line, text in zip(table.lines, table.texts(column), strict=True):
+        if text.strip().lower() not in _TRUTH:
+            raise table.fault(
+                line,
+                f"Column {column} holds '{brief(text)}'.",
+                "write 1 where the label applies, else 0",
+            )
+        values.append(_TRUTH[text.strip().lower()])
+    return values
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Row:
+    id: str
+    source: Path | str
+    labels: tuple[str, ...]
+    split: Split
+    group: str
+    line: int
+    span_s: tuple[float, float] | None = None
+
+
+def _rows(
+    table: Table, labels: list[tuple[str, ...]], multilabel: bool
+) -> tuple[list[_Row], list[Problem]]:
+    splits = _splits(table)
+    groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
+    spans = _parts(table)
+    sums = table.texts("sha256") if "sha256" in table.columns else [""] * len(table.lines)
+    places = Places.of(table.path)
+    rows: list[_Row] = []
+    problems: list[Problem] = []
+    for number, (line, text) in enumerate(zip(table.lines, table.texts("path"), strict=True)):
+        found = places.find(text, sums[number].strip().lower())
+        if isinstance(found, str):
+            where = guard.shown(text) or f"line {line}"
+            problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
+            continue
+        span_s = spans[number]
+        id_ = _called(guard.shown(os.path.relpath(found, places.root)), span_s)
+        group = groups[number].strip()
+        rows.append(_Row(id_, found, labels[number], splits[number], group, line, span_s))
+    labelled, lacking = _labelled(rows, multilabel)
+    kept, repeated = _once(labelled)
+    return kept, [*problems, *lacking, *repeated]
+
+
+def file_names(table: Table) -> list[str]:
+    """What each row of a table with `path` is called as a sample: its file, or the part of it.
+
+    However a path is written, its file is called by one name; one that is not found is called as
+    it is written.
+
+    Raises:
+        DataError: a part is none.
+    """
+    places, texts = Places.of(table.path), table.texts("path")
+    names: dict[str, str] = {}
+    for text in set(texts):
+        found = places.find(text)
+        named = text.strip().removeprefix("./")
+        names[text] = guard.shown(
+            named if isinstance(found, str) else found.relative_to(places.root)
+        )
+    return [_called(names[text], part) for text, part in zip(texts, _parts(table), strict=True)]
+
+
+def _called(name: str, span_s: tuple[float, float] | None) -> str:
+    """What a file's part is called, or the whole of it."""
+    return name if span_s is None else clip_id(name, span_s)
+
+
+def _parts(table: Table) -> list[tuple[float, float] | None]:
+    """Which part of its video each row is about; None where it is the whole, or no video."""
+    if guessed_task(table) != "video-classification" or not set(_SPAN) & set(table.columns):
+        return [None] * len(table.lines)
+    cells = [
+        table.texts(name) if name in table.columns else [""] * len(table.lines) for name in _SPAN
+    ]
+    spans: list[tuple[float, float] | None] = []
+    for line, start, stop in zip(table.lines, *cells, strict=True):
+        if not start.strip() and not stop.strip():
+            spans.append(None)
+            continue
+        try:
+            span_s = (float(start or 0), float(stop))
+        except ValueError:
+            span_s = (0.0, 0.0)
+        if not 0 <= span_s[0] < span_s[1] < float("inf"):
+            raise table.fault(
+                line, f"A clip cannot go from {start!r} to {stop!r}.", "give seconds, start first"
+            )
+        spans.append(span_s)
+    return spans
+
+
+def _text_rows(
+    table: Table, column: str, labels: list[tuple[str, ...]], multilabel: bool
+) -> tuple[list[_Row], list[Problem]]:
+    splits = _splits(table)
+    groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
+    called = zip(table.line_ids, table.lines, table.contents(column), strict=True)
+    rows = [
+        _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
+        for number, (id_, line, text) in enumerate(called)
+    ]
+    return _labelled(rows, multilabel)
+
+
+_WHY = {
+    "missing": "There is no such file",
+    "outside": "The path leaves the table's folder; only what lies in it is read",
+    "changed": "The path leaves the table's folder for what is not the file of its sha256",
+}
+
+
+def _labelled(rows: list[_Row], multilabel: bool) -> tuple[list[_Row], list[Problem]]:
+    """The rows with as many labels as are needed, and what is said of the others."""
+    problems = [
+        Problem("no-label", row.id, f"Line {row.line} has no label.", "set aside")
+        for row in rows
+        if not row.labels and not multilabel
+    ]
+    return [row for row in rows if row.labels or multilabel], problems
+
+
+def _thing(row: _Row) -> str:
+    return "file" if row.span_s is None else "part of a file"
+
+
+def _once(rows: Iterable[_Row]) -> tuple[list[_Row], list[Problem]]:
+    """Each sample once, and none that is given different labels: nobody knows which is right.
+
+    Such a sample counts once towards those that are bad, however many rows it has.
+    """
+    by_id: dict[str, list[_Row]] = {}
+    for row in rows:
+        by_id.setdefault(row.id, []).append(row)
+    kept: list[_Row] = []
+    problems: list[Problem] = []
+    for first, *others in by_id.values():
+        other = next((row for row in others if set(row.labels) != set(first.labels)), None)
+        if other is None:
+            kept.append(first)
+        else:
+            what = f"Lines {first.line} and {other.line} give it different labels; none is used."
+            problems.append(Problem("conflict", first.id, what, "set aside"))
+        for row in others:
+            what = f"Lines {first.line} and {row.line} name the same {_thing(row)}."
+            problems.append(Problem("repeated-row", row.id, what, "left out"))
+    return kept, problems
+
+
+def _splits(table: Table) -> list[Split]:
+    if "split" not in table.columns:
+        return [""] * len(table.lines)
+    splits: list[Split] = []
+    for line, text in zip(table.lines, table.texts("split"), strict=True):
+        name = text.strip().lower()
+        if name and name not in SPLIT_NAMES:
+            raise table.fault(
+                line, f"There is no split '{brief(text)}'.", "write train, valid or test"
+            )
+        splits.append(SPLIT_NAMES[name] if name else "")
+    return splits

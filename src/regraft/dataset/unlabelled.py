@@ -1,0 +1,229 @@
+"""Pools: samples without labels. Pictures or videos in a folder of any shape, or texts.
+
+Decisions:
+
+- Of equal contents one is kept. What is a copy of labelled data, nearly or in part, is left out as
+  a leak.
+- Videos are cut first, so that a clip which the labelled data hold goes without the rest of its
+  file. Of the many pairs of short cuts one that is alike by chance costs one clip here; among
+  labelled videos it would join two files (see `reading.py`).
+- In a table of texts each row of the column of texts is a sample, labels are not looked at; in a
+  folder each text file is. One plain text file is divided at its blank lines, a paragraph of more
+  than four thousand characters at its lines (some files have one text a line), and what is short is
+  put together until it has a thousand characters.
+- What is read of a text, in which encoding, and what counts as a copy is as for labelled texts
+  (`texts.py`). A text that *holds* a labelled one is a leak, too (`holders.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from regraft.dataset import guard, texts
+from regraft.dataset.clips import cut, holds_videos, verify_clips
+from regraft.dataset.copies import content_of, settle_apart
+from regraft.dataset.holders import holders
+from regraft.dataset.rows import Dataset, Problem, Sample
+from regraft.dataset.table_columns import lines_of
+from regraft.dataset.table_rows import TableReader
+from regraft.dataset.usable import VERIFY, check_max_bad, say_ignored, usable
+from regraft.defaults import MAX_BAD
+from regraft.errors import DataError
+from regraft.events import Tell, silent
+
+BLOCK = 1000
+"""Characters that paragraphs of one file are put together to."""
+LONG = 4 * BLOCK
+"""Characters of a paragraph that is divided at its lines."""
+
+
+def read_unlabelled(
+    path: str | Path,
+    *,
+    apart_from: Iterable[Sample] = (),
+    max_bad: float = MAX_BAD,
+    clip_s: float | None = None,
+    tell: Tell = silent,
+) -> Dataset:
+    """Read a pool of pictures or videos without labels, in a folder of any shape.
+
+    Of equal files one is kept.
+
+    Args:
+        path: a folder; folders inside of it mean nothing.
+        apart_from: samples of labelled data; copies of them, near ones too, are left out as leaks.
+        max_bad: as for `read`.
+        clip_s: as for `read`.
+        tell: as for `read`.
+
+    Raises:
+        DataError: there is no picture and no video. Where all are copies, the pool is empty.
+        TooManyBadSamples: as for `read`.
+        UsageError: as for `read`.
+    """
+    check_max_bad(max_bad)
+    root = Path(path)
+    pool, thumbnails_nhw = usable(_listed_files(root), max_bad, tell)
+    say_ignored(pool, tell)
+    if clip_s is not None:
+        pool = cut(pool, clip_s)
+        thumbnails_nhw = verify_clips(pool.samples, silent).thumbnails_nhw
+    if not pool.samples:
+        raise DataError(
+            f"No {pool.thing} can be used.", where=guard.shown(root), mend="check the folder"
+        )
+    beside = VERIFY[pool.task](list(apart_from), silent)
+    both_nhw = np.concatenate([thumbnails_nhw, beside.thumbnails_nhw])
+    return _once(settle_apart(pool, beside.samples, both_nhw), {})
+
+
+def read_unlabelled_texts(
+    path: str | Path,
+    *,
+    column: str = "",
+    apart_from: Iterable[Sample] = (),
+    max_bad: float = MAX_BAD,
+    tell: Tell = silent,
+) -> Dataset:
+    """Read a pool of texts; of equal ones one is kept. `source` is the text, `split` "train".
+
+    Args:
+        path: a table, a folder or a text file.
+        column: of a table, the one with the texts; found if "".
+        apart_from: samples of labelled data, with their texts; what is a copy of one of them,
+            nearly or in part, is left out as a leak.
+        max_bad: share of files that may be set aside; one always may, unless this is 0.
+        tell: hears `Advanced("reading", …)` and `Advanced("leaks", …)`; may raise to stop.
+
+    Raises:
+        DataError: there is no text. Where all are copies, the pool is empty.
+        TooManyBadSamples: more files are bad than `max_bad` allows.
+    """
+    root = Path(path)
+    pool, thumbnails_nhw = usable(_listed_texts(root, column), max_bad, tell)
+    if not pool.samples:
+        raise DataError(
+            "No text can be used.", where=guard.shown(root), mend="check what lies there"
+        )
+    others = list(apart_from)
+    settled = settle_apart(pool, others, thumbnails_nhw)
+    return _once(settled, holders(settled.samples, others, tell))
+
+
+def recognises_texts(path: Path) -> bool:
+    """Whether there are texts at a path: a table of them, a text file, a folder with some.
+
+    Other files in a folder are no matter: they are left out when it is read.
+    """
+    if path.is_dir():
+        return guard.holds(path, guard.claims_text)
+    return guard.claims_text(path) or TableReader().recognises(path)
+
+
+def _once(pool: Dataset, held: Mapping[str, str]) -> Dataset:
+    """The pool with one sample for each content, without those that hold another, by id."""
+    kept: dict[str, Sample] = {}
+    problems: list[Problem] = []
+    for sample in pool:
+        if sample.id in held:
+            what = f"It holds {held[sample.id]} of the labelled data, or most of it."
+            problems.append(Problem("leak", sample.id, what, "left out"))
+        elif sample.sha256 in kept:
+            what = f"The same {content_of(sample)} as {kept[sample.sha256].id}."
+            problems.append(Problem("repeated", sample.id, what, "left out"))
+        else:
+            kept[sample.sha256] = sample
+    return pool.with_samples(kept.values()).with_problems(problems)
+
+
+# What lies there ---------------------------------------------------------------------------------
+
+
+def _listed_files(root: Path) -> Dataset:
+    """The files of a folder, before they are opened."""
+    if root.is_file():
+        raise DataError(
+            "This is a file; a pool is a folder.",
+            where=guard.shown(root),
+            mend="give the folder that it lies in, or one with it alone",
+        )
+    if not root.is_dir():
+        raise DataError("There is no such folder.", where=guard.shown(root), mend="check the path")
+    samples: list[Sample] = []
+    problems: list[Problem] = []
+    for file, problem in guard.files(root.resolve()):
+        name = guard.shown(file.relative_to(root.resolve()).as_posix())
+        if problem is None:
+            samples.append(Sample(name, file, None, split="train"))
+        else:
+            problems.append(problem)
+    found = len(samples) + len(problems)
+    task = "video-classification" if holds_videos(root) else "image-classification"
+    return Dataset(root, task, (), tuple(samples), tuple(problems), found=found)
+
+
+def _listed_texts(root: Path, column: str = "") -> Dataset:
+    """What lies at a path, before it is read."""
+    if not root.exists():
+        raise DataError("There is no such file.", where=guard.shown(root), mend="check the path")
+    problems: list[Problem] = []
+    if root.is_dir():
+        samples, problems = _folder(root.resolve())
+    elif TableReader().recognises(root):
+        samples = [Sample(line, text, None, split="train") for line, text in lines_of(root, column)]
+    else:
+        text, _ = texts.decode(guard.read_file(root), guard.shown(root))
+        samples = _numbered(list(_blocks(text)))
+    found = len(samples) + len(problems)
+    return Dataset(root, "text-classification", (), tuple(samples), tuple(problems), found=found)
+
+
+def _folder(root: Path) -> tuple[list[Sample], list[Problem]]:
+    samples: list[Sample] = []
+    problems: list[Problem] = []
+    for file, problem in guard.files(root):
+        name = guard.shown(file.relative_to(root).as_posix())
+        if problem is not None:
+            problems.append(problem)
+        elif guard.claims_text(file):
+            samples.append(Sample(name, file, None, split="train"))
+        else:
+            what = f"No text file, by its name ({', '.join(sorted(guard.TEXT_SUFFIXES))})."
+            problems.append(Problem("not-a-text", name, what, "ignored"))
+    return samples, problems
+
+
+def _numbered(found: Sequence[str]) -> list[Sample]:
+    digits = len(str(len(found)))
+    return [
+        Sample(f"block {number:0{digits}d}", text, None, split="train")
+        for number, text in enumerate(found, 1)
+    ]
+
+
+def _blocks(text: str) -> Iterator[str]:
+    paragraphs = [part.strip("\n") for part in re.split(r"\n\s*\n", text) if part.strip()]
+    for is_long, some in groupby(paragraphs, lambda part: len(part) > LONG):
+        if is_long:
+            for paragraph in some:
+                yield from _joined(paragraph.split("\n"), "\n")
+        else:
+            yield from _joined(some, "\n\n")
+
+
+def _joined(parts: Iterable[str], between: str) -> Iterator[str]:
+    """Parts put together, in order, until they have so many characters."""
+    held, count = list[str](), 0
+    for part in parts:
+        held.append(part)
+        count += len(part)
+        if count >= BLOCK:
+            yield between.join(held)
+            held, count = [], 0
+    if held:
+        yield between.join(held)

@@ -1,0 +1,73 @@
+"""What is found about labels, as `regraft labels --json` prints it and labels.json keeps it."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+Facts = dict[str, Any]
+
+
+class Found(TypedDict):
+    """The whole of it, in this order.
+
+    Attributes:
+        agreement: how far people agree, by class, person and pair, and what divides them; None
+            without votes, as all that is made of them.
+        consensus: the label that the votes come to, of every sample.
+        ceiling: how often one person agrees with the majority of the others.
+        beside_people: how a new head agrees with them, on samples that it never saw.
+        reviewed: on how many samples reviewers had an opinion.
+        likely_errors: labels that are likely wrong, the likeliest first; see `Finding.facts`.
+        next: what to label next, what teaches most first; see `asking.ask_next`.
+        share: the estimated share of wrong labels, with its interval; None where it cannot be told.
+        outliers: samples unlike all others.
+        same_classes: classes that cannot be told apart.
+        worth: what the next labels would bring; None where it cannot be told.
+        pool: {"path", "samples": without labels}; None without one.
+        data: {"path", "task", "samples", "classes"}; None where no files are named.
+        caution: what to bear in mind about all this, or "".
+        from_label_studio: what an export brought; see `label_studio_exports.take_in`.
+        to_label_studio: what was written; see `label_studio_tasks.write_survey`.
+        not_judged: why labels were not judged, or "".
+    """
+
+    agreement: Facts | None
+    consensus: Facts | None
+    ceiling: Facts | None
+    beside_people: Facts | None
+    reviewed: int
+    likely_errors: list[Facts]
+    next: list[Facts]
+    share: Facts | None
+    outliers: list[Facts]
+    same_classes: list[Facts]
+    worth: Facts | None
+    pool: Facts | None
+    data: Facts | None
+    caution: str
+    from_label_studio: Facts | None
+    to_label_studio: Facts | None
+    not_judged: str
+
+
+def nothing() -> Found:
+    """What is found before anything is looked at."""
+    return Found(
+        agreement=None,
+        consensus=None,
+        ceiling=None,
+        beside_people=None,
+        reviewed=0,
+        likely_errors=[],
+        next=[],
+        share=None,
+        outliers=[],
+        same_classes=[],
+        worth=None,
+        pool=None,
+        data=None,
+        caution="",
+        from_label_studio=None,
+        to_label_studio=None,
+        not_judged="",
+    )

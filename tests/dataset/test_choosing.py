@@ -1,0 +1,78 @@
+"""Which reader reads what, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_pictures import classes, noise, saved
+
+from regraft.dataset import (
+    guess_task,
+    read,
+    read_all,
+    read_to_inspect,
+    reader_of,
+)
+from regraft.errors import DataError, UsageError
+from regraft.store import Run
+
+
+@pytest.mark.parametrize("end", ["xlsx", "XLS", "ods"])
+def test_a_spreadsheet_is_called_one(tmp_path: Path, end: str) -> None:
+    (tmp_path / f"a.{end}").write_bytes(b"PK")
+    with pytest.raises(DataError, match="This is a spreadsheet") as raised:
+        read(tmp_path / f"a.{end}")
+    assert "CSV" in raised.value.mend
+
+
+@pytest.mark.parametrize(
+    ("made", "mend"),
+    [
+        ("backbone/backbone.json", "--backbone "),
+        ("model/model.json", "regraft predict "),
+        ("steps/x", "repeat the command that began it"),
+    ],
+)
+def test_a_run_is_no_data(tmp_path: Path, made: str, mend: str) -> None:
+    with Run.open(tmp_path / "my run", {"data": "photos"}):
+        pass
+    (tmp_path / "my run" / made).parent.mkdir(exist_ok=True)
+    (tmp_path / "my run" / made).write_text("{}")
+    for look in (guess_task, read, read_all, read_to_inspect):
+        with pytest.raises(UsageError, match="this is a run") as caught:
+            look(tmp_path / "my run")
+        assert caught.value.where == str(tmp_path / "my run")
+        assert mend in caught.value.mend
+        assert (f"'{tmp_path}/my run'" in caught.value.mend) == (made != "steps/x")
+
+
+def test_columns_are_of_tables_alone(tmp_path: Path) -> None:
+    classes(tmp_path / "a", cat=3, dog=3)
+    with pytest.raises(UsageError, match="Only tables have columns; .*/a is none") as caught:
+        read(tmp_path / "a", reader=reader_of("label=foo"))
+    assert caught.value.where == "--columns"
+    with pytest.raises(DataError, match="no such file"):
+        read(tmp_path / "none.csv", reader=reader_of("label=foo"))
+
+
+def test_data_for_another_task_lead_to_the_option_where_there_is_one(tmp_path: Path) -> None:
+    classes(tmp_path, cat=3, dog=3)
+    with pytest.raises(DataError, match="not for object-detection") as caught:
+        read(tmp_path, task="object-detection")
+    assert caught.value.mend == "leave --task out, or give data for object-detection"
+    with pytest.raises(DataError, match="not for object-detection") as caught:
+        read_all(tmp_path, task="object-detection")
+    assert caught.value.mend == "give data for object-detection"
+
+
+def test_paths_that_are_no_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(
+        DataError,
+        match=r"not a data set of boxes or a folder of classes or a table(.|\n)*photos/cat",
+    ):
+        read(saved(noise(0), tmp_path / "one.jpg"))
+    with pytest.raises(DataError, match="no such file or folder"):
+        read(classes(tmp_path / "a", cat=3, dog=3), valid=tmp_path / "nowhere")

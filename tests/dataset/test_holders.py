@@ -1,0 +1,41 @@
+"""Which texts of a pool hold a labelled one."""
+
+from __future__ import annotations
+
+from regraft.dataset import Sample
+from regraft.dataset.holders import holders
+from regraft.events import silent
+
+
+def test_a_text_that_holds_a_labelled_one_is_a_leak_and_one_that_shares_a_phrase_is_not() -> None:
+    labelled = "please send me the invoice for the last order of ten blue chairs before friday noon"
+    held = f"From the archive. {labelled.upper()}! And more of other things, which go on and on."
+    phrase = "the last order of ten blue chairs before friday was sent to somebody else entirely"
+    pool = [Sample("held", held, None), Sample("phrase", phrase, None)]
+    apart = [Sample("line 7", labelled, None)]
+    assert holders(pool, apart, silent) == {"held": "line 7"}
+
+
+FOOTER = (
+    "sent by the mailing list of the users of the tool for the news of the world to leave it write "
+    "to the address below or visit the page of the list where the archive of all mails is kept"
+)
+
+
+def test_a_footer_that_many_texts_share_makes_no_leak() -> None:
+    order = "please send me the invoice for the last order of ten blue chairs before friday noon"
+    long, short = f"{order}. {FOOTER}", f"thank you it works now. {FOOTER}"
+    others = [f"{'abcdefghi'[i] * 3} writes about something else. {FOOTER}" for i in range(7)]
+    pool = [Sample(str(i), text, None) for i, text in enumerate(others)]
+    apart = [Sample("line 1", short, None), Sample("line 2", long, None)]
+    assert holders(pool[:3], apart, silent) != {}
+    assert holders(pool, apart, silent) == {}
+    quoted = Sample("quoted", f"You wrote: {long} I will do so, but it takes some days.", None)
+    assert holders([*pool, quoted], apart, silent) == {"quoted": "line 2"}
+
+
+def test_copies_in_the_pool_do_not_make_a_text_common() -> None:
+    order = "please send me the invoice for the last order of ten blue chairs before friday noon"
+    text = f"You wrote: {order} I will do so, but it takes some days."
+    pool = [Sample(str(i), text, None, sha256="one") for i in range(9)]
+    assert set(holders(pool, [Sample("line 1", order, None)], silent)) == {s.id for s in pool}

@@ -1,0 +1,54 @@
+"""Pools of samples without labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from made_pictures import classes
+
+from regraft.dataset import read_all, read_unlabelled, read_unlabelled_texts
+from regraft.errors import DataError
+
+NUMBERS = ("one", "two", "three", "four", "five")
+
+
+def test_a_pool_of_which_all_is_labelled_is_empty(tmp_path: Path) -> None:
+    classes(tmp_path / "labelled", cat=2, dog=2)
+    known = read_all(tmp_path / "labelled")
+    pool = read_unlabelled(tmp_path / "labelled" / "cat", apart_from=known.samples)
+    assert len(pool) == 0 and [p.kind for p in pool.problems] == ["leak"] * 2
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="No picture can be used"):
+        read_unlabelled(tmp_path / "none", apart_from=known.samples)
+
+
+def test_pools_are_tables_folders_and_files(tmp_path: Path) -> None:
+    texts = [f"Some text, number {word}, of which there are several." for word in NUMBERS]
+    (tmp_path / "mails.jsonl").write_text("\n".join(json.dumps({"body": t}) for t in texts))
+    assert [s.source for s in read_unlabelled_texts(tmp_path / "mails.jsonl")] == texts
+    folder = tmp_path / "deep" / "er"
+    folder.mkdir(parents=True)
+    for word, text in zip(NUMBERS, texts, strict=True):
+        (folder / f"{word}.txt").write_text(text)
+    (folder / "again.txt").write_text(texts[0])
+    (folder / "odd.bin").write_bytes(b"\0\1")
+    found = read_unlabelled_texts(tmp_path / "deep")
+    assert sorted(str(s.source) for s in found) == sorted(texts)
+    kinds = {(p.kind, p.where) for p in found.problems}
+    assert {("repeated", "er/one.txt"), ("not-a-text", "er/odd.bin")} <= kinds
+    assert found.found == len(found) + sum(
+        p.done in ("left out", "ignored") for p in found.problems
+    )
+    (tmp_path / "book.txt").write_text("\n\n\n".join("word " * 150 + word for word in NUMBERS))
+    blocks = read_unlabelled_texts(tmp_path / "book.txt", max_bad=0)
+    assert [len(str(s.source)) > 1000 for s in blocks] == [True, True, False]
+    lines = [f"{word} " * 20 + f"and so on {i}" for i, word in enumerate(NUMBERS * 20)]
+    (tmp_path / "lines.txt").write_text("\n".join([*lines, "", "A paragraph.", "", "And another."]))
+    *divided, last = read_unlabelled_texts(tmp_path / "lines.txt", max_bad=0)
+    assert all(1000 <= len(str(s.source)) < 1200 for s in divided[:-1])
+    assert "\n".join(str(s.source) for s in divided) == "\n".join(lines)
+    assert last.source == "A paragraph.\n\nAnd another."
+    with pytest.raises(DataError, match="no such file"):
+        read_unlabelled_texts(tmp_path / "nowhere")
