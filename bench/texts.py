@@ -91,7 +91,8 @@ def _batches(ids: list[np.ndarray], size: int = 32) -> list[np.ndarray]:
 
 def _alone(preparation, backbone, precision: str):
     """OpenVINO with nothing around it: several requests in turn, as its documentation has it."""
-    from regraft.transfer.cut import Cut, import_openvino
+    from regraft.openvino_runtime import import_openvino
+    from regraft.transfer.cut import Cut
 
     openvino = import_openvino()
     graph = preparation.compiled().graph(Cut(backbone, len(backbone.stages)))

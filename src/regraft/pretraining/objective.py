@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample
 from regraft.events import Tell
+from regraft.machine import has_bfloat16
 from regraft.pretraining.settings import AnySettings
 from regraft.store import Outcome
-from regraft.transfer.engine import has_bfloat16
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,8 +20,8 @@ from PIL import Image
 from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample, View, images
 from regraft.dataset.guard import read_file, shown
-from regraft.dataset.verify import cores
 from regraft.errors import DataError, UnreadableSample
+from regraft.machine import cores
 from regraft.transfer import clips
 from regraft.transfer.tokens import token_ids
 

@@ -17,6 +17,8 @@ FRAMES = ("dataset/images.py", "dataset/video.py", "transfer/clips.py")
 ROWS = (
     *FRAMES,
     "backbones/*.py",
+    "machine.py",
+    "openvino_runtime.py",
     "seeds.py",
     "transfer/compile.py",
     "transfer/compiled.py",
