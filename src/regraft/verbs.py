@@ -17,7 +17,7 @@ import numpy as np
 from regraft import dataset as data_sets
 from regraft import fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
-from regraft.backbones.catalogue import for_clips
+from regraft.backbones.addresses import for_clips
 from regraft.dataset import Dataset, Reader, Sample, boxes
 from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.table import TableReader

@@ -159,8 +159,7 @@ class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
     Attributes:
-        adapter: "efficientnet-lite", "timm", "text-encoder", "nanodet", "transformers",
-            "ultralytics", "video" or "local".
+        adapter: one of `adapters.ADAPTERS`.
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
         levels: stages whose maps the vector tells of besides the last one; see `levels.py`.

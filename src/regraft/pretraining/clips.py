@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from regraft.backbones import Backbone
-from regraft.backbones.catalogue import DEFAULT, for_clips
+from regraft.backbones.addresses import for_clips
+from regraft.backbones.catalogue import DEFAULT
 from regraft.dataset import Dataset, Sample, read_unlabelled
 from regraft.dataset.clips import holds_videos
 from regraft.errors import DataError

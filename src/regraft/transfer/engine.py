@@ -41,7 +41,7 @@ from regraft.backbones import (
     open_backbone,
     shelf,
 )
-from regraft.backbones.catalogue import address
+from regraft.backbones.addresses import address
 from regraft.backbones.levels import with_levels
 from regraft.dataset import Sample, View, images
 from regraft.errors import Damaged
