@@ -66,7 +66,7 @@ def measured(
     pictures, found, shown = whole
     # A large picture has more objects than COCO counts on one.
     given, most = task.targets(pictures), max(box_metrics.MOST, len(found.scores_k))
-    ap50 = box_metrics.precision_of([box_metrics.match(found, given, classes, most=most)])
+    ap50 = box_metrics.precision_of(box_metrics.match(found, given, classes, most=most))
     return {
         "count": len(samples),
         "metric": measure.estimate(task.metric_name, score, weights_rn).to_json(),
