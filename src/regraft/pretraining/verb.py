@@ -23,7 +23,7 @@ from regraft.pretraining import judge as judging
 from regraft.pretraining import objectives, sight
 from regraft.pretraining.judge import Eye, Looked
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
-from regraft.pretraining.objective import PRECISION, Control, Job, Objective
+from regraft.pretraining.objective import Control, Job, Objective
 from regraft.pretraining.settings import FEW_STEPS, AnySettings
 from regraft.reporting import content
 from regraft.reporting.pretrained import beside_references
@@ -102,12 +102,15 @@ class Ground:
         inputs = {**self.inputs, "from_scratch": from_scratch}
 
         def memo(name: str, compute: Callable[[], Outcome]) -> Outcome:
-            return self.run.step(name, {} if name == PRECISION else inputs, compute)
+            return self.run.step(name, inputs, compute)
+
+        def shared_memo(name: str, compute: Callable[[], Outcome]) -> Outcome:
+            return self.run.step(name, {}, compute)
 
         frozen = 0 if from_scratch else self.frozen  # what is random is not worth keeping
         return Job(
             self.start, frozen, self.pool.samples, self.seed, memo,
-            self.question["budget"], from_scratch, self.tell,
+            self.question["budget"], from_scratch, self.tell, shared_memo,
         )  # fmt: skip
 
 
