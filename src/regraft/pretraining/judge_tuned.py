@@ -19,7 +19,7 @@ import numpy as np
 from regraft.backbones import RANDOM, Backbone
 from regraft.backbones.levels import with_levels
 from regraft.events import Said, Tell
-from regraft.pretraining.judge import Eye
+from regraft.pretraining.judge import Evaluator
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.tasks import measure
@@ -47,7 +47,11 @@ class Tuned:
 
 
 def fine_tuned(
-    run: Run, eye: Eye, backbones: tuple[Backbone, Backbone], budget_s: float | None, tell: Tell
+    run: Run,
+    eye: Evaluator,
+    backbones: tuple[Backbone, Backbone],
+    budget_s: float | None,
+    tell: Tell,
 ) -> Tuned:
     """Fine-tune start and result on the judge's training samples.
 
@@ -79,7 +83,7 @@ def fine_tuned(
     return Tuned(answers[0], answers[1], {"steps": steps, "samples": train})
 
 
-def _ground(run: Run, eye: Eye, backbone: Backbone, tell: Tell) -> ladder.Ground:
+def _ground(run: Run, eye: Evaluator, backbone: Backbone, tell: Tell) -> ladder.Ground:
     """What the ladder's loop stands on: few enough samples, the whole network trained."""
     engine = Preparation(backbone, None).engine(0, ())
     order_n = generator(eye.seed, "judge", len(eye.train)).permutation(len(eye.train))
@@ -111,7 +115,7 @@ def affordable(budget_s: float | None, step_s: float) -> int:
 
 
 def _answered(
-    ground: ladder.Ground, eye: Eye, name: str, plan: dict[str, Any], inputs: dict[str, Any]
+    ground: ladder.Ground, eye: Evaluator, name: str, plan: dict[str, Any], inputs: dict[str, Any]
 ) -> Outcome:
     from regraft.backbones import build
     from regraft.transfer.loop import array
