@@ -267,7 +267,7 @@ def _names() -> list[str]:
     """Of the convolutions, in the order in which the graph numbers them."""
     names = [
         f"{part.name}.{name}"
-        for part in parts()
+        for part in stages()
         for name, module in part.module.named_modules()
         if isinstance(module, nn.Conv2d) and part.name != "towers"
     ]
