@@ -31,7 +31,7 @@ def convert(name: str) -> Backbone:
     """
     wanted = address(name)
     with _locked(wanted):
-        done = None if wanted.is_own_code else shelf.stored(wanted)
+        done = shelf.stored(wanted)
         if done is not None:
             return done
         found = ADAPTERS[wanted.adapter].load().convert(wanted)

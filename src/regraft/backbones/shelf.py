@@ -41,8 +41,7 @@ def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
     """
     wanted = address(name)
     notice(wanted.adapter, tell)
-    # What a user's own function makes can change without its file changing: ask it each time.
-    found = None if wanted.is_own_code else stored(wanted)
+    found = stored(wanted)
     if found is None:
         is_made = ADAPTERS[wanted.adapter].is_own_code
         tell(Said(f"Making {name}" if is_made else f"Preparing {name} (once)"))
@@ -64,7 +63,13 @@ def notice(name: str, tell: Tell) -> None:
 
 
 def stored(wanted: Address) -> Backbone | None:
-    """The conversion that serves a name, if it is here, whole and of the same file."""
+    """The conversion that serves a name, if it is here, whole and of the same file.
+
+    Never that of a user's own function, which may make another network when no file has changed:
+    it is asked each time.
+    """
+    if wanted.is_own_code:
+        return None
     try:
         entry = json.loads(store.read_sealed(name_file(wanted)))
         source = entry["file"]

@@ -476,9 +476,7 @@ def _known(backbone: str | Backbone) -> tuple[Backbone | None, dict[str, Any]]:
     """The backbone if it is on disk, and what to ask the other process for."""
     if isinstance(backbone, Backbone):
         return backbone, _described(backbone)
-    wanted = address(backbone)
-    # What a user's own function makes can change without its file changing: ask it each time.
-    found = None if wanted.is_own_code else shelf.stored(wanted)
+    found = shelf.stored(address(backbone))
     if found is None:
         return None, {"name": backbone}
     found = with_levels(found)
