@@ -285,6 +285,19 @@ def test_quarantine_keeps_everything(tmp_path: Path) -> None:
     assert len(names(tmp_path)) == 3
 
 
+def test_a_line_makes_its_file_unless_it_has_to_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lines"
+    with pytest.raises(StoreError, match="could not write lines: No such file"):
+        files.append_to(path, b"one")
+    store.append_line(path, b"one")
+    with path.open("ab") as file:
+        file.write(b"half a li")
+    files.append_to(path, b"two")
+    store.append_line(path, b"three")
+    assert path.read_bytes() == b"one\nhalf a li\ntwo\nthree\n"
+    assert names(tmp_path) == ["new", "new/lines"]
+
+
 HOLD = """
 import sys
 from pathlib import Path

@@ -130,7 +130,7 @@ def _of_clips(rest: str) -> Address:
     frames, name = (int(count), name) if count.isdecimal() else (FRAMES, rest)
     _check_frames(frames, f"video:{rest}")
     inner = address(name)
-    if inner.adapter in ("video", "text-encoder"):
+    if inner.adapter == "video" or ADAPTERS[inner.adapter].reads == "text":
         raise UsageError(
             f"{name} is no network of pictures",
             where=name,
@@ -156,7 +156,7 @@ def _of_windows(rest: str) -> Address:
             mend=f"give 1 to {MOST_WINDOWS} and a name: windows:8:{DEFAULT_TEXT}",
         )
     inner = address(name)
-    if inner.adapter not in ("text-encoder", "run") or inner.windows:
+    if not (inner.adapter == "run" or ADAPTERS[inner.adapter].reads == "text") or inner.windows:
         raise UsageError(
             f"{name} is no network of texts",
             where=f"windows:{rest}",
