@@ -130,7 +130,7 @@ def _text_network(given: Dataset) -> tuple[Callable, Callable]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from regraft.backbones.conversion import minilm_folder
+    from regraft.backbones.text_models import minilm_folder
 
     folder = minilm_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -30,7 +30,7 @@ import torch
 
 from bench import harness, manual_pages
 from bench.harness import Figure
-from regraft.backbones import conversion, open_backbone
+from regraft.backbones import open_backbone, text_models
 from regraft.backbones.text_encoder import HEAD, Shape
 from regraft.backbones.text_families import renamed
 from regraft.events import silent
@@ -79,7 +79,7 @@ def model_of(learner: Cloze):
     from safetensors.torch import load_file
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-    folder = conversion.minilm_folder()
+    folder = text_models.minilm_folder()
     config = BertConfig.from_pretrained(folder)
     model = BertForMaskedLM(config)
     own = {f"bert.{n}": t for n, t in load_file(folder / "model.safetensors").items()}

@@ -42,7 +42,7 @@ def throughput(count: int, rounds: int) -> tuple[list[Figure], dict]:
     from sentence_transformers import SentenceTransformer
 
     from regraft.backbones import open_backbone
-    from regraft.backbones.conversion import minilm_folder
+    from regraft.backbones.text_models import minilm_folder
     from regraft.dataset import Sample
     from regraft.store import digest
     from regraft.transfer.engine import prepare
@@ -91,7 +91,8 @@ def _batches(ids: list[np.ndarray], size: int = 32) -> list[np.ndarray]:
 
 def _alone(preparation, backbone, precision: str):
     """OpenVINO with nothing around it: several requests in turn, as its documentation has it."""
-    from regraft.transfer.cut import Cut, import_openvino
+    from regraft.openvino_runtime import import_openvino
+    from regraft.transfer.cut import Cut
 
     openvino = import_openvino()
     graph = preparation.compiled().graph(Cut(backbone, len(backbone.stages)))
@@ -201,7 +202,7 @@ def as_trainer(learn: Path, valid: Path, epochs: int) -> None:
     from torch import nn
     from transformers import AutoModel, AutoTokenizer, Trainer, TrainingArguments
 
-    from regraft.backbones.conversion import minilm_folder
+    from regraft.backbones.text_models import minilm_folder
 
     folder = minilm_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -360,7 +361,7 @@ def as_setfit(learn: Path, test: Path, seed: int, steps: int) -> None:
     from datasets import Dataset
     from setfit import SetFitModel, Trainer, TrainingArguments
 
-    from regraft.backbones.conversion import minilm_folder
+    from regraft.backbones.text_models import minilm_folder
     from regraft.dataset.table import read_table
 
     def rows(path: Path) -> dict[str, list]:

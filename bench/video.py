@@ -45,7 +45,7 @@ from regraft.backbones import Backbone, build, open_backbone
 from regraft.dataset import Sample, read, read_unlabelled
 from regraft.pretraining import Settings, pretrain
 from regraft.pretraining.clips import ContrastiveClips
-from regraft.pretraining.judge import Eye, compared
+from regraft.pretraining.judge import Evaluator, compared
 
 RATE, LENGTH, SIDE_PX = 25, 16, 96
 SPANS = {"train": (0.0, 0.5), "valid": (0.6, 0.75), "test": (0.8, 1.0)}
@@ -151,14 +151,14 @@ def judged(question: Path, encoders: dict[str, Backbone]) -> dict[str, Any]:
     labelled = read(question)
     logits: dict[str, np.ndarray] = {}
     for name, backbone in encoders.items():
-        eye = Eye(labelled, backbone, 0)
+        evaluator = Evaluator(labelled, backbone, 0)
         network = build(backbone)
-        logits[name] = eye.look(network).logits_nc
+        logits[name] = evaluator.evaluate(network).logits_nc
     found: dict[str, Any] = {"test": size(labelled.split("test")), "accuracy": {}, "gain": {}}
     for one, other in (
         ("random", "halves"), ("same moment", "halves"), ("imagenet", "halves"),
     ):  # fmt: skip
-        pair = compared(eye, logits[one], logits[other])
+        pair = compared(evaluator, logits[one], logits[other])
         found["accuracy"] |= {one: pair["before"], other: pair["after"]}
         found["gain"][f"halves against {one}"] = {"p": pair["p"], **pair["difference"]}
     return found

@@ -38,7 +38,7 @@ BANNED_MODULES |= {"shelve", "xml.etree.ElementTree", "xml.dom", "xml.sax"}
 BANNED_CALLS = {"eval", "exec", "torch.load", "torch.hub.load", "yaml.load", "numpy.load"}
 BANNED_CALLS |= {"np.load", "os.system", "os.popen"}
 # The body of the throw-away process that turns others' files into safetensors.
-MAY_LOAD_WEIGHTS = {"src/regraft/backbones/conversion.py"}
+MAY_LOAD_WEIGHTS = {"src/regraft/backbones/checkpoints.py"}
 
 
 def tracked() -> list[Path]:

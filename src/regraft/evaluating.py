@@ -135,7 +135,7 @@ def measured(
     pictures, found, shown = whole
     # A large picture has more objects than COCO counts on one.
     given, most = task.targets(pictures), max(box_metrics.MOST, len(found.scores_k))
-    ap50 = box_metrics.precision_of([box_metrics.match(found, given, classes, most=most)])
+    ap50 = box_metrics.precision_of(box_metrics.match(found, given, classes, most=most))
     return {
         "count": len(samples),
         "metric": _estimate(task, task.score(answers.arrays(), targets), samples),

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from regraft.backbones import DEFAULTS, Backbone
+from regraft.backbones.adapters import ADAPTERS
+from regraft.backbones.addresses import address
 from regraft.backbones.backbone import check_modality
-from regraft.backbones.catalogue import FINDERS, READS, address
 from regraft.dataset import Dataset, Problem, Split
 from regraft.dataset.rows import modality_of
 from regraft.errors import DataError, UsageError
@@ -48,11 +49,11 @@ def check_named(name: str, task: str) -> None:
     Raises:
         UsageError: it does not, or the name means nothing.
     """
-    adapter = address(name).adapter
-    if adapter in READS:
+    adapter = ADAPTERS[address(name).adapter]
+    if adapter.reads:
         modality = modality_of(task)
-        check_modality(name, READS[adapter], modality, f"the data are {modality}s")
-        _check_finds(name, adapter in FINDERS, task)
+        check_modality(name, adapter.reads, modality, f"the data are {modality}s")
+        _check_finds(name, adapter.finds_objects, task)
 
 
 def _check_finds(name: str, finds: bool, task: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from regraft import dataset as data_sets
 from regraft import evaluating, fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
-from regraft.backbones.catalogue import for_clips
+from regraft.backbones.addresses import for_clips
 from regraft.dataset import Reader, boxes
 from regraft.dataset.table_rows import TableReader
 from regraft.defaults import LABELS, MAX_BAD, TRAIN

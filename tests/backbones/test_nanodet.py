@@ -29,7 +29,7 @@ def convolutions() -> dict[str, tuple[int, ...]]:
     for name in nanodet._names():  # pyright: ignore[reportPrivateUsage]
         if name.startswith("source_head."):
             found[name] = (OUTPUTS, nanodet.WIDTH, 1, 1)
-    for part in nanodet.parts():
+    for part in nanodet.stages():
         for name, tensor in part.module.state_dict().items():
             if name.endswith("weight"):
                 found[f"{part.name}.{name.removesuffix('.weight')}"] = tuple(tensor.shape)

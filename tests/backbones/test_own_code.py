@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from regraft.backbones import build, local, open_backbone
+from regraft.backbones import Recipe, build, local, open_backbone
 from regraft.errors import BackboneError
 from regraft.store import file_sha256
 
@@ -74,12 +74,16 @@ def test_what_a_network_imports_is_its_code_too(network: Path) -> None:
 def test_a_file_that_is_another_is_not_run(network: Path) -> None:
     address = f"{network}:tiny"
     described, told = dict(local.options(address)), network.with_name("told")
-    assert local.parts(address, described)
-    assert local.parts(address, {"code": described["file"]}), "as it was described once"
+
+    def parts(**options: object) -> tuple:
+        return local.parts(Recipe("local", address, tuple(options.items())), None)
+
+    assert parts(**described)
+    assert parts(code=described["file"]), "as it was described once"
     network.write_text(f"{network.read_text()}\nPath({str(told)!r}).touch()")
     for known in (described, {"code": described["file"]}, {}):
         with pytest.raises(BackboneError, match="has changed"):
-            local.parts(address, known)
+            parts(**known)
     assert not told.exists()
 
 

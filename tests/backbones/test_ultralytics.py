@@ -21,7 +21,7 @@ from test_detection_fit import COUNTS, write_shapes
 import regraft
 from regraft.backbones import check_backbone, convert
 from regraft.backbones.backbone import Recipe
-from regraft.backbones.conversion import Inert, read_inert
+from regraft.backbones.checkpoints import Inert, read_inert
 from regraft.backbones.network import build
 from regraft.backbones.ultralytics_models import PACKAGES, _checked, fresh
 from regraft.errors import BackboneError, MissingExtra

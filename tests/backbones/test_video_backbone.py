@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from regraft.backbones import Backbone, build, check_backbone, open_backbone
-from regraft.backbones.catalogue import address, for_clips
+from regraft.backbones.addresses import address, for_clips
 from regraft.errors import BackboneError, UsageError
 
 NETWORK = """

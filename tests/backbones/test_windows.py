@@ -12,7 +12,7 @@ from text_models import save_model
 
 from regraft import backbones
 from regraft.backbones import Backbone, TextPreprocessing
-from regraft.backbones.catalogue import address
+from regraft.backbones.addresses import address
 from regraft.backbones.windows import divide
 from regraft.dataset import Sample, View
 from regraft.errors import BackboneError, UsageError

@@ -84,8 +84,8 @@ import errno
 import os
 import sys
 
-from regraft import store
 from regraft.cli import main
+from regraft.store import files
 from regraft.transfer import features, loop
 
 features.SHARD_ROWS = 16
@@ -111,7 +111,7 @@ class FullDisk:
         return call
 
 
-store.os = FullDisk()
+files.os = FullDisk()
 atexit.register(lambda: print("calls:", calls, file=sys.stderr))
 main()
 """

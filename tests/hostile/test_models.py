@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import regraft
-from regraft.backbones import convert, local, open_backbone
+from regraft.backbones import Recipe, convert, local, open_backbone
 from regraft.backbones.backbone import Backbone
 from regraft.errors import BackboneError
 from regraft.store import canonical, commit_sealed, digest
@@ -169,5 +169,5 @@ def test_a_recipe_without_the_codes_checksum_imports_nothing(
     (package / "inside.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(BackboneError, match="has changed"):
-        local.parts("evil_package.inside:tiny", {})
+        local.parts(Recipe("local", "evil_package.inside:tiny"), None)
     assert "evil_package" not in sys.modules

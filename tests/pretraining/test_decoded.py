@@ -8,8 +8,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from regraft.dataset.verify import cores
 from regraft.events import Event
+from regraft.machine import cores
 from regraft.pretraining import decoded
 
 

@@ -19,7 +19,7 @@ def judged(groups: int, count: int = 40) -> dict[str, Any]:
     before_nc = target_nc.copy()
     before_nc[1::2] = 1 - before_nc[1::2]
     held = [SimpleNamespace(group=f"patient {i * groups // count}") for i in range(count)]
-    eye: Any = SimpleNamespace(
+    evaluator: Any = SimpleNamespace(
         task=SimpleNamespace(
             targets=lambda samples: target_nc, score=task.score, metric_name=task.metric_name
         ),
@@ -27,10 +27,12 @@ def judged(groups: int, count: int = 40) -> dict[str, Any]:
         test=held,
         seed=0,
     )
-    before, after = (judge.Looked(np.zeros((count, 1)), said) for said in (before_nc, target_nc))
+    before, after = (
+        judge.ProbeResult(np.zeros((count, 1)), said) for said in (before_nc, target_nc)
+    )
     facts = {"steps": 1, "samples": count}
     tuned: Any = SimpleNamespace(before_nc=before_nc, after_nc=target_nc, facts=facts)
-    return judge.verdict(eye, before, after, tuned)
+    return judge.verdict(evaluator, before, after, tuned)
 
 
 @pytest.mark.parametrize(("groups", "answer"), [(2, "no difference"), (5, "no difference"),

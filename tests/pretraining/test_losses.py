@@ -1,6 +1,4 @@
 import gc
-import os
-import socket
 import weakref
 from collections.abc import Sequence
 
@@ -157,30 +155,6 @@ def test_with_batch_norm_pieces_have_their_own_statistics_and_are_remembered_onc
         assert torch.equal(mine, theirs)
 
 
-NUMBERS = [0, 1, 2, 3, 1, 5, 6, 1, 8, 8, 10, 11]
-"""Of twelve samples: three are copies, in both processes, and two."""
-
-
-def _a_process(rank: int, port: int, folder: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    net, mine = network(norm=False), slice(rank * 6, rank * 6 + 6)
-    a, b = vectors(12, 6)[mine], vectors(12, 6, seed=1)[mine]
-    alone = losses.nt_xent(net(a), net(b)).detach()  # no group is asked for
-    numbers = torch.tensor(NUMBERS)[mine]
-    loss = losses.nt_xent(net(a), net(b), 0.1, numbers, torch.distributed.group.WORLD)
-    loss.backward()
-    for parameter in net.parameters():
-        torch.distributed.all_reduce(parameter.grad)
-        parameter.grad /= 2
-    loss = loss.detach()  # its graph holds the group, which ends here
-    torch.distributed.all_reduce(loss)
-    grads = [p.grad for p in net.parameters()]
-    found = {"loss": loss / 2, "grads": grads, "alone": alone}
-    torch.save(found, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
 def test_what_is_kept_for_gradients_is_counted_and_let_go() -> None:
     network = nn.Sequential(nn.Linear(64, 256), nn.ReLU())
     with losses.kept_for_gradients(network) as kept:
@@ -191,23 +165,3 @@ def test_what_is_kept_for_gradients_is_counted_and_let_go() -> None:
     del y_bd
     gc.collect()
     assert alive() is None
-
-
-def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_a_process, (port, str(tmp_path)), nprocs=2)
-    net = network(norm=False)
-    loss = losses.nt_xent(
-        net(vectors(12, 6)), net(vectors(12, 6, seed=1)), 0.1, torch.tensor(NUMBERS)
-    )
-    loss.backward()
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt")
-        mine = slice(rank * 6, rank * 6 + 6)
-        alone = losses.nt_xent(net(vectors(12, 6)[mine]), net(vectors(12, 6, seed=1)[mine]))
-        assert found["alone"].item() == pytest.approx(alone.item(), abs=1e-6)
-        assert found["loss"].item() == pytest.approx(loss.item(), abs=1e-6)
-        for theirs, joint in zip(found["grads"], net.parameters(), strict=True):
-            assert torch.allclose(theirs, joint.grad, atol=1e-6)

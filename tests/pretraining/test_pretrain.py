@@ -25,10 +25,10 @@ from regraft.errors import (
     UsageError,
 )
 from regraft.events import Event, Said, Stepped
-from regraft.pretraining import Settings, check_objective, objective, pretrain, sight
+from regraft.pretraining import Settings, check_objective, neighbours, objective, pretrain
 from regraft.pretraining.augment import DRAWS
 from regraft.pretraining.contrastive import Contrast, Rows
-from regraft.pretraining.judge import Eye
+from regraft.pretraining.judge import Evaluator
 from regraft.pretraining.learning import _too_few
 from regraft.pretraining.objective import Job
 from regraft.pretraining.objectives import choose, settings_of
@@ -188,9 +188,9 @@ def test_pictures_of_a_large_judge_are_not_held_in_memory(
 ) -> None:
     backbone = open_backbone(start(place))
     network, samples = build(backbone), regraft.load(place / "judge").samples
-    kept, passed = sight.Gaze(backbone), sight.Gaze(backbone)
+    kept, passed = neighbours.Embedder(backbone), neighbours.Embedder(backbone)
     found = kept.features(network, samples)
-    monkeypatch.setattr(sight, "KEPT_BYTES", len(samples) * 32 * 32 * 3 - 1)
+    monkeypatch.setattr(neighbours, "KEPT_BYTES", len(samples) * 32 * 32 * 3 - 1)
     assert np.array_equal(passed.features(network, samples), found)
     assert len(kept._inputs) == len(samples)
     assert not passed._inputs
@@ -626,12 +626,12 @@ def test_training_stops_when_the_probe_no_longer_rises_and_says_so(
 ) -> None:
     seen: list[int] = []
 
-    def probe(self: Eye, network: object) -> dict[str, float]:
+    def probe(self: Evaluator, network: object) -> dict[str, float]:
         """Rises for eight rounds, swinging; then it only swings."""
         seen.append(1)
         return {"probe": 0.05 * min(len(seen), 8) + 0.04 * (len(seen) % 2)}
 
-    monkeypatch.setattr(Eye, "probe", probe)
+    monkeypatch.setattr(Evaluator, "probe", probe)
     done = pretrain(
         place / "pool", place / "run", backbone=start(place), judge=place / "judge",
         settings=settings(epochs=20),
@@ -664,7 +664,7 @@ def test_the_twin_of_a_training_that_stopped_early_learns_at_its_rates(
 ) -> None:
     from regraft.transfer import loop
 
-    monkeypatch.setattr(Eye, "probe", lambda *_: {"probe": 0.5})
+    monkeypatch.setattr(Evaluator, "probe", lambda *_: {"probe": 0.5})
     plain, rates = loop.set_rates, dict[str, list[float]]()
 
     def stop(event: Event) -> None:
@@ -705,7 +705,7 @@ def test_a_run_stopped_while_it_was_measured_has_the_curves_of_an_undisturbed_on
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of what stands beside it, at the very step where that ends."""
-    monkeypatch.setattr(Eye, "probe", lambda *_: {"probe": 0.5})
+    monkeypatch.setattr(Evaluator, "probe", lambda *_: {"probe": 0.5})
     asked = {
         "backbone": start(place), "judge": place / "judge", "settings": settings(epochs=20),
         "compare": "scratch",
@@ -800,8 +800,8 @@ def test_a_twin_without_a_judge_is_not_judged(place: Path) -> None:
 def test_the_judge_reads_earlier_stages_as_a_head_does(place: Path) -> None:
     backbone = open_backbone("random:resnet10t")
     labelled = read(place / "judge")
-    eye = Eye(labelled, backbone, 0)
-    x_nd = eye.features(build(backbone), labelled.split("train"))
+    evaluator = Evaluator(labelled, backbone, 0)
+    x_nd = evaluator.features(build(backbone), labelled.split("train"))
     assert x_nd.shape[1] == with_levels(backbone).width > backbone.width
 
 
@@ -943,11 +943,11 @@ def test_the_judge_counts_as_fit_does_where_one_class_is_rare(
         for name in sorted((place / "judge" / split / "across").iterdir())[2:]:
             name.unlink()
     backbone = open_backbone(start(place))
-    eye = Eye(regraft.load(place / "judge"), backbone, 0)
-    assert eye.task.metric_name == "balanced_accuracy"
+    evaluator = Evaluator(regraft.load(place / "judge"), backbone, 0)
+    assert evaluator.task.metric_name == "balanced_accuracy"
     blind = lambda self, network, samples: np.zeros((len(samples), 4), np.float32)  # noqa: E731
-    monkeypatch.setattr(Eye, "features", blind)
-    assert set(eye.probe(build(backbone)).values()) == {0.5}
+    monkeypatch.setattr(Evaluator, "features", blind)
+    assert set(evaluator.probe(build(backbone)).values()) == {0.5}
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,8 @@ def test_fingerprints_need_no_torch_and_openvino_reports_nothing(
 import json, sys
 from pathlib import Path
 from regraft.backbones.backbone import Backbone
-from regraft.transfer.cut import Cut, import_openvino
+from regraft.openvino_runtime import import_openvino
+from regraft.transfer.cut import Cut
 values, weights = json.loads(Path(sys.argv[1]).read_text())
 print(Cut(Backbone.from_json(values, Path(weights)), 2).fingerprint())
 import_openvino()

@@ -16,14 +16,13 @@ from regraft.backbones import Backbone, build
 from regraft.dataset import Sample
 from regraft.errors import BackboneError, UsageError
 from regraft.events import Event, Said
+from regraft.machine import has_bfloat16
 from regraft.transfer import cache, runners
 from regraft.transfer.compiled import find, place
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import (
     Engine,
     Preparation,
-    bfloat16_pays,
-    has_bfloat16,
     prepare,
 )
 from regraft.transfer.parity import Parity, cosines, parity
@@ -127,7 +126,7 @@ def test_a_picture_alone_decides_its_bits(
 
 TWO_GRAPHS_AND_A_SIGNAL = """
 import signal
-from regraft.transfer.cut import import_openvino
+from regraft.openvino_runtime import import_openvino
 from regraft.transfer.runners import OpenVino
 
 openvino = import_openvino()
@@ -395,16 +394,3 @@ def children() -> list[psutil.Process]:
 def test_engine_is_made_without_waiting(compiled: Backbone, samples: list[Sample]) -> None:
     with prepare(compiled) as preparation:
         assert isinstance(preparation.engine(4, samples), Engine)
-
-
-@pytest.mark.parametrize(
-    ("cpuinfo", "pays"),
-    [
-        ("vendor_id\t: GenuineIntel\nflags\t\t: avx512_bf16 avx512_fp16\n", False),
-        ("vendor_id\t: GenuineIntel\nflags\t\t: avx512_bf16 amx_bf16 amx_tile\n", True),
-        ("vendor_id\t: AuthenticAMD\nflags\t\t: avx512_bf16\n", True),
-        ("CPU implementer\t: 0x41\nFeatures\t: bf16\n", True),
-    ],
-)
-def test_bfloat16_is_taken_where_it_is_faster(cpuinfo: str, pays: bool) -> None:
-    assert bfloat16_pays(cpuinfo) == pays

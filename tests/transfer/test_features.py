@@ -18,10 +18,11 @@ from regraft.dataset import Sample, View, images
 from regraft.dataset.views import square
 from regraft.errors import DataError, StoreError
 from regraft.events import Advanced, Event, Said, Tell, silent
+from regraft.machine import has_bfloat16
 from regraft.terminal import PlainProgress
 from regraft.transfer import features as module
 from regraft.transfer.cut import Cut
-from regraft.transfer.engine import has_bfloat16, prepare
+from regraft.transfer.engine import prepare
 from regraft.transfer.features import Features, LiveFeatures, features, missing
 from regraft.transfer.packing import Storage
 from regraft.transfer.shards import Shards

@@ -13,11 +13,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "dataset"))
 from made_videos import moving, write
 
-from regraft import store
 from regraft.backbones import Preprocessing
 from regraft.dataset import Sample, View, read_unlabelled, video
 from regraft.errors import DataError
-from regraft.store import cache_folder
+from regraft.store import cache_folder, files
 from regraft.transfer import cache, clips
 from regraft.transfer.packing import Packing
 
@@ -52,9 +51,9 @@ def test_a_file_is_hashed_once_for_all_its_clips(
     pool: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(pool[0].source, Path)
-    monkeypatch.setattr(store, "_TICK_S", -1.0)
-    plain, hashed = store.file_sha256, []
-    monkeypatch.setattr(store, "file_sha256", lambda path: hashed.append(path) or plain(path))
+    monkeypatch.setattr(files, "_TICK_S", -1.0)
+    plain, hashed = files.file_sha256, []
+    monkeypatch.setattr(files, "file_sha256", lambda path: hashed.append(path) or plain(path))
     parts = read_unlabelled(pool[0].source.parent, clip_s=0.5).samples
     for sample in parts:
         clips.canvas(sample, 4, 40)

@@ -11,10 +11,10 @@ import tiny
 from PIL import Image
 
 import regraft
-from regraft import store
 from regraft.backbones import Backbone
 from regraft.errors import StoreError
 from regraft.events import Event, Said, Stepped
+from regraft.store import runs
 from regraft.tasks import Classification
 from regraft.transfer import loop
 
@@ -88,9 +88,9 @@ def test_a_rung_whose_outcome_cannot_be_written_is_gone_on_with(
 ) -> None:
     """A full disk after hours of training: the state of it is still there, and goes afterwards."""
     data, asked = write(tmp_path / "data"), {"backbone": tiny.address("residual")}
-    plain, states = store._save, tmp_path / "run" / "checkpoints"
+    plain, states = runs._save, tmp_path / "run" / "checkpoints"
 
-    def full(path: Path, outcome: store.Outcome) -> str:
+    def full(path: Path, outcome: runs.Outcome) -> str:
         if path.parent.name == "steps" and path.name.startswith("rung-"):
             raise StoreError("No space left on device", where=path)
         return plain(path, outcome)
@@ -98,7 +98,7 @@ def test_a_rung_whose_outcome_cannot_be_written_is_gone_on_with(
     monkeypatch.setattr(loop, "SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(loop, "SAVING_SHARE", 1e9)
     with monkeypatch.context() as patch, pytest.raises(StoreError, match="No space"):
-        patch.setattr(store, "_save", full)
+        patch.setattr(runs, "_save", full)
         regraft.fit(data, tmp_path / "run", train="last:1", **asked)
     assert [path.name[:11] for path in states.glob("*.json")] == ["rung-last:1"] * 2
     told: list[Event] = []

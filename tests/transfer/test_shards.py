@@ -84,14 +84,14 @@ def test_a_shard_is_read_whole_once_and_again_when_it_has_changed(
     """One that was written a moment ago is not trusted: its next change may have the same time."""
     read: list[Path] = []
     monkeypatch.setattr(
-        "regraft.transfer.shards.read_sealed", lambda path: read.append(path) or read_sealed(path)
+        "regraft.store.files.read_sealed", lambda path: read.append(path) or read_sealed(path)
     )
     filled(tmp_path / "a").close()
     paths = sorted((tmp_path / "a").glob("*.rows"))
     for _ in range(2):
         opened(tmp_path / "a").close()
     assert read == paths * 2, "they are fresh"
-    monkeypatch.setattr("regraft.transfer.shards._FRESH_S", -1.0)
+    monkeypatch.setattr("regraft.store.files._TICK_S", -1.0)
     for _ in range(3):
         shards = opened(tmp_path / "a")
         assert (shards.read(shards.places()) == ROWS).all()

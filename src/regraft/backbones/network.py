@@ -1,6 +1,6 @@
 """The torch side of a backbone: its modules, stage by stage, and how they get their weights.
 
-Which adapter makes the modules is decided here, by a recipe. Tensors are loaded by name; a file
+The adapter that a recipe names makes the modules. Tensors are loaded by name; a file
 may hold more (a trained head), but never less, and never in other shapes.
 
 B: batch, H W: height and width, C: channels.
@@ -17,6 +17,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from regraft.backbones import adapters
 from regraft.backbones.backbone import (
     AnyPreprocessing,
     Backbone,
@@ -193,11 +194,10 @@ def build(backbone: Backbone, *, random_seed: int | None = None) -> Network:
     if random_seed is None:
         names = {name for names in described for name in names}
         fill(network, read_safetensors(backbone.weights, names), backbone.weights)
-    elif "local" in (backbone.recipe.adapter, dict(backbone.recipe.options).get("adapter")):
-        from regraft.backbones import local
-
-        own = len(network.stages) - bool(network.frames)
-        local.initialise(network.stages[:own], seed=random_seed)
+        return network
+    initialise = adapters.adapter(backbone.recipe.adapter).load().initialise
+    if initialise is not None:
+        initialise(backbone.recipe, list(network.stages), random_seed)
     return network
 
 
@@ -223,50 +223,8 @@ def assemble(recipe: Recipe, preprocessing: AnyPreprocessing, seed: int = 0) -> 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "backbone"))
-        return _assembled(recipe, preprocessing).eval()
-
-
-def _assembled(recipe: Recipe, preprocessing: AnyPreprocessing) -> Network:
-    parts, note = _parts(recipe, preprocessing)
-    return Network(parts, preprocessing, note, recipe.levels)
-
-
-def _parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[Sequence[Part], str]:
-    if recipe.adapter == "text-encoder":
-        from regraft.backbones import text_families
-
-        return text_families.parts(recipe.architecture, dict(recipe.options)), ""
-    if recipe.adapter == "local":
-        from regraft.backbones import local
-
-        return local.parts(recipe.architecture, dict(recipe.options)), ""
-    assert isinstance(preprocessing, Preprocessing), recipe
-    if recipe.adapter == "efficientnet-lite":
-        from regraft.backbones import efficientnet_lite
-
-        return efficientnet_lite.parts(preprocessing.size_px), ""
-    if recipe.adapter == "nanodet":
-        from regraft.backbones import nanodet
-
-        return nanodet.parts(), ""
-    if recipe.adapter == "transformers":
-        from regraft.backbones import transformers_detectors
-
-        return transformers_detectors.parts(recipe, preprocessing)
-    if recipe.adapter == "ultralytics":
-        from regraft.backbones import ultralytics_models
-
-        return ultralytics_models.parts(recipe), ""
-    if recipe.adapter == "timm":
-        from regraft.backbones import timm_models
-
-        return timm_models.parts(recipe.architecture, preprocessing.size_px)
-    if recipe.adapter == "video":
-        from regraft.backbones import video
-
-        frame, note = _parts(recipe.inner, preprocessing)
-        return video.parts(frame, dict(recipe.options)), note
-    raise BackboneError(f"there is no adapter {recipe.adapter!r}", mend="update regraft")
+        parts, note = adapters.parts(recipe, preprocessing)
+        return Network(parts, preprocessing, note, recipe.levels).eval()
 
 
 def read_safetensors(path: Path, names: set[str] | None = None) -> dict[str, Tensor]:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from regraft import errors, store
+from regraft.backbones.adapters import ADAPTERS, adapter
+from regraft.backbones.addresses import Address, address
 from regraft.backbones.backbone import Backbone
-from regraft.backbones.catalogue import NOTICES, Address, address
 from regraft.errors import BackboneError, Damaged, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.interpreter import own_process
@@ -31,7 +32,7 @@ def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
     """The backbone of this name, ready on disk; the first time it is converted.
 
     Args:
-        name: see `catalogue.address`.
+        name: see `addresses.address`.
         tell: hears what takes time and what is odd about the network.
 
     Raises:
@@ -40,24 +41,35 @@ def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
     """
     wanted = address(name)
     notice(wanted.adapter, tell)
-    # What a user's own function makes can change without its file changing: ask it each time.
-    found = None if wanted.is_own_code else stored(wanted)
+    found = stored(wanted)
     if found is None:
-        tell(Said(f"Preparing {name} (once)" if wanted.adapter != "local" else f"Making {name}"))
+        is_made = ADAPTERS[wanted.adapter].is_own_code
+        tell(Said(f"Making {name}" if is_made else f"Preparing {name} (once)"))
         found = described(ask("convert", wanted)["key"])
     if found.note:
         tell(Said(f"{name}: {found.note}"))
     return found
 
 
-def notice(adapter: str, tell: Tell) -> None:
-    """Say what has to be known before a network of an adapter is used, if there is anything."""
-    if adapter in NOTICES:
-        tell(Said(NOTICES[adapter]))
+def notice(name: str, tell: Tell) -> None:
+    """Say what has to be known before a network of an adapter is used, if there is anything.
+
+    Raises:
+        BackboneError: there is no adapter of this name.
+    """
+    said = adapter(name).notice
+    if said:
+        tell(Said(said))
 
 
 def stored(wanted: Address) -> Backbone | None:
-    """The conversion that serves a name, if it is here, whole and of the same file."""
+    """The conversion that serves a name, if it is here, whole and of the same file.
+
+    Never that of a user's own function, which may make another network when no file has changed:
+    it is asked each time.
+    """
+    if wanted.is_own_code:
+        return None
     try:
         entry = json.loads(store.read_sealed(name_file(wanted)))
         source = entry["file"]
@@ -104,7 +116,7 @@ def handed_over(values: dict[str, Any], weights: Path) -> Backbone:
     while recipe.adapter == "video":
         recipe = recipe.inner
     architecture = str(recipe.architecture)
-    if recipe.adapter == "local" and not _was_named(architecture):
+    if adapter(recipe.adapter).is_own_code and not _was_named(architecture):
         name = _own_name(architecture)
         raise BackboneError(
             "this network is made by code that nobody has named on this machine, so it is not run",
@@ -127,7 +139,7 @@ def _was_named(architecture: str) -> bool:
     except UsageError:
         return False
     # The whole address: a relative one would mean another file in another folder.
-    is_own = (wanted.adapter, wanted.architecture) == ("local", architecture)
+    is_own = ADAPTERS[wanted.adapter].is_own_code and wanted.architecture == architecture
     return is_own and name_file(wanted).is_file()
 
 

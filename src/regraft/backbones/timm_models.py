@@ -2,7 +2,7 @@
 
 Stages come from timm's own coarse `group_matcher`; models without one are grouped by their
 children. Weights are looked for on this machine only (Hugging Face's cache, torch's cache);
-`pull` in `conversion.py` is what fetches them.
+`pull` is what fetches them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import Preprocessing
-from regraft.backbones.network import Part
+from regraft.backbones.adapters import Converted, Library
+from regraft.backbones.addresses import Address
+from regraft.backbones.backbone import RANDOM, Backbone, Preprocessing, Recipe
+from regraft.backbones.checkpoints import read_tensors
+from regraft.backbones.network import Part, assemble, read_safetensors
 from regraft.backbones.split import Leaves, NotTraceable, split
 from regraft.errors import BackboneError, UsageError
+from regraft.store import file_sha256
 
 _SPDX = {
     "apache-2.0": "Apache-2.0",
@@ -58,18 +62,14 @@ def create(architecture: str) -> nn.Module:
     return timm.create_model(architecture, pretrained=False, num_classes=0)
 
 
-def parts(architecture: str, size_px: int) -> tuple[list[Part], str]:
+def parts(recipe: Recipe, preprocessing: Preprocessing) -> tuple[list[Part], str]:
     """The stages, and a note if there is only one because timm's code cannot be followed."""
-    return parts_of(create(architecture), size_px)
-
-
-def parts_of(whole: nn.Module, size_px: int) -> tuple[list[Part], str]:
-    """`parts`, made of the modules of a network that is there already."""
+    whole = create(recipe.architecture)
     from timm.models import get_notrace_functions, get_notrace_modules
 
     leaves = Leaves(tuple(get_notrace_modules()), tuple(get_notrace_functions()))
     try:
-        stages = split(whole, groups(whole), size_px, leaves)
+        stages = split(whole, groups(whole), preprocessing.size_px, leaves)
     except NotTraceable as fault:
         note = f"this network cannot be divided, so it is one stage ({fault})"
         return [Part("network", whole)], note
@@ -208,7 +208,7 @@ def find_weights(architecture: str) -> Path:
 
 
 def pull_weights(architecture: str) -> Path:
-    """Fetch the published weights, unless they are here. The one place that uses the network.
+    """Fetch the published weights, unless they are here. Uses the network.
 
     Raises:
         BackboneError: they cannot be fetched.
@@ -287,3 +287,66 @@ def _first_line(fault: Exception) -> str:
 def _first_lines(fault: Exception, most: int = 600) -> str:
     text = " ".join(str(fault).split()) or repr(fault)
     return text if len(text) <= most else text[:most] + " …"
+
+
+def whole(backbone: Backbone) -> nn.Module:
+    """The network as timm runs it, with its weights."""
+    made = create(backbone.recipe.architecture).eval()
+    own = made.state_dict(keep_vars=True)
+    for name, tensor in read_safetensors(backbone.weights).items():
+        if name in own:
+            own[name].copy_(tensor)
+    return made
+
+
+def convert(wanted: Address) -> Converted:
+    """A network of timm's with the weights that are published for it, or that the user named.
+
+    Raises:
+        UsageError: timm does not know the architecture.
+        BackboneError: the weights are not on this machine, or of another network.
+    """
+    about = card(wanted.architecture)
+    file = wanted.file or find_weights(wanted.architecture)
+    tensors = fit_checkpoint(wanted.architecture, read_tensors(file), file)
+    recipe = _recipe(wanted)
+    if wanted.file:
+        source, licence = str(wanted.file), "unknown"
+    else:
+        source, licence = about.hub[0] if about.hub else about.url, about.licence
+    blank = Backbone(
+        wanted.name, "image", source, file_sha256(file), licence, (), about.preprocessing,
+        recipe, file,
+    )  # fmt: skip
+    return Converted(blank, assemble(recipe, about.preprocessing), tensors, wanted.file)
+
+
+def pull(wanted: Address) -> None:
+    """`pull_weights`, which `convert` finds afterwards."""
+    pull_weights(wanted.architecture)
+
+
+def untrained(wanted: Address) -> Converted:
+    """A network of timm's with random weights.
+
+    Raises:
+        UsageError: timm does not know the architecture.
+    """
+    about = card(wanted.architecture)
+    recipe = _recipe(wanted)
+    network = assemble(recipe, about.preprocessing)
+    tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}
+    blank = Backbone(
+        wanted.name, "image", RANDOM, "", "none needed", (), about.preprocessing, recipe, Path()
+    )
+    return Converted(blank, network, tensors)
+
+
+def _recipe(wanted: Address) -> Recipe:
+    import timm
+
+    return Recipe("timm", wanted.architecture, (("timm", timm.__version__),))
+
+
+LIBRARY = Library(convert, parts, pull, whole)
+UNTRAINED = Library(untrained)

@@ -15,6 +15,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regraft.backbones import query_stages
+from regraft.backbones import hub, query_stages
+from regraft.backbones.adapters import Converted, Library
+from regraft.backbones.addresses import Address
 from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector, Preprocessing, Recipe
 from regraft.backbones.network import Network, Part, fill, read_safetensors
 from regraft.errors import BackboneError, MissingExtra
 from regraft.seeds import generator
+from regraft.store import file_sha256
 from regraft.wording import some_of
 
+_KIND = "transformers"
 WEIGHTS = ("model.safetensors",)
 OTHERS = ("config.json", "preprocessor_config.json", "README.md")
 CLASSES = {
@@ -297,3 +302,33 @@ def _multiple(family: str, config: Any) -> int:
 def _colour(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue
+
+
+def convert(wanted: Address) -> Converted:
+    """A detector that transformers has saved: in the folder that the user named, or of the hub.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+        BackboneError: it is not on this machine, damaged, or no detector that is known here.
+    """
+    folder = wanted.file.parent if wanted.file else hub.folder_of(_KIND, wanted.architecture)
+    model, found, head = read(folder)
+    blank = replace(
+        found,
+        name=wanted.name,
+        source=str(folder) if wanted.file else f"{wanted.architecture}, {folder.name}",
+        sha256=file_sha256(found.weights),
+        licence=hub.licence_in(folder),
+    )
+    stages, note = parts(blank.recipe, blank.pictures, model)
+    network = Network(stages, blank.preprocessing, note).eval()
+    confirm(blank, model, network)
+    return Converted(blank, network, network.tensors() | head, wanted.file)
+
+
+def pull(wanted: Address) -> None:
+    """Fetch a repository of the hub, which `convert` finds afterwards."""
+    hub.pull(_KIND, wanted.architecture, WEIGHTS, OTHERS)
+
+
+LIBRARY = Library(convert, parts, pull, whole)

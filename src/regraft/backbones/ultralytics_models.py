@@ -3,7 +3,7 @@
 Decisions:
 
 - A checkpoint is a pickle of a whole network object. Nothing in it is run and none of its classes
-  is imported to read it: `conversion.read_inert` puts stand-ins in their place, and what is taken
+  is imported to read it: `checkpoints.read_inert` puts stand-ins in their place, and what is taken
   from these are tensors, names of categories and the description that the network was built from.
 - That description comes from the file, or from that of a model, so it is checked each time before
   the library builds from it: layers from a list, arguments that are numbers or known words.
@@ -31,7 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from regraft import store
+from regraft.backbones.adapters import Converted, Library
+from regraft.backbones.addresses import Address
 from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector, Preprocessing, Recipe
+from regraft.backbones.checkpoints import read_inert
 from regraft.backbones.network import Network, Part, fill, read_safetensors
 from regraft.errors import BackboneError, MissingExtra
 
@@ -55,7 +58,7 @@ _GRID_PX = 32
 
 
 def read(checkpoint: Any, file: Path) -> tuple[Any, Preprocessing, Recipe, Detector]:
-    """The network, and how it is described; made of what `conversion.read_inert` gave.
+    """The network, and how it is described; made of what `checkpoints.read_inert` gave.
 
     Raises:
         MissingExtra: the package is not installed.
@@ -83,15 +86,18 @@ def read(checkpoint: Any, file: Path) -> tuple[Any, Preprocessing, Recipe, Detec
     return model, preprocessing, recipe, _detector(model, names)
 
 
-def parts(recipe: Recipe, model: Any | None = None) -> list[Part]:
-    """The stages, of a network of their own.
+def parts(
+    recipe: Recipe, preprocessing: Preprocessing, model: Any | None = None
+) -> tuple[list[Part], str]:
+    """The stages, of a network of their own; there is no note.
 
     Args:
         recipe: as `read` gives it.
+        preprocessing: likewise.
         model: what they are copied from; None makes a fresh one.
     """
     stages = _stages(recipe, model or fresh(recipe))
-    return [Part(name, copy.deepcopy(module), f"{name}.") for name, module in stages]
+    return [Part(name, copy.deepcopy(module), f"{name}.") for name, module in stages], ""
 
 
 def _stages(recipe: Recipe, whole: Any) -> list[tuple[str, nn.Module]]:
@@ -403,3 +409,24 @@ def _detector(model: Any, names: tuple[str, ...]) -> Detector:
               ("edge_width", detect.cv2[0][-1].in_channels))  # fmt: skip
     strides = tuple(int(stride) for stride in detect.stride)
     return Detector("paired", names, strides, int(detect.reg_max) - 1, widths)
+
+
+def convert(wanted: Address) -> Converted:
+    """The network in a checkpoint that the user named.
+
+    Raises:
+        MissingExtra: the package is not installed.
+        BackboneError: see `read` and `checkpoints.read_inert`.
+    """
+    assert wanted.file is not None, wanted
+    model, preprocessing, recipe, detector = read(read_inert(wanted.file, PACKAGES), wanted.file)
+    stages, note = parts(recipe, preprocessing, model)
+    network = Network(stages, preprocessing, note).eval()
+    blank = Backbone(
+        wanted.name, "image", str(wanted.file), store.file_sha256(wanted.file), "AGPL-3.0", (),
+        preprocessing, recipe, wanted.file, detector=detector,
+    )  # fmt: skip
+    return Converted(blank, network, network.tensors() | source_head(model), wanted.file)
+
+
+LIBRARY = Library(convert, parts, whole=whole)

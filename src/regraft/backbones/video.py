@@ -16,15 +16,20 @@ B: clips, T: frames, D: width of a frame's vector, K: width inside the temporal 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regraft.backbones.backbone import Recipe
-from regraft.backbones.network import Part
+from regraft.backbones.adapters import Converted, Library, adapter
+from regraft.backbones.adapters import parts as parts_of
+from regraft.backbones.addresses import Address
+from regraft.backbones.backbone import Preprocessing, Recipe
+from regraft.backbones.network import Part, assemble, read_safetensors
+from regraft.errors import BackboneError
 
 ADAPTER = "video"
 INNER, HEADS = 128, 4
@@ -89,10 +94,12 @@ def recipe(inner: Recipe, frames: int, width: int) -> Recipe:
     return Recipe(ADAPTER, inner.architecture, options)
 
 
-def parts(inner: Sequence[Part], options: Mapping[str, Any]) -> list[Part]:
+def parts(outer: Recipe, preprocessing: Preprocessing) -> tuple[list[Part], str]:
     """The stages: those of the picture network, and the temporal one, freshly initialised."""
+    frame, note = parts_of(outer.inner, preprocessing)
+    options: dict[str, Any] = dict(outer.options)
     pool = TemporalPool(options["frames"], options["width"])
-    return [*inner, Part("temporal", pool, "temporal.")]
+    return [*frame, Part("temporal", pool, "temporal.")], note
 
 
 def fresh(outer: Recipe) -> dict[str, Tensor]:
@@ -102,3 +109,44 @@ def fresh(outer: Recipe) -> dict[str, Tensor]:
         torch.manual_seed(0)
         pool = TemporalPool(options["frames"], options["width"])
     return {f"temporal.{name}": tensor.detach() for name, tensor in pool.state_dict().items()}
+
+
+def initialise(outer: Recipe, stages: Sequence[nn.Module], seed: int) -> None:
+    """Start the stages of the picture network afresh, as its own adapter does."""
+    afresh = adapter(outer.inner.adapter).load().initialise
+    if afresh is not None:
+        afresh(outer.inner, stages[:-1], seed)
+
+
+def convert(wanted: Address) -> Converted:
+    """The clip network around a network of pictures that is converted first.
+
+    Raises:
+        BackboneError: that cannot be converted, reads texts, or finds objects.
+    """
+    from regraft.backbones.conversion import convert as convert_inner
+
+    count, _, name = wanted.architecture.partition(":")
+    inner = convert_inner(name)
+    if inner.modality != "image":
+        raise BackboneError(
+            f"{name} is for {inner.modality}s; clips are looked at with a network of pictures",
+            where=wanted.name,
+            mend="take one of the modality image from `regraft backbones list`",
+        )
+    if inner.detector is not None:
+        raise BackboneError(
+            f"{name} finds objects; clips are looked at with a network that gives one vector",
+            where=wanted.name,
+            mend="take another of the modality image from `regraft backbones list`",
+        )
+    preprocessing = replace(inner.pictures, frames=int(count))
+    made = recipe(inner.recipe, int(count), inner.width)
+    outer = replace(
+        inner, name=wanted.name, modality="video", preprocessing=preprocessing, recipe=made
+    )
+    tensors = read_safetensors(inner.weights) | fresh(made)
+    return Converted(outer, assemble(made, preprocessing), tensors, wanted.file)
+
+
+LIBRARY = Library(convert, parts, initialise=initialise)

@@ -38,9 +38,10 @@ from regraft.dataset.duplicates import Thumbnails
 from regraft.dataset.folder import FolderReader
 from regraft.dataset.images import THUMBNAIL_PX
 from regraft.dataset.rows import Dataset, Problem, Sample
-from regraft.dataset.verify import Verified, cores
+from regraft.dataset.verify import Verified
 from regraft.errors import Damaged, StoreError, UsageError
 from regraft.events import Advanced, Tell
+from regraft.machine import cores
 
 FORMAT = 4
 """Of what is kept about a file; another number forgets what was kept before."""

@@ -9,8 +9,6 @@ All cores work at it, and no decoded picture outlives its turn, so memory grows 
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from regraft.dataset.duplicates import Thumbnails
 from regraft.dataset.rows import Problem, Sample
 from regraft.dataset.video import claims_video, passed_over
 from regraft.events import Advanced, Tell
+from regraft.machine import cores
 
 _BATCH = 256
 _NEVER_MEANT = frozenset({"not-an-image", "empty", "too-large"})
@@ -107,11 +106,6 @@ def _read(sample: Sample) -> tuple[str, str]:
     if isinstance(sample.source, str):
         return texts.checked(sample.source, sample.id), "utf-8"
     return texts.decode(guard.read_file(sample.source), sample.id)
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _opened(sample: Sample) -> tuple[Sample, Thumbnails] | Problem:

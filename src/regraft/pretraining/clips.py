@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from regraft.backbones import Backbone
-from regraft.backbones.catalogue import DEFAULT, for_clips
+from regraft.backbones.addresses import for_clips
+from regraft.backbones.catalogue import DEFAULT
 from regraft.dataset import Dataset, Sample, read_unlabelled
 from regraft.dataset.clips import holds_videos
 from regraft.errors import DataError
@@ -35,7 +36,7 @@ from regraft.pretraining.augment import DRAWS, augmented
 from regraft.pretraining.contrastive import Contrast, Footage, Model, Rows
 from regraft.pretraining.decoded import Decoded
 from regraft.pretraining.objective import Control, Job, Learner
-from regraft.pretraining.pictures import FEWEST, resized
+from regraft.pretraining.pictures import FEWEST, canvas_side_px, resized
 from regraft.pretraining.settings import Settings
 from regraft.transfer.clips import canvas
 
@@ -145,8 +146,7 @@ class Halves:
     """The frames of the pool's clips, first half first: uint8 (b, 2 * DENSITY * t, s, s, 3)."""
 
     def __init__(self, samples: Sequence[Sample], backbone: Backbone, tell: Tell) -> None:
-        size_px = backbone.pictures.size_px
-        self._side_px = max(size_px, min(2 * size_px, 256))
+        self._side_px = canvas_side_px(backbone)
         self._count = 2 * DENSITY * backbone.frames
         self._samples = samples
         shape = (len(samples), self._count, self._side_px, self._side_px, 3)

@@ -8,8 +8,8 @@ from typing import final
 
 import numpy as np
 
-from regraft.dataset.verify import cores
 from regraft.events import Advanced, Tell
+from regraft.machine import cores
 from regraft.transfer.ahead import ReadAhead
 
 POOL_BYTES = 2 * 2**30

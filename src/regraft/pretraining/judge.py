@@ -16,8 +16,8 @@ import numpy as np
 
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample
+from regraft.pretraining.neighbours import Embedder, NeighbourMap
 from regraft.pretraining.quality import neighbour_labels
-from regraft.pretraining.sight import Gaze, Sight
 from regraft.seeds import generator
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
@@ -37,7 +37,7 @@ FEW_HELD = 20
 
 
 @dataclass(frozen=True)
-class Looked:
+class ProbeResult:
     """Features of the judge's samples, of all splits, and the probe's answers on the held ones."""
 
     x_nd: np.ndarray
@@ -45,10 +45,10 @@ class Looked:
 
 
 @final
-class Eye:
-    """Looks at labelled samples with a network: nearest neighbours and a linear probe.
+class Evaluator:
+    """Measures a network on labelled samples: nearest neighbours and a linear probe.
 
-    The test split is looked at only by `look`, for the verdict.
+    The test split is looked at only by `evaluate`, for the verdict.
     """
 
     def __init__(self, labelled: Dataset, backbone: Backbone, seed: int) -> None:
@@ -57,7 +57,7 @@ class Eye:
         self.seed = seed
         self.train, self.valid = labelled.split("train"), labelled.split("valid")
         self.test = labelled.split("test")
-        self._gaze = Gaze(backbone)
+        self._embedder = Embedder(backbone)
 
     @property
     def held(self) -> tuple[Sample, ...]:
@@ -66,7 +66,7 @@ class Eye:
 
     def features(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
         """Vectors_nd of plain views."""
-        return self._gaze.features(network, samples)
+        return self._embedder.features(network, samples)
 
     def probe(self, network: Network) -> dict[str, float]:
         """The task's metric on the valid split: a linear probe's and the nearest neighbours'."""
@@ -83,11 +83,11 @@ class Eye:
             for name, said_nc in (("probe", logits_nc), ("neighbours", near_nc))
         }
 
-    def look(self, network: Network) -> Looked:
+    def evaluate(self, network: Network) -> ProbeResult:
         """Features of the train and held samples, and answers on the held ones."""
         x_nd = self.features(network, [*self.train, *self.held])
         count = len(self.train)
-        return Looked(x_nd, self._fitted(self.train, x_nd[:count], x_nd[count:]))
+        return ProbeResult(x_nd, self._fitted(self.train, x_nd[:count], x_nd[count:]))
 
     def _some(self, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         if len(samples) <= PROBED:
@@ -119,22 +119,24 @@ def not_judged(things: str) -> dict[str, Any]:
     return {"answer": "not judged", "before": None, "after": None, "p": None, "text": text}
 
 
-def verdict(eye: Eye, before: Looked, after: Looked, tuned: Tuned) -> dict[str, Any]:
+def verdict(
+    evaluator: Evaluator, before: ProbeResult, after: ProbeResult, tuned: Tuned
+) -> dict[str, Any]:
     """Start against result, frozen and fine-tuned, by the paired test that the ladder uses.
 
     "answer", "before", "after" and "p" are those of the frozen networks; "fine_tuned" has the same
     of the fine-tuned ones.
     """
-    frozen = compared(eye, before.logits_nc, after.logits_nc)
-    moved = compared(eye, tuned.before_nc, tuned.after_nc) | tuned.facts
+    frozen = compared(evaluator, before.logits_nc, after.logits_nc)
+    moved = compared(evaluator, tuned.before_nc, tuned.after_nc) | tuned.facts
     text = (
         f"A linear head on the frozen result has {_said(frozen)}. Fine-tuned ({moved['steps']} "
         f"steps, {moved['samples']} samples) it has {_said(moved)}."
     )
-    groups = int(numbered([sample.group for sample in eye.held]).max()) + 1
+    groups = int(numbered([sample.group for sample in evaluator.held]).max()) + 1
     if groups < FEW_HELD:
-        of = f" of {plural(groups, 'group')}" if groups < len(eye.held) else ""
-        text = f"The judge measures on {len(eye.held)} samples{of}, which show little. {text}"
+        of = f" of {plural(groups, 'group')}" if groups < len(evaluator.held) else ""
+        text = f"The judge measures on {len(evaluator.held)} samples{of}, which show little. {text}"
     return {**frozen, "fine_tuned": moved, "text": text}
 
 
@@ -154,14 +156,16 @@ def gap(found: dict[str, Any]) -> str:
     return points(**found["difference"], p=found["p"])
 
 
-def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]:
+def compared(evaluator: Evaluator, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]:
     """Two sets of answers on the held samples: the paired test, as report.json has it."""
-    held = eye.held
-    target_nc = eye.task.targets(held)
-    weights_rn = measure.bootstrap_weights([sample.group for sample in held], eye.seed)
-    old, new = (eye.task.score({"logits": logits_nc}, target_nc) for logits_nc in (old_nc, new_nc))
+    held = evaluator.held
+    target_nc = evaluator.task.targets(held)
+    weights_rn = measure.bootstrap_weights([sample.group for sample in held], evaluator.seed)
+    old, new = (
+        evaluator.task.score({"logits": logits_nc}, target_nc) for logits_nc in (old_nc, new_nc)
+    )
     gap = measure.compare(new, old, weights_rn)
-    name = eye.task.metric_name
+    name = evaluator.task.metric_name
     answer = "helped" if gap.value > 0 else "hurt"
     if gap.p >= measure.NOISE:
         answer = "no difference"
@@ -171,15 +175,15 @@ def compared(eye: Eye, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]
         "after": measure.estimate(name, new, weights_rn).to_json(),
         "p": gap.p,
         "difference": {"value": gap.value, "low": gap.low, "high": gap.high},
-        "split": "test" if eye.test else "valid",
+        "split": "test" if evaluator.test else "valid",
     }
 
 
-def sight(eye: Eye, before: Looked, after: Looked) -> Sight:
+def neighbour_map(evaluator: Evaluator, before: ProbeResult, after: ProbeResult) -> NeighbourMap:
     """The held samples among the training samples."""
-    count, looked = len(eye.train), {"before": before.x_nd, "after": after.x_nd}
-    return Sight(
-        eye.held, eye.train, {when: x_nd[count:] for when, x_nd in looked.items()},
-        {when: x_nd[:count] for when, x_nd in looked.items()}, tuple(eye.task.classes),
-        eye.labels(eye.held), eye.labels(eye.train),
+    count, looked = len(evaluator.train), {"before": before.x_nd, "after": after.x_nd}
+    return NeighbourMap(
+        evaluator.held, evaluator.train, {when: x_nd[count:] for when, x_nd in looked.items()},
+        {when: x_nd[:count] for when, x_nd in looked.items()}, tuple(evaluator.task.classes),
+        evaluator.labels(evaluator.held), evaluator.labels(evaluator.train),
     )  # fmt: skip

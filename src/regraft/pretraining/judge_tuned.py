@@ -19,7 +19,7 @@ import numpy as np
 from regraft.backbones import RANDOM, Backbone
 from regraft.backbones.levels import with_levels
 from regraft.events import Said, Tell
-from regraft.pretraining.judge import Eye
+from regraft.pretraining.judge import Evaluator
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer import sources, twin
@@ -52,24 +52,28 @@ class Tuned:
 
 
 def fine_tuned(
-    run: Run, eye: Eye, backbones: tuple[Backbone, Backbone], budget_s: float | None, tell: Tell
+    run: Run,
+    evaluator: Evaluator,
+    backbones: tuple[Backbone, Backbone],
+    budget_s: float | None,
+    tell: Tell,
 ) -> Tuned:
     """Fine-tune start and result on the judge's training samples.
 
     Args:
         run: where it is memoised.
-        eye: the judge's.
+        evaluator: the judge's.
         backbones: the start's and the result's.
         budget_s: of the pre-training, or None.
         tell: who listens.
     """
-    grounds = [_ground(run, eye, with_levels(backbone), tell) for backbone in backbones]
+    grounds = [_ground(run, evaluator, with_levels(backbone), tell) for backbone in backbones]
     inputs: dict[str, Any] = {
         "code": sources.code(),
-        "judge": eye.dataset.fingerprint(),
+        "judge": evaluator.dataset.fingerprint(),
         "backbones": [backbone.sha256 for backbone in backbones],
         "levels": list(grounds[0].backbone.recipe.levels),
-        "seed": eye.seed,
+        "seed": evaluator.seed,
         "budget": budget_s,
     }
     planned = inputs | {"format": FORMAT}
@@ -78,21 +82,23 @@ def fine_tuned(
     inputs["steps"] = steps
     answers: list[np.ndarray] = []
     for name, ground in zip(("before", "after"), grounds, strict=True):
-        compute = partial(_answered, ground, eye, name, plan, inputs)
+        compute = partial(_answered, ground, evaluator, name, plan, inputs)
         answers.append(run.step(f"judge-{name}", inputs, compute).tensors["logits"])
     train = len(grounds[0].dataset.split("train"))
     return Tuned(answers[0], answers[1], {"steps": steps, "samples": train})
 
 
-def _ground(run: Run, eye: Eye, backbone: Backbone, tell: Tell) -> Ground:
+def _ground(run: Run, evaluator: Evaluator, backbone: Backbone, tell: Tell) -> Ground:
     """What the ladder's loop stands on: few enough samples, the whole network trained."""
     engine = Preparation(backbone, None).engine(0, ())
-    order_n = generator(eye.seed, "judge", len(eye.train)).permutation(len(eye.train))
-    some = {eye.train[i].id for i in order_n[:MOST_SAMPLES]}
-    kept = [s for s in eye.dataset if s.split != "train" or s.id in some]
+    order_n = generator(evaluator.seed, "judge", len(evaluator.train)).permutation(
+        len(evaluator.train)
+    )
+    some = {evaluator.train[i].id for i in order_n[:MOST_SAMPLES]}
+    kept = [s for s in evaluator.dataset if s.split != "train" or s.id in some]
     return Ground(
-        run, eye.dataset.with_samples(kept), backbone, eye.task, lambda _: engine, eye.seed, None,
-        tell, cached_bytes=cached_bytes(run),
+        run, evaluator.dataset.with_samples(kept), backbone, evaluator.task, lambda _: engine,
+        evaluator.seed, None, tell, cached_bytes=cached_bytes(run),
     )  # fmt: skip
 
 
@@ -115,7 +121,7 @@ def affordable(budget_s: float | None, step_s: float) -> int:
 
 
 def _answered(
-    ground: Ground, eye: Eye, name: str, plan: dict[str, Any], inputs: dict[str, Any]
+    ground: Ground, evaluator: Evaluator, name: str, plan: dict[str, Any], inputs: dict[str, Any]
 ) -> Outcome:
     from regraft.backbones import build
     from regraft.transfer.loop import array
@@ -135,8 +141,8 @@ def _answered(
         rung = replace(recipe, name=rung.name, views=rung.views, features=rung.features)
         start = {name: array(tensor) for name, tensor in network.tensors().items()}
     else:
-        head = eye.head(network, train)
+        head = evaluator.head(network, train)
         start = {"head.weight": head.weight_cd, "head.bias": head.bias_c}
     tuned = fine_tune(ground, rung.name, rung, start, inputs)
-    answers = final_answers(ground, Step.of(tuned), eye.held)
+    answers = final_answers(ground, Step.of(tuned), evaluator.held)
     return Outcome({}, {"logits": answers["logits"].astype(np.float32)})

@@ -1,4 +1,4 @@
-"""The contrastive loss, and how one batch may be larger than memory or span several processes.
+"""The contrastive loss, and how one batch may be larger than memory.
 
 Decisions:
 
@@ -13,12 +13,8 @@ Decisions:
   are computed without a graph, the loss gives each its gradient, and the network then sees the
   pieces again, one at a time. The price is a second forward pass; memory no longer grows with the
   batch. A small head between network and loss is part of the loss: it sees the whole batch.
-- Several processes: embeddings are gathered with their gradients. Each process has the loss of its
-  own rows against all columns, so that averaging gradients over processes, as data-parallel
-  training does, gives the gradient of the joint batch. That is asked for with a group: who has
-  initialised torch.distributed for something else has each process learn alone.
 
-Legend: b pairs in a batch, d dimensions, m columns, q keys in a queue, w processes.
+Legend: b pairs in a batch, d dimensions, q keys in a queue.
 """
 
 from __future__ import annotations
@@ -26,25 +22,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TypeVar
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
 
 Piece = TypeVar("Piece")
 
 
 def nt_xent(
-    a_bd: Tensor,
-    b_bd: Tensor,
-    temperature: float = 0.1,
-    number_b: Tensor | None = None,
-    group: ProcessGroup | None = None,
+    a_bd: Tensor, b_bd: Tensor, temperature: float = 0.1, number_b: Tensor | None = None
 ) -> Tensor:
     """The normalised, temperature-scaled cross-entropy of pairs, symmetric.
 
@@ -54,21 +42,16 @@ def nt_xent(
         temperature: what cosines are divided by.
         number_b: samples with the same number are copies, and no negatives of each other; None is
             none.
-        group: processes whose rows are the columns, in the order of their ranks; None is this
-            process alone. Each has as many rows.
 
     Returns:
-        the mean over the 2b rows of this process.
+        the mean over the 2b rows.
     """
-    a_bd, b_bd = (functional.normalize(x.float(), dim=1) for x in (a_bd, b_bd))
-    a_md, b_md = gathered(a_bd, group), gathered(b_bd, group)
-    count, first = len(a_md), rank(group) * len(a_bd)
-    mine_b = torch.arange(len(a_bd), device=a_bd.device) + first
-    columns = torch.cat([a_md, b_md])
-    logits = torch.cat([a_bd, b_bd]) @ columns.T / temperature
-    partner = torch.cat([mine_b + count, mine_b])
-    number_b = mine_b if number_b is None else number_b
-    own = number_b.repeat(2)[:, None] == gathered(number_b, group).repeat(2)
+    rows = torch.cat([functional.normalize(x.float(), dim=1) for x in (a_bd, b_bd)])
+    logits = rows @ rows.T / temperature
+    index_b = torch.arange(len(a_bd), device=a_bd.device)
+    partner = torch.cat([index_b + len(a_bd), index_b])
+    number = (index_b if number_b is None else number_b).repeat(2)
+    own = number[:, None] == number
     own = own.scatter(1, partner[:, None], False)  # itself, and copies
     return functional.cross_entropy(logits.masked_fill(own, float("-inf")), partner)
 
@@ -111,44 +94,6 @@ def enqueued(queue_qd: Tensor, key_bd: Tensor, most: int) -> Tensor:
     """The queue with new keys (normalised) at its front, and the oldest left out."""
     fresh_bd = functional.normalize(key_bd.detach().float(), dim=1)
     return torch.cat([fresh_bd, queue_qd])[:most]
-
-
-# Several processes --------------------------------------------------------------------------------
-
-
-def rank(group: ProcessGroup | None) -> int:
-    """This process's number in a group; 0 when it is alone."""
-    return 0 if group is None else dist.get_rank(group)
-
-
-def gathered(x_bd: Tensor, group: ProcessGroup | None) -> Tensor:
-    """The rows of all processes, with gradients that find their way back; itself when alone.
-
-    Every process must have as many rows.
-    """
-    if group is None:
-        return x_bd
-    found: Any = _Gather.apply(x_bd, group)
-    return found
-
-
-@final
-class _Gather(torch.autograd.Function):
-    """Forward: rows of all ranks, (w b, d). Backward: the sum over ranks of one's own rows."""
-
-    @staticmethod
-    def forward(ctx: Any, x_bd: Tensor, group: ProcessGroup) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx.rows, ctx.group = len(x_bd), group
-        parts = [torch.empty_like(x_bd) for _ in range(dist.get_world_size(group))]
-        dist.all_gather(parts, x_bd.contiguous(), group)
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, grad_md: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        total_md = grad_md.contiguous().clone()
-        dist.all_reduce(total_md, group=ctx.group)
-        first = rank(ctx.group) * ctx.rows
-        return total_md[first : first + ctx.rows], None
 
 
 # Batches larger than memory -----------------------------------------------------------------------

@@ -102,10 +102,10 @@ class MaskedLanguage:
         """The same backbone.
 
         Raises:
-            UsageError: it is no encoder that is written out here, or reads fewer tokens.
+            UsageError: it takes no texts, or reads fewer tokens.
         """
         longest = _preprocessing(backbone).max_tokens
-        if backbone.recipe.adapter != "text-encoder" or (self.settings.tokens or 0) > longest:
+        if (self.settings.tokens or 0) > longest:
             raise UsageError(
                 f"{backbone.name} reads texts of at most {longest} tokens",
                 where="--tokens",
@@ -322,8 +322,7 @@ class Cloze:
 
     def _few(self, windows: Windows, tokens: int, purpose: str) -> Packed:
         """So many tokens of some windows, masked once and for all."""
-        order_w = generator(self._job.seed, purpose).permutation(len(windows))
-        few = order_w[np.cumsum(windows.whole_w[order_w]) <= max(tokens, self._length)]
+        few = _drawn(windows, generator(self._job.seed, purpose), max(tokens, self._length))
         return self._pack(windows, few, seed_of(self._job.seed, purpose), 0)
 
     # Before the first step ------------------------------------------------------------------------
@@ -442,9 +441,14 @@ def _general(settings: MaskedSettings, job: Job, length: int) -> tuple[Packed, s
 
         texts, source = list(topics.topics.values()), _SOURCE
     windows = windows_of(texts, job.backbone, length, silent)
-    order_w = generator(0, "general", len(windows)).permutation(len(windows))
-    few = order_w[np.cumsum(windows.whole_w[order_w]) <= max(GENERAL_TOKENS, length)]
+    few = _drawn(windows, generator(0, "general", len(windows)), max(GENERAL_TOKENS, length))
     return packed(windows, few, length, 0, 0, settings.whole_words), source
+
+
+def _drawn(windows: Windows, random: np.random.Generator, tokens: int) -> np.ndarray:
+    """Some windows that have at most so many tokens together."""
+    order_w = random.permutation(len(windows))
+    return order_w[np.cumsum(windows.whole_w[order_w]) <= tokens]
 
 
 def pieces(batch: Packed, tokens: int) -> list[Packed]:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample
 from regraft.events import Tell
+from regraft.machine import has_bfloat16
 from regraft.pretraining.settings import AnySettings
 from regraft.store import Outcome
-from regraft.transfer.engine import has_bfloat16
 from regraft.transfer.work import Work
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ Point = dict[str, Any]
 Memo = Callable[[str, Callable[[], Outcome]], Outcome]
 """`memo(name, compute)`: what `compute()` gives, or gave when it was called first."""
 
-PRECISION = "precision"
-"""Memoised once for all trainings of a run, which are compared."""
+
+def _anew(name: str, compute: Callable[[], Outcome]) -> Outcome:
+    return compute()
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Job:
         budget_s: seconds for all of it, or None.
         from_scratch: start from random weights instead of the backbone's.
         tell: who listens.
+        shared_memo: for what is done once for all trainings of a run, which are compared.
     """
 
     backbone: Backbone
@@ -63,6 +65,7 @@ class Job:
     budget_s: float | None
     from_scratch: bool
     tell: Tell
+    shared_memo: Memo = _anew
 
     def in_bfloat16(self, asked: bool | None) -> bool:
         """Whether products are computed in bfloat16: as asked, else where that is faster here.
@@ -71,8 +74,8 @@ class Job:
         """
         if asked is not None:
             return asked
-        kept: Any = self.memo(PRECISION, lambda: Outcome({"bf16": has_bfloat16()})).facts
-        return kept["bf16"]
+        facts: Any = self.shared_memo("precision", lambda: Outcome({"bf16": has_bfloat16()})).facts
+        return facts["bf16"]
 
 
 class Learner(Work, Protocol):

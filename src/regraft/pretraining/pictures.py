@@ -121,13 +121,18 @@ def resized(backbone: Backbone, size_px: int | None) -> Backbone:
     return other
 
 
+def canvas_side_px(backbone: Backbone) -> int:
+    """Side of the squares that views are cut from: of a large network no more than it takes."""
+    size_px = backbone.pictures.size_px
+    return max(size_px, min(2 * size_px, 256))
+
+
 @final
 class Canvases:
     """The pool's pictures as squares of one size, uint8 (n, side_px, side_px, 3)."""
 
     def __init__(self, samples: Sequence[Sample], backbone: Backbone, tell: Tell) -> None:
-        size_px = backbone.pictures.size_px
-        self._side_px = side = max(size_px, min(2 * size_px, 256))
+        self._side_px = side = canvas_side_px(backbone)
         self._samples = samples
         self._interpolation = backbone.pictures.interpolation
         self._aspect_n = np.array([width / height for height, width in (s.size for s in samples)])

@@ -21,10 +21,10 @@ from regraft.defaults import MAX_BAD
 from regraft.errors import TrainingFailed, UsageError
 from regraft.events import Said, Tell, silent
 from regraft.pretraining import judge as judging
-from regraft.pretraining import objectives, sight
-from regraft.pretraining.judge import Eye, Looked
+from regraft.pretraining import neighbours, objectives
+from regraft.pretraining.judge import Evaluator, ProbeResult
 from regraft.pretraining.judge_tuned import Tuned, fine_tuned
-from regraft.pretraining.objective import PRECISION, Control, Job, Objective
+from regraft.pretraining.objective import Control, Job, Objective
 from regraft.pretraining.settings import FEW_STEPS, AnySettings
 from regraft.reporting import content, verdict
 from regraft.reporting.pretrained import beside_references
@@ -57,7 +57,7 @@ class Pretrained:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Setup:
     """What a pre-training stands on.
 
     Attributes:
@@ -67,7 +67,7 @@ class Ground:
         start: the backbone, sized.
         frozen: leading stages that stay as they are.
         pool: what is learnt from.
-        eye: the judge's, or None.
+        evaluator: the judge's, or None.
         tell: who listens.
     """
 
@@ -77,7 +77,7 @@ class Ground:
     start: Backbone
     frozen: int
     pool: Dataset
-    eye: Eye | None
+    evaluator: Evaluator | None
     tell: Tell
 
     @property
@@ -92,7 +92,7 @@ class Ground:
             "format": FORMAT,
             "objective": self.question["objective"],
             "pool": self.pool.fingerprint(),
-            "judge": self.eye.dataset.fingerprint() if self.eye else None,
+            "judge": self.evaluator.dataset.fingerprint() if self.evaluator else None,
             "backbone": self.start.sha256,
             "frozen": self.frozen,
             "settings": asdict(self.objective.settings),
@@ -105,12 +105,15 @@ class Ground:
         inputs = {**self.inputs, "from_scratch": from_scratch}
 
         def memo(name: str, compute: Callable[[], Outcome]) -> Outcome:
-            return self.run.step(name, {} if name == PRECISION else inputs, compute)
+            return self.run.step(name, inputs, compute)
+
+        def shared_memo(name: str, compute: Callable[[], Outcome]) -> Outcome:
+            return self.run.step(name, {}, compute)
 
         frozen = 0 if from_scratch else self.frozen  # what is random is not worth keeping
         return Job(
             self.start, frozen, self.pool.samples, self.seed, memo,
-            self.question["budget"], from_scratch, self.tell,
+            self.question["budget"], from_scratch, self.tell, shared_memo,
         )  # fmt: skip
 
 
@@ -194,8 +197,8 @@ def pretrain(
         labelled = _judge(judge, chosen, question, reads, tell)
         pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
         _tell_leaks(pool, tell)
-        eye = None if labelled is None else Eye(labelled, start, seed)
-        report = _learn(Ground(run, question, chosen, start, frozen, pool, eye, tell))
+        evaluator = None if labelled is None else Evaluator(labelled, start, seed)
+        report = _learn(Setup(run, question, chosen, start, frozen, pool, evaluator, tell))
     return Pretrained(folder, report)
 
 
@@ -279,65 +282,72 @@ def _tell_leaks(pool: Dataset, tell: Tell) -> None:
         tell(Said(f"{leaks} samples of the pool are or hold copies of the judge's: left out"))
 
 
-def _learn(ground: Ground) -> dict[str, Any]:
+def _learn(setup: Setup) -> dict[str, Any]:
     from regraft.backbones import build
     from regraft.pretraining import learning
 
-    start, eye = ground.start, ground.eye
-    course = learning.Course(ground.run, "pretrain", ground.inputs, eye.probe if eye else None)
+    start, evaluator = setup.start, setup.evaluator
+    course = learning.Course(
+        setup.run, "pretrain", setup.inputs, evaluator.probe if evaluator else None
+    )
 
     def compute() -> Outcome:
-        return learning.learn(ground.objective, ground.job(), course)
+        return learning.learn(setup.objective, setup.job(), course)
 
-    learnt = ground.run.step("pretrain", ground.inputs, compute)
+    learnt = setup.run.step("pretrain", setup.inputs, compute)
     own, extra = learning.parted(learnt.tensors)
     network = build(start)
-    before, seen_before = eye.look(network) if eye else None, _seen(ground, network)
+    before, seen_before = evaluator.evaluate(network) if evaluator else None, _seen(setup, network)
     _fill(network, own)
-    result = _publish(ground, network, extra)
-    after = eye.look(network) if eye else None
+    result = _publish(setup, network, extra)
+    after = evaluator.evaluate(network) if evaluator else None
     facts: dict[str, Any] = learnt.facts
-    report = _facts(ground, facts)
+    report = _facts(setup, facts)
     vain: list[str] = []
-    if ground.question["compare"] == "scratch":
+    if setup.question["compare"] == "scratch":
         report["scratch"] = _to_its_end(
-            ground, "The network from random weights", vain, lambda: _scratch(ground, facts, after)
+            setup, "The network from random weights", vain, lambda: _scratch(setup, facts, after)
         )
-    seen_after = _seen(ground, network)
+    seen_after = _seen(setup, network)
     if seen_before is not None and seen_after is not None:
         seen = {"before": seen_before, "after": seen_after}
-        report |= sight.facts(sight.of_pool(_shown(ground), seen), ground.pool.path)
-    if eye is not None and before is not None and after is not None:
-        tuned = fine_tuned(ground.run, eye, (start, result), ground.question["budget"], ground.tell)
-        report |= _judged(eye, before, after, tuned, report["steps"])
-        control = ground.objective.control() if ground.question["control"] else None
+        report |= neighbours.facts(neighbours.of_pool(_shown(setup), seen), setup.pool.path)
+    if evaluator is not None and before is not None and after is not None:
+        tuned = fine_tuned(
+            setup.run, evaluator, (start, result), setup.question["budget"], setup.tell
+        )
+        report |= _judged(evaluator, before, after, tuned, report["steps"])
+        control = setup.objective.control() if setup.question["control"] else None
         if control is not None:
             report["control"] = _to_its_end(
-                ground, "The control", vain, lambda: _control(ground, control, eye, facts, after)
+                setup,
+                "The control",
+                vain,
+                lambda: _control(setup, control, evaluator, facts, after),
             )
-    doubts = [] if eye is None else verdict.doubts(report["judge"]["problems"])
+    doubts = [] if evaluator is None else verdict.doubts(report["judge"]["problems"])
     said = [beside_references(report), report["verdict"]["text"], *doubts, *vain]
     report["verdict"] = report["verdict"] | {"text": " ".join(filter(None, said))}
-    reporting.write(ground.run.folder, report)
+    reporting.write(setup.run.folder, report)
     return report
 
 
-def _shown(ground: Ground) -> list[Sample]:
+def _shown(setup: Setup) -> list[Sample]:
     """Some samples of the pool."""
-    pool = ground.pool.samples
-    order_n = generator(ground.seed, "shown").permutation(len(pool))
-    return [pool[i] for i in order_n[: sight.MAPPED]]
+    pool = setup.pool.samples
+    order_n = generator(setup.seed, "shown").permutation(len(pool))
+    return [pool[i] for i in order_n[: neighbours.MAPPED]]
 
 
-def _seen(ground: Ground, network: Network) -> np.ndarray | None:
+def _seen(setup: Setup, network: Network) -> np.ndarray | None:
     """What a network makes of them; None where a judge's are looked at instead, and of texts."""
-    if ground.eye is not None or ground.objective.modality == "text":
+    if setup.evaluator is not None or setup.objective.modality == "text":
         return None
-    return sight.Gaze(ground.start).features(network, _shown(ground))
+    return neighbours.Embedder(setup.start).features(network, _shown(setup))
 
 
 def _to_its_end(
-    ground: Ground, what: str, vain: list[str], train: Callable[[], dict[str, Any]]
+    setup: Setup, what: str, vain: list[str], train: Callable[[], dict[str, Any]]
 ) -> dict[str, Any] | None:
     """What a training beside the main one gives; None, and a sentence in `vain`, if it failed.
 
@@ -348,24 +358,24 @@ def _to_its_end(
     except TrainingFailed as fault:
         reason = "; ".join(filter(None, (fault.what, fault.mend)))
         vain.append(f"{what} did not learn to the end, so nothing is said of it: {reason}.")
-        ground.tell(Said(vain[-1]))
+        setup.tell(Said(vain[-1]))
         return None
 
 
 def _control(
-    ground: Ground, control: Control, eye: Eye, main: dict[str, Any], after: Looked
+    setup: Setup, control: Control, evaluator: Evaluator, main: dict[str, Any], after: ProbeResult
 ) -> dict[str, Any]:
     """As many steps of the control; what the objective adds to that.
 
     Args:
-        ground: of both trainings.
+        setup: of both trainings.
         control: what is trained.
-        eye: the judge's.
+        evaluator: the judge's.
         main: what `learn` gave of the training with the objective itself.
         after: what the judge saw after that.
     """
-    learnt = _beside(replace(ground, objective=control.objective), "control", main)
-    found = _against(ground, eye, learnt, after)
+    learnt = _beside(replace(setup, objective=control.objective), "control", main)
+    found = _against(setup, evaluator, learnt, after)
     text = (
         f"The control, whose views {control.which}, has {percent(found['before']['value'])} "
         f"after as many steps; {control.adds} add {judging.gap(found)}."
@@ -373,20 +383,20 @@ def _control(
     return {**found, "text": text, "curves": learnt.facts["curves"]}
 
 
-def _scratch(ground: Ground, main: dict[str, Any], after: Looked | None) -> dict[str, Any]:
+def _scratch(setup: Setup, main: dict[str, Any], after: ProbeResult | None) -> dict[str, Any]:
     """The same network, objective and steps from random weights; what the start adds to that.
 
     Args:
-        ground: of both trainings.
+        setup: of both trainings.
         main: what `learn` gave of the training that began with the backbone's weights.
         after: what the judge saw after that; None without a judge.
     """
-    learnt = _beside(ground, "scratch", main, from_scratch=True)
+    learnt = _beside(setup, "scratch", main, from_scratch=True)
     facts: dict[str, Any] = learnt.facts
     kept = {key: facts[key] for key in ("steps", "seconds", "curves", "before", "after")}
-    if ground.eye is None or after is None:
+    if setup.evaluator is None or after is None:
         return {**kept, "judged": None}
-    found = _against(ground, ground.eye, learnt, after)
+    found = _against(setup, setup.evaluator, learnt, after)
     text = (
         f"Pre-trained likewise from random weights, the network has "
         f"{percent(found['before']['value'])} after as many steps; the weights it began with add "
@@ -396,32 +406,32 @@ def _scratch(ground: Ground, main: dict[str, Any], after: Looked | None) -> dict
 
 
 def _beside(
-    ground: Ground, name: str, main: dict[str, Any], *, from_scratch: bool = False
+    setup: Setup, name: str, main: dict[str, Any], *, from_scratch: bool = False
 ) -> Outcome:
     """A training with the plan and the length of another; `main` is what `learn` gave of that."""
     from regraft.pretraining import learning
 
-    course = learning.Course.beside(ground.run, name, ground.inputs, main)
-    job = ground.job(from_scratch=from_scratch)
-    return ground.run.step(
-        name, course.inputs, lambda: learning.learn(ground.objective, job, course)
-    )
+    course = learning.Course.beside(setup.run, name, setup.inputs, main)
+    job = setup.job(from_scratch=from_scratch)
+    return setup.run.step(name, course.inputs, lambda: learning.learn(setup.objective, job, course))
 
 
-def _against(ground: Ground, eye: Eye, learnt: Outcome, after: Looked) -> dict[str, Any]:
+def _against(
+    setup: Setup, evaluator: Evaluator, learnt: Outcome, after: ProbeResult
+) -> dict[str, Any]:
     """The training that stood beside ("before") and the result ("after"), by the paired test."""
     from regraft.backbones import build
     from regraft.pretraining import learning
 
-    network = build(ground.start)
+    network = build(setup.start)
     _fill(network, learning.parted(learnt.tensors)[0])
-    return judging.compared(eye, eye.look(network).logits_nc, after.logits_nc)
+    return judging.compared(evaluator, evaluator.evaluate(network).logits_nc, after.logits_nc)
 
 
-def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
+def _facts(setup: Setup, facts: dict[str, Any]) -> dict[str, Any]:
     """What report.json says of any pre-training; as yet not judged."""
-    start, pool, question = ground.start, ground.pool, ground.question
-    things = {"image": "pictures", "text": "texts", "video": "clips"}[ground.objective.modality]
+    start, pool, question = setup.start, setup.pool, setup.question
+    things = {"image": "pictures", "text": "texts", "video": "clips"}[setup.objective.modality]
     return {
         "task": pool.task,
         "objective": question["objective"],
@@ -434,21 +444,21 @@ def _facts(ground: Ground, facts: dict[str, Any]) -> dict[str, Any]:
             "splits": _sizes(pool),
             "problems": _problems(pool),
         },
-        "judge": None if ground.eye is None else {
-            "path": str(ground.eye.dataset.path.resolve()),
-            "fingerprint": ground.eye.dataset.fingerprint(),
-            "splits": _sizes(ground.eye.dataset),
-            "problems": _problems(ground.eye.dataset),
+        "judge": None if setup.evaluator is None else {
+            "path": str(setup.evaluator.dataset.path.resolve()),
+            "fingerprint": setup.evaluator.dataset.fingerprint(),
+            "splits": _sizes(setup.evaluator.dataset),
+            "problems": _problems(setup.evaluator.dataset),
         },
         "backbone": {
             "name": start.name, "source": start.source, "sha256": start.sha256,
             "licence": start.licence, "parameters": start.parameters,
             "stages": [stage.name for stage in start.stages],
-            "frozen_stages": ground.frozen, "frozen_intact": facts["frozen_intact"],
+            "frozen_stages": setup.frozen, "frozen_intact": facts["frozen_intact"],
             "preprocessing": asdict(start.preprocessing),
         },
-        "settings": asdict(ground.objective.settings)
-        | {"seed": ground.seed, "budget_s": question["budget"], "train": question["train"]},
+        "settings": asdict(setup.objective.settings)
+        | {"seed": setup.seed, "budget_s": question["budget"], "train": question["train"]},
         **{key: facts[key] for key in ("steps", "stopped", "seconds", "throughput")},
         **{key: facts[key] for key in ("curves", "losses", "before", "after")},
         "rungs": [],
@@ -476,15 +486,17 @@ def _problems(rows: Dataset) -> list[dict[str, str]]:
     return [asdict(problem) for problem in rows.problems]
 
 
-def _judged(eye: Eye, before: Looked, after: Looked, tuned: Tuned, steps: int) -> dict[str, Any]:
-    found = judging.verdict(eye, before, after, tuned)
+def _judged(
+    evaluator: Evaluator, before: ProbeResult, after: ProbeResult, tuned: Tuned, steps: int
+) -> dict[str, Any]:
+    found = judging.verdict(evaluator, before, after, tuned)
     if steps < FEW_STEPS:
         text = f"Pre-training took {steps} of the {FEW_STEPS} steps that it needs at least."
         found |= {"too_few_steps": True, "text": f"{text} {found['text']}"}
     return {
         "verdict": found,
         "test": found["after"] if found["split"] == "test" else None,
-        **sight.facts(judging.sight(eye, before, after), eye.dataset.path),
+        **neighbours.facts(judging.neighbour_map(evaluator, before, after), evaluator.dataset.path),
     }
 
 
@@ -496,16 +508,16 @@ def _fill(network: Network, arrays: dict[str, np.ndarray]) -> None:
     fill(network, {n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, "pretrain")
 
 
-def _publish(ground: Ground, network: Network, extra: dict[str, np.ndarray]) -> Backbone:
+def _publish(setup: Setup, network: Network, extra: dict[str, np.ndarray]) -> Backbone:
     """Write RUN/backbone, which `--backbone RUN` opens; gives it."""
     import torch
     from safetensors.torch import save
 
-    start, folder = ground.start, ground.run.folder
+    start, folder = setup.start, setup.run.folder
     own = {name: tensor.detach().contiguous() for name, tensor in network.tensors().items()}
     own |= {name: torch.from_numpy(array.copy()) for name, array in extra.items()}
     weights = save(own)
-    source = f"{start.source}, pre-trained on {Path(ground.question['data']).name}"
+    source = f"{start.source}, pre-trained on {Path(setup.question['data']).name}"
     described = replace(start, name=str(folder), source=source, sha256=store.digest(weights))
     target = folder / "backbone" / "weights.safetensors"
     store.commit(target, weights)

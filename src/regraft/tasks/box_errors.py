@@ -101,11 +101,11 @@ def gains(answers: BoxAnswers, targets: BoxTargets, classes: int) -> dict[str, f
     already; other false alarms vanish; missed truths are no longer asked for.
     """
     errors = errors_of(answers, targets, classes)
-    before = _ap50(errors.matches, errors.matches.label_d, errors.matches.hit_d, classes)
-    return {kind: _mended(errors, targets, classes, kind) - before for kind in KINDS}
+    before = _ap50(errors.matches, errors.matches.label_d, errors.matches.hit_d)
+    return {kind: _mended(errors, targets, kind) - before for kind in KINDS}
 
 
-def _mended(errors: Errors, targets: BoxTargets, classes: int, kind: str) -> float:
+def _mended(errors: Errors, targets: BoxTargets, kind: str) -> float:
     matches, at = errors.matches, KINDS.index(kind)
     hit_d, label_d = matches.hit_d.copy(), matches.label_d.copy()
     keep_d = errors.kind_d != at
@@ -126,14 +126,13 @@ def _mended(errors: Errors, targets: BoxTargets, classes: int, kind: str) -> flo
                 free_k[truth] = False
                 hit_d[row] = keep_d[row] = True
                 label_d[row] = targets.labels_k[truth]
-    return _ap50(matches, label_d, hit_d, classes, keep_d, truths_nc)
+    return _ap50(matches, label_d, hit_d, keep_d, truths_nc)
 
 
 def _ap50(
     matches: Matches,
     label_d: np.ndarray,
     hit_d: np.ndarray,
-    classes: int,
     keep_d: np.ndarray | None = None,
     truths_nc: np.ndarray | None = None,
 ) -> float:

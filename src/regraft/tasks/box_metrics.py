@@ -32,7 +32,6 @@ MOST = 100
 SURE_IOU = 0.5
 PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Shares of right boxes that a user may ask for."""
-COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _ROWS = 128
 """Draws at once, so that memory stays small."""
@@ -40,7 +39,7 @@ _ROWS = 128
 
 @dataclass(frozen=True)
 class Matches:
-    """What each detection matched, at one IoU.
+    """What each detection matched.
 
     Attributes:
         picture_d: number of the picture.
@@ -89,53 +88,34 @@ def overlaps(answer_d4: np.ndarray, truth_k4: np.ndarray, crowd_k: np.ndarray) -
     return np.asarray(mask.iou(sides[0], sides[1], crowd_k.astype(np.uint8).tolist()))
 
 
-def match(
-    answers: BoxAnswers,
-    targets: BoxTargets,
-    classes: int,
-    iou: float = SURE_IOU,
-    most: int = MOST,
-) -> Matches:
-    """Match detections to truths, picture by picture, as COCO does.
+def match(answers: BoxAnswers, targets: BoxTargets, classes: int, most: int = MOST) -> Matches:
+    """Match detections to truths, picture by picture, as COCO does at `SURE_IOU`.
 
     Args:
         answers: of the samples of `targets`, in the same order.
         targets: what is right.
         classes: c.
-        iou: how much a detection must overlap what it finds.
         most: detections of one category on one picture that count.
     """
-    return match_at(answers, targets, classes, [iou], most)[0]
-
-
-def match_at(
-    answers: BoxAnswers,
-    targets: BoxTargets,
-    classes: int,
-    ious: Sequence[float],
-    most: int = MOST,
-) -> list[Matches]:
-    """`match` at several overlaps, which are computed once."""
     assert len(answers) == len(targets), "answers and targets are of the same samples"
-    found: list[list[tuple[np.ndarray, ...]]] = [[] for _ in ious]
+    rows: list[tuple[np.ndarray, ...]] = []
     first_k, first_d = 0, 0
     truths_nc = np.zeros((len(targets), classes), dtype=np.int64)
-    for n, (boxes_d4, labels_d, scores_d) in enumerate(answers):
-        truth_k4, truth_label_k, crowd_k = _truths(targets, n, first_k)
+    for n, (said, there) in enumerate(zip(answers, targets, strict=True)):
+        (boxes_d4, labels_d, scores_d), (truth_k4, truth_label_k, crowd_k) = said, there
         np.add.at(truths_nc[n], truth_label_k[~crowd_k], 1)
         order_d = _surest(labels_d, scores_d, most)
         iou_dk = overlaps(boxes_d4[order_d].astype(float), truth_k4.astype(float), crowd_k)
         same_dk = labels_d[order_d][:, None] == truth_label_k[None, :]
-        for rows, least in zip(found, ious, strict=True):
-            truth_d = _greedy(np.where(same_dk, iou_dk, -1.0), crowd_k, least)
-            ignored_d = (truth_d >= 0) & crowd_k[truth_d] if len(crowd_k) else truth_d >= 0
-            truth_d = np.where(truth_d >= 0, truth_d + first_k, -1)
-            label_d, score_d = labels_d[order_d], scores_d[order_d].astype(float)
-            picture_d = np.full(len(order_d), n)
-            rows.append((picture_d, label_d, score_d, truth_d, ignored_d, order_d + first_d))
+        truth_d = _greedy(np.where(same_dk, iou_dk, -1.0), crowd_k)
+        ignored_d = (truth_d >= 0) & crowd_k[truth_d] if len(crowd_k) else truth_d >= 0
+        truth_d = np.where(truth_d >= 0, truth_d + first_k, -1)
+        label_d, score_d = labels_d[order_d], scores_d[order_d].astype(float)
+        picture_d = np.full(len(order_d), n)
+        rows.append((picture_d, label_d, score_d, truth_d, ignored_d, order_d + first_d))
         first_k += len(truth_k4)
         first_d += len(boxes_d4)
-    return [_joined(rows, truths_nc) for rows in found]
+    return _joined(rows, truths_nc)
 
 
 def _joined(rows: Sequence[tuple[np.ndarray, ...]], truths_nc: np.ndarray) -> Matches:
@@ -144,11 +124,6 @@ def _joined(rows: Sequence[tuple[np.ndarray, ...]], truths_nc: np.ndarray) -> Ma
         np.concatenate(part) for part in zip(empty, *rows, strict=True)
     )
     return Matches(picture_d, label_d, score_d, truth_d, ignored_d, rank_d, truths_nc)
-
-
-def _truths(targets: BoxTargets, n: int, first: int) -> tuple[np.ndarray, ...]:
-    some = slice(first, first + int(targets.count_n[n]))
-    return targets.boxes_k4[some], targets.labels_k[some], targets.crowd_k[some]
 
 
 def _surest(labels_d: np.ndarray, scores_d: np.ndarray, most: int) -> np.ndarray:
@@ -163,11 +138,10 @@ def _surest(labels_d: np.ndarray, scores_d: np.ndarray, most: int) -> np.ndarray
     return order_d[rank_d < most]
 
 
-def _greedy(iou_dk: np.ndarray, crowd_k: np.ndarray, least: float) -> np.ndarray:
+def _greedy(iou_dk: np.ndarray, crowd_k: np.ndarray) -> np.ndarray:
     """Truth_d of one picture, -1 for none. Of equal overlaps the last one counts, as in COCO."""
     truth_d = np.full(len(iou_dk), -1)
-    least = min(least, 1 - 1e-10)
-    possible_dk = iou_dk >= least
+    possible_dk = iou_dk >= SURE_IOU
     free_k = ~crowd_k
     for d in np.flatnonzero(possible_dk.any(axis=1)):
         # A crowd is taken only where nothing else fits, and by any number of detections.
@@ -185,10 +159,8 @@ def _greedy(iou_dk: np.ndarray, crowd_k: np.ndarray, least: float) -> np.ndarray
 # Average precision --------------------------------------------------------------------------------
 
 
-def average_precision(
-    answers: BoxAnswers, targets: BoxTargets, classes: int, ious: Sequence[float] = (SURE_IOU,)
-) -> Score:
-    """Mean over categories, and over `ious`, of the average precision, under weights on pictures.
+def average_precision(answers: BoxAnswers, targets: BoxTargets, classes: int) -> Score:
+    """Mean over categories of the average precision at `SURE_IOU`, under weights on pictures: AP50.
 
     Precision is taken at 101 steps of recall, as COCO does (Lin et al. 2014).
 
@@ -196,17 +168,13 @@ def average_precision(
         answers: of the samples of `targets`, in the same order.
         targets: what is right.
         classes: c.
-        ious: (0.5,) gives AP50, `COCO_IOUS` gives AP.
     """
-    return precision_of(match_at(answers, targets, classes, ious))
+    return precision_of(match(answers, targets, classes))
 
 
-def precision_of(found: Sequence[Matches]) -> Score:
-    """`average_precision` of what was matched, at one overlap or several."""
-    curves = [
-        [curve_of(matches, label) for label in range(matches.truths_nc.shape[1])]
-        for matches in found
-    ]
+def precision_of(matches: Matches) -> Score:
+    """`average_precision` of what was matched."""
+    curves = [curve_of(matches, label) for label in range(matches.truths_nc.shape[1])]
 
     def score(weights_rn: np.ndarray) -> np.ndarray:
         parts = [weights_rn[i : i + _ROWS] for i in range(0, len(weights_rn), _ROWS)]
@@ -271,9 +239,9 @@ def curve(
     return Curve(picture_d[hit_d], score_d[order_d][hit_d], wrong_nt, truths_n.astype(np.float64))
 
 
-def _mean(curves: Sequence[Sequence[Curve]], weights_rn: np.ndarray) -> np.ndarray:
+def _mean(curves: Sequence[Curve], weights_rn: np.ndarray) -> np.ndarray:
     total_r, seen_r = np.zeros(len(weights_rn)), np.zeros(len(weights_rn))
-    for one in (one for by_label in curves for one in by_label):
+    for one in curves:
         there_r = weights_rn @ one.truths_n > 0
         if there_r.any():
             total_r += np.where(there_r, area(one, weights_rn), 0.0)
@@ -308,7 +276,7 @@ def choose_confidence(matches: Matches, precision: float | None = None) -> Confi
     """The confidence from which boxes are shown.
 
     Args:
-        matches: on validation data, at the IoU that counts as found.
+        matches: on validation data.
         precision: the least share of shown boxes that must be right; the confidence is then the
             lowest that keeps it (where none does, the one with the highest precision). None asks
             for the best F1.
@@ -432,8 +400,8 @@ def _as_coco(
     annotations: list[dict[str, Any]] = []
     said: list[dict[str, Any]] = []
     pictures = [{"id": n + 1} for n in range(len(targets))]
-    for n, (boxes_d4, labels_d, scores_d) in enumerate(answers):
-        truth_k4, label_k, crowd_k = targets.of(n)
+    for n, (answer, target) in enumerate(zip(answers, targets, strict=True)):
+        (boxes_d4, labels_d, scores_d), (truth_k4, label_k, crowd_k) = answer, target
         for box, label, crowd in zip(truth_k4.astype(float), label_k, crowd_k, strict=True):
             sides = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
             annotations.append(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -46,11 +47,19 @@ class BoxTargets:
     def __len__(self) -> int:
         return len(self.count_n)
 
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Boxes_k4, labels_k and crowd_k of each sample."""
+        return (self.of(n) for n in range(len(self)))
+
     def of(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Boxes_k4, labels_k and crowd_k of one sample."""
-        stop = int(self.count_n[: n + 1].sum())
+        stop = int(self._stop_n[n])
         some = slice(stop - int(self.count_n[n]), stop)
         return self.boxes_k4[some], self.labels_k[some], self.crowd_k[some]
+
+    @cached_property
+    def _stop_n(self) -> np.ndarray:
+        return self.count_n.cumsum()
 
     @staticmethod
     def from_samples(samples: Sequence[Sample]) -> BoxTargets:

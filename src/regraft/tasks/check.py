@@ -10,9 +10,8 @@ import numpy as np
 
 from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
 from regraft.dataset.rows import Sample
-from regraft.errors import ContractBroken
 from regraft.seeds import generator
-from regraft.tasks.check_boxes import check_detection
+from regraft.tasks.check_boxes import check_detection, promise
 from regraft.tasks.classification import Classification
 from regraft.tasks.detection import Detection
 
@@ -53,20 +52,20 @@ def _check_classification(task: Classification) -> None:
     target_nc = task.targets(samples)
     right_nc = np.where(target_nc > 0, 4.0, -4.0).astype(np.float32)
     wrong_nc = np.roll(right_nc, 1, axis=1)
-    _promise(target_nc.shape == (_COUNT, len(task.classes)), "targets() gives a row a sample")
+    promise(target_nc.shape == (_COUNT, len(task.classes)), "targets() gives a row a sample")
     weight_n = task.sample_weights(target_nc)
-    _promise(abs(weight_n.mean() - 1) < 1e-6, "sample_weights() have mean 1")
+    promise(abs(weight_n.mean() - 1) < 1e-6, "sample_weights() have mean 1")
     ones_1n = np.ones((1, _COUNT))
     best = float(task.score({"logits": right_nc}, target_nc)(ones_1n)[0])
-    _promise(abs(best - 1) < 1e-9, "score() of right answers is 1")
-    _promise(
+    promise(abs(best - 1) < 1e-9, "score() of right answers is 1")
+    promise(
         float(task.score({"logits": wrong_nc}, target_nc)(ones_1n)[0]) < best,
         "wrong ones score less",
     )
     chance_nc = task.probabilities(right_nc)
-    _promise(bool(((chance_nc >= 0) & (chance_nc <= 1)).all()), "probabilities() lie in 0…1")
+    promise(bool(((chance_nc >= 0) & (chance_nc <= 1)).all()), "probabilities() lie in 0…1")
     answer = task.decode(chance_nc[0])
-    _promise(answer["label"] in task.classes, "decode() names a class")
+    promise(answer["label"] in task.classes, "decode() names a class")
     json.dumps(answer)
     _check_head(task, target_nc)
     _check_loss(task, right_nc, wrong_nc, target_nc)
@@ -77,13 +76,13 @@ def _check_head(task: Classification, target_nc: np.ndarray) -> None:
     x_nd = (noise_nd + target_nc @ np.eye(len(task.classes), _WIDTH) * 3).astype(np.float32)
     probe = task.fit_head(x_nd, target_nc, [""] * _COUNT, 0)
     right = task.correct(probe.logits(x_nd), target_nc).mean()
-    _promise(right > 0.9, "fit_head() learns what is linear")
+    promise(right > 0.9, "fit_head() learns what is linear")
     again = task.fit_head(x_nd, target_nc, [""] * _COUNT, 0)
-    _promise(again.weight_cd.tobytes() == probe.weight_cd.tobytes(), "and twice the same")
+    promise(again.weight_cd.tobytes() == probe.weight_cd.tobytes(), "and twice the same")
     head = task.head(MADE_UP, 0)
     count = sum(parameter.numel() for parameter in head.parameters())
-    _promise(count == task.head_parameters(MADE_UP), "head_parameters() counts head()")
-    _promise(head.weight.shape == probe.weight_cd.shape, "head() takes what fit_head() finds")
+    promise(count == task.head_parameters(MADE_UP), "head_parameters() counts head()")
+    promise(head.weight.shape == probe.weight_cd.shape, "head() takes what fit_head() finds")
 
 
 def _check_loss(
@@ -96,9 +95,9 @@ def _check_loss(
     low = task.loss(logits, target, weight)
     low.backward()
     finite = logits.grad is not None and bool(torch.isfinite(logits.grad).all())
-    _promise(finite, "loss() has a finite gradient")
+    promise(finite, "loss() has a finite gradient")
     high = task.loss(torch.from_numpy(wrong_nc), target, weight)
-    _promise(low.item() < high.item(), "loss() of right answers is less than of wrong ones")
+    promise(low.item() < high.item(), "loss() of right answers is less than of wrong ones")
 
 
 def _samples(task: Classification) -> list[Sample]:
@@ -106,8 +105,3 @@ def _samples(task: Classification) -> list[Sample]:
     base = Sample("made up", Path("made up"), 0, "0" * 64)
     labels = [i % len(task.classes) for i in range(_COUNT)]
     return [replace(base, target=(at,) if task.multilabel else at) for at in labels]
-
-
-def _promise(kept: bool, promise: str) -> None:
-    if not kept:
-        raise ContractBroken(f"a task breaks its contract: {promise}", where="check_task")

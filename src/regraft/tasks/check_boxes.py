@@ -34,7 +34,7 @@ def check_detection(task: Detection, backbone: Backbone | None) -> None:
     backbone = backbone or made_up(task)
     samples = _samples(task)
     targets = task.targets(samples)
-    _promise(len(targets) == _COUNT, "targets() has a length, that of the samples")
+    promise(len(targets) == _COUNT, "targets() has a length, that of the samples")
     _check_score(task, targets)
     _check_head(task, backbone)
     _check_order(task, backbone, targets)
@@ -49,7 +49,7 @@ def made_up(task: Detection) -> Backbone:
         ContractBroken: the task is of another family, whose last stage nobody but a backbone knows.
     """
     detector = task.detector
-    _promise(bool(detector.strides_px), "a detector without maps is checked on its backbone")
+    promise(bool(detector.strides_px), "a detector without maps is checked on its backbone")
     sides = [math.ceil(task.size_px / stride) for stride in detector.strides_px]
     shapes = tuple((_WIDTH, side, side) for side in sides)
     prepared = Preprocessing(task.size_px, 1.0, whole=True)
@@ -70,14 +70,14 @@ def _check_score(task: Detection, targets: BoxTargets) -> None:
     away = replace(right, boxes_k4=targets.boxes_k4 + 2 * task.size_px)
     other = replace(right, labels_k=(targets.labels_k + 1) % len(task.classes))
     nothing = BoxAnswers.from_pictures([_nothing()] * _COUNT)
-    _promise(abs(score(right) - 1) < 1e-9, "score() of right answers is 1")
-    _promise(score(away) < 0.5, "boxes at the wrong place score less")
+    promise(abs(score(right) - 1) < 1e-9, "score() of right answers is 1")
+    promise(score(away) < 0.5, "boxes at the wrong place score less")
     if len(task.classes) > 1:
-        _promise(score(other) < 1, "boxes of the wrong category score less")
-    _promise(score(nothing) == 0, "score() of no answers is 0")
+        promise(score(other) < 1, "boxes of the wrong category score less")
+    promise(score(nothing) == 0, "score() of no answers is 0")
     calibrated = task.calibrate(right.arrays(), targets)
     json.dumps(calibrated)
-    _promise(
+    promise(
         all(0 <= value <= 1 for value in calibrated.values()), "confidences lie between 0 and 1"
     )
 
@@ -91,13 +91,13 @@ def _check_head(task: Detection, backbone: Backbone) -> None:
 
     head, again = (_head(task, backbone) for _ in range(2))
     same = all(a.equal(b) for a, b in zip(_tensors(head), _tensors(again), strict=True))
-    _promise(same, "head() of one seed is twice the same")
+    promise(same, "head() of one seed is twice the same")
     count = sum(parameter.numel() for parameter in head.parameters())
-    _promise(count == task.head_parameters(backbone), "head_parameters() counts head()")
+    promise(count == task.head_parameters(backbone), "head_parameters() counts head()")
     facts = json.loads(json.dumps(task.facts()))
     made = restored(facts, task.detector)
     same = isinstance(made, Detection) and asdict(made) == asdict(task)
-    _promise(same, "facts() make the same task again")
+    promise(same, "facts() make the same task again")
 
 
 def _check_answers(
@@ -114,17 +114,17 @@ def _check_answers(
         ]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in together}
     same = all(np.allclose(joined[name], found, atol=1e-3) for name, found in together.items())
-    _promise(same, "answers() of batches, joined, are the answers of all")
+    promise(same, "answers() of batches, joined, are the answers of all")
     found = BoxAnswers.from_arrays(together)
-    _promise(len(found) == _COUNT, "answers() has an entry for each sample")
+    promise(len(found) == _COUNT, "answers() has an entry for each sample")
     for boxes_k4, labels_k, scores_k in found:
-        _promise(bool((np.diff(scores_k) <= 0).all()), "the surest box of a sample comes first")
+        promise(bool((np.diff(scores_k) <= 0).all()), "the surest box of a sample comes first")
         named = (labels_k >= 0) & (labels_k < len(task.classes))
-        _promise(bool(named.all()), "labels are classes")
+        promise(bool(named.all()), "labels are classes")
         inside = (boxes_k4 >= 0) & (boxes_k4 <= task.size_px)
-        _promise(bool(inside.all()), "boxes lie in the picture")
+        promise(bool(inside.all()), "boxes lie in the picture")
     score = task.score(together, task.targets(samples))(np.ones((1, _COUNT)))
-    _promise(score[0] > 0.5, "what the loss has taught is what answers() tells")
+    promise(score[0] > 0.5, "what the loss has taught is what answers() tells")
 
 
 def _taught(
@@ -141,13 +141,13 @@ def _taught(
     for _ in range(_LESSONS):
         optimiser.zero_grad()
         loss = loss_of(head(*values), index_b, 0)
-        _promise(loss.ndim == 0, "the loss is one number")
+        promise(loss.ndim == 0, "the loss is one number")
         loss.backward()
         finite = all(x.grad is None or bool(x.grad.isfinite().all()) for x in moved)
-        _promise(finite, "the loss has a finite gradient")
+        promise(finite, "the loss has a finite gradient")
         optimiser.step()
         losses.append(loss.item())
-    _promise(losses[-1] < 0.5 * losses[0], "following its gradient makes the loss less")
+    promise(losses[-1] < 0.5 * losses[0], "following its gradient makes the loss less")
     return head.eval(), [x.detach() for x in values]
 
 
@@ -165,10 +165,10 @@ def _check_order(task: Detection, backbone: Backbone, targets: BoxTargets) -> No
                 for order in (index_b, index_b[::-1].copy())
             )
             near = abs(one - other) <= 1e-4 * max(1.0, abs(one))
-            _promise(near, "the loss of a batch does not depend on its order")
+            promise(near, "the loss of a batch does not depend on its order")
         index_b = np.array([_EMPTY])
         empty = loss_of(head(*(x[index_b] for x in values)), index_b, 0)
-    _promise(bool(empty.isfinite()), "a picture without boxes has a loss")
+    promise(bool(empty.isfinite()), "a picture without boxes has a loss")
 
 
 def _head(task: Detection, backbone: Backbone) -> nn.Module:
@@ -211,6 +211,7 @@ def _samples(task: Detection) -> list[Sample]:
     return found
 
 
-def _promise(kept: bool, promise: str) -> None:
+def promise(kept: bool, what: str) -> None:
+    """Raise `ContractBroken` if a promise is not kept; says what was promised."""
     if not kept:
-        raise ContractBroken(f"a task breaks its contract: {promise}", where="check_task")
+        raise ContractBroken(f"a task breaks its contract: {what}", where="check_task")

@@ -65,8 +65,7 @@ class PairedHead(nn.Module):
 
 def _widths(detector: Detector) -> tuple[int, int]:
     """Channels of the maps for scores and of those for edges."""
-    settings = dict(detector.settings)
-    return int(str(settings["score_width"])), int(str(settings["edge_width"]))
+    return detector.setting["score_width"], detector.setting["edge_width"]
 
 
 @torch.no_grad()

@@ -12,7 +12,6 @@ Shapes: n samples, d features, c classes, k principal axes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from importlib import import_module
 
 import numpy as np
 
+from regraft.machine import cores
 from regraft.seeds import generator
 from regraft.tasks.clusters import folds, known_elsewhere
 
@@ -164,7 +164,7 @@ def _choose_penalty(
         logits_nc = z_nk[held] @ theta[:-1] + theta[-1]
         return float(_losses(logits_nc, target_nc[held], exclusive) @ weight_n[held])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for penalty in PENALTIES:
             losses = pool.map(partial(held_out_loss, penalty), theta_f)
             judged.append((penalty, sum(losses) / len(held_n)))

@@ -126,7 +126,7 @@ class DFineHead(nn.Module):
 
 def make_head(start: Start) -> nn.Module:
     """See `family.Family`; a new category is at first as likely as it is frequent, in any query."""
-    settings = dict[str, Any](start.detector.settings)
+    settings = start.detector.setting
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(start.seed, "head"))
         head = _head(settings, start.width, len(start.frequency))
@@ -184,7 +184,7 @@ def _set_rows(
 def head_parameters(detector: Detector, width: int, categories: int) -> int:
     """See `family.Family`."""
     with torch.device("meta"):
-        head = _head(dict[str, Any](detector.settings), width, categories)
+        head = _head(detector.setting, width, categories)
     return sum(parameter.numel() for parameter in head.parameters())
 
 
@@ -195,7 +195,7 @@ def criterion(
     detector: Detector, size_px: int, targets: BoxTargets, views: Sequence[View]
 ) -> Criterion:
     """See `family.Family`."""
-    settings = dict[str, Any](detector.settings)
+    settings = detector.setting
     judge = cache(lambda categories: _judge(settings, categories))
 
     @cache
@@ -277,7 +277,7 @@ def decode(
     outputs: tuple[Tensor, ...], detector: Detector, size_px: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """See `family.Family`: as many of the surest scores as queries, as transformers has it."""
-    is_softmax = dict(detector.settings)["model"] == "yolos"
+    is_softmax = detector.setting["model"] == "yolos"
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for logits_qc, boxes_q4 in zip(outputs[0].float(), outputs[1].float(), strict=True):
         if is_softmax:

@@ -9,7 +9,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Generic, TypeVar, final
 
-from regraft.dataset.verify import cores
+from regraft.machine import cores
 
 Batch = TypeVar("Batch")
 In = TypeVar("In")

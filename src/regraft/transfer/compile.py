@@ -30,11 +30,11 @@ import numpy as np
 
 from regraft.backbones.backbone import Backbone
 from regraft.backbones.levels import with_levels
-from regraft.dataset.verify import cores
 from regraft.errors import RegraftError
+from regraft.machine import cores
+from regraft.openvino_runtime import import_openvino
 from regraft.store import lock
 from regraft.transfer.compiled import Compiled, find, place, write
-from regraft.transfer.cut import import_openvino
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, in_order, parity
 from regraft.transfer.runners import OpenVino, Tensors

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -28,6 +27,8 @@ import numpy as np
 
 from regraft.backbones.backbone import AnyPreprocessing, Backbone, TextPreprocessing
 from regraft.errors import Damaged
+from regraft.machine import processor
+from regraft.openvino_runtime import import_openvino, openvino_core
 from regraft.store import (
     cache_folder,
     canonical,
@@ -38,7 +39,7 @@ from regraft.store import (
     read_sealed,
 )
 from regraft.transfer import sources
-from regraft.transfer.cut import Cut, import_openvino, openvino_core
+from regraft.transfer.cut import Cut
 from regraft.transfer.parity import Parity
 
 EXACT_STAGES, EXACT_STAGES_TEXT = 2, 1
@@ -173,12 +174,3 @@ def write(compiled: Compiled, backbone: Backbone, xml: bytes, weights: bytes) ->
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     commit_sealed(compiled.folder / "manifest.json", canonical(manifest))
-
-
-def processor() -> str:
-    """sha256 of what decides how this processor computes: its model and what it can do."""
-    path = Path("/proc/cpuinfo")
-    first = path.read_text().split("\n\n")[0] if path.exists() else platform.processor()
-    keep = ("vendor_id", "model name", "flags", "Features", "CPU part")
-    lines = [line for line in first.splitlines() if line.startswith(keep)]
-    return digest(platform.machine(), *(lines or [first]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from regraft.dataset import Sample
-from regraft.dataset.verify import cores
+from regraft.machine import cores
 from regraft.seeds import generator
 from regraft.store import Outcome
 from regraft.tasks import measure

@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -47,37 +45,8 @@ _DTYPES = {
 }
 """What safetensors calls a type."""
 
-_MAKING_CORE = threading.Lock()
-
 _Tensor = tuple[str, str, tuple[int, ...], bytes]
 """Name, type as safetensors calls it, shape, bytes."""
-
-
-def import_openvino() -> Any:
-    """The module `openvino`, kept from reporting its use over the network.
-
-    OpenVINO has a stand-in that does nothing, and takes it when the reporting package is missing.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
-    import openvino
-
-    return openvino
-
-
-def openvino_core() -> Any:
-    """The process's only `openvino.Core`, which is never let go.
-
-    For the thread that makes a core, OpenVINO sets another stack for handlers of signals. When
-    cores end in the order of their making, the stack that remains set has been freed, and the
-    next signal crashes the process.
-    """
-    with _MAKING_CORE:
-        return _core()
-
-
-@cache
-def _core() -> Any:
-    return import_openvino().Core()
 
 
 def frozen_stages(train: str, stages: int, others: str = "") -> int:

@@ -41,15 +41,15 @@ from regraft.backbones import (
     open_backbone,
     shelf,
 )
-from regraft.backbones.catalogue import address
+from regraft.backbones.addresses import address
 from regraft.backbones.levels import with_levels
 from regraft.dataset import Sample, View, images
-from regraft.dataset.verify import cores
 from regraft.errors import Damaged
 from regraft.events import Said, Tell, silent
+from regraft.machine import cores, gpu_name, has_bfloat16, has_gpu, processor
 from regraft.store import Json, canonical, commit_sealed, digest, quarantine, read_sealed
-from regraft.transfer.compiled import Compiled, exact_stages, find, place, processor
-from regraft.transfer.cut import Cut, openvino_core
+from regraft.transfer.compiled import Compiled, exact_stages, find, place
+from regraft.transfer.cut import Cut
 from regraft.transfer.packing import alone, stacked
 from regraft.transfer.parity import CERTIFIED, Parity, cosines, in_order, parity
 from regraft.transfer.pictures import look, pixels_of
@@ -133,7 +133,7 @@ def prepare(backbone: str | Backbone, *, tell: Tell = silent) -> Preparation:
     """
     is_named = isinstance(backbone, str)
     shelf.notice(address(backbone).adapter if is_named else backbone.recipe.adapter, tell)
-    if _has_gpu():
+    if has_gpu():
         if isinstance(backbone, str):
             backbone = with_levels(open_backbone(backbone, tell=tell))
         return Preparation(backbone, None)
@@ -309,7 +309,7 @@ class Engine:
             return facts
         facts["torch"] = version("torch")
         if serving.name == CUDA_F32.name:
-            return facts | {"device": _gpu_name()}
+            return facts | {"device": gpu_name()}
         facts["processor"] = processor()
         if serving.name == TORCH_F32.name:
             return facts | {"threads": cores(), "omp": os.environ.get("OMP_NUM_THREADS", "")}
@@ -356,7 +356,7 @@ class Engine:
 
     def _candidates(self) -> tuple[Serving, ...]:
         """Engines from the quickest to the surest."""
-        if _has_gpu():
+        if has_gpu():
             return CUDA_BF16, CUDA_F32
         compiled = self._preparation.compiled()
         if compiled is not None and not compiled.parity:
@@ -383,7 +383,7 @@ class Engine:
 
     def _reference(self) -> tuple[Tensors, str]:
         """What candidates are compared with, and its name."""
-        if _has_gpu():
+        if has_gpu():
             return self._runner(CUDA_F32).run(self._judging), "torch f32"
         compiled = self._preparation.compiled()
         if compiled is not None and not compiled.parity:
@@ -446,7 +446,7 @@ class Engine:
 
     @cached_property
     def _verdict_file(self) -> Path:
-        gpu = _gpu_name() if _has_gpu() else ""
+        gpu = gpu_name() if has_gpu() else ""
         name = digest(str(self.cut.frozen), self._trial.key, gpu)[:32]
         return self._preparation.folder / "verdicts" / f"{name}.json"
 
@@ -472,45 +472,11 @@ def _name_of(serving: Serving) -> str:
     return f"{serving.name} {serving.precision} {serving.batched}"
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor computes in bfloat16, and is faster so."""
-    able = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    path = Path("/proc/cpuinfo")
-    return "BF16" in able and bfloat16_pays(path.read_text() if path.exists() else "")
-
-
-def bfloat16_pays(cpuinfo: str) -> bool:
-    """Whether a processor that computes in bfloat16 is faster so, by Linux's description of it.
-
-    Intel's with AMX are, and AMD's. Where a virtual machine hides AMX, what is left of Intel's
-    instructions for bfloat16 takes longer than float32: OpenVINO 1.7 times with EfficientNet-Lite0
-    and 2.5 times with MiniLM, torch about twice (Emerald Rapids, two cores).
-    """
-    return "GenuineIntel" not in cpuinfo or "amx_bf16" in cpuinfo
-
-
-def _has_gpu() -> bool:
-    """Whether torch can use a GPU. Where no driver is, torch is not imported to find out."""
-    if not Path("/dev/nvidiactl").exists():
-        return False
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def _gpu_name() -> str:
-    import torch
-
-    return torch.cuda.get_device_name()
-
-
 def _known(backbone: str | Backbone) -> tuple[Backbone | None, dict[str, Any]]:
     """The backbone if it is on disk, and what to ask the other process for."""
     if isinstance(backbone, Backbone):
         return backbone, _described(backbone)
-    wanted = address(backbone)
-    # What a user's own function makes can change without its file changing: ask it each time.
-    found = None if wanted.is_own_code else shelf.stored(wanted)
+    found = shelf.stored(address(backbone))
     if found is None:
         return None, {"name": backbone}
     found = with_levels(found)

@@ -36,9 +36,9 @@ import PIL
 
 from regraft.backbones.backbone import AnyPreprocessing, Preprocessing
 from regraft.dataset import Sample, View
-from regraft.dataset.verify import cores
 from regraft.errors import StoreError
 from regraft.events import Advanced, Said, Tell, silent
+from regraft.machine import cores
 from regraft.store import Json, canonical, digest
 from regraft.transfer import clips, sources
 from regraft.transfer.ahead import ReadAhead

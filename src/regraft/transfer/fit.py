@@ -22,13 +22,13 @@ from torch import nn
 from regraft.backbones.network import Network
 from regraft.dataset import Sample, View
 from regraft.events import Event
+from regraft.machine import has_bfloat16
 from regraft.seeds import generator
 from regraft.store import Checkpoint
 from regraft.tasks.task import Answers, Criterion, Outputs, Task
 from regraft.transfer import loop, norms
 from regraft.transfer.ahead import Ahead
 from regraft.transfer.cut import Cut
-from regraft.transfer.engine import has_bfloat16
 from regraft.transfer.loop import noise_of
 from regraft.transfer.products import dense, rounded
 from regraft.transfer.tokens import token_ids

@@ -17,8 +17,9 @@ from typing import Any, final
 
 import numpy as np
 
-from regraft.dataset.verify import cores
-from regraft.transfer.cut import Cut, openvino_core
+from regraft.machine import cores
+from regraft.openvino_runtime import openvino_core
+from regraft.transfer.cut import Cut
 from regraft.transfer.packing import alone, stacked
 
 MOST_STREAMS = 32

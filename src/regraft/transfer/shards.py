@@ -19,7 +19,6 @@ Legend: b rows of a batch, r bytes of a row.
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
 import time
@@ -33,7 +32,7 @@ import numpy as np
 
 from regraft.errors import Damaged, StoreError
 from regraft.events import Said, Tell
-from regraft.store import Json, canonical, commit, commit_sealed, digest, quarantine, read_sealed
+from regraft.store import Json, canonical, commit, commit_sealed, digest, quarantine, sealed_bytes
 from regraft.transfer.packing import Packing
 
 IN_USE = "in-use"
@@ -41,12 +40,6 @@ _MAGIC = b"regraft rows 1\n"
 _HEAD_BYTES = len(_MAGIC) + 8
 _POLL_S = 0.05
 _PATIENCE_S = 1.0
-_FRESH_S = 1.0
-"""A file that was written so lately may be written again without another time of change."""
-
-_Stamp = tuple[int, int, int, int]
-_sound: dict[Path, tuple[_Stamp, int]] = {}
-"""Files that this process has checked: what told them apart, and how long their data are."""
 
 
 @final
@@ -178,13 +171,15 @@ class Shards:
         """Whether a shard claims wanted rows, or makes no sense: both have to be read whole."""
         try:
             with path.open("rb") as file:
-                head = _head(file.read(_HEAD_BYTES), file)
+                head = _head(file)
             return not self._wanted.isdisjoint(head["keys"])
         except (ValueError, TypeError, KeyError, MemoryError, OverflowError):
             return True
 
     def _add(self, path: Path) -> None:
-        head, length = _checked(path)
+        length = sealed_bytes(path)
+        with path.open("rb") as file:
+            head = _head(file)
         assert head["storage"] == self.packing.storage, path
         self._enter(path.name, head, length - sum(self._sizes(head)))
 
@@ -202,30 +197,12 @@ class Shards:
                 self._places.setdefault(key, (len(self._names) - 1, row))
 
 
-def _checked(path: Path) -> tuple[dict[str, Any], int]:
-    """The head of a shard whose checksum fits, and how many bytes lie before its seal.
-
-    Raises:
-        Damaged: it does not fit.
-        FileNotFoundError: it has gone.
-    """
-    status = path.stat()
-    stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    known, length = _sound.get(path, (None, 0))
-    if known == stamp:
-        with path.open("rb") as file:
-            return _head(file.read(_HEAD_BYTES), file), length
-    data = read_sealed(path)
-    if time.time() - max(status.st_mtime, status.st_ctime) > _FRESH_S:
-        _sound[path] = stamp, len(data)
-    return _head(data[:_HEAD_BYTES], io.BytesIO(data[_HEAD_BYTES:])), len(data)
-
-
-def _head(begin: bytes, rest: IO[bytes]) -> dict[str, Any]:
+def _head(file: IO[bytes]) -> dict[str, Any]:
     """The JSON head of a shard. ValueError if it is none."""
+    begin = file.read(_HEAD_BYTES)
     if begin[: len(_MAGIC)] != _MAGIC:
         raise ValueError
-    return json.loads(rest.read(int.from_bytes(begin[len(_MAGIC) :], "little")))
+    return json.loads(file.read(int.from_bytes(begin[len(_MAGIC) :], "little")))
 
 
 def hold(folder: Path) -> int:

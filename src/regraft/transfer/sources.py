@@ -17,6 +17,8 @@ FRAMES = ("dataset/images.py", "dataset/video.py", "dataset/views.py", "transfer
 ROWS = (
     *FRAMES,
     "backbones/*.py",
+    "machine.py",
+    "openvino_runtime.py",
     "seeds.py",
     "transfer/ahead.py",
     "transfer/compile.py",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regraft.dataset import Sample
-from regraft.pretraining import quality, sight
+from regraft.pretraining import neighbours, quality
 
 
 def samples(name: str, count: int) -> list[Sample]:
@@ -22,8 +22,8 @@ def around(label_n: np.ndarray, noise: float) -> np.ndarray:
 
 def test_the_map_shows_all_classes_of_many_samples_and_neighbours_know_their_labels() -> None:
     held, train = np.repeat(np.arange(4), 300), np.repeat(np.arange(4), 10)
-    found = sight.facts(
-        sight.Sight(
+    found = neighbours.facts(
+        neighbours.NeighbourMap(
             samples("held", 1200),
             samples("train", 40),
             {"before": around(held, 9.0), "after": around(held, 0.01)},
@@ -35,7 +35,7 @@ def test_the_map_shows_all_classes_of_many_samples_and_neighbours_know_their_lab
         Path("labelled"),
     )
     chart = found["map"]
-    assert len(chart["after"]) == len(chart["labels"]) == sight.MAPPED
+    assert len(chart["after"]) == len(chart["labels"]) == neighbours.MAPPED
     assert np.bincount(chart["labels"]).min() > 100
     assert found["alike"]["after"] == 1.0
     assert found["alike"]["before"] < 0.5
@@ -49,10 +49,10 @@ def test_the_map_shows_all_classes_of_many_samples_and_neighbours_know_their_lab
 def test_without_labels_the_first_samples_are_looked_for_among_the_others() -> None:
     kind = np.arange(40) % 4
     x = {"before": around(kind, 9.0), "after": around(kind, 0.01)}
-    found = sight.facts(sight.of_pool(samples("pool", 40), x), Path("pool"))
+    found = neighbours.facts(neighbours.of_pool(samples("pool", 40), x), Path("pool"))
     assert found["alike"] is None
     assert len(found["map"]["after"]) == 40
-    assert len(found["neighbours"]) == sight.SHOWN
+    assert len(found["neighbours"]) == neighbours.SHOWN
     for at, row in enumerate(found["neighbours"]):
         assert "same" not in row
         assert all(int(name.split("-")[1]) % 4 == at % 4 for name in row["after"])

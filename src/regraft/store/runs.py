@@ -1,382 +1,52 @@
-"""What is on disk: how it gets there whole, how damage is found, how finished work is remembered.
+"""What was done: a folder whose journal remembers finished work, so that repeating is resuming.
 
 Decisions:
 
-- A file is never changed in place. The new one is written beside it under a temporary name,
-  flushed, renamed over it, and the folder is flushed: a reader sees the old file or the new one.
-- A sealed file ends in one line of text that its data determine to the last bit, so no bit of
-  the file can change, vanish or be added unseen. The data come first and start at byte 0.
-- A run is a folder with a journal. A step is done when the journal says so and the files it
-  names hold what it says; anything else is set aside in `quarantine/` and computed again.
+- A step is done when the journal says so and the files it names hold what it says; anything else
+  is set aside in `quarantine/` and computed again.
 - What a caller gets from a step is always read back from the disk, so that a resumed run and an
   undisturbed one cannot see a difference.
-- What is missing is no fault: readers let `FileNotFoundError` through.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import importlib.metadata
 import json
-import os
 import re
-import secrets
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import filelock
 import numpy as np
-import platformdirs
 import safetensors.numpy
 
-from regraft.errors import Damaged, StoreError, UsageError
+from regraft.errors import Damaged, UsageError
 from regraft.events import Said, Tell, silent
+from regraft.store.files import (
+    Json,
+    acquire,
+    append_to,
+    canonical,
+    commit,
+    commit_sealed,
+    copy_aside,
+    digest,
+    explained,
+    is_temporary,
+    quarantine,
+    read_sealed,
+    sweep,
+)
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 Fact: TypeAlias = dict[str, Any]
 """A JSON object whose values the reader knows; `Any` spares every reader a cast."""
 
-_SEAL = b"\nregraft-seal %016x %b\n"
-_SEAL_BYTES = len(_SEAL % (0, b"0" * 64))
-_TEMPORARY = re.compile(r"\.regraft-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\.tmp")
-_ABANDONED_S = 3600.0
-_TICK_S = 2.0  # the coarsest clock of a file system in use
 _TOLD = 4  # settings that differ
 _RUN_WAIT_S = 1.0  # a killed process needs a moment to let go of its lock
 _STEP_NAME = re.compile(r"\w[\w.:=+-]{0,99}", re.ASCII)
-
-_MENDS = {
-    "free some space or choose another folder, then repeat": (errno.ENOSPC, errno.EDQUOT),
-    "make the folder writable or choose another, then repeat": (
-        *(errno.EACCES, errno.EPERM, errno.EROFS),
-    ),
-    "a folder is where a file belongs, or a file where a folder does: move it away": (
-        *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY),
-    ),
-    "its folder cannot be made there: choose another, then repeat": (errno.ENOENT,),
-}
-
-
-# Values and digests ------------------------------------------------------------------------------
-
-
-def canonical(value: Json) -> bytes:
-    """One byte string per value: sorted keys, no spaces, ASCII only.
-
-    Raises:
-        AssertionError: the value holds NaN or an infinity, which JSON cannot say.
-    """
-    try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    except ValueError as error:
-        raise AssertionError(f"not a JSON value: {error}") from error
-    return text.encode("ascii")
-
-
-def digest(*parts: bytes | str) -> str:
-    """sha256, in hex, over the parts with their lengths; a text counts as its UTF-8 bytes."""
-    sha256 = hashlib.sha256()
-    for part in parts:
-        # Names of files may hold bytes that are no UTF-8; Python shows them as lone surrogates.
-        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        sha256.update(len(data).to_bytes(8, "big"))
-        sha256.update(data)
-    return sha256.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256, in hex, of a file's bytes, read in pieces.
-
-    Raises:
-        FileNotFoundError: there is none.
-        StoreError: it cannot be read.
-    """
-    with _explained(path, "read"), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def remembered_sha256(path: Path) -> str:
-    """`file_sha256`, read once by a process for as long as the file stays as it is.
-
-    It is the same file while its size, its times and its inode are the same. Its times have to be
-    old enough that the next change would show in them.
-
-    Raises:
-        FileNotFoundError: there is none.
-        StoreError: it cannot be read.
-    """
-    with _explained(path, "read"):
-        status = path.stat()
-    if time.time() - max(status.st_mtime, status.st_ctime) < _TICK_S:
-        return file_sha256(path)
-    times_ns = status.st_mtime_ns, status.st_ctime_ns
-    return _remembered(path, status.st_size, times_ns, status.st_ino)
-
-
-@lru_cache(maxsize=4096)
-def _remembered(path: Path, size: int, times_ns: tuple[int, int], inode: int) -> str:
-    return file_sha256(path)
-
-
-# Files -------------------------------------------------------------------------------------------
-
-
-def commit(path: Path, data: bytes) -> None:
-    """Make `data` the content of `path`, folders included; on any failure the old content stays.
-
-    Raises:
-        StoreError: the disk is full, the folder is read-only, the path is a folder, …
-    """
-    _write(path, (data,))
-
-
-def commit_sealed(path: Path, data: bytes) -> str:
-    """`commit` with a seal behind the data, for `read_sealed`. Gives the sha256 of the data."""
-    sha256 = hashlib.sha256(data).hexdigest()
-    _write(path, (data, _seal(len(data), sha256)))
-    return sha256
-
-
-def append_line(path: Path, line: bytes) -> None:
-    """Add a line to a file, made if missing, and wait until the disk has it.
-
-    What a crash or a full disk left of an earlier line is ended first, so that it cannot spoil this
-    one. Hold a `lock` meanwhile; readers need none, if they take whole lines only.
-
-    Raises:
-        StoreError: the disk is full, the folder is read-only, … Part of the line may be there.
-    """
-    with _explained(path, "write"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not path.exists()
-        clean = b"" if is_new or _ends_whole(path) else b"\n"
-        _write_through(path, os.O_CREAT | os.O_APPEND, (clean + line + b"\n",))
-        if is_new:
-            _flush_folder(path.parent)
-
-
-def flush(path: Path) -> None:
-    """Wait until the disk has all that was written to a file, by whomever.
-
-    Raises:
-        StoreError: the disk does not take it.
-    """
-    with _explained(path, "write"):
-        _write_through(path, os.O_APPEND, ())
-
-
-def read_sealed(path: Path) -> bytes:
-    """The data that `commit_sealed` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        Damaged: one bit or more is off, or bytes are missing or too many.
-        StoreError: it cannot be read.
-    """
-    return _read_sealed(path)[0]
-
-
-def quarantine(path: Path) -> Path:
-    """Move a damaged file into `quarantine/` beside it, under a fresh name; never deletes.
-
-    A file that is gone already (another process was quicker) stays gone.
-    """
-    target = _fresh_name_aside(path)
-    with _explained(path, "set aside"):
-        target.parent.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):
-            path.replace(target)
-    return target
-
-
-@contextmanager
-def lock(path: Path, timeout_s: float = 600.0) -> Generator[None, None, None]:
-    """Keep other processes out while the block runs; ends with the process that holds it.
-
-    Not re-entrant. The (empty) file stays behind.
-
-    Raises:
-        StoreError: somebody else held it for `timeout_s`, or it cannot be made.
-    """
-    held = _locked(path, timeout_s)
-    try:
-        yield
-    finally:
-        held.release()
-
-
-def cache_folder() -> Path:
-    """Where what can be computed again is kept: `REGRAFT_CACHE`, else the platform's place."""
-    chosen = os.environ.get("REGRAFT_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    return platformdirs.user_cache_path("regraft", appauthor=False)
-
-
-@contextmanager
-def _explained(path: Path, doing: str) -> Generator[None, None, None]:
-    """Say what, where and how to mend when the operating system refuses."""
-    try:
-        yield
-    except OSError as error:
-        if doing == "read" and isinstance(error, FileNotFoundError):
-            raise
-        mends = [mend for mend, codes in _MENDS.items() if error.errno in codes]
-        mend = mends[0] if mends else "repeat; if it fails again, look at the disk"
-        raise StoreError(
-            f"could not {doing} {path.name}: {error.strerror or error}",
-            where=path,
-            mend=f"{mend}; REGRAFT_CACHE names another folder" if _is_cache(path) else mend,
-        ) from error
-
-
-def _seal(length: int, sha256: str) -> bytes:
-    return _SEAL % (length, sha256.encode())
-
-
-def _read_sealed(path: Path, expected: str | None = None) -> tuple[bytes, str]:
-    """The data, held once because they are big, and their sha256, which must be `expected`."""
-    with _explained(path, "read"), path.open("rb") as file:
-        length = max(os.fstat(file.fileno()).st_size - _SEAL_BYTES, 0)
-        data = file.read(length)
-        seal = file.read()
-    sha256 = hashlib.sha256(data).hexdigest()
-    if seal != _seal(len(data), sha256) or expected not in (None, sha256):
-        raise Damaged(
-            f"{path.name} is damaged: its checksum does not fit",
-            where=path,
-            mend="delete it and repeat the command that wrote it",
-        )
-    return data, sha256
-
-
-def _write(path: Path, parts: Iterable[bytes]) -> None:
-    with _explained(path, "write"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
-        temporary = path.with_name(
-            f".regraft-{_host()}-{os.getpid()}-{secrets.token_hex(8)}.tmp",
-        )
-        try:
-            _write_through(temporary, os.O_CREAT | os.O_EXCL, parts)
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        _flush_folder(path.parent)
-
-
-def _write_through(path: Path, flags: int, parts: Iterable[bytes]) -> None:
-    """Write all of the parts and wait until the disk has them."""
-    descriptor = os.open(path, os.O_WRONLY | flags, 0o666)
-    try:
-        for part in parts:
-            rest = memoryview(part)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _ends_whole(path: Path) -> bool:
-    """Whether a file is empty or ends with a line break."""
-    with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot flush a folder
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _host() -> str:
-    """Names where a process's number means that process: a machine, or a container on it.
-
-    Containers may share the name of their machine, and a cache.
-    """
-    namespace = ""
-    with suppress(OSError):  # there is none but on Linux
-        namespace = str(Path("/proc/self/ns/pid").readlink())
-    return digest(os.uname().nodename, namespace)[:8]
-
-
-def _sweep(folder: Path) -> None:
-    """Remove temporary files that killed processes left. What resists is left for next time."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            match = _TEMPORARY.fullmatch(entry.name)
-            if match and _is_abandoned(entry, match[1], int(match[2])):
-                Path(entry.path).unlink(missing_ok=True)
-
-
-def _is_abandoned(entry: os.DirEntry[str], host: str, process: int) -> bool:
-    if host == _host():
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass  # it lives, under another user
-    return time.time() - entry.stat().st_mtime > _ABANDONED_S
-
-
-def _fresh_name_aside(path: Path) -> Path:
-    name = f"{path.stem[:100]}-{secrets.token_hex(4)}{path.suffix}"
-    return path.parent / "quarantine" / name
-
-
-def _make(folder: Path) -> None:
-    """Make a folder; where that cannot be, say which option names another."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        other = "REGRAFT_CACHE" if _is_cache(folder) else "--out"
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        mended = "free some space" if is_full else "see to it that this one can be made and written"
-        raise StoreError(
-            f"the folder cannot be made: {error.strerror or error}",
-            where=folder,
-            mend=f"name another with {other}, or {mended}",
-        ) from error
-
-
-def _is_cache(path: Path) -> bool:
-    return path.is_relative_to(cache_folder())
-
-
-def _locked(path: Path, timeout_s: float) -> filelock.BaseFileLock:
-    held = filelock.FileLock(path, thread_local=False)
-    _make(path.parent)
-    with _explained(path, "lock"):
-        try:
-            held.acquire(timeout=timeout_s)
-        except filelock.Timeout as error:
-            raise StoreError(
-                "another process, or another call in this one, is at work here",
-                where=path,
-                mend="wait for it to end or stop it, then repeat",
-            ) from error
-    return held
-
-
-# Runs --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -424,10 +94,10 @@ class Run:
         """
         _refuse_strangers(folder)
         is_new = not folder.exists()
-        run = cls(folder, _locked(folder / ".lock", _RUN_WAIT_S), tell, is_new)
+        run = cls(folder, acquire(folder / ".lock", _RUN_WAIT_S), tell, is_new)
         try:
             for place in (folder, folder / "steps", folder / "checkpoints"):
-                _sweep(place)
+                sweep(place)
             run._settle({**question, "regraft release": importlib.metadata.version("regraft")})
         except BaseException:
             run.close()
@@ -542,7 +212,7 @@ class Run:
                 mend="choose another --out, repeat the command that began the run, "
                 "or remove the folder",
             )
-        kept = _copy_aside(path) if damaged else None
+        kept = copy_aside(path) if damaged else None
         if damaged or is_other or there is None:
             commit_sealed(path, canonical(settings))
         self._mend_journal()
@@ -560,8 +230,8 @@ class Run:
         journal = _read_journal(self._journal)
         if not journal.damaged and not journal.torn_bytes:
             return
-        kept = _copy_aside(self._journal) if journal.damaged else None
-        commit(self._journal, b"".join(map(_journal_line, journal.facts)))
+        kept = copy_aside(self._journal) if journal.damaged else None
+        commit(self._journal, b"".join(_journal_line(fact) + b"\n" for fact in journal.facts))
         if journal.damaged:
             lines = ", ".join(map(str, journal.damaged))
             self._report(self._journal, f"damaged lines: {lines}", kept)
@@ -571,11 +241,7 @@ class Run:
 
     def _append(self, fact: Fact) -> None:
         assert self._held.is_locked, "the run is closed"
-        with _explained(self._journal, "write"):
-            raw = self._journal.read_bytes()
-            # A write that failed before may have left half a line: it must not spoil this one.
-            clean = b"\n" if raw and not raw.endswith(b"\n") else b""
-            _write_through(self._journal, os.O_APPEND, (clean + _journal_line(fact),))
+        append_to(self._journal, _journal_line(fact))
 
     def _recall(self, path: Path, sha256: str) -> Outcome | None:
         try:
@@ -634,7 +300,7 @@ class Checkpoint:
         return sorted(self._path.parent.glob(f"{self._path.stem}.*{suffix}"))
 
     def _remove(self, files: Iterable[Path]) -> None:
-        with _explained(self._path, "remove"):
+        with explained(self._path, "remove"):
             for file in files:  # oldest first: a reader never falls back to an older state
                 file.unlink()
 
@@ -652,11 +318,11 @@ def folder_beside(data: Path, ending: str) -> Path:
 
 def _refuse_strangers(folder: Path) -> None:
     """A folder is ours if it is empty, holds a run, or what a killed beginning of one left."""
-    with _explained(folder, "open"):
+    with explained(folder, "open"):
         if not folder.exists() or (folder / "run.json").is_file():
             return
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ["(a file)"]
-    strangers = [name for name in names if name != ".lock" and not _TEMPORARY.fullmatch(name)]
+    strangers = [name for name in names if name != ".lock" and not is_temporary(name)]
     if strangers:
         raise UsageError(
             "this is not empty and no run of regraft; it holds " + ", ".join(strangers[:3]),
@@ -689,14 +355,6 @@ def _flat(value: Json, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, canonical(value).decode()
 
 
-def _copy_aside(path: Path) -> Path:
-    """Keep a damaged file that is about to be replaced; it is never missing in between."""
-    target = _fresh_name_aside(path)
-    with _explained(path, "read"):
-        commit(target, path.read_bytes())
-    return target
-
-
 @dataclass(frozen=True)
 class _Journal:
     facts: list[Fact]
@@ -705,7 +363,7 @@ class _Journal:
 
 
 def _read_journal(path: Path) -> _Journal:
-    with _explained(path, "read"):
+    with explained(path, "read"):
         *whole, tail = path.read_bytes().split(b"\n")
     facts = [_checked(line) for line in whole]
     return _Journal(
@@ -716,7 +374,7 @@ def _read_journal(path: Path) -> _Journal:
 
 
 def _journal_line(fact: Fact) -> bytes:
-    return _framed(canonical(fact)) + b"\n"
+    return _framed(canonical(fact))
 
 
 def _framed(fact: bytes) -> bytes:
@@ -748,9 +406,9 @@ def _save(path: Path, outcome: Outcome) -> str:
 
 def _load(path: Path, sha256: str | None = None) -> Outcome:
     """Read what `_save` wrote, and only that. `Damaged.where` is the file at fault."""
-    body = json.loads(_read_sealed(path, sha256)[0])
+    body = json.loads(read_sealed(path, sha256))
     if body["tensors"] is None:
         return Outcome(body["facts"])
-    data, _ = _read_sealed(path.with_suffix(".safetensors"), body["tensors"])
+    data = read_sealed(path.with_suffix(".safetensors"), body["tensors"])
     tensors = safetensors.numpy.load(data)  # in another order each time
     return Outcome(body["facts"], dict(sorted(tensors.items())))

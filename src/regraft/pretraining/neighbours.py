@@ -37,7 +37,7 @@ _WHEN = ("before", "after")
 
 
 @final
-class Gaze:
+class Embedder:
     """Vectors of samples in their plain view, in float32 torch; what is decoded is kept.
 
     They are those that a head is fitted to, with all levels that the backbone has. Not kept are
@@ -97,7 +97,7 @@ def _vectors(network: Network, batch: np.ndarray) -> np.ndarray:
 
 @final
 @dataclass(frozen=True)
-class Sight:
+class NeighbourMap:
     """Samples, and what start and result make of them.
 
     Attributes:
@@ -119,34 +119,34 @@ class Sight:
     among_n: np.ndarray
 
 
-def of_pool(samples: Sequence[Sample], vectors_nd: Mapping[str, np.ndarray]) -> Sight:
+def of_pool(samples: Sequence[Sample], vectors_nd: Mapping[str, np.ndarray]) -> NeighbourMap:
     """Some samples without labels, the first of them among the others."""
     none_n = np.zeros(len(samples), int)
     few = min(SHOWN, len(samples) // 2)
     first = {when: some[:few] for when, some in vectors_nd.items()}
     rest = {when: some[few:] for when, some in vectors_nd.items()}
-    return Sight(samples[:few], samples[few:], first, rest, (), none_n[:few], none_n[few:])
+    return NeighbourMap(samples[:few], samples[few:], first, rest, (), none_n[:few], none_n[few:])
 
 
-def facts(sight: Sight, data: Path) -> dict[str, Any]:
+def facts(found: NeighbourMap, data: Path) -> dict[str, Any]:
     """As report.json has it: "neighbours", "alike", "map", "excerpts", "files".
 
     Args:
-        sight: what was seen.
+        found: whose they are.
         data: where the samples come from; "files" are relative to it.
     """
-    near = {when: nearest(sight.among_nd[when], sight.shown_md[when], NEAREST)[0] for when in _WHEN}
-    same = {when: sight.among_n[some] == sight.shown_m[:, None] for when, some in near.items()}
+    near = {when: nearest(found.among_nd[when], found.shown_md[when], NEAREST)[0] for when in _WHEN}
+    same = {when: found.among_n[some] == found.shown_m[:, None] for when, some in near.items()}
     rows: list[dict[str, Any]] = []
-    for at in np.linspace(0, len(sight.shown) - 1, min(SHOWN, len(sight.shown))).astype(int):
-        row: dict[str, Any] = {"sample": sight.shown[at].id}
-        row |= {when: [sight.among[i].id for i in near[when][at]] for when in _WHEN}
-        if sight.classes:
+    for at in np.linspace(0, len(found.shown) - 1, min(SHOWN, len(found.shown))).astype(int):
+        row: dict[str, Any] = {"sample": found.shown[at].id}
+        row |= {when: [found.among[i].id for i in near[when][at]] for when in _WHEN}
+        if found.classes:
             row["same"] = {when: same[when][at].tolist() for when in _WHEN}
         rows.append(row)
-    alike = {when: float(same[when].mean()) for when in _WHEN} if sight.classes else None
+    alike = {when: float(same[when].mean()) for when in _WHEN} if found.classes else None
     names = {n for row in rows for n in (row["sample"], *row["before"], *row["after"])}
-    samples = [*sight.shown, *sight.among]
+    samples = [*found.shown, *found.among]
     excerpts = {
         sample.id: texts.excerpt(sample)["excerpt"]
         for sample in samples
@@ -158,24 +158,24 @@ def facts(sight: Sight, data: Path) -> dict[str, Any]:
         if sample.id in names and isinstance(sample.source, Path)
     }
     return {
-        "neighbours": rows, "alike": alike, "map": _chart(sight), "excerpts": excerpts,
+        "neighbours": rows, "alike": alike, "map": _chart(found), "excerpts": excerpts,
         "files": files,
     }  # fmt: skip
 
 
-def _chart(sight: Sight) -> dict[str, Any]:
+def _chart(found: NeighbourMap) -> dict[str, Any]:
     """Samples on their first two principal axes; of many some, evenly: they lie class by class."""
-    several = bool(sight.classes)
-    label_n = sight.shown_m if several else np.concatenate([sight.shown_m, sight.among_n])
+    several = bool(found.classes)
+    label_n = found.shown_m if several else np.concatenate([found.shown_m, found.among_n])
     some_n = np.linspace(0, len(label_n) - 1, min(MAPPED, len(label_n))).astype(int)
     drawn: dict[str, Any] = {
-        "classes": list(sight.classes),
+        "classes": list(found.classes),
         "labels": label_n[some_n].tolist(),
     }
     for when in _WHEN:
-        x_nd = sight.shown_md[when]
+        x_nd = found.shown_md[when]
         if not several:
-            x_nd = np.concatenate([x_nd, sight.among_nd[when]])
+            x_nd = np.concatenate([x_nd, found.among_nd[when]])
         x_nd = unit(x_nd[some_n])
         x_nd = x_nd - x_nd.mean(axis=0)
         axes, lengths, _ = np.linalg.svd(x_nd, full_matrices=False)
