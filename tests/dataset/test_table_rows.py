@@ -10,7 +10,6 @@ from made_tables import table, targets
 from regraft.dataset import Dataset, check_reader
 from regraft.dataset.table_rows import TableReader
 from regraft.errors import DataError
-from regraft.store import file_sha256
 
 READER = TableReader()
 
@@ -136,40 +135,6 @@ def test_paths_may_not_leave_the_folder(tmp_path: Path) -> None:
     assert [s.id for s in dataset] == ["img/0.png"]
     assert [p.kind for p in dataset.problems] == ["outside"] * 4
     assert dataset.problems[0].where == "../outside.png"
-
-
-def test_a_path_may_leave_the_folder_for_a_file_whose_content_is_known(tmp_path: Path) -> None:
-    known, other = (saved(noise(n), tmp_path / f"{n}.png") for n in (8, 9))
-    folder = tmp_path / "data"
-    sha256 = file_sha256(known)
-    path = table(
-        folder,
-        f"path,label,sha256\n../8.png,cat,{sha256.upper()}\n{other},cat,{sha256}\n"
-        f"../9.png,cat,\n../7.png,cat,{sha256}\n..,cat,{sha256}\n/proc/version,cat,{file_sha256(Path('/proc/version'))}\n"
-        "img/0.png,owl,\n",
-    )
-    dataset = READER.read(path)
-    assert [(s.id, s.source) for s in dataset] == [
-        ("../8.png", known.resolve()),
-        ("img/0.png", (folder / "img/0.png").resolve()),
-    ]
-    kinds = [p.kind for p in dataset.problems]
-    assert kinds == ["changed", "outside", "missing", "changed", "changed"]
-
-
-def test_rows_that_wait_for_a_label_are_passed_over(tmp_path: Path) -> None:
-    begin = "path,label,suggested\nimg/0.png,cat,owl\nimg/1.png, ,owl\nimg/2.png,,cat\n"
-    dataset = read(table(tmp_path, begin))
-    assert [s.id for s in dataset] == ["img/0.png"]
-    assert [(p.kind, p.what, p.done) for p in dataset.problems] == [
-        ("no-label", "2 rows have no label yet.", "passed over")
-    ]
-    several = read(table(tmp_path, begin + "img/3.png,|,cat\n", "several.csv"))
-    assert targets(several) == [("cat",), ()]
-    whole = read(table(tmp_path, "path,label,suggested\nimg/0.png,cat,owl\n", "whole.csv"))
-    assert whole.problems == ()
-    with pytest.raises(DataError, match="No label is filled in yet"):
-        READER.read(table(tmp_path, "path,label,suggested\nimg/0.png,,owl\n", "none.csv"))
 
 
 def test_paths_spelt_by_other_systems(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from regraft.dataset.choosing import check_task, list_rows, reader_for
 from regraft.dataset.classes import learnable
 from regraft.dataset.clips import cut
 from regraft.dataset.copies import settle
+from regraft.dataset.form import FormReader
 from regraft.dataset.merging import with_given, with_more, with_named_splits
 from regraft.dataset.reader import LAYOUT, Reader, alike
 from regraft.dataset.rows import Dataset, Problem
@@ -73,8 +74,9 @@ def read(
         listed = with_given(listed, "test", list_rows(Path(test), reader, listed.task))
     listed = with_named_splits(listed)
     if more is not None:
-        others = list_rows(Path(more), reader_for(Path(more), reader), listed.task)
-        listed = with_more(listed, others)
+        form, more = FormReader(), Path(more)
+        filled_in = form if form.recognises(more) else reader_for(more, reader)
+        listed = with_more(listed, list_rows(more, filled_in, listed.task))
     dataset = _settled(listed, max_bad, tell)
     dataset = with_splits(learnable(cut(dataset, clip_s)), seed)
     refuse_without_valid(dataset)

@@ -7,11 +7,8 @@ Decisions:
 
 - `table_columns.py` says which column holds what. Tables of videos may have columns `start` and
   `stop`, in seconds. A row of texts is called by its line.
-- `path` is relative to the table's folder and may not leave it, unless the column `sha256` gives
-  the checksum of the file: who knows that, learns nothing by it. `split` and `group` may be left
+- `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
   out; an empty split is train where others are given.
-- A column `suggested` beside `label` means that labels are being filled in: rows that have none yet
-  are passed over.
 - One label a picture: the column `label`. Several: a column `labels`, or `label` as soon as one
   cell holds several, separated by `|` or `;`, or (Parquet) a list. Several as columns: `label_cat`,
   `label_dog`, … with 0 or 1; without any of these, every other column that holds only 0 and 1 is
@@ -25,8 +22,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -49,8 +46,6 @@ from regraft.errors import DataError, UsageError
 
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 _SPAN = ("start", "stop")
-_FORM = frozenset({"label", "suggested"})
-"""Columns of a table whose labels are being filled in, as `regraft labels --out` writes it."""
 SEVERAL = re.compile(r"[|;]")
 """What separates the classes in one cell."""
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
@@ -82,9 +77,8 @@ class TableReader:
             DataError: the table is damaged, ragged, lacks columns or holds what it may not.
         """
         table = with_path(named(read_table(path), self.text, self.label))
-        is_form = _FORM <= set(table.columns)
-        dataset = dataset_of(_filled_in(table) if is_form else table)
-        is_guessed = dataset.modality == "text" and not self.text and not is_form
+        dataset = dataset_of(table)
+        is_guessed = dataset.modality == "text" and not self.text
         return dataset.with_problems(not_read(table) if is_guessed else ())
 
 
@@ -108,8 +102,12 @@ def reader_of(columns: str) -> TableReader:
     return TableReader(text=given.get("text", ""), label=given.get("label", ""))
 
 
-def dataset_of(table: Table) -> Dataset:
+def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
     """The rows of a table of pictures or texts with labels; see the head of this file.
+
+    Args:
+        table: what was read.
+        known: paths that may lead out of its folder, with the sha256 of what has to lie there.
 
     Raises:
         DataError: it lacks columns or holds what it may not.
@@ -121,7 +119,7 @@ def dataset_of(table: Table) -> Dataset:
     if is_text:
         rows, problems = _text_rows(table, column, labels, multilabel)
     else:
-        rows, problems = _rows(table, labels, multilabel)
+        rows, problems = _rows(table, labels, multilabel, Places.of(table.path, known))
     classes = tuple(sorted({name for row in rows for name in row.labels}))
     index = {name: number for number, name in enumerate(classes)}
     return Dataset(
@@ -148,32 +146,6 @@ def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) ->
 
 
 # Labels -------------------------------------------------------------------------------------------
-
-
-def _filled_in(table: Table) -> Table:
-    """The table without the rows whose label is still to be filled in.
-
-    Raises:
-        DataError: no label is there yet.
-    """
-    rows = [row for row, text in enumerate(table.texts("label")) if text.strip()]
-    waiting = len(table.lines) - len(rows)
-    if not rows:
-        raise DataError(
-            "No label is filled in yet.",
-            where=guard.shown(table.path),
-            mend="write classes into the column `label`; not all rows need one",
-        )
-    if not waiting:
-        return table
-    what = f"{waiting:,} row{'s have' if waiting > 1 else ' has'} no label yet."
-    said = Problem("no-label", guard.shown(table.path.name), what, "passed over")
-    return replace(
-        table,
-        cells={name: [cells[row] for row in rows] for name, cells in table.cells.items()},
-        lines=[table.lines[row] for row in rows],
-        notes=(*table.notes, said),
-    )
 
 
 def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
@@ -256,17 +228,15 @@ class _Row:
 
 
 def _rows(
-    table: Table, labels: list[tuple[str, ...]], multilabel: bool
+    table: Table, labels: list[tuple[str, ...]], multilabel: bool, places: Places
 ) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     spans = _parts(table)
-    sums = table.texts("sha256") if "sha256" in table.columns else [""] * len(table.lines)
-    places = Places.of(table.path)
     rows: list[_Row] = []
     problems: list[Problem] = []
     for number, (line, text) in enumerate(zip(table.lines, table.texts("path"), strict=True)):
-        found = places.find(text, sums[number].strip().lower())
+        found = places.find(text)
         if isinstance(found, str):
             where = guard.shown(text) or f"line {line}"
             problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
@@ -345,7 +315,7 @@ def _text_rows(
 _WHY = {
     "missing": "There is no such file",
     "outside": "The path leaves the table's folder; only what lies in it is read",
-    "changed": "The path leaves the table's folder for what is not the file of its sha256",
+    "changed": "The picture or video that was to be labelled is not there, or no longer the same",
 }
 
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from markupsafe import Markup
 
 from regraft import dataset as data_sets
 from regraft import store
-from regraft.dataset import Sample
+from regraft.dataset import Sample, form
 from regraft.errors import UnreadableSample
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
@@ -26,10 +25,6 @@ from regraft.wording import plural
 Facts = Mapping[str, Any]
 
 LIKELY_ERRORS = ("sample", "given", "suggested", "score", "reason")
-NEXT = ("label", "suggested", "probability", "score", "reason")
-"""`label` is empty, to be filled in; before it stands what is to be labelled."""
-NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
-"""Such as a rating of -4, which stays what it is."""
 SHOWN = 60
 """Samples in the galleries of likely errors and of what to label next."""
 FEW = 24
@@ -115,8 +110,8 @@ def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
         for row in rows
     ]
     if any("text" in row for row in held):
-        return _table(held, ("sample", "text", *NEXT))
-    return _table(held, ("sample", "path", *NEXT, "sha256"))
+        return _table(held, ("sample", "text", *form.COLUMNS))
+    return _table(held, ("sample", "path", *form.COLUMNS, "sha256"))
 
 
 def _content(sample: Sample, folder: Path) -> Facts:
@@ -141,8 +136,8 @@ def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return value if NUMBER.fullmatch(value) else f"'{value}"
+    if isinstance(value, str):
+        return form.to_cell(value)
     return "" if value is None else value
 
 

@@ -1,0 +1,99 @@
+"""Reader: what to label next, as `regraft labels --out` writes it, with some labels filled in.
+
+    sample,path,label,suggested,…,sha256        sample,text,label,suggested,…
+
+Decisions:
+
+- It is a form only where data to train on besides are given (`fit --more`); elsewhere a table is a
+  table.
+- Rows without a label are passed over and counted: nobody has to fill in all of them.
+- Files lie in the pool, outside of the form's folder as a rule. Such a path is followed to a
+  picture or a video whose content has the checksum that the form has for it, and to nothing else.
+- In a cell that a spreadsheet would take for a formula an apostrophe stands first. Where one stood
+  there already it is doubled, so that taking one off gives back every text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from regraft.dataset import guard
+from regraft.dataset.rows import Dataset, Problem
+from regraft.dataset.table import Table, columns_of, read_table
+from regraft.dataset.table_rows import TableReader, dataset_of
+from regraft.errors import DataError
+
+COLUMNS = ("label", "suggested", "probability", "score", "reason")
+"""Of a form, behind what names the sample and holds or finds it."""
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+
+
+@final
+@dataclass(frozen=True)
+class FormReader:
+    """Reads a form.
+
+    Attributes:
+        name: see `Reader`.
+    """
+
+    name: str = "table of what to label next"
+
+    def recognises(self, path: Path) -> bool:
+        """A table that has all columns of a form."""
+        return TableReader().recognises(path) and {"sample", *COLUMNS} <= set(columns_of(path))
+
+    def read(self, path: Path) -> Dataset:
+        """The rows that have a label; see `Reader`.
+
+        Raises:
+            DataError: none has, or as `TableReader.read`.
+        """
+        table = _filled_in(read_table(path))
+        if "text" in table.columns:
+            texts = [from_cell(text) for text in table.texts("text")]
+            return dataset_of(replace(table, cells={**table.cells, "text": texts}))
+        if "sha256" not in table.columns:
+            return dataset_of(table)
+        named = zip(table.texts("path"), table.texts("sha256"), strict=True)
+        return dataset_of(table, {text: sha256.strip().lower() for text, sha256 in named})
+
+
+def _filled_in(table: Table) -> Table:
+    """The table without the rows whose label is still to be filled in.
+
+    Raises:
+        DataError: no label is there yet.
+    """
+    rows = [row for row, text in enumerate(table.texts("label")) if text.strip()]
+    waiting = len(table.lines) - len(rows)
+    if not rows:
+        raise DataError(
+            "No label is filled in yet.",
+            where=guard.shown(table.path),
+            mend="write classes into the column `label`; not all rows need one",
+        )
+    if not waiting:
+        return table
+    what = f"{waiting:,} row{'s have' if waiting > 1 else ' has'} no label yet."
+    said = Problem("no-label", guard.shown(table.path.name), what, "passed over")
+    return replace(
+        table,
+        cells={name: [cells[row] for row in rows] for name, cells in table.cells.items()},
+        lines=[table.lines[row] for row in rows],
+        notes=(*table.notes, said),
+    )
+
+
+def to_cell(text: str) -> str:
+    """A text as a cell that no spreadsheet takes for a formula; numbers stay as they are."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def from_cell(text: str) -> str:
+    """The text that `to_cell` was given."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
