@@ -120,19 +120,19 @@ def not_judged(things: str) -> dict[str, Any]:
 
 
 def verdict(
-    evaluator: Evaluator, before: ProbeResult, after: ProbeResult, tuned: Tuned
+    evaluator: Evaluator, before: ProbeResult, after: ProbeResult, tuned: Tuned | None
 ) -> dict[str, Any]:
     """Start against result, frozen and fine-tuned, by the paired test that the ladder uses.
 
     "answer", "before", "after" and "p" are those of the frozen networks; "fine_tuned" has the same
-    of the fine-tuned ones.
+    of the fine-tuned ones, or is None where they were not.
     """
     frozen = compared(evaluator, before.logits_nc, after.logits_nc)
-    moved = compared(evaluator, tuned.before_nc, tuned.after_nc) | tuned.facts
-    text = (
-        f"A linear head on the frozen result has {_said(frozen)}. Fine-tuned ({moved['steps']} "
-        f"steps, {moved['samples']} samples) it has {_said(moved)}."
-    )
+    text, moved = f"A linear head on the frozen result has {_said(frozen)}.", None
+    if tuned is not None:
+        moved = compared(evaluator, tuned.before_nc, tuned.after_nc) | tuned.facts
+        trained = f"{moved['steps']} steps, {moved['samples']} samples"
+        text = f"{text} Fine-tuned ({trained}) it has {_said(moved)}."
     groups = int(numbered([sample.group for sample in evaluator.held]).max()) + 1
     if groups < FEW_HELD:
         of = f" of {plural(groups, 'group')}" if groups < len(evaluator.held) else ""

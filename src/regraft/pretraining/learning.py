@@ -27,7 +27,7 @@ from regraft.pretraining.objective import Job, Learner, Objective, Point, as_fac
 from regraft.pretraining.settings import FEW_STEPS
 from regraft.store import Outcome, Run
 from regraft.transfer import loop
-from regraft.wording import metric_name, percent
+from regraft.wording import duration, metric_name, percent, plural
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
@@ -175,9 +175,9 @@ def _too_few(facts: dict[str, Any], budget_s: float) -> str:
     )
     smaller = ", or a smaller --batch" if 2 * stepping_s > needed_s else ""
     return (
-        f"the budget of {budget_s:.3g} s pays for few steps: {before_s:.2g} s went into preparing, "
-        f"{facts['rounds'] * round_s:.2g} s go into measuring; that leaves {steps} "
-        f"{'step' if steps == 1 else 'steps'} of about {step_s:.2g} s, too few to learn from; "
+        f"the budget of {budget_s:.3g} s pays for few steps: {duration(before_s)} went into "
+        f"preparing, {duration(facts['rounds'] * round_s)} go into measuring; that leaves "
+        f"{plural(steps, 'step')} of about {duration(step_s)}, too few to learn from; "
         f"give a longer --budget, of {math.ceil(needed_s)} s or more{smaller}"
     )
 

@@ -313,9 +313,10 @@ def _learn(setup: Setup) -> dict[str, Any]:
         seen = {"before": seen_before, "after": seen_after}
         report |= neighbours.facts(neighbours.of_pool(_shown(setup), seen), setup.pool.path)
     if evaluator is not None and before is not None and after is not None:
-        tuned = fine_tuned(
-            setup.run, evaluator, (start, result), setup.question["budget"], setup.tell
-        )
+        tuned = None
+        if report["steps"] >= FEW_STEPS:
+            backbones, budget_s = (start, result), setup.question["budget"]
+            tuned = fine_tuned(setup.run, evaluator, backbones, budget_s, setup.tell)
         report |= _judged(evaluator, before, after, tuned, report["steps"])
         control = setup.objective.control() if setup.question["control"] else None
         if control is not None:
@@ -487,11 +488,19 @@ def _problems(rows: Dataset) -> list[dict[str, str]]:
 
 
 def _judged(
-    evaluator: Evaluator, before: ProbeResult, after: ProbeResult, tuned: Tuned, steps: int
+    evaluator: Evaluator,
+    before: ProbeResult,
+    after: ProbeResult,
+    tuned: Tuned | None,
+    steps: int,
 ) -> dict[str, Any]:
+    """What the judge says; `tuned` is None after too few steps."""
     found = judging.verdict(evaluator, before, after, tuned)
-    if steps < FEW_STEPS:
-        text = f"Pre-training took {steps} of the {FEW_STEPS} steps that it needs at least."
+    if tuned is None:
+        text = (
+            f"Pre-training took {steps} of the {FEW_STEPS} steps that it needs at least, so start "
+            "and result were not fine-tuned."
+        )
         found |= {"too_few_steps": True, "text": f"{text} {found['text']}"}
     return {
         "verdict": found,
