@@ -119,7 +119,7 @@ def test_from_videos_to_a_backbone_with_verdict_and_control(place: Path) -> None
             write(place / "judge" / name / f"{i}.mp4", pixels // 3 if kind else pixels // 2 + 120)
     done = pretrain(
         place / "pool", place / "run", backbone=start(place), judge=place / "judge",
-        settings=settings(epochs=20), control=True,
+        settings=settings(epochs=40), control=True,
     )  # fmt: skip
     report = json.loads((done.folder / "report.json").read_text())
     assert report["data"]["things"] == "clips"
