@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,7 +230,7 @@ def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
     names = {"json": {"predictions.json"}, "csv": {"predictions.csv"}}
     names |= {"coco": {"predictions.json"}, "yolo": {"classes.txt", "labels"}}
     names["label-studio"] = {"label-studio.json", "label-studio.xml"}
-    assert written == names[to]
+    assert written == names[to] | {".regraft-predict"}
     if to == "json":
         assert json.loads((tmp_path / "out/predictions.json").read_text()) == found
 
@@ -282,6 +283,51 @@ def test_a_video_that_ends_before_it_says_so_is_said_to_on_its_last_frame(
     assert what.startswith("The video ends after") and what.endswith("of 3.00 s.")
     terminal.print_predictions(Console(width=200), found)
     assert f"1 red  {what}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        ("labels/a.txt", Wanted(to="yolo")),
+        ("classes.txt", Wanted(to="yolo")),
+        ("predictions.json", Wanted()),
+        ("predictions.json", Wanted(to="coco")),
+        ("predictions.csv", Wanted(to="csv")),
+        ("label-studio.xml", Wanted(to="label-studio")),
+        ("drawn/a.png.jpg", Wanted(draw=True)),
+    ],
+)
+def test_what_predict_did_not_write_is_not_replaced(
+    own: str, wanted: Wanted, tmp_path: Path
+) -> None:
+    out = tmp_path / "data"
+    wanted = replace(wanted, out=out)
+    predicting.check_wanted(wanted, finds=True)
+    file = out / own
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(UsageError, match="did not write") as refused:
+        predicting.check_wanted(wanted, finds=True)
+    assert refused.value.where == str(out)
+
+
+def test_what_predict_wrote_is_replaced(tmp_path: Path) -> None:
+    path, out = photo(tmp_path / "a.png", (32, 64)), tmp_path / "out"
+    (out / "labels").mkdir(parents=True)  # an empty folder holds nothing to lose
+    find([path], Wanted(out, "yolo"))
+    predicting.check_wanted(Wanted(out, "yolo"), finds=True)
+    find([path], Wanted(out, "json", draw=True))
+    for wanted in (Wanted(out, "yolo", draw=True), Wanted(out, "coco")):
+        predicting.check_wanted(wanted, finds=True)
+    (out / "predictions.csv").write_text("mine")
+    predicting.check_wanted(Wanted(out), finds=True)
+    with pytest.raises(UsageError, match=r"predictions\.csv"):
+        predicting.check_wanted(Wanted(out, "csv"), finds=True)
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no folder"):
+        predicting.check_wanted(Wanted(photo(tmp_path / "a.png", None)), finds=True)
 
 
 @pytest.mark.parametrize(

@@ -201,8 +201,8 @@ def predict(
         missing or cannot be decoded (on its last frame where objects are found).
 
     Raises:
-        UsageError: there is no such format, the model finds no objects to write, or it reads no
-            texts and columns are named.
+        UsageError: there is no such format, the model finds no objects to write, files would be
+            replaced that `predict` did not write, or it reads no texts and columns are named.
         DataError: there is nothing to look at, or a table has no such column.
     """
     wanted = predicting.Wanted(_path(out), to, draw, every, precision)
