@@ -20,7 +20,7 @@ from regraft.backbones.backbone import Detector
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.boxes.tiles import cut
 from regraft.dataset.rows import Box
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.predicting import Wanted, find_objects, put_together
 from regraft.tasks import Detection
@@ -183,6 +183,15 @@ def test_evaluate_cuts_as_the_model_was_fitted_and_counts_objects_once(
     whole = measured["whole"]
     assert (whole["count"], whole["objects"], whole["shown"], whole["right"]) == (1, 1, 1, 1)
     assert [problem["kind"] for problem in measured["problems"]] == ["tiled"]
+
+
+def test_evaluate_says_so_where_all_boxes_are_crowds() -> None:
+    model: Any = SimpleNamespace(task=TASK, facts={})
+    crowd = Box(0, 30, 10, 80, 60, crowd=True)
+    sample = Sample("a.png", Path("a.png"), (0,), sha256="a", size=(72, 200), boxes=(crowd,))
+    pictures = Dataset(Path("x"), "object-detection", ("tree",), (sample,))
+    with pytest.raises(DataError, match="no object to measure with"):
+        evaluating._of_boxes(model, TASK, pictures, silent)
 
 
 def test_what_is_not_shown_takes_the_place_of_nothing_that_is() -> None:

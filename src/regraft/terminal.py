@@ -491,9 +491,12 @@ def _in_two_splits(description: Facts) -> str:
 def _boxes(boxes: Facts) -> Iterator[str]:
     """What is known about the boxes of a data set; the table after it counts pictures, or tiles."""
     why = " or as too large for the tiles" if boxes["tile_px"] else ""
+    crowds = plural(boxes["crowds"], "crowd") if boxes["crowds"] else ""
+    crowds = crowds and f"; {crowds}, neither learnt nor counted"
     yield (
-        f"{boxes['found']:,} boxes: {boxes['used']:,} used ({boxes['mended']:,} mended), "
-        f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture{why}"
+        f"{plural(boxes['found'], 'box', 'boxes')}: {boxes['used']:,} used "
+        f"({boxes['mended']:,} mended{crowds}), {boxes['refused']:,} refused, "
+        f"{boxes['left_out']:,} left out with their picture{why}"
     )
     things = "tiles" if boxes["tile_px"] else "pictures"
     if boxes["tile_px"]:

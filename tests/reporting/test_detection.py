@@ -88,7 +88,8 @@ def test_the_facts_are_counted(facts) -> None:
     at = found["shown"]
     assert (at["shown"], at["right"], at["objects"]) == (11, 10, 11)
     assert at["precision"] == pytest.approx(10 / 11)
-    assert found["boxes"] == {"found": 19, "used": 16, "mended": 0, "refused": 1, "left_out": 2}
+    counts = {"found": 19, "used": 16, "crowds": 0, "mended": 0, "refused": 1, "left_out": 2}
+    assert found["boxes"] == counts
     assert [miss["sample"] for miss in found["misses"]] == ["7.png"]
     (alarm,) = found["false_alarms"]
     assert (alarm["kind"], alarm["score"]) == ("background", 0.95)
@@ -120,6 +121,13 @@ def test_everything_that_is_named_is_drawn_and_shown(facts) -> None:
     ):
         assert words in page.text
     assert EVIL in page.text
+
+
+def test_crowds_are_told_from_what_is_learnt(facts) -> None:
+    folder, found = facts
+    found = found | {"boxes": found["boxes"] | {"crowds": 5}}
+    page = shown(as_report(found), detection.pictures(folder, found))
+    assert "16 are used, of which 5 are crowds, which are neither learnt nor counted" in page.text
 
 
 def test_the_detector_as_it_is_has_a_row_of_its_own(facts) -> None:

@@ -117,6 +117,7 @@ def describe_boxes(data: BoxData) -> dict[str, Any]:
         "boxes": {
             "found": data.found,
             "used": data.used,
+            "crowds": data.crowds,
             "mended": data.mended,
             "refused": data.refused,
         },
