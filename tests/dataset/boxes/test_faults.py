@@ -592,6 +592,15 @@ def test_what_may_be_another_number_is_refused_as_it_stands_there(tmp_path, edge
     assert said.what == f"The box is ['2,5', '3', '{edge}', '9']."
 
 
+def test_a_name_with_backslashes_is_escaped_once(tmp_path):
+    picture(tmp_path / "b\\c.png")
+    rows = ["a.png,1,2,11,12,tree", r"d\e.png,1,2,11,12,tree", r"b\c.png,1,2,1,12,tree\a"]
+    said = {p.kind: p for p in read_boxes(table(tmp_path, rows).parent).problems}
+    assert said["missing"].what.startswith(r"d\\e.png: There is no such file.")
+    assert said["no-box-left"].where == r"b\\c.png"
+    assert said["zero-area"].where == "boxes.csv:4"
+
+
 def test_a_table_of_pictures_with_sizes_is_not_of_boxes(tmp_path):
     from regraft.dataset.boxes.formats import form_of
 

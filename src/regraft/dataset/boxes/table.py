@@ -81,7 +81,7 @@ class TableReader:
         _refuse_missing(columns, f"{guard.shown(file)}:1")
         try:
             for row in rows:
-                where = f"{file.name}:{rows.line_num}"
+                where = f"{guard.shown(file.name)}:{rows.line_num}"
                 _row(into, root, columns, row, where, commas=separator == ";")
         except csv.Error as fault:
             where = f"{guard.shown(file)}:{rows.line_num}"
