@@ -246,6 +246,23 @@ def test_a_description_says_what_is_in_two_splits(leaks: int, groups: int, said:
     assert lines[-1].rstrip() == said
 
 
+def test_one_of_a_thing_is_no_plural() -> None:
+    evaluation = {
+        "metric": {"name": "AP50", "value": 0.5, "low": 0.4, "high": 0.6},
+        "count": 1,
+        "coco": {"categories": [], "ap50": 0.5, "ap": 0.25, "ar": None},
+        "whole": {
+            "count": 1, "ap50": 0.4, "threshold": 0.3, "shown": 1, "right": 1, "objects": 1,
+            "precision": 1.0, "recall": 1.0,
+        },
+        "problems": [],
+        "seen": 1,
+    }  # fmt: skip
+    said = printed(200, terminal.print_evaluation, evaluation)
+    for words in ("on 1 picture\n", "shows 1 box (", "of 1 object (", "It was used to fit"):
+        assert words in said
+
+
 @pytest.mark.parametrize("tile_px", [0, 400])
 def test_boxes_on_tiles_are_said_to_be_on_tiles(tile_px: int) -> None:
     boxes = {

@@ -601,6 +601,16 @@ def test_a_name_with_backslashes_is_escaped_once(tmp_path):
     assert said["zero-area"].where == "boxes.csv:4"
 
 
+def test_one_column_or_box_is_no_plural(tmp_path):
+    said = read_boxes(table(tmp_path / "csv", ["a.png,1,2,11,12,tree", "a.png"])).problems
+    assert said[0].what == "The line has 1 column; the first one has 6."
+    folder = yolo(tmp_path / "yolo", [GOOD, "0"])
+    (folder / "labels" / "stray.txt").write_text(GOOD)
+    whats = [problem.what for problem in read_boxes(folder).problems]
+    assert "No picture belongs to it; it has 1 box." in whats
+    assert any(what.startswith("The line has 1 column;") for what in whats)
+
+
 def test_a_table_of_pictures_with_sizes_is_not_of_boxes(tmp_path):
     from regraft.dataset.boxes.formats import form_of
 

@@ -338,7 +338,7 @@ class Collector:
         if shares:
             inside, whole = within.count(True), len(within) + others
             many = f"All {whole}" if inside == whole else f"{inside} of {whole}"
-            what = f"{many} boxes lie within 0…1."
+            what = "The box lies within 0…1." if whole == 1 else f"{many} boxes lie within 0…1."
             self.say("shares", self._unit[0][3], what, "read as shares of width and height")
             self._refuse_in_pixels()
         for (id_, name, box, where), is_within in zip(self._unit, within, strict=True):

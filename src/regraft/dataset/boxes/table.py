@@ -23,7 +23,7 @@ from regraft.dataset.boxes.rows import BoxData, number
 from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.errors import DataError
-from regraft.wording import some_of
+from regraft.wording import plural, some_of
 
 _NAME = "boxes.csv"
 _EDGES = ("left", "top", "right", "bottom")
@@ -146,7 +146,8 @@ def _row(
     if not row:
         return
     if len(row) != len(columns):
-        what = f"The line has {len(row)} columns; the first one has {len(columns)}."
+        many = plural(len(row), "column")
+        what = f"The line has {many}; the first one has {len(columns)}."
         into.refuse("wrong-columns", where, what)
         return
     given = dict(zip(columns, row, strict=True))
