@@ -356,7 +356,7 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
     Args:
         data: a COCO JSON file or a folder of them, a YOLO folder, a folder of Pascal VOC XML, a
             CSV of boxes, or an export of Label Studio with rectangles.
-        out: a new folder; the pictures are copied into it.
+        out: a new folder outside of `data`; the pictures are copied into it.
         to: "coco", "yolo", "voc", "csv" or "label-studio".
 
     Returns:
@@ -364,7 +364,7 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
 
     Raises:
         DataError: the boxes cannot be read.
-        UsageError: `out` is not empty, or there is no such format.
+        UsageError: `out` is not empty or lies inside of `data`, or there is no such format.
     """
     return boxes.describe_boxes(boxes.convert_boxes(Path(data), Path(out), to))
 
