@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from regraft.backbones.backbone import Detector
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.boxes.tiles import cut
 from regraft.dataset.rows import Box
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.predicting import Wanted, find_objects, put_together
 from regraft.tasks import Detection
@@ -184,6 +185,15 @@ def test_evaluate_cuts_as_the_model_was_fitted_and_counts_objects_once(
     assert [problem["kind"] for problem in measured["problems"]] == ["tiled"]
 
 
+def test_evaluate_says_so_where_all_boxes_are_crowds() -> None:
+    model: Any = SimpleNamespace(task=TASK, facts={})
+    crowd = Box(0, 30, 10, 80, 60, crowd=True)
+    sample = Sample("a.png", Path("a.png"), (0,), sha256="a", size=(72, 200), boxes=(crowd,))
+    pictures = Dataset(Path("x"), "object-detection", ("tree",), (sample,))
+    with pytest.raises(DataError, match="no object to measure with"):
+        evaluating._of_boxes(model, TASK, pictures, silent)
+
+
 def test_what_is_not_shown_takes_the_place_of_nothing_that_is() -> None:
     picture = Sample("a.png", Path("a.png"), (), sha256="a", size=(720, 2000), boxes=())
     tiles = cut(picture, 400)
@@ -229,7 +239,7 @@ def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
     names = {"json": {"predictions.json"}, "csv": {"predictions.csv"}}
     names |= {"coco": {"predictions.json"}, "yolo": {"classes.txt", "labels"}}
     names["label-studio"] = {"label-studio.json", "label-studio.xml"}
-    assert written == names[to]
+    assert written == names[to] | {".regraft-predict"}
     if to == "json":
         assert json.loads((tmp_path / "out/predictions.json").read_text()) == found
 
@@ -282,6 +292,51 @@ def test_a_video_that_ends_before_it_says_so_is_said_to_on_its_last_frame(
     assert what.startswith("The video ends after") and what.endswith("of 3.00 s.")
     terminal.print_predictions(Console(width=200), found)
     assert f"1 red  {what}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        ("labels/a.txt", Wanted(to="yolo")),
+        ("classes.txt", Wanted(to="yolo")),
+        ("predictions.json", Wanted()),
+        ("predictions.json", Wanted(to="coco")),
+        ("predictions.csv", Wanted(to="csv")),
+        ("label-studio.xml", Wanted(to="label-studio")),
+        ("drawn/a.png.jpg", Wanted(draw=True)),
+    ],
+)
+def test_what_predict_did_not_write_is_not_replaced(
+    own: str, wanted: Wanted, tmp_path: Path
+) -> None:
+    out = tmp_path / "data"
+    wanted = replace(wanted, out=out)
+    predicting.check_wanted(wanted, finds=True)
+    file = out / own
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(UsageError, match="did not write") as refused:
+        predicting.check_wanted(wanted, finds=True)
+    assert refused.value.where == str(out)
+
+
+def test_what_predict_wrote_is_replaced(tmp_path: Path) -> None:
+    path, out = photo(tmp_path / "a.png", (32, 64)), tmp_path / "out"
+    (out / "labels").mkdir(parents=True)  # an empty folder holds nothing to lose
+    find([path], Wanted(out, "yolo"))
+    predicting.check_wanted(Wanted(out, "yolo"), finds=True)
+    find([path], Wanted(out, "json", draw=True))
+    for wanted in (Wanted(out, "yolo", draw=True), Wanted(out, "coco")):
+        predicting.check_wanted(wanted, finds=True)
+    (out / "predictions.csv").write_text("mine")
+    predicting.check_wanted(Wanted(out), finds=True)
+    with pytest.raises(UsageError, match=r"predictions\.csv"):
+        predicting.check_wanted(Wanted(out, "csv"), finds=True)
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no folder"):
+        predicting.check_wanted(Wanted(photo(tmp_path / "a.png", None)), finds=True)
 
 
 @pytest.mark.parametrize(

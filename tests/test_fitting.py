@@ -26,12 +26,12 @@ def test_boxes_too_small_to_be_learnt_are_said_by_category() -> None:
         (
             "too-small",
             "bird",
-            "1 of its 1 boxes to train on are below 3 px in the network's input of 64 px.",
+            "Its only box to train on is below 3 px in the network's input of 64 px.",
         ),
         (
             "too-small",
             "cat",
-            "1 of its 2 boxes to train on are below 3 px in the network's input of 64 px.",
+            "1 of its 2 boxes to train on is below 3 px in the network's input of 64 px.",
         ),
     ]
     (event,) = told

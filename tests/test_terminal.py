@@ -246,17 +246,35 @@ def test_a_description_says_what_is_in_two_splits(leaks: int, groups: int, said:
     assert lines[-1].rstrip() == said
 
 
+def test_one_of_a_thing_is_no_plural() -> None:
+    evaluation = {
+        "metric": {"name": "AP50", "value": 0.5, "low": 0.4, "high": 0.6},
+        "count": 1,
+        "coco": {"categories": [], "ap50": 0.5, "ap": 0.25, "ar": None},
+        "whole": {
+            "count": 1, "ap50": 0.4, "threshold": 0.3, "shown": 1, "right": 1, "objects": 1,
+            "precision": 1.0, "recall": 1.0,
+        },
+        "problems": [],
+        "seen": 1,
+    }  # fmt: skip
+    said = printed(200, terminal.print_evaluation, evaluation)
+    for words in ("on 1 picture\n", "shows 1 box (", "of 1 object (", "It was used to fit"):
+        assert words in said
+
+
 @pytest.mark.parametrize("tile_px", [0, 400])
 def test_boxes_on_tiles_are_said_to_be_on_tiles(tile_px: int) -> None:
     boxes = {
         "found": 9, "used": 7, "mended": 1, "refused": 0, "left_out": 2, "negatives": 3,
-        "tile_px": tile_px, "categories": {"tree": 12},
+        "tile_px": tile_px, "categories": {"tree": 12}, "crowds": 2 * bool(tile_px),
         "sides": {"min": 4.0, "median": 30.0, "max": 41.5},
     }  # fmt: skip
     first, *tiles, sides, names = terminal._boxes(boxes)
     things = "tiles" if tile_px else "pictures"
     assert sides == f"objects 4 to 41.5 px across (median 30); 3 {things} without any"
     assert names == "tree 12"
+    assert ("; 2 crowds, neither learnt nor counted)" in first) == bool(tile_px)
     if tile_px:
         (said,) = tiles
         assert "tiles of 400 px" in said and "all that follows is counted on the tiles" in said

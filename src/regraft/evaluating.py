@@ -13,6 +13,7 @@ import numpy as np
 
 from regraft.dataset import Dataset, Sample, View
 from regraft.dataset.boxes.tiles import tiled
+from regraft.dataset.classes import has_objects
 from regraft.dataset.rows import labels_of, renumbered
 from regraft.errors import DataError
 from regraft.events import Tell
@@ -96,6 +97,12 @@ def _of_boxes(model: Model, task: Detection, pictures: Dataset, tell: Tell) -> d
     """On tiles, as the model was fitted, and on whole pictures, as `predict` shows them."""
     tile_px = model.facts.get("tile_px", 0)
     whole = _relabelled(model, pictures)
+    if not has_objects(whole):
+        raise DataError(
+            "There is no object to measure with: all boxes are crowds, which are not counted.",
+            where=pictures.path,
+            mend="give pictures with objects that are drawn one by one",
+        )
     rows = tiled(pictures.with_samples(whole), tile_px)
     tiles = rows.samples
     with prepare(model.backbone, tell=tell) as preparation:

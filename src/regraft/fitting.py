@@ -128,11 +128,17 @@ def _say_too_small(rows: Dataset, task: Detection, tell: Tell) -> Dataset:
         )
     )
     done = "learnt from enlarged views at most"
-    what = {name: f"{tiny:,} of its {whole:,} boxes" for name, (tiny, whole) in found.items()}
     return rows.with_problems(
-        Problem("too-small", name, f"{many} to train on are {below}.", done)
-        for name, many in what.items()
+        Problem("too-small", name, f"{_some_boxes(tiny, whole)} {below}.", done)
+        for name, (tiny, whole) in found.items()
     )
+
+
+def _some_boxes(few: int, all_: int) -> str:
+    """How many boxes of a category, up to the verb."""
+    if all_ == 1:
+        return "Its only box to train on is"
+    return f"{few:,} of its {all_:,} boxes to train on {'is' if few == 1 else 'are'}"
 
 
 def _task(rows: Dataset, backbone: Backbone, tell: Tell) -> Task[Any]:

@@ -381,7 +381,7 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
     by_people = f", {reviewed:,} of them reviewed" if reviewed else ""
     _print(
         console,
-        f"{_measured(metric)} on {evaluation['count']:,} samples{by_people}",
+        f"{_measured(metric)} on {plural(evaluation['count'], 'sample')}{by_people}",
         f"calibration error {evaluation['calibration_error']:.3f}",
         *_absent(evaluation["absent"]),
         *_seen(evaluation),
@@ -410,9 +410,10 @@ def _print_measured(console: Console, evaluation: Facts) -> None:
     """What COCO's measures say of a model that finds objects."""
     metric, coco = evaluation["metric"], evaluation["coco"]
     whole = evaluation["whole"]
-    things = "pictures" if whole["count"] == evaluation["count"] else "tiles of pictures"
-    measured = f"{_measured(metric)} on {evaluation['count']:,} {things}"
-    _print(console, measured, *_on_whole(whole, things), *_seen(evaluation), "")
+    is_cut = whole["count"] != evaluation["count"]
+    things = ("tile of pictures", "tiles of pictures") if is_cut else ("picture",)
+    measured = f"{_measured(metric)} on {plural(evaluation['count'], *things)}"
+    _print(console, measured, *_on_whole(whole, is_cut), *_seen(evaluation), "")
     columns = ("objects", "AP50", "AP", "AR")
     table = _table("category", *columns, right=columns)
     for row in coco["categories"]:
@@ -425,24 +426,27 @@ def _print_measured(console: Console, evaluation: Facts) -> None:
     _print_problems(console, evaluation["problems"])
 
 
-def _on_whole(whole: Facts, things: str) -> Iterator[str]:
+def _on_whole(whole: Facts, is_cut: bool) -> Iterator[str]:
     """What `predict` shows on whole pictures, and how much of it is right."""
-    if things != "pictures":
+    if is_cut:
         many = plural(whole["count"], "picture")
         their = "its" if whole["count"] == 1 else "their"
         yield f"on the {many}, put together from {their} tiles: AP50 {percent(whole['ap50'])}"
     yield (
-        f"predict shows {whole['shown']:,} boxes (confidence {whole['threshold']:.2f} or more): "
+        f"predict shows {plural(whole['shown'], 'box', 'boxes')} "
+        f"(confidence {whole['threshold']:.2f} or more): "
         f"{whole['right']:,} right (precision {percent(whole['precision'])}), of "
-        f"{whole['objects']:,} objects (recall {percent(whole['recall'])})"
+        f"{plural(whole['objects'], 'object')} (recall {percent(whole['recall'])})"
     )
 
 
 def _seen(evaluation: Facts) -> Iterator[str]:
-    if evaluation["seen"]:
+    seen, count = evaluation["seen"], evaluation["count"]
+    if seen:
+        were = f"{seen:,} of the {count:,} {'was' if seen == 1 else 'were'}"
         yield (
-            f"{evaluation['seen']:,} of the {evaluation['count']:,} were used to fit or to choose "
-            "this model: this says too much. Take data that it has not seen."
+            f"{'It was' if count == 1 else were} used to fit or to choose this model: "
+            "this says too much. Take data that it has not seen."
         )
 
 
@@ -457,7 +461,7 @@ def print_description(console: Console, description: Facts) -> None:
     number = plural(len(classes), "class", "classes")
     _print(
         console,
-        f"{shown(description['path'])}: {description['samples']:,} samples of {number}, "
+        f"{shown(description['path'])}: {plural(description['samples'], 'sample')} of {number}, "
         f"{shown(description['task'])}",
         "; ".join(filter(None, (_formats(description["formats"]), _sizes(description["sizes"])))),
         "",
@@ -491,9 +495,12 @@ def _in_two_splits(description: Facts) -> str:
 def _boxes(boxes: Facts) -> Iterator[str]:
     """What is known about the boxes of a data set; the table after it counts pictures, or tiles."""
     why = " or as too large for the tiles" if boxes["tile_px"] else ""
+    crowds = plural(boxes["crowds"], "crowd") if boxes["crowds"] else ""
+    crowds = crowds and f"; {crowds}, neither learnt nor counted"
     yield (
-        f"{boxes['found']:,} boxes: {boxes['used']:,} used ({boxes['mended']:,} mended), "
-        f"{boxes['refused']:,} refused, {boxes['left_out']:,} left out with their picture{why}"
+        f"{plural(boxes['found'], 'box', 'boxes')}: {boxes['used']:,} used "
+        f"({boxes['mended']:,} mended{crowds}), {boxes['refused']:,} refused, "
+        f"{boxes['left_out']:,} left out with their picture{why}"
     )
     things = "tiles" if boxes["tile_px"] else "pictures"
     if boxes["tile_px"]:

@@ -201,8 +201,8 @@ def predict(
         missing or cannot be decoded (on its last frame where objects are found).
 
     Raises:
-        UsageError: there is no such format, the model finds no objects to write, or it reads no
-            texts and columns are named.
+        UsageError: there is no such format, the model finds no objects to write, files would be
+            replaced that `predict` did not write, or it reads no texts and columns are named.
         DataError: there is nothing to look at, or a table has no such column.
     """
     wanted = predicting.Wanted(_path(out), to, draw, every, precision)
@@ -356,7 +356,7 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
     Args:
         data: a COCO JSON file or a folder of them, a YOLO folder, a folder of Pascal VOC XML, a
             CSV of boxes, or an export of Label Studio with rectangles.
-        out: a new folder; the pictures are copied into it.
+        out: a new folder outside of `data`; the pictures are copied into it.
         to: "coco", "yolo", "voc", "csv" or "label-studio".
 
     Returns:
@@ -364,7 +364,7 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
 
     Raises:
         DataError: the boxes cannot be read.
-        UsageError: `out` is not empty, or there is no such format.
+        UsageError: `out` is not empty or lies inside of `data`, or there is no such format.
     """
     return boxes.describe_boxes(boxes.convert_boxes(Path(data), Path(out), to))
 

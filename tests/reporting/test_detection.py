@@ -88,7 +88,8 @@ def test_the_facts_are_counted(facts) -> None:
     at = found["shown"]
     assert (at["shown"], at["right"], at["objects"]) == (11, 10, 11)
     assert at["precision"] == pytest.approx(10 / 11)
-    assert found["boxes"] == {"found": 19, "used": 16, "mended": 0, "refused": 1, "left_out": 2}
+    counts = {"found": 19, "used": 16, "crowds": 0, "mended": 0, "refused": 1, "left_out": 2}
+    assert found["boxes"] == counts
     assert [miss["sample"] for miss in found["misses"]] == ["7.png"]
     (alarm,) = found["false_alarms"]
     assert (alarm["kind"], alarm["score"]) == ("background", 0.95)
@@ -113,13 +114,35 @@ def test_everything_that_is_named_is_drawn_and_shown(facts) -> None:
         "90.9 % of the 11 boxes shown are right",
         "90.9 % of the 11 objects are found",
         "19 boxes were found. 16 are used",
-        "1 were refused, 2 went with a picture that is left out",
+        "1 was refused, 2 went with a picture that is left out",
         "95.0 % sure background",
         "Missed, the largest first",
         "an object that nothing was found on",
     ):
         assert words in page.text
     assert EVIL in page.text
+
+
+def test_crowds_are_told_from_what_is_learnt(facts) -> None:
+    folder, found = facts
+    found = found | {"boxes": found["boxes"] | {"crowds": 5}}
+    page = shown(as_report(found), detection.pictures(folder, found))
+    assert "16 are used, of which 5 are crowds, which are neither learnt nor counted" in page.text
+
+
+def test_one_box_is_said_to_be_one(facts) -> None:
+    folder, found = facts
+    ones = {name: 1 for name in ("found", "used", "crowds", "mended", "refused")}
+    found = found | {"boxes": ones | {"left_out": 0}}
+    found["shown"] = found["shown"] | {"shown": 1, "objects": 1}
+    page = shown(as_report(found), detection.pictures(folder, found))
+    for words in (
+        "of the 1 box shown is right",
+        "of the 1 object is found",
+        "1 box was found. 1 is used, of which 1 is a crowd, which is neither",
+        "1 of the usable ones was mended, 1 was refused.",
+    ):
+        assert words in page.text
 
 
 def test_the_detector_as_it_is_has_a_row_of_its_own(facts) -> None:

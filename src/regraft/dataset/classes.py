@@ -7,7 +7,15 @@ from dataclasses import replace
 
 from regraft.dataset import guard
 from regraft.dataset.reader import LAYOUT_OF_CLASSES
-from regraft.dataset.rows import Dataset, Problem, Sample, labels_of, losses, renumbered
+from regraft.dataset.rows import (
+    Dataset,
+    Problem,
+    Sample,
+    Split,
+    labels_of,
+    losses,
+    renumbered,
+)
 from regraft.errors import DataError
 
 
@@ -57,6 +65,45 @@ def _too_few_classes(dataset: Dataset, names: set[str]) -> DataError:
 def used(dataset: Dataset, samples: Iterable[Sample]) -> set[str]:
     """The classes that some samples of a data set have."""
     return {dataset.classes[label] for sample in samples for label in labels_of(sample.target)}
+
+
+def with_crowds_said(dataset: Dataset) -> Dataset:
+    """The data set of boxes with a problem for each category that has crowds alone to train on.
+
+    Args:
+        dataset: split, large pictures as tiles.
+    """
+    there = [box for sample in training(dataset) for box in sample.boxes]
+    crowds = {box.category for box in there} - {box.category for box in there if not box.crowd}
+    names = [dataset.classes[category] for category in sorted(crowds)]
+    what = "All boxes of the category {} to train on are crowds" + (
+        ", or too large for the tiles." if dataset.tile_px else "."
+    )
+    return dataset.with_problems(
+        Problem("only-crowds", name, what.format(name), "category not learnt") for name in names
+    )
+
+
+def refuse_without_objects(dataset: Dataset) -> None:
+    """Stop where no box to train or to validate with is there but crowds.
+
+    Raises:
+        DataError: says which.
+    """
+    splits: dict[Split, str] = {"train": "learn from", "valid": "validate with"}
+    for split, use in splits.items():
+        if not has_objects(dataset.split(split)):
+            raise DataError(
+                f"There is no object to {use}; crowds are neither learnt nor counted.",
+                where=guard.shown(dataset.path),
+                mend="draw objects one by one, or take away the mark (iscrowd, difficult) where "
+                "a box is around one object",
+            )
+
+
+def has_objects(samples: Iterable[Sample]) -> bool:
+    """Whether a box is no crowd."""
+    return any(not box.crowd for sample in samples for box in sample.boxes)
 
 
 def training(dataset: Dataset) -> list[Sample]:

@@ -80,10 +80,13 @@ def shown(name: str | Path) -> str:
     return "".join(_escaped(letter) for letter in text)
 
 
+def printable(text: str) -> str:
+    """A sentence as one printable line; names in it that `shown` escaped stay as they are."""
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
 def _escaped(letter: str) -> str:
-    if letter == "\\":
-        return "\\\\"
-    if letter.isprintable():
+    if letter.isprintable() and letter != "\\":
         return letter
     return letter.encode("unicode_escape").decode("ascii")
 

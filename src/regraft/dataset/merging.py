@@ -121,6 +121,7 @@ def _counted_together(one: BoxCounts | None, other: BoxCounts | None) -> BoxCoun
         one.mended + other.mended,
         one.refused + other.refused,
         one.used + other.used,
+        one.crowds + other.crowds,
     )
 
 

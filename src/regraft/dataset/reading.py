@@ -16,7 +16,7 @@ from pathlib import Path
 from regraft.dataset import guard
 from regraft.dataset.boxes.tiles import tiled
 from regraft.dataset.choosing import check_task, list_rows, reader_for
-from regraft.dataset.classes import learnable
+from regraft.dataset.classes import learnable, refuse_without_objects, with_crowds_said
 from regraft.dataset.clips import cut
 from regraft.dataset.copies import settle
 from regraft.dataset.form import FormReader
@@ -80,7 +80,9 @@ def read(
     dataset = _settled(listed, max_bad, tell)
     dataset = with_splits(learnable(cut(dataset, clip_s)), seed)
     refuse_without_valid(dataset)
-    return _tiled(dataset)
+    dataset = _tiled(dataset)
+    _refuse_crowds(dataset)
+    return dataset
 
 
 def read_to_inspect(
@@ -114,11 +116,13 @@ def read_to_inspect(
             raise
         faults.append(fault)
     dataset = with_splits(dataset, 0)
+    tiles = _tiled(dataset)
     try:
         refuse_without_valid(dataset)
+        _refuse_crowds(tiles)
     except DataError as fault:
         faults.append(fault)
-    return _tiled(dataset).with_problems(map(_stopping, faults))
+    return tiles.with_problems(map(_stopping, faults))
 
 
 def _stopping(fault: DataError) -> Problem:
@@ -164,7 +168,13 @@ def read_all(
 
 
 def _tiled(dataset: Dataset) -> Dataset:
-    return tiled(dataset) if dataset.task == "object-detection" else dataset
+    is_of_boxes = dataset.task == "object-detection"
+    return with_crowds_said(tiled(dataset)) if is_of_boxes else dataset
+
+
+def _refuse_crowds(dataset: Dataset) -> None:
+    if dataset.task == "object-detection":
+        refuse_without_objects(dataset)
 
 
 def _settled(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:

@@ -115,12 +115,14 @@ class BoxCounts:
         refused: how many cannot be used; each has a problem.
         used: how many are on the pictures of the data set, counted before these are cut to tiles;
             those are not among them of which no tile shows half.
+        crowds: how many of the used ones are crowds, which are neither learnt nor counted.
     """
 
     found: int
     mended: int
     refused: int
     used: int
+    crowds: int = 0
 
     @property
     def left_out(self) -> int:

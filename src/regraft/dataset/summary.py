@@ -32,8 +32,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
          "problems": [{"kind", "count", "done": [str], "examples": [{"where", "what"}]}]}
 
         Where boxes are learnt, classes count pictures, and "boxes" holds
-        {"found", "used", "mended", "refused", "left_out",
-         "negatives": pictures without boxes, "crowds", "tile_px": 0 where nothing is cut,
+        {"found", "used", "crowds": how many of the used ones are neither learnt nor counted,
+         "mended", "refused", "left_out",
+         "negatives": pictures without boxes, "tile_px": 0 where nothing is cut,
          "categories": {name: boxes}, "sides": {"min", "median", "max"}, √area in pixels}.
         Where large pictures are cut, tiles are counted in their place, and all from "negatives" on
         but "tile_px" is of what lies on the tiles: an object that two show is there twice.
@@ -100,6 +101,7 @@ def box_counts(dataset: Dataset) -> dict[str, int]:
     return {
         "found": counts.found,
         "used": counts.used,
+        "crowds": counts.crowds,
         "mended": counts.mended,
         "refused": counts.refused,
         "left_out": counts.left_out,
@@ -112,7 +114,6 @@ def _boxes(dataset: Dataset) -> dict[str, Any]:
     sides = sorted(((b.right - b.left) * (b.bottom - b.top)) ** 0.5 for b in boxes) or [0.0]
     return box_counts(dataset) | {
         "negatives": sum(not sample.boxes for sample in dataset),
-        "crowds": sum(box.crowd for box in boxes),
         "tile_px": dataset.tile_px,
         "categories": {name: counts[number] for number, name in enumerate(dataset.classes)},
         "sides": {

@@ -13,7 +13,15 @@ import numpy as np
 from PIL import Image
 
 from regraft.dataset import Sample
-from regraft.dataset.boxes.predicted import FILES, below, common_folder, write_predictions
+from regraft.dataset.boxes.predicted import (
+    DRAWN,
+    FILES,
+    below,
+    check_place,
+    common_folder,
+    list_place,
+    write_predictions,
+)
 from regraft.dataset.boxes.tiles import Found, Window, cut, stitch, windows
 from regraft.dataset.frames import Frame, frames
 from regraft.dataset.video import claims_video
@@ -58,7 +66,8 @@ def check_wanted(wanted: Wanted, finds: bool) -> None:
         finds: whether the model finds objects.
 
     Raises:
-        UsageError: an option is wrong, or is for models that find objects and this does not.
+        UsageError: an option is wrong, or is for models that find objects and this does not; or
+            files would be replaced that `predict` did not write.
     """
     usual = asdict(Wanted())
     chosen = [name for name, value in asdict(wanted).items() if value != usual[name]]
@@ -76,6 +85,8 @@ def check_wanted(wanted: Wanted, finds: bool) -> None:
         raise UsageError("the time is not positive", where="--every", mend="for example 1s")
     if wanted.out is None and (wanted.draw or wanted.to != "json"):
         raise UsageError("there is no folder to write to", where="--out", mend="name one")
+    if wanted.out is not None:
+        check_place(wanted.out, wanted.to, wanted.draw)
 
 
 def find_objects(
@@ -108,6 +119,8 @@ def find_objects(
     answers: list[dict[str, Any]] = []
     taken: set[Path] = set()
     common, threshold = common_folder(paths), _threshold(model, wanted.precision)
+    if wanted.out is not None:
+        list_place(wanted.out, wanted.to, wanted.draw)
     for look, tiles in _looked(model, preparation, frames(paths, wanted.every_s)):
         if look.picture is None:
             answers.append({"sample": look.name, "problem": look.problem})
@@ -143,7 +156,7 @@ def _from(found: Found, least: float) -> Found:
 
 def _file_for(name: str, out: Path, taken: set[Path]) -> Path:
     """A JPEG called like a picture, and like no other; it is added to those that are taken."""
-    file = out / "drawn" / (name if name.endswith(".jpg") else f"{name}.jpg")
+    file = out / DRAWN / (name if name.endswith(".jpg") else f"{name}.jpg")
     while file in taken:
         file = file.with_name(f"{file.name}.jpg")
     taken.add(file)

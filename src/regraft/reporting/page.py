@@ -18,7 +18,17 @@ from markupsafe import Markup, escape
 
 from regraft.reporting import detection, figures
 from regraft.reporting.figures import Axis, Bin, Kind, Point
-from regraft.wording import NOTHING, count, duration, metric_name, percent, rate, size, span
+from regraft.wording import (
+    NOTHING,
+    count,
+    duration,
+    metric_name,
+    percent,
+    plural,
+    rate,
+    size,
+    span,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -83,6 +93,7 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
             heat=_heat(report),
             plot=detection.curves(report["detection"]) if "detection" in report else None,
             pictures=inlined(thumbnails),
+            plural=plural,
         )
     )
 

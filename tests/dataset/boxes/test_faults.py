@@ -568,6 +568,49 @@ def test_tables_with_other_separators(tmp_path, separator):
     assert (data.used, data.categories) == (1, ("tree, tall",))
 
 
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_decimal_commas_are_read_between_semicolons_alone(tmp_path, separator):
+    head = separator.join("path,left,top,right,bottom,category".split(","))
+    rows = [
+        ["a.png", "1", "2", "11", "12", "tree"],
+        ["a.png", "2,25", "3", "1,65E+01", "9.5", "car"],
+    ]
+    lines = [separator.join(f'"{cell}"' for cell in row) for row in rows]
+    data = read_boxes(table(tmp_path, lines, head))
+    if separator == ";":
+        car = data.pictures[0].boxes[0]
+        assert (car.left, car.top, car.right, car.bottom) == (2.25, 3.0, 16.5, 9.5)
+    else:
+        assert (data.used, data.refused) == (1, 1)
+
+
+@pytest.mark.parametrize("edge", ["1.234,5", "1,234,5", ",", "1,", "1,5 px"])
+def test_what_may_be_another_number_is_refused_as_it_stands_there(tmp_path, edge):
+    rows = ["a.png;1;2;11;12;tree", f"a.png;2,5;3;{edge};9;tree"]
+    data = read_boxes(table(tmp_path, rows, "path;left;top;right;bottom;category"))
+    (said,) = [problem for problem in data.problems if problem.kind == "not-a-number"]
+    assert said.what == f"The box is ['2,5', '3', '{edge}', '9']."
+
+
+def test_a_name_with_backslashes_is_escaped_once(tmp_path):
+    picture(tmp_path / "b\\c.png")
+    rows = ["a.png,1,2,11,12,tree", r"d\e.png,1,2,11,12,tree", r"b\c.png,1,2,1,12,tree\a"]
+    said = {p.kind: p for p in read_boxes(table(tmp_path, rows).parent).problems}
+    assert said["missing"].what.startswith(r"d\\e.png: There is no such file.")
+    assert said["no-box-left"].where == r"b\\c.png"
+    assert said["zero-area"].where == "boxes.csv:4"
+
+
+def test_one_column_or_box_is_no_plural(tmp_path):
+    said = read_boxes(table(tmp_path / "csv", ["a.png,1,2,11,12,tree", "a.png"])).problems
+    assert said[0].what == "The line has 1 column; the first one has 6."
+    folder = yolo(tmp_path / "yolo", [GOOD, "0"])
+    (folder / "labels" / "stray.txt").write_text(GOOD)
+    whats = [problem.what for problem in read_boxes(folder).problems]
+    assert "No picture belongs to it; it has 1 box." in whats
+    assert any(what.startswith("The line has 1 column;") for what in whats)
+
+
 def test_a_table_of_pictures_with_sizes_is_not_of_boxes(tmp_path):
     from regraft.dataset.boxes.formats import form_of
 

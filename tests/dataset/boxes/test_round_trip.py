@@ -58,7 +58,9 @@ splits = st.tuples(*[st.sampled_from(["", "train", "valid", "test"])] * 3)
 def test_through_all_formats_and_back(
     tmp_path_factory: pytest.TempPathFactory, boxes, split, places
 ):
-    folder = tmp_path_factory.mktemp("boxes")
+    place = tmp_path_factory.mktemp("boxes")
+    folder = place / "data"
+    folder.mkdir()
     with (folder / "boxes.csv").open("w", newline="") as file:
         import csv
 
@@ -79,7 +81,7 @@ def test_through_all_formats_and_back(
     assert first.found == len(boxes) == first.used + first.refused
     here = folder
     for number, name in enumerate([*NAMES, *reversed(NAMES)]):
-        there = folder / f"{number}-{name}"
+        there = place / f"{number}-{name}"
         convert_boxes(here, there, name)
         back = read_boxes(there)
         assert same_boxes(first, back), name
@@ -226,6 +228,17 @@ def test_convert_refuses_a_full_folder_and_an_unknown_format(tmp_path: Path):
         convert_boxes(file, tmp_path, "csv")
     with pytest.raises(UsageError, match="no format"):
         convert_boxes(file, tmp_path / "new", "xls")
+
+
+def test_convert_writes_nothing_into_a_folder_that_it_reads(tmp_path: Path):
+    file = coco(tmp_path / "data", [row()])
+    (tmp_path / "link").symlink_to(file.parent, target_is_directory=True)
+    (file.parent / "empty").mkdir()
+    for out in ("data/new", "data/new/deep", "data/empty", "link/new"):
+        with pytest.raises(UsageError, match="inside of the data"):
+            convert_boxes(file.parent, tmp_path / out, "csv")
+    assert sorted(path.name for path in file.parent.iterdir()) == ["a.png", "boxes.json", "empty"]
+    convert_boxes(file, file.parent / "new", "csv")  # what is read is the file
 
 
 def test_yolo_folders_as_others_write_them(tmp_path: Path):

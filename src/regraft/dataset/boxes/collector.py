@@ -185,7 +185,7 @@ class Collector:
         hints = f" It was looked for in {', '.join(names)}." if looked and names else ""
         alike = (self._like(folder, file.name) for folder in folders)
         if found := next(filter(None, alike), ""):
-            hints += f" There is {found}: upper and lower case differ."
+            hints += f" There is {guard.shown(found)}: upper and lower case differ."
         if "\\" in file.name:
             hints += " The name has backslashes; folders are parted by /."
         return hints
@@ -338,7 +338,7 @@ class Collector:
         if shares:
             inside, whole = within.count(True), len(within) + others
             many = f"All {whole}" if inside == whole else f"{inside} of {whole}"
-            what = f"{many} boxes lie within 0…1."
+            what = "The box lies within 0…1." if whole == 1 else f"{many} boxes lie within 0…1."
             self.say("shares", self._unit[0][3], what, "read as shares of width and height")
             self._refuse_in_pixels()
         for (id_, name, box, where), is_within in zip(self._unit, within, strict=True):
@@ -382,8 +382,8 @@ class Collector:
         self._unknown.append((where, there, mend))
 
     def say(self, kind: str, where: str, what: str, done: str) -> None:
-        """A problem was found."""
-        self._problems.append(Problem(kind, guard.shown(where), guard.shown(what), done))
+        """A problem was found; names of files have been through `guard.shown`."""
+        self._problems.append(Problem(kind, guard.printable(where), guard.printable(what), done))
 
     def _leave_out_emptied(self) -> None:
         """Pictures all of whose boxes were refused."""

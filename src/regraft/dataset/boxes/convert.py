@@ -41,14 +41,14 @@ def convert_boxes(path: Path, out: Path, to: str) -> BoxData:
 
     Args:
         path: what to read.
-        out: a new or empty folder; it is there completely or not at all.
+        out: a new or empty folder, not inside of `path`; it is there completely or not at all.
         to: "coco", "yolo", "voc", "csv" or "label-studio".
 
     Returns:
         what was read, with its problems.
 
     Raises:
-        UsageError: `out` holds something, or the format is not known.
+        UsageError: `out` holds something or lies in what is read, or the format is not known.
         DataError: see `read_boxes`; or a name cannot be kept in that format.
     """
     form = next((form for form in FORMATS if form.name == to), None)
@@ -57,6 +57,12 @@ def convert_boxes(path: Path, out: Path, to: str) -> BoxData:
         raise UsageError(f"there is no format {to!r}", where="--to", mend=f"use one of {names}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("the folder is not empty", where=out, mend="name a new one")
+    if path.is_dir() and guard.resolved(out).is_relative_to(guard.resolved(path)):
+        raise UsageError(
+            "the folder lies inside of the data, which would then hold every picture twice",
+            where=out,
+            mend="name one beside the data",
+        )
     data = read_boxes(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -117,6 +123,7 @@ def describe_boxes(data: BoxData) -> dict[str, Any]:
         "boxes": {
             "found": data.found,
             "used": data.used,
+            "crowds": data.crowds,
             "mended": data.mended,
             "refused": data.refused,
         },

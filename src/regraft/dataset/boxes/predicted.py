@@ -2,6 +2,9 @@
 
 All hold the confidence: COCO as "score" of each annotation, YOLO as a sixth column, as programs
 that read predictions expect it; Label Studio shows them to be mended, the least sure ones first.
+
+Labels that people made have the same names as what is written here, so a folder has a list of what
+was written into it; nothing else is replaced.
 """
 
 from __future__ import annotations
@@ -19,10 +22,69 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.label_studio import predicted_tasks
 from regraft.errors import UsageError
 
-FILES = ("json", "csv", "coco", "yolo", "label-studio")
+_WRITTEN = {
+    "json": ("predictions.json",),
+    "csv": ("predictions.csv",),
+    "coco": ("predictions.json",),
+    "yolo": ("classes.txt", "labels"),
+    "label-studio": ("label-studio.json", "label-studio.xml"),
+}
+FILES = tuple(_WRITTEN)
+DRAWN = "drawn"
+"""The folder for pictures with boxes on them."""
+_LIST = ".regraft-predict"
+"""A file with the names of what was written into a folder; hidden, so that it is no data."""
 
 Row = Mapping[str, Any]
 """What `predict` says of a picture: "sample", and "width", "height" and "objects", or "problem"."""
+
+
+def check_place(folder: Path, to: str, draw: bool) -> None:
+    """Refuse to replace what was not written by `predict`.
+
+    Args:
+        folder: to write into; it need not be there.
+        to: one of `FILES`.
+        draw: whether pictures with boxes on them are written, too.
+
+    Raises:
+        UsageError: one of the names is taken, or `folder` is a file.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UsageError("this is no folder", where=folder, mend="name a new one")
+    names = sorted(_names(to, draw) - _listed(folder))
+    taken = [name for name in names if _is_taken(folder / name)]
+    if taken:
+        raise UsageError(
+            f"predict would replace what it did not write: {', '.join(taken)}",
+            where=folder,
+            mend="name a new folder",
+        )
+
+
+def list_place(folder: Path, to: str, draw: bool) -> None:
+    """Say in a folder what will be written into it, for the next `check_place`; arguments as there.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written to.
+    """
+    names = sorted(_names(to, draw) | _listed(folder))
+    store.commit(folder / _LIST, "".join(f"{name}\n" for name in names).encode())
+
+
+def _names(to: str, draw: bool) -> set[str]:
+    return {*_WRITTEN[to], *([DRAWN] if draw else [])}
+
+
+def _listed(folder: Path) -> set[str]:
+    file = folder / _LIST
+    return set(file.read_text(errors="replace").splitlines()) if file.is_file() else set()
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether something is there, but for an empty folder."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    return any(path.iterdir()) if is_folder else os.path.lexists(path)
 
 
 def write_predictions(
@@ -33,7 +95,7 @@ def write_predictions(
     Args:
         rows: what `regraft.predict` gave.
         classes: in the model's order.
-        folder: made if it is not there; files of the same names are replaced.
+        folder: made if it is not there; files of the same names are replaced, see `check_place`.
         to: one of `FILES`.
 
     Returns:

@@ -72,6 +72,11 @@ class BoxData:
         """Number of boxes in the pictures."""
         return sum(len(picture.boxes) for picture in self.pictures)
 
+    @property
+    def crowds(self) -> int:
+        """How many of these are crowds."""
+        return sum(box.crowd for picture in self.pictures for box in picture.boxes)
+
 
 def category_name(text: str) -> str:
     """A category's name, printable; of a name that this gave it gives the same name."""

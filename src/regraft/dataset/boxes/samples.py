@@ -46,7 +46,7 @@ def rows_of(data: BoxData) -> Dataset:
         data.problems,
         multilabel=True,
         found=len(data.pictures) + dropped,
-        box_counts=BoxCounts(data.found, data.mended, data.refused, data.used),
+        box_counts=BoxCounts(data.found, data.mended, data.refused, data.used, data.crowds),
     )
 
 

@@ -1,14 +1,17 @@
 """A CSV of boxes: path, category, left, top, right, bottom, and perhaps crowd and split.
 
 Edges are pixels from 0. A row with only a path is a picture without boxes. Columns are parted by
-commas, semicolons or tabs. A table that seems to be of boxes but lacks columns is refused, and the
-columns that it has are named: as a table of labels it would fail without a word of boxes.
+commas, semicolons or tabs. Between semicolons edges may have a decimal comma, as spreadsheets of
+many countries write it; with a point besides they are no numbers. A table that seems to be of boxes
+but lacks columns is refused, and the columns that it has are named: as a table of labels it would
+fail without a word of boxes.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -16,11 +19,11 @@ from typing import final
 from regraft import store
 from regraft.dataset import guard
 from regraft.dataset.boxes.collector import TRUTH, Collector
-from regraft.dataset.boxes.rows import BoxData
+from regraft.dataset.boxes.rows import BoxData, number
 from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.errors import DataError
-from regraft.wording import some_of
+from regraft.wording import plural, some_of
 
 _NAME = "boxes.csv"
 _EDGES = ("left", "top", "right", "bottom")
@@ -29,6 +32,7 @@ _ENOUGH = 3
 """Columns called like edges from which on a table is of boxes."""
 _LISTED = 10
 _CROWD = {**TRUTH, "yes": True, "no": False}
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 _ALIASES = {
     "image_path": "path",
     "file": "path",
@@ -69,14 +73,16 @@ class TableReader:
         file = path / _NAME if path.is_dir() else path
         text = read_utf8(file)
         first = text.partition("\n")[0]
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(first))
+        separator = _separator(first)
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         root = file.resolve().parent
         into = Collector(path, root, self.name)
         columns = _columns(next(rows, []))
         _refuse_missing(columns, f"{guard.shown(file)}:1")
         try:
             for row in rows:
-                _row(into, root, columns, row, f"{file.name}:{rows.line_num}")
+                where = f"{guard.shown(file.name)}:{rows.line_num}"
+                _row(into, root, columns, row, where, commas=separator == ";")
         except csv.Error as fault:
             where = f"{guard.shown(file)}:{rows.line_num}"
             raise DataError(
@@ -128,11 +134,20 @@ def _columns(names: list[str]) -> list[str]:
     return [_ALIASES.get(name, name) for name in plain]
 
 
-def _row(into: Collector, root: Path, columns: list[str], row: list[str], where: str) -> None:
+def _with_points(edges: list[str]) -> list[str]:
+    """Numbers with points for decimal commas; as they are where one of them is no number then."""
+    pointed = [e.replace(",", ".") if _DECIMAL_COMMA.fullmatch(e) else e for e in edges]
+    return edges if any(number(edge) is None for edge in pointed) else pointed
+
+
+def _row(
+    into: Collector, root: Path, columns: list[str], row: list[str], where: str, commas: bool
+) -> None:
     if not row:
         return
     if len(row) != len(columns):
-        what = f"The line has {len(row)} columns; the first one has {len(columns)}."
+        many = plural(len(row), "column")
+        what = f"The line has {many}; the first one has {len(columns)}."
         into.refuse("wrong-columns", where, what)
         return
     given = dict(zip(columns, row, strict=True))
@@ -148,5 +163,6 @@ def _row(into: Collector, root: Path, columns: list[str], row: list[str], where:
     id_ = into.picture(root / cells["path"], where, SPLIT_NAMES.get(named, ""))
     if any(cells[name] for name in ("category", *_EDGES)):
         edges = [cells[name] for name in _EDGES]
+        edges = _with_points(edges) if commas else edges
         crowd = into.crowd(cells.get("crowd"), where, _CROWD)
         into.box(id_, cells["category"], edges, where, crowd)

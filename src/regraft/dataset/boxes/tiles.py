@@ -108,8 +108,9 @@ def tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
     tiles = dataset.with_samples(sorted(samples, key=lambda sample: sample.id))
     counts = dataset.box_counts
     if counts is not None:
-        used = sum(len(sample.boxes) for sample in dataset) - len(unclear)
-        counts = replace(counts, used=used)
+        boxes = [box for sample in dataset for box in sample.boxes]
+        crowds = sum(box.crowd for box in boxes)
+        counts = replace(counts, used=len(boxes) - len(unclear), crowds=crowds)
     tiles = replace(tiles, tile_px=tile_px if problems else 0, box_counts=counts)
     problems += [_not_used(id_, box, tile_px) for id_, box in unclear]
     return tiles.with_problems(problems)

@@ -31,6 +31,7 @@ from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
+from regraft.wording import plural
 
 _MAX_YAML_BYTES = 512 * 2**10
 _MAX_LABEL_BYTES = 16 * 2**20
@@ -399,7 +400,7 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
     where = f"{naming.where}:{at}"
     numbers = words[1:5] if "kpt_shape" in naming.content else words[1:]
     if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
-        what = f"The line has {len(words)} columns; a box has 5, a polygon 7, 9, 11, …"
+        what = f"The line has {plural(len(words), 'column')}; a box has 5, a polygon 7, 9, 11, …"
         return into.refuse("wrong-columns", where, what, id_=id_)
     category = number(words[0])
     known = naming.names.get(int(category)) if category is not None and category % 1 == 0 else None
@@ -456,6 +457,6 @@ def _say_strays(into: Collector, root: Path, seen: set[Path]) -> None:
                 lines = [line for line in read_utf8(file, _MAX_LABEL_BYTES).splitlines() if line]
             except DataError:
                 lines = []
-            what = f"No picture belongs to it; it has {len(lines)} boxes."
+            what = f"No picture belongs to it; it has {plural(len(lines), 'box', 'boxes')}."
             if lines:
                 into.refuse("no-picture", _shown(file, root), what, len(lines))

@@ -47,7 +47,7 @@ def picture_of(sample: Sample, roots: Sequence[Path], side_px: int = LARGE_PX) -
         UnreadableSample: the file is gone, damaged, another one now, or outside of the folders.
     """
     assert isinstance(sample.source, Path)
-    where = guard.shown(sample.id)
+    where = sample.id
     place = sample.source.resolve()
     if not any(place.is_relative_to(root.resolve()) for root in roots):
         raise UnreadableSample("The file leads out of the data now.", where=where)
@@ -65,7 +65,7 @@ def picture_of(sample: Sample, roots: Sequence[Path], side_px: int = LARGE_PX) -
 
 def _sheet(sample: Sample, source: Path, side_px: int) -> Image.Image:
     """Four moments of a clip, from left to right and down."""
-    where = guard.shown(sample.id)
+    where = sample.id
     _, span_s = video.parted(sample.id)
     span_s = span_s or (0.0, video.examine(source, where).seconds)
     frames = list(video.stills(source, where, video.moments(span_s, 4)))
