@@ -79,6 +79,27 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
     assert "\x1b" not in page
 
 
+def test_problems_of_data_that_are_given_besides_are_listed_in_the_report() -> None:
+    problems = [
+        {
+            "kind": "no-label",
+            "where": "more:next.csv",
+            "what": "15 rows have no label yet.",
+            "done": "passed over",
+        },
+        {"kind": "not-an-image", "where": "more:a.png", "what": "It is none.", "done": "set aside"},
+        {"kind": "not-an-image", "where": "b.png", "what": "It is none.", "done": "set aside"},
+    ]
+    data = {"path": "photos", "thing": "picture", "problems": problems, "given": {"more": 10}}
+    page = printed(200, terminal.print_fit, REPORT | {"data": data}, Path("run"))
+    assert "3 problems found in the data; they are listed in run/report.html" in page
+    assert "--more: 10 pictures are learnt from; 1 left out; 15 rows have no label yet\n" in page
+    assert "regraft inspect" not in page
+    data |= {"given": {"valid": 1}}
+    page = printed(200, terminal.print_fit, REPORT | {"data": data}, Path("run"))
+    assert "run/report.html" in page and "--more" not in page and "regraft inspect" not in page
+
+
 def test_tables_keep_within_the_width() -> None:
     table = printed(60, terminal.print_fit, REPORT, Path("r")).split("\n\n")[0]
     assert max(map(len, table.splitlines())) <= 60
