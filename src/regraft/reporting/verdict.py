@@ -94,12 +94,7 @@ def verdict(report: dict[str, Any]) -> str:
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
             "validation, because they are few."
         )
-    deeper = report["rungs"][list(entries).index(report["best"]) + 1 :]
-    tried = [e for e in deeper if e["verdict"] in ("no gain", "worse")]
-    if tried:
-        text += f" Training more of the network ({tried[-1]['name']}) did not help."
-    elif deeper:
-        text += f" Training more of the network was not tried: {deeper[0]['why']}."
+    text = " ".join([text, *_deeper(report)])
     scratch = report["scratch"]
     if scratch and report["task"] == "text-classification":
         text += f" {scratch['text']}"
@@ -111,6 +106,26 @@ def verdict(report: dict[str, Any]) -> str:
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text
+
+
+def _deeper(report: dict[str, Any]) -> Iterator[str]:
+    """What training more than the chosen rung brought, or why that is not known."""
+    names = [entry["name"] for entry in report["rungs"]]
+    deeper = report["rungs"][names.index(report["best"]) + 1 :]
+    within_noise = [entry["name"] for entry in deeper if entry["verdict"] == "no gain"]
+    worse = [entry["name"] for entry in deeper if entry["verdict"] == "worse"]
+    if not deeper:
+        return
+    if within_noise:
+        yield f"Training more of the network ({within_noise[-1]}) could not be shown to help."
+    elif worse:
+        yield f"Training more of the network ({worse[-1]}) did not help."
+    else:
+        yield f"Training more of the network was not tried: {deeper[0]['why']}."
+        return
+    over = [plan["rung"] for plan in report.get("plan", ()) if plan.get("over_budget")]
+    if over:
+        yield f"The budget ended the climb before {over[0]}."
 
 
 def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:
