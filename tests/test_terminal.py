@@ -164,6 +164,18 @@ def test_a_stretch_of_a_video_says_that_it_is_unlike_the_training_data() -> None
     ]
 
 
+def test_an_evaluation_on_one_picture_has_no_interval() -> None:
+    whole = {"count": 1, "shown": 2, "threshold": 0.5, "right": 1, "objects": 3,
+             "precision": 0.5, "recall": 0.333}  # fmt: skip
+    evaluation = {
+        "metric": {"name": "AP50", "value": 0.255, "low": 0.0, "high": 1.0},
+        "count": 1, "whole": whole, "seen": 0, "problems": [],
+        "coco": {"categories": [], "ap50": 0.255, "ap": 0.1, "ar": 0.1},
+    }  # fmt: skip
+    page = printed(120, terminal.print_evaluation, evaluation)
+    assert page.startswith("AP50 25.5 % (no interval: too few samples) on 1 picture\n")
+
+
 def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
     evaluation = {
         "metric": {"name": "balanced_accuracy", "value": 0.9, "low": 0.8, "high": 0.95},

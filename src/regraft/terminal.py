@@ -404,7 +404,7 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
     by_people = f", {reviewed:,} of them reviewed" if reviewed else ""
     _print(
         console,
-        f"{_measured(metric)} on {evaluation['count']:,} samples{by_people}",
+        f"{_measured(metric)} on {plural(evaluation['count'], 'sample')}{by_people}",
         f"calibration error {evaluation['calibration_error']:.3f}",
         *_absent(evaluation["absent"]),
         *_seen(evaluation),
@@ -434,7 +434,7 @@ def _print_measured(console: Console, evaluation: Facts) -> None:
     metric, coco = evaluation["metric"], evaluation["coco"]
     whole = evaluation["whole"]
     things = "pictures" if whole["count"] == evaluation["count"] else "tiles of pictures"
-    measured = f"{_measured(metric)} on {evaluation['count']:,} {things}"
+    measured = f"{_measured(metric)} on {plural(evaluation['count'], 'picture', things)}"
     _print(console, measured, *_on_whole(whole, things), *_seen(evaluation), "")
     columns = ("objects", "AP50", "AP", "AR")
     table = _table("category", *columns, right=columns)

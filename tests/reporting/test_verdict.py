@@ -37,7 +37,7 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
 
 
 def _climbed(verdicts: list[str], best: str) -> dict[str, Any]:
-    names = ("head", "last:1", "last:2")
+    names = ("head", "last:1", "last:2")[: len(verdicts)]
     return {
         "task": "image-classification",
         "data": DATA,
@@ -65,6 +65,15 @@ def test_what_the_budget_cut_off_is_said(verdicts: list[str], over: str, said: l
     text = verdict(_climbed(verdicts, "head") | {"plan": plan})
     assert [part for part in said if part in text] == said
     assert text.count("The budget") == len(said)
+
+
+def test_of_one_picture_no_interval_is_said() -> None:
+    data = DATA | {"splits": {"train": 9, "valid": 1, "test": 0}}
+    metric = METRIC | {"name": "ap50", "low": 0.0, "high": 1.0}
+    report = _climbed(["kept"], "head")
+    report |= {"data": data, "rungs": [report["rungs"][0] | {"metric": metric}]}
+    said = "on the validation split of 1 picture (no interval: too few samples)."
+    assert said in verdict(report)
 
 
 @pytest.mark.parametrize(

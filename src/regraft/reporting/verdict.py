@@ -8,7 +8,7 @@ from typing import Any
 from regraft.tasks import measure
 from regraft.transfer.ladder import Climbed, seconds_spent
 from regraft.transfer.twin import PASSES_TO_COMPARE
-from regraft.wording import metric_name, percent, plural
+from regraft.wording import ends, metric_name, percent, plural
 
 NEXT_TO_NOTHING = 0.01
 """A twin below says nothing about what labels are worth."""
@@ -80,10 +80,7 @@ def verdict(report: dict[str, Any]) -> str:
     where = f"on the {'test' if report['test'] else 'validation'} split of {many}"
     what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
     name = metric_name(metric["name"])
-    text = (
-        f"{what} reaches {percent(metric['value'])} {name} {where} "
-        f"({percent(metric['low'])} to {percent(metric['high'])})."
-    )
+    text = f"{what} reaches {percent(metric['value'])} {name} {where} ({ends(metric)})."
     text += _guessed(report, metric, split)
     few = report.get("few_labels")
     if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
