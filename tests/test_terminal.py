@@ -11,6 +11,7 @@ from rich.console import Console
 
 from regraft import terminal
 from regraft.events import Advanced, Measured, Said, Saved, Stepped
+from regraft.labelling.found import nothing
 
 
 def rung(name: str, value: float | None, verdict: str, why: str) -> dict[str, Any]:
@@ -162,6 +163,23 @@ def test_a_stretch_of_a_video_says_that_it_is_unlike_the_training_data() -> None
         "  3.0 to 12.0 s       cat  up to 0.800  unlike the training data",
         "  9.0 to 15.0 s       dog  up to 0.700  unlike the training data",
     ]
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.5, "and not what they are ordered by."), (None, "is the share of the pool")],
+)
+def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None, said: str) -> None:
+    row = {"sample": "a.png", "given": "cat", "suggested": "dog", "score": 0.5, "reason": "why",
+           "probability": probability}  # fmt: skip
+    found = nothing() | {"likely_errors": [row], "next": [row, row]}
+    lines = printed(200, terminal.print_labels, found).splitlines()
+    errors = lines.index("Labels that are likely wrong, by score: 1 is surely wrong.")
+    assert lines[errors + 1].split() == ["sample", "given", "suggested", "score", "reason"]
+    after = next(n for n, line in enumerate(lines) if line.startswith("What to label next"))
+    assert said in lines[after]
+    assert lines[after + 1].split() == ["sample", "suggested", "score", "reason"]
+    assert lines[after - 1] == ""
 
 
 def test_an_evaluation_on_one_picture_has_no_interval() -> None:

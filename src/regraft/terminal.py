@@ -554,9 +554,11 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         _print(console, shown(found["worth"]["text"]))
     rest = "--json lists all" if out is None else "the tables list all"
     if found["likely_errors"]:
+        _print(console, "", "Labels that are likely wrong, by score: 1 is surely wrong.")
         _print_ranked(console, found["likely_errors"], ("sample", "given", "suggested"))
         _print(console, f"{plural(len(found['likely_errors']), 'label')} to look at; {rest}.")
     if found["next"]:
+        _print(console, "", _order_of_next(found["next"]))
         _print_ranked(console, found["next"], ("sample", "suggested"))
         _print(console, f"{plural(len(found['next']), 'sample')} to label next; {rest}.")
     if found["pool"] and not found["pool"]["samples"]:
@@ -621,7 +623,20 @@ def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str])
     for row in rows[:_RANKED]:
         cells = (Text(shown(row[key] or "–")) for key in names)
         table.add_row(*cells, f"{row['score']:.3f}", Text(shown(row["reason"])))
-    console.print("", table, sep="\n")
+    console.print(table)
+
+
+def _order_of_next(rows: Sequence[Facts]) -> str:
+    """What the list of what to label next is ordered by, and what the scores in it are."""
+    if rows[0]["probability"] is None:
+        return (
+            "What to label next: parts of the pool without a label first, the largest of them "
+            "before others. The score is the share of the pool that a sample stands for."
+        )
+    return (
+        "What to label next: first what covers most doubt that those above it leave. The score is "
+        "how much a sample is in doubt itself, and not what they are ordered by."
+    )
 
 
 def _formats(formats: Mapping[str, int]) -> str:
