@@ -11,6 +11,7 @@ from rich.console import Console
 
 from regraft import terminal
 from regraft.events import Advanced, Measured, Said, Saved, Stepped
+from regraft.labelling.found import nothing
 
 
 def rung(name: str, value: float | None, verdict: str, why: str) -> dict[str, Any]:
@@ -79,6 +80,27 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
     assert "\x1b" not in page
 
 
+def test_problems_of_data_that_are_given_besides_are_listed_in_the_report() -> None:
+    problems = [
+        {
+            "kind": "no-label",
+            "where": "more:next.csv",
+            "what": "15 rows have no label yet.",
+            "done": "passed over",
+        },
+        {"kind": "not-an-image", "where": "more:a.png", "what": "It is none.", "done": "set aside"},
+        {"kind": "not-an-image", "where": "b.png", "what": "It is none.", "done": "set aside"},
+    ]
+    data = {"path": "photos", "thing": "picture", "problems": problems, "given": {"more": 10}}
+    page = printed(200, terminal.print_fit, REPORT | {"data": data}, Path("run"))
+    assert "3 problems found in the data; they are listed in run/report.html" in page
+    assert "--more: 10 pictures are learnt from; 1 left out; 15 rows have no label yet\n" in page
+    assert "regraft inspect" not in page
+    data |= {"given": {"valid": 1}}
+    page = printed(200, terminal.print_fit, REPORT | {"data": data}, Path("run"))
+    assert "run/report.html" in page and "--more" not in page and "regraft inspect" not in page
+
+
 def test_tables_keep_within_the_width() -> None:
     table = printed(60, terminal.print_fit, REPORT, Path("r")).split("\n\n")[0]
     assert max(map(len, table.splitlines())) <= 60
@@ -141,6 +163,35 @@ def test_a_stretch_of_a_video_says_that_it_is_unlike_the_training_data() -> None
         "  3.0 to 12.0 s       cat  up to 0.800  unlike the training data",
         "  9.0 to 15.0 s       dog  up to 0.700  unlike the training data",
     ]
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.5, "and not what they are ordered by."), (None, "is the share of the pool")],
+)
+def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None, said: str) -> None:
+    row = {"sample": "a.png", "given": "cat", "suggested": "dog", "score": 0.5, "reason": "why",
+           "probability": probability}  # fmt: skip
+    found = nothing() | {"likely_errors": [row], "next": [row, row]}
+    lines = printed(200, terminal.print_labels, found).splitlines()
+    errors = lines.index("Labels that are likely wrong, by score: 1 is surely wrong.")
+    assert lines[errors + 1].split() == ["sample", "given", "suggested", "score", "reason"]
+    after = next(n for n, line in enumerate(lines) if line.startswith("What to label next"))
+    assert said in lines[after]
+    assert lines[after + 1].split() == ["sample", "suggested", "score", "reason"]
+    assert lines[after - 1] == ""
+
+
+def test_an_evaluation_on_one_picture_has_no_interval() -> None:
+    whole = {"count": 1, "shown": 2, "threshold": 0.5, "right": 1, "objects": 3,
+             "precision": 0.5, "recall": 0.333}  # fmt: skip
+    evaluation = {
+        "metric": {"name": "AP50", "value": 0.255, "low": 0.0, "high": 1.0},
+        "count": 1, "whole": whole, "seen": 0, "problems": [],
+        "coco": {"categories": [], "ap50": 0.255, "ap": 0.1, "ar": 0.1},
+    }  # fmt: skip
+    page = printed(120, terminal.print_evaluation, evaluation)
+    assert page.startswith("AP50 25.5 % (no interval: too few samples) on 1 picture\n")
 
 
 def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:

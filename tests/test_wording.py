@@ -30,6 +30,7 @@ def test_what_is_not_quite_all_or_nothing_is_not_rounded_to_it(
         (0.912, 0.883, 0.938, "91.2 % (88.3 to 93.8)"),
         (0.9998, 0.9996, 1.0, "> 99.9 % (99.9 to 100.0)"),
         (0.0003, 0.0, 0.0004, "< 0.1 % (0.0 to 0.1)"),
+        (0.255, 0.0, 1.0, "25.5 % (no interval: too few samples)"),
     ],
 )
 def test_an_interval_says_the_same_of_its_ends(
@@ -45,6 +46,8 @@ def test_what_was_not_measured_has_no_interval() -> None:
 def test_a_difference_of_nothing_has_no_interval() -> None:
     assert wording.points(0.012, -0.003, 0.027) == "+1.2 points (-0.3 to +2.7)"
     assert wording.points(0.012, -0.003, 0.027, 0.12) == "+1.2 points (-0.3 to +2.7, p = 0.120)"
+    untold = "+15.7 points (no interval: too few samples, p = 1.000)"
+    assert wording.points(0.157, -1.0, 1.0, 1.0) == untold
     assert wording.points(0.0, 0.0, 0.0) == "no difference"
     assert wording.points(0.0, 0.0, 0.0, 1.0) == "no difference (p = 1.000)"
 

@@ -247,7 +247,10 @@ def _report(
     rows = ground.dataset
     return {
         "task": ground.task.name,
-        "data": content.data_facts(rows) | content.truncated(ground) | _clips(rows, question),
+        "data": content.data_facts(rows)
+        | content.truncated(ground)
+        | _clips(rows, question)
+        | _given(rows, question),
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
         "best": best.facts["name"],
@@ -277,6 +280,16 @@ def _clips(rows: Dataset, question: dict[str, Any]) -> dict[str, Any]:
     """How long clips are, and what they were cut to; nothing for pictures and texts."""
     cut = {} if question["clip"] is None else {"cut_s": question["clip"]}
     return content.clip_length(rows) | cut
+
+
+def _given(rows: Dataset, question: dict[str, Any]) -> dict[str, Any]:
+    """How many samples came from data that were given besides; nothing where none were."""
+    given = {
+        name: sum(sample.id.startswith(f"{name}:") for sample in rows)
+        for name in ("valid", "test", "more")
+        if question.get(name) is not None
+    }
+    return {"given": given} if given else {}
 
 
 def _model_facts(

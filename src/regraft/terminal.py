@@ -244,22 +244,45 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
     if not reasons_inside:
         lines = (f"{shown(r['name'])}: {why}" for r, why in zip(rungs, reasons, strict=True))
         _print(console, "", *lines)
-    _print(console, "", *_findings(report), "", *_what_next(folder, report["task"]))
+    _print(console, "", *_findings(report, folder), "", *_what_next(folder, report["task"]))
 
 
-def _findings(report: Facts) -> Iterator[str]:
+def _findings(report: Facts, folder: Path) -> Iterator[str]:
     yield shown(report["verdict"])
     if report["scratch"] and report["savings"]["text"]:
         yield shown(report["savings"]["text"])
     for part in ("labels", "forecast", "imbalance"):
         if report.get(part):
             yield shown(report[part]["text"])
-    problems = len(report["data"]["problems"])
-    if problems:
-        path = shlex.quote(str(report["data"]["path"]))
-        cut = f" --clip {report['data']['cut_s']:g}s" if "cut_s" in report["data"] else ""
-        many = plural(problems, "problem")
+    data: Facts = report["data"]
+    yield from _learnt_besides(data)
+    many = plural(len(data["problems"]), "problem")
+    if data["problems"] and "given" in data:  # which `inspect` does not look at
+        yield f"{many} found in the data; they are listed in {shown(folder / 'report.html')}"
+    elif data["problems"]:
+        path = shlex.quote(str(data["path"]))
+        cut = f" --clip {data['cut_s']:g}s" if "cut_s" in data else ""
         yield f"{many} found in the data; list them with: regraft inspect {shown(path)}{cut}"
+
+
+def _learnt_besides(data: Facts) -> Iterator[str]:
+    """How much of what was given with `--more` is learnt from, and what is not."""
+    if "more" not in data.get("given", {}):
+        return
+    from regraft.dataset.rows import DROPPED
+
+    number = data["given"]["more"]
+    are = "is" if number == 1 else "are"
+    problems = [p for p in data["problems"] if p["where"].startswith("more:")]
+    dropped = sum(problem["done"] in DROPPED for problem in problems)
+    form = ("no-label", "passed over")
+    waiting = [p["what"].rstrip(".") for p in problems if (p["kind"], p["done"]) == form]
+    parts = [
+        f"{plural(number, data['thing'])} {are} learnt from",
+        *([f"{dropped:,} left out"] if dropped else []),
+        *map(shown, waiting),
+    ]
+    yield f"--more: {'; '.join(parts)}"
 
 
 def _what_next(folder: Path, task: str) -> Iterator[str]:
@@ -538,9 +561,11 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         _print(console, shown(found["worth"]["text"]))
     rest = "--json lists all" if out is None else "the tables list all"
     if found["likely_errors"]:
+        _print(console, "", "Labels that are likely wrong, by score: 1 is surely wrong.")
         _print_ranked(console, found["likely_errors"], ("sample", "given", "suggested"))
         _print(console, f"{plural(len(found['likely_errors']), 'label')} to look at; {rest}.")
     if found["next"]:
+        _print(console, "", _order_of_next(found["next"]))
         _print_ranked(console, found["next"], ("sample", "suggested"))
         _print(console, f"{plural(len(found['next']), 'sample')} to label next; {rest}.")
     if found["pool"] and not found["pool"]["samples"]:
@@ -605,7 +630,20 @@ def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str])
     for row in rows[:_RANKED]:
         cells = (Text(shown(row[key] or "–")) for key in names)
         table.add_row(*cells, f"{row['score']:.3f}", Text(shown(row["reason"])))
-    console.print("", table, sep="\n")
+    console.print(table)
+
+
+def _order_of_next(rows: Sequence[Facts]) -> str:
+    """What the list of what to label next is ordered by, and what the scores in it are."""
+    if rows[0]["probability"] is None:
+        return (
+            "What to label next: parts of the pool without a label first, the largest of them "
+            "before others. The score is the share of the pool that a sample stands for."
+        )
+    return (
+        "What to label next: first what covers most doubt that those above it leave. The score is "
+        "how much a sample is in doubt itself, and not what they are ordered by."
+    )
 
 
 def _formats(formats: Mapping[str, int]) -> str:

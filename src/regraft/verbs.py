@@ -416,10 +416,13 @@ def labels(
     Raises:
         DataError: the data cannot be used as they are.
         MissingExtra: a package that this needs is not installed.
-        UsageError: options contradict each other.
+        UsageError: options contradict each other, or labels were written into next.csv in `out`.
     """
     from regraft.labelling.survey import Request, surveyed
+    from regraft.reporting import labels_page
 
+    if out is not None:
+        labels_page.refuse_worked_on(Path(out))
     eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
     request = Request(
         Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
@@ -432,8 +435,6 @@ def labels(
 
         found["to_label_studio"] = write_survey(seen, Path(to_label_studio))
     if out is not None:
-        from regraft.reporting import labels_page
-
         labels_page.write(Path(out), found, seen.pool or ())
     return {**found}
 

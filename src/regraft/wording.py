@@ -12,6 +12,10 @@ NOTHING = "–"
 """Where there is no number."""
 
 
+NO_INTERVAL = "no interval: too few samples"
+"""Where all that a number could be lies within its interval, as it does of one sample."""
+
+
 def percent(share: float | None) -> str:
     """A share: "91.2 %"; what is not quite all or nothing is not rounded to it."""
     if share is None:
@@ -29,10 +33,32 @@ def span(metric: Mapping[str, Any]) -> str:
     Args:
         metric: with "low" and "high".
     """
+    if is_untold(metric):
+        return NO_INTERVAL
     low, high = 100 * metric["low"], 100 * metric["high"]
     low = min(low, 99.9) if low < 100 else low
     high = max(high, 0.1) if high > 0 else high
     return f"{low:.1f} to {high:.1f}"
+
+
+def is_untold(metric: Mapping[str, Any]) -> bool:
+    """Whether an interval of a share says nothing: it reaches from nothing to all.
+
+    Args:
+        metric: with "low" and "high".
+    """
+    return metric["low"] <= 0 and metric["high"] >= 1
+
+
+def ends(metric: Mapping[str, Any]) -> str:
+    """The ends of an interval in a sentence: "88.3 % to 93.8 %".
+
+    Args:
+        metric: with "low" and "high".
+    """
+    if is_untold(metric):
+        return NO_INTERVAL
+    return f"{percent(metric['low'])} to {percent(metric['high'])}"
 
 
 def interval(metric: Mapping[str, Any] | None) -> str:
@@ -57,7 +83,9 @@ def points(value: float, low: float, high: float, p: float | None = None) -> str
     if value == low == high == 0:
         # An interval without width would look like certainty.
         return " ".join(["no difference", *(f"({test})" for test in tested)])
-    inside = ", ".join([f"{100 * low:+.1f} to {100 * high:+.1f}", *tested])
+    is_told = low > -1 or high < 1
+    span = f"{100 * low:+.1f} to {100 * high:+.1f}" if is_told else NO_INTERVAL
+    inside = ", ".join([span, *tested])
     return f"{100 * value:+.1f} points ({inside})"
 
 

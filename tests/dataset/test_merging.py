@@ -14,6 +14,7 @@ from regraft.dataset import (
     read,
 )
 from regraft.errors import DataError
+from regraft.events import Event, Said
 
 
 def test_valid_and_test_from_elsewhere(tmp_path: Path) -> None:
@@ -46,6 +47,22 @@ def test_more_is_trained_on_and_never_measured_on(tmp_path: Path) -> None:
     # What stands in both is learnt from, once, and measured on nowhere.
     assert [s.id for s in both if s.sha256 == _sha(alone, "dog/003.png")] == ["more:dog/again.png"]
     assert accounted(both)
+
+
+def test_a_class_of_more_alone_is_warned_of(tmp_path: Path) -> None:
+    classes(tmp_path / "data", Trousers=10, Dress=10)
+    for name in ("Trouser", "dress", "Dress", "wellington"):
+        saved(noise(len(name) + 600 + name.islower()), tmp_path / f"more/{name}/1.png")
+    events: list[Event] = []
+    dataset = read(tmp_path / "data", more=tmp_path / "more", tell=events.append)
+    said = [problem.what for problem in dataset.problems if problem.kind == "new-class"]
+    assert said == [
+        "Trouser is a class of --more alone; did you mean Trousers?",
+        "dress is a class of --more alone; did you mean Dress?",
+        "wellington is a class of --more alone.",
+    ]
+    told = [event.text for event in events if isinstance(event, Said)]
+    assert told == [f"warning: {what}" for what in said]
 
 
 @pytest.mark.parametrize("given", ["train", "train and test", "test from elsewhere"])

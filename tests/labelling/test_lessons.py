@@ -315,6 +315,7 @@ def test_the_table_of_what_to_label_next_is_trained_on_once_it_is_filled_in(
     report = _fit(place, "with-next", more=tmp_path / "next.csv").report
     counts = [told["data"]["splits"]["train"] for told in (report, without)]
     assert counts[0] - counts[1] == 3
+    assert report["data"]["given"] == {"more": 3} and "given" not in without["data"]
     problems = [p for p in report["data"]["problems"] if p["where"] == "more:next.csv"]
     assert [(p["what"], p["done"]) for p in problems] == [
         ("5 rows have no label yet.", "passed over")

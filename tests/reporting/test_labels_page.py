@@ -6,12 +6,15 @@ import base64
 import csv
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from report_samples import full_report
 
+import regraft
+from regraft.errors import UsageError
 from regraft.labelling import consensus
 from regraft.labelling.votes import Value, votes_of
 from regraft.reporting import labels_page, page, render
@@ -136,6 +139,44 @@ def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
     assert [row["label"] for row in rows] == ["", ""]
     errors = list(csv.DictReader(io.StringIO((tmp_path / "out" / "likely_errors.csv").read_text())))
     assert errors[0]["suggested"] == _BAD
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("a.png,,,", "a.png,,cat,"),
+        lambda text: text.replace("a.png,,,", "a.png,,cat,").replace(",", ";"),
+        lambda text: text.replace("a.png,,,", 'a.png,,"cat,'),
+        lambda text: text.replace("label", "kind", 1),
+    ],
+    ids=["a label", "as a spreadsheet writes it", "damaged", "another column"],
+)
+def test_what_a_person_wrote_is_not_written_over(
+    tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    found = _found()
+    found["next"] = [
+        row | {"sample": name} for row, name in zip(found["next"], ("a.png", "b.png"), strict=True)
+    ]
+    labels_page.write(tmp_path, found)
+    labels_page.write(tmp_path, found)  # nobody wrote into it
+    path = tmp_path / "next.csv"
+    written = change(path.read_text())
+    path.write_text(written)
+    for again in (
+        lambda: labels_page.write(tmp_path, found),
+        lambda: regraft.labels(tmp_path / "not looked at", out=tmp_path),
+    ):
+        with pytest.raises(UsageError, match="would be lost") as fault:
+            again()
+        assert fault.value.where == str(path) and "--more" in fault.value.mend
+    assert path.read_text() == written
+
+
+def test_a_table_of_nothing_to_label_next_is_written_over(tmp_path: Path) -> None:
+    for following in ([], [], _found()["next"]):
+        labels_page.write(tmp_path, _found() | {"next": following})
+    assert len((tmp_path / "next.csv").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("label", ["-4", "+1.5", "-2,5"])

@@ -201,6 +201,15 @@ def test_what_is_not_quite_all_is_not_said_to_be(report: Report) -> None:
     assert "< 0.1 % accuracy on the test split of 160 pictures (0.0 % to < 0.1 %)" in said
 
 
+def test_of_a_single_sample_no_interval_is_shown(report: Report) -> None:
+    for metric in (report["rungs"][0]["metric"], report["test"]):
+        metric |= {"low": 0.0, "high": 1.0}
+    report["best"] = report["rungs"][0]["name"]
+    text = shown(report).text
+    assert "no interval: too few samples, measured once" in text
+    assert "no interval: too few samples %" not in text and "samples, the 95" not in text
+
+
 @pytest.mark.parametrize(
     ("gap", "p", "outcome"),
     [(0.058, 0.015, "pre-training pays."), (-0.058, 0.015, "pre-training does not pay."),

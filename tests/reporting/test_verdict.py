@@ -20,18 +20,25 @@ METRIC = {"name": "accuracy", "value": 0.8, "low": 0.7, "high": 0.9}
 @pytest.mark.parametrize(
     ("verdicts", "best", "said"),
     [
-        (["kept", "no gain", "worse"], "head", "(last:2) did not help"),
+        (["kept", "no gain", "worse"], "head", "(last:1) could not be shown to help"),
+        (["kept", "worse", "worse"], "head", "(last:2) did not help"),
         (["kept", "no gain", "kept"], "last:2", ""),
-        (["kept", "kept", "no gain"], "last:1", "(last:2) did not help"),
+        (["kept", "kept", "no gain"], "last:1", "(last:2) could not be shown to help"),
         (["kept", "skipped", "skipped"], "head", "was not tried: because of last:1."),
-        (["kept", "no gain", "skipped"], "head", "(last:1) did not help"),
+        (["kept", "no gain", "skipped"], "head", "(last:1) could not be shown to help"),
     ],
 )
 def test_only_deeper_rungs_are_said_not_to_have_helped(
     verdicts: list[str], best: str, said: str
 ) -> None:
-    names = ("head", "last:1", "last:2")
-    report: dict[str, Any] = {
+    text = verdict(_climbed(verdicts, best))
+    assert said in text
+    assert ("to help" in text or "not help" in text or "was not tried" in text) == bool(said)
+
+
+def _climbed(verdicts: list[str], best: str) -> dict[str, Any]:
+    names = ("head", "last:1", "last:2")[: len(verdicts)]
+    return {
         "task": "image-classification",
         "data": DATA,
         "rungs": [
@@ -42,9 +49,31 @@ def test_only_deeper_rungs_are_said_not_to_have_helped(
         "test": None,
         "scratch": None,
     }
-    text = verdict(report)
-    assert said in text
-    assert ("did not help" in text or "was not tried" in text) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "over", "said"),
+    [
+        (["kept", "no gain", "skipped"], "last:2", ["The budget ended the climb before last:2."]),
+        (["kept", "worse", "skipped"], "last:2", ["The budget ended the climb before last:2."]),
+        (["kept", "skipped", "skipped"], "last:1", []),  # its reason is said
+        (["kept", "no gain", "no gain"], "", []),
+    ],
+)
+def test_what_the_budget_cut_off_is_said(verdicts: list[str], over: str, said: list[str]) -> None:
+    plan = [{"rung": name, "over_budget": name == over} for name in ("last:1", "last:2")]
+    text = verdict(_climbed(verdicts, "head") | {"plan": plan})
+    assert [part for part in said if part in text] == said
+    assert text.count("The budget") == len(said)
+
+
+def test_of_one_picture_no_interval_is_said() -> None:
+    data = DATA | {"splits": {"train": 9, "valid": 1, "test": 0}}
+    metric = METRIC | {"name": "ap50", "low": 0.0, "high": 1.0}
+    report = _climbed(["kept"], "head")
+    report |= {"data": data, "rungs": [report["rungs"][0] | {"metric": metric}]}
+    said = "on the validation split of 1 picture (no interval: too few samples)."
+    assert said in verdict(report)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,19 @@ def test_of_a_single_cluster_samples_are_drawn() -> None:
     assert gap.p > 0.5
 
 
+@pytest.mark.parametrize("value", [0.0, 0.255, 1.0])
+def test_a_single_sample_makes_nothing_certain(value: float) -> None:
+    weights_rn = measure.bootstrap_weights([""], 0)
+
+    def score(weights_rn: np.ndarray) -> np.ndarray:
+        return np.full(len(weights_rn), value)
+
+    found = measure.estimate("average_precision", score, weights_rn)
+    assert (found.value, found.low, found.high) == (value, 0, 1)
+    gap = measure.compare(score, lambda weights_rn: 0.1 * score(weights_rn), weights_rn)
+    assert (gap.low, gap.high, gap.p) == (-1, 1, 1)
+
+
 @pytest.mark.parametrize(("right", "n"), [(True, 10), (True, 300), (False, 10)])
 def test_all_right_or_all_wrong_is_not_certainty(right: bool, n: int) -> None:
     weights_rn = measure.bootstrap_weights([""] * n, 0)

@@ -89,6 +89,15 @@ def _filled_in(table: Table) -> Table:
     )
 
 
+def is_worked_on(path: Path) -> bool:
+    """Whether somebody wrote labels into a form, or made it something that is none any more."""
+    try:
+        table = read_table(path)
+    except DataError:
+        return len(path.read_bytes().splitlines()) > 1  # of a header alone nothing is lost
+    return "label" not in table.columns or any(text.strip() for text in table.texts("label"))
+
+
 def to_cell(text: str) -> str:
     """A text as a cell that no spreadsheet takes for a formula; numbers stay as they are."""
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text

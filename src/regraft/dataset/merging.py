@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from regraft.dataset import guard
@@ -19,6 +20,9 @@ from regraft.dataset.rows import (
     renumbered,
 )
 from regraft.errors import DataError
+from regraft.events import Said, Tell
+
+_NEW_CLASS = "new-class"
 
 
 def with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
@@ -71,9 +75,25 @@ def with_more(main: Dataset, other: Dataset) -> Dataset:
         main = main.with_samples(
             replace(sample, split="") if sample.split == "train" else sample for sample in main
         )
-    names = used(main, main.samples) | used(other, other.samples)
-    merged = with_classes(main, main.samples, names, other.multilabel)
-    return _together(merged, other, "more", "train")
+    names, more = used(main, main.samples), used(other, other.samples)
+    merged = with_classes(main, main.samples, names | more, other.multilabel)
+    together = _together(merged, other, "more", "train")
+    return together.with_problems(_new_class(name, names) for name in sorted(more - names))
+
+
+def say_new_classes(dataset: Dataset, tell: Tell) -> None:
+    """Tell which classes only `--more` has: each may be a slip of whoever typed it."""
+    for problem in dataset.problems:
+        if problem.kind == _NEW_CLASS:
+            tell(Said(f"warning: {problem.what}"))
+
+
+def _new_class(name: str, known: Iterable[str]) -> Problem:
+    """What is said of a class that `known` ones do not have."""
+    by_small = {other.casefold(): other for other in known}
+    near = get_close_matches(name.casefold(), sorted(by_small), 1)
+    asked = f"; did you mean {by_small[near[0]]}?" if near else "."
+    return Problem(_NEW_CLASS, name, f"{name} is a class of --more alone{asked}", "learnt too")
 
 
 def with_named_splits(dataset: Dataset) -> Dataset:

@@ -20,7 +20,12 @@ from regraft.dataset.classes import learnable, refuse_without_objects, with_crow
 from regraft.dataset.clips import cut
 from regraft.dataset.copies import settle
 from regraft.dataset.form import FormReader
-from regraft.dataset.merging import with_given, with_more, with_named_splits
+from regraft.dataset.merging import (
+    say_new_classes,
+    with_given,
+    with_more,
+    with_named_splits,
+)
 from regraft.dataset.reader import LAYOUT, Reader, alike
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.splits import refuse_without_valid, with_splits
@@ -77,6 +82,7 @@ def read(
         form, more = FormReader(), Path(more)
         filled_in = form if form.recognises(more) else reader_for(more, reader)
         listed = with_more(listed, list_rows(more, filled_in, listed.task))
+        say_new_classes(listed, tell)
     dataset = _settled(listed, max_bad, tell)
     dataset = with_splits(learnable(cut(dataset, clip_s)), seed)
     refuse_without_valid(dataset)

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from regraft import dataset as data_sets
 from regraft import store
-from regraft.dataset import Sample, form
-from regraft.errors import UnreadableSample
+from regraft.dataset import Sample, form, guard
+from regraft.errors import UnreadableSample, UsageError
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
@@ -33,6 +33,22 @@ LEAST_CERTAIN = 12
 """Samples whose consensus is listed."""
 
 
+def refuse_worked_on(folder: Path) -> None:
+    """Refuse a folder whose next.csv holds what a person wrote.
+
+    Raises:
+        UsageError: it does, and would be written over.
+    """
+    path = folder / "next.csv"
+    if path.is_file() and form.is_worked_on(path):
+        raise UsageError(
+            "Labels were written into this table, and would be lost.",
+            where=guard.shown(path),
+            mend="learn from it with `regraft fit --more`, and name another folder with --out; "
+            "or move it away",
+        )
+
+
 def write(folder: Path, found: Facts, pool: Iterable[Sample] = ()) -> None:
     """Commit labels.json, likely_errors.csv, next.csv and report.html.
 
@@ -43,7 +59,9 @@ def write(folder: Path, found: Facts, pool: Iterable[Sample] = ()) -> None:
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written to.
+        UsageError: as `refuse_worked_on`; somebody may have begun to write meanwhile.
     """
+    refuse_worked_on(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     store.commit(folder / "labels.json", text.encode("utf-8", "backslashreplace"))

@@ -19,9 +19,11 @@ from markupsafe import Markup, escape
 from regraft.reporting import detection, figures
 from regraft.reporting.figures import Axis, Bin, Kind, Point
 from regraft.wording import (
+    NO_INTERVAL,
     NOTHING,
     count,
     duration,
+    is_untold,
     metric_name,
     percent,
     plural,
@@ -113,6 +115,7 @@ def environment() -> Environment:
     page.filters |= {
         "percent": _joined(percent),
         "span": _ends,
+        "interval": _interval,
         "count": _joined(count),
         "rate": rate,
         "duration": _joined(duration),
@@ -144,6 +147,11 @@ def _joined(say: Callable[[Any], str]) -> Callable[[Any], str]:
 def _ends(metric: Facts) -> str:
     """The ends of an interval, in per cent: "88.1–93.9"."""
     return span(metric).replace(" to ", "–")
+
+
+def _interval(metric: Facts, after: str = "") -> str:
+    """The ends with their unit, and a text after them; or that there is no interval."""
+    return NO_INTERVAL if is_untold(metric) else f"{_ends(metric)}\u00a0%{after}"
 
 
 def seconds(number: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from regraft.tasks import measure
 from regraft.transfer.ladder import Climbed, seconds_spent
 from regraft.transfer.twin import PASSES_TO_COMPARE
-from regraft.wording import metric_name, percent, plural
+from regraft.wording import ends, metric_name, percent, plural
 
 NEXT_TO_NOTHING = 0.01
 """A twin below says nothing about what labels are worth."""
@@ -80,10 +80,7 @@ def verdict(report: dict[str, Any]) -> str:
     where = f"on the {'test' if report['test'] else 'validation'} split of {many}"
     what = "The new head alone" if report["best"] == "head" else f"Training {_depth(report)}"
     name = metric_name(metric["name"])
-    text = (
-        f"{what} reaches {percent(metric['value'])} {name} {where} "
-        f"({percent(metric['low'])} to {percent(metric['high'])})."
-    )
+    text = f"{what} reaches {percent(metric['value'])} {name} {where} ({ends(metric)})."
     text += _guessed(report, metric, split)
     few = report.get("few_labels")
     if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
@@ -94,12 +91,7 @@ def verdict(report: dict[str, Any]) -> str:
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
             "validation, because they are few."
         )
-    deeper = report["rungs"][list(entries).index(report["best"]) + 1 :]
-    tried = [e for e in deeper if e["verdict"] in ("no gain", "worse")]
-    if tried:
-        text += f" Training more of the network ({tried[-1]['name']}) did not help."
-    elif deeper:
-        text += f" Training more of the network was not tried: {deeper[0]['why']}."
+    text = " ".join([text, *_deeper(report)])
     scratch = report["scratch"]
     if scratch and report["task"] == "text-classification":
         text += f" {scratch['text']}"
@@ -111,6 +103,26 @@ def verdict(report: dict[str, Any]) -> str:
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text
+
+
+def _deeper(report: dict[str, Any]) -> Iterator[str]:
+    """What training more than the chosen rung brought, or why that is not known."""
+    names = [entry["name"] for entry in report["rungs"]]
+    deeper = report["rungs"][names.index(report["best"]) + 1 :]
+    within_noise = [entry["name"] for entry in deeper if entry["verdict"] == "no gain"]
+    worse = [entry["name"] for entry in deeper if entry["verdict"] == "worse"]
+    if not deeper:
+        return
+    if within_noise:
+        yield f"Training more of the network ({within_noise[-1]}) could not be shown to help."
+    elif worse:
+        yield f"Training more of the network ({worse[-1]}) did not help."
+    else:
+        yield f"Training more of the network was not tried: {deeper[0]['why']}."
+        return
+    over = [plan["rung"] for plan in report.get("plan", ()) if plan.get("over_budget")]
+    if over:
+        yield f"The budget ended the climb before {over[0]}."
 
 
 def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:

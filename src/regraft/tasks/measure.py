@@ -192,7 +192,9 @@ def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
     The bootstrap only knows mistakes that were made: where there are few or none it is blind. The
     interval of a share of right answers therefore reaches at least as far as mistakes could have
     gone unseen in as many clusters (`Shares.unseen`); that of another metric does where no draw
-    differs from its value, as if it were a share, which is a rule of thumb.
+    differs from its value of 0 or 1, as if it were a share, which is a rule of thumb. Of a single
+    sample nothing can be drawn but itself: it goes from 0 to 1, since of another one nothing is
+    known.
     """
     value = float(score(np.ones((1, weights_rn.shape[1])))[0])
     draws_r = _in_chunks(score, weights_rn)
@@ -201,6 +203,8 @@ def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
     reach = 0.0
     if isinstance(score, Shares):
         reach = score.unseen(weights_rn)
+    elif low == high and _clusters(weights_rn) == 1:
+        reach = 1.0
     elif low == high and value in (0.0, 1.0):
         reach = unseen(_clusters(weights_rn))
     low, high = max(0.0, min(low, value - reach)), min(1.0, max(high, value + reach))
@@ -230,13 +234,15 @@ def compare(new: Score, old: Score, weights_rn: np.ndarray) -> Difference:
     model, no draw says otherwise. So p is no smaller than that of a sign test (Arbuthnot 1710;
     Dixon & Mood 1946) on the h clusters that carry the difference (`_carrying`), 2 ^ (1 - h): six
     that agree are the fewest which tell two models apart. Where the difference is within noise by
-    that, its interval holds 0.
+    that, its interval holds 0; of a single sample it goes from -1 to 1.
     """
     ones_1n = np.ones((1, weights_rn.shape[1]))
     value = float(new(ones_1n)[0] - old(ones_1n)[0])
     gap_r = _in_chunks(new, weights_rn) - _in_chunks(old, weights_rn)
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.nanquantile(gap_r, [tail, 1 - tail]))
+    if low == high and _clusters(weights_rn) == 1:
+        low, high = -1.0, 1.0
     against = min(np.count_nonzero(gap_r <= 0), np.count_nonzero(gap_r >= 0))
     p = 2 * (float(against) + 1) / (len(gap_r) + 1)
     sign = math.copysign(1, value)
