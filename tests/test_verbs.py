@@ -65,6 +65,11 @@ def pairs(tmp_path: Path) -> Path:
         ({"columns": "text=a"}, "Only tables have columns; .*photos is none", "--columns"),
         ({"task": "image-clasification"}, "no task 'image-clasification'", "--task"),
         ({"train": "last:0"}, "'last:0' does not say which stages to train", "--train"),
+        (
+            {"train": "last:99999999999999999999"},
+            "'last:99999999999999999999' does not say which stages to train",
+            "--train",
+        ),
         ({"train": "some"}, "'some' does not say which stages to train", "--train"),
         ({"compare": "nothing"}, "nothing to compare with: 'nothing'", "--compare"),
         ({"views": 0}, "0 views of a picture were asked for", "--views"),

@@ -7,7 +7,6 @@ run, so repeating the same call goes on where the last one stopped.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from regraft.store import Run, folder_beside
 from regraft.transfer.engine import prepare
 from regraft.transfer.ladder import climb
 from regraft.transfer.model import Model, load
-from regraft.transfer.rungs import check_budget, rung_names
+from regraft.transfer.rungs import check_budget, check_train, rung_names
 from regraft.transfer.twin import check_compare
 
 if TYPE_CHECKING:
@@ -559,7 +558,7 @@ def _check_views(views: int, kind: str) -> None:
 
 
 def _check_options(train: str, compare: str | None, budget: float | None) -> None:
-    rung_names(train, sys.maxsize)  # refuses what no network has
+    check_train(train)
     check_compare(compare)
     check_budget(budget)
 
