@@ -92,6 +92,12 @@ def test_a_wrong_option_of_fit_is_refused_before_anything_is_prepared(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("verb", [regraft.labels, regraft.review])
+def test_a_batch_of_none_is_refused_before_a_run_is_opened(tmp_path: Path, verb: Any) -> None:
+    with pytest.raises(UsageError, match="the batch is not positive"):
+        verb(tmp_path, run=tmp_path / "no run", batch=0)
+
+
 def test_data_that_are_not_there_are_the_fault_whatever_the_backbone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         regraft.fit(tmp_path / "none", tmp_path / "run", backbone="minilm-l6")

@@ -417,8 +417,9 @@ def labels(
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other.
     """
-    from regraft.labelling.survey import Request, surveyed
+    from regraft.labelling.survey import Request, check_batch, surveyed
 
+    check_batch(batch)
     eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
     request = Request(
         Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
@@ -479,8 +480,9 @@ def review(
         UsageError: the port is taken.
     """
     from regraft.labelling.review.opening import open_review
-    from regraft.labelling.survey import Request, surveyed
+    from regraft.labelling.survey import Request, check_batch, surveyed
 
+    check_batch(batch)
     eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
     request = Request(
         Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
