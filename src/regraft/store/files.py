@@ -147,7 +147,10 @@ def append_line(path: Path, line: bytes) -> None:
     """
     with explained(path, "write"):
         if not path.exists():
-            commit(path, b"")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Another process may make it too, and write: nothing is put in the place of its file.
+            _write_through(path, os.O_CREAT | os.O_APPEND, ())
+            _flush_folder(path.resolve().parent)
     append_to(path, line)
 
 
