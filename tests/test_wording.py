@@ -61,7 +61,8 @@ def test_things_and_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("per_second", "said"), [(0.31, "0.31"), (2.44, "2.4"), (12.6, "13"), (25_071.3, "25,071")]
+    ("per_second", "said"),
+    [(0.31, "0.31"), (2.44, "2.4"), (12.6, "13"), (25_071.3, "25,071"), (1_234_567, "1.2 M")],
 )
 def test_a_slow_training_is_not_said_to_stand_still(per_second: float, said: str) -> None:
     assert wording.rate(per_second) == said

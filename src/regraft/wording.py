@@ -91,8 +91,8 @@ def count(number: float | None) -> str:
 
 
 def rate(per_second: float) -> str:
-    """How many a second: "25,071", "12", and below ten two digits, "0.31"."""
-    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+    """How many a second: "25,071", "1.2 M", and below ten two digits, "0.31"."""
+    return count(per_second) if per_second >= 10 else f"{per_second:.2g}"
 
 
 def duration(seconds: float) -> str:

@@ -103,7 +103,7 @@ def environment() -> Environment:
         "percent": _joined(percent),
         "span": _ends,
         "count": _joined(count),
-        "rate": rate,
+        "rate": _joined(rate),
         "duration": _joined(duration),
         "seconds": seconds,
         "size": _joined(size),
