@@ -45,6 +45,7 @@ def test_what_was_not_measured_has_no_interval() -> None:
 def test_a_difference_of_nothing_has_no_interval() -> None:
     assert wording.points(0.012, -0.003, 0.027) == "+1.2 points (-0.3 to +2.7)"
     assert wording.points(0.012, -0.003, 0.027, 0.12) == "+1.2 points (-0.3 to +2.7, p = 0.120)"
+    assert wording.ends(-0.003, 0.027) == "-0.3 to +2.7"
     assert wording.points(0.0, 0.0, 0.0) == "no difference"
     assert wording.points(0.0, 0.0, 0.0, 1.0) == "no difference (p = 1.000)"
 
