@@ -20,7 +20,7 @@ import secrets
 import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -207,7 +207,7 @@ def sealed_bytes(path: Path) -> int:
     return len(read_sealed(path)) if stamp is None else _remembered_bytes(path, stamp)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _remembered_bytes(path: Path, stamp: _Stamp) -> int:
     return len(read_sealed(path))
 
