@@ -2,8 +2,8 @@
 
 Decisions:
 
-- Nothing outside the data's own folder is read, but pictures that were to be labelled (see `form.py`):
-  links that leave it are refused, links to folders are not followed (so there are
+- Nothing outside the data's own folder is read, but pictures that were to be labelled (see
+  `form.py`): links that leave it are refused, links to folders are not followed (so there are
   no loops). A link to a file inside the folder is that file.
 - Only regular files are opened. A pipe would wait for ever, a device may do anything.
 - A picture's size is taken from its header, that of an icon from the pictures in it, and refused
