@@ -235,8 +235,8 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         shares: for soft labels, how the votes divide; see `vote_shares`.
 
     Returns:
-        "gap", "low", "high", "p" (these labels less the others), "text"; "log_loss" against the votes
-        for soft labels.
+        "gap", "low", "high", "p" (these labels less the others), "text"; "log_loss" against the
+        votes for soft labels.
     """
     train, valid, task = before.dataset.split("train"), before.validation, before.task
     assert isinstance(task, Classification), task
