@@ -12,7 +12,7 @@ text, padding not counted, per second of processor time and by the clock.
 
 Then the loss: both start from the same weights, see as many tokens, and are measured on the same
 hidden words, which neither has seen. Theirs joins texts with no border between them and has dropout
-(0.1); ours has neither, and computes products in bfloat16 where the processor has it.
+(0.1); ours has neither, and computes products in bfloat16 where the processor is faster so.
 """
 
 from __future__ import annotations

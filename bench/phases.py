@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from regraft.backbones import DEFAULT
 from regraft.dataset import Sample, View, images
 from regraft.dataset.views import square
 from regraft.events import silent
+from regraft.machine import cores
 from regraft.store import Run
 from regraft.tasks.classification import Classification
 from regraft.transfer.engine import TRIAL_SAMPLES, prepare
@@ -67,7 +67,7 @@ def decoded(samples: Sequence[Sample], ground: Ground) -> np.ndarray:
         image = images.decode(Path(sample.source))
         return square(image, how.size_px, how.crop, how.interpolation, View(), sample.sha256)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return np.stack(list(pool.map(one, samples)))
 
 

@@ -10,9 +10,9 @@ photographs (800 JPEGs of 500×375), and the same epochs. Theirs is given our ne
 channels-last, which is quicker on a CPU than the example's.
 
 Ours is `pretrain`'s own step, once in float32 and once as it comes, with products in bfloat16 where
-the processor has it. All that it does before the first step (decoding the pool) is counted; it is
-done once, so the rate of later epochs is given beside. All of them take turns. What of a step is
-not the network's, copying decoded pictures and augmentation, is given in processor seconds.
+the processor is faster so. All that it does before the first step (decoding the pool) is counted;
+it is done once, so the rate of later epochs is given beside. All of them take turns. What of a step
+is not the network's, copying decoded pictures and augmentation, is given in processor seconds.
 """
 
 from __future__ import annotations

@@ -372,10 +372,10 @@ def test_plain_progress_passes_on_what_is_said_and_measured() -> None:
     lines: list[str] = []
     progress = terminal.PlainProgress(lines.append)
     progress(Said("two files\x07 set aside"))
-    progress(Measured("head", "accuracy", 0.9, 0.85, 0.95))
+    progress(Measured("head", "balanced_accuracy", 0.9, 0.85, 0.95))
     progress(Saved("head"))
     progress(Stepped("last:1", 1, 100, 0.5))
-    assert lines == ["two files\\x07 set aside", "head: accuracy 90.0 % (85.0 to 95.0)"]
+    assert lines == ["two files\\x07 set aside", "head: balanced accuracy 90.0 % (85.0 to 95.0)"]
 
 
 def test_work_that_begins_again_is_timed_from_its_new_beginning() -> None:

@@ -65,6 +65,11 @@ def pairs(tmp_path: Path) -> Path:
         ({"columns": "text=a"}, "Only tables have columns; .*photos is none", "--columns"),
         ({"task": "image-clasification"}, "no task 'image-clasification'", "--task"),
         ({"train": "last:0"}, "'last:0' does not say which stages to train", "--train"),
+        (
+            {"train": "last:99999999999999999999"},
+            "'last:99999999999999999999' does not say which stages to train",
+            "--train",
+        ),
         ({"train": "some"}, "'some' does not say which stages to train", "--train"),
         ({"compare": "nothing"}, "nothing to compare with: 'nothing'", "--compare"),
         ({"views": 0}, "0 views of a picture were asked for", "--views"),
@@ -85,6 +90,12 @@ def test_a_wrong_option_of_fit_is_refused_before_anything_is_prepared(
     assert caught.value.where == where
     assert not said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("verb", [regraft.labels, regraft.review])
+def test_a_batch_of_none_is_refused_before_a_run_is_opened(tmp_path: Path, verb: Any) -> None:
+    with pytest.raises(UsageError, match="the batch is not positive"):
+        verb(tmp_path, run=tmp_path / "no run", batch=0)
 
 
 def test_data_that_are_not_there_are_the_fault_whatever_the_backbone(tmp_path: Path) -> None:

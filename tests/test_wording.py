@@ -48,6 +48,7 @@ def test_a_difference_of_nothing_has_no_interval() -> None:
     assert wording.points(0.012, -0.003, 0.027, 0.12) == "+1.2 points (-0.3 to +2.7, p = 0.120)"
     untold = "+15.7 points (no interval: too few samples, p = 1.000)"
     assert wording.points(0.157, -1.0, 1.0, 1.0) == untold
+    assert wording.ends(-0.003, 0.027) == "-0.3 to +2.7"
     assert wording.points(0.0, 0.0, 0.0) == "no difference"
     assert wording.points(0.0, 0.0, 0.0, 1.0) == "no difference (p = 1.000)"
 
@@ -64,7 +65,8 @@ def test_things_and_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("per_second", "said"), [(0.31, "0.31"), (2.44, "2.4"), (12.6, "13"), (25_071.3, "25,071")]
+    ("per_second", "said"),
+    [(0.31, "0.31"), (2.44, "2.4"), (12.6, "13"), (25_071.3, "25,071"), (1_234_567, "1.2 M")],
 )
 def test_a_slow_training_is_not_said_to_stand_still(per_second: float, said: str) -> None:
     assert wording.rate(per_second) == said

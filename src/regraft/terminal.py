@@ -32,6 +32,7 @@ from rich.text import Text
 from regraft.errors import RegraftError
 from regraft.events import Advanced, Event, Measured, Said, Saved, Stepped, Tell
 from regraft.wording import (
+    NOTHING,
     count,
     duration,
     interval,
@@ -119,7 +120,7 @@ def _line(event: Measured | Said) -> str:
     if isinstance(event, Said):
         return shown(event.text)
     measured = {"value": event.value, "low": event.low, "high": event.high}
-    return f"{shown(event.rung)}: {shown(event.metric)} {interval(measured)}"
+    return f"{shown(event.rung)}: {shown(metric_name(event.metric))} {interval(measured)}"
 
 
 @final
@@ -235,7 +236,7 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
             shown(rung["name"]),
             count(rung["trainable_parameters"]),
             interval(rung["metric"]),
-            duration(rung["seconds"]["total"]) if rung["seconds"] else "–",
+            duration(rung["seconds"]["total"]) if rung["seconds"] else NOTHING,
             shown(rung["verdict"]),
             *((why,) if reasons_inside else ()),
         )
@@ -628,7 +629,7 @@ def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str])
     """The first rows of a ranked list."""
     table = _table(*names, "score", "reason", right=("score",))
     for row in rows[:_RANKED]:
-        cells = (Text(shown(row[key] or "–")) for key in names)
+        cells = (Text(shown(row[key] or NOTHING)) for key in names)
         table.add_row(*cells, f"{row['score']:.3f}", Text(shown(row["reason"])))
     console.print(table)
 
@@ -694,7 +695,7 @@ def print_backbones(console: Console, rows: Sequence[Facts]) -> None:
             size(row["bytes"]),
             shown(row["licence"]),
             "yes" if row["here"] else "no",
-            *((row["sha256"][:8] or "–", shown(row["purpose"])) if wide else ()),
+            *((row["sha256"][:8] or NOTHING, shown(row["purpose"])) if wide else ()),
         )
         table.add_row(*map(Text, cells))
     console.print(table)
@@ -741,7 +742,7 @@ def print_cache(console: Console, folder: Path, entries: Sequence[Facts], limit_
         table.add_row(
             shown(entry["kind"]),
             size(entry["bytes"]),
-            used if entry["used_s"] else "–",
+            used if entry["used_s"] else NOTHING,
             Text(shown(entry["about"])),
         )
     if entries:

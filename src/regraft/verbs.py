@@ -7,7 +7,6 @@ run, so repeating the same call goes on where the last one stopped.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from regraft.store import Run, folder_beside
 from regraft.transfer.engine import prepare
 from regraft.transfer.ladder import climb
 from regraft.transfer.model import Model, load
-from regraft.transfer.rungs import check_budget, rung_names
+from regraft.transfer.rungs import check_budget, check_train, rung_names
 from regraft.transfer.twin import check_compare
 
 if TYPE_CHECKING:
@@ -418,9 +417,10 @@ def labels(
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other, or labels were written into next.csv in `out`.
     """
-    from regraft.labelling.survey import Request, surveyed
+    from regraft.labelling.survey import Request, check_batch, surveyed
     from regraft.reporting import labels_page
 
+    check_batch(batch)
     if out is not None:
         labels_page.refuse_worked_on(Path(out))
     eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
@@ -481,8 +481,9 @@ def review(
         UsageError: the port is taken.
     """
     from regraft.labelling.review.opening import open_review
-    from regraft.labelling.survey import Request, surveyed
+    from regraft.labelling.survey import Request, check_batch, surveyed
 
+    check_batch(batch)
     eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
     request = Request(
         Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
@@ -560,7 +561,7 @@ def _check_views(views: int, kind: str) -> None:
 
 
 def _check_options(train: str, compare: str | None, budget: float | None) -> None:
-    rung_names(train, sys.maxsize)  # refuses what no network has
+    check_train(train)
     check_compare(compare)
     check_budget(budget)
 

@@ -79,14 +79,24 @@ def points(value: float, low: float, high: float, p: float | None = None) -> str
         high: of its interval.
         p: of the test, said too if it is given: "+1.2 points (-0.3 to +2.7, p = 0.120)".
     """
-    tested = [] if p is None else [f"p = {p:.3f}"]
     if value == low == high == 0:
         # An interval without width would look like certainty.
-        return " ".join(["no difference", *(f"({test})" for test in tested)])
-    is_told = low > -1 or high < 1
-    span = f"{100 * low:+.1f} to {100 * high:+.1f}" if is_told else NO_INTERVAL
-    inside = ", ".join([span, *tested])
-    return f"{100 * value:+.1f} points ({inside})"
+        return "no difference" if p is None else f"no difference (p = {p:.3f})"
+    return f"{100 * value:+.1f} points ({ends(low, high, p)})"
+
+
+def ends(low: float, high: float, p: float | None = None) -> str:
+    """The interval of a difference of shares, in points: "-0.3 to +2.7".
+
+    Args:
+        low: of the interval.
+        high: of the interval.
+        p: of the test, said too if it is given: "-0.3 to +2.7, p = 0.120".
+    """
+    said = NO_INTERVAL
+    if low > -1 or high < 1:
+        said = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    return said if p is None else f"{said}, p = {p:.3f}"
 
 
 def metric_name(name: str) -> str:
@@ -119,8 +129,8 @@ def count(number: float | None) -> str:
 
 
 def rate(per_second: float) -> str:
-    """How many a second: "25,071", "12", and below ten two digits, "0.31"."""
-    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+    """How many a second: "25,071", "1.2 M", and below ten two digits, "0.31"."""
+    return count(per_second) if per_second >= 10 else f"{per_second:.2g}"
 
 
 def duration(seconds: float) -> str:

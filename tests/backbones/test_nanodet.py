@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from regraft.backbones import check_backbone, nanodet, open_backbone, pull
-from regraft.backbones.network import build, read_safetensors
-from regraft.errors import BackboneError
+from regraft.backbones import check_backbone, conversion, nanodet, open_backbone, pull, shelf
+from regraft.backbones.adapters import Converted
+from regraft.backbones.addresses import Address
+from regraft.backbones.backbone import Backbone, Preprocessing, Recipe
+from regraft.backbones.network import assemble, build, read_safetensors
+from regraft.errors import BackboneError, StoreError
 from regraft.seeds import generator
+from regraft.store import files
 
 OUTPUTS = 80 + 4 * (nanodet.BINS + 1)
 
@@ -105,6 +110,32 @@ def test_what_is_not_pulled_yet_names_the_command(
     with pytest.raises(BackboneError, match="not on this machine") as fault:
         open_backbone("nanodet-g")
     assert "regraft backbones pull nanodet-g" in fault.value.mend
+
+
+def test_what_another_process_pulled_meanwhile_is_not_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["conversion", "pull", "nanodet-g"])
+    fetched: list[str] = []
+
+    def fetch(wanted: Address) -> Converted:
+        fetched.append(wanted.name)
+        with pytest.raises(StoreError, match="at work"):
+            files.acquire(shelf.name_file(wanted).with_suffix(".lock"), 0.0)
+        recipe, prepared = Recipe("nanodet", "g"), Preprocessing(size_px=64, whole=True)
+        blank = Backbone(
+            wanted.name, "image", "the test", "", "none needed", (), prepared, recipe, tmp_path,
+            detector=nanodet.DETECTOR,
+        )  # fmt: skip
+        network = assemble(recipe, prepared)
+        return Converted(blank, network, network.tensors())
+
+    monkeypatch.setattr(nanodet, "LIBRARY", replace(nanodet.LIBRARY, pull=fetch))
+    for _ in range(2):
+        conversion.main()
+    assert fetched == ["nanodet-g"]
+    assert open_backbone("nanodet-g").source == "the test"
 
 
 # The original -------------------------------------------------------------------------------------

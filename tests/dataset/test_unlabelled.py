@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from made_pictures import classes
 
-from regraft.dataset import read_all, read_unlabelled, read_unlabelled_texts
-from regraft.errors import DataError
+from regraft.dataset import Dataset, read_all, read_unlabelled, read_unlabelled_texts
+from regraft.errors import DataError, UsageError
+from regraft.events import Event, Said
 
 NUMBERS = ("one", "two", "three", "four", "five")
 
@@ -52,3 +54,19 @@ def test_pools_are_tables_folders_and_files(tmp_path: Path) -> None:
     assert last.source == "A paragraph.\n\nAnd another."
     with pytest.raises(DataError, match="no such file"):
         read_unlabelled_texts(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("read", [read_unlabelled, read_unlabelled_texts])
+def test_what_is_no_share_of_bad_files_is_refused(
+    tmp_path: Path, read: Callable[..., Dataset]
+) -> None:
+    with pytest.raises(UsageError, match="share of bad files cannot be 2"):
+        read(tmp_path, max_bad=2)
+
+
+def test_pictures_among_the_texts_of_a_pool_are_spoken_of(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.png"):
+        (tmp_path / name).write_text("Some text, of which there is little.")
+    told: list[Event] = []
+    assert len(read_unlabelled_texts(tmp_path, tell=told.append)) == 1
+    assert Said("1 picture is not read: most files here are texts") in told

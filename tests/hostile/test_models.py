@@ -137,6 +137,28 @@ def test_a_clip_network_around_nothing_is_refused(place: Path, options: list[Any
         Backbone.from_json(values | {"recipe": recipe}, Path("weights")).recipe.inner  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("family", "settings", "what"),
+    [
+        ("queries", [["queries", "300"]], "queries is '300'"),
+        ("queries", [], "queries is None"),
+        ("dense", [["queries", [1]]], "queries is \\(1,\\)"),
+        ("paired", [["score_width", 8], ["edge_width", -8]], "edge_width is -8"),
+        ("paired", [["score_width", 8.0], ["edge_width", 8]], "score_width is 8.0"),
+        ("dense", [["a", "b", "c"]], "cannot be used"),
+        ("dense", [[{}, 1]], "cannot be used"),
+        ("dense", 3, "cannot be used"),
+    ],
+)
+def test_settings_of_a_detector_that_are_none_are_refused(
+    place: Path, family: str, settings: Any, what: str
+) -> None:
+    detector = {"family": family, "categories": ["cat"], "settings": settings}
+    values = opened(place).to_json() | {"detector": detector}
+    with pytest.raises(BackboneError, match=what):
+        Backbone.from_json(values, Path("weights"))
+
+
 def opened(place: Path) -> Backbone:
     return open_backbone(own(place))
 

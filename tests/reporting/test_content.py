@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,3 +23,12 @@ def test_of_several_classes_the_most_wrong_answer_is_as_sure_as_it_was_of_what_i
     assert wrong == [("sure", 0.99), ("missed", 0.9)]
     unsure = [(row["sample"], round(row["probability"], 3)) for row in found["least_certain"]]
     assert unsure == [("right", 0.6)], "what stands among the most wrong is not shown twice"
+
+
+def test_the_report_says_how_many_cores_could_be_used() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert content.environment()["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

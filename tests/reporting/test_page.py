@@ -186,7 +186,7 @@ def test_numbers_and_their_units_stay_on_one_line() -> None:
     assert filters["percent"](0.99996) == "> 99.9\u00a0%"
     assert filters["duration"](185) == "3\u00a0min 5\u00a0s"
     assert filters["size"](412_000_000) == "412\u00a0MB"
-    assert filters["count"](3_371_024) == "3.4\u00a0M"
+    assert filters["count"](3_371_024) == filters["rate"](3_371_024) == "3.4\u00a0M"
 
 
 def test_what_is_not_quite_all_is_not_said_to_be(report: Report) -> None:

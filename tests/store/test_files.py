@@ -298,6 +298,24 @@ def test_a_line_makes_its_file_unless_it_has_to_be_there(tmp_path: Path) -> None
     assert names(tmp_path) == ["new", "new/lines"]
 
 
+def test_the_first_line_of_two_writers_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines"
+    store.append_line(path, b"theirs")
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # as it was a moment before
+    store.append_line(path, b"mine")
+    assert path.read_bytes() == b"theirs\nmine\n"
+
+
+def test_a_line_goes_where_a_link_points_though_nothing_is_there_yet(tmp_path: Path) -> None:
+    path, target = tmp_path / "link", tmp_path / "lines"
+    path.symlink_to(target)
+    store.append_line(path, b"one")
+    assert path.is_symlink()
+    assert target.read_bytes() == b"one\n"
+
+
 HOLD = """
 import sys
 from pathlib import Path

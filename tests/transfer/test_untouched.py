@@ -82,7 +82,9 @@ def test_it_is_said_how_it_was_read() -> None:
     facts["reading"] = {"tree": None}
     text = untouched._text(facts, measure.Difference(0.0, -0.1, 0.1, 0.9), "head")
     assert "it finds no tree" in text
-    assert "within noise" in text
+    assert "head is level with it within noise: +0.0 points (-10.0 to +10.0, p = 0.900)." in text
+    text = untouched._text(facts, measure.Difference(0.0, 0.0, 0.0, 1.0), "head")
+    assert text.endswith("head is level with it within noise: no difference (p = 1.000).")
 
 
 def test_pictures_of_a_rare_new_category_are_among_those_it_is_read_by() -> None:

@@ -50,8 +50,9 @@ class Library:
         convert: read what a name stands for, from this machine alone.
         parts: the stages of a recipe, freshly initialised, and what the user should know about
             them, or ""; None where what is converted has the recipe of another adapter.
-        pull: fetch what a name needs, unless it is here; nothing else may use the network. Gives
-            what `convert` would not find afterwards. None where there is nothing to fetch.
+        pull: fetch what a name needs; asked only where its conversion is not here, and nothing
+            else may use the network. Gives what `convert` would not find afterwards. None where
+            there is nothing to fetch.
         whole: the network as its library runs it, where stages are made from a whole.
         initialise: start the stages of a recipe afresh by a seed, where `parts` does not.
     """

@@ -328,7 +328,7 @@ class Backbone:
                     options,
                     tuple(recipe.get("levels", ())),
                 ),
-                "detector": Detector(**_frozen(detector)) if detector else None,
+                "detector": _detector(_frozen(detector)) if detector else None,
             }
             return cls(**described, weights=weights)
         except (KeyError, TypeError, ValueError) as fault:
@@ -339,6 +339,20 @@ class Backbone:
 
 def _preprocessing(values: dict[str, Any]) -> AnyPreprocessing:
     return TextPreprocessing(**values) if "max_tokens" in values else Preprocessing(**values)
+
+
+_COUNTS = {"queries": "queries", "score_width": "paired", "edge_width": "paired"}
+"""Settings of detectors that are whole numbers, and the family that needs each."""
+
+
+def _detector(values: dict[str, Any]) -> Detector:
+    detector = Detector(**values)
+    setting = detector.setting
+    for name, family in _COUNTS.items():
+        value = setting.get(name, None if detector.family == family else 1)
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} is {value!r}")
+    return detector
 
 
 def _frozen(values: dict[str, Any]) -> dict[str, Any]:

@@ -90,10 +90,13 @@ def main() -> None:
 
 def _pull(wanted: Address) -> dict[str, Any]:
     pull = ADAPTERS[wanted.adapter].load().pull
-    found = pull(wanted) if pull is not None and wanted.file is None else None
-    if found is not None:
-        with _locked(wanted):
-            _keep(wanted, found)
+    if pull is None or wanted.file is not None:
+        return {}
+    with _locked(wanted):
+        if shelf.stored(wanted) is None:  # another process may have pulled it meanwhile
+            found = pull(wanted)
+            if found is not None:
+                _keep(wanted, found)
     return {}
 
 

@@ -15,7 +15,7 @@ Decisions:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -142,7 +142,7 @@ def _members(forest: Forest, count: int) -> list[list[int]]:
 
 
 def _duplicate(copies: list[Sample]) -> Problem:
-    others = _some(sample.id for sample in copies[1:])
+    others = some_of([sample.id for sample in copies[1:]], _NAMED)
     if len({sample.sha256 for sample in copies}) == 1:
         what = f"The same {content_of(copies[0])} as {others}."
         return Problem("duplicate", copies[0].id, what, "grouped")
@@ -156,10 +156,6 @@ def content_of(sample: Sample) -> str:
     return "clip" if sample.span_s is not None else "file"
 
 
-def _some(names: Iterable[str]) -> str:
-    return some_of(list(names), _NAMED)
-
-
 def _conflict(dataset: Dataset, copies: list[Sample]) -> Problem | None:
     if len({sample.target for sample in copies}) == 1:
         return None
@@ -168,7 +164,7 @@ def _conflict(dataset: Dataset, copies: list[Sample]) -> Problem | None:
         f"{sample.id} is {' | '.join(classes[c] for c in labels_of(sample.target)) or 'nothing'}"
         for sample in copies
     ]
-    what = f"The same {dataset.thing} has different labels: {_some(labels)}."
+    what = f"The same {dataset.thing} has different labels: {some_of(labels, _NAMED)}."
     return Problem("conflict", copies[0].id, what)
 
 

@@ -98,14 +98,18 @@ def read_unlabelled_texts(
         apart_from: samples of labelled data, with their texts; what is a copy of one of them,
             nearly or in part, is left out as a leak.
         max_bad: share of files that may be set aside; one always may, unless this is 0.
-        tell: hears `Advanced("reading", …)` and `Advanced("leaks", …)`; may raise to stop.
+        tell: hears `Advanced("reading", …)` and `Advanced("leaks", …)`, and which files of another
+            kind are not read; may raise to stop.
 
     Raises:
         DataError: there is no text. Where all are copies, the pool is empty.
         TooManyBadSamples: more files are bad than `max_bad` allows.
+        UsageError: `max_bad` is no share.
     """
+    check_max_bad(max_bad)
     root = Path(path)
     pool, thumbnails_nhw = usable(_listed_texts(root, column), max_bad, tell)
+    say_ignored(pool, tell)
     if not pool.samples:
         raise DataError(
             "No text can be used.", where=guard.shown(root), mend="check what lies there"

@@ -4,8 +4,8 @@ Only what is learnt from changes. Validation and test are measured on the labels
 a model must not choose what it is measured by. What reviewers decided (see `decisions.py`) counts
 everywhere, because people said it.
 
-Whether it helped is measured on the head: once with these lessons and once with the labels as
-given, on the same validation samples.
+Whether it helped is measured on the head: fitted once on these training labels and once on the
+labels as given, on the same validation samples.
 
 Legend: n samples, d features, c classes.
 """
@@ -226,16 +226,16 @@ def _sparing(train: Dataset, errors: list[Facts]) -> list[Facts]:
 
 
 def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np.ndarray]) -> Facts:
-    """Whether these lessons helped the head, against the labels as given or the majority's.
+    """Whether these training labels helped the head, against the labels as given or the majority's.
 
     Args:
         before: with the labels as given.
-        climbed: on the lessons.
+        climbed: on these training labels.
         mode: "soft" or "clean".
         shares: for soft labels, how the votes divide; see `vote_shares`.
 
     Returns:
-        "gap", "low", "high", "p" (lessons less the other labels), "text"; "log_loss" against the
+        "gap", "low", "high", "p" (these labels less the others), "text"; "log_loss" against the
         votes for soft labels.
     """
     train, valid, task = before.dataset.split("train"), before.validation, before.task

@@ -47,6 +47,12 @@ from regraft.wording import some_of
 _TRIAL = 64
 
 
+def check_batch(batch: int) -> None:
+    """Raise UsageError where a batch to label next holds nothing."""
+    if batch < 1:
+        raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked about the labels of some data; see `regraft.verbs.labels`.
@@ -55,7 +61,7 @@ class Request:
         data: labelled data or votes.
         backbone: a name, or one that is open.
         pool: samples without labels, or None.
-        batch: how many of them to choose.
+        batch: how many of them to choose, at least 1.
         scale: how votes differ; told from them if None.
         seed: of every draw.
         max_bad: share of bad files.
@@ -76,10 +82,6 @@ class Request:
     label_studio: Path | None = None
     columns: str | None = None
     reader: Reader | None = None
-
-    def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
 
 
 @dataclass(frozen=True)

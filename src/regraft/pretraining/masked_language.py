@@ -10,8 +10,8 @@ Decisions:
 - A twentieth of the texts, but hardly more than is measured on, is held out, groups of near copies
   together.
   Loss and accuracy on it are those of words that are to be guessed, the same ones each time.
-- Products are computed in bfloat16 where the processor has it (`transfer/products.py`), also those
-  of guesses that are measured.
+- Products are computed in bfloat16 where the processor is faster so (`transfer/products.py`), also
+  those of guesses that are measured.
 - A second text that has nothing to do with the pool, the same for all pools, says what the network
   forgets. Unless the user gives one, it is the language reference that comes with Python.
 

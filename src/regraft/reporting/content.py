@@ -17,6 +17,7 @@ from regraft.dataset.rows import labels_of
 from regraft.dataset.summary import IMBALANCED
 from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.events import Said
+from regraft.machine import cores
 from regraft.reporting.drawing import file_of
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
@@ -227,7 +228,6 @@ def _place(sample: Sample, data: Path) -> dict[str, str]:
 
 def environment() -> dict[str, Any]:
     """Machine and versions."""
-    import os
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -238,7 +238,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "packages": found,
     }
 

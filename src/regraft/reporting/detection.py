@@ -316,9 +316,6 @@ def curves(facts: Facts) -> Markup | None:
         )
         for row in rows
     ]
-    x, y = Axis("recall: share of objects found", _percent), Axis("precision", _percent)
+    x = Axis("recall: share of objects found", figures.whole_percent)
+    y = Axis("precision", figures.whole_percent)
     return figures.lines("precision-recall", "precision against recall", lines, x, y)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}\u00a0%"

@@ -201,14 +201,16 @@ def reliability(name: str, title: str, after: Sequence[Bin], before: Sequence[Bi
     floor = math.floor(max(0.0, low - 0.02) * 10) / 10
     across = Scale(floor, 1.0, area.left, area.right)
     up = Scale(floor, 1.0, area.bottom, area.top)
-    parts = [_frame(area, across, up, Axis("confidence", _percent), Axis("share right", _percent))]
+    x, y = Axis("confidence", whole_percent), Axis("share right", whole_percent)
+    parts = [_frame(area, across, up, x, y)]
     parts.append(_path("ideal", [(area.left, area.bottom), (area.right, area.top)]))
     most = max([b.count for b in [*after, *before]], default=1)
     for kind, bins in (("before", before), ("after", after)):
         parts.append(_path(kind, [(across.px(b.confidence), up.px(b.accuracy)) for b in bins]))
         for b in bins:
             radius_px = 3 + 6 * math.sqrt(b.count / most)
-            said = f"{b.count:,} answers of {_percent(b.confidence)}: {_percent(b.accuracy)} right"
+            right = f"{whole_percent(b.accuracy)} right"
+            said = f"{b.count:,} answers of {whole_percent(b.confidence)}: {right}"
             at = (across.px(b.confidence), up.px(b.accuracy))
             parts.append(_DOT.format(kind, *at, radius_px, said))
     return _picture(name, title, parts, width_px=414, height_px=426)
@@ -394,7 +396,8 @@ def _picture(
     return _SHEET.format(width_px / 14, width_px, height_px, name, name, visible(title), inside)
 
 
-def _percent(share: float) -> str:
+def whole_percent(share: float) -> str:
+    """A share without decimals: "91 %", on one line."""
     return f"{100 * share:.0f}\u00a0%"
 
 

@@ -117,7 +117,7 @@ def environment() -> Environment:
         "span": _ends,
         "interval": _interval,
         "count": _joined(count),
-        "rate": rate,
+        "rate": _joined(rate),
         "duration": _joined(duration),
         "seconds": seconds,
         "size": _joined(size),

@@ -20,7 +20,7 @@ import secrets
 import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -147,7 +147,10 @@ def append_line(path: Path, line: bytes) -> None:
     """
     with explained(path, "write"):
         if not path.exists():
-            commit(path, b"")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Another process may make it too, and write: nothing is put in the place of its file.
+            _write_through(path, os.O_CREAT | os.O_APPEND, ())
+            _flush_folder(path.resolve().parent)
     append_to(path, line)
 
 
@@ -204,7 +207,7 @@ def sealed_bytes(path: Path) -> int:
     return len(read_sealed(path)) if stamp is None else _remembered_bytes(path, stamp)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _remembered_bytes(path: Path, stamp: _Stamp) -> int:
     return len(read_sealed(path))
 

@@ -11,9 +11,10 @@ import numpy as np
 from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
 from regraft.dataset.rows import Sample
 from regraft.seeds import generator
-from regraft.tasks.check_boxes import check_detection, promise
+from regraft.tasks.check_boxes import check_detection
 from regraft.tasks.classification import Classification
 from regraft.tasks.detection import Detection
+from regraft.tasks.promise import promise
 
 _COUNT = 60
 _WIDTH = 8

@@ -13,10 +13,10 @@ import numpy as np
 from regraft.backbones.backbone import Backbone, Preprocessing, Recipe, Stage
 from regraft.dataset.rows import Box, Sample
 from regraft.dataset.views import View
-from regraft.errors import ContractBroken
 from regraft.seeds import generator
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
 from regraft.tasks.detection import Detection
+from regraft.tasks.promise import promise
 
 if TYPE_CHECKING:
     import torch
@@ -209,9 +209,3 @@ def _samples(task: Detection) -> list[Sample]:
         base = Sample(f"made up {n}", f"made up {n}", None, f"{n:064d}")
         found.append(replace(base, size=(task.size_px, task.size_px), boxes=tuple(boxes)))
     return found
-
-
-def promise(kept: bool, what: str) -> None:
-    """Raise `ContractBroken` if a promise is not kept; says what was promised."""
-    if not kept:
-        raise ContractBroken(f"a task breaks its contract: {what}", where="check_task")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,35 +50,53 @@ _Tensor = tuple[str, str, tuple[int, ...], bytes]
 """Name, type as safetensors calls it, shape, bytes."""
 
 
-def frozen_stages(train: str, stages: int, others: str = "") -> int:
-    """How many leading stages of `stages` stay frozen under `--train`.
+_LAST = re.compile(r"last:0*([1-9][0-9]{0,5})")
+"""No network has stages whose number takes more digits."""
+
+
+def trained_stages(train: str, others: str = "") -> int | None:
+    """How many stages, counted from the head, `--train` asks for; None is all.
 
     Args:
         train: "head", "last:K" (the last K stages are trained) or "all".
-        stages: how many the backbone has.
         others: what else may be said there, for a message: "ladder, head, ".
 
     Raises:
-        UsageError: it is none of these, or the backbone has fewer than K stages.
+        UsageError: it is none of these.
     """
-    if train == "head":
-        return stages
-    if train == "all":
-        return 0
-    word, colon, count = train.partition(":")
-    if word != "last" or not colon or not count.isdecimal() or int(count) == 0:
+    if train in ("head", "all"):
+        return 0 if train == "head" else None
+    last = _LAST.fullmatch(train)
+    if last is None:
         raise UsageError(
             f"{train!r} does not say which stages to train",
             where="--train",
             mend=f"use {others}last:K (K stages counted from the head) or all",
         )
-    if int(count) > stages:
+    return int(last[1])
+
+
+def frozen_stages(train: str, stages: int, others: str = "") -> int:
+    """How many leading stages of `stages` stay frozen under `--train`.
+
+    Args:
+        train: see `trained_stages`.
+        stages: how many the backbone has.
+        others: see `trained_stages`.
+
+    Raises:
+        UsageError: it says nothing that is known, or the backbone has fewer than K stages.
+    """
+    trained = trained_stages(train, others)
+    if trained is None:
+        return 0
+    if trained > stages:
         raise UsageError(
-            f"the backbone has {stages} stages, so the last {count} cannot be trained",
+            f"the backbone has {stages} stages, so the last {trained} cannot be trained",
             where="--train",
             mend=f"use last:1 to last:{stages}",
         )
-    return stages - int(count)
+    return stages - trained
 
 
 @dataclass(frozen=True)

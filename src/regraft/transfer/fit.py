@@ -130,7 +130,7 @@ class Tail(nn.Module):
             norms.keep_statistics(self)
 
     def quick(self) -> AbstractContextManager[None]:
-        """Within, products are computed in bfloat16 where the processor has it: for training."""
+        """Within, products are in bfloat16 where the processor is faster so: for training."""
         return rounded(self.network.stages[self.cut.frozen :], self.trained_in == "bf16")
 
     @property

@@ -19,7 +19,7 @@ from regraft.dataset import View
 from regraft.errors import UsageError
 from regraft.store import Outcome, Run
 from regraft.transfer.cache import limit_bytes
-from regraft.transfer.cut import frozen_stages
+from regraft.transfer.cut import frozen_stages, trained_stages
 from regraft.transfer.features import Features, LiveFeatures
 from regraft.transfer.ground import CACHED_BYTES, Facts, Ground, inputs_of, tail_of
 from regraft.transfer.tokens import mean_tokens
@@ -38,6 +38,15 @@ TRIED = 8
 LEAST_BATCH = 4
 """Samples of a step, however many frames or windows each is."""
 
+_OTHERS = "ladder, head, "
+"""What `fit` may be told besides stages to train."""
+
+
+def check_train(train: str) -> None:
+    """Raise UsageError where `--train` asks for nothing that any backbone could give."""
+    if train != "ladder":
+        trained_stages(train, _OTHERS)
+
 
 def rung_names(train: str, stages: int) -> list[str]:
     """The rungs that `--train` asks for, in order.
@@ -53,7 +62,7 @@ def rung_names(train: str, stages: int) -> list[str]:
         return ["head"]
     if train == "ladder":
         return ["head", *(f"last:{k}" for k in DEPTHS if k < stages), "all"]
-    frozen_stages(train, stages, "ladder, head, ")  # refuses what there is not
+    frozen_stages(train, stages, _OTHERS)  # refuses what there is not
     return ["head", train]
 
 

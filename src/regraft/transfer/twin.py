@@ -18,6 +18,7 @@ from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample
 from regraft.errors import UsageError
 from regraft.tasks import measure
+from regraft.wording import ends
 
 if TYPE_CHECKING:
     from torch import nn
@@ -146,8 +147,8 @@ def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
         best: name of the chosen rung.
     """
     shown = f"{100 * abs(gap.value):.1f} points"
-    low, high = sorted(100 * math.copysign(1, gap.value) * end for end in (gap.low, gap.high))
-    spread = f"({low:+.1f} to {high:+.1f}, p = {gap.p:.3f})"
+    low, high = sorted(math.copysign(1, gap.value) * end for end in (gap.low, gap.high))
+    spread = f"({ends(low, high, gap.p)})"
     if gap.p >= measure.NOISE:
         outcome = f"it cannot be told from {best}: {gap.points} for {best}, p = {gap.p:.3f}"
     elif gap.value > 0:

@@ -27,7 +27,7 @@ from regraft.tasks.boxes import BoxAnswers, BoxTargets
 from regraft.transfer.ground import Facts, Ground, inputs_of
 from regraft.transfer.ladder import Climbed
 from regraft.transfer.step import Step, final_answers
-from regraft.wording import interval, metric_name, points
+from regraft.wording import ends, interval, metric_name, points
 
 ANYTHING = "any object"
 TRIED, TRIED_OF_EACH = 100, 10
@@ -182,7 +182,7 @@ def _text(facts: Facts, gap: measure.Difference, best: str) -> str:
         text += f"; it finds no {', '.join(lost)}"
     if gap.p >= measure.NOISE:
         told = points(gap.value, gap.low, gap.high, gap.p)
-        return f"{text}. {best} differs from it within noise: {told}."
-    spread = f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, p = {gap.p:.3f})"
+        return f"{text}. {best} is level with it within noise: {told}."
     word = "ahead of" if gap.value > 0 else "behind"
-    return f"{text}. {best} is {100 * abs(gap.value):.1f} points {word} it {spread}."
+    spread = ends(gap.low, gap.high, gap.p)
+    return f"{text}. {best} is {100 * abs(gap.value):.1f} points {word} it ({spread})."

@@ -12,12 +12,12 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from regraft.dataset import guard
 from regraft.dataset.rows import Box, Problem, Split
+from regraft.wording import some_of
 
 _LISTED = 10
 
@@ -86,10 +86,8 @@ def category_name(text: str) -> str:
 
 def listed(names: Mapping[Any, str]) -> str:
     """Categories with their numbers, as far as they fit into a message."""
-    first = islice(names.items(), _LISTED)
-    some = [f"{guard.shown(str(key))} {guard.shown(name)}" for key, name in first]
-    more = len(names) - _LISTED
-    return ", ".join(some) + (f" and {more} more" if more > 0 else "") or "none"
+    said = [f"{guard.shown(str(key))} {guard.shown(name)}" for key, name in names.items()]
+    return some_of(said, _LISTED) or "none"
 
 
 def number(value: object) -> float | None:
