@@ -48,7 +48,7 @@ def test_a_difference_of_nothing_has_no_interval() -> None:
     assert wording.points(0.012, -0.003, 0.027, 0.12) == "+1.2 points (-0.3 to +2.7, p = 0.120)"
     untold = "+15.7 points (no interval: too few samples, p = 1.000)"
     assert wording.points(0.157, -1.0, 1.0, 1.0) == untold
-    assert wording.ends(-0.003, 0.027) == "-0.3 to +2.7"
+    assert wording.span_of_points(-0.003, 0.027) == "-0.3 to +2.7"
     assert wording.points(0.0, 0.0, 0.0) == "no difference"
     assert wording.points(0.0, 0.0, 0.0, 1.0) == "no difference (p = 1.000)"
 

@@ -11,7 +11,6 @@ from typing import Any
 NOTHING = "–"
 """Where there is no number."""
 
-
 NO_INTERVAL = "no interval: too few samples"
 """Where all that a number could be lies within its interval, as it does of one sample."""
 
@@ -82,10 +81,10 @@ def points(value: float, low: float, high: float, p: float | None = None) -> str
     if value == low == high == 0:
         # An interval without width would look like certainty.
         return "no difference" if p is None else f"no difference (p = {p:.3f})"
-    return f"{100 * value:+.1f} points ({ends(low, high, p)})"
+    return f"{100 * value:+.1f} points ({span_of_points(low, high, p)})"
 
 
-def ends(low: float, high: float, p: float | None = None) -> str:
+def span_of_points(low: float, high: float, p: float | None = None) -> str:
     """The interval of a difference of shares, in points: "-0.3 to +2.7".
 
     Args:

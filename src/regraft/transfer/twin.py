@@ -18,7 +18,7 @@ from regraft.backbones import Backbone, Preprocessing
 from regraft.dataset import Sample
 from regraft.errors import UsageError
 from regraft.tasks import measure
-from regraft.wording import ends
+from regraft.wording import span_of_points
 
 if TYPE_CHECKING:
     from torch import nn
@@ -148,7 +148,7 @@ def text(facts: dict[str, Any], gap: measure.Difference, best: str) -> str:
     """
     shown = f"{100 * abs(gap.value):.1f} points"
     low, high = sorted(math.copysign(1, gap.value) * end for end in (gap.low, gap.high))
-    spread = f"({ends(low, high, gap.p)})"
+    spread = f"({span_of_points(low, high, gap.p)})"
     if gap.p >= measure.NOISE:
         outcome = f"it cannot be told from {best}: {gap.points} for {best}, p = {gap.p:.3f}"
     elif gap.value > 0:

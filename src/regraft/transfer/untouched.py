@@ -27,7 +27,7 @@ from regraft.tasks.boxes import BoxAnswers, BoxTargets
 from regraft.transfer.ground import Facts, Ground, inputs_of
 from regraft.transfer.ladder import Climbed
 from regraft.transfer.step import Step, final_answers
-from regraft.wording import ends, interval, metric_name, points
+from regraft.wording import interval, metric_name, points, span_of_points
 
 ANYTHING = "any object"
 TRIED, TRIED_OF_EACH = 100, 10
@@ -184,5 +184,5 @@ def _text(facts: Facts, gap: measure.Difference, best: str) -> str:
         told = points(gap.value, gap.low, gap.high, gap.p)
         return f"{text}. {best} is level with it within noise: {told}."
     word = "ahead of" if gap.value > 0 else "behind"
-    spread = ends(gap.low, gap.high, gap.p)
+    spread = span_of_points(gap.low, gap.high, gap.p)
     return f"{text}. {best} is {100 * abs(gap.value):.1f} points {word} it ({spread})."
