@@ -149,6 +149,8 @@ def test_where_labels_are_few_what_all_of_them_say_comes_first() -> None:
     assert verdict(report).startswith(f"{few['text']} The new head alone reaches 80.0 %")
     report["few_labels"] = few | {"how": "drawn"}
     assert verdict(report).startswith("The new head alone reaches 80.0 %")
+    report["few_labels"] |= {"few_groups": "There are few groups to learn from: ham …"}
+    assert verdict(report).endswith("to 90.0 %). There are few groups to learn from: ham …")
 
 
 def test_a_split_of_one_group_is_a_doubt_beside_the_score() -> None:

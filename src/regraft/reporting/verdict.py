@@ -88,7 +88,8 @@ def verdict(report: dict[str, Any]) -> str:
     few = report.get("few_labels")
     if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
         text = f"{few['text']} {text}"
-    text = " ".join([text, *_chose(report), *doubts(report["data"]["problems"])])
+    groups = [few["few_groups"]] if few and few.get("few_groups") else []
+    text = " ".join([text, *groups, *_chose(report), *doubts(report["data"]["problems"])])
     if report.get("refitted_on"):
         text += (
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
