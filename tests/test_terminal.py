@@ -177,6 +177,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
     description = {
         "path": "photos",
         "task": "image-classification",
+        "multilabel": False,
         "samples": 61,
         "classes": [
             {"name": "cat", "train": 15, "valid": 3, "test": 3, "total": 21},
@@ -218,6 +219,9 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         "  cat/cut.jpg: The file ends too early.",
         "  and 11 more",
     ]
+    several = printed(100, terminal.print_description, description | {"multilabel": True})
+    first = "photos: 61 samples of 2 classes, image-classification, several labels a sample"
+    assert several.splitlines()[0].rstrip() == first
 
 
 @pytest.mark.parametrize(
@@ -232,6 +236,7 @@ def test_a_description_says_what_is_in_two_splits(leaks: int, groups: int, said:
     description = {
         "path": "t.csv",
         "task": "image-classification",
+        "multilabel": False,
         "samples": 0,
         "classes": [],
         "splits": {"train": 0, "valid": 0, "test": 0},

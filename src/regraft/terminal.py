@@ -458,7 +458,7 @@ def print_description(console: Console, description: Facts) -> None:
     _print(
         console,
         f"{shown(description['path'])}: {description['samples']:,} samples of {number}, "
-        f"{shown(description['task'])}",
+        f"{shown(description['task'])}{_several(description)}",
         "; ".join(filter(None, (_formats(description["formats"]), _sizes(description["sizes"])))),
         "",
     )
@@ -476,6 +476,11 @@ def print_description(console: Console, description: Facts) -> None:
     _print(console, "", shown(description["imbalance"]["text"]), _in_two_splits(description))
     for kind in description["problems"]:
         _print_kind(console, kind)
+
+
+def _several(description: Facts) -> str:
+    several = description["multilabel"] and "boxes" not in description
+    return ", several labels a sample" if several else ""
 
 
 def _in_two_splits(description: Facts) -> str:
