@@ -249,7 +249,7 @@ def _report(
         "test": tested.facts["metric"] if tested else None,
         "scratch": reference,
         "label_curve": curve,
-        "forecast": forecast(curve, things),
+        "forecast": forecast(curve, ground.validation.groups, things),
         "savings": verdict.savings(climbed, reference, curve, things),
         "plan": list(climbed.plan),
         "engine": ground.kept_by(best.frozen).to_json(),
