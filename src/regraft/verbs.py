@@ -434,7 +434,7 @@ def labels(
     if out is not None:
         from regraft.reporting import labels_page
 
-        labels_page.write(Path(out), found, seen.pool or ())
+        labels_page.write(Path(out), found, seen.pool or (), seen.dataset or ())
     return {**found}
 
 

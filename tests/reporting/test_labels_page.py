@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from report_samples import full_report
 
+from regraft.dataset import Sample
 from regraft.labelling import consensus
 from regraft.labelling.votes import Value, votes_of
 from regraft.reporting import labels_page, page, render
@@ -136,6 +137,24 @@ def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
     assert [row["label"] for row in rows] == ["", ""]
     errors = list(csv.DictReader(io.StringIO((tmp_path / "out" / "likely_errors.csv").read_text())))
     assert errors[0]["suggested"] == _BAD
+
+
+def test_likely_errors_of_texts_stand_beside_their_text(tmp_path: Path) -> None:
+    found = _found()
+    found["likely_errors"] = [found["likely_errors"][0] | {"sample": "line 2"}]
+    labels_page.write(tmp_path, found, labelled=[Sample("line 2", "=1+1 as she wrote", 0)])
+    (error,) = csv.DictReader(io.StringIO((tmp_path / "likely_errors.csv").read_text()))
+    assert list(error)[:3] == ["sample", "text", "given"]
+    assert error["text"] == "'=1+1 as she wrote"
+
+
+def test_each_list_names_the_file_that_its_samples_are_of() -> None:
+    found = _found()
+    found["data"]["path"], found["pool"]["path"] = "a/mails.csv", "a/pool.csv"
+    page = labels_page.render(found, {})
+    assert "What to label next of pool.csv</h2>" in page
+    assert "Labels that are likely wrong in mails.csv</h2>" in page
+    assert "no two are near copies of each other" in page
 
 
 @pytest.mark.parametrize("label", ["-4", "+1.5", "-2,5"])
