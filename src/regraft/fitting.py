@@ -289,7 +289,7 @@ def _model_facts(
 
 
 def _name_words(ground: Ground, task: Classification, best: Step, report: dict[str, Any]) -> None:
-    """Add to the texts that the report shows which words their answers hang on."""
+    """Add to the texts that the report shows which words move their answers."""
     shown: list[dict[str, Any]] = [*report["most_wrong"], *report["least_certain"]]
     known = {sample.id: sample for sample in ground.dataset.split("valid")}
     names = [entry["sample"] for entry in shown]

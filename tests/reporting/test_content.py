@@ -22,3 +22,14 @@ def test_of_several_classes_the_most_wrong_answer_is_as_sure_as_it_was_of_what_i
     assert wrong == [("sure", 0.99), ("missed", 0.9)]
     unsure = [(row["sample"], round(row["probability"], 3)) for row in found["least_certain"]]
     assert unsure == [("right", 0.6)], "what stands among the most wrong is not shown twice"
+
+
+def test_of_near_copies_one_stands_among_the_least_certain() -> None:
+    task = Classification("text-classification", ("a", "b"))
+    samples = [
+        Sample(name, "text", 0, copies=copies)
+        for name, copies in (("one", "set"), ("alone", ""), ("other", "set"), ("only", ""))
+    ]
+    logits_nc = np.array([[0.4, 0], [0.3, 0], [0.2, 0], [0.1, 0]])
+    found = content.galleries(task, samples, logits_nc, np.eye(2)[[0] * 4], 1.0, Path("t.csv"))
+    assert [row["sample"] for row in found["least_certain"]] == ["only", "other", "alone"]
