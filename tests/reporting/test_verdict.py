@@ -200,3 +200,14 @@ def test_labels_are_saved_outside_the_noise_alone(
     )
     worse = gap < 0 and p < 0.05
     assert found["trained_parameters"] == (None if worse else 990)
+
+
+def test_no_parameters_are_saved_against_what_needs_no_network() -> None:
+    rung = {"trainable_parameters": 10, "seconds": {"total": 5.0}}
+    climbed: Any = SimpleNamespace(best=SimpleNamespace(facts=rung), entries=[rung])
+    lexical = {
+        "name": "tf-idf", "metric": {"value": 0.55}, "gap": 0.2, "p": 0.001,
+        "trainable_parameters": 1000, "seconds": {"total": 1.0},
+    }  # fmt: skip
+    found = savings(climbed, lexical, CURVE)
+    assert (found["labels"], found["trained_parameters"], found["text"]) == (50, None, "")

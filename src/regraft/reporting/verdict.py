@@ -42,6 +42,7 @@ def savings(
     times = f"The climb took {spent:.0f} s, training from scratch {twin['seconds']['total']:.0f} s."
     if twin["name"] == "tf-idf":
         text = ""  # the verdict says it
+        parameters = None  # it needs no network, whose frozen part would have to be counted
     elif twin["passes"] < PASSES_TO_COMPARE:
         labels = None
         text = (
