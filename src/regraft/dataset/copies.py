@@ -169,7 +169,7 @@ def _conflict(dataset: Dataset, copies: list[Sample]) -> Problem | None:
         for sample in copies
     ]
     what = f"The same {dataset.thing} has different labels: {_some(labels)}."
-    return Problem("conflict", copies[0].id, what)
+    return Problem("conflict", copies[0].id, what, "used as they stand")
 
 
 def _leaks(copies: list[Sample]) -> list[Problem]:
