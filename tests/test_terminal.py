@@ -58,6 +58,7 @@ def test_backbones_are_listed_with_size_and_checksum() -> None:
     assert lines[1].split() == "a 3.4 M 13.5 MB MIT yes 57934424 small".split()
     assert lines[2].split() == "b 3.4 M 13.5 MB MIT no – small".split()
     assert "57934424" not in printed(80, terminal.print_backbones, rows)
+    assert [line for line in lines if line != line.rstrip()] == []
     unknown = {"name": "b", "sha256": "", "ready": False, "mend": "pull it"}
     assert "not known until it is pulled" in printed(80, terminal.print_backbone, unknown)
 
@@ -203,7 +204,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         ],
     }
     page = printed(100, terminal.print_description, description)
-    assert [line.rstrip() for line in page.splitlines()] == [
+    assert page.splitlines() == [
         "photos: 61 samples of 2 classes, image-classification",
         "60 JPEG, 1 PNG; height 200 to 1,200 px (median 250), width 300 to 300 px (median 300)",
         "",
