@@ -59,6 +59,7 @@ def test_backbones_are_listed_with_size_and_checksum() -> None:
     assert lines[1].split() == "a 3.4 M 13.5 MB MIT yes 57934424 small".split()
     assert lines[2].split() == "b 3.4 M 13.5 MB MIT no – small".split()
     assert "57934424" not in printed(80, terminal.print_backbones, rows)
+    assert [line for line in lines if line != line.rstrip()] == []
     unknown = {"name": "b", "sha256": "", "ready": False, "mend": "pull it"}
     assert "not known until it is pulled" in printed(80, terminal.print_backbone, unknown)
 
@@ -228,6 +229,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
     description = {
         "path": "photos",
         "task": "image-classification",
+        "multilabel": False,
         "samples": 61,
         "classes": [
             {"name": "cat", "train": 15, "valid": 3, "test": 3, "total": 21},
@@ -253,7 +255,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         ],
     }
     page = printed(100, terminal.print_description, description)
-    assert [line.rstrip() for line in page.splitlines()] == [
+    assert page.splitlines() == [
         "photos: 61 samples of 2 classes, image-classification",
         "60 JPEG, 1 PNG; height 200 to 1,200 px (median 250), width 300 to 300 px (median 300)",
         "",
@@ -269,6 +271,9 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         "  cat/cut.jpg: The file ends too early.",
         "  and 11 more",
     ]
+    several = printed(100, terminal.print_description, description | {"multilabel": True})
+    first = "photos: 61 samples of 2 classes, image-classification, several labels a sample"
+    assert several.splitlines()[0].rstrip() == first
 
 
 @pytest.mark.parametrize(
@@ -283,6 +288,7 @@ def test_a_description_says_what_is_in_two_splits(leaks: int, groups: int, said:
     description = {
         "path": "t.csv",
         "task": "image-classification",
+        "multilabel": False,
         "samples": 0,
         "classes": [],
         "splits": {"train": 0, "valid": 0, "test": 0},

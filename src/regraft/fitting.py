@@ -258,7 +258,7 @@ def _report(
         "test": tested.facts["metric"] if tested else None,
         "scratch": reference,
         "label_curve": curve,
-        "forecast": forecast(curve, things),
+        "forecast": forecast(curve, ground.validation.groups, things),
         "savings": verdict.savings(climbed, reference, curve, things),
         "plan": list(climbed.plan),
         "engine": ground.kept_by(best.frozen).to_json(),
@@ -308,7 +308,7 @@ def _model_facts(
 
 
 def _name_words(ground: Ground, task: Classification, best: Step, report: dict[str, Any]) -> None:
-    """Add to the texts that the report shows which words their answers hang on."""
+    """Add to the texts that the report shows which words move their answers."""
     shown: list[dict[str, Any]] = [*report["most_wrong"], *report["least_certain"]]
     known = {sample.id: sample for sample in ground.dataset.split("valid")}
     names = [entry["sample"] for entry in shown]

@@ -213,6 +213,16 @@ def _print(console: Console, *lines: str) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
+def _print_table(console: Console, table: Table) -> None:
+    """A table; where no terminal hides them, without the blanks that its last column ends in."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as held:
+        console.print(table)
+    _print(console, *(line.rstrip() for line in held.get().removesuffix("\n").split("\n")))
+
+
 def print_fit(console: Console, report: Facts, folder: Path) -> None:
     """The rungs as a table, the verdict, and what to do next.
 
@@ -241,7 +251,7 @@ def print_fit(console: Console, report: Facts, folder: Path) -> None:
             *((why,) if reasons_inside else ()),
         )
         table.add_row(*(Text(cell) for cell in cells), style="bold" if best else None)
-    console.print(table)
+    _print_table(console, table)
     if not reasons_inside:
         lines = (f"{shown(r['name'])}: {why}" for r, why in zip(rungs, reasons, strict=True))
         _print(console, "", *lines)
@@ -416,7 +426,8 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
         table = _table("given", "taken for", "times", right=("times",))
         for given, said, times in confused[:_PAIRS]:
             table.add_row(Text(shown(given)), Text(shown(said)), f"{times:,}")
-        console.print("", table, sep="\n")
+        _print(console, "")
+        _print_table(console, table)
     _print_problems(console, evaluation["problems"])
 
 
@@ -446,7 +457,7 @@ def _print_measured(console: Console, evaluation: Facts) -> None:
     total = sum(row["truths"] for row in coco["categories"])
     means = (percent(coco[name]) for name in ("ap50", "ap", "ar"))
     table.add_row("mean", f"{total:,}", *means, style="bold")
-    console.print(table)
+    _print_table(console, table)
     _print_problems(console, evaluation["problems"])
 
 
@@ -486,7 +497,7 @@ def print_description(console: Console, description: Facts) -> None:
     _print(
         console,
         f"{shown(description['path'])}: {plural(description['samples'], 'sample')} of {number}, "
-        f"{shown(description['task'])}",
+        f"{shown(description['task'])}{_several(description)}",
         "; ".join(filter(None, (_formats(description["formats"]), _sizes(description["sizes"])))),
         "",
     )
@@ -500,10 +511,15 @@ def print_description(console: Console, description: Facts) -> None:
         table.add_row(f"and {len(classes) - _CLASSES:,} more")
     counts = (*(description["splits"][name] for name in splits[:-1]), description["samples"])
     table.add_row("all", *(f"{number:,}" for number in counts), style="bold")
-    console.print(table)
+    _print_table(console, table)
     _print(console, "", shown(description["imbalance"]["text"]), _in_two_splits(description))
     for kind in description["problems"]:
         _print_kind(console, kind)
+
+
+def _several(description: Facts) -> str:
+    several = description["multilabel"] and "boxes" not in description
+    return ", several labels a sample" if several else ""
 
 
 def _in_two_splits(description: Facts) -> str:
@@ -631,7 +647,7 @@ def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str])
     for row in rows[:_RANKED]:
         cells = (Text(shown(row[key] or NOTHING)) for key in names)
         table.add_row(*cells, f"{row['score']:.3f}", Text(shown(row["reason"])))
-    console.print(table)
+    _print_table(console, table)
 
 
 def _order_of_next(rows: Sequence[Facts]) -> str:
@@ -698,7 +714,7 @@ def print_backbones(console: Console, rows: Sequence[Facts]) -> None:
             *((row["sha256"][:8] or NOTHING, shown(row["purpose"])) if wide else ()),
         )
         table.add_row(*map(Text, cells))
-    console.print(table)
+    _print_table(console, table)
     _print(console, "", "fetch one with: regraft backbones pull NAME")
 
 
@@ -724,7 +740,8 @@ def print_backbone(console: Console, facts: Facts) -> None:
     for stage in facts["stages"]:
         shapes = ", ".join(" × ".join(map(str, shape)) for shape in stage["shapes"])
         table.add_row(Text(shown(stage["name"])), count(stage["parameters"]), shapes)
-    console.print("", table, sep="\n")
+    _print(console, "")
+    _print_table(console, table)
 
 
 def print_cache(console: Console, folder: Path, entries: Sequence[Facts], limit_bytes: int) -> None:
@@ -746,7 +763,7 @@ def print_cache(console: Console, folder: Path, entries: Sequence[Facts], limit_
             Text(shown(entry["about"])),
         )
     if entries:
-        console.print(table)
+        _print_table(console, table)
         _print(console, "")
     total = sum(entry["bytes"] for entry in entries)
     limit = f"features may take {size(limit_bytes)} (REGRAFT_CACHE_LIMIT)"

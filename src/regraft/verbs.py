@@ -435,7 +435,7 @@ def labels(
 
         found["to_label_studio"] = write_survey(seen, Path(to_label_studio))
     if out is not None:
-        labels_page.write(Path(out), found, seen.pool or ())
+        labels_page.write(Path(out), found, seen.pool or (), seen.dataset or ())
     return {**found}
 
 

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from made_pictures import classes, jpeg, saved, scenes
 
-from regraft.dataset import describe, read
+from regraft.dataset import Dataset, Sample, describe, read
 
 
 def test_describe(tmp_path: Path) -> None:
@@ -41,6 +42,25 @@ def test_describe(tmp_path: Path) -> None:
     ]
     assert told["problems"][2]["examples"][0]["where"] == "dog/notes.txt"
     assert told["fingerprint"] == dataset.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([4, 4], "about equally large"),
+        ([6, 4], "about equally large"),
+        ([8, 4], "a has 2 times as many training samples as b."),
+        ([4, 0], "No training sample is of another class than a."),
+    ],
+)
+def test_classes_are_called_equal_where_they_are(sizes: list[int], said: str) -> None:
+    samples = [
+        Sample(f"{label}{n}", "text", label, split="train")
+        for label, size in enumerate(sizes)
+        for n in range(size)
+    ]
+    rows = Dataset(Path(), "text-classification", ("a", "b"), tuple(samples))
+    assert said in describe(rows)["imbalance"]["text"]
 
 
 def test_reading_photos_imports_nothing_slow(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_a_copy_with_another_label_is_a_problem(tmp_path: Path) -> None:
     dataset = read(tmp_path)
     (conflict,) = [p for p in dataset.problems if p.kind == "conflict"]
     assert "cat/000.png is cat, dog/cat.png is dog" in conflict.what
+    assert conflict.done == "used as they stand"
 
 
 # Too little --------------------------------------------------------------------------------------

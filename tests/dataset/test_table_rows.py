@@ -57,6 +57,29 @@ def test_several_labels(tmp_path: Path, text: str) -> None:
     assert targets(dataset) == [("cat", "owl"), ("owl",), ()]
 
 
+@pytest.mark.parametrize(
+    ("column", "labels", "said"),
+    [
+        ("label", [*["ham"] * 15, "ham;spam", *["spam"] * 24], True),
+        ("label", ["ham|spam", "ham;spam", *["spam"] * 198], True),
+        ("label", ["ham|spam", "ham;spam", *["spam"] * 100], False),
+        ("label", ["ham"] * 10, False),
+        ("labels", [*["ham"] * 15, "ham;spam"], False),
+    ],
+)
+def test_a_sign_in_few_labels_is_said_to_make_all_several(
+    tmp_path: Path, column: str, labels: list[str], said: bool
+) -> None:
+    path = tmp_path / "mails.tsv"
+    rows = [f"letter {n}\t{label}\n" for n, label in enumerate(labels)]
+    path.write_text("".join([f"text\t{column}\n", *rows]))
+    found = [p for p in READER.read(path).problems if p.kind == "several-labels"]
+    assert len(found) == said
+    if said:
+        first = next(n for n, label in enumerate(labels) if len(label) > 4)
+        assert f"Line {first + 2} has several labels ({labels[first]}), so each" in found[0].what
+
+
 def test_column_classes_keep_their_capitals(tmp_path: Path) -> None:
     text = "path,label_Owl,label_CAT\nimg/0.png,1,0\nimg/1.png,0,1\n"
     assert read(table(tmp_path, text)).classes == ("CAT", "Owl")

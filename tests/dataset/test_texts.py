@@ -500,6 +500,9 @@ def test_bytes_that_are_no_text() -> None:
         texts.decode(b"a\0b", "x")
     with pytest.raises(UnreadableSample, match="no text"):
         texts.decode(b"\xff\xfe\x00", "x")
+    for data, said in ((b"%PDF-1.7\nplain", "a PDF"), (b"PK\x03\x04\0", "a Word file")):
+        with pytest.raises(UnreadableSample, match=said):
+            texts.decode(data, "x")
 
 
 CHARACTERS = st.characters(blacklist_categories=("Cs",))

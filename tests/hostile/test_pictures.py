@@ -337,6 +337,7 @@ def test_what_is_no_picture() -> None:
         b"<!DOCTYPE html><html></html>": "a page or XML",
         b"  <svg xmlns=''></svg>": "a page or XML",
         b"%PDF-1.7": "a PDF",
+        b"\x1f\x8b\x08": "a gzip archive",
         b"\0\0\0\x18ftypheic\0\0\0\0mif1heic": "HEIC",
         b"\0\0\0\x20ftypisom\0\0\2\0isomiso2": "a video",
         b"GIF": "not a picture",

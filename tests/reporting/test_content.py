@@ -32,3 +32,14 @@ def test_the_report_says_how_many_cores_could_be_used() -> None:
         assert content.environment()["cores"] == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_of_near_copies_one_stands_among_the_least_certain() -> None:
+    task = Classification("text-classification", ("a", "b"))
+    samples = [
+        Sample(name, "text", 0, copies=copies)
+        for name, copies in (("one", "set"), ("alone", ""), ("other", "set"), ("only", ""))
+    ]
+    logits_nc = np.array([[0.4, 0], [0.3, 0], [0.2, 0], [0.1, 0]])
+    found = content.galleries(task, samples, logits_nc, np.eye(2)[[0] * 4], 1.0, Path("t.csv"))
+    assert [row["sample"] for row in found["least_certain"]] == ["only", "other", "alone"]

@@ -14,6 +14,7 @@ from PIL import Image
 from report_samples import full_report
 
 import regraft
+from regraft.dataset import Sample
 from regraft.errors import UsageError
 from regraft.labelling import consensus
 from regraft.labelling.votes import Value, votes_of
@@ -177,6 +178,24 @@ def test_a_table_of_nothing_to_label_next_is_written_over(tmp_path: Path) -> Non
     for following in ([], [], _found()["next"]):
         labels_page.write(tmp_path, _found() | {"next": following})
     assert len((tmp_path / "next.csv").read_text().splitlines()) == 3
+
+
+def test_likely_errors_of_texts_stand_beside_their_text(tmp_path: Path) -> None:
+    found = _found()
+    found["likely_errors"] = [found["likely_errors"][0] | {"sample": "line 2"}]
+    labels_page.write(tmp_path, found, labelled=[Sample("line 2", "=1+1 as she wrote", 0)])
+    (error,) = csv.DictReader(io.StringIO((tmp_path / "likely_errors.csv").read_text()))
+    assert list(error)[:3] == ["sample", "text", "given"]
+    assert error["text"] == "'=1+1 as she wrote"
+
+
+def test_each_list_names_the_file_that_its_samples_are_of() -> None:
+    found = _found()
+    found["data"]["path"], found["pool"]["path"] = "a/mails.csv", "a/pool.csv"
+    page = labels_page.render(found, {})
+    assert "What to label next of pool.csv</h2>" in page
+    assert "Labels that are likely wrong in mails.csv</h2>" in page
+    assert "no two are near copies of each other" in page
 
 
 @pytest.mark.parametrize("label", ["-4", "+1.5", "-2,5"])

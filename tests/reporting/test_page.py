@@ -240,6 +240,17 @@ def test_tf_idf_is_not_said_to_be_the_same_network(report: Report) -> None:
     assert text.count("TF-IDF, logistic regression") == 2
 
 
+def test_words_for_an_answer_stand_before_those_against_it(report: Report) -> None:
+    words = [{"words": "not at all", "weight": -1.5}, {"words": "pay now", "weight": 0.5}]
+    for key in ("most_wrong", "least_certain"):
+        report[key] = [row | {"excerpt": "…", "words": words} for row in report[key]]
+    report["task"], report["scratch"]["name"] = "text-classification", "tf-idf"
+    text = shown(report).text
+    order = ["for it", "pay now", "against it", "not at all"]
+    places = [text.index(part, text.index("Most wrong")) for part in order]
+    assert places == sorted(places)
+
+
 def test_the_length_of_clips_is_a_median(report: Report) -> None:
     report["data"]["clip_s"] = 2.5
     assert "2.5 s long in the median" in shown(report).text

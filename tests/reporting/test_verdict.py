@@ -178,6 +178,8 @@ def test_where_labels_are_few_what_all_of_them_say_comes_first() -> None:
     assert verdict(report).startswith(f"{few['text']} The new head alone reaches 80.0 %")
     report["few_labels"] = few | {"how": "drawn"}
     assert verdict(report).startswith("The new head alone reaches 80.0 %")
+    report["few_labels"] |= {"few_groups": "There are few groups to learn from: ham …"}
+    assert verdict(report).endswith("to 90.0 %). There are few groups to learn from: ham …")
 
 
 def test_a_split_of_one_group_is_a_doubt_beside_the_score() -> None:
@@ -227,3 +229,14 @@ def test_labels_are_saved_outside_the_noise_alone(
     )
     worse = gap < 0 and p < 0.05
     assert found["trained_parameters"] == (None if worse else 990)
+
+
+def test_no_parameters_are_saved_against_what_needs_no_network() -> None:
+    rung = {"trainable_parameters": 10, "seconds": {"total": 5.0}}
+    climbed: Any = SimpleNamespace(best=SimpleNamespace(facts=rung), entries=[rung])
+    lexical = {
+        "name": "tf-idf", "metric": {"value": 0.55}, "gap": 0.2, "p": 0.001,
+        "trainable_parameters": 1000, "seconds": {"total": 1.0},
+    }  # fmt: skip
+    found = savings(climbed, lexical, CURVE)
+    assert (found["labels"], found["trained_parameters"], found["text"]) == (50, None, "")

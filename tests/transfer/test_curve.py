@@ -26,7 +26,7 @@ def curve(*points: tuple[int, float], half: float) -> list[dict[str, float]]:
 def test_a_power_law_is_followed_to_half_of_the_mistakes() -> None:
     # Error falls with the square root: half of it takes four times the labels.
     points = [(labels, 1 - labels**-0.5) for labels in (25, 50, 100, 200, 400)]
-    found = forecast(curve(*points, half=0.001))
+    found = forecast(curve(*points, half=0.001), 50)
     assert found["labels"] == 1600
     assert found["target"] == pytest.approx(1 - 0.5 * 400**-0.5)
     least, most = map(int, re.findall(r"\((\d[\d,]*) to (\d[\d,]*)\)", _plain(found))[0])
@@ -35,17 +35,17 @@ def test_a_power_law_is_followed_to_half_of_the_mistakes() -> None:
 
 def test_wide_intervals_leave_a_wide_range() -> None:
     points = [(labels, 1 - labels**-0.5) for labels in (25, 50, 100, 200, 400)]
-    found = forecast(curve(*points, half=0.03))
+    found = forecast(curve(*points, half=0.03), 50)
     assert found["labels"] == 1600
     assert "or more)" in found["text"]
 
 
 def test_a_flat_curve_says_what_it_takes_at_the_least() -> None:
     points = ((25, 0.60), (50, 0.63), (100, 0.65), (200, 0.66))
-    found = forecast(curve(*points, half=0.045))
+    found = forecast(curve(*points, half=0.045), 50)
     assert found["labels"] is None
     assert re.search(r"takes at least [\d,]+ labels", found["text"])
-    sure = forecast(curve((50, 0.66), (100, 0.66), (200, 0.66), half=0.0005))
+    sure = forecast(curve((50, 0.66), (100, 0.66), (200, 0.66), half=0.0005), 50)
     assert "more than 100 times as many" in sure["text"]
 
 
@@ -62,8 +62,18 @@ def test_a_flat_curve_says_what_it_takes_at_the_least() -> None:
     ],
 )
 def test_what_cannot_be_foretold_is_not(points: list[tuple[int, float]], said: str) -> None:
-    found = forecast(curve(*points, half=0.05))
+    found = forecast(curve(*points, half=0.05), 50)
     assert found["labels"] is None and said in found["text"]
+
+
+def test_few_validation_groups_foretell_nothing() -> None:
+    points = curve(*((labels, 1 - labels**-0.5) for labels in (25, 50, 100, 200)), half=0.001)
+    found = forecast(points, 6)
+    assert found["labels"] is None and found["target"] is None
+    assert "the validation split is of 6 groups" in found["text"]
+    assert forecast(points, 20)["labels"] == 800
+    right = curve((4, 0.5), (8, 1.0), half=0.05)
+    assert "nothing is left" not in forecast(right, 3)["text"], "three texts prove little"
 
 
 def _plain(found: dict) -> str:

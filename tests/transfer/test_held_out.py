@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from regraft.dataset import Sample
 from regraft.tasks import Classification, measure
 from regraft.transfer.held_out import HeldOut
 
@@ -38,3 +39,9 @@ def test_what_is_compared_is_the_first_less_the_second() -> None:
 
 def test_the_same_answers_show_no_difference() -> None:
     assert held().compare(answers(3), answers(3)).points == "no difference"
+
+
+def test_a_sample_that_stands_alone_is_a_group_of_its_own() -> None:
+    samples = [Sample(str(n), "text", 0, group=group) for n, group in enumerate(("", "a", "", "a"))]
+    task = Classification("text-classification", ("a", "b"))
+    assert HeldOut(task, samples, TARGETS[:4], np.ones((1, 4))).groups == 3

@@ -165,7 +165,7 @@ def _conflict(dataset: Dataset, copies: list[Sample]) -> Problem | None:
         for sample in copies
     ]
     what = f"The same {dataset.thing} has different labels: {some_of(labels, _NAMED)}."
-    return Problem("conflict", copies[0].id, what)
+    return Problem("conflict", copies[0].id, what, "used as they stand")
 
 
 def _leaks(copies: list[Sample]) -> list[Problem]:

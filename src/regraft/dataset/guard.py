@@ -55,6 +55,13 @@ _OS2 = 12
 _BITMAPS = (_OS2, 40, 52, 56, 64, 108, 124)
 """Lengths of the headers of bitmaps, with which they begin."""
 
+_BEGINNINGS = (
+    (b"PK\x03\x04", "a ZIP archive or a Word file"),
+    (b"%PDF", "a PDF"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Word or Excel file"),
+)
+
 
 @final
 class Refused(UnreadableSample):
@@ -70,6 +77,12 @@ class Refused(UnreadableSample):
     def __init__(self, kind: str, what: str, *, where: object = "", mend: str = "") -> None:
         super().__init__(what, where=where, mend=mend)
         self.kind = kind
+
+
+def document_of(data: bytes) -> str:
+    """What a file is that is neither a picture nor a text, by its first bytes; "" if not known."""
+    head = data[:64].lstrip()
+    return next((name for begin, name in _BEGINNINGS if head.startswith(begin)), "")
 
 
 def shown(name: str | Path) -> str:

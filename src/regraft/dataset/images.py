@@ -35,7 +35,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from regraft.dataset.guard import Refused, read_file, refuse_bomb, refuse_nested_bomb, shown
+from regraft.dataset.guard import (
+    Refused,
+    document_of,
+    read_file,
+    refuse_bomb,
+    refuse_nested_bomb,
+    shown,
+)
 from regraft.errors import UnreadableSample, UsageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -312,15 +319,11 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 def _looks_like(data: bytes) -> str:
-    for begin, name in (
-        (b"PK\x03\x04", "a ZIP archive"),
-        (b"%PDF", "a PDF"),
-        (b"%!PS", "PostScript"),
-        (b"<", "a page or XML"),
-        (b"\x1f\x8b", "a gzip archive"),
-    ):
+    for begin, name in ((b"%!PS", "PostScript"), (b"<", "a page or XML")):
         if data.lstrip()[: len(begin)] == begin:
             return f"; it looks like {name}"
+    if document := document_of(data):
+        return f"; it looks like {document}"
     if data[4:8] != b"ftyp":
         return ""
     return "; it looks like HEIC" if data[8:12] in _HEIC else "; it looks like a video"

@@ -11,7 +11,9 @@ from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, labels_of
 
 _EXAMPLES = 10
 IMBALANCED = 3.0
-"""From this ratio of the largest to the smallest class on, they are not about equally large."""
+"""From this ratio of the largest to the smallest class on, each counts the same, however rare."""
+EVEN = 1.5
+"""Up to this ratio they are about equally large."""
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -132,7 +134,9 @@ def _imbalance(dataset: Dataset) -> dict[str, Any]:
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     ratio = round(high / low, 2)
     names = dataset.classes
-    if ratio < IMBALANCED:
+    if len(counts) == 1:
+        text = f"No training sample is of another class than {names[most]}."
+    elif ratio <= EVEN:
         text = "The classes are about equally large."
     else:
         text = f"{names[most]} has {ratio:g} times as many training samples as {names[least]}."

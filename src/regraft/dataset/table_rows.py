@@ -48,6 +48,8 @@ _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 _SPAN = ("start", "stop")
 SEVERAL = re.compile(r"[|;]")
 """What separates the classes in one cell."""
+_SELDOM = 0.01
+"""So small a share of cells with several classes may be a slip of the pen; so may one cell."""
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 
@@ -115,7 +117,8 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
     task = guessed_task(table)
     is_text = task == "text-classification"
     column = text_column(table) if is_text else ""
-    labels, multilabel = _labels(with_label(table) if is_text else table)
+    labelled = with_label(table) if is_text else table
+    labels, multilabel = _labels(labelled)
     if is_text:
         rows, problems = _text_rows(table, column, labels, multilabel)
     else:
@@ -133,7 +136,7 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
             )
             for row in sorted(rows, key=lambda row: row.id)
         ),
-        problems=(*table.notes, *problems),
+        problems=(*table.notes, *_seldom_several(labelled), *problems),
         multilabel=multilabel,
         found=len(table.lines),
     )  # fmt: skip
@@ -188,6 +191,25 @@ def _option_for(table: Table) -> str:
 
 def _holds_several(cell: Cell) -> bool:
     return isinstance(cell, tuple) or SEVERAL.search(cell) is not None
+
+
+def _seldom_several(table: Table) -> list[Problem]:
+    """What is said where few cells of `label` are why all samples may have several classes."""
+    if "labels" in table.columns or "label" not in table.columns:
+        return []
+    cells = table.cells["label"]
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    if len(texts) < len(cells):
+        return []  # lists are meant
+    signs = [(row, found[0]) for row, text in enumerate(texts) if (found := SEVERAL.search(text))]
+    if not signs or len(signs) > max(1, _SELDOM * len(texts)):
+        return []
+    row, sign = signs[0]
+    what = (
+        f"Line {table.lines[row]} has several labels ({brief(texts[row])}), so each sample may; "
+        f"if {sign} is part of a name, write something else for it."
+    )
+    return [Problem("several-labels", guard.shown(table.path.name), what)]
 
 
 def _names(cell: Cell, several: bool) -> tuple[str, ...]:

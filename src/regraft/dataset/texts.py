@@ -96,6 +96,9 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
     Raises:
         UnreadableSample: it is no text, or there is nothing in it.
     """
+    if document := guard.document_of(data):
+        what, mend = f"This is no text; it looks like {document}.", "save it as plain text"
+        raise Refused("not-a-text", what, where=where, mend=mend)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
     else:

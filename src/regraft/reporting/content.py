@@ -185,6 +185,8 @@ def galleries(
 ) -> dict[str, list[dict[str, Any]]]:
     """The most wrong answers (sure and wrong) and the least certain of the others, in validation.
 
+    Of near copies one stands among the least certain.
+
     Where several classes may apply, "probability" is how sure the answer is about the class that
     it is most wrong about, or least certain of.
     """
@@ -215,10 +217,22 @@ def galleries(
     wrong = [i for i in np.argsort(-wrongness_n, kind="stable") if not correct_n[i]]
     shown = {*wrong[:SHOWN]}
     unsure = [i for i in np.argsort(chance_n, kind="stable") if i not in shown]
+    unsure = _one_of_copies(unsure, samples)
     return {
         "most_wrong": [entry(int(i), wrongness_n) for i in wrong[:SHOWN]],
         "least_certain": [entry(int(i), chance_n) for i in unsure[:SHOWN]],
     }
+
+
+def _one_of_copies(rows: Sequence[int], samples: Sequence[Sample]) -> list[int]:
+    """The rows without those that show the same as one before."""
+    seen: set[str] = set()
+    kept: list[int] = []
+    for i in rows:
+        if samples[i].copies not in seen:
+            kept.append(i)
+            seen |= {samples[i].copies} - {""}
+    return kept
 
 
 def _place(sample: Sample, data: Path) -> dict[str, str]:

@@ -49,13 +49,16 @@ def refuse_worked_on(folder: Path) -> None:
         )
 
 
-def write(folder: Path, found: Facts, pool: Iterable[Sample] = ()) -> None:
+def write(
+    folder: Path, found: Facts, pool: Iterable[Sample] = (), labelled: Iterable[Sample] = ()
+) -> None:
     """Commit labels.json, likely_errors.csv, next.csv and report.html.
 
     Args:
         folder: made if it is not there.
         found: what `regraft.labels` gives.
         pool: the samples of which some are to be labelled next.
+        labelled: those whose labels may be wrong.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written to.
@@ -66,7 +69,7 @@ def write(folder: Path, found: Facts, pool: Iterable[Sample] = ()) -> None:
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     store.commit(folder / "labels.json", text.encode("utf-8", "backslashreplace"))
     tables = {
-        "likely_errors": _table(found["likely_errors"], LIKELY_ERRORS),
+        "likely_errors": _errors(found["likely_errors"], labelled),
         "next": _next(found["next"], pool, folder.resolve()),
     }
     for name, table in tables.items():
@@ -93,6 +96,9 @@ def render(
             headline=headline(found),
             shown=SHOWN,
             few=FEW,
+            names={
+                key: Path(found[key]["path"]).name if found[key] else "" for key in ("data", "pool")
+            },
             least_certain=LEAST_CERTAIN,
             curve=_curve(found["worth"]),
             classes=_agreed(found["agreement"]),
@@ -115,6 +121,13 @@ def headline(found: Facts) -> str:
     if found["next"]:
         said.append(f"{plural(len(found['next']), 'sample')} to label next.")
     return " ".join(said) or found["not_judged"] or "Nothing was found."
+
+
+def _errors(rows: Sequence[Facts], labelled: Iterable[Sample]) -> str:
+    """The labels that are likely wrong, as CSV, of texts with the text."""
+    texts = {sample.id: sample.source for sample in labelled if isinstance(sample.source, str)}
+    held = [{**row, "text": texts.get(row["sample"])} for row in rows]
+    return _table(held, ("sample", "text", *LIKELY_ERRORS[1:]) if texts else LIKELY_ERRORS)
 
 
 def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:

@@ -42,6 +42,7 @@ def savings(
     times = f"The climb took {spent:.0f} s, training from scratch {twin['seconds']['total']:.0f} s."
     if twin["name"] == "tf-idf":
         text = ""  # the verdict says it
+        parameters = None  # it needs no network, whose frozen part would have to be counted
     elif twin["passes"] < PASSES_TO_COMPARE:
         labels = None
         text = (
@@ -85,7 +86,8 @@ def verdict(report: dict[str, Any]) -> str:
     few = report.get("few_labels")
     if few and few["how"] == "cross-validated":  # it rests on all labels, the split on a few
         text = f"{few['text']} {text}"
-    text = " ".join([text, *_chose(report), *doubts(report["data"]["problems"])])
+    groups = [few["few_groups"]] if few and few.get("few_groups") else []
+    text = " ".join([text, *groups, *_chose(report), *doubts(report["data"]["problems"])])
     if report.get("refitted_on"):
         text += (
             f" It was fitted once more on all {report['refitted_on']} labels for training and "

@@ -21,11 +21,14 @@ from regraft.transfer.ground import Facts, Ground, head_facts, inputs_of
 from regraft.transfer.ladder import Climbed
 from regraft.transfer.rungs import make_rung
 from regraft.transfer.step import Step
+from regraft.wording import plural
 
 FAR = 100
 """A forecast of more than so many times the labels there are is no plan."""
 LEAST_POINTS = 3
 """Through two points goes any line."""
+LEAST_GROUPS = 20
+"""On fewer validation groups the curve climbs in steps too large to be extrapolated."""
 CURVE_POINTS = 3
 """Of the label curve, where each takes a training loop."""
 
@@ -107,14 +110,25 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
     return [*points, {"labels": len(train), **_spread(whole.facts["metric"])}]
 
 
-def forecast(curve: Sequence[Facts], things: str = "labels") -> Facts:
+def forecast(curve: Sequence[Facts], groups: int, things: str = "labels") -> Facts:
     """How many labels would halve the error that is left, if error falls as a power of labels.
 
     A straight line through log error against log labels (Hestness et al. 2017) over the upper half
     of the curve, three points at least, each as heavy as its interval is narrow. An extrapolation,
     and said to be one, with the 95 % range that the line's slope leaves.
+
+    Args:
+        curve: see `label_curve`.
+        groups: that its validation samples are of.
+        things: what labels are counted in.
     """
     found: Facts = {"target": None, "labels": None, "text": "Too few points for a forecast."}
+    if groups < LEAST_GROUPS:
+        found["text"] = (
+            f"No forecast: the validation split is of {plural(groups, 'group')} (each near copy, "
+            f"thread or patient is one), and it takes {LEAST_GROUPS} to measure so finely."
+        )
+        return found
     if curve and curve[-1]["value"] == 1:
         found["text"] = "The head is at 100 % on the validation split: nothing is left to forecast."
         return found

@@ -4,7 +4,9 @@ Decisions:
 
 - With enough labels, `LABELS` a class are drawn from the training samples `DRAWS` times, the head
   is fitted on each draw and measured on the validation samples. With fewer, all labelled samples
-  but the test's are cross-validated `DRAWS` times, each time with other folds.
+  but the test's are cross-validated `DRAWS` times, each time with other folds. There are as many
+  folds as the class of fewest groups has, if these are fewer than `FEW_GROUPS`: then a fold holds
+  one of them, and a head learns from all others.
 - The interval holds 95 % of what one such draw gives, the luck of the draw and that of the
   validation samples together. It is not the interval of the mean: a user has one draw.
 - With at most `FEW` labels in a class the chosen head is fitted once more, on training and
@@ -29,12 +31,15 @@ from regraft.tasks.classification import Classification
 from regraft.transfer.ground import Facts, Ground, head_facts, inputs_of
 from regraft.transfer.lexicon import Words
 from regraft.transfer.step import Step
-from regraft.wording import interval, metric_name
+from regraft.wording import interval, metric_name, plural, some_of
 
 LABELS = 8
 DRAWS = 10
 FEW = 32
+FEW_GROUPS = 8
+"""A class of fewer groups is not known beyond them."""
 _FOLDS = 5
+_NAMED = 3
 _TRIES = 5
 
 
@@ -44,7 +49,8 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
     Returns:
         "labels_a_class", "how" ("drawn" or "cross-validated"), "draws", "metric", for texts
         "tfidf" (a metric) and "ahead" (mean of the paired differences, and what 95 % of the draws
-        give), "text"; None where a class has too few samples even for folds, or a sample may have
+        give), "text", "few_groups" (in words, the classes of few groups; empty where there are
+        none); None where a class has too few samples even for folds, or a sample may have
         several classes, where a number of labels a class means little.
     """
     if task.multilabel:
@@ -82,10 +88,12 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
 
     asked: Facts = head_facts(ground) | {"few": [LABELS, DRAWS]}
     asked["how"] = "drawn" if is_drawn else "cross-validated"
+    if not is_drawn:
+        asked["folds"] = len(draws[0])
     facts = ground.run.step("few-labels", inputs_of(ground, asked), compute).facts
     labels = LABELS if is_drawn else int(target_nc.sum(axis=0).min())
     known: Facts = {"labels_a_class": labels, "how": asked["how"], "draws": len(draws), **facts}
-    return known | {"text": _text(known)}
+    return known | {"text": _text(known), "few_groups": _few_groups(task, samples, target_nc)}
 
 
 def refitted(ground: Ground, task: Classification, best: Step) -> Step:
@@ -126,6 +134,7 @@ def _drawn(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> 
     if target_nc.sum(axis=0).min() <= LABELS:
         return []
     held = np.arange(len(target_nc), len(samples))
+    groups = _groups(samples)
     draws: list[Draw] = []
     for k in range(DRAWS):
         order = generator(ground.seed, "few labels", k).permutation(len(target_nc))
@@ -135,7 +144,7 @@ def _drawn(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> 
             again: list[int] = []
             first: list[int] = []
             for i in members:
-                group = samples[i].group or samples[i].sha256
+                group = groups[i]
                 (again if group in seen else first).append(int(i))
                 seen.add(group)
             chosen |= set([*first, *again][:LABELS])
@@ -148,14 +157,15 @@ def _folds(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> 
     from sklearn.model_selection import StratifiedGroupKFold
 
     label_n = target_nc.argmax(axis=1)
-    group_n = np.array([sample.group or sample.sha256 for sample in samples])
+    group_n = np.array(_groups(samples))
     least = min(len(set(group_n[label_n == c])) for c in range(target_nc.shape[1]))
     if least < 2:
         return []
+    count = least if least < FEW_GROUPS else _FOLDS
     draws: list[Draw] = []
     for k in range(_TRIES * DRAWS):  # with few groups a fold may leave a class without samples
         shuffle = seed_of(ground.seed, "few labels", k) % 2**32
-        folds = StratifiedGroupKFold(min(_FOLDS, least), shuffle=True, random_state=shuffle)
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=shuffle)
         parts: Draw = list(folds.split(label_n, label_n, group_n))
         classes = target_nc.shape[1]
         if all(len(set(label_n[learn])) == classes for learn, _ in parts):
@@ -163,6 +173,32 @@ def _folds(ground: Ground, samples: Sequence[Sample], target_nc: np.ndarray) -> 
         if len(draws) == DRAWS:
             break
     return draws
+
+
+def _groups(samples: Sequence[Sample]) -> list[str]:
+    """The group of each sample; one without is its own."""
+    return [sample.group or sample.sha256 for sample in samples]
+
+
+def _few_groups(task: Classification, samples: Sequence[Sample], target_nc: np.ndarray) -> str:
+    """In words, classes whose labels are of few groups; nothing where each is a group's own."""
+    group_n = np.array(_groups(samples))
+    found: list[tuple[int, int, str]] = []
+    for c, name in enumerate(task.classes):
+        some = group_n[target_nc[:, c] > 0]
+        groups = len(set(some.tolist()))
+        if groups < min(FEW_GROUPS, len(some)):
+            found.append((groups, len(some), name))
+    if not found:
+        return ""
+    named = [
+        f"{name} ({labels} labels of {plural(groups, 'group')})"
+        for groups, labels, name in sorted(found)
+    ]
+    return (
+        "There are few groups (threads, or texts nearly alike) to learn from: "
+        f"{some_of(named, _NAMED)}. Texts of others may be answered better or worse than this."
+    )
 
 
 def _rows(

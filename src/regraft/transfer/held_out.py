@@ -33,6 +33,12 @@ class HeldOut:
     targets: Any
     weights_rn: np.ndarray
 
+    @property
+    def groups(self) -> int:
+        """How many groups the samples are of; one that stands alone is its own."""
+        names = [sample.group for sample in self.samples]
+        return len(set(names) - {""}) + names.count("")
+
     def score(self, answers: Answers) -> measure.Score:
         """The task's metric of answers on these samples, as a function of their weights."""
         return self.task.score(answers, self.targets)

@@ -44,7 +44,7 @@ Run = Sequence[tuple[int, int]]
 def decisive_words(
     ground: Ground, task: Classification, best: Step, samples: Sequence[Sample]
 ) -> list[list[Facts]]:
-    """For each text the runs of words that its answer hangs on most, the weightiest first.
+    """For each text the runs of words that move its answer most, the weightiest first.
 
     Returns:
         lists of {"words", "weight"}: by how much the log-odds of the answer fall without them;
