@@ -28,6 +28,7 @@ from regraft.tasks.classification import Classification
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation, prepare
 from regraft.transfer.features import Features, features
+from regraft.transfer.held_out import HeldOut
 from regraft.transfer.model import Model, split_labels
 from regraft.transfer.packing import Storage
 
@@ -53,12 +54,12 @@ def evaluated(model: Model, said: Spoken, tell: Tell) -> dict[str, Any]:
     is_text = model.backbone.modality == "text"
     texts = [str(sample.source) for sample in samples] if is_text else []
     task, logits_nc = model.classifier, model.logits(x_nd, texts)
-    target_nc = task.targets(samples)
+    held = HeldOut.of(task, samples, 0)
+    target_nc = held.targets
     sure_n, right_n = task.confidences(logits_nc, target_nc, model.temperature)
-    score = task.score({"logits": logits_nc}, target_nc)
     return {
         "count": len(samples),
-        "metric": _estimate(task, score, samples),
+        "metric": held.measured({"logits": logits_nc}).to_json(),
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(task.classes),
         "absent": [task.classes[c] for c in np.flatnonzero(target_nc.sum(axis=0) == 0)],
@@ -68,14 +69,6 @@ def evaluated(model: Model, said: Spoken, tell: Tell) -> dict[str, Any]:
         "seen": model.has_seen(samples),
         "problems": [asdict(problem) for problem in said.dataset.problems],
     }
-
-
-def _estimate(
-    task: Classification | Detection, score: measure.Score, samples: Sequence[Sample]
-) -> dict[str, Any]:
-    """The task's metric with its interval."""
-    weights_rn = measure.bootstrap_weights([sample.group for sample in samples], 0)
-    return measure.estimate(task.metric_name, score, weights_rn).to_json()
 
 
 def _beside_people(
@@ -138,16 +131,16 @@ def measured(
         "metric" with its interval and "coco", both of the samples; "count" and "classes"; and
         "whole", what `predict` shows on whole pictures: "count", "ap50" and `box_metrics.shown`.
     """
-    targets, classes = task.targets(samples), len(task.classes)
+    held, classes = HeldOut.of(task, samples, 0), len(task.classes)
     pictures, found, shown = whole
     # A large picture has more objects than COCO counts on one.
     given, most = task.targets(pictures), max(box_metrics.MOST, len(found.scores_k))
     ap50 = box_metrics.precision_of(box_metrics.match(found, given, classes, most=most))
     return {
         "count": len(samples),
-        "metric": _estimate(task, task.score(answers.arrays(), targets), samples),
+        "metric": held.measured(answers.arrays()).to_json(),
         "classes": list(task.classes),
-        "coco": box_metrics.coco_table(answers, targets, task.classes),
+        "coco": box_metrics.coco_table(answers, held.targets, task.classes),
         "whole": {
             "count": len(pictures),
             "ap50": float(ap50(np.ones((1, len(pictures))))[0]),

@@ -10,6 +10,7 @@ import pytest
 
 from regraft.pretraining import judge
 from regraft.tasks.classification import Classification
+from regraft.transfer.held_out import HeldOut
 
 
 def judged(groups: int, count: int = 40) -> dict[str, Any]:
@@ -18,15 +19,11 @@ def judged(groups: int, count: int = 40) -> dict[str, Any]:
     target_nc = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
     before_nc = target_nc.copy()
     before_nc[1::2] = 1 - before_nc[1::2]
-    held = [SimpleNamespace(group=f"patient {i * groups // count}") for i in range(count)]
-    evaluator: Any = SimpleNamespace(
-        task=SimpleNamespace(
-            targets=lambda samples: target_nc, score=task.score, metric_name=task.metric_name
-        ),
-        held=held,
-        test=held,
-        seed=0,
+    held: Any = [SimpleNamespace(group=f"patient {i * groups // count}") for i in range(count)]
+    told: Any = SimpleNamespace(
+        targets=lambda samples: target_nc, score=task.score, metric_name=task.metric_name
     )
+    evaluator: Any = SimpleNamespace(held_out=HeldOut.of(told, held, 0), test=held)
     before, after = (
         judge.ProbeResult(np.zeros((count, 1)), said) for said in (before_nc, target_nc)
     )

@@ -85,11 +85,13 @@ def with_crowds_said(dataset: Dataset) -> Dataset:
 
 
 def refuse_without_objects(dataset: Dataset) -> None:
-    """Stop where no box to train or to validate with is there but crowds.
+    """Stop where no box to train or to validate with is there but crowds; other data go on.
 
     Raises:
         DataError: says which.
     """
+    if dataset.task != "object-detection":
+        return
     splits: dict[Split, str] = {"train": "learn from", "valid": "validate with"}
     for split, use in splits.items():
         if not has_objects(dataset.split(split)):

@@ -25,6 +25,7 @@ from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.table import Table, columns_of, read_table
 from regraft.dataset.table_rows import TableReader, dataset_of
 from regraft.errors import DataError
+from regraft.wording import plural
 
 COLUMNS = ("label", "suggested", "probability", "score", "reason")
 """Of a form, behind what names the sample and holds or finds it."""
@@ -79,7 +80,7 @@ def _filled_in(table: Table) -> Table:
         )
     if not waiting:
         return table
-    what = f"{waiting:,} row{'s have' if waiting > 1 else ' has'} no label yet."
+    what = f"{plural(waiting, 'row has', 'rows have')} no label yet."
     said = Problem("no-label", guard.shown(table.path.name), what, "passed over")
     return replace(
         table,

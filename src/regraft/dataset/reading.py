@@ -87,7 +87,7 @@ def read(
     dataset = with_splits(learnable(cut(dataset, clip_s)), seed)
     refuse_without_valid(dataset)
     dataset = _tiled(dataset)
-    _refuse_crowds(dataset)
+    refuse_without_objects(dataset)
     return dataset
 
 
@@ -125,7 +125,7 @@ def read_to_inspect(
     tiles = _tiled(dataset)
     try:
         refuse_without_valid(dataset)
-        _refuse_crowds(tiles)
+        refuse_without_objects(tiles)
     except DataError as fault:
         faults.append(fault)
     return tiles.with_problems(map(_stopping, faults))
@@ -176,11 +176,6 @@ def read_all(
 def _tiled(dataset: Dataset) -> Dataset:
     is_of_boxes = dataset.task == "object-detection"
     return with_crowds_said(tiled(dataset)) if is_of_boxes else dataset
-
-
-def _refuse_crowds(dataset: Dataset) -> None:
-    if dataset.task == "object-detection":
-        refuse_without_objects(dataset)
 
 
 def _settled(listed: Dataset, max_bad: float, tell: Tell) -> Dataset:

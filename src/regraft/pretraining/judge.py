@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -21,8 +22,8 @@ from regraft.pretraining.quality import neighbour_labels
 from regraft.seeds import generator
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
-from regraft.tasks.clusters import numbered
 from regraft.tasks.probe import Probe
+from regraft.transfer.held_out import HeldOut
 from regraft.wording import metric_name, percent, plural, points
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Evaluator:
     def held(self) -> tuple[Sample, ...]:
         """What the verdict is measured on."""
         return self.test or self.valid
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """The same with what is right for them."""
+        return HeldOut.of(self.task, self.held, self.seed)
 
     def features(self, network: Network, samples: Sequence[Sample]) -> np.ndarray:
         """Vectors_nd of plain views."""
@@ -133,10 +139,10 @@ def verdict(
         moved = compared(evaluator, tuned.before_nc, tuned.after_nc) | tuned.facts
         trained = f"{moved['steps']} steps, {moved['samples']} samples"
         text = f"{text} Fine-tuned ({trained}) it has {_said(moved)}."
-    groups = int(numbered([sample.group for sample in evaluator.held]).max()) + 1
-    if groups < FEW_HELD:
-        of = f" of {plural(groups, 'group')}" if groups < len(evaluator.held) else ""
-        text = f"The judge measures on {len(evaluator.held)} samples{of}, which show little. {text}"
+    held = evaluator.held_out
+    if held.groups < FEW_HELD:
+        of = f" of {plural(held.groups, 'group')}" if held.groups < len(held.samples) else ""
+        text = f"The judge measures on {len(held.samples)} samples{of}, which show little. {text}"
     return {**frozen, "fine_tuned": moved, "text": text}
 
 
@@ -158,21 +164,15 @@ def gap(found: dict[str, Any]) -> str:
 
 def compared(evaluator: Evaluator, old_nc: np.ndarray, new_nc: np.ndarray) -> dict[str, Any]:
     """Two sets of answers on the held samples: the paired test, as report.json has it."""
-    held = evaluator.held
-    target_nc = evaluator.task.targets(held)
-    weights_rn = measure.bootstrap_weights([sample.group for sample in held], evaluator.seed)
-    old, new = (
-        evaluator.task.score({"logits": logits_nc}, target_nc) for logits_nc in (old_nc, new_nc)
-    )
-    gap = measure.compare(new, old, weights_rn)
-    name = evaluator.task.metric_name
+    held, old, new = evaluator.held_out, {"logits": old_nc}, {"logits": new_nc}
+    gap = held.compare(new, old)
     answer = "helped" if gap.value > 0 else "hurt"
     if gap.p >= measure.NOISE:
         answer = "no difference"
     return {
         "answer": answer,
-        "before": measure.estimate(name, old, weights_rn).to_json(),
-        "after": measure.estimate(name, new, weights_rn).to_json(),
+        "before": held.measured(old).to_json(),
+        "after": held.measured(new).to_json(),
         "p": gap.p,
         "difference": {"value": gap.value, "low": gap.low, "high": gap.high},
         "split": "test" if evaluator.test else "valid",

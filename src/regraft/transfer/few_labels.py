@@ -68,7 +68,7 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
     def compute() -> Outcome:
         x_nd = ground.vectors(samples)
         groups = np.array([sample.group for sample in samples])
-        weights_rn = ground.weights(held)
+        weights_rn = ground.held_out(held).weights_rn
         found: dict[str, list[np.ndarray]] = {"head": [], "tfidf": []}
         for k, parts in enumerate(draws):
             logits = {name: np.zeros(held_nc.shape, np.float32) for name in _rivals(task)}

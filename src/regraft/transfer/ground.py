@@ -13,7 +13,6 @@ from regraft.backbones import Backbone, TextPreprocessing
 from regraft.dataset import Dataset, Sample, View
 from regraft.events import Tell
 from regraft.store import Run, digest
-from regraft.tasks import measure
 from regraft.tasks.task import Task
 from regraft.transfer import sources
 from regraft.transfer.cut import Cut
@@ -168,13 +167,9 @@ class Ground:
             targets[row] = self.soft.get(sample.id, targets[row])
         return targets
 
-    def weights(self, samples: Sequence[Sample]) -> np.ndarray:
-        """Bootstrap weights over samples; groups are drawn together."""
-        return measure.bootstrap_weights([sample.group for sample in samples], self.seed)
-
     def held_out(self, samples: Sequence[Sample]) -> HeldOut:
         """Samples to measure on, by the labels that they have."""
-        return HeldOut(self.task, samples, self.task.targets(samples), self.weights(samples))
+        return HeldOut.of(self.task, samples, self.seed)
 
     @cached_property
     def validation(self) -> HeldOut:

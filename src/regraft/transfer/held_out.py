@@ -19,7 +19,7 @@ from regraft.tasks.task import Answers, Task
 @final
 @dataclass(frozen=True)
 class HeldOut:
-    """Samples with what is right for them; made by `Ground.held_out`.
+    """Samples with what is right for them; see `of`.
 
     Attributes:
         task: whose answers these are.
@@ -32,6 +32,12 @@ class HeldOut:
     samples: Sequence[Sample]
     targets: Any
     weights_rn: np.ndarray
+
+    @classmethod
+    def of(cls, task: Task[Any], samples: Sequence[Sample], seed: int) -> HeldOut:
+        """Samples by the labels that they have; those of a group are drawn together."""
+        weights_rn = measure.bootstrap_weights([sample.group for sample in samples], seed)
+        return cls(task, samples, task.targets(samples), weights_rn)
 
     @property
     def groups(self) -> int:
