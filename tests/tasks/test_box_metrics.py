@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,18 @@ def test_it_agrees_with_faster_coco_eval(seed: int) -> None:
     for c, row in enumerate(table["categories"]):
         one = box_metrics.curve_of(box_metrics.match(answers, targets, 3), c)
         assert box_metrics.area(one, ones_1n)[0] == pytest.approx(row["ap50"], abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_categories_matched_with_any_truth_are_each_matched_alone(seed: int) -> None:
+    answers, targets = made(seed)
+    one_kind = replace(targets, labels_k=np.zeros_like(targets.labels_k))
+    ones_1n = np.ones((1, len(targets)))
+    matches = box_metrics.match(answers, targets, 3, of_any=True)
+    for c in range(3):
+        parts = ((b[label == c], label[label == c] * 0, s[label == c]) for b, label, s in answers)
+        alone = box_metrics.average_precision(BoxAnswers.from_pictures(list(parts)), one_kind, 1)
+        assert box_metrics.area(box_metrics.curve_of(matches, c), ones_1n) == alone(ones_1n)
 
 
 @pytest.mark.parametrize("seed", range(4))

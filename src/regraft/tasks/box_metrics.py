@@ -88,7 +88,14 @@ def overlaps(answer_d4: np.ndarray, truth_k4: np.ndarray, crowd_k: np.ndarray) -
     return np.asarray(mask.iou(sides[0], sides[1], crowd_k.astype(np.uint8).tolist()))
 
 
-def match(answers: BoxAnswers, targets: BoxTargets, classes: int, most: int = MOST) -> Matches:
+def match(
+    answers: BoxAnswers,
+    targets: BoxTargets,
+    classes: int,
+    most: int = MOST,
+    *,
+    of_any: bool = False,
+) -> Matches:
     """Match detections to truths, picture by picture, as COCO does at `SURE_IOU`.
 
     Args:
@@ -96,6 +103,7 @@ def match(answers: BoxAnswers, targets: BoxTargets, classes: int, most: int = MO
         targets: what is right.
         classes: c.
         most: detections of one category on one picture that count.
+        of_any: each category is matched as if all truths were of it, whatever they are.
     """
     assert len(answers) == len(targets), "answers and targets are of the same samples"
     rows: list[tuple[np.ndarray, ...]] = []
@@ -103,11 +111,15 @@ def match(answers: BoxAnswers, targets: BoxTargets, classes: int, most: int = MO
     truths_nc = np.zeros((len(targets), classes), dtype=np.int64)
     for n, (said, there) in enumerate(zip(answers, targets, strict=True)):
         (boxes_d4, labels_d, scores_d), (truth_k4, truth_label_k, crowd_k) = said, there
-        np.add.at(truths_nc[n], truth_label_k[~crowd_k], 1)
         order_d = _surest(labels_d, scores_d, most)
         iou_dk = overlaps(boxes_d4[order_d].astype(float), truth_k4.astype(float), crowd_k)
-        same_dk = labels_d[order_d][:, None] == truth_label_k[None, :]
-        truth_d = _greedy(np.where(same_dk, iou_dk, -1.0), crowd_k)
+        if of_any:
+            truths_nc[n] = np.count_nonzero(~crowd_k)
+            truth_d = _each_alone(iou_dk, labels_d[order_d], crowd_k)
+        else:
+            np.add.at(truths_nc[n], truth_label_k[~crowd_k], 1)
+            same_dk = labels_d[order_d][:, None] == truth_label_k[None, :]
+            truth_d = _greedy(np.where(same_dk, iou_dk, -1.0), crowd_k)
         ignored_d = (truth_d >= 0) & crowd_k[truth_d] if len(crowd_k) else truth_d >= 0
         truth_d = np.where(truth_d >= 0, truth_d + first_k, -1)
         label_d, score_d = labels_d[order_d], scores_d[order_d].astype(float)
@@ -136,6 +148,14 @@ def _surest(labels_d: np.ndarray, scores_d: np.ndarray, most: int) -> np.ndarray
     for label in np.unique(label_d):
         rank_d[label_d == label] = np.arange(np.count_nonzero(label_d == label))
     return order_d[rank_d < most]
+
+
+def _each_alone(iou_dk: np.ndarray, label_d: np.ndarray, crowd_k: np.ndarray) -> np.ndarray:
+    """Truth_d where no category takes a truth from another."""
+    truth_d = np.full(len(iou_dk), -1)
+    for label in np.unique(label_d):
+        truth_d[label_d == label] = _greedy(iou_dk[label_d == label], crowd_k)
+    return truth_d
 
 
 def _greedy(iou_dk: np.ndarray, crowd_k: np.ndarray) -> np.ndarray:

@@ -398,9 +398,10 @@ def decode(
     places = grid(size_px, detector.strides_px)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for logits_pc, distances_p4e in zip(*outputs, strict=True):
-        score_m = logits_pc.float().sigmoid().flatten()
-        score_m, at_m = score_m.topk(min(AT_MOST, len(score_m)))
-        at_m, score_m = at_m[score_m > FAINTEST], score_m[score_m > FAINTEST]
+        logit_q = logits_pc.float().flatten()
+        (likely_m,) = torch.where(logit_q > log_odds(FAINTEST))  # few of 80 times 3,549
+        score_m, order_m = logit_q[likely_m].sigmoid().topk(min(AT_MOST, len(likely_m)))
+        at_m = likely_m[order_m]
         place_m = torch.div(at_m, logits_pc.shape[1], rounding_mode="floor")
         label_m = at_m % logits_pc.shape[1]
         device = logits_pc.device

@@ -22,7 +22,7 @@ import numpy as np
 from regraft.dataset import Sample
 from regraft.store import Outcome
 from regraft.tasks import Detection, measure
-from regraft.tasks.box_metrics import average_precision, overlaps
+from regraft.tasks.box_metrics import area, average_precision, curve_of, match, overlaps
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
 from regraft.transfer.ground import Facts, Ground, inputs_of
 from regraft.transfer.ladder import Climbed
@@ -102,20 +102,21 @@ def _tried(train: Sequence[Sample], task: Detection) -> list[Sample]:
 
 def _reading(own: BoxAnswers, targets: BoxTargets, task: Detection) -> list[int | None]:
     """For each category the source's that is taken for it; `ANY` is all of them."""
-    said = [ANY, *(int(label) for label in np.unique(own.labels_k))]
+    theirs = len(task.detector.categories)
+    as_one, once_each = _read(own, [ANY]), np.ones((1, len(targets)))
     taken: list[int | None] = []
     for c, row in enumerate(task.kept_rows):
         if row >= 0:
             taken.append(row)
             continue
         of_c = _only(targets, c)
-        fits = [_fit(_read(own, [label]), of_c) for label in said]
-        taken.append(said[int(np.argmax(fits))] if max(fits) > 0 else None)
+        matches = match(own, of_c, theirs, of_any=True)
+        fits = {ANY: float(average_precision(as_one, of_c, 1)(once_each)[0])}
+        for label in np.unique(own.labels_k):
+            fits[int(label)] = float(area(curve_of(matches, label), once_each)[0])
+        best = max(fits, key=lambda label: fits[label])
+        taken.append(best if fits[best] > 0 else None)
     return taken
-
-
-def _fit(answers: BoxAnswers, targets: BoxTargets) -> float:
-    return float(average_precision(answers, targets, 1)(np.ones((1, len(targets))))[0])
 
 
 def _only(targets: BoxTargets, c: int) -> BoxTargets:
