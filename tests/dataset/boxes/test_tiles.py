@@ -28,11 +28,29 @@ def test_tiles_cover_the_picture_and_overlap(width_px: int, height_px: int, tile
         assert all(stop - start == min(tile_px, length) for start, stop in spans)
 
 
-def test_pictures_that_are_not_large_or_have_large_objects_stay_whole():
-    assert windows(1999, 1500, 400) == [(0, 0, 1999, 1500)]
-    assert windows(4000, 3000, 2500) == [(0, 0, 4000, 3000)]
+def test_pictures_about_as_large_as_a_tile_stay_whole():
+    assert windows(599, 400, 400) == [(0, 0, 599, 400)]
     assert windows(4000, 3000, 0) == [(0, 0, 4000, 3000)]
+    assert len(windows(600, 300, 400)) == 2
     assert len(windows(2000, 1000, 400)) == 6 * 3
+
+
+def _of_sizes(*widths_px: int, side_px: int = 40) -> Dataset:
+    box = Box(0, 10, 10, 10 + side_px, 10 + side_px)
+    samples = [
+        Sample(f"{width_px}.png", Path(f"{width_px}.png"), (0,), size=(300, width_px), boxes=(box,))
+        for width_px in widths_px
+    ]
+    return Dataset(Path(), "object-detection", ("tree",), tuple(samples))
+
+
+def test_one_large_picture_with_small_objects_has_all_cut_to_one_scale():
+    assert tiles.tiled(_of_sizes(1999, 1249)).tile_px == 0
+    assert tiles.tiled(_of_sizes(2000, 1249, side_px=101)).tile_px == 0
+    cut = tiles.tiled(_of_sizes(2000, 1249, 500))
+    assert cut.tile_px == 400
+    assert {sample.size[1] for sample in cut if "#" in sample.id} == {400}
+    assert [sample.id for sample in cut if "#" not in sample.id] == ["500.png"]
 
 
 def test_the_tile_suits_the_objects():

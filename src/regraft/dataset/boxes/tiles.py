@@ -2,8 +2,10 @@
 
 Decisions:
 
-- A picture is cut when its longer side has 2,000 px or more and its objects are small beside it:
-  a tile is ten times as wide as the median object, and the picture at least two tiles wide.
+- Pictures are cut where the longer side of one has 2,000 px or more and objects are small beside
+  it: a tile is ten times as wide as the median object, and that picture at least two tiles wide.
+- Then smaller ones are cut, too, from one and a half tiles on: what a network learnt on tiles, it
+  finds at that scale, and a picture that is seen whole is shrunk to the size of a tile.
 - Tiles overlap by a fifth, so that an object of up to a fifth of a tile is whole on one of them.
 - Tiles of one picture are one group: no split divides them.
 - A box of which less than half is on a tile is neither learnt nor counted there (crowd). Where a
@@ -29,7 +31,8 @@ import numpy as np
 
 from regraft.dataset.rows import Box, Dataset, Problem, Sample
 
-TILED_FROM_PX = 2000
+TILED_FROM_PX, TILED_FROM_TILES = 2000, 2
+CUT_FROM_TILES = 1.5
 OVERLAP = 0.2
 LEAST_TILE_PX = 320
 _OBJECTS_ACROSS = 10
@@ -65,9 +68,14 @@ def tile_size(objects: Iterable[Box]) -> int:
 
 
 def windows(width_px: int, height_px: int, tile_px: int) -> list[Window]:
-    """The tiles of a picture, row by row; one as large as the picture when it is not cut."""
-    longer = max(width_px, height_px)
-    if not tile_px or longer < TILED_FROM_PX or longer < 2 * tile_px:
+    """The tiles of a picture, row by row; one as large as the picture when it is not cut.
+
+    Args:
+        width_px: of the picture.
+        height_px: of the picture.
+        tile_px: side of the data set's tiles; 0 where nothing is cut.
+    """
+    if not tile_px or max(width_px, height_px) < CUT_FROM_TILES * tile_px:
         return [(0, 0, width_px, height_px)]
     return [
         (left, top, min(left + tile_px, width_px), min(top + tile_px, height_px))
@@ -90,11 +98,15 @@ def tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
 
     Args:
         dataset: whole pictures, whose sizes are known.
-        tile_px: side of the tiles; None takes what suits the objects of the training pictures.
+        tile_px: side of the tiles, 0 where nothing is cut; None takes what suits the objects of
+            the training pictures.
     """
     learnt = [s for s in dataset if s.split in ("", "train")] or list(dataset)
     if tile_px is None:
         tile_px = tile_size(box for sample in learnt for box in sample.boxes)
+        longest = max((max(sample.size) for sample in dataset), default=0)
+        if longest < max(TILED_FROM_PX, TILED_FROM_TILES * tile_px):
+            tile_px = 0
     samples: list[Sample] = []
     problems: list[Problem] = []
     unclear: list[tuple[str, Box]] = []
