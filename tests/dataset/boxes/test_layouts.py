@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made import coco, picture, row, thing, voc, yolo
+from made import coco, picture, row, table, thing, voc, yolo
 
 from regraft import dataset
 from regraft.dataset.boxes import read_boxes
@@ -224,3 +224,25 @@ def test_an_array_of_texts_is_told_how_to_become_lines(tmp_path: Path):
     with pytest.raises(DataError) as raised:
         dataset.read(file)
     assert "jq -c" in raised.value.mend
+
+
+@pytest.mark.parametrize(
+    ("head", "edges"),
+    [
+        ("image_path,class,x1,y1,x2,y2", "5,6,15,26"),
+        ("filename,label,x_min,y_min,x_max,y_max", "5,6,15,26"),
+        ("image,label,bbox_x1,bbox_y1,bbox_x2,bbox_y2", "5,6,15,26"),
+        ("path,category,left,top,width,height", "5,6,10,20"),
+        ("path,category,bbox_left,bbox_top,w,h", "5,6,10,20"),
+    ],
+)
+def test_edges_in_a_table_have_several_names(tmp_path: Path, head: str, edges: str):
+    found = read_boxes(table(tmp_path, [f"a.png,tree,{edges}", "a.png,,,,,"], head))
+    ((box,),) = [picture.boxes for picture in found.pictures]
+    assert (box.left, box.top, box.right, box.bottom) == (5, 6, 15, 26)
+
+
+def test_a_middle_is_not_taken_for_a_corner(tmp_path: Path):
+    path = table(tmp_path, ["a.png,tree,5,6,10,20"], "path,label,bbox_x,bbox_y,bbox_w,bbox_h")
+    with pytest.raises(DataError, match="call them left and top"):
+        dataset.read(path)

@@ -1,10 +1,12 @@
 """A CSV of boxes: path, category, left, top, right, bottom, and perhaps crowd and split.
 
-Edges are pixels from 0. A row with only a path is a picture without boxes. Columns are parted by
-commas, semicolons or tabs. Between semicolons edges may have a decimal comma, as spreadsheets of
-many countries write it; with a point besides they are no numbers. A table that seems to be of boxes
-but lacks columns is refused, and the columns that it has are named: as a table of labels it would
-fail without a word of boxes.
+Edges are pixels from 0; they may be called otherwise (`xmin`, `x1`, …), and `width` and `height`
+may stand for right and bottom beside `left` and `top`. A row with only a path is a picture without
+boxes. Columns are parted by commas, semicolons or tabs. Between semicolons edges may have a decimal
+comma, as spreadsheets of many countries write it; with a point besides they are no numbers. A table
+that seems to be of boxes but lacks columns is refused, and the columns that it has are named: as a
+table of labels it would fail without a word of boxes. So are `x` and `y`, which may be a corner or
+the middle.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -33,17 +36,14 @@ _ENOUGH = 3
 _LISTED = 10
 _CROWD = {**TRUTH, "yes": True, "no": False}
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
+_PREFIX = re.compile("(?:b?box)[_ ]")
 _ALIASES = {
-    "image_path": "path",
-    "file": "path",
-    "filename": "path",
-    "image": "path",
-    "label": "category",
-    "class": "category",
-    "xmin": "left",
-    "ymin": "top",
-    "xmax": "right",
-    "ymax": "bottom",
+    **dict.fromkeys(("image_path", "file", "filename", "image", "image_name"), "path"),
+    **dict.fromkeys(("label", "class", "class_name", "category_name"), "category"),
+    **dict.fromkeys(("xmin", "x_min", "x1"), "left"),
+    **dict.fromkeys(("ymin", "y_min", "y1"), "top"),
+    **dict.fromkeys(("xmax", "x_max", "x2"), "right"),
+    **dict.fromkeys(("ymax", "y_max", "y2"), "bottom"),
 }
 
 
@@ -65,8 +65,9 @@ class TableReader:
         except OSError:
             return False
         columns = set(_columns(first.strip().split(_separator(first))))
-        sides = [{"x", "y", wide, high} <= columns for wide, high in _SIDES]
-        return len(columns & set(_EDGES)) >= _ENOUGH or ("path" in columns and any(sides))
+        corners = {"x", "y"} <= columns or {"left", "top"} <= columns
+        sides = any({*names} <= columns for names in _SIDES)
+        return len(columns & {*_EDGES}) >= _ENOUGH or ("path" in columns and corners and sides)
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `dataset.boxes.read_boxes`."""
@@ -114,7 +115,8 @@ def _separator(first: str) -> str:
 
 
 def _refuse_missing(columns: list[str], where: str) -> None:
-    missing = [repr(name) for name in ("path", "category", *_EDGES) if name not in columns]
+    needed = ("path", "category", *_EDGES[:2], *(_sides_in(columns) or _EDGES[2:]))
+    missing = [repr(name) for name in needed if name not in columns]
     if not missing:
         return
     there = some_of([guard.shown(name) for name in columns], _LISTED) or "none"
@@ -124,14 +126,33 @@ def _refuse_missing(columns: list[str], where: str) -> None:
         else f"are no columns {', '.join(missing)}"
     )
     mend = "the first line is path,category,left,top,right,bottom"
-    if "left" not in columns and {"x", "y"} <= set(columns):
-        mend += "; right is left + width, bottom is top + height"
+    if "left" not in columns and {"x", "y"} <= {*columns}:
+        mend += "; where x and y are the left upper corner, call them left and top"
     raise DataError(f"There {lack}; there are {there}.", where=where, mend=mend)
 
 
 def _columns(names: list[str]) -> list[str]:
-    plain = [name.strip().strip('"').lower() for name in names]
+    plain = [_PREFIX.sub("", name.strip().strip('"').lower()) for name in names]
     return [_ALIASES.get(name, name) for name in plain]
+
+
+def _sides_in(columns: Collection[str]) -> tuple[str, str] | None:
+    """The columns that stand for right and bottom where there are none."""
+    if {"right", "bottom"} & {*columns} or not {"left", "top"} <= {*columns}:
+        return None
+    return next((names for names in _SIDES if {*names} <= {*columns}), None)
+
+
+def _edges(cells: Mapping[str, str], commas: bool) -> list[str]:
+    """Left, top, right, bottom of a row, as they are written or with the sides added."""
+    sides = _sides_in(cells)
+    edges = [cells[name] for name in (*_EDGES[:2], *(sides or _EDGES[2:]))]
+    edges = _with_points(edges) if commas else edges
+    numbers = [number(edge) for edge in edges]
+    if sides is None or None in numbers:
+        return edges
+    left, top, wide, high = (value for value in numbers if value is not None)
+    return [*edges[:2], repr(left + wide), repr(top + high)]
 
 
 def _with_points(edges: list[str]) -> list[str]:
@@ -161,8 +182,7 @@ def _row(
     if named and named not in SPLIT_NAMES:
         into.say("unknown-split", where, f"There is no split {named!r}.", "read as none")
     id_ = into.picture(root / cells["path"], where, SPLIT_NAMES.get(named, ""))
-    if any(cells[name] for name in ("category", *_EDGES)):
-        edges = [cells[name] for name in _EDGES]
-        edges = _with_points(edges) if commas else edges
+    edges = _edges(cells, commas)
+    if cells["category"] or any(edges):
         crowd = into.crowd(cells.get("crowd"), where, _CROWD)
         into.box(id_, cells["category"], edges, where, crowd)
