@@ -169,7 +169,11 @@ def is_run(folder: Path) -> bool:
 
 
 def _is_plain(path: Path) -> bool:
-    return stat.S_ISREG(path.lstat().st_mode)
+    """Whether this is a file; one that has vanished is said to be missing by who opens it."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def objection(root: Path, path: Path) -> Problem | None:
