@@ -43,6 +43,9 @@ PICTURE_SUFFIXES = frozenset(
 TEXT_SUFFIXES = frozenset(".txt .text .eml .md .rst .html .htm .log".split())
 """A file with one of these claims to be a text."""
 
+TABLE_SUFFIXES = frozenset(".csv .tsv .parquet .pq .jsonl .ndjson".split())
+"""A file with one of these claims to be a table."""
+
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"})
 _NESTED_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(.{8})", re.DOTALL)
 _NESTED_JP2 = re.compile(rb"ihdr(?=(.{8})\0)", re.DOTALL)
