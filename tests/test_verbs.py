@@ -145,6 +145,10 @@ def test_a_model_is_measured_on_as_many_labels_as_it_gives(pairs: Path) -> None:
     assert (
         regraft.evaluate(fitted, as_lists)["metric"] == regraft.evaluate(fitted, single)["metric"]
     )
+    several_numbers = table("numbers.csv", "label", ["01"["ab".index(label)] for label in one])
+    written = table("floats.csv", "label", [f"{'ab'.index(label)}.0" for label in one])
+    by_number = regraft.fit(several_numbers, place / "numbers", **given).folder
+    assert regraft.evaluate(by_number, written)["classes"] == ["0", "1"]
     found = regraft.evaluate(fitted, single)
     matrix = np.array(found["confusion"])
     assert found["accuracy"] == np.trace(matrix) / matrix.sum()

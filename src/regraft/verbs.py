@@ -17,6 +17,7 @@ from regraft import evaluating, fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.addresses import for_clips
 from regraft.dataset import Reader, boxes
+from regraft.dataset.classes import with_numbers_as
 from regraft.dataset.table_rows import TableReader
 from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.digits import write_digits
@@ -293,7 +294,7 @@ def evaluate(
         Path(data), task=model.task.name, max_bad=max_bad, clip_s=model.facts.get("cut_s"),
         tell=tell, reader=reads or AnyReader(task=model.task.name),
     )  # fmt: skip
-    said = lessons.spoken(rows, Path(data))
+    said = lessons.spoken(with_numbers_as(rows, model.task.classes), Path(data))
     return {"data": str(data)} | evaluating.evaluated(model, said, tell)
 
 
