@@ -39,3 +39,12 @@ def test_copies_in_the_pool_do_not_make_a_text_common() -> None:
     text = f"You wrote: {order} I will do so, but it takes some days."
     pool = [Sample(str(i), text, None, sha256="one") for i in range(9)]
     assert set(holders(pool, [Sample("line 1", order, None)], silent)) == {s.id for s in pool}
+
+
+def test_a_text_without_spaces_is_found_in_another() -> None:
+    labelled = "这家餐厅的服务员非常热情菜的味道也很好下次还会再来"
+    pool = [
+        Sample("held", f"昨天有人写道：{labelled}。我不同意他的看法。", None),
+        Sample("other", "这家餐厅的位置很难找停车也不方便所以我们去了别的地方吃饭", None),
+    ]
+    assert holders(pool, [Sample("line 1", labelled, None)], silent) == {"held": "line 1"}

@@ -8,7 +8,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -434,28 +433,6 @@ def test_empty_texts_and_nuls_are_set_aside(tmp_path: Path) -> None:
     dataset = read(path, max_bad=0.5)
     assert [p.kind for p in dataset.problems if p.done == "set aside"] == ["empty", "not-a-text"]
     assert dataset.found == len(dataset) + 2
-
-
-def test_templates_and_quotes_are_near_copies() -> None:
-    some = [MAIL, TALK, MAIL.upper().replace("LOAN", "CREDIT"), "short", "short", TALK + " thanks"]
-    assert set(texts.near_pairs(some)) == {(0, 2), (1, 5), (3, 4)}
-
-
-def test_a_long_text_is_compared_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    letters = np.array([*"abcdefghij"])
-    long = [" ".join(map("".join, letters[rng.integers(0, 10, (900, 4))])) for _ in range(3)]
-    several = [*long, long[1] + " and a word"]
-    whole = texts._signatures(several)
-    monkeypatch.setattr(texts, "_AT_ONCE", 100)
-    parts = texts._signatures(several)
-    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
-    assert texts.near_pairs(several) == [(1, 3)]
-
-
-def test_short_texts_are_copies_but_for_capitals_and_punctuation() -> None:
-    some = ["Great staff!", "great  staff", "great staff 2", "GREAT STAFF …", "🙂", "!", "🙃", "?!"]
-    assert set(texts.near_pairs(some)) == {(0, 1), (0, 3)}
 
 
 def test_near_copies_stay_on_one_side(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from regraft.dataset import clips, texts, video
+from regraft.dataset import clips, near_texts, texts, video
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
 from regraft.wording import some_of
@@ -104,7 +104,7 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
     written = [text for text in contents if isinstance(text, str)]
     if written:
         assert len(written) == len(contents), "texts and pictures are not mixed"
-        pairs = texts.near_pairs(written)
+        pairs = near_texts.near_pairs(written)
     elif any(sample.span_s for sample in samples):
         # Of one file it is known which moments a clip shows, and what moves on may come again.
         files = [samples[i].file_sha256 for i in different]

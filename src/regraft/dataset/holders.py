@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from regraft.dataset.near_texts import word_runs
 from regraft.dataset.rows import Sample
-from regraft.dataset.texts import word_runs, words_of
+from regraft.dataset.words import words_of
 from regraft.events import Advanced, Tell
 
 RUN = 8
