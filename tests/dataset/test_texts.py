@@ -603,6 +603,6 @@ def test_what_a_pool_has_of_the_labelled_data_is_said_by_the_names_there(tmp_pat
     )
     assert [(p.kind, p.where, p.what) for p in left.problems] == [
         ("leak", "line 2", "A copy of line 2 in the labelled data."),
-        ("leak", "line 3", "It holds line 3 of the labelled data, or most of it."),
+        ("leak", "line 3", "It holds line 3 of the labelled data, or a large part of it."),
     ]
     assert len(left) == 2

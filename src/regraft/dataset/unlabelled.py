@@ -12,8 +12,8 @@ Decisions:
   than four thousand characters at its lines (some files have one text a line), and what is short is
   put together until it has a thousand characters.
 - Which files are texts, what is read of them, and what counts as a copy is as for labelled texts
-  (`texts.py`, `near_texts.py`). A text that *holds* a labelled one,
-  or is a part of it, is a leak, too (`holders.py`).
+  (`texts.py`, `near_texts.py`). A text that
+  *holds* a labelled one, or is a part of it, is a leak, too (`holders.py`).
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _once(pool: Dataset, held: Mapping[str, str]) -> Dataset:
     problems: list[Problem] = []
     for sample in pool:
         if sample.id in held:
-            what = f"It holds {held[sample.id]} of the labelled data, or most of it."
+            what = f"It holds {held[sample.id]} of the labelled data, or a large part of it."
             problems.append(Problem("leak", sample.id, what, "left out"))
         elif sample.sha256 in kept:
             what = f"The same {content_of(sample)} as {kept[sample.sha256].id}."
