@@ -27,6 +27,7 @@ from regraft.dataset.folder import TextFolderReader
 from regraft.dataset.table import columns_of
 from regraft.dataset.table_columns import lines_of
 from regraft.dataset.table_rows import TableReader
+from regraft.dataset.unlabelled import recognises_texts
 from regraft.errors import DataError, UnreadableSample
 from regraft.events import Said
 
@@ -498,6 +499,7 @@ def test_raw_mails_are_read_whatever_their_names(tmp_path: Path, name: str) -> N
     assert said.what.startswith("All 16 texts have the header lines of e-mails")
     assert Said("16 other files are not read: most files here are texts") in told
     assert len(read(tmp_path, task="text-classification")) == 16
+    assert recognises_texts(tmp_path)
     pool = read_unlabelled_texts(tmp_path)
     assert {s.source for s in pool} == {s.source for s in dataset}
     check_reader(TextFolderReader(), tmp_path)
@@ -509,6 +511,20 @@ def test_raw_mails_in_a_table_are_read_likewise(tmp_path: Path) -> None:
     assert "about hama hama hama\n\nGrüße hama hama hama" in {s.source for s in dataset}
     (said,) = [p for p in dataset.problems if p.kind == "e-mail"]
     assert said.what.startswith("16 of 28 texts have the header lines")
+
+
+def test_a_note_among_pictures_without_names_makes_no_texts(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        (tmp_path / kind).mkdir()
+        for number in range(2):
+            Image.new("RGB", (32, 32)).save(tmp_path / kind / str(number), "PNG")
+    (tmp_path / "README").write_text("about them")
+    assert guess_task(tmp_path) == "image-classification"
+
+
+def test_a_mail_in_two_bytes_a_character_is_one() -> None:
+    found = texts.read_bytes(raw("ham", 0).decode("latin-1").encode("utf-16"), "x")
+    assert found.text == "about hama hama hama\n\nGrüße hama hama hama"
 
 
 def test_which_files_are_texts(tmp_path: Path) -> None:

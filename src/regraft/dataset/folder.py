@@ -21,7 +21,7 @@ from typing import final
 from regraft.dataset import guard
 from regraft.dataset.reader import LAYOUT, LAYOUT_OF_TEXTS, SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split
-from regraft.dataset.texts import is_text_file
+from regraft.dataset.texts import is_nameless, is_text_file
 from regraft.dataset.video import claims_video, passed_over
 from regraft.errors import DataError
 
@@ -136,15 +136,17 @@ class TextFolderReader:
     def recognises(self, path: Path) -> bool:
         """A folder with more text files than videos and hardly a picture, as far as is looked.
 
-        A picture may have a text of its own beside it.
+        A picture may have a text of its own beside it, and pictures may have no names that tell.
         """
         if not path.is_dir():
             return False
         found = list(islice(guard.files(path.resolve()), guard.SNIFFED))
         pictures = sum(guard.claims_picture(file) for file, _ in found)
         videos = sum(claims_video(file) for file, _ in found)
-        count = sum(problem is None and is_text_file(file) for file, problem in found)
-        return count > max(videos, TEXTS_A_PICTURE * pictures)
+        here = [file for file, problem in found if problem is None]
+        count = sum(map(is_text_file, here))
+        untold = sum(is_nameless(file) and not is_text_file(file) for file in here)
+        return count > max(videos, TEXTS_A_PICTURE * pictures, untold)
 
     def read(self, path: Path) -> Dataset:
         """The rows of a folder; see `Reader`.

@@ -11,6 +11,7 @@ Decisions:
   Of alternatives the last is read, the one that mail programs show; attachments are not.
 - Bytes beyond ASCII that are UTF-8 are taken for it, whatever the mail says: cells of tables were
   decoded before. Where nothing is said, they are Windows-1252, a guess that is reported.
+- NULs, which e-mails may not have, are left out.
 - HTML is read without its tags, by patterns that take time in proportion to it: `html.parser` takes
   the square of it on HTML that was made to hurt, and refuses some of what mail programs write.
 - E-mails are in threads by Message-ID, In-Reply-To and References. Mails of a thread are no copies,

@@ -67,11 +67,8 @@ def is_text_file(path: Path) -> bool:
     Args:
         path: a regular file, or nothing.
     """
-    suffix = path.suffix.lower()
-    if guard.claims_text(path) or suffix in _DOCUMENTS:
-        return True
-    if suffix in _DATA or guard.claims_picture(path) or claims_video(path):
-        return False
+    if not is_nameless(path):
+        return guard.claims_text(path) or path.suffix.lower() in _DOCUMENTS
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -83,6 +80,12 @@ def is_text_file(path: Path) -> bool:
     return bool(plain) and len(_CONTROLS.findall(head)) <= _MOST_CONTROLS * len(head)
 
 
+def is_nameless(path: Path) -> bool:
+    """Whether the name of a file does not say what it is."""
+    is_known = guard.claims_text(path) or guard.claims_picture(path) or claims_video(path)
+    return not is_known and path.suffix.lower() not in _DATA | _DOCUMENTS
+
+
 def read_bytes(data: bytes, where: str) -> Content:
     """What is read of a file's bytes.
 
@@ -92,18 +95,15 @@ def read_bytes(data: bytes, where: str) -> Content:
     if document := guard.document_of(data):
         what, mend = f"This is no text; it looks like {document}.", "save it as plain text"
         raise Refused("not-a-text", what, where=where, mend=mend)
-    if data.startswith(_MARKS):
-        encodings = ("utf-16",)
-    else:
-        if content := _mail(data.removeprefix(codecs.BOM_UTF8), where):
-            return content
-        encodings = ("utf-8-sig", *FOREIGN)
-    for encoding in encodings:
+    is_wide = data.startswith(_MARKS)
+    if not is_wide and (content := _mail(data.removeprefix(codecs.BOM_UTF8), where)):
+        return content
+    for encoding in ("utf-16",) if is_wide else ("utf-8-sig", *FOREIGN):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        return Content(_checked(text, where), encoding)
+        return read_cell(text, where) if is_wide else Content(_checked(text, where), encoding)
     raise Refused("not-a-text", "This is no text.", where=where, mend="save it as UTF-8")
 
 
