@@ -12,13 +12,12 @@ from pathlib import Path
 from regraft.dataset import guard
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.clips import VideoFolderReader
-from regraft.dataset.folder import FolderReader, reader_asked_for
+from regraft.dataset.folder import FolderReader, TextFolderReader, reader_asked_for
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.table import columns_of
 from regraft.dataset.table_columns import task_of
 from regraft.dataset.table_rows import TableReader
-from regraft.dataset.texts import TextFolderReader
 from regraft.dataset.usable import TASKS
 from regraft.errors import DataError, UsageError
 
