@@ -28,6 +28,7 @@ from regraft.errors import DataError
 TEXTS_A_PICTURE = 4
 """Of a folder with more texts than so many for each picture, the texts are meant."""
 
+
 @final
 @dataclass(frozen=True)
 class _Kind:
