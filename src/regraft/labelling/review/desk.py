@@ -129,6 +129,8 @@ class Desk:
     def decide(self, asked: Mapping[str, Any]) -> Fact:
         """Write a decision down: key, sample, reviewer, action, labels; content, if it is known.
 
+        What is there already may be about a sample that this review has not.
+
         Raises:
             Unfit: something of this is wrong.
             NotThere: there is no such sample, or it has another content than the one that was seen.
@@ -137,6 +139,9 @@ class Desk:
         # Pages of older versions, and what these keep, have no content.
         wanted = {"key", "sample", "reviewer", "action", "labels"}
         _check_fields(asked, wanted | ({"content"} & set(asked)))
+        key = _key(asked["key"])
+        if self.journal.holds(key):
+            return {"written": False}
         row = self._row(asked["sample"])
         sample, data = self.queue.samples[row], self.queue.dataset
         content = content_key(sample)
@@ -155,7 +160,7 @@ class Desk:
         if action == "change" and labels == given:
             action, labels = "keep", ()
         decision = Decision(
-            key=_key(asked["key"]),
+            key=key,
             sample=sample.id,
             reviewer=reviewer_name(asked["reviewer"]),
             action=action,
