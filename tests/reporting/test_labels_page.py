@@ -48,6 +48,10 @@ def _found() -> dict:
         "beside_people": people,
         "reviewed": 0,
         "likely_errors": [error],
+        "scores": [
+            {**error, "suspect": True},
+            {**error, "sample": "b.png", "given": "=1+1", "score": 0.1, "suspect": False},
+        ],
         "next": [{**error, "probability": 0.5, "excerpt": _BAD}, {**error, "sample": "=1+1"}],
         "share": {"value": 0.1, "low": 0.0, "high": 0.2},
         "outliers": [{"sample": _BAD, "given": _BAD, "distance": 3.0, "reason": _BAD}],
@@ -140,6 +144,10 @@ def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
     assert [row["label"] for row in rows] == ["", ""]
     errors = list(csv.DictReader(io.StringIO((tmp_path / "out" / "likely_errors.csv").read_text())))
     assert errors[0]["suggested"] == _BAD
+    scores = list(csv.DictReader(io.StringIO((tmp_path / "out" / "scores.csv").read_text())))
+    assert [row["sample"] for row in scores] == [_BAD, "b.png"]
+    assert [row["suspect"] for row in scores] == ["True", "False"]
+    assert scores[1]["given"] == "'=1+1" and scores[1]["score"] == "0.1"
 
 
 @pytest.mark.parametrize(

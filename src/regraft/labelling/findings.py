@@ -15,7 +15,7 @@ import numpy as np
 from regraft.dataset.duplicates import Forest
 from regraft.dataset.rows import Dataset, Sample, labels_of
 from regraft.dataset.texts import excerpt
-from regraft.labelling.likely_errors import Judged
+from regraft.labelling.likely_errors import Judged, rows_judged
 
 ONE_CLASS = 0.65
 """Two classes whose samples are told apart less often than this may be one."""
@@ -93,6 +93,24 @@ def likely_errors(
             found[n] = Finding(n, label, score, reason, labels_of(other.target))
     kept = [one for n, one in found.items() if dataset.samples[n].id not in settled - looked_at]
     return sorted(kept, key=lambda one: (-one.score, dataset.samples[one.row].id))
+
+
+def scores(dataset: Dataset, judged: Judged, errors: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Every label that was judged, the likeliest wrong first: the ranking that errors lead.
+
+    Args:
+        dataset: the samples.
+        judged: what probes say of them.
+        errors: those of them that are likely wrong; `likely_errors` names them.
+    """
+    suspects = {one.row: one for one in errors}
+    rows: list[dict[str, Any]] = []
+    for n in map(int, rows_judged(dataset)):
+        fit = suspects.get(n) or _suspect(dataset, judged, n)
+        facts = fit.facts(dataset)
+        del facts["reason"]
+        rows.append({**facts, "suspect": n in suspects})
+    return sorted(rows, key=lambda row: (-row["score"], row["sample"]))
 
 
 def contradicted(samples: Sequence[Sample], decided: frozenset[str] = frozenset()) -> int:

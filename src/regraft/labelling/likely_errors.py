@@ -94,6 +94,15 @@ def lone_classes(dataset: Dataset) -> list[str]:
     return [name for name, is_lone in zip(dataset.classes, lone_c, strict=True) if is_lone]
 
 
+def rows_judged(dataset: Dataset) -> np.ndarray:
+    """Indices of the samples without a label of a lone class, of which nothing can be said."""
+    named = {dataset.classes.index(name) for name in lone_classes(dataset)}
+    return np.array(
+        [n for n, sample in enumerate(dataset) if named.isdisjoint(labels_of(sample.target))],
+        dtype=np.int64,
+    )
+
+
 def judged_labels(dataset: Dataset, rows: Rows, *, seed: int = 0, tell: Tell = silent) -> Judged:
     """What probes say about the labels of a data set; see `judge`."""
     task = Classification(dataset.task, dataset.classes, dataset.multilabel)
