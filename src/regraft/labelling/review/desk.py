@@ -34,7 +34,7 @@ from regraft.labelling.decisions import (
     decision_of,
     names_of,
 )
-from regraft.labelling.review.items import KINDS, Item, Queue
+from regraft.labelling.review.items import KINDS, ONE_OF_KIND, Item, Queue
 from regraft.labelling.review.pictures import LARGE_PX, SMALL_PX, Picture, picture_of, text_of
 from regraft.store import digest
 
@@ -104,6 +104,7 @@ class Desk:
             "multilabel": data.multilabel,
             "open": self.is_open,
             "kinds": {**KINDS},
+            "one_of_kind": {**ONE_OF_KIND},
             "reviewer": self.reviewer,
             "items": [_item(self.queue, item) for item in self.queue.items],
             "examples": [list(rows) for rows in self.queue.examples_c],
