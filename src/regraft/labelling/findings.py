@@ -20,8 +20,8 @@ from regraft.labelling.likely_errors import Judged, rows_judged
 ONE_CLASS = 0.65
 """Two classes whose samples are told apart less often than this may be one."""
 LEAST_TO_COMPARE = 10
-FAR = 8.0
-"""Robust standard deviations from the median distance."""
+FAR = 3.5
+"""Robust standard deviations from the median distance (Iglewicz & Hoaglin 1993)."""
 SHOWN = 50
 
 
@@ -181,7 +181,6 @@ def outliers(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
     spread = 1.4826 * float(np.median(np.abs(log_n - middle))) or 1.0
     order = np.argsort(-log_n, kind="stable")
     far = [int(n) for n in order if (log_n[n] - middle) / spread > FAR][:SHOWN]
-    far = far or [int(n) for n in order[:SHOWN] if (log_n[n] - middle) / spread > FAR / 2]
     return [
         {
             "sample": dataset.samples[n].id,
@@ -203,8 +202,8 @@ def same_classes(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
     if dataset.multilabel:
         return []
     given_n = np.array([labels_of(sample.target)[0] for sample in dataset.samples])
-    classes = len(dataset.classes)
-    mixed_cc = np.array([judged.chance_nc[given_n == c].mean(axis=0) for c in range(classes)])
+    named_nc = np.eye(len(dataset.classes))[given_n]
+    mixed_cc = named_nc.T @ judged.chance_nc / np.maximum(named_nc.sum(axis=0), 1)[:, None]
     mixed_cc = np.minimum(mixed_cc, mixed_cc.T)
     rows: list[dict[str, Any]] = []
     for a, b in np.argwhere(np.triu(mixed_cc > 0.05, 1)):
