@@ -337,3 +337,35 @@ def test_two_names_for_one_class_are_noticed():
     x_nd[:, 1] = np.where(np.isin(given, (0, 1)), rng.normal(0, 1, 800), x_nd[:, 1])
     rows = findings.same_classes(_dataset(given), _judge(x_nd, given))
     assert [row["classes"] for row in rows] == [["a", "b"]]
+
+
+def _pairs(count: int, apart: float, wrong: float, kind: str, seed: int):
+    """Clouds of ten classes, each close to its twin; labels, and which were planted wrong."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 10, count)
+    middle_cd = rng.normal(size=(10, 32))
+    middle_cd[1::2] = middle_cd[::2] + apart * rng.normal(size=(5, 32))
+    x_nd = (1.2 * middle_cd[truth] + rng.normal(size=(count, 32))).astype(np.float32)
+    planted = rng.random(count) < wrong
+    other = (truth + rng.integers(1, 10, count)) % 10 if kind == "uniform" else truth ^ 1
+    return x_nd, np.where(planted, other, truth), planted
+
+
+@pytest.mark.parametrize(
+    ("apart", "wrong", "kind"),
+    [
+        (0.25, 0.0, "similar"),  # a probe is right on three of four
+        (0.25, 0.05, "similar"),
+        (0.25, 0.2, "similar"),
+        (0.45, 0.05, "uniform"),
+        (0.8, 0.0, "uniform"),
+        (0.8, 0.1, "similar"),
+    ],
+)
+def test_overlap_of_similar_classes_is_not_taken_for_wrong_labels(
+    apart: float, wrong: float, kind: str
+):
+    x_nd, given, planted = _pairs(800, apart, wrong, kind, seed=5)
+    judged = _judge(x_nd, given, classes=10)
+    share = wrong_share(given, (judged.first_nc, judged.chance_nc))
+    assert share.low <= planted.mean() <= share.high < planted.mean() + 0.16
