@@ -73,14 +73,15 @@ def _found() -> dict:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "low", "said"),
     [
-        (0.0, "Hardly any label seems wrong (up to 1.8 % may be)."),
-        (0.1, "About 10.0 % of the labels are wrong (0.0 % to 1.8 %)."),
+        (0.0, 0.0, "Hardly any label seems wrong (up to 18.0 % may be)."),
+        (0.1, 0.0, "About 10.0 % of the labels may be wrong (0.0 % to 18.0 %)."),
+        (0.1, 0.02, "About 10.0 % of the labels are wrong (2.0 % to 18.0 %)."),
     ],
 )
-def test_the_share_of_wrong_labels_is_said(value: float, said: str) -> None:
-    assert page.share_wrong({"value": value, "low": 0.0, "high": 0.018}) == said
+def test_the_share_of_wrong_labels_is_said(value: float, low: float, said: str) -> None:
+    assert page.share_wrong({"value": value, "low": low, "high": 0.18}) == said
 
 
 def test_whatever_is_named_like_markup_is_text_and_nothing_is_fetched() -> None:
