@@ -103,6 +103,13 @@ COCO = {
         in_coco(row((3, 3, 5, 5), 5), images=[{"id": 1, "file_name": "a.png"}] * 2),
         Fault("duplicate-picture", "image 1", 2),
     ),
+    "one file under two ids": (
+        in_coco(
+            row((3, 3, 5, 5), 5, image_id=2),
+            images=[{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "./a.png"}],
+        ),
+        Fault("duplicate-picture", "image 2", 2),
+    ),
     "category twice": (
         in_coco(
             row((3, 3, 5, 5), 5, category_id=8),

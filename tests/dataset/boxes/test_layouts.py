@@ -139,7 +139,7 @@ def test_a_picture_that_is_missing_is_told_where_it_was_looked_for(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("C:\\x\\a.png", "has backslashes"), ("b.png", "There is no such file.")]
+    ("name", "hint"), [("C:\\x\\b.png", "has backslashes"), ("b.png", "There is no such file.")]
 )
 def test_why_a_picture_may_be_missing(tmp_path: Path, name: str, hint: str):
     file = coco(tmp_path, [row()], images=[{"id": 1, "file_name": name}])
@@ -209,6 +209,121 @@ def test_yolo_without_names_says_what_is_missing(tmp_path: Path):
     (tmp_path / "classes.txt").write_text("\n")
     with pytest.raises(DataError, match="classes.txt names no categories"):
         read_boxes(tmp_path)
+
+
+LINE = "0 0.5 0.5 0.2 0.2"
+
+
+def _beside(folder: Path, *names: str) -> None:
+    """Pictures, each with a label file beside it."""
+    for level, name in enumerate(names):
+        picture(folder / name, level=40 * level + 10)
+        (folder / name).with_suffix(".txt").write_text(LINE)
+
+
+def _kinds(path: Path) -> list[str]:
+    kinds = [problem.kind for problem in read_boxes(path).problems]
+    return [kind for kind in kinds if kind != "empty-category"]
+
+
+def test_yolo_1_1_of_cvat_is_read(tmp_path: Path):
+    _beside(tmp_path, "obj_Train_data/a.png", "obj_Validation_data/a.png")
+    (tmp_path / "obj.names").write_text("tree\n")
+    (tmp_path / "obj.data").write_text("classes = 1\nTrain = data/Train.txt\nbackup = backup/\n")
+    for name in ("Train", "Validation"):
+        (tmp_path / f"{name}.txt").write_text(f"data/obj_{name}_data/a.png\n")
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    assert _places(tmp_path) == [
+        ("obj_Train_data/a.png", "train", 1),
+        ("obj_Validation_data/a.png", "valid", 1),
+    ]
+    assert _kinds(tmp_path) == ["other-place"] * 2
+    (tmp_path / "obj.names").unlink()
+    with pytest.raises(DataError, match=r"no obj\.names"):
+        read_boxes(tmp_path)
+
+
+def test_labels_beside_pictures_are_boxes_and_need_names(tmp_path: Path):
+    """As LabelImg writes them; two folders would be taken for classes."""
+    _beside(tmp_path, "one/a.png", "images/b.png")
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    with pytest.raises(DataError, match="nothing names the categories"):
+        dataset.read(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "two")
+    (tmp_path / "classes.txt").write_text("tree\n")
+    assert _places(tmp_path) == [("one/a.png", "", 1), ("two/b.png", "", 1)]
+    assert not _kinds(tmp_path)
+
+
+def test_captions_beside_pictures_are_no_boxes(tmp_path: Path):
+    for name in ("a", "b"):
+        picture(tmp_path / name / "1.png")
+        (tmp_path / name / "1.txt").write_text("A photo of a tree.\n")
+    assert dataset.guess_task(tmp_path) == "image-classification"
+
+
+def test_splits_above_images_and_labels_without_data_yaml(tmp_path: Path):
+    """As Roboflow and Ultralytics have it, the data.yaml lost."""
+    for level, split in enumerate(("train", "valid")):
+        picture(tmp_path / split / "Images" / f"{split}.png", level=40 + 40 * level)
+        (tmp_path / split / "Labels").mkdir()
+        (tmp_path / split / "Labels" / f"{split}.txt").write_text(LINE)
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    with pytest.raises(DataError, match="nothing names the categories"):
+        dataset.read(tmp_path)
+    (tmp_path / "classes.txt").write_text("tree\n")
+    assert _places(tmp_path) == [
+        ("train/Images/train.png", "train", 1),
+        ("valid/Images/valid.png", "valid", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("train", "kinds"),
+    [
+        ("images", []),
+        ("/kaggle/input/set/images", ["other-place"]),
+        ("list.txt", ["other-place"]),
+    ],
+)
+def test_paths_of_another_computer_in_yolo(tmp_path: Path, train: str, kinds: list[str]):
+    yolo(tmp_path, [LINE], f'Train: {train}\nnames: {{"0": tree}}\n')
+    (tmp_path / "list.txt").write_text("/home/anna/set/images/a.png\n")
+    assert _places(tmp_path) == [("images/a.png", "train", 1)]
+    assert _kinds(tmp_path) == kinds
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..\\..\\label-studio\\upload\\4\\a.png", "images/1/a.png", "/home/anna/a.png", "x/a.png"],
+)
+def test_pictures_of_coco_none_of_which_is_in_its_place(tmp_path: Path, name: str):
+    file = coco(tmp_path, [row()], images=[{"id": 1, "file_name": name}])
+    (tmp_path / "data").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "data" / "a.png")
+    assert _places(file) == [("data/a.png", "", 1)]
+    assert _kinds(file) == ["other-place"]
+
+
+def test_a_missing_picture_is_not_taken_for_another_of_its_name(tmp_path: Path):
+    images = [{"id": 1, "file_name": "one/a.png"}, {"id": 2, "file_name": "two/a.png"}]
+    file = coco(tmp_path, [row(), row(id_=2, image_id=2)], images=images)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "one" / "a.png")
+    data = read_boxes(file)
+    assert (data.found, data.used, data.refused) == (2, 1, 1)
+    assert _kinds(file) == ["missing", "no-picture"]
+    (tmp_path / "one").rename(tmp_path / "three")  # may be either
+    with pytest.raises(DataError, match="no box"):
+        read_boxes(file)
+
+
+def test_via_s_own_json_is_told_what_to_export(tmp_path: Path):
+    file = tmp_path / "via.json"
+    file.write_text('{"a.png77": {"filename": "a.png", "size": 77, "regions": []}}')
+    with pytest.raises(DataError, match="VGG Image Annotator") as raised:
+        read_boxes(file)
+    assert "COCO" in raised.value.mend
 
 
 def test_folders_of_classes_may_be_called_images_and_labels(tmp_path: Path):

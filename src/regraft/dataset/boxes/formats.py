@@ -10,7 +10,8 @@ from regraft.dataset.boxes.label_studio import LabelStudioReader
 from regraft.dataset.boxes.rows import BoxData
 from regraft.dataset.boxes.table import TableReader
 from regraft.dataset.boxes.voc import VocReader
-from regraft.dataset.boxes.yolo import YoloReader, is_bare
+from regraft.dataset.boxes.yolo import YoloReader
+from regraft.dataset.boxes.yolo_layout import is_bare
 
 
 class BoxFormat(Protocol):
