@@ -250,6 +250,12 @@ VOC = {
     "outside": (in_voc(thing(60, 3, 70, 12)), Fault("box-outside", "a.xml:5", 1)),
     "over": (in_voc(thing(30, 3, 50, 12)), Fault("box-over-edge", "a.xml:5", 2, mended=1)),
     "from 0": (in_voc(thing(0, 3, 9, 12)), Fault("counts-from-0", "a.xml:5", 2)),
+    "share among pixels": (in_voc(thing(0.2, 0.3, 0.6, 0.8)), Fault("mixed-units", "a.xml:5", 1)),
+    "all edges 0": (in_voc(thing(0, 0, 0, 0)), Fault("box-outside", "a.xml:5", 1)),
+    "fractions": (
+        lambda folder: voc(folder, [thing(2.5, 3.25), thing(5, 3, 9.5, 12), thing(5, 5)]),
+        Fault("counts-from-0", "a.xml:4", 3, 3),
+    ),
     "text": (in_voc(thing("one", 3, 9, 12)), Fault("not-a-number", "a.xml:5", 1)),
     "NaN": (in_voc(thing("NaN", 3, 9, 12)), Fault("not-finite", "a.xml:5", 1)),
     "no name": (in_voc(thing(5, 3, 9, 12, name=" ")), Fault("no-category", "a.xml:5", 1)),
@@ -403,6 +409,14 @@ def test_names_in_yaml_stay_as_they_are_written(tmp_path, names, categories):
     more = "1 0.5 0.5 0.2 0.2"
     data = read_boxes(yolo(tmp_path, [GOOD, more], f"train: images\nnames: {names}\n"))
     assert set(data.categories) == categories
+
+
+@pytest.mark.parametrize(
+    "odd", [thing(0.2, 0.3, 0.6, 0.8), thing(0, 0, 0, 0), thing(5.5, 3, 9, 12)]
+)
+def test_one_odd_box_does_not_say_that_voc_counts_from_0(tmp_path, odd):
+    (found,) = read_boxes(voc(tmp_path, [thing(2, 3, 11, 12), thing(4, 4), odd])).pictures
+    assert (1, 2, 11, 12) in [(b.left, b.top, b.right, b.bottom) for b in found.boxes]
 
 
 @pytest.mark.parametrize("form", ["coco", "yolo", "voc", "csv"])

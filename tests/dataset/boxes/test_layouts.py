@@ -318,6 +318,15 @@ def test_a_missing_picture_is_not_taken_for_another_of_its_name(tmp_path: Path):
         read_boxes(file)
 
 
+def test_cvat_s_own_xml_is_told_what_to_export(tmp_path: Path):
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "annotations.xml").write_text("<annotations><version>1.1</version></annotations>")
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    with pytest.raises(DataError, match="CVAT's own XML") as raised:
+        read_boxes(tmp_path)
+    assert "Pascal VOC 1.1" in raised.value.mend
+
+
 def test_via_s_own_json_is_told_what_to_export(tmp_path: Path):
     file = tmp_path / "via.json"
     file.write_text('{"a.png77": {"filename": "a.png", "size": 77, "regions": []}}')
