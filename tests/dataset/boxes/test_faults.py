@@ -309,7 +309,34 @@ def link_out(folder: Path) -> Path:
     return table(inner, ["a.png,1,2,11,12,tree", "b.png,1,2,11,12,tree"])
 
 
+SIZED = "path,left,top,right,bottom,category,width,height"
+
+
+def of_size(width: int, height: int):
+    """A table of two boxes that gives their picture this size."""
+    size = f"{width},{height}"
+    lines = [f"a.png,1,2,11,12,tree,{size}", f"a.png,3,2,11,12,tree,{size}"]
+    return lambda folder: table(folder, lines, SIZED)
+
+
 CSV = {
+    "NaN": (in_table("a.png,1,nan,9,9,tree"), Fault("not-finite", "boxes.csv:3", 1)),
+    "no area": (in_table("a.png,5,5,5,9,tree"), Fault("zero-area", "boxes.csv:3", 1)),
+    "outside": (in_table("a.png,50,5,60,9,tree"), Fault("box-outside", "boxes.csv:3", 1)),
+    "over": (
+        in_table("a.png,30,5,60,9,tree"),
+        Fault("box-over-edge", "boxes.csv:3", 2, mended=1),
+    ),
+    "same": (in_table("a.png,1,2,11,12,tree"), Fault("duplicate-box", "boxes.csv:3", 1)),
+    "wrong size": (of_size(80, 60), Fault("wrong-size", "boxes.csv:2", 2)),
+    "all edges 0": (
+        in_table("a.png,0,0,0,0,tree"),
+        Fault("no-object", "boxes.csv:3", 1, 1),
+    ),
+    "elsewhere": (
+        lambda folder: table(folder, ["/x/a.png,1,2,11,12,tree"]),
+        Fault("other-place", "boxes.csv", 1, 1),
+    ),
     "swapped": (
         in_table("a.png,9,1,3,9,tree"),
         Fault("swapped", "boxes.csv:3", 2, mended=1),
@@ -630,6 +657,21 @@ def test_one_column_or_box_is_no_plural(tmp_path):
     whats = [problem.what for problem in read_boxes(folder).problems]
     assert "No picture belongs to it; it has 1 box." in whats
     assert any(what.startswith("The line has 1 column;") for what in whats)
+
+
+@pytest.mark.parametrize("size", ["40,30", "10,10", "9,10", ","])
+def test_width_and_height_of_the_picture_or_the_box_are_not_wrong(tmp_path, size):
+    data = read_boxes(table(tmp_path, [f"a.png,1,2,11,12,tree,{size}"], SIZED))
+    assert (data.used, data.problems) == (1, ())
+
+
+@pytest.mark.parametrize("cells", ["0,0,0,0,tree", "nan,nan,nan,nan,nan", "NA,NA,NA,NA,NA", ",,,,"])
+def test_a_row_without_a_box_is_a_picture_without_objects(tmp_path, cells):
+    picture(tmp_path / "b.png", level=7)
+    data = read_boxes(table(tmp_path, ["a.png,1,2,11,12,tree", f"b.png,{cells}"]))
+    assert [(p.id, len(p.boxes)) for p in data.pictures] == [("a.png", 1), ("b.png", 0)]
+    assert (data.found, data.used, data.refused) == (1, 1, 0)
+    assert [p.kind for p in data.problems] == (["no-object"] if "0" in cells else [])
 
 
 def test_a_table_of_pictures_with_sizes_is_not_of_boxes(tmp_path):

@@ -370,3 +370,41 @@ def test_a_middle_is_not_taken_for_a_corner(tmp_path: Path):
     path = table(tmp_path, ["a.png,tree,5,6,10,20"], "path,label,bbox_x,bbox_y,bbox_w,bbox_h")
     with pytest.raises(DataError, match="call them left and top"):
         dataset.read(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "message"),
+    [
+        ("image_path,geometry,label", 'a.png,"POLYGON ((1 2, 9 2, 9 8, 1 2))",tree', "WKT"),
+        ("filename,region_shape_attributes", "a.png,{}", "VIA"),
+        ("image,label,x_center,y_center,width,height", "a.png,tree,5,6,10,20", "no columns 'left'"),
+    ],
+)
+def test_tables_of_boxes_in_other_forms_are_refused_as_such(tmp_path, head, line, message):
+    path = table(tmp_path, [line], head)
+    assert dataset.guess_task(path) == "object-detection"
+    with pytest.raises(DataError, match=message):
+        dataset.read(path)
+
+
+def test_a_folder_may_have_a_table_of_boxes_of_another_name(tmp_path: Path):
+    table(tmp_path, ["a.png,1,2,11,12,tree"]).rename(tmp_path / "annotations.csv")
+    scored = "path,category,left,top,right,bottom,score\na.png,tree,1,2,11,12,0.5\n"
+    (tmp_path / "predictions.csv").write_text(scored)
+    assert _places(tmp_path) == [("a.png", "", 1)]
+    table(tmp_path, []).rename(tmp_path / "more.csv")
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    with pytest.raises(DataError, match="several tables of boxes: annotations.csv, more.csv"):
+        dataset.read(tmp_path)
+
+
+def test_each_split_may_have_a_table(tmp_path: Path):
+    """As Roboflow's export for TensorFlow has it."""
+    for level, split in enumerate(("train", "valid")):
+        folder = tmp_path / split
+        table(folder.parent, ["a.png,1,2,11,12,tree"])
+        folder.mkdir()
+        picture(folder / "a.png", level=30 + 60 * level)
+        (tmp_path / "boxes.csv").rename(folder / "_annotations.csv")
+    (tmp_path / "a.png").unlink()
+    assert _places(tmp_path) == [("train/a.png", "train", 1), ("valid/a.png", "valid", 1)]
