@@ -533,6 +533,14 @@ def test_shares_a_little_beyond_the_lower_right_corner_are_no_pixels(tmp_path, l
     assert "in-pixels" not in {p.kind for p in data.problems}
 
 
+@pytest.mark.parametrize("line", ["0 5 6 41 6 41 20 5 20", "0 20.5 13 41 14"])
+def test_pixels_may_reach_a_pixel_beyond_the_picture(tmp_path, line):
+    data = read_boxes(yolo(tmp_path, [line]))
+    ((box,),) = [picture.boxes for picture in data.pictures]
+    assert (box.top, box.right, box.bottom) == (6, 40, 20)
+    assert [p.kind for p in data.problems] == ["in-pixels", "box-over-edge", "empty-category"]
+
+
 def test_numbers_of_a_box_may_be_texts(tmp_path):
     data = read_boxes(coco(tmp_path, [row(("1", "2.5", "10", "10"))]))
     (box,) = data.pictures[0].boxes

@@ -15,7 +15,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -242,33 +242,45 @@ def _line(into: Collector, id_: str | None, words: list[str], at: int, naming: _
     if id_ is None:
         return into.box(None, known, [], where, crowd)
     size = into.size(id_)
-    if len(numbers) > 4:
-        edges = around(numbers)
-        if not edges:
-            return into.box(id_, known, numbers, where, crowd)
-        values = [number(edge) for edge in edges]
-        x, y, wide, high = (value or 0.0 for value in values)
-    else:
-        values = [number(word) for word in numbers]
-        finite = [value for value in values if value is not None and isfinite(value)]
-        if len(finite) != len(values):
-            return into.box(id_, known, numbers, where, crowd)
-        x, y, wide, high = finite
-        values = [x - wide / 2, y - high / 2, x + wide / 2, y + high / 2]
-        if wide < 0 or high < 0:
-            values = [x, y, x, y]
-    known_values = [value for value in values if value is not None]
-    if _in_pixels((x, y, wide, high), size):
+    box = _of_polygon(numbers, size) if len(numbers) > 4 else _of_middle(numbers, size)
+    if box is None:
+        return into.box(id_, known, numbers, where, crowd)
+    edges, in_pixels = box
+    if in_pixels:
         into.say("in-pixels", where, "Width and height are above 1.", "read as pixels")
-        return into.box(id_, known, known_values, where, crowd, pixels=True, mended=True)
-    scaled = [value * size[i % 2] for i, value in enumerate(known_values)]
+        return into.box(id_, known, edges, where, crowd, pixels=True, mended=True)
+    scaled = [edge * size[i % 2] for i, edge in enumerate(edges)]
     into.box(id_, known, scaled, where, crowd, pixels=True)
 
 
-def _in_pixels(numbers: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
-    """Whether a line is in pixels: its middle and sides, or the edges of its polygon."""
-    _, _, wide, high = numbers
-    return 1 < wide <= size[0] and 1 < high <= size[1] and max(numbers) > _CLEARLY
+def _of_polygon(
+    numbers: Sequence[object], size: tuple[int, int]
+) -> tuple[Sequence[float], bool] | None:
+    """Left, top, right, bottom around x, y, x, y, …, and whether they are in pixels."""
+    edges = [value for edge in around(numbers) if (value := number(edge)) is not None]
+    if not edges:
+        return None
+    _, _, right, bottom = edges
+    return edges, _in_pixels(right, bottom, size, max(edges))
+
+
+def _of_middle(
+    numbers: Sequence[object], size: tuple[int, int]
+) -> tuple[Sequence[float], bool] | None:
+    """Left, top, right, bottom of a middle and sides, and whether they are in pixels."""
+    finite = [value for one in numbers if (value := number(one)) is not None and isfinite(value)]
+    if len(finite) != len(numbers):
+        return None
+    x, y, wide, high = finite
+    in_pixels = _in_pixels(wide, high, size, max(finite))
+    if wide < 0 or high < 0:
+        return [x, y, x, y], in_pixels
+    return [x - wide / 2, y - high / 2, x + wide / 2, y + high / 2], in_pixels
+
+
+def _in_pixels(across: float, down: float, size: tuple[int, int], largest: float) -> bool:
+    """Whether these cannot be shares but lie on the picture, or a pixel beyond it."""
+    return 1 < across <= size[0] + 1 and 1 < down <= size[1] + 1 and largest > _CLEARLY
 
 
 def _say_strays(into: Collector, root: Path, seen: set[Path]) -> None:
