@@ -156,6 +156,10 @@ def test_what_helps_where_no_box_can_be_used(tmp_path: Path):
         read_boxes(coco(tmp_path, []))
     assert caught.value.mend == "draw a box around at least one object"
 
+    with pytest.raises(DataError) as caught:
+        read_boxes(yolo(tmp_path / "yolo", [LINE], "train: nowhere\nnames: [tree]\n"))
+    assert "train and val" in caught.value.mend
+
 
 @pytest.mark.parametrize("place", [".", "labels"])
 def test_yolo_without_data_yaml_has_its_names_in_classes_txt(tmp_path: Path, place: str):

@@ -489,6 +489,8 @@ class Collector:
     def _mend(self) -> str:
         """What helps where no box can be used."""
         kinds = {problem.kind for problem in self._problems}
+        if "missing-split" in kinds:
+            return "let train and val name folders or lists that are in the data's folder"
         if kinds & {"missing", "outside"}:
             return (
                 "give the annotations the names that the pictures have, with / between folders; "
