@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made import coco, picture, row, table, thing, voc, yolo
+from made import coco, label_studio, picture, rectangle, row, table, task, thing, voc, yolo
 from PIL import Image, ImageOps
 
 from regraft import dataset
@@ -379,9 +379,46 @@ CSV = {
     "link out": (link_out, Fault("outside", "boxes.csv:3", 1)),
 }
 
+
+def in_label_studio(odd):
+    return lambda folder: label_studio(folder, [task(rectangle(), odd)])
+
+
+LABEL_STUDIO = {
+    "no width": (in_label_studio(rectangle(width=0)), Fault("zero-area", "task 1", 1)),
+    "negative width": (in_label_studio(rectangle(width=-5)), Fault("zero-area", "task 1", 1)),
+    "outside": (in_label_studio(rectangle(x=110)), Fault("box-outside", "task 1", 1)),
+    "over": (in_label_studio(rectangle(x=95)), Fault("box-over-edge", "task 1", 2, mended=1)),
+    "NaN": (in_label_studio(rectangle(x=NAN)), Fault("not-finite", "task 1", 1)),
+    "text": (in_label_studio(rectangle(x="wide")), Fault("not-a-number", "task 1", 1)),
+    "no name": (in_label_studio(rectangle(name="")), Fault("no-category", "task 1", 1)),
+    "same": (in_label_studio(rectangle()), Fault("duplicate-box", "task 1", 1)),
+    "turned": (
+        in_label_studio(rectangle(x=50, rotation=90)),
+        Fault("turned", "task 1", 2, mended=1),
+    ),
+    "ellipse": (in_label_studio({"type": "ellipselabels"}), Fault("no-rectangle", "task 1", 1)),
+    "wrong size": (
+        in_label_studio(rectangle(x=50, original_width=80)),
+        Fault("wrong-size", "task 1", 2),
+    ),
+    "missing": (
+        lambda folder: label_studio(
+            folder, [task(rectangle()), task(rectangle(), picture="no.png")]
+        ),
+        Fault("missing", "task 2", 1),
+    ),
+}
+
 ALL = [
     pytest.param(plant, fault, id=f"{form}-{name}")
-    for form, faults in (("coco", COCO), ("yolo", YOLO), ("voc", VOC), ("csv", CSV))
+    for form, faults in (
+        ("coco", COCO),
+        ("yolo", YOLO),
+        ("voc", VOC),
+        ("csv", CSV),
+        ("label-studio", LABEL_STUDIO),
+    )
     for name, (plant, fault) in faults.items()
 ]
 

@@ -98,7 +98,7 @@ class CocoReader:
                     for i, p in enumerate(pictures, 1)
                 ],
                 "annotations": annotations,
-                "categories": [{"id": i, "name": n} for i, n in enumerate(data.categories, 1)],
+                "categories": [{"id": i, "name": n} for i, n in enumerate(data.listed, 1)],
             }
             store.commit(folder / f"{split or 'boxes'}.json", json.dumps(content).encode())
 

@@ -5,7 +5,8 @@ Decisions:
 - What can be mended is mended and said: edges outside are clipped, swapped corners swapped.
   What cannot is refused and said. The counts always add up: found = used + refused.
 - A picture with boxes of which none can be used is left out: it would teach that nothing is there.
-- A category that nobody drew is left out, and said; so every format can hold what is read.
+- A category that nobody drew is told apart, and said: it is not learnt, and formats that list
+  categories keep it.
 - Edges are kept to a millionth of a pixel, so that formats that write other numbers (width for the
   right edge, shares for pixels) give back the same box to the last bit.
 - Whether edges are pixels or shares of the picture is told from all boxes together: when nearly
@@ -204,7 +205,8 @@ class Collector:
     def declared(self, id_: str, size: tuple[object, object], where: str) -> None:
         """The annotations claim this width and height; the picture's own count.
 
-        To be said before its boxes, which may have been drawn on it without its EXIF turn.
+        To be said before its boxes where they may have been drawn on it without its EXIF turn;
+        after them it turns none.
         """
         picture = self._pictures[id_]
         if size == picture.size or None in size:
@@ -432,7 +434,9 @@ class Collector:
         self._name_splits()
         if self._path.is_dir():
             self._say_unlisted()
-        names = self._category_names(declared)
+        names = sorted({name for one in self._pictures.values() for name, _ in one.boxes})
+        unused = sorted({category_name(name) for name in declared} - {"", *names})
+        self._say_odd_categories(names, unused)
         self._refuse_no_box(names)
         at = {name: number for number, name in enumerate(names)}
         pictures = (one.picture(id_, at) for id_, one in sorted(self._pictures.items()))
@@ -445,6 +449,7 @@ class Collector:
             self._found,
             self._mended,
             self._refused,
+            tuple(unused),
         )
 
     def _refuse_unknown_categories(self) -> None:
@@ -460,20 +465,13 @@ class Collector:
             mend=f"{mend}, or mend the {'number' if count == 1 else 'numbers'}",
         )
 
-    def _category_names(self, declared: Iterable[str]) -> list[str]:
-        """The categories of the boxes, sorted; what is odd about them and the listed ones is said.
-
-        Args:
-            declared: those that the format lists.
-        """
-        names = sorted({name for one in self._pictures.values() for name, _ in one.boxes})
-        for name in sorted({category_name(n) for n in declared} - set(names)):
+    def _say_odd_categories(self, names: Sequence[str], unused: Sequence[str]) -> None:
+        for name in unused:
             what = f"No box is of the category {name}."
             self.say("empty-category", name, what, "category not learnt")
         for one, other in alike(names):
             what = f"The categories {one} and {other} differ in upper and lower case alone."
             self.say("alike-categories", other, what, "both kept")
-        return names
 
     def _refuse_no_box(self, names: Sequence[str]) -> None:
         if names:

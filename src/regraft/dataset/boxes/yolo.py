@@ -123,7 +123,7 @@ class YoloReader:
         splits = {picture.split for picture in data.pictures}
         named = {_KEYS[split]: f"images/{split}" for split in SPLITS if split and split in splits}
         content: dict[str, Any] = named or {"train": "images", "val": "images"}
-        content |= {"nc": len(data.categories), "names": list(data.categories)}
+        content |= {"nc": len(data.listed), "names": list(data.listed)}
         if crowds:
             content["crowd"] = crowds
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
