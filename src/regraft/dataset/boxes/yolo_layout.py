@@ -72,12 +72,13 @@ def is_described(path: Path) -> bool:
         return False
     try:
         content = _loaded(file)
+        has_labels = path.is_dir() and _folder(path, _LABELS) is not None
     except (DataError, OSError):
         # A data.yaml that cannot be read is still what says that this is YOLO.
         return path.is_dir()
     names, folders = "names" in content, any(key in content for key in SPLIT_NAMES)
     # In a folder that may be of something else, one of them is not enough.
-    seems = path.is_file() or "nc" in content or _folder(path, _LABELS) is not None
+    seems = path.is_file() or "nc" in content or has_labels
     return (names and folders) or (seems and (names or folders))
 
 
@@ -98,12 +99,15 @@ def is_bare(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     folder = folder.resolve()
-    return (
-        all((folder / name).is_file() for name in (_DARKNET, _DARKNET_NAMES))
-        or _has_both(folder)
-        or any(map(_has_both, _splits_in(folder).values()))
-        or _has_labels_beside(folder)
-    )
+    try:
+        return (
+            all((folder / name).is_file() for name in (_DARKNET, _DARKNET_NAMES))
+            or _has_both(folder)
+            or any(map(_has_both, _splits_in(folder).values()))
+            or _has_labels_beside(folder)
+        )
+    except OSError:
+        return False
 
 
 def _has_both(folder: Path) -> bool:
