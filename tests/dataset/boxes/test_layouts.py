@@ -325,10 +325,17 @@ def test_a_missing_picture_is_not_taken_for_another_of_its_name(tmp_path: Path):
 def test_cvat_s_own_xml_is_told_what_to_export(tmp_path: Path):
     picture(tmp_path / "images" / "a.png")
     (tmp_path / "annotations.xml").write_text("<annotations><version>1.1</version></annotations>")
-    assert dataset.guess_task(tmp_path) == "object-detection"
-    with pytest.raises(DataError, match="CVAT's own XML") as raised:
-        read_boxes(tmp_path)
-    assert "Pascal VOC 1.1" in raised.value.mend
+    for path in (tmp_path, tmp_path / "annotations.xml"):
+        assert dataset.guess_task(path) == "object-detection"
+        with pytest.raises(DataError, match="CVAT's own XML") as raised:
+            read_boxes(path)
+        assert "Pascal VOC 1.1" in raised.value.mend
+
+
+def test_one_file_of_voc_leads_to_its_folder(tmp_path: Path):
+    with pytest.raises(DataError, match="annotation of one picture") as raised:
+        dataset.read(voc(tmp_path, [thing()]) / "Annotations" / "a.xml")
+    assert "give the folder" in raised.value.mend
 
 
 def test_via_s_own_json_is_told_what_to_export(tmp_path: Path):

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from regraft.dataset import guard
 from regraft.dataset.boxes.collector import Collector
-from regraft.wording import plural
 
 
 def found_elsewhere(
@@ -48,11 +47,11 @@ def found_elsewhere(
     found = {name: file for name, file in found.items() if times[file] == 1}
     if found:
         name, file = next(iter(found.items()))
-        what = (
-            f"None of {plural(len(wanted), 'picture')} is where it says; "
-            f"{guard.shown(name)} is at {guard.shown(file.relative_to(root))}."
-        )
-        into.say("other-place", where, what, f"{plural(len(found), 'picture')} read so")
+        there_is = guard.shown(file.relative_to(root))
+        what = f"There is no {guard.shown(name)}; there is {there_is}."
+        more = len(found) - 1
+        done = "read instead" + (f", and {more:,} more likewise" if more else "")
+        into.say("other-place", where, what, done)
     return found
 
 

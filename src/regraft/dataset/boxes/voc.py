@@ -17,7 +17,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
@@ -42,9 +42,9 @@ _TRIED = 20
 """XML files of a folder that are looked at until one is an annotation."""
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _SETS: dict[Split, str] = {"train": "train", "valid": "val", "test": "test"}
-_OPENINGS = tuple("<annotation".encode(code) for code in ("ascii", "utf-16-le", "utf-16-be"))
-_CVAT = "annotations"
-"""The root of "CVAT for images"."""
+_CODES = ("ascii", "utf-16-le", "utf-16-be")
+_OPENINGS = tuple("<annotation".encode(code) for code in _CODES)
+_OF_CVAT = tuple("<annotations".encode(code) for code in _CODES)
 _SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
@@ -88,19 +88,30 @@ class VocReader:
     name: str = "voc"
 
     def recognises(self, path: Path) -> bool:
-        """A folder in which, or below whose Annotations/, lies an XML file of an annotation."""
+        """A folder in which, or below whose Annotations/, lies an XML file of an annotation.
+
+        One such file, too, to be refused as what it is.
+        """
         try:
-            return path.is_dir() and any(_is_annotation(file) for file in _some(path))
+            files = _some(path) if path.is_dir() else filter(_is_xml, [path])
+            return any(map(_is_annotation, files))
         except OSError:
             return False
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `dataset.boxes.read_boxes`."""
+        if not path.is_dir():
+            _refuse_cvat([path])
+            raise DataError(
+                "This is the annotation of one picture in Pascal VOC's form.",
+                where=guard.shown(path),
+                mend="give the folder that holds Annotations/ and the pictures",
+            )
         root = path.resolve()
         into = Collector(path, root, self.name)
         pages = list(_pages(into, root))
         if not pages:
-            _refuse_cvat(root)
+            _refuse_cvat(_some(root))
         first = 1 - _counts_from_0(into, pages, root)
         names: dict[Path, set[str]] = {page.base: set() for page in pages}
         for page in pages:
@@ -195,14 +206,17 @@ def _is_xml(file: Path) -> bool:
 
 
 def _is_annotation(file: Path) -> bool:
+    return any(opening in _start(file) for opening in _OPENINGS)
+
+
+def _start(file: Path) -> bytes:
     try:
         if not file.is_file():  # a pipe would be waited for
-            return False
+            return b""
         with file.open("rb") as opened:
-            start = opened.read(4096)
+            return opened.read(4096)
     except OSError:
-        return False
-    return any(opening in start for opening in _OPENINGS)
+        return b""
 
 
 def _pages(into: Collector, root: Path) -> Iterator[_Page]:
@@ -226,10 +240,9 @@ def _pages(into: Collector, root: Path) -> Iterator[_Page]:
                 yield _Page(file, node, *_base(file, root))
 
 
-def _refuse_cvat(root: Path) -> None:
-    for file in _some(root):
-        node = _parsed(guard.read_file(file), guard.shown(file)) if _is_annotation(file) else None
-        if node is not None and node.tag == _CVAT:
+def _refuse_cvat(files: Iterable[Path]) -> None:
+    for file in files:
+        if any(opening in _start(file) for opening in _OF_CVAT):
             raise DataError(
                 'This is CVAT\'s own XML ("CVAT for images").',
                 where=guard.shown(file),

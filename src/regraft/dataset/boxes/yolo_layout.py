@@ -338,7 +338,7 @@ def _by_its_end(into: Collector, path: str, root: Path, where: str) -> Path | No
     if end is None:
         return None
     what = f"There is no {guard.shown(path)} in the data; there is {guard.shown(str(end))}."
-    into.say("other-place", where, what, "that is read")
+    into.say("other-place", where, what, "read instead")
     return _found(str(end), None, root)
 
 
