@@ -367,6 +367,9 @@ def test_an_array_of_texts_is_told_how_to_become_lines(tmp_path: Path):
         ("image_path,class,x1,y1,x2,y2", "5,6,15,26"),
         ("filename,label,x_min,y_min,x_max,y_max", "5,6,15,26"),
         ("image,label,bbox_x1,bbox_y1,bbox_x2,bbox_y2", "5,6,15,26"),
+        ("path,category,x0,y0,x1,y1", "5,6,15,26"),
+        ("path,category,xtl,ytl,xbr,ybr", "5,6,15,26"),
+        ("path,category,minx,miny,maxx,maxy", "5,6,15,26"),
         ("path,category,left,top,width,height", "5,6,10,20"),
         ("path,category,bbox_left,bbox_top,w,h", "5,6,10,20"),
     ],
@@ -386,7 +389,8 @@ def test_a_middle_is_not_taken_for_a_corner(tmp_path: Path):
 @pytest.mark.parametrize(
     ("head", "line", "message"),
     [
-        ("image_path,geometry,label", 'a.png,"POLYGON ((1 2, 9 2, 9 8, 1 2))",tree', "WKT"),
+        ("image_path,geometry,label", 'a.png,"POLYGON ((1 2, 9 2, 1 2))",tree', "in one column"),
+        ("image_id,width,height,bbox", 'a.png,40,30,"[1.0, 2, 9, 8]"', "in one column, 'bbox'"),
         ("filename,region_shape_attributes", "a.png,{}", "VIA"),
         ("image,label,x_center,y_center,width,height", "a.png,tree,5,6,10,20", "no columns 'left'"),
     ],

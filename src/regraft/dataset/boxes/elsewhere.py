@@ -47,11 +47,10 @@ def found_elsewhere(
     found = {name: file for name, file in found.items() if times[file] == 1}
     if found:
         name, file = next(iter(found.items()))
+        more = f", and {len(found) - 1:,} more likewise" if len(found) > 1 else ""
         there_is = guard.shown(file.relative_to(root))
-        what = f"There is no {guard.shown(name)}; there is {there_is}."
-        more = len(found) - 1
-        done = "read instead" + (f", and {more:,} more likewise" if more else "")
-        into.say("other-place", where, what, done)
+        what = f"There is no {guard.shown(name)}; there is {there_is}{more}."
+        into.say("other-place", where, what, "read instead")
     return found
 
 

@@ -6,7 +6,7 @@ Columns are parted by commas, semicolons or tabs. Between semicolons edges may h
 comma, as spreadsheets of many countries write it; with a point besides they are no numbers. A table
 that seems to be of boxes but lacks columns is refused, and the columns that it has are named: as a
 table of labels it would fail without a word of boxes. So are `x` and `y`, which may be a corner or
-the middle, polygons as WKT, and VIA's own CSV.
+the middle, boxes in one column (WKT, lists), and VIA's own CSV.
 
 A row with only a path is a picture without boxes, whether the other cells are empty or NaN, as
 pandas writes them. So is, and that is said, one whose edges are all 0, as DeepForest writes it.
@@ -45,7 +45,9 @@ _CROWD = {**TRUTH, "yes": True, "no": False}
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 _PREFIX = re.compile("(?:b?box)[_ ]")
 _MIDDLES = (("x_center", "y_center"), ("center_x", "center_y"), ("cx", "cy"), ("xc", "yc"))
-_POLYGONS = frozenset({"geometry", "geom", "wkt", "polygon"})
+_IN_ONE = frozenset({"geometry", "geom", "wkt", "polygon", "bbox", "box"})
+"""Columns that may hold a whole box."""
+_WHOLE = re.compile(r"POLYGON|[\[(]\s*[0-9.]+\s*,", re.IGNORECASE)
 _VIA = "region_shape_attributes"
 _NOTHING = frozenset({"", "nan", "na", "none", "null"})
 """What an empty cell may be written as, in lower case."""
@@ -54,11 +56,13 @@ _HEAD_BYTES = 10_000
 _ALIASES = {
     **dict.fromkeys(("image_path", "file", "filename", "image", "image_name"), "path"),
     **dict.fromkeys(("label", "class", "class_name", "category_name"), "category"),
-    **dict.fromkeys(("xmin", "x_min", "x1"), "left"),
-    **dict.fromkeys(("ymin", "y_min", "y1"), "top"),
-    **dict.fromkeys(("xmax", "x_max", "x2"), "right"),
-    **dict.fromkeys(("ymax", "y_max", "y2"), "bottom"),
+    **dict.fromkeys(("xmin", "x_min", "minx", "xtl", "x1"), "left"),
+    **dict.fromkeys(("ymin", "y_min", "miny", "ytl", "y1"), "top"),
+    **dict.fromkeys(("xmax", "x_max", "maxx", "xbr", "x2"), "right"),
+    **dict.fromkeys(("ymax", "y_max", "maxy", "ybr", "y2"), "bottom"),
 }
+_FROM_0 = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
+"""Where there is an `x0`, `x1` is the right edge."""
 
 
 @final
@@ -156,7 +160,7 @@ def _is_of_boxes(file: Path) -> bool:
         len(columns & {*_EDGES}) >= _ENOUGH
         or ("path" in columns and (corners or middles) and sides)
         or _VIA in columns
-        or ("path" in columns and bool(columns & _POLYGONS) and "POLYGON" in second.upper())
+        or bool(columns & _IN_ONE and _WHOLE.search(second))
     )
 
 
@@ -204,9 +208,10 @@ def _refuse_foreign(columns: Collection[str], where: str) -> None:
             where=where,
             mend="in VIA, take Annotation > Export Annotations (COCO format)",
         )
-    if _POLYGONS & {*columns} and not {*_EDGES} & {*columns}:
+    whole = sorted(_IN_ONE & {*columns})
+    if whole and not {*_EDGES} & {*columns}:
         raise DataError(
-            "The boxes are polygons in one column (WKT), which is not read.",
+            f"The boxes are in one column, {whole[0]!r}, which is not read.",
             where=where,
             mend="write the edges of each into the columns left, top, right and bottom, in pixels "
             "(geopandas: frame.bounds)",
@@ -232,7 +237,8 @@ def _refuse_missing(columns: list[str], where: str) -> None:
 
 def _columns(names: list[str]) -> list[str]:
     plain = [_PREFIX.sub("", name.strip().strip('"').lower()) for name in names]
-    return [_ALIASES.get(name, name) for name in plain]
+    aliases = {**_ALIASES, **_FROM_0} if "x0" in plain else _ALIASES
+    return [aliases.get(name, name) for name in plain]
 
 
 def _sides_in(columns: Collection[str]) -> tuple[str, str] | None:
