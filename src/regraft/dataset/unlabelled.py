@@ -28,7 +28,7 @@ from regraft.dataset import guard, texts
 from regraft.dataset.clips import cut, holds_videos, verify_clips
 from regraft.dataset.copies import content_of, settle_apart
 from regraft.dataset.holders import holders
-from regraft.dataset.rows import Dataset, Problem, Sample
+from regraft.dataset.rows import KEPT, Dataset, Problem, Sample
 from regraft.dataset.table_columns import lines_of
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.usable import VERIFY, check_max_bad, say_ignored, usable
@@ -46,6 +46,7 @@ def read_unlabelled(
     path: str | Path,
     *,
     apart_from: Iterable[Sample] = (),
+    keep_leaks: bool = False,
     max_bad: float = MAX_BAD,
     clip_s: float | None = None,
     tell: Tell = silent,
@@ -57,6 +58,7 @@ def read_unlabelled(
     Args:
         path: a folder; folders inside of it mean nothing.
         apart_from: samples of labelled data; copies of them, near ones too, are left out as leaks.
+        keep_leaks: report them, but let them stay.
         max_bad: as for `read`.
         clip_s: as for `read`.
         tell: as for `read`.
@@ -79,7 +81,8 @@ def read_unlabelled(
         )
     beside = VERIFY[pool.task](list(apart_from), silent)
     both_nhw = np.concatenate([thumbnails_nhw, beside.thumbnails_nhw])
-    return _once(settle_apart(pool, beside.samples, both_nhw), {})
+    settled = settle_apart(pool, beside.samples, both_nhw, keep_leaks=keep_leaks)
+    return _once(settled, {}, keep_leaks)
 
 
 def read_unlabelled_texts(
@@ -87,6 +90,7 @@ def read_unlabelled_texts(
     *,
     column: str = "",
     apart_from: Iterable[Sample] = (),
+    keep_leaks: bool = False,
     max_bad: float = MAX_BAD,
     tell: Tell = silent,
 ) -> Dataset:
@@ -97,6 +101,7 @@ def read_unlabelled_texts(
         column: of a table, the one with the texts; found if "".
         apart_from: samples of labelled data, with their texts; what is a copy of one of them,
             nearly or in part, is left out as a leak.
+        keep_leaks: report it, but let it stay.
         max_bad: share of files that may be set aside; one always may, unless this is 0.
         tell: hears `Advanced("reading", …)` and `Advanced("leaks", …)`, and which files of another
             kind are not read; may raise to stop.
@@ -115,8 +120,8 @@ def read_unlabelled_texts(
             "No text can be used.", where=guard.shown(root), mend="check what lies there"
         )
     others = list(apart_from)
-    settled = settle_apart(pool, others, thumbnails_nhw)
-    return _once(settled, holders(settled.samples, others, tell))
+    settled = settle_apart(pool, others, thumbnails_nhw, keep_leaks=keep_leaks)
+    return _once(settled, holders(settled.samples, others, tell), keep_leaks)
 
 
 def recognises_texts(path: Path) -> bool:
@@ -129,15 +134,19 @@ def recognises_texts(path: Path) -> bool:
     return guard.claims_text(path) or TableReader().recognises(path)
 
 
-def _once(pool: Dataset, held: Mapping[str, str]) -> Dataset:
+def _once(pool: Dataset, held: Mapping[str, str], keep_leaks: bool) -> Dataset:
     """The pool with one sample for each content, without those that hold another, by id."""
     kept: dict[str, Sample] = {}
+    told = {problem.where for problem in pool.problems if problem.kind == "leak"}
     problems: list[Problem] = []
     for sample in pool:
-        if sample.id in held:
+        if sample.id in held and sample.id not in told:
             what = f"It holds {held[sample.id]} of the labelled data, or most of it."
-            problems.append(Problem("leak", sample.id, what, "left out"))
-        elif sample.sha256 in kept:
+            done = KEPT if keep_leaks else "left out"
+            problems.append(Problem("leak", sample.id, what, done))
+            if not keep_leaks:
+                continue
+        if sample.sha256 in kept:
             what = f"The same {content_of(sample)} as {kept[sample.sha256].id}."
             problems.append(Problem("repeated", sample.id, what, "left out"))
         else:

@@ -87,8 +87,8 @@ class MaskedLanguage:
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
         pool = read_unlabelled_texts(
-            path, column=self.settings.column or "", apart_from=apart_from, max_bad=max_bad,
-            tell=tell,
+            path, column=self.settings.column or "", apart_from=apart_from,
+            keep_leaks=self.settings.keep_duplicates, max_bad=max_bad, tell=tell,
         )  # fmt: skip
         if not len(pool):
             raise DataError(

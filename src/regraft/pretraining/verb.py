@@ -17,6 +17,7 @@ from regraft import dataset as data_sets
 from regraft import reporting, store
 from regraft.backbones import RANDOM, Backbone, open_backbone
 from regraft.dataset import Dataset, Reader, Sample
+from regraft.dataset.rows import KEPT
 from regraft.defaults import MAX_BAD
 from regraft.errors import TrainingFailed, UsageError
 from regraft.events import Said, Tell, silent
@@ -195,7 +196,7 @@ def pretrain(
         start = chosen.sized(start)
         frozen = frozen_stages(train, len(start.stages))
         labelled = _judge(judge, chosen, question, reads, tell)
-        pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
+        pool = chosen.read(Path(data), _measured_on(labelled), max_bad, tell)
         _tell_leaks(pool, tell)
         evaluator = None if labelled is None else Evaluator(labelled, start, seed)
         report = _learn(Setup(run, question, chosen, start, frozen, pool, evaluator, tell))
@@ -270,16 +271,28 @@ def _judge(
     return labelled
 
 
-def _kept_apart(labelled: Dataset | None, settings: AnySettings) -> list[Sample]:
-    if labelled is None or settings.keep_duplicates:
+def _measured_on(labelled: Dataset | None) -> list[Sample]:
+    if labelled is None:
         return []
     return [sample for sample in labelled if sample.split in ("valid", "test")]
 
 
 def _tell_leaks(pool: Dataset, tell: Tell) -> None:
-    leaks = sum(problem.kind == "leak" for problem in pool.problems)
+    leaks = [problem.done for problem in pool.problems if problem.kind == "leak"]
     if leaks:
-        tell(Said(f"{leaks} samples of the pool are or hold copies of the judge's: left out"))
+        said = f"{plural(len(leaks), 'sample')} of the pool are or hold copies of the judge's"
+        tell(Said(f"{said}: {leaks[0]}"))
+
+
+def _memory(pool: Dataset) -> str:
+    """What copies that were asked to stay say against the verdict; "" without any."""
+    count = sum((problem.kind, problem.done) == ("leak", KEPT) for problem in pool.problems)
+    if not count:
+        return ""
+    return (
+        f"{plural(count, 'sample')} of the pool that are or hold copies of the judge's were learnt "
+        "from (--keep-duplicates): the score may be earned by memory."
+    )
 
 
 def _learn(setup: Setup) -> dict[str, Any]:
@@ -326,7 +339,11 @@ def _learn(setup: Setup) -> dict[str, Any]:
                 vain,
                 lambda: _control(setup, control, evaluator, facts, after),
             )
-    doubts = [] if evaluator is None else verdict.doubts(report["judge"]["problems"])
+    doubts = (
+        []
+        if evaluator is None
+        else [*verdict.doubts(report["judge"]["problems"]), _memory(setup.pool)]
+    )
     said = [beside_references(report), report["verdict"]["text"], *doubts, *vain]
     report["verdict"] = report["verdict"] | {"text": " ".join(filter(None, said))}
     reporting.write(setup.run.folder, report)
