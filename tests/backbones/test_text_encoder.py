@@ -141,6 +141,60 @@ def test_a_damaged_folder_is_refused(name: str, content: str, tmp_path: Path) ->
         backbones.convert(f"text:{tmp_path / 'model'}")
 
 
+@pytest.mark.parametrize(
+    ("family", "changes", "said"),
+    [
+        ("bert", {"num_attention_heads": 5}, "num_attention_heads: 5, which cannot share a width"),
+        ("bert", {"vocab_size": "101"}, "vocab_size: '101', where a whole number of 1 or more"),
+        ("bert", {"max_position_embeddings": -1}, "max_position_embeddings: -1"),
+        ("bert", {"num_hidden_layers": 0}, "num_hidden_layers: 0"),
+        ("bert", {"hidden_size": None}, "hidden_size: None"),
+        ("bert", {"intermediate_size": True}, "intermediate_size: True"),
+        ("bert", {"layer_norm_eps": "1e-12"}, "layer_norm_eps: '1e-12', where a number of 0"),
+        ("bert", {"position_embedding_type": "relative_key"}, "positions that are 'relative_key'"),
+        ("roberta", {"pad_token_id": "1"}, "pad_token_id: '1'"),
+        ("distilbert", {"n_heads": 3}, "n_heads: 3"),
+        ("deberta-v2", {"num_attention_heads": 0}, "num_attention_heads: 0"),
+        ("deberta-v2", {"position_buckets": "8"}, "position_buckets: '8'"),
+        ("modernbert", {"num_attention_heads": 32}, "num_attention_heads: 32"),
+        ("modernbert", {"layer_types": ["full_attention"]}, "layer_types: 1 of them"),
+        ("modernbert", {"local_attention": 1}, "local_attention: 1"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_name(
+    family: str, changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    save_model(family, tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(BackboneError) as refused:
+        backbones.convert(f"text:{tmp_path / 'model'}")
+    assert said in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"ids":[3]', '"ids":[999999]', "the tokenizer has 1,000,000 ids, the weights 101"),
+        ('"unk_token":"[UNK]"', '"unk_token":"[NO]"', "the tokenizer cannot be used"),
+        (
+            '"normalizer":{"type":"Lowercase"}',
+            '"normalizer":{"type":"Precompiled","precompiled_charsmap":"/////w=="}',
+            "the tokenizer cannot be used",
+        ),
+    ],
+)
+def test_a_tokenizer_that_would_fail_on_texts_is_refused(
+    old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    save_model("bert", tmp_path / "model")
+    text = tokenizer_json()
+    assert old in text
+    (tmp_path / "model" / "tokenizer.json").write_text(text.replace(old, new))
+    with pytest.raises(BackboneError, match=said):
+        backbones.convert(f"text:{tmp_path / 'model'}")
+
+
 def test_a_tokenizer_with_more_ids_than_rows_is_refused(tmp_path: Path) -> None:
     save_model("bert", tmp_path / "model", vocab_size=100)
     with pytest.raises(BackboneError, match="the tokenizer has 101 ids, the weights 100"):

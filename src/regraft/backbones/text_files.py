@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from regraft.backbones.tokenizer import open_tokenizer
+from regraft.backbones.tokenizer import open_tokenizer, reading
 from regraft.errors import BackboneError, MissingExtra, RegraftError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -38,7 +38,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
         if not isinstance(config, dict):
             raise ValueError("config.json is no object")
         tokenizer = _tokenizer(folder)
-        open_tokenizer(tokenizer)
+        with reading(folder):
+            open_tokenizer(tokenizer)
     except RegraftError:
         raise
     except FileNotFoundError as fault:
@@ -47,9 +48,9 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
             where=str(fault.filename),
             mend="it should hold config.json, tokenizer.json and model.safetensors",
         ) from fault
-    except Exception as fault:  # the library of tokenizers raises Exception itself
+    except (OSError, ValueError, RecursionError) as fault:
         raise BackboneError(
-            f"the model's description or tokenizer cannot be read: {fault}", where=folder
+            f"the model's description cannot be read: {fault}", where=folder
         ) from fault
     return config, tokenizer
 
