@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from text_models import save_model, tokenizer_json
+from text_models import V3, save_model, tokenizer_json
 
 from regraft import backbones
 from regraft.backbones.hub import licence_in
 from regraft.errors import BackboneError
 from regraft.transfer.engine import prepare
 
-V3: dict[str, Any] = {
-    "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8,
-    "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False,
-}  # fmt: skip
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", {}),
     "roberta": ("roberta", {}),
@@ -238,6 +236,18 @@ POISONS: dict[str, str] = {
 }
 
 
+def test_a_pickle_in_a_zip_of_torch_executes_nothing(tmp_path: Path) -> None:
+    """As torch saves weights today: tensors, and among them what runs when it is read back."""
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    model = save_model("bert", folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict() | {"more": Poison(str(ran))}, folder / "pytorch_model.bin")
+    assert zipfile.is_zipfile(folder / "pytorch_model.bin")
+    with pytest.raises(BackboneError, match="without running code"):
+        backbones.convert(f"text:{folder}")
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize("poisoned", POISONS)
 def test_poisoned_files_execute_nothing(poisoned: str, tmp_path: Path) -> None:
     """Code that a folder names or holds is not run, whether the folder is taken or refused."""
@@ -320,6 +330,44 @@ def test_what_is_not_in_the_cache_is_not_fetched(hub: Path) -> None:
     with pytest.raises(BackboneError, match="not on this machine") as caught:
         backbones.open_backbone("text:some/other")
     assert "regraft backbones pull text:some/other" in caught.value.mend
+
+
+def test_a_name_without_an_organisation_is_one_of_the_hub(hub: Path) -> None:
+    with pytest.raises(BackboneError, match="bert-base is not on this machine") as caught:
+        backbones.open_backbone("text:bert-base")
+    assert "regraft backbones pull text:bert-base" in caught.value.mend
+    shutil.copytree(hub.parents[1], hub.parents[2] / "models--bert-base")
+    found = backbones.open_backbone("text:bert-base")
+    assert found.source == f"bert-base, {'0' * 40}"
+    with pytest.raises(BackboneError, match="not on this machine"):
+        backbones.open_backbone("text:no--name..")
+
+
+def test_a_folder_goes_before_a_name_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model("bert", tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    assert backbones.convert("text:model").source == str(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("pooling", "said"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "by cls_token"),
+        ({"pooling_mode": "lasttoken"}, "by lasttoken"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, ""),
+        ({"pooling_mode": "mean"}, ""),
+        ([1], ""),
+    ],
+)
+def test_another_way_to_pool_than_ours_is_said(pooling: Any, said: str, tmp_path: Path) -> None:
+    save_model("bert", tmp_path / "model")
+    (tmp_path / "model" / "1_Pooling").mkdir()
+    (tmp_path / "model" / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    note = backbones.convert(f"text:{tmp_path / 'model'}").note
+    assert said in note
+    assert bool(note) == bool(said)
 
 
 def test_older_weights_are_read_without_running_them(tmp_path: Path) -> None:

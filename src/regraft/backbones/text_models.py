@@ -61,7 +61,9 @@ def convert(wanted: Address) -> Converted:
     )
     recipe = Recipe(wanted.adapter, family, shape.options())
     blank = Backbone(wanted.name, "text", source, sha256, licence, (), preprocessing, recipe, file)
-    return Converted(blank, assemble(recipe, preprocessing), tensors, wanted.file)
+    network = assemble(recipe, preprocessing)
+    network.note = text_files.pooling_note(folder)
+    return Converted(blank, network, tensors, wanted.file)
 
 
 def _refuse_unknown_ids(tokenizer: bytes, known: int, folder: Path) -> None:
