@@ -9,8 +9,8 @@ Decisions:
   labelled videos it would join two files (see `reading.py`).
 - In a table of texts each row of the column of texts is a sample, labels are not looked at; in a
   folder each text file is. One plain text file is divided at its blank lines, a paragraph of more
-  than four thousand characters at its lines (some files have one text a line), and what is short is
-  put together until it has a thousand characters.
+  than four thousand characters at its lines (some files have one text a line), such a line between
+  words, and what is short is put together until it has a thousand characters.
 - What is read of a text, in which encoding, and what counts as a copy is as for labelled texts
   (`texts.py`). A text that *holds* a labelled one is a leak, too (`holders.py`).
 """
@@ -39,7 +39,8 @@ from regraft.events import Tell, silent
 BLOCK = 1000
 """Characters that paragraphs of one file are put together to."""
 LONG = 4 * BLOCK
-"""Characters of a paragraph that is divided at its lines."""
+"""Characters of a paragraph that is divided at its lines, and of a line that is between words."""
+_PART = re.compile(rf".{{1,{BLOCK}}}\S{{0,100}}\s?")
 
 
 def read_unlabelled(
@@ -224,9 +225,15 @@ def _blocks(text: str) -> Iterator[str]:
     for is_long, some in groupby(paragraphs, lambda part: len(part) > LONG):
         if is_long:
             for paragraph in some:
-                yield from _joined(paragraph.split("\n"), "\n")
+                lines = paragraph.split("\n")
+                yield from _joined((part for line in lines for part in _parts(line)), "\n")
         else:
             yield from _joined(some, "\n\n")
+
+
+def _parts(line: str) -> list[str]:
+    """A long line in parts that end where a word does, if that is soon; else as it is."""
+    return _PART.findall(line) if len(line) > LONG else [line]
 
 
 def _joined(parts: Iterable[str], between: str) -> Iterator[str]:
