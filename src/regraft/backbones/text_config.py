@@ -32,7 +32,7 @@ def number(
     if isinstance(value, bool) or not isinstance(value, wanted) or not value >= least:
         kind = "a whole number" if isinstance(least, int) else "a number"
         raise ValueError(f"{key}: {value!r}, where {kind} of {least} or more belongs")
-    return value
+    return type(least)(value)
 
 
 def heads(config: Mapping[str, Any], key: str, width: int, *, even: bool = False) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def open_tokenizer(data: bytes) -> Any:
 
 
 @contextmanager
-def reading(where: Path) -> Iterator[None]:
+def reading(where: Path) -> Generator[None]:
     """Whatever the library raises inside of this is a damaged tokenizer of the model there.
 
     Raises:
