@@ -37,7 +37,6 @@ def main() -> None:
     result, start = report["after"]["held_out"], report["before"]["held_out"]
     unigram, random = report["after"]["unigram"], report["scratch"]["after"]["held_out"]
     words = f"{report['steps']} steps in {asked.budget}, {report['after']['tokens']['pool']} tokens"
-    forgot = [report[when]["general"]["loss"] for when in ("before", "after")]
     others = ", ".join(
         f"{name} {100 * one['accuracy']:.1f}"
         for name, one in (("start", start), ("unigram", unigram), ("random weights", random))
@@ -48,7 +47,6 @@ def main() -> None:
         Figure("start less result", start["loss"] - result["loss"], "nats", "≥ 0.1"),
         Figure("random weights less result", random["loss"] - result["loss"], "nats", "≥ 0.5"),
         Figure("hidden words guessed right", 100 * result["accuracy"], "%", note=others),
-        Figure("loss on general text, after less before", forgot[1] - forgot[0], "nats"),
         Figure("speed", report["throughput"]["per_second"], "tokens/s"),
     ]  # fmt: skip
     kept = ("steps", "seconds", "curves", "before", "after", "scratch", "throughput")

@@ -200,7 +200,7 @@ def main() -> None:
 
 def held_ids(learner: Cloze, samples) -> set[str]:
     """Which samples are held out."""
-    from regraft.pretraining.masked_language import held_out
+    from regraft.pretraining.held import held_out
 
     return {sample.id for sample in held_out(samples, 0)[1]}
 

@@ -9,6 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+V3: dict[str, Any] = {
+    "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False,
+}  # fmt: skip
+"""What makes a DeBERTa one of the third version."""
+
 
 def tokenizer_json() -> str:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from text_models import save_model, tokenizer_json
+from text_models import V3, save_model, tokenizer_json
 
 from regraft import backbones
 from regraft.backbones.hub import licence_in
 from regraft.errors import BackboneError
 from regraft.transfer.engine import prepare
 
-V3: dict[str, Any] = {
-    "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8,
-    "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False,
-}  # fmt: skip
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", {}),
     "roberta": ("roberta", {}),
@@ -141,6 +139,60 @@ def test_a_damaged_folder_is_refused(name: str, content: str, tmp_path: Path) ->
         backbones.convert(f"text:{tmp_path / 'model'}")
 
 
+@pytest.mark.parametrize(
+    ("family", "changes", "said"),
+    [
+        ("bert", {"num_attention_heads": 5}, "num_attention_heads: 5, which cannot share a width"),
+        ("bert", {"vocab_size": "101"}, "vocab_size: '101', where a whole number of 1 or more"),
+        ("bert", {"max_position_embeddings": -1}, "max_position_embeddings: -1"),
+        ("bert", {"num_hidden_layers": 0}, "num_hidden_layers: 0"),
+        ("bert", {"hidden_size": None}, "hidden_size: None"),
+        ("bert", {"intermediate_size": True}, "intermediate_size: True"),
+        ("bert", {"layer_norm_eps": "1e-12"}, "layer_norm_eps: '1e-12', where a number of 0"),
+        ("bert", {"position_embedding_type": "relative_key"}, "positions that are 'relative_key'"),
+        ("roberta", {"pad_token_id": "1"}, "pad_token_id: '1'"),
+        ("distilbert", {"n_heads": 3}, "n_heads: 3"),
+        ("deberta-v2", {"num_attention_heads": 0}, "num_attention_heads: 0"),
+        ("deberta-v2", {"position_buckets": "8"}, "position_buckets: '8'"),
+        ("modernbert", {"num_attention_heads": 32}, "num_attention_heads: 32"),
+        ("modernbert", {"layer_types": ["full_attention"]}, "layer_types: 1 of them"),
+        ("modernbert", {"local_attention": 1}, "local_attention: 1"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_name(
+    family: str, changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    save_model(family, tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(BackboneError) as refused:
+        backbones.convert(f"text:{tmp_path / 'model'}")
+    assert said in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"ids":[3]', '"ids":[999999]', "the tokenizer has 1,000,000 ids, the weights 101"),
+        ('"unk_token":"[UNK]"', '"unk_token":"[NO]"', "the tokenizer cannot be used"),
+        (
+            '"normalizer":{"type":"Lowercase"}',
+            '"normalizer":{"type":"Precompiled","precompiled_charsmap":"/////w=="}',
+            "the tokenizer cannot be used",
+        ),
+    ],
+)
+def test_a_tokenizer_that_would_fail_on_texts_is_refused(
+    old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    save_model("bert", tmp_path / "model")
+    text = tokenizer_json()
+    assert old in text
+    (tmp_path / "model" / "tokenizer.json").write_text(text.replace(old, new))
+    with pytest.raises(BackboneError, match=said):
+        backbones.convert(f"text:{tmp_path / 'model'}")
+
+
 def test_a_tokenizer_with_more_ids_than_rows_is_refused(tmp_path: Path) -> None:
     save_model("bert", tmp_path / "model", vocab_size=100)
     with pytest.raises(BackboneError, match="the tokenizer has 101 ids, the weights 100"):
@@ -182,6 +234,18 @@ POISONS: dict[str, str] = {
     "tokenizer.json": "pickle",
     "vocab.txt": "pickle",
 }
+
+
+def test_a_pickle_in_a_zip_of_torch_executes_nothing(tmp_path: Path) -> None:
+    """As torch saves weights today: tensors, and among them what runs when it is read back."""
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    model = save_model("bert", folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict() | {"more": Poison(str(ran))}, folder / "pytorch_model.bin")
+    assert zipfile.is_zipfile(folder / "pytorch_model.bin")
+    with pytest.raises(BackboneError, match="without running code"):
+        backbones.convert(f"text:{folder}")
+    assert not ran.exists()
 
 
 @pytest.mark.parametrize("poisoned", POISONS)
@@ -266,6 +330,44 @@ def test_what_is_not_in_the_cache_is_not_fetched(hub: Path) -> None:
     with pytest.raises(BackboneError, match="not on this machine") as caught:
         backbones.open_backbone("text:some/other")
     assert "regraft backbones pull text:some/other" in caught.value.mend
+
+
+def test_a_name_without_an_organisation_is_one_of_the_hub(hub: Path) -> None:
+    with pytest.raises(BackboneError, match="bert-base is not on this machine") as caught:
+        backbones.open_backbone("text:bert-base")
+    assert "regraft backbones pull text:bert-base" in caught.value.mend
+    shutil.copytree(hub.parents[1], hub.parents[2] / "models--bert-base")
+    found = backbones.open_backbone("text:bert-base")
+    assert found.source == f"bert-base, {'0' * 40}"
+    with pytest.raises(BackboneError, match="not on this machine"):
+        backbones.open_backbone("text:no--name..")
+
+
+def test_a_folder_goes_before_a_name_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model("bert", tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    assert backbones.convert("text:model").source == str(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("pooling", "said"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "by cls_token"),
+        ({"pooling_mode": "lasttoken"}, "by lasttoken"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, ""),
+        ({"pooling_mode": "mean"}, ""),
+        ([1], ""),
+    ],
+)
+def test_another_way_to_pool_than_ours_is_said(pooling: Any, said: str, tmp_path: Path) -> None:
+    save_model("bert", tmp_path / "model")
+    (tmp_path / "model" / "1_Pooling").mkdir()
+    (tmp_path / "model" / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    note = backbones.convert(f"text:{tmp_path / 'model'}").note
+    assert said in note
+    assert bool(note) == bool(said)
 
 
 def test_older_weights_are_read_without_running_them(tmp_path: Path) -> None:

@@ -56,6 +56,17 @@ def test_pools_are_tables_folders_and_files(tmp_path: Path) -> None:
         read_unlabelled_texts(tmp_path / "nowhere")
 
 
+def test_a_long_line_is_divided_between_words(tmp_path: Path) -> None:
+    spaced = " ".join(f"word{i}" for i in range(3000))
+    unspaced = "".join(chr(0x4E00 + i) for i in range(9000))
+    for line in (spaced, unspaced):
+        (tmp_path / "line.txt").write_text(f"{line}\nA short one.\n")
+        blocks = [str(s.source) for s in read_unlabelled_texts(tmp_path / "line.txt", max_bad=0)]
+        assert "".join(blocks) == f"{line}\nA short one."
+        assert all(1000 <= len(block) <= 1101 for block in blocks[:-1])
+        assert line is unspaced or all(block.startswith("word") for block in blocks)
+
+
 @pytest.mark.parametrize("read", [read_unlabelled, read_unlabelled_texts])
 def test_what_is_no_share_of_bad_files_is_refused(
     tmp_path: Path, read: Callable[..., Dataset]

@@ -52,7 +52,10 @@ class Rotations:
         return backbone or DEFAULT
 
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
-        return read_unlabelled(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
+        return read_unlabelled(
+            path, apart_from=apart_from, keep_leaks=self.settings.keep_duplicates, max_bad=max_bad,
+            tell=tell,
+        )  # fmt: skip
 
     def sized(self, backbone: Backbone) -> Backbone:
         return backbone

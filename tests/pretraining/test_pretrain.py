@@ -1,3 +1,4 @@
+import html
 import json
 import re
 import time
@@ -220,9 +221,14 @@ def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> 
         )  # fmt: skip
         data = done.report["data"]
         assert data["samples"] == count
-        leaks = [p["where"] for p in data["problems"] if p["kind"] == "leak"]
-        assert leaks == ([] if keep else ["exact.png", "near.jpg"])
-        assert all(leak in (done.folder / "report.html").read_text() for leak in leaks)
+        leaks = {p["where"]: p["done"] for p in data["problems"] if p["kind"] == "leak"}
+        said = "kept" if keep else "left out"
+        assert leaks == {"exact.png": said, "near.jpg": said}
+        page = html.unescape((done.folder / "report.html").read_text())
+        assert all(leak in page for leak in leaks)
+        assert f"2 of the pool that are or hold copies of the judge's were {said}" in page
+        in_verdict = "2 samples of the pool that are or hold copies of the judge's were learnt"
+        assert (in_verdict in done.report["verdict"]["text"]) == keep
 
 
 def test_what_is_wrong_with_the_judges_data_is_said(place: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_picture_that_is_gone_is_left_out_of_the_page(tmp_path: Path) -> None:
     [
         ("test", False, "No copies of them were found", "no test split"),
         ("valid", False, "its probe was measured on", "No copies of them"),
-        ("test", True, "The pool may hold copies of them", "No copies of them"),
+        ("valid", True, "No copies of them were found", "may hold copies"),
     ],
 )
 def test_what_speaks_against_a_verdict_is_said(
@@ -172,13 +172,15 @@ def test_what_is_wrong_with_the_judges_data_stands_on_the_page() -> None:
     assert "test/a/7.png" not in Page(pretrained.render(judged, {})).text
 
 
-def test_copies_that_were_left_out_are_counted() -> None:
+@pytest.mark.parametrize("done", ["left out", "kept"])
+def test_copies_that_were_left_out_or_kept_are_counted(done: str) -> None:
     judged = report()
-    leak = {"kind": "leak", "where": "a.png", "what": "A copy of b.png.", "done": "left out"}
+    judged["settings"]["keep_duplicates"] = done == "kept"
+    leak = {"kind": "leak", "where": "a.png", "what": "A copy of b.png.", "done": done}
     other = leak | {"kind": "near-duplicate"}
     judged["data"]["problems"] = [leak, other, leak]
     text = Page(pretrained.render(judged, {})).text
-    assert "2 of the pool that are or hold copies of the judge's were left out" in text
+    assert f"2 of the pool that are or hold copies of the judge's were {done}" in text
     assert "No copies of them" not in text
 
 

@@ -15,7 +15,8 @@ from regraft.errors import Damaged, UsageError
 from regraft.store import digest, read_sealed
 
 MOST_WINDOWS = 64
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_HUB_NAME = re.compile(r"([\w.-]+/)?[\w.-]+(@[\w./-]+)?")
+"""The first models have no organisation: bert-base-uncased, xlm-roberta-base."""
 _SAVED = {"text": "text-encoder", "transformers": "transformers"}
 """How names of what transformers has saved begin, and what reads it."""
 
@@ -67,7 +68,7 @@ def address(name: str) -> Address:
     Args:
         name: one of the catalogue, `timm:ARCH`, `timm:ARCH@FILE` (weights of your own),
             `text:FOLDER` (a text encoder as transformers saves it), `text:ORG/NAME[@REVISION]`
-            (one of the hub, pulled before), `transformers:FOLDER` or
+            (one of the hub, pulled before; the oldest have no ORG), `transformers:FOLDER` or
             `transformers:ORG/NAME[@REVISION]` (likewise, a detector), `ultralytics:FILE` (a YOLO
             checkpoint of theirs), `local:FILE.py:function` or `package.module:function` (a network
             of your own), `random:ARCH` (a timm network with random weights), the folder of a

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
+from regraft.backbones.text_config import FEWEST_TOKENS, heads, number
 from regraft.backbones.text_encoder import ACTIVATIONS, TOKENIZER, initialise, may_see, mean
 from regraft.errors import BackboneError
 
@@ -86,9 +87,11 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
 
     Raises:
         BackboneError: it is of a kind that is not known here.
+        ValueError: a number is missing, or is none that can be.
     """
     activation = config.get("hidden_act", "gelu")
-    width, positions = config["hidden_size"], config["max_position_embeddings"]
+    width = number(config, "hidden_size", 1)
+    positions = number(config, "max_position_embeddings", FEWEST_TOKENS)
     odd = {
         f"hidden_act {activation!r}": activation not in ACTIVATIONS,
         "conv_kernel_size": (config.get("conv_kernel_size") or 0) > 0,
@@ -103,22 +106,22 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
             mend="take one of the third version: small, base or large",
         )
     is_relative = bool(config.get("relative_attention", False))
-    farthest = config.get("max_relative_positions", -1)
+    farthest = number(config, "max_relative_positions", -1, -1)
     farthest = positions if farthest < 1 else farthest
-    buckets = max(0, config.get("position_buckets", -1))
+    buckets = max(0, number(config, "position_buckets", -1, -1))
     terms = config.get("pos_att_type") or ()
     if isinstance(terms, str):
         terms = terms.lower().split("|")
     return Shape(
-        config["vocab_size"],
+        number(config, "vocab_size", 1),
         width,
-        config["num_hidden_layers"],
-        config["num_attention_heads"],
-        config["intermediate_size"],
+        number(config, "num_hidden_layers", 1),
+        heads(config, "num_attention_heads", width),
+        number(config, "intermediate_size", 1),
         positions,
         bool(config.get("position_biased_input", True)),
-        config.get("type_vocab_size", 0),
-        config.get("layer_norm_eps", 1e-7),
+        number(config, "type_vocab_size", 0, 0),
+        number(config, "layer_norm_eps", 0.0, 1e-7),
         ACTIVATIONS[activation],
         (buckets or farthest) if is_relative else 0,
         buckets if is_relative else 0,

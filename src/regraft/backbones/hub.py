@@ -20,15 +20,19 @@ def folder_of(kind: str, repository: str) -> Path:
 
     Args:
         kind: what its names begin with here: "text" or "transformers".
-        repository: `ORG/NAME` or `ORG/NAME@REVISION`.
+        repository: `ORG/NAME` or `NAME`, and `@REVISION` after it.
 
     Raises:
         BackboneError: it is not on this machine.
     """
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     name, _, revision = repository.partition("@")
-    path = try_to_load_from_cache(name, "config.json", revision=revision or None)
+    try:
+        path = try_to_load_from_cache(name, "config.json", revision=revision or None)
+    except HFValidationError:  # no name that a repository can have
+        path = None
     if not isinstance(path, str):
         raise BackboneError(
             f"{repository} is not on this machine",

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
+from regraft.backbones.text_config import FEWEST_TOKENS, heads, number
 from regraft.backbones.text_encoder import ACTIVATIONS, TOKENIZER, initialise, may_see, mean
 from regraft.errors import BackboneError
 
@@ -70,6 +71,7 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
 
     Raises:
         BackboneError: it is of a kind that is not known here.
+        ValueError: a number is missing, or is none that can be.
     """
     activation = config.get("hidden_activation", "gelu")
     ropes: Mapping[str, Any] = config.get("rope_parameters") or {}
@@ -80,24 +82,30 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
             where=where,
             mend="take one with GELU and without scaled positions",
         )
-    layers, every = config["num_hidden_layers"], config.get("global_attn_every_n_layers", 3)
+    layers = number(config, "num_hidden_layers", 1)
+    every = number(config, "global_attn_every_n_layers", 1, 3)
     types = config.get("layer_types") or [
         "sliding_attention" if i % every else "full_attention" for i in range(layers)
     ]
+    if len(types) != layers:
+        raise ValueError(f"layer_types: {len(types)} of them, where there are {layers} layers")
     usual = {
-        "full_attention": config.get("global_rope_theta", 160_000.0),
-        "sliding_attention": config.get("local_rope_theta") or 10_000.0,
+        "full_attention": number(config, "global_rope_theta", 1.0, 160_000.0),
+        "sliding_attention": number(config, "local_rope_theta", 1.0, 10_000.0),
     }
-    bases = {name: (ropes.get(name) or {}).get("rope_theta", usual[name]) for name in usual}
-    near = config.get("local_attention", 128) // 2
+    bases = {
+        name: number(ropes.get(name) or {}, "rope_theta", 1.0, base) for name, base in usual.items()
+    }
+    near = number(config, "local_attention", 2, 128) // 2
+    width = number(config, "hidden_size", 1)
     return Shape(
-        config["vocab_size"],
-        config["hidden_size"],
+        number(config, "vocab_size", 1),
+        width,
         layers,
-        config["num_attention_heads"],
-        config["intermediate_size"],
-        config["max_position_embeddings"],
-        config.get("norm_eps", 1e-5),
+        heads(config, "num_attention_heads", width, even=True),
+        number(config, "intermediate_size", 1),
+        number(config, "max_position_embeddings", FEWEST_TOKENS),
+        number(config, "norm_eps", 0.0, 1e-5),
         ACTIVATIONS[activation],
         tuple(near if kind == "sliding_attention" else 0 for kind in types),
         tuple(float(bases[kind]) for kind in types),

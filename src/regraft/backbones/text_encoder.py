@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regraft.backbones.network import Part
+from regraft.backbones.text_config import FEWEST_TOKENS, heads, number
 from regraft.errors import BackboneError
 
 TOKENIZER = "tokenizer_json"
@@ -80,32 +81,35 @@ def shape_of(config: Mapping[str, Any], tokenizer_bytes: int, where: Path) -> Sh
 
     Raises:
         BackboneError: it is not an encoder of these families.
+        ValueError: a number is missing, or is none that can be.
     """
     family = config.get("model_type")
     activation = config.get("hidden_act", config.get("activation", "gelu"))
-    if family not in FAMILIES or config.get("is_decoder") or activation not in ACTIVATIONS:
+    places = config.get("position_embedding_type") or "absolute"
+    is_known = family in FAMILIES and activation in ACTIVATIONS and places == "absolute"
+    if config.get("is_decoder") or not is_known:
         raise BackboneError(
-            f"this is no encoder that is known here: {family!r} with {activation!r}",
+            f"this is no encoder that is known here: {family!r} with {activation!r} and positions "
+            f"that are {places!r}",
             where=where,
-            mend=f"take one of the families {', '.join(FAMILIES)}",
+            mend=f"take one of the families {', '.join(FAMILIES)}, with absolute positions",
         )
     distil, shifted = family == "distilbert", family in ("roberta", "xlm-roberta", "camembert")
-    try:
-        return Shape(
-            config["vocab_size"],
-            config["dim" if distil else "hidden_size"],
-            config["n_layers" if distil else "num_hidden_layers"],
-            config["n_heads" if distil else "num_attention_heads"],
-            config["hidden_dim" if distil else "intermediate_size"],
-            config["max_position_embeddings"],
-            config.get("pad_token_id", 1) + 1 if shifted else 0,
-            0 if distil else config.get("type_vocab_size", 2),
-            1e-12 if distil else config["layer_norm_eps"],
-            ACTIVATIONS[activation],
-            tokenizer_bytes,
-        )
-    except (KeyError, TypeError) as fault:
-        raise BackboneError(f"config.json lacks {fault}", where=where) from fault
+    width = number(config, "dim" if distil else "hidden_size", 1)
+    first = number(config, "pad_token_id", 0, 1) + 1 if shifted else 0
+    return Shape(
+        number(config, "vocab_size", 1),
+        width,
+        number(config, "n_layers" if distil else "num_hidden_layers", 1),
+        heads(config, "n_heads" if distil else "num_attention_heads", width),
+        number(config, "hidden_dim" if distil else "intermediate_size", 1),
+        number(config, "max_position_embeddings", first + FEWEST_TOKENS),
+        first,
+        0 if distil else number(config, "type_vocab_size", 0, 2),
+        1e-12 if distil else number(config, "layer_norm_eps", 0.0),
+        ACTIVATIONS[activation],
+        tokenizer_bytes,
+    )
 
 
 class Embeddings(nn.Module):

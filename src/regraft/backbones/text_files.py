@@ -10,14 +10,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from regraft.backbones.tokenizer import open_tokenizer
+from regraft.backbones.tokenizer import open_tokenizer, reading
 from regraft.errors import BackboneError, MissingExtra, RegraftError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names that weights have, the first one first."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
                "vocab.json", "merges.txt", "spm.model", "sentencepiece.bpe.model")  # fmt: skip
-OTHERS = ("config.json", "README.md", *_TOKENIZERS)
+_POOLING = "1_Pooling/config.json"
+OTHERS = ("config.json", "README.md", _POOLING, *_TOKENIZERS)
 """What else is read of a repository; see `hub.pull`."""
 
 
@@ -38,7 +39,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
         if not isinstance(config, dict):
             raise ValueError("config.json is no object")
         tokenizer = _tokenizer(folder)
-        open_tokenizer(tokenizer)
+        with reading(folder):
+            open_tokenizer(tokenizer)
     except RegraftError:
         raise
     except FileNotFoundError as fault:
@@ -47,9 +49,9 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], bytes]:
             where=str(fault.filename),
             mend="it should hold config.json, tokenizer.json and model.safetensors",
         ) from fault
-    except Exception as fault:  # the library of tokenizers raises Exception itself
+    except (OSError, ValueError, RecursionError) as fault:
         raise BackboneError(
-            f"the model's description or tokenizer cannot be read: {fault}", where=folder
+            f"the model's description cannot be read: {fault}", where=folder
         ) from fault
     return config, tokenizer
 
@@ -78,3 +80,20 @@ def _tokenizer(folder: Path) -> bytes:
             where=folder,
             mend="pip install sentencepiece, or put a tokenizer.json there",
         ) from fault
+
+
+def pooling_note(folder: Path) -> str:
+    """What to say where a folder of sentence-transformers takes other vectors than ours; or ""."""
+    try:
+        said = json.loads((folder / _POOLING).read_bytes())
+        kinds = [key for key, value in said.items() if value is True or key == "pooling_mode"]
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return ""
+    modes = {k.removeprefix("pooling_mode_") for k in kinds if k.startswith("pooling_mode_")}
+    modes |= {str(said[key]) for key in kinds if key == "pooling_mode"}
+    if not modes - {"mean_tokens", "mean"}:
+        return ""
+    return (
+        f"its authors pool tokens by {' and '.join(sorted(modes))} ({_POOLING}), here a text is "
+        "the mean of its tokens; if only a head is trained, take an encoder that pools likewise"
+    )

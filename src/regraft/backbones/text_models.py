@@ -13,7 +13,7 @@ from regraft.backbones.backbone import AnyPreprocessing, Backbone, Recipe, TextP
 from regraft.backbones.catalogue import row_of
 from regraft.backbones.checkpoints import read_tensors
 from regraft.backbones.network import Part, assemble
-from regraft.backbones.tokenizer import open_tokenizer
+from regraft.backbones.tokenizer import highest_id, open_tokenizer, reading
 from regraft.errors import BackboneError, MissingExtra
 from regraft.store import file_sha256
 
@@ -61,13 +61,15 @@ def convert(wanted: Address) -> Converted:
     )
     recipe = Recipe(wanted.adapter, family, shape.options())
     blank = Backbone(wanted.name, "text", source, sha256, licence, (), preprocessing, recipe, file)
-    return Converted(blank, assemble(recipe, preprocessing), tensors, wanted.file)
+    network = assemble(recipe, preprocessing)
+    network.note = text_files.pooling_note(folder)
+    return Converted(blank, network, tensors, wanted.file)
 
 
 def _refuse_unknown_ids(tokenizer: bytes, known: int, folder: Path) -> None:
-    """Refuse a tokenizer that gives ids which have no row among the weights."""
-    ids = open_tokenizer(tokenizer).get_vocab(with_added_tokens=True).values()
-    given = max(ids, default=-1) + 1
+    """Refuse a tokenizer that gives ids which have no row among the weights, or none at all."""
+    with reading(folder):
+        given = highest_id(open_tokenizer(tokenizer)) + 1
     if given > known:
         raise BackboneError(
             f"the tokenizer has {given:,} ids, the weights {known:,}",

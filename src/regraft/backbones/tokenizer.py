@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from regraft.errors import MissingExtra
+from regraft.errors import BackboneError, MissingExtra, RegraftError
 
 _TENSOR = "embeddings.tokenizer_json"
+_PROBES = ("", "a", "\u200b", "\U00012000")
+"""Nothing, a letter, what is often taken out, and what hardly any vocabulary has."""
 
 
 def read_tokenizer(weights: Path) -> Any:
@@ -34,3 +38,35 @@ def open_tokenizer(data: bytes) -> Any:
             "texts need the package tokenizers", mend="pip install regraft[text]"
         ) from fault
     return Tokenizer.from_str(data.decode())
+
+
+@contextmanager
+def reading(where: Path) -> Generator[None]:
+    """Whatever the library raises inside of this is a damaged tokenizer of the model there.
+
+    Raises:
+        BackboneError: the library raised Exception itself, or panicked.
+    """
+    try:
+        yield
+    except RegraftError:
+        raise
+    except BaseException as fault:
+        # What its Rust code panics with is no Exception, and its class cannot be imported.
+        if not isinstance(fault, Exception) and type(fault).__name__ != "PanicException":
+            raise
+        raise BackboneError(
+            f"the tokenizer cannot be used: {fault}"[:500],
+            where=where,
+            mend="put the tokenizer.json there that these weights were trained with",
+        ) from fault
+
+
+def highest_id(tokenizer: Any) -> int:
+    """The highest id that a tokenizer gives: to its words, and around texts and for what it lacks.
+
+    Raises:
+        Exception: it cannot read a text at all; see `reading`.
+    """
+    known = tokenizer.get_vocab(with_added_tokens=True).values()
+    return max(*known, *(i for text in _PROBES for i in tokenizer.encode(text).ids), -1)

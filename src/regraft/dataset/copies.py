@@ -22,7 +22,7 @@ import numpy as np
 
 from regraft.dataset import clips, near_texts, video
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
-from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
+from regraft.dataset.rows import KEPT, Dataset, Problem, Sample, Split, labels_of
 from regraft.wording import some_of
 
 _KEEPS_FIRST: tuple[Split, ...] = ("test", "valid", "train", "")
@@ -55,17 +55,25 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     return dataset.with_samples(kept).with_problems(problems)
 
 
-def settle_apart(pool: Dataset, others: Sequence[Sample], thumbnails_nhw: Thumbnails) -> Dataset:
+def settle_apart(
+    pool: Dataset,
+    others: Sequence[Sample],
+    thumbnails_nhw: Thumbnails,
+    *,
+    keep_leaks: bool = False,
+) -> Dataset:
     """Group copies in a pool, take out what is a copy of labelled data, report both.
 
     Args:
         pool: verified.
         others: the labelled data's samples, verified.
         thumbnails_nhw: one per sample, those of the pool first; none for texts.
+        keep_leaks: report what is such a copy, but let it stay.
 
     Returns:
         The pool with `group` filled in, without leaking samples, with the problems found.
     """
+    done = KEPT if keep_leaks else "left out"
     samples = (*pool.samples, *(replace(sample, group="") for sample in others))
     alike = _copies(samples, thumbnails_nhw)
     problems: list[Problem] = []
@@ -76,8 +84,8 @@ def settle_apart(pool: Dataset, others: Sequence[Sample], thumbnails_nhw: Thumbn
             problems.append(_duplicate(copies))
             continue
         what = f"A copy of {samples[members[len(copies)]].id} in the labelled data."
-        leaks += [Problem("leak", sample.id, what, "left out") for sample in copies]
-    left_out = {leak.where for leak in leaks}
+        leaks += [Problem("leak", sample.id, what, done) for sample in copies]
+    left_out = set[str]() if keep_leaks else {leak.where for leak in leaks}
     grouped = _grouped(samples, alike)[: len(pool)]
     problems += sorted(leaks, key=lambda leak: leak.where)
     kept = (sample for sample in grouped if sample.id not in left_out)

@@ -16,6 +16,8 @@ Target = int | tuple[int, ...] | None
 
 DROPPED = ("set aside", "left out", "ignored")
 """Values of `Problem.done` that say that one file or row is not among the samples."""
+KEPT = "kept"
+"""Of a leak in a pool that was asked to hold such: it is among the samples."""
 _LISTED = 10
 
 

@@ -9,11 +9,11 @@ Decisions:
   labelled videos it would join two files (see `reading.py`).
 - In a table of texts each row of the column of texts is a sample, labels are not looked at; in a
   folder each text file is. One plain text file is divided at its blank lines, a paragraph of more
-  than four thousand characters at its lines (some files have one text a line), and what is short is
-  put together until it has a thousand characters.
+  than four thousand characters at its lines (some files have one text a line), such a line between
+  words, and what is short is put together until it has a thousand characters.
 - Which files are texts, what is read of them, and what counts as a copy is as for labelled texts
-  (`texts.py`, `near_texts.py`). A text that
-  *holds* a labelled one, or is a part of it, is a leak, too (`holders.py`).
+  (`texts.py`, `near_texts.py`). A text that *holds* a labelled one, or is a part of it, is a leak,
+  too (`holders.py`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from regraft.dataset import guard
 from regraft.dataset.clips import cut, holds_videos, verify_clips
 from regraft.dataset.copies import content_of, settle_apart
 from regraft.dataset.holders import holders
-from regraft.dataset.rows import Dataset, Problem, Sample
+from regraft.dataset.rows import KEPT, Dataset, Problem, Sample
 from regraft.dataset.table_columns import lines_of
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import is_text_file, read_bytes
@@ -42,13 +42,15 @@ from regraft.events import Tell, silent
 BLOCK = 1000
 """Characters that paragraphs of one file are put together to."""
 LONG = 4 * BLOCK
-"""Characters of a paragraph that is divided at its lines."""
+"""Characters of a paragraph that is divided at its lines, and of a line that is between words."""
+_PART = re.compile(rf".{{1,{BLOCK}}}\S{{0,100}}\s?")
 
 
 def read_unlabelled(
     path: str | Path,
     *,
     apart_from: Iterable[Sample] = (),
+    keep_leaks: bool = False,
     max_bad: float = MAX_BAD,
     clip_s: float | None = None,
     tell: Tell = silent,
@@ -60,6 +62,7 @@ def read_unlabelled(
     Args:
         path: a folder; folders inside of it mean nothing.
         apart_from: samples of labelled data; copies of them, near ones too, are left out as leaks.
+        keep_leaks: report them, but let them stay.
         max_bad: as for `read`.
         clip_s: as for `read`.
         tell: as for `read`.
@@ -82,7 +85,8 @@ def read_unlabelled(
         )
     beside = VERIFY[pool.task](list(apart_from), silent)
     both_nhw = np.concatenate([thumbnails_nhw, beside.thumbnails_nhw])
-    return _once(settle_apart(pool, beside.samples, both_nhw), {})
+    settled = settle_apart(pool, beside.samples, both_nhw, keep_leaks=keep_leaks)
+    return _once(settled, {}, keep_leaks)
 
 
 def read_unlabelled_texts(
@@ -90,6 +94,7 @@ def read_unlabelled_texts(
     *,
     column: str = "",
     apart_from: Iterable[Sample] = (),
+    keep_leaks: bool = False,
     max_bad: float = MAX_BAD,
     tell: Tell = silent,
 ) -> Dataset:
@@ -100,6 +105,7 @@ def read_unlabelled_texts(
         column: of a table, the one with the texts; found if "".
         apart_from: samples of labelled data, with their texts; what is a copy of one of them,
             nearly or in part, is left out as a leak.
+        keep_leaks: report it, but let it stay.
         max_bad: share of files that may be set aside; one always may, unless this is 0.
         tell: hears `Advanced("reading", …)` and `Advanced("leaks", …)`, and which files of another
             kind are not read; may raise to stop.
@@ -118,8 +124,8 @@ def read_unlabelled_texts(
             "No text can be used.", where=guard.shown(root), mend="check what lies there"
         )
     others = list(apart_from)
-    settled = settle_apart(pool, others, thumbnails_nhw)
-    return _once(settled, holders(settled.samples, others, tell))
+    settled = settle_apart(pool, others, thumbnails_nhw, keep_leaks=keep_leaks)
+    return _once(settled, holders(settled.samples, others, tell), keep_leaks)
 
 
 def recognises_texts(path: Path) -> bool:
@@ -132,15 +138,19 @@ def recognises_texts(path: Path) -> bool:
     return TableReader().recognises(path) or is_text_file(path)
 
 
-def _once(pool: Dataset, held: Mapping[str, str]) -> Dataset:
+def _once(pool: Dataset, held: Mapping[str, str], keep_leaks: bool) -> Dataset:
     """The pool with one sample for each content, without those that hold another, by id."""
     kept: dict[str, Sample] = {}
+    told = {problem.where for problem in pool.problems if problem.kind == "leak"}
     problems: list[Problem] = []
     for sample in pool:
-        if sample.id in held:
+        if sample.id in held and sample.id not in told:
             what = f"It holds {held[sample.id]} of the labelled data, or a large part of it."
-            problems.append(Problem("leak", sample.id, what, "left out"))
-        elif sample.sha256 in kept:
+            done = KEPT if keep_leaks else "left out"
+            problems.append(Problem("leak", sample.id, what, done))
+            if not keep_leaks:
+                continue
+        if sample.sha256 in kept:
             what = f"The same {content_of(sample)} as {kept[sample.sha256].id}."
             problems.append(Problem("repeated", sample.id, what, "left out"))
         else:
@@ -217,9 +227,15 @@ def _blocks(text: str) -> Iterator[str]:
     for is_long, some in groupby(paragraphs, lambda part: len(part) > LONG):
         if is_long:
             for paragraph in some:
-                yield from _joined(paragraph.split("\n"), "\n")
+                lines = paragraph.split("\n")
+                yield from _joined((part for line in lines for part in _parts(line)), "\n")
         else:
             yield from _joined(some, "\n\n")
+
+
+def _parts(line: str) -> list[str]:
+    """A long line in parts that end where a word does, if that is soon; else as it is."""
+    return _PART.findall(line) if len(line) > LONG else [line]
 
 
 def _joined(parts: Iterable[str], between: str) -> Iterator[str]:

@@ -71,8 +71,9 @@ class ContrastiveClips:
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
         pool = read_unlabelled(
-            path, apart_from=apart_from, max_bad=max_bad, clip_s=self.clip_s, tell=tell
-        )
+            path, apart_from=apart_from, keep_leaks=self.settings.keep_duplicates, max_bad=max_bad,
+            clip_s=self.clip_s, tell=tell,
+        )  # fmt: skip
         if len(pool) < FEWEST:
             raise DataError(
                 f"there are too few clips to tell apart: {len(pool)}",

@@ -19,7 +19,7 @@ Legend: n tokens of a document or window, w windows, r rows, l tokens in a row, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -251,3 +251,23 @@ def rows_of(length_w: np.ndarray, length: int) -> list[list[int]]:
         rows[at].append(int(member))
         room[at] -= need
     return rows
+
+
+def pieces(batch: Packed, tokens: int) -> list[Packed]:
+    """A batch in parts of so many tokens, padding included; whole rows."""
+    rows, length = batch.id_rl.shape
+    many = max(1, tokens // length)
+    found: list[Packed] = []
+    row_m = batch.masked_m // length
+    for start in range(0, rows, many):
+        some = slice(start, start + many)
+        mine_m = (row_m >= start) & (row_m < start + many)
+        found.append(
+            replace(
+                batch, id_rl=batch.id_rl[some], place_rl=batch.place_rl[some],
+                window_rl=batch.window_rl[some], truth_m=batch.truth_m[mine_m],
+                masked_m=batch.masked_m[mine_m] - start * length,
+                tokens=int((batch.id_rl[some] >= 0).sum()),
+            )
+        )  # fmt: skip
+    return found

@@ -178,6 +178,8 @@ class Objective(Protocol):
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """The pool, without copies of the samples in `apart_from`: each is a problem "leak".
 
+        Where the settings say `keep_duplicates` they are reported likewise, and stay.
+
         Raises:
             DataError: nothing can be learnt from what lies there.
         """

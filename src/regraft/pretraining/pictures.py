@@ -65,7 +65,10 @@ class ContrastivePictures:
 
     def read(self, path: Path, apart_from: Sequence[Sample], max_bad: float, tell: Tell) -> Dataset:
         """See `Objective`."""
-        pool = read_unlabelled(path, apart_from=apart_from, max_bad=max_bad, tell=tell)
+        pool = read_unlabelled(
+            path, apart_from=apart_from, keep_leaks=self.settings.keep_duplicates, max_bad=max_bad,
+            tell=tell,
+        )  # fmt: skip
         count = len(np.unique(self.copies(pool.samples)))
         if count < FEWEST:
             copies = " (copies count once)" if count < len(pool) else ""

@@ -25,7 +25,7 @@ class AnySettings(Protocol):
 
     @property
     def keep_duplicates(self) -> bool:
-        """Let copies of the judge's samples stay in the pool."""
+        """Let copies of the judge's samples stay in the pool; they are reported all the same."""
         ...
 
 

@@ -6,7 +6,6 @@ judge start against result on labels that neither saw, publish the backbone, wri
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,29 +17,24 @@ from regraft import reporting, store
 from regraft.backbones import RANDOM, Backbone, open_backbone
 from regraft.dataset import Dataset, Reader, Sample
 from regraft.defaults import MAX_BAD
-from regraft.errors import TrainingFailed, UsageError
+from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
-from regraft.pretraining import judge as judging
-from regraft.pretraining import neighbours, objectives
-from regraft.pretraining.judge import Evaluator, ProbeResult
-from regraft.pretraining.judge_tuned import Tuned, fine_tuned
-from regraft.pretraining.objective import Control, Job, Objective
+from regraft.pretraining import beside, neighbours, objectives
+from regraft.pretraining.facts import judged, told, unjudged
+from regraft.pretraining.judge import Evaluator
+from regraft.pretraining.judge_tuned import fine_tuned
+from regraft.pretraining.objective import Objective
 from regraft.pretraining.settings import FEW_STEPS, AnySettings
-from regraft.reporting import content, verdict
-from regraft.reporting.pretrained import beside_references
+from regraft.pretraining.setup import Setup
 from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cut import frozen_stages
 from regraft.transfer.rungs import check_budget
 from regraft.transfer.twin import check_compare
-from regraft.wording import percent, plural
+from regraft.wording import plural
 
 if TYPE_CHECKING:
     from regraft.backbones import Network
-
-
-FORMAT = 4
-"""Raised where a training that was begun by an earlier rule must not be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -54,67 +48,6 @@ class Pretrained:
 
     folder: Path
     report: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a pre-training stands on.
-
-    Attributes:
-        run: where steps are memoised.
-        question: all settings that decide the answer.
-        objective: what is learnt.
-        start: the backbone, sized.
-        frozen: leading stages that stay as they are.
-        pool: what is learnt from.
-        evaluator: the judge's, or None.
-        tell: who listens.
-    """
-
-    run: Run
-    question: dict[str, Any]
-    objective: Objective
-    start: Backbone
-    frozen: int
-    pool: Dataset
-    evaluator: Evaluator | None
-    tell: Tell
-
-    @property
-    def seed(self) -> int:
-        """Of every random choice."""
-        return self.question["seed"]
-
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """What the outcome depends on."""
-        return {
-            "format": FORMAT,
-            "objective": self.question["objective"],
-            "pool": self.pool.fingerprint(),
-            "judge": self.evaluator.dataset.fingerprint() if self.evaluator else None,
-            "backbone": self.start.sha256,
-            "frozen": self.frozen,
-            "settings": asdict(self.objective.settings),
-            "seed": self.seed,
-            "budget": self.question["budget"],
-        }
-
-    def job(self, *, from_scratch: bool = False) -> Job:
-        """What the objective is opened on."""
-        inputs = {**self.inputs, "from_scratch": from_scratch}
-
-        def memo(name: str, compute: Callable[[], Outcome]) -> Outcome:
-            return self.run.step(name, inputs, compute)
-
-        def shared_memo(name: str, compute: Callable[[], Outcome]) -> Outcome:
-            return self.run.step(name, {}, compute)
-
-        frozen = 0 if from_scratch else self.frozen  # what is random is not worth keeping
-        return Job(
-            self.start, frozen, self.pool.samples, self.seed, memo,
-            self.question["budget"], from_scratch, self.tell, shared_memo,
-        )  # fmt: skip
 
 
 def pretrain(
@@ -195,7 +128,7 @@ def pretrain(
         start = chosen.sized(start)
         frozen = frozen_stages(train, len(start.stages))
         labelled = _judge(judge, chosen, question, reads, tell)
-        pool = chosen.read(Path(data), _kept_apart(labelled, chosen.settings), max_bad, tell)
+        pool = chosen.read(Path(data), _measured_on(labelled), max_bad, tell)
         _tell_leaks(pool, tell)
         evaluator = None if labelled is None else Evaluator(labelled, start, seed)
         report = _learn(Setup(run, question, chosen, start, frozen, pool, evaluator, tell))
@@ -270,16 +203,17 @@ def _judge(
     return labelled
 
 
-def _kept_apart(labelled: Dataset | None, settings: AnySettings) -> list[Sample]:
-    if labelled is None or settings.keep_duplicates:
+def _measured_on(labelled: Dataset | None) -> list[Sample]:
+    if labelled is None:
         return []
     return [sample for sample in labelled if sample.split in ("valid", "test")]
 
 
 def _tell_leaks(pool: Dataset, tell: Tell) -> None:
-    leaks = sum(problem.kind == "leak" for problem in pool.problems)
+    leaks = [problem.done for problem in pool.problems if problem.kind == "leak"]
     if leaks:
-        tell(Said(f"{leaks} samples of the pool are or hold copies of the judge's: left out"))
+        said = f"{plural(len(leaks), 'sample')} of the pool are or hold copies of the judge's"
+        tell(Said(f"{said}: {leaks[0]}"))
 
 
 def _learn(setup: Setup) -> dict[str, Any]:
@@ -298,15 +232,18 @@ def _learn(setup: Setup) -> dict[str, Any]:
     own, extra = learning.parted(learnt.tensors)
     network = build(start)
     before, seen_before = evaluator.evaluate(network) if evaluator else None, _seen(setup, network)
-    _fill(network, own)
+    beside.fill_in(network, own)
     result = _publish(setup, network, extra)
     after = evaluator.evaluate(network) if evaluator else None
     facts: dict[str, Any] = learnt.facts
-    report = _facts(setup, facts)
+    report = unjudged(setup, facts)
     vain: list[str] = []
     if setup.question["compare"] == "scratch":
-        report["scratch"] = _to_its_end(
-            setup, "The network from random weights", vain, lambda: _scratch(setup, facts, after)
+        report["scratch"] = beside.to_its_end(
+            setup,
+            "The network from random weights",
+            vain,
+            lambda: beside.scratch(setup, facts, after),
         )
     seen_after = _seen(setup, network)
     if seen_before is not None and seen_after is not None:
@@ -317,18 +254,16 @@ def _learn(setup: Setup) -> dict[str, Any]:
         if report["steps"] >= FEW_STEPS:
             backbones, budget_s = (start, result), setup.question["budget"]
             tuned = fine_tuned(setup.run, evaluator, backbones, budget_s, setup.tell)
-        report |= _judged(evaluator, before, after, tuned, report["steps"])
+        report |= judged(evaluator, before, after, tuned, report["steps"])
         control = setup.objective.control() if setup.question["control"] else None
         if control is not None:
-            report["control"] = _to_its_end(
+            report["control"] = beside.to_its_end(
                 setup,
                 "The control",
                 vain,
-                lambda: _control(setup, control, evaluator, facts, after),
+                lambda: beside.control(setup, control, evaluator, facts, after),
             )
-    doubts = [] if evaluator is None else verdict.doubts(report["judge"]["problems"])
-    said = [beside_references(report), report["verdict"]["text"], *doubts, *vain]
-    report["verdict"] = report["verdict"] | {"text": " ".join(filter(None, said))}
+    report["verdict"] = told(setup, report, vain)
     reporting.write(setup.run.folder, report)
     return report
 
@@ -345,176 +280,6 @@ def _seen(setup: Setup, network: Network) -> np.ndarray | None:
     if setup.evaluator is not None or setup.objective.modality == "text":
         return None
     return neighbours.Embedder(setup.start).features(network, _shown(setup))
-
-
-def _to_its_end(
-    setup: Setup, what: str, vain: list[str], train: Callable[[], dict[str, Any]]
-) -> dict[str, Any] | None:
-    """What a training beside the main one gives; None, and a sentence in `vain`, if it failed.
-
-    Nothing that the main one has given is lost by that.
-    """
-    try:
-        return train()
-    except TrainingFailed as fault:
-        reason = "; ".join(filter(None, (fault.what, fault.mend)))
-        vain.append(f"{what} did not learn to the end, so nothing is said of it: {reason}.")
-        setup.tell(Said(vain[-1]))
-        return None
-
-
-def _control(
-    setup: Setup, control: Control, evaluator: Evaluator, main: dict[str, Any], after: ProbeResult
-) -> dict[str, Any]:
-    """As many steps of the control; what the objective adds to that.
-
-    Args:
-        setup: of both trainings.
-        control: what is trained.
-        evaluator: the judge's.
-        main: what `learn` gave of the training with the objective itself.
-        after: what the judge saw after that.
-    """
-    learnt = _beside(replace(setup, objective=control.objective), "control", main)
-    found = _against(setup, evaluator, learnt, after)
-    text = (
-        f"The control, whose views {control.which}, has {percent(found['before']['value'])} "
-        f"after as many steps; {control.adds} add {judging.gap(found)}."
-    )
-    return {**found, "text": text, "curves": learnt.facts["curves"]}
-
-
-def _scratch(setup: Setup, main: dict[str, Any], after: ProbeResult | None) -> dict[str, Any]:
-    """The same network, objective and steps from random weights; what the start adds to that.
-
-    Args:
-        setup: of both trainings.
-        main: what `learn` gave of the training that began with the backbone's weights.
-        after: what the judge saw after that; None without a judge.
-    """
-    learnt = _beside(setup, "scratch", main, from_scratch=True)
-    facts: dict[str, Any] = learnt.facts
-    kept = {key: facts[key] for key in ("steps", "seconds", "curves", "before", "after")}
-    if setup.evaluator is None or after is None:
-        return {**kept, "judged": None}
-    found = _against(setup, setup.evaluator, learnt, after)
-    text = (
-        f"Pre-trained likewise from random weights, the network has "
-        f"{percent(found['before']['value'])} after as many steps; the weights it began with add "
-        f"{judging.gap(found)}."
-    )
-    return {**kept, "judged": {**found, "text": text}}
-
-
-def _beside(
-    setup: Setup, name: str, main: dict[str, Any], *, from_scratch: bool = False
-) -> Outcome:
-    """A training with the plan and the length of another; `main` is what `learn` gave of that."""
-    from regraft.pretraining import learning
-
-    course = learning.Course.beside(setup.run, name, setup.inputs, main)
-    job = setup.job(from_scratch=from_scratch)
-    return setup.run.step(name, course.inputs, lambda: learning.learn(setup.objective, job, course))
-
-
-def _against(
-    setup: Setup, evaluator: Evaluator, learnt: Outcome, after: ProbeResult
-) -> dict[str, Any]:
-    """The training that stood beside ("before") and the result ("after"), by the paired test."""
-    from regraft.backbones import build
-    from regraft.pretraining import learning
-
-    network = build(setup.start)
-    _fill(network, learning.parted(learnt.tensors)[0])
-    return judging.compared(evaluator, evaluator.evaluate(network).logits_nc, after.logits_nc)
-
-
-def _facts(setup: Setup, facts: dict[str, Any]) -> dict[str, Any]:
-    """What report.json says of any pre-training; as yet not judged."""
-    start, pool, question = setup.start, setup.pool, setup.question
-    things = {"image": "pictures", "text": "texts", "video": "clips"}[setup.objective.modality]
-    return {
-        "task": pool.task,
-        "objective": question["objective"],
-        "data": {
-            "path": question["data"],
-            "things": things,
-            "fingerprint": pool.fingerprint(),
-            "samples": len(pool),
-            "classes": [],
-            "splits": _sizes(pool),
-            "problems": _problems(pool),
-        },
-        "judge": None if setup.evaluator is None else {
-            "path": str(setup.evaluator.dataset.path.resolve()),
-            "fingerprint": setup.evaluator.dataset.fingerprint(),
-            "splits": _sizes(setup.evaluator.dataset),
-            "problems": _problems(setup.evaluator.dataset),
-        },
-        "backbone": {
-            "name": start.name, "source": start.source, "sha256": start.sha256,
-            "licence": start.licence, "parameters": start.parameters,
-            "stages": [stage.name for stage in start.stages],
-            "frozen_stages": setup.frozen, "frozen_intact": facts["frozen_intact"],
-            "preprocessing": asdict(start.preprocessing),
-        },
-        "settings": asdict(setup.objective.settings)
-        | {"seed": setup.seed, "budget_s": question["budget"], "train": question["train"]},
-        **{key: facts[key] for key in ("steps", "stopped", "seconds", "throughput")},
-        **{key: facts[key] for key in ("curves", "losses", "before", "after")},
-        "rungs": [],
-        "best": None,
-        "test": None,
-        "label_curve": [],
-        "verdict": judging.not_judged(things),
-        "control": None,
-        "neighbours": [],
-        "alike": None,
-        "excerpts": {},
-        "files": {},
-        "map": None,
-        "scratch": None,
-        "environment": content.environment(),
-    }  # fmt: skip
-
-
-def _sizes(rows: Dataset) -> dict[str, int]:
-    """Samples in each split."""
-    return {name: len(rows.split(name)) for name in data_sets.SPLITS}
-
-
-def _problems(rows: Dataset) -> list[dict[str, str]]:
-    return [asdict(problem) for problem in rows.problems]
-
-
-def _judged(
-    evaluator: Evaluator,
-    before: ProbeResult,
-    after: ProbeResult,
-    tuned: Tuned | None,
-    steps: int,
-) -> dict[str, Any]:
-    """What the judge says; `tuned` is None after too few steps."""
-    found = judging.verdict(evaluator, before, after, tuned)
-    if tuned is None:
-        text = (
-            f"Pre-training took {steps} of the {FEW_STEPS} steps that it needs at least, so start "
-            "and result were not fine-tuned."
-        )
-        found |= {"too_few_steps": True, "text": f"{text} {found['text']}"}
-    return {
-        "verdict": found,
-        "test": found["after"] if found["split"] == "test" else None,
-        **neighbours.facts(judging.neighbour_map(evaluator, before, after), evaluator.dataset.path),
-    }
-
-
-def _fill(network: Network, arrays: dict[str, np.ndarray]) -> None:
-    import torch
-
-    from regraft.backbones.network import fill
-
-    fill(network, {n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, "pretrain")
 
 
 def _publish(setup: Setup, network: Network, extra: dict[str, np.ndarray]) -> Backbone:

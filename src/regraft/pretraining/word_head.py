@@ -9,7 +9,7 @@ m: masked tokens, d: width, v: words known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import numpy as np
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from regraft.seeds import seed_of
 
+PASSES, RATE = 3, 3e-3
+"""Of a head that is trained alone."""
 SPREAD = 0.25
 """Of a new head's logits, about: its first guesses are then nearly those of the word counts.
 
@@ -62,3 +64,35 @@ class WordHead(nn.Module):
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 parameter.copy_(tensors[name])
+
+
+def guessed(head: WordHead, x_md: Tensor, truth_m: Tensor, bf16: bool) -> tuple[Tensor, Tensor]:
+    """Loss of each masked token (m,), and the logits (m, v).
+
+    Args:
+        head: that guesses.
+        x_md: hidden states where words are to be guessed.
+        truth_m: what stands there.
+        bf16: compute the product in bfloat16.
+    """
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits_mv = head(x_md)
+    return F.cross_entropy(logits_mv.float(), truth_m.long(), reduction="none"), logits_mv
+
+
+def fit(head: WordHead, kept: Sequence[tuple[Tensor, Tensor]], bf16: bool) -> None:
+    """Train a head alone, some passes over hidden states of a frozen encoder.
+
+    Args:
+        head: that is trained; gradients stay in its table, if that takes any.
+        kept: hidden states (m, d) and what stands there (m,), batch by batch.
+        bf16: see `guessed`.
+    """
+    optimiser = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=0.0)
+    steps = PASSES * len(kept)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * (1 - step / steps)
+        optimiser.zero_grad(set_to_none=True)
+        guessed(head, *kept[step % len(kept)], bf16)[0].mean().backward()
+        optimiser.step()

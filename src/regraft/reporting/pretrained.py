@@ -124,12 +124,11 @@ def _compared(report: Facts) -> str:
             " The judge has no test split, so these are the samples that its probe was measured on "
             "while the network was trained."
         )
-    if report["settings"].get("keep_duplicates"):
-        text += " The pool may hold copies of them (--keep-duplicates)."
-    elif report["verdict"].get("split") == "test":
+    done = "kept" if report["settings"].get("keep_duplicates") else "left out"
+    if report["verdict"].get("split") == "test" or done == "kept":
         leaks = sum(problem["kind"] == "leak" for problem in report["data"]["problems"])
         text += (
-            f" {leaks:,} of the pool that are or hold copies of the judge's were left out."
+            f" {leaks:,} of the pool that are or hold copies of the judge's were {done}."
             if leaks
             else " No copies of them were found in the pool."
         )

@@ -136,14 +136,23 @@ def tfidf(ground: Ground, climbed: Climbed) -> Facts:
     step = Step.of(ground.run.step("tf-idf", inputs_of(ground, {"rung": "tf-idf"}), compute))
     announce(ground, step)
     gap = valid.compare(climbed.best.answers, step.answers)
+    text = beside_tfidf(gap, len(valid.samples))
+    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}
+
+
+def beside_tfidf(gap: measure.Difference, texts: int) -> str:
+    """The chosen rung beside what needs no network, for people.
+
+    Args:
+        gap: the rung's score less that of TF-IDF.
+        texts: validation texts that both were measured on.
+    """
     name = "TF-IDF and logistic regression, which need no pre-trained network"
     if gap.p >= measure.NOISE:
-        text = (
+        return (
             f"{name}, cannot be told from the chosen rung: {gap.points} for the rung, "
-            f"p = {gap.p:.3f}, on {len(valid.samples):,} validation texts."
+            f"p = {gap.p:.3f}, on {texts:,} validation texts."
         )
-    elif gap.value > 0:
-        text = f"The chosen rung is {gap.points} ahead of {name}."
-    else:
-        text = f"{name}, win: {gap.points} for the chosen rung. Use them for these texts."
-    return step.facts | {"text": text, "gap": gap.value, "p": gap.p}
+    if gap.value > 0:
+        return f"The chosen rung is {gap.points} ahead of {name}."
+    return f"{name}, win: {gap.points} for the chosen rung. Use them for these texts."
