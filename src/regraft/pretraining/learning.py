@@ -174,11 +174,12 @@ def _too_few(facts: dict[str, Any], budget_s: float) -> str:
         (before_s + stepping_s) / (1 - MEASURING_SHARE), before_s + 2 * round_s + stepping_s
     )
     smaller = ", or a smaller --batch" if 2 * stepping_s > needed_s else ""
+    enough = f"{math.ceil(needed_s / 60)}m" if needed_s > 120 else f"{math.ceil(needed_s)}s"
     return (
-        f"the budget of {budget_s:.3g} s pays for few steps: {duration(before_s)} went into "
-        f"preparing, {duration(facts['rounds'] * round_s)} go into measuring; that leaves "
+        f"the budget of {duration(budget_s)} pays for few steps: {duration(before_s)} went into "
+        f"preparing, measuring will take {duration(facts['rounds'] * round_s)}; that leaves "
         f"{plural(steps, 'step')} of about {duration(step_s)}, too few to learn from; "
-        f"give a longer --budget, of {math.ceil(needed_s)} s or more{smaller}"
+        f"give --budget {enough} or more{smaller}"
     )
 
 
