@@ -548,7 +548,7 @@ def test_where_measuring_takes_the_budget_a_smaller_batch_is_no_advice() -> None
     assert "0.4 s went into preparing, measuring will take 7.4 s; that leaves 1 step of" in told
     assert told.endswith("give --budget 12s or more")
     told = _too_few(facts | {"seconds_a_round": 0.1, "seconds_a_step": 5}, 8)
-    assert told.endswith("of 133 s or more, or a smaller --batch")
+    assert told.endswith("give --budget 3m or more, or a smaller --batch")
 
 
 def test_a_start_from_random_weights_is_not_harmed_by_being_fine_tuned(place: Path) -> None:
