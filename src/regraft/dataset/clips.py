@@ -43,7 +43,7 @@ from regraft.errors import Damaged, StoreError, UsageError
 from regraft.events import Advanced, Tell
 from regraft.machine import cores
 
-FORMAT = 4
+FORMAT = 5
 """Of what is kept about a file; another number forgets what was kept before."""
 _MOMENTS = 5
 _GAIN = 2.0
@@ -226,7 +226,7 @@ def _written(found: video.Examined) -> bytes:
         "untimely": found.untimely,
         "size": list(found.size),
         "format": found.format,
-        "times_s": [round(float(t), 4) for t in found.times_s],
+        "times_s": [float(t) for t in found.times_s],
     }
     return store.canonical(facts) + b"\n" + found.reduced_nhw.tobytes()
 
