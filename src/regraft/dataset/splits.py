@@ -222,7 +222,7 @@ def divide(units: Sequence[Unit], shares: Mapping[Split, float], seed: int) -> l
     for place, name in enumerate(wanted):
         for members in by_class.values():
             if len(members) > place and all(splits[i] != name for i in members):
-                _mend(units, by_class, members, name, splits)
+                _mend(units, by_class, members, name, wanted[place + 1 :], splits)
     return splits
 
 
@@ -245,15 +245,16 @@ def _mend(
     by_class: Mapping[int, list[int]],
     members: list[int],
     name: Split,
+    later: Sequence[Split],
     splits: list[Split],
 ) -> None:
     """Bring one class into a split: its smallest group that leaves no class behind without one.
 
-    Into train it comes whatever it leaves behind; valid and test are mended after it.
+    What is in a split that is mended later may come whatever it leaves behind.
     """
 
     def can_leave(i: int) -> bool:
-        return name == "train" or all(
+        return splits[i] in later or all(
             sum(splits[other] == splits[i] for other in by_class[label]) > 1
             for label in set(units[i].labels)
         )
