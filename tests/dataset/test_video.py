@@ -75,6 +75,22 @@ def test_a_variable_rate_is_read_by_time(tmp_path: Path) -> None:
         assert int(np.argmin([error(frame, one) for one in pixels])) == at
 
 
+def test_frames_of_an_avi_that_lie_there_in_another_order_are_all_shown(tmp_path: Path) -> None:
+    pixels = moving(96, size=(48, 256))
+    path = write(tmp_path / "a.avi", pixels, codec="libx264")
+    found = video.examine(path, "a")
+    assert (found.frames, found.failed, found.untimely, found.lost_s) == (96, 0, 0, 0.0)
+    assert found.seconds == pytest.approx(8.0, abs=0.2)
+    times_s = [(at + 0.5) / 12 for at in (0, 7, 64, 72, 73, 95)]
+    nearest = [
+        int(np.argmin([error(frame, one) for one in pixels])) for frame in shown(path, *times_s)
+    ]
+    assert nearest == pytest.approx([0, 7, 64, 72, 73, 95], abs=2)
+    plain = list(video._stills(path, "a", times_s, seek=False))
+    sought = list(video._stills(path, "a", times_s))
+    assert [a.tobytes() for a in sought] == [b.tobytes() for b in plain]
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
 def test_a_file_that_begins_late_is_not_cut_short(suffix: str, tmp_path: Path) -> None:
     ticks = [3000 + 83 * i for i in range(12)]
@@ -457,6 +473,16 @@ def test_copies_are_found_by_motion_and_scenes_are_not_copies(tmp_path: Path) ->
     dataset = read(root)
     near = [p for p in dataset.problems if p.kind == "near-duplicate"]
     assert [(p.where, p.what) for p in near] == [("b/0.mp4", "Nearly the same as b/copy.avi.")]
+
+
+def test_what_is_kept_of_a_file_is_what_was_found(tmp_path: Path) -> None:
+    ticks = [0, 33, 67, *(100 * at + at // 3 for at in range(1, 22))]
+    path = write(tmp_path / "a.mkv", moving(24), times=sorted(ticks), rate=30)
+    first, again = (clips.examined(path, "a")[1] for _ in range(2))
+    assert np.array_equal(first.times_s, again.times_s)
+    at_s = first.times_s
+    for span_s in zip(at_s, at_s[5:], strict=False):
+        assert np.array_equal(clips.motion(first, span_s), clips.motion(again, span_s))
 
 
 def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:

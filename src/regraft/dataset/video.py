@@ -50,6 +50,8 @@ REDUCED_PX = 16
 _REDUCED_EVERY_S = 0.1
 _SEEK_BEYOND_S = 4.0
 """A jump that is shorter is decoded through; to seek means to begin at an earlier key frame."""
+_OUT_OF_ORDER_S = 1.0
+"""So much later than it lies in its file a frame may be shown."""
 _AGAIN = "copy it again from where it came, or take it out"
 _MOST_BOXES = 1_000_000
 _BOXES = frozenset(b"ftyp moov mdat free skip wide pnot uuid styp sidx moof".split())
@@ -265,6 +267,8 @@ def _stills(
 def _seek(container: InputContainer, stream: VideoStream, time_s: float) -> None:
     base = stream.time_base
     assert base is not None
+    if _counts_in_file_order(container):
+        time_s = max(0.0, time_s - _OUT_OF_ORDER_S)
     container.seek(
         int(time_s / base) + (stream.start_time or 0), stream=stream, backward=True, any_frame=False
     )
@@ -358,12 +362,13 @@ def _frames(
     base = float(stream.time_base or 0) or 1e-6
     start = (stream.start_time or 0) * base
     rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
+    in_file_order = _counts_in_file_order(container)
     last_s = -1.0
     for frame in _decoded(container, stream, tally):
         if frame.is_corrupt:
             tally.failed += 1
             continue
-        stamp = frame.pts if frame.pts is not None else frame.dts
+        stamp = frame.dts if frame.pts is None or in_file_order else frame.pts
         time_s = max(0.0, last_s) + 1 / rate if stamp is None else stamp * base - start
         if last_s >= 0 and -0.5 / rate < time_s - last_s <= 0:
             continue  # shown at once with the one before: it is that one again
@@ -373,6 +378,15 @@ def _frames(
             continue
         last_s = time_s
         yield time_s, frame
+
+
+def _counts_in_file_order(container: InputContainer) -> bool:
+    """Whether frames have times in the order in which they lie there, not in which they are shown.
+
+    An AVI has no others. What FFmpeg gives as "pts" of its B-frames is out of order therefore;
+    "dts", of the packet with which a frame came out, rises with what is shown.
+    """
+    return container.format.name == "avi"
 
 
 def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> Iterator[VideoFrame]:
