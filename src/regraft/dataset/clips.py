@@ -24,6 +24,7 @@ Legend: n clips, h w rows and columns of a reduced frame, p pairs.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -148,7 +149,7 @@ def _opened(samples: Sequence[Sample]) -> _File:
             what = f"It would begin at {start_s:.1f} s; the file has {found.seconds:.1f} s."
             problems.append(Problem("beyond-the-end", sample.id, what, "set aside"))
             continue
-        if stop_s > found.seconds + 0.05:
+        if found.seconds + 0.05 < stop_s < math.inf:
             what = f"It should end at {stop_s:.1f} s; the file has {found.seconds:.1f} s."
             problems.append(Problem("shortened", sample.id, what, "used as far as it goes"))
         span_s = (start_s, min(stop_s, found.seconds))

@@ -41,11 +41,11 @@ from regraft.dataset.table_columns import (
     with_label,
     with_path,
 )
+from regraft.dataset.times import SPAN, Span, parts, with_times
 from regraft.dataset.video import clip_id
 from regraft.errors import DataError, UsageError
 
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
-_SPAN = ("start", "stop")
 SEVERAL = re.compile(r"[|;]")
 """What separates the classes in one cell."""
 _SELDOM = 0.01
@@ -115,6 +115,7 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
         DataError: it lacks columns or holds what it may not.
     """
     task = guessed_task(table)
+    table = with_times(table) if task == "video-classification" else table
     is_text = task == "text-classification"
     column = text_column(table) if is_text else ""
     labelled = with_label(table) if is_text else table
@@ -183,7 +184,7 @@ def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
 def _option_for(table: Table) -> str:
     """What to give as --columns, as far as it can be told."""
     text = text_column(table) if guessed_task(table) == "text-classification" else "path"
-    others = [name for name in table.columns if name and name not in (text, *KNOWN, *_SPAN)]
+    others = [name for name in table.columns if name and name not in (text, *KNOWN, *SPAN)]
     label = f"label={others[0] if len(others) == 1 else '…'}"
     own = next((name for name, called in table.own.items() if called == text), text)
     return shlex.quote(label if text == "path" else f"text={own},{label}")
@@ -246,7 +247,7 @@ class _Row:
     split: Split
     group: str
     line: int
-    span_s: tuple[float, float] | None = None
+    span_s: Span | None = None
 
 
 def _rows(
@@ -264,6 +265,10 @@ def _rows(
             problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
             continue
         span_s = spans[number]
+        if isinstance(span_s, str):
+            what = f"{span_s} (line {line})."
+            problems.append(Problem("bad-time", guard.shown(text), what, "set aside"))
+            continue
         id_ = _called(guard.shown(os.path.relpath(found, places.root)), span_s)
         group = groups[number].strip()
         rows.append(_Row(id_, found, labels[number], splits[number], group, line, span_s))
@@ -281,6 +286,8 @@ def file_names(table: Table) -> list[str]:
     Raises:
         DataError: a part is none.
     """
+    if guessed_task(table) == "video-classification":
+        table = with_times(table)
     places, texts = Places.of(table.path), table.texts("path")
     names: dict[str, str] = {}
     for text in set(texts):
@@ -289,36 +296,24 @@ def file_names(table: Table) -> list[str]:
         names[text] = guard.shown(
             named if isinstance(found, str) else found.relative_to(places.root)
         )
-    return [_called(names[text], part) for text, part in zip(texts, _parts(table), strict=True)]
+    called: list[str] = []
+    for text, line, part in zip(texts, table.lines, _parts(table), strict=True):
+        if isinstance(part, str):
+            raise table.fault(line, f"{part}.", "give seconds, start first")
+        called.append(_called(names[text], part))
+    return called
 
 
-def _called(name: str, span_s: tuple[float, float] | None) -> str:
+def _called(name: str, span_s: Span | None) -> str:
     """What a file's part is called, or the whole of it."""
     return name if span_s is None else clip_id(name, span_s)
 
 
-def _parts(table: Table) -> list[tuple[float, float] | None]:
-    """Which part of its video each row is about; None where it is the whole, or no video."""
-    if guessed_task(table) != "video-classification" or not set(_SPAN) & set(table.columns):
+def _parts(table: Table) -> list[Span | None | str]:
+    """Which part of its video each row is about, or what is wrong; None where it is no part."""
+    if guessed_task(table) != "video-classification":
         return [None] * len(table.lines)
-    cells = [
-        table.texts(name) if name in table.columns else [""] * len(table.lines) for name in _SPAN
-    ]
-    spans: list[tuple[float, float] | None] = []
-    for line, start, stop in zip(table.lines, *cells, strict=True):
-        if not start.strip() and not stop.strip():
-            spans.append(None)
-            continue
-        try:
-            span_s = (float(start or 0), float(stop))
-        except ValueError:
-            span_s = (0.0, 0.0)
-        if not 0 <= span_s[0] < span_s[1] < float("inf"):
-            raise table.fault(
-                line, f"A clip cannot go from {start!r} to {stop!r}.", "give seconds, start first"
-            )
-        spans.append(span_s)
-    return spans
+    return parts(table)
 
 
 def _text_rows(

@@ -21,6 +21,7 @@ Legend: n moments, s seconds, h w rows and columns of a reduced frame.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ _LONGEST_STILL_S, _LONGEST_MEAN_S = 600.0, 10.0
 """For so long one frame may be shown; and all of a file in the mean."""
 _LOST_FRAMES = 0.75
 """From so many frames on, a file counts as shorter than it says."""
-_ID = re.compile(r"(.*)@(\d+\.\d\d)-(\d+\.\d\d)s", re.DOTALL)
+_ID = re.compile(r"(.*)@(\d+\.\d\d)-(?:(\d+\.\d\d)s|end)", re.DOTALL)
 _TURN = Image.Transpose
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -145,13 +146,17 @@ def passed_over(path: Path, thing: str) -> str:
 
 def clip_id(file_id: str, span_s: tuple[float, float]) -> str:
     """What a part of a file is called."""
-    return f"{file_id}@{span_s[0]:.2f}-{span_s[1]:.2f}s"
+    start_s, stop_s = span_s
+    return f"{file_id}@{start_s:.2f}-" + ("end" if math.isinf(stop_s) else f"{stop_s:.2f}s")
 
 
 def parted(id_: str) -> tuple[str, tuple[float, float] | None]:
-    """The file and the span behind a sample's id; no span where it is the whole file."""
+    """The file and the span behind a sample's id; no span where it is the whole file.
+
+    The span is without an end where it ends with the file.
+    """
     match = _ID.fullmatch(id_)
-    return (match[1], (float(match[2]), float(match[3]))) if match else (id_, None)
+    return (match[1], (float(match[2]), float(match[3] or "inf"))) if match else (id_, None)
 
 
 def moments(span_s: tuple[float, float], count: int) -> list[float]:
