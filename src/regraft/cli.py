@@ -328,7 +328,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, texts, videos, folders, patterns; tables of texts; - for stdin.",
+            help="Pictures, texts, videos, folders, patterns; texts in tables, or - for stdin.",
         ),
     ],
     out: Annotated[

@@ -212,10 +212,13 @@ def predict(
     column, known = _column_of_texts(model, columns), model.facts.get("columns")
     own = data_sets.reader_of(known).text if known else ""
     is_text = modality == "text"
+    things = "pictures or videos" if finds else _THINGS[modality]
+    if not is_text:
+        predicting.refuse_stdin(inputs, things)
     texts = list(predicting.texts_of(inputs, column, own)) if is_text else []
     paths = [] if is_text else list(predicting.files_of(inputs))
     if not texts and not paths:
-        raise predicting.nothing_found(inputs, "pictures or videos" if finds else _THINGS[modality])
+        raise predicting.nothing_found(inputs, things)
     with prepare(model.backbone, tell=tell) as preparation:
         if finds:
             answers = predicting.find_objects(model, preparation, paths, wanted, tell)
