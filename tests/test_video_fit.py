@@ -20,6 +20,7 @@ from regraft.backbones import Backbone, build
 from regraft.cli import main
 from regraft.dataset import View, read_all
 from regraft.errors import UsageError
+from regraft.events import Advanced
 from regraft.predicting.videos import windows
 from regraft.store import file_sha256
 from regraft.transfer import features as module
@@ -195,6 +196,23 @@ def test_predict_gives_a_timeline(
         main(["predict", str(fitted.folder), str(both)])
     said = capsys.readouterr().out
     assert "0.0 to" in said and "dark" in said
+
+
+def test_predict_tells_how_far_it_is_within_a_long_video(
+    fitted: regraft.Fitted, place: Path
+) -> None:
+    told = list[Advanced]()
+    long = write(place / "long.mp4", moving(24), rate=2, repeat=2)
+    regraft.predict(
+        fitted.folder, [long], tell=lambda e: told.append(e) if isinstance(e, Advanced) else None
+    )
+    heard: dict[str, list[tuple[int, int]]] = {}
+    for event in told:
+        heard.setdefault(event.what, []).append((event.done, event.total))
+    assert heard["reading long.mp4, in seconds"] == [(10, 24), (20, 24), (24, 24)]
+    parts = heard["predicting long.mp4, in parts"]
+    assert parts == [(min(8 * k, 47), 47) for k in range(1, 7)]
+    assert heard["predicting"] == [(1, 1)]
 
 
 def test_predict_says_which_stretch_is_unlike_the_training_data(

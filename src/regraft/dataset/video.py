@@ -35,6 +35,7 @@ from PIL import Image
 
 from regraft.dataset.guard import MAX_PIXELS, Refused, claims_picture, refuse_bomb, shown
 from regraft.errors import MissingExtra, RegraftError
+from regraft.events import Advanced, Tell, silent
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -53,6 +54,8 @@ _SEEK_BEYOND_S = 4.0
 """A jump that is shorter is decoded through; to seek means to begin at an earlier key frame."""
 _OUT_OF_ORDER_S = 1.0
 """So much later than it lies in its file a frame may be shown."""
+_TOLD_EVERY_S = 10.0
+"""Of a video, between two words on how much of it was decoded."""
 _AGAIN = "copy it again from where it came, or take it out"
 _MOST_BOXES = 1_000_000
 _BOXES = frozenset(b"ftyp moov mdat free skip wide pnot uuid styp sidx moof".split())
@@ -165,12 +168,14 @@ def moments(span_s: tuple[float, float], count: int) -> list[float]:
     return [start_s + (k + 0.5) / count * (stop_s - start_s) for k in range(count)]
 
 
-def examine(path: Path, where: str) -> Examined:
+def examine(path: Path, where: str, tell: Tell = silent) -> Examined:
     """Decode a whole file and say what is in it.
 
     Args:
         path: the file.
         where: what messages call it.
+        tell: hears `Advanced("reading …", …)` in seconds of a long file that says how long it is;
+            may raise to stop.
 
     Raises:
         UnreadableSample: it is no video, or not two frames of it can be decoded.
@@ -179,7 +184,7 @@ def examine(path: Path, where: str) -> Examined:
     tally = _Tally()
     times: list[float] = []
     reduced = bytearray()  # (an array would hold on to FFmpeg's buffers, ten times as large)
-    count, end_s, size = 0, 0.0, (0, 0)
+    count, end_s, told_s, size = 0, 0.0, 0.0, (0, 0)
     with _opened(path, where) as (container, stream):
         declared_s = _declared_s(container, stream)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
@@ -195,6 +200,11 @@ def examine(path: Path, where: str) -> Examined:
             if not times or time_s - times[-1] >= _REDUCED_EVERY_S - 1e-3:
                 times.append(time_s)
                 reduced += shrink(frame, **small, interpolation="AREA").to_ndarray().tobytes()
+            if declared_s is not None and told_s + _TOLD_EVERY_S <= time_s < declared_s - 1:
+                told_s = time_s
+                tell(_read_so_far(path, time_s, declared_s))
+    if told_s and declared_s is not None:
+        tell(_read_so_far(path, declared_s, declared_s))
     if form == "mov" and not tally.failed and _boxes(path).end_in_a_fragment:
         tally.failed = 1
     if count < 2:
@@ -217,6 +227,10 @@ def examine(path: Path, where: str) -> Examined:
         end_s, declared_s, count, tally.failed, tally.untimely, size, name, np.array(times),
         reduced_nhw,
     )  # fmt: skip
+
+
+def _read_so_far(path: Path, time_s: float, declared_s: float) -> Advanced:
+    return Advanced(f"reading {shown(path.name)}, in seconds", int(time_s), int(declared_s))
 
 
 def stills(path: Path, where: str, times_s: Sequence[float]) -> Iterator[Image.Image]:
