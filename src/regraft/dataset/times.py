@@ -17,11 +17,9 @@ from dataclasses import replace
 
 from regraft.dataset import guard
 from regraft.dataset.rows import Problem
-from regraft.dataset.table import KNOWN, Table, brief
+from regraft.dataset.table import KNOWN, SPAN, Table, brief
 from regraft.errors import DataError
 
-SPAN = ("start", "stop")
-"""What the columns are called."""
 _USUAL = {
     "start": ("start_time", "start_s", "begin", "from", "t_start"),
     "stop": ("end", "end_time", "stop_time", "stop_s", "end_s", "to", "t_end"),

@@ -13,11 +13,13 @@ from regraft.predicting.named import (
 )
 from regraft.predicting.objects import Wanted, check_wanted, find_objects, put_together
 from regraft.predicting.pictures import label_pictures
+from regraft.predicting.spreadsheet import as_csv
 from regraft.predicting.texts import label_texts, texts_of
 from regraft.predicting.videos import label_videos
 
 __all__ = [
     "Wanted",
+    "as_csv",
     "check_wanted",
     "files_of",
     "find_objects",

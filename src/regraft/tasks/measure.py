@@ -191,22 +191,19 @@ def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
 
     The bootstrap only knows mistakes that were made: where there are few or none it is blind. The
     interval of a share of right answers therefore reaches at least as far as mistakes could have
-    gone unseen in as many clusters (`Shares.unseen`); that of another metric does where no draw
-    differs from its value of 0 or 1, as if it were a share, which is a rule of thumb. Of a single
-    sample nothing can be drawn but itself: it goes from 0 to 1, since of another one nothing is
-    known.
+    gone unseen in as many clusters (`Shares.unseen`); that of another metric does as if it were a
+    share of right clusters, which is a rule of thumb. Of a single sample nothing can be drawn but
+    itself: it goes from 0 to 1, since of another one nothing is known.
     """
     value = float(score(np.ones((1, weights_rn.shape[1])))[0])
     draws_r = _in_chunks(score, weights_rn)
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.nanquantile(draws_r, [tail, 1 - tail]))
-    reach = 0.0
     if isinstance(score, Shares):
         reach = score.unseen(weights_rn)
-    elif low == high and _clusters(weights_rn) == 1:
-        reach = 1.0
-    elif low == high and value in (0.0, 1.0):
-        reach = unseen(_clusters(weights_rn))
+    else:
+        clusters = _clusters(weights_rn)
+        reach = unseen(clusters) if clusters > 1 else 1.0
     low, high = max(0.0, min(low, value - reach)), min(1.0, max(high, value + reach))
     return Estimate(name, value, min(low, value), max(high, value))
 
