@@ -400,6 +400,20 @@ def test_rows_of_a_table_of_clips_are_called_clips(tmp_path: Path) -> None:
     assert "The same clip as copy.mp4@0.00-2.00s." in told
 
 
+def test_of_clips_of_one_file_it_is_said_how_they_count_and_what_helps(tmp_path: Path) -> None:
+    table = table_of_spans(tmp_path)
+    rows = [row for row in table.read_text().splitlines() if row[0] not in "13579"]
+    rows = [row for row in rows if not row.startswith("11")]
+    table.write_text("\n".join([*rows, *(f"1.mp4,b,{k},{k + 1}" for k in range(3))]))
+    (said,) = (p.what for p in read(table).problems if p.kind == "few-samples")
+    assert said.startswith("The class b has 3 clips, which count as 1 (copies and groups count")
+    assert said.endswith("in a table a column split may divide them.")
+    (tmp_path / "loose").mkdir()
+    shutil.copy(tmp_path / "1.mp4", tmp_path / "loose" / "1.mp4")
+    with pytest.raises(DataError, match=r"clips/walking/1\.mp4[\s\S]*start and stop"):
+        read(tmp_path / "loose")
+
+
 def test_a_given_group_joins_files_and_keeps_its_name(tmp_path: Path) -> None:
     # One row of each file names a group, and two files have one.
     names = [f"camera {row // 3 % 6}" if row % 3 == 1 else "" for row in range(36)]
