@@ -510,6 +510,25 @@ def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:
     assert len(pool) == 11
 
 
+def test_a_pool_may_be_a_table_of_parts(tmp_path: Path) -> None:
+    for i in range(2):
+        write(tmp_path / f"{i}.mp4", moving(32, seed=i, size=(96, 128)), rate=8)
+    table = tmp_path / "pool.csv"
+    rows = ["0.mp4,a,0,2", "0.mp4,b,0,2", "0.mp4,,3,2", "0.mp4,,2,", "1.mp4,,,", "gone.mp4,,,"]
+    table.write_text("\n".join(["path,label,from,to", *rows]))
+    pool = read_unlabelled(table, max_bad=0.5)
+    assert [sample.id for sample in pool] == ["0.mp4@0.00-2.00s", "0.mp4@2.00-end", "1.mp4"]
+    assert all(sample.target is None for sample in pool)
+    assert [(p.kind, p.where) for p in pool.problems if p.kind != "columns"] == [
+        ("bad-time", "0.mp4"), ("missing", "gone.mp4"), ("repeated-row", "0.mp4@0.00-2.00s"),
+    ]  # fmt: skip
+    cut = read_unlabelled(table, max_bad=0.5, clip_s=1.0)
+    assert [sample.span_s for sample in cut] == 2 * [(k, k + 1) for k in range(4)]
+    table.write_text("text\na\nb\n")
+    with pytest.raises(DataError, match="names no pictures and no videos; it has text"):
+        read_unlabelled(table)
+
+
 def test_a_copy_of_a_file_is_known_by_its_bytes_wherever_it_lies(tmp_path: Path) -> None:
     still = np.repeat(moving(1, seed=4), 32, axis=0)  # nothing moves: only bytes tell
     write(tmp_path / "judge" / "x.mp4", still, rate=8)

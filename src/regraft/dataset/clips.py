@@ -92,6 +92,18 @@ def content(file_sha256: str, span_s: tuple[float, float]) -> str:
     return store.digest(file_sha256, f"{span_s[0]:.3f} {span_s[1]:.3f}")
 
 
+def named_part(sample: Sample) -> tuple[float, float] | None:
+    """Which part of its file a sample is by its name, as exactly as it is known; None for all.
+
+    It may reach beyond the end of the file, and does not end where it ends with it.
+    """
+    part = video.parted(sample.id)[1]
+    if part is None or sample.span_s is None:
+        return part
+    is_same = video.clip_id("", part) == video.clip_id("", sample.span_s)
+    return sample.span_s if is_same else part
+
+
 # Opening -----------------------------------------------------------------------------------------
 
 

@@ -37,7 +37,7 @@ from regraft.dataset.table_columns import (
 from regraft.dataset.table_labels import Labels, labels_in
 from regraft.dataset.times import Span, parts, with_times
 from regraft.dataset.video import clip_id
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 
 
 @final
@@ -128,6 +128,30 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
         multilabel=labels.several,
         found=len(table.lines),
     )  # fmt: skip
+
+
+def unlabelled_of(path: Path) -> Dataset:
+    """The pictures or videos, or parts of videos, that a table names, whatever labels it has.
+
+    Raises:
+        DataError: it names none, or cannot be read.
+    """
+    table = with_path(read_table(path))
+    task = guessed_task(table)
+    if task == "text-classification":
+        raise DataError(
+            f"The table names no pictures and no videos; it has {table.listed}.",
+            where=guard.shown(path),
+            mend="name them in a column `path`, and parts of videos in `start` and `stop`",
+        )
+    table = with_times(table) if task == "video-classification" else table
+    labels = Labels([()] * len(table.lines), True, ())
+    rows, problems = _rows(table, labels, Places.of(path))
+    samples = tuple(
+        Sample(row.id, row.source, None, split="train", group=row.group, span_s=row.span_s)
+        for row in sorted(rows, key=lambda row: row.id)
+    )
+    return Dataset(path, task, (), samples, (*table.notes, *problems), found=len(table.lines))
 
 
 def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) -> Target:

@@ -73,6 +73,14 @@ def parts(table: Table) -> list[Span | None | str]:
     return [_part(start, stop) for start, stop in zip(starts, stops, strict=True)]
 
 
+def as_cells(span_s: Span | None) -> tuple[str, str]:
+    """A part as `parts` reads it; empty cells where it is the whole."""
+    if span_s is None:
+        return "", ""
+    start_s, stop_s = span_s
+    return f"{round(start_s, 3)}", "" if math.isinf(stop_s) else f"{round(stop_s, 3)}"
+
+
 def _part(start: str, stop: str) -> Span | None | str:
     if not start.strip() and not stop.strip():
         return None
