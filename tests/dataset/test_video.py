@@ -486,6 +486,19 @@ def test_copies_are_found_by_motion_and_scenes_are_not_copies(tmp_path: Path) ->
     assert [(p.where, p.what) for p in near] == [("b/0.mp4", "Nearly the same as b/copy.avi.")]
 
 
+def test_clips_are_copies_where_nearly_all_that_moves_is_the_same() -> None:
+    one, other = np.random.default_rng(0).normal(0, 30, (2, 32, 32))
+
+    def motion(share: float) -> np.ndarray:
+        return share * one + (1 - share**2) ** 0.5 * other
+
+    shown = np.stack([one, motion(0.9), motion(-0.8), -motion(0.9)])
+    assert clips.near_pairs((128 + shown).clip(0, 255).astype(np.uint8)) == [(0, 1)]
+    # As different moments under one movement of the camera do.
+    shown = np.stack([one, motion(0.8)])
+    assert clips.near_pairs((128 + shown).clip(0, 255).astype(np.uint8)) == []
+
+
 def test_what_is_kept_of_a_file_is_what_was_found(tmp_path: Path) -> None:
     ticks = [0, 33, 67, *(100 * at + at // 3 for at in range(1, 22))]
     path = write(tmp_path / "a.mkv", moving(24), times=sorted(ticks), rate=30)

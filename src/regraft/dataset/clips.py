@@ -15,7 +15,9 @@ Decisions:
 - Copies of clips are found by motion, not by looks: two minutes of a camera that stands still look
   alike without being copies. Four differences of reduced frames, spread over the clip, are
   correlated. (On cuts of five real videos, copies at half the size in another codec correlate
-  at 0.87 and more, different cuts of one scene at 0.32 and less.) A clip in which nothing moves
+  at 0.87 and more, different cuts of one scene at 0.32 and less. Of pans of one kind over one
+  scene, two seconds each at 78 moments, the motion of the camera is most of what moves: 14 in a
+  hundred pairs correlate at 0.7 and more, 2 in a thousand at 0.85.) A clip in which nothing moves
   is a copy only of an equal file.
 
 Legend: n clips, h w rows and columns of a reduced frame, p pairs.
@@ -49,7 +51,7 @@ FORMAT = 5
 _MOMENTS = 5
 _GAIN = 2.0
 _LEAST_MOTION = 1.0
-_ALIKE = 0.7
+_ALIKE = 0.85
 _BLOCK = 1024
 
 
