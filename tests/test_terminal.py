@@ -160,9 +160,9 @@ def test_a_stretch_of_a_video_says_that_it_is_unlike_the_training_data() -> None
     whole = {"sample": "a.mp4", **parts[0], "timeline": parts}
     assert printed(80, terminal.print_predictions, [whole]).splitlines() == [
         "a.mp4  cat  0.900",
-        "  0.0 to 6.0 s        cat  up to 0.900",
-        "  3.0 to 12.0 s       cat  up to 0.800  unlike the training data",
-        "  9.0 to 15.0 s       dog  up to 0.700  unlike the training data",
+        "  0.0 to 4.5 s        cat  up to 0.900",
+        "  4.5 to 10.5 s       cat  up to 0.800  unlike the training data",
+        "  10.5 to 15.0 s      dog  up to 0.700  unlike the training data",
     ]
 
 

@@ -20,6 +20,7 @@ from regraft.backbones import Backbone, build
 from regraft.cli import main
 from regraft.dataset import View, read_all
 from regraft.errors import UsageError
+from regraft.events import Advanced
 from regraft.predicting.videos import windows
 from regraft.store import file_sha256
 from regraft.transfer import features as module
@@ -197,6 +198,23 @@ def test_predict_gives_a_timeline(
     assert "0.0 to" in said and "dark" in said
 
 
+def test_predict_tells_how_far_it_is_within_a_long_video(
+    fitted: regraft.Fitted, place: Path
+) -> None:
+    told = list[Advanced]()
+    long = write(place / "long.mp4", moving(24), rate=2, repeat=2)
+    regraft.predict(
+        fitted.folder, [long], tell=lambda e: told.append(e) if isinstance(e, Advanced) else None
+    )
+    heard: dict[str, list[tuple[int, int]]] = {}
+    for event in told:
+        heard.setdefault(event.what, []).append((event.done, event.total))
+    assert heard["reading long.mp4, in seconds"] == [(10, 24), (20, 24), (24, 24)]
+    parts = heard["predicting long.mp4, in parts"]
+    assert parts == [(min(8 * k, 47), 47) for k in range(1, 7)]
+    assert heard["predicting"] == [(1, 1)]
+
+
 def test_predict_says_which_stretch_is_unlike_the_training_data(
     fitted: regraft.Fitted, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,6 +297,31 @@ def test_clips_of_a_pool_are_trained_on_once_their_table_is_filled_in(
     assert [p["what"] for p in report["data"]["problems"] if p["where"] == "more:next.csv"] == [
         "1 row has no label yet."
     ]
+
+
+def test_a_pool_may_be_a_table_of_parts_and_is_cut_as_the_run_was(
+    fitted: regraft.Fitted, place: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("cleanlab")
+    write(tmp_path / "long.mp4", moving(64, seed=90, step=-3), rate=8)
+    (tmp_path / "pool.csv").write_text("path,start,stop\nlong.mp4,0.5,2.5\nlong.mp4,5,\n")
+    found = regraft.labels(
+        place / "clips", pool=tmp_path / "pool.csv", out=tmp_path / "out", run=fitted.folder
+    )
+    spans = ("0.50-1.50s", "1.50-2.50s", "5.00-6.00s", "6.00-7.00s", "7.00-8.00s")
+    assert {row["sample"] for row in found["next"]} == {f"long.mp4@{span}" for span in spans}
+    rows = (tmp_path / "out" / "next.csv").read_text().splitlines()
+    assert rows[0].startswith("sample,path,start,stop,label,")
+    (row,) = (row for row in rows if "@1.50" in row)
+    assert row.split(",")[1:4] == ["../long.mp4", "1.5", "2.5"]
+    (tmp_path / "out" / "next.csv").write_text(
+        "\n".join([rows[0], *(row.replace(",,", ",dark,", 1) for row in rows[1:])])
+    )
+    report = regraft.fit(
+        place / "clips", tmp_path / "run", more=tmp_path / "out" / "next.csv", clip=1.0,
+        backbone=f"local:{place / 'net.py'}:tiny", frames=4, train="head",
+    ).report  # fmt: skip
+    assert sum(report["data"]["splits"].values()) == 2 * 2 * 14 + 5
 
 
 def test_report_is_drawn_again(fitted: regraft.Fitted) -> None:

@@ -328,7 +328,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, texts, videos, folders, patterns; tables of texts; - for stdin.",
+            help="Pictures, texts, videos, folders, patterns; texts in tables, or - for stdin.",
         ),
     ],
     out: Annotated[
@@ -470,6 +470,7 @@ def labels(
             help="Columns of a table; those of --run, or found, if not given.",
         ),
     ] = None,
+    clip: _Clip = None,
     review: Annotated[
         bool, typer.Option("--review", help="Go through what was found on a local page.")
     ] = False,
@@ -500,6 +501,7 @@ def labels(
         "seed": seed,
         "max_bad": max_bad,
         "columns": columns,
+        "clip": None if clip is None else seconds_of(clip, "--clip"),
     }
     if review:
         in_files = {

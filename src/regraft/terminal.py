@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, final
 
@@ -370,13 +370,22 @@ def _more(row: Facts) -> str:
 
 
 def _timeline(parts: Sequence[Facts]) -> Iterator[str]:
-    """A line for each stretch of a video with one label, like the training data or unlike them."""
-    for (label, is_unlike), stretch in groupby(
-        parts, lambda part: (_label(part), part["unlike_training"])
-    ):
-        some = list(stretch)
+    """A line for each stretch of a video with one label, like the training data or unlike them.
+
+    Parts overlap; one stretch ends and the next begins in the middle of what both cover.
+    """
+    stretches = [
+        (kind, list(some))
+        for kind, some in groupby(parts, lambda part: (_label(part), part["unlike_training"]))
+    ]
+    between_s = [
+        (before[-1]["stop_s"] + after[0]["start_s"]) / 2
+        for (_, before), (_, after) in pairwise(stretches)
+    ]
+    ends_s = [parts[0]["start_s"], *between_s, parts[-1]["stop_s"]]
+    for ((label, is_unlike), some), span_s in zip(stretches, pairwise(ends_s), strict=True):
         chance = max(part["probability"] for part in some)
-        span = f"{some[0]['start_s']:.1f} to {some[-1]['stop_s']:.1f} s"
+        span = f"{span_s[0]:.1f} to {span_s[1]:.1f} s"
         yield f"  {span:<18}  {label}  up to {chance:.3f}{_UNLIKE * is_unlike}"
 
 

@@ -215,10 +215,13 @@ def predict(
     column, known = _column_of_texts(model, columns), model.facts.get("columns")
     own = data_sets.reader_of(known).text if known else ""
     is_text = modality == "text"
+    things = "pictures or videos" if finds else _THINGS[modality]
+    if not is_text:
+        predicting.refuse_stdin(inputs, things)
     texts = list(predicting.texts_of(inputs, column, own)) if is_text else []
     paths = [] if is_text else list(predicting.files_of(inputs))
     if not texts and not paths:
-        raise predicting.nothing_found(inputs, "pictures or videos" if finds else _THINGS[modality])
+        raise predicting.nothing_found(inputs, things)
     with prepare(model.backbone, tell=tell) as preparation:
         if finds:
             answers = predicting.find_objects(model, preparation, paths, wanted, tell)
@@ -384,6 +387,7 @@ def labels(
     max_bad: float = MAX_BAD,
     columns: str | None = None,
     reader: Reader | None = None,
+    clip: float | None = None,
     to_label_studio: str | Path | None = None,
     from_label_studio: str | Path | None = None,
     tell: Tell = silent,
@@ -404,6 +408,7 @@ def labels(
         max_bad: as for `fit`.
         columns: as for `fit`; those that the run was fitted on if None.
         reader: your own, for labelled data in a format that is not known here.
+        clip: seconds, as for `fit`; of the pool, too. That of the run if None.
         to_label_studio: a file to write what to look at into, as tasks for Label Studio.
         from_label_studio: an export whose annotations become decisions first.
         tell: listens to events.
@@ -428,10 +433,11 @@ def labels(
     check_batch(batch)
     if out is not None:
         labels_page.refuse_worked_on(Path(out))
-    eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
+    eyes, caution, columns, cut_s = _eyes(data, run, backbone, columns, reader)
     request = Request(
         Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
         caution=caution, label_studio=_path(from_label_studio), columns=columns, reader=reader,
+        clip_s=cut_s if clip is None else clip,
     )  # fmt: skip
     seen = surveyed(request, tell=tell)
     found = seen.facts
@@ -456,6 +462,7 @@ def review(
     max_bad: float = MAX_BAD,
     columns: str | None = None,
     reader: Reader | None = None,
+    clip: float | None = None,
     port: int | None = None,
     reviewer: str | None = None,
     tell: Tell = silent,
@@ -473,6 +480,7 @@ def review(
         max_bad: as for `labels`.
         columns: as for `labels`.
         reader: as for `labels`.
+        clip: as for `labels`.
         port: of the loopback interface; the same for the same data if None.
         reviewer: under which name decisions are written down; the user's own if None.
         tell: listens to events.
@@ -489,10 +497,11 @@ def review(
     from regraft.labelling.survey import Request, check_batch, surveyed
 
     check_batch(batch)
-    eyes, caution, columns = _eyes(data, run, backbone, columns, reader)
+    eyes, caution, columns, cut_s = _eyes(data, run, backbone, columns, reader)
     request = Request(
         Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
         caution=caution, columns=columns, reader=reader,
+        clip_s=cut_s if clip is None else clip,
     )  # fmt: skip
     found = surveyed(request, tell=tell)
     return open_review(Path(data), found, reviewer=reviewer, port=port, tell=tell)
@@ -504,8 +513,13 @@ def _eyes(
     backbone: str | None,
     columns: str | None,
     reader: Reader | None,
-) -> tuple[str | Backbone, str, str | None]:
-    """The network that looks at labels, what to bear in mind about it, and the columns it reads."""
+) -> tuple[str | Backbone, str, str | None, float | None]:
+    """What looks at labels, and how.
+
+    Returns:
+        the network, what to bear in mind about it, the columns it reads, and the length in seconds
+        of the clips that it was fitted on.
+    """
     from regraft.labelling.survey import caution_about
 
     reads = _reading(columns, reader)
@@ -513,14 +527,14 @@ def _eyes(
         has_texts = isinstance(reads, TableReader) and reads.text
         said = "text-classification" if has_texts else None
         kind = data_sets.guess_task(Path(data), said, reader)
-        return _starting_from(kind, backbone), "", columns
+        return _starting_from(kind, backbone), "", columns, None
     if backbone is not None:
         raise UsageError(
             "a run has a backbone already", where="--run", mend="leave --backbone or --run out"
         )
     model = load(run)
     columns = columns or (None if reader is not None else _columns_of(model, data))
-    return model.backbone, caution_about(model), columns
+    return model.backbone, caution_about(model), columns, model.facts.get("cut_s")
 
 
 def report(run: str | Path) -> Path:

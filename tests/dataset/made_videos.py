@@ -49,11 +49,12 @@ def write(
     repeat: int = 1,
     shape: Fraction | None = None,
     options: dict[str, str] | None = None,
+    codec: str = "",
 ) -> Path:
     """Encode frames; `times` are ticks of 1/1000 s, `shape` is a pixel's width to its height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(CODECS[path.suffix], rate=rate)
+        stream = container.add_stream(codec or CODECS[path.suffix], rate=rate)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1

@@ -60,6 +60,13 @@ def test_a_large_group_does_not_starve_train() -> None:
         assert {"valid", "test"} <= set(splits)
 
 
+def test_of_two_groups_the_small_one_is_in_valid() -> None:
+    units = [Unit(key, (c,), size) for key, c, size in (("a", 0, 8), ("b", 0, 2), ("c", 1, 8))]
+    units.append(Unit("d", (1,), 2))
+    for seed in range(20):
+        assert divide(units, SHARES, seed) == ["train", "valid", "train", "valid"]
+
+
 def test_rare_labels_reach_every_split_where_samples_have_several() -> None:
     units = [Unit(str(i), (0, 1) if i % 20 == 0 else (1,), 1) for i in range(200)]
     units += [Unit(f"none {i}", (), 1) for i in range(20)]

@@ -75,6 +75,22 @@ def test_a_variable_rate_is_read_by_time(tmp_path: Path) -> None:
         assert int(np.argmin([error(frame, one) for one in pixels])) == at
 
 
+def test_frames_of_an_avi_that_lie_there_in_another_order_are_all_shown(tmp_path: Path) -> None:
+    pixels = moving(96, size=(48, 256))
+    path = write(tmp_path / "a.avi", pixels, codec="libx264")
+    found = video.examine(path, "a")
+    assert (found.frames, found.failed, found.untimely, found.lost_s) == (96, 0, 0, 0.0)
+    assert found.seconds == pytest.approx(8.0, abs=0.2)
+    times_s = [(at + 0.5) / 12 for at in (0, 7, 64, 72, 73, 95)]
+    nearest = [
+        int(np.argmin([error(frame, one) for one in pixels])) for frame in shown(path, *times_s)
+    ]
+    assert nearest == pytest.approx([0, 7, 64, 72, 73, 95], abs=2)
+    plain = list(video._stills(path, "a", times_s, seek=False))
+    sought = list(video._stills(path, "a", times_s))
+    assert [a.tobytes() for a in sought] == [b.tobytes() for b in plain]
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
 def test_a_file_that_begins_late_is_not_cut_short(suffix: str, tmp_path: Path) -> None:
     ticks = [3000 + 83 * i for i in range(12)]
@@ -328,9 +344,6 @@ def test_a_table_with_spans_and_splits(tmp_path: Path) -> None:
     assert {s.split: s.span_s for s in dataset if s.id.startswith("0")}["test"] == (5.0, 6.0)
     assert any(p.kind == "shortened" for p in dataset.problems)
     assert len(dataset.split("train")) == 6
-    (tmp_path / "t.csv").write_text("path,label,start,stop\n0.mp4,a,3,2\n")
-    with pytest.raises(DataError, match="cannot go"):
-        read(tmp_path / "t.csv")
 
 
 def table_of_spans(folder: Path, name: str = "", cells: Sequence[str] = ()) -> Path:
@@ -385,6 +398,20 @@ def test_rows_of_a_table_of_clips_are_called_clips(tmp_path: Path) -> None:
         read(tmp_path / "t.csv")
     told = [p.what for p in read_all(tmp_path / "t.csv", max_bad=0.5).problems]
     assert "The same clip as copy.mp4@0.00-2.00s." in told
+
+
+def test_of_clips_of_one_file_it_is_said_how_they_count_and_what_helps(tmp_path: Path) -> None:
+    table = table_of_spans(tmp_path)
+    rows = [row for row in table.read_text().splitlines() if row[0] not in "13579"]
+    rows = [row for row in rows if not row.startswith("11")]
+    table.write_text("\n".join([*rows, *(f"1.mp4,b,{k},{k + 1}" for k in range(3))]))
+    (said,) = (p.what for p in read(table).problems if p.kind == "few-samples")
+    assert said.startswith("The class b has 3 clips, which count as 1 (copies and groups count")
+    assert said.endswith("in a table a column split may divide them.")
+    (tmp_path / "loose").mkdir()
+    shutil.copy(tmp_path / "1.mp4", tmp_path / "loose" / "1.mp4")
+    with pytest.raises(DataError, match=r"clips/walking/1\.mp4[\s\S]*start and stop"):
+        read(tmp_path / "loose")
 
 
 def test_a_given_group_joins_files_and_keeps_its_name(tmp_path: Path) -> None:
@@ -459,6 +486,29 @@ def test_copies_are_found_by_motion_and_scenes_are_not_copies(tmp_path: Path) ->
     assert [(p.where, p.what) for p in near] == [("b/0.mp4", "Nearly the same as b/copy.avi.")]
 
 
+def test_clips_are_copies_where_nearly_all_that_moves_is_the_same() -> None:
+    one, other = np.random.default_rng(0).normal(0, 30, (2, 32, 32))
+
+    def motion(share: float) -> np.ndarray:
+        return share * one + (1 - share**2) ** 0.5 * other
+
+    shown = np.stack([one, motion(0.9), motion(-0.8), -motion(0.9)])
+    assert clips.near_pairs((128 + shown).clip(0, 255).astype(np.uint8)) == [(0, 1)]
+    # As different moments under one movement of the camera do.
+    shown = np.stack([one, motion(0.8)])
+    assert clips.near_pairs((128 + shown).clip(0, 255).astype(np.uint8)) == []
+
+
+def test_what_is_kept_of_a_file_is_what_was_found(tmp_path: Path) -> None:
+    ticks = [0, 33, 67, *(100 * at + at // 3 for at in range(1, 22))]
+    path = write(tmp_path / "a.mkv", moving(24), times=sorted(ticks), rate=30)
+    first, again = (clips.examined(path, "a")[1] for _ in range(2))
+    assert np.array_equal(first.times_s, again.times_s)
+    at_s = first.times_s
+    for span_s in zip(at_s, at_s[5:], strict=False):
+        assert np.array_equal(clips.motion(first, span_s), clips.motion(again, span_s))
+
+
 def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:
     for i in range(3):
         write(tmp_path / "pool" / f"{i}.mp4", moving(32, seed=i, size=(96, 128)), rate=8)
@@ -471,6 +521,25 @@ def test_a_pool_leaves_out_what_the_judge_holds(tmp_path: Path) -> None:
         ("leak", "1.mp4@1.00-2.00s", "A copy of x/a.avi in the labelled data.")
     ]
     assert len(pool) == 11
+
+
+def test_a_pool_may_be_a_table_of_parts(tmp_path: Path) -> None:
+    for i in range(2):
+        write(tmp_path / f"{i}.mp4", moving(32, seed=i, size=(96, 128)), rate=8)
+    table = tmp_path / "pool.csv"
+    rows = ["0.mp4,a,0,2", "0.mp4,b,0,2", "0.mp4,,3,2", "0.mp4,,2,", "1.mp4,,,", "gone.mp4,,,"]
+    table.write_text("\n".join(["path,label,from,to", *rows]))
+    pool = read_unlabelled(table, max_bad=0.5)
+    assert [sample.id for sample in pool] == ["0.mp4@0.00-2.00s", "0.mp4@2.00-end", "1.mp4"]
+    assert all(sample.target is None for sample in pool)
+    assert [(p.kind, p.where) for p in pool.problems if p.kind != "columns"] == [
+        ("bad-time", "0.mp4"), ("missing", "gone.mp4"), ("repeated-row", "0.mp4@0.00-2.00s"),
+    ]  # fmt: skip
+    cut = read_unlabelled(table, max_bad=0.5, clip_s=1.0)
+    assert [sample.span_s for sample in cut] == 2 * [(k, k + 1) for k in range(4)]
+    table.write_text("text\na\nb\n")
+    with pytest.raises(DataError, match="names no pictures and no videos; it has text"):
+        read_unlabelled(table)
 
 
 def test_a_copy_of_a_file_is_known_by_its_bytes_wherever_it_lies(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 from regraft.dataset import guard
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.unlabelled import read_unlabelled_texts
-from regraft.errors import UnreadableSample
+from regraft.errors import UnreadableSample, UsageError
 from regraft.predicting import texts_of
-from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found
+from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found, refuse_stdin
 
 
 @pytest.fixture
@@ -73,6 +73,17 @@ def test_what_lay_in_a_folder_and_claims_nothing_is_ignored(
     assert ignored("image", "m*") == ["more/fits.txt"]
 
 
+def test_a_table_is_told_where_no_texts_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written("clips.csv")
+    answers = [{"sample": "clips.csv", "problem": "No video."}]
+    (told,) = not_meant(answers, ["clips.csv"], "video")
+    assert "Tables are read of texts alone" in told["problem"]
+    assert not_meant(answers, ["clips.csv"], "text") == answers
+
+
 def test_what_is_no_text_by_its_name_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +121,28 @@ def test_what_cannot_be_looked_into_is_said(
     Path("only/a").unlink()
     Path("only/link").symlink_to("gone")
     assert "no files (only/link: This link leads nowhere.)" in nothing_found(["only"], "texts").what
+
+
+def test_a_pattern_that_nothing_fits_is_said_beside_others(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    (place / "empty").mkdir()
+    asked = ["a.jpg", "*.mkv", ".thum*/no*", "s*/*.jpg", "em*"]
+    assert [str(path) for path in files_of(asked)] == ["a.jpg", "sub/b.jpg"]
+    assert not_entered(asked) == [
+        {"sample": name, "problem": "No file fits this pattern."}
+        for name in ("*.mkv", ".thum*/no*")
+    ]
+
+
+def test_texts_alone_are_read_from_stdin(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    refuse_stdin(["a.jpg", place / "-"], "videos")
+    with pytest.raises(UsageError, match="from stdin; this model looks at videos"):
+        refuse_stdin(["a.jpg", "-"], "videos")
+    written("-")
+    refuse_stdin(["-"], "videos")
 
 
 def test_a_folder_that_may_not_be_read_is_said(

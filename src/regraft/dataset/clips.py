@@ -15,7 +15,9 @@ Decisions:
 - Copies of clips are found by motion, not by looks: two minutes of a camera that stands still look
   alike without being copies. Four differences of reduced frames, spread over the clip, are
   correlated. (On cuts of five real videos, copies at half the size in another codec correlate
-  at 0.87 and more, different cuts of one scene at 0.32 and less.) A clip in which nothing moves
+  at 0.87 and more, different cuts of one scene at 0.32 and less. Of pans of one kind over one
+  scene, two seconds each at 78 moments, the motion of the camera is most of what moves: 14 in a
+  hundred pairs correlate at 0.7 and more, 2 in a thousand at 0.85.) A clip in which nothing moves
   is a copy only of an equal file.
 
 Legend: n clips, h w rows and columns of a reduced frame, p pairs.
@@ -24,6 +26,7 @@ Legend: n clips, h w rows and columns of a reduced frame, p pairs.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -43,12 +46,12 @@ from regraft.errors import Damaged, StoreError, UsageError
 from regraft.events import Advanced, Tell
 from regraft.machine import cores
 
-FORMAT = 4
+FORMAT = 5
 """Of what is kept about a file; another number forgets what was kept before."""
 _MOMENTS = 5
 _GAIN = 2.0
 _LEAST_MOTION = 1.0
-_ALIKE = 0.7
+_ALIKE = 0.85
 _BLOCK = 1024
 
 
@@ -89,6 +92,18 @@ def holds_videos(folder: Path) -> bool:
 def content(file_sha256: str, span_s: tuple[float, float]) -> str:
     """The checksum of a clip."""
     return store.digest(file_sha256, f"{span_s[0]:.3f} {span_s[1]:.3f}")
+
+
+def named_part(sample: Sample) -> tuple[float, float] | None:
+    """Which part of its file a sample is by its name, as exactly as it is known; None for all.
+
+    It may reach beyond the end of the file, and does not end where it ends with it.
+    """
+    part = video.parted(sample.id)[1]
+    if part is None or sample.span_s is None:
+        return part
+    is_same = video.clip_id("", part) == video.clip_id("", sample.span_s)
+    return sample.span_s if is_same else part
 
 
 # Opening -----------------------------------------------------------------------------------------
@@ -148,7 +163,7 @@ def _opened(samples: Sequence[Sample]) -> _File:
             what = f"It would begin at {start_s:.1f} s; the file has {found.seconds:.1f} s."
             problems.append(Problem("beyond-the-end", sample.id, what, "set aside"))
             continue
-        if stop_s > found.seconds + 0.05:
+        if found.seconds + 0.05 < stop_s < math.inf:
             what = f"It should end at {stop_s:.1f} s; the file has {found.seconds:.1f} s."
             problems.append(Problem("shortened", sample.id, what, "used as far as it goes"))
         span_s = (start_s, min(stop_s, found.seconds))
@@ -226,7 +241,7 @@ def _written(found: video.Examined) -> bytes:
         "untimely": found.untimely,
         "size": list(found.size),
         "format": found.format,
-        "times_s": [round(float(t), 4) for t in found.times_s],
+        "times_s": [float(t) for t in found.times_s],
     }
     return store.canonical(facts) + b"\n" + found.reduced_nhw.tobytes()
 

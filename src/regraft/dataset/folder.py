@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import final
 
 from regraft.dataset import guard
-from regraft.dataset.reader import LAYOUT, LAYOUT_OF_TEXTS, SPLIT_NAMES, class_name
+from regraft.dataset.reader import (
+    LAYOUT,
+    LAYOUT_OF_TEXTS,
+    LAYOUT_OF_VIDEOS,
+    SPLIT_NAMES,
+    class_name,
+)
 from regraft.dataset.rows import Dataset, Problem, Sample, Split
 from regraft.dataset.texts import is_nameless, is_text_file
 from regraft.dataset.video import claims_video, passed_over
@@ -51,7 +57,7 @@ class _Kind:
 
 _KINDS = {
     "image-classification": _Kind("pictures", guard.claims_picture, True, "not-an-image", LAYOUT),
-    "video-classification": _Kind("videos", claims_video, True, "not-a-video", LAYOUT),
+    "video-classification": _Kind("videos", claims_video, True, "not-a-video", LAYOUT_OF_VIDEOS),
     "text-classification": _Kind("texts", is_text_file, False, "not-a-text", LAYOUT_OF_TEXTS),
 }
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from regraft.dataset import clips, guard, images, video
 from regraft.errors import UnreadableSample
+from regraft.events import Advanced, Tell, silent
 
 
 @final
@@ -30,16 +31,17 @@ class Frame:
     damage: tuple[str, ...] = ()
 
 
-def frames(paths: Iterable[Path], every_s: float) -> Iterator[Frame]:
+def frames(paths: Iterable[Path], every_s: float, tell: Tell = silent) -> Iterator[Frame]:
     """Pictures, or what speaks against one; no more than two are in memory.
 
     Args:
         paths: pictures and videos.
         every_s: of a video, one frame in so many seconds, from the first on.
+        tell: hears how far a long video is read, and how many of its frames were given.
     """
     for path in paths:
         if video.claims_video(path):
-            yield from _stills(path, every_s)
+            yield from _stills(path, every_s, tell)
             continue
         try:
             yield Frame(str(path), images.decode(path))
@@ -47,17 +49,16 @@ def frames(paths: Iterable[Path], every_s: float) -> Iterator[Frame]:
             yield Frame(str(path), fault)
 
 
-def _stills(path: Path, every_s: float) -> Iterator[Frame]:
+def _stills(path: Path, every_s: float, tell: Tell) -> Iterator[Frame]:
     try:
-        found = video.examine(path, guard.shown(path))
+        found = video.examine(path, guard.shown(path), tell)
         # A frame at the very end is none: lengths are sums of many durations.
         count = max(1, math.ceil(found.seconds / every_s - 0.01))
         times_s = [number * every_s for number in range(count)]
         damage = tuple(problem.what for problem in clips.complaints(path.name, found))
-        for time_s, still in zip(
-            times_s, video.stills(path, guard.shown(path), times_s), strict=True
-        ):
-            is_last = time_s == times_s[-1]
-            yield Frame(f"{path}@{time_s:.2f}s", still, damage if is_last else ())
+        stills = video.stills(path, guard.shown(path), times_s)
+        for number, (time_s, still) in enumerate(zip(times_s, stills, strict=True), 1):
+            yield Frame(f"{path}@{time_s:.2f}s", still, damage if number == count else ())
+            tell(Advanced(f"predicting {guard.shown(path.name)}, in frames", number, count))
     except UnreadableSample as fault:
         yield Frame(str(path), fault)

@@ -27,6 +27,12 @@ or write a table (CSV, TSV or Parquet) with the columns path and label,
 beside the pictures, and give the table"""
 LAYOUT = f"""{LAYOUT_OF_CLASSES};
 or give boxes: COCO JSON, YOLO, Pascal VOC or a CSV of them"""
+LAYOUT_OF_VIDEOS = """make one folder for each class and put its videos in:
+  clips/walking/1.mp4
+  clips/walking/2.mp4
+  clips/running/1.mp4
+or write a table (CSV, TSV or Parquet) with the columns path and label, and start and stop,
+in seconds, where parts of files are meant; put it beside the videos, and give the table"""
 LAYOUT_OF_TEXTS = """make one folder for each class and put its texts in:
   mails/spam/1.txt
   mails/spam/2.txt

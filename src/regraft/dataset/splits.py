@@ -36,6 +36,8 @@ _NAMED = 5
 MANY_CLASSES, FEW_OF_EACH = 20, 3
 """So many classes, with fewer samples of each than this, may be another column than was meant."""
 
+_DIVIDED = "Clips of one file count as one; in a table a column split may divide them"
+
 
 def with_splits(dataset: Dataset, seed: int) -> Dataset:
     """The data set with the splits that it lacks.
@@ -139,7 +141,7 @@ def _joined(dataset: Dataset) -> str:
     """What helps besides where clips were labelled and few files."""
     if not _cut_from_files(dataset):
         return ""
-    return ". Clips of one file count as one; in a table a column split may divide them"
+    return f". {_DIVIDED}"
 
 
 def _cut_from_files(dataset: Dataset) -> bool:
@@ -150,13 +152,19 @@ def _few_samples(dataset: Dataset) -> list[Problem]:
     groups = Counter(
         label for label, _ in {(c, _key(s)) for s in dataset for c in labels_of(s.target)}
     )
-    return [
-        Problem("few-samples", name, f"The class {name} has "
-                f"{plural(groups[number], dataset.thing)} (copies and groups count once): "
-                "too few to train, validate and test with.")
-        for number, name in enumerate(dataset.classes)
-        if groups[number] < 3
-    ]  # fmt: skip
+    samples = Counter(label for s in dataset for label in labels_of(s.target))
+    problems: list[Problem] = []
+    for number, name in enumerate(dataset.classes):
+        if groups[number] >= 3:
+            continue
+        count_as = f", which count as {groups[number]}" * (samples[number] > groups[number])
+        what = (
+            f"The class {name} has {plural(samples[number], dataset.thing)}{count_as} "
+            "(copies and groups count once): "
+            f"too few to train, validate and test with{_joined(dataset)}."
+        )
+        problems.append(Problem("few-samples", name, what))
+    return problems
 
 
 def _many_classes(dataset: Dataset) -> list[Problem]:
@@ -180,12 +188,12 @@ def _of_one_group(dataset: Dataset, name: Split) -> list[Problem]:
         return []
     split = "validation" if name == "valid" else name
     first = samples[0]
-    whose = f"group ({guard.shown(first.group)})"
+    whose, mend = f"group ({guard.shown(first.group)})", ""
     if first.group == first.file_sha256:
-        whose = f"file ({guard.shown(video.parted(first.id)[0])})"
+        whose, mend = f"file ({guard.shown(video.parted(first.id)[0])})", f" {_DIVIDED}."
     what = (
         f"All {len(samples):,} {dataset.thing}s of the {split} split are of one {whose}: "
-        "intervals and tests say how sure the numbers are for it alone."
+        f"intervals and tests say how sure the numbers are for it alone.{mend}"
     )
     return [Problem("one-group", split, what)]
 
@@ -253,7 +261,7 @@ def divide(units: Sequence[Unit], shares: Mapping[Split, float], seed: int) -> l
     for place, name in enumerate(wanted):
         for members in by_class.values():
             if len(members) > place and all(splits[i] != name for i in members):
-                _mend(units, by_class, members, name, splits)
+                _mend(units, by_class, members, name, wanted[place + 1 :], splits)
     return splits
 
 
@@ -276,15 +284,16 @@ def _mend(
     by_class: Mapping[int, list[int]],
     members: list[int],
     name: Split,
+    later: Sequence[Split],
     splits: list[Split],
 ) -> None:
     """Bring one class into a split: its smallest group that leaves no class behind without one.
 
-    Into train it comes whatever it leaves behind; valid and test are mended after it.
+    What is in a split that is mended later may come whatever it leaves behind.
     """
 
     def can_leave(i: int) -> bool:
-        return name == "train" or all(
+        return splits[i] in later or all(
             sum(splits[other] == splits[i] for other in by_class[label]) > 1
             for label in set(units[i].labels)
         )

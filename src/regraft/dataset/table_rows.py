@@ -25,7 +25,7 @@ from regraft.dataset import guard
 from regraft.dataset.places import Places
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
-from regraft.dataset.table import SPAN, Table, brief, read_table
+from regraft.dataset.table import Table, brief, read_table
 from regraft.dataset.table_columns import (
     guessed_task,
     named,
@@ -35,8 +35,9 @@ from regraft.dataset.table_columns import (
     with_path,
 )
 from regraft.dataset.table_labels import Labels, labels_in
+from regraft.dataset.times import Span, parts, with_times
 from regraft.dataset.video import clip_id
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 
 
 @final
@@ -101,6 +102,7 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
         DataError: it lacks columns or holds what it may not.
     """
     task = guessed_task(table)
+    table = with_times(table) if task == "video-classification" else table
     is_text = task == "text-classification"
     column = text_column(table) if is_text else ""
     labelled = with_label(table) if is_text else table
@@ -128,6 +130,30 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
     )  # fmt: skip
 
 
+def unlabelled_of(path: Path) -> Dataset:
+    """The pictures or videos, or parts of videos, that a table names, whatever labels it has.
+
+    Raises:
+        DataError: it names none, or cannot be read.
+    """
+    table = with_path(read_table(path))
+    task = guessed_task(table)
+    if task == "text-classification":
+        raise DataError(
+            f"The table names no pictures and no videos; it has {table.listed}.",
+            where=guard.shown(path),
+            mend="name them in a column `path`, and parts of videos in `start` and `stop`",
+        )
+    table = with_times(table) if task == "video-classification" else table
+    labels = Labels([()] * len(table.lines), True, ())
+    rows, problems = _rows(table, labels, Places.of(path))
+    samples = tuple(
+        Sample(row.id, row.source, None, split="train", group=row.group, span_s=row.span_s)
+        for row in sorted(rows, key=lambda row: row.id)
+    )
+    return Dataset(path, task, (), samples, (*table.notes, *problems), found=len(table.lines))
+
+
 def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) -> Target:
     if multilabel:
         return tuple(sorted({index[name] for name in labels}))
@@ -145,7 +171,7 @@ class _Row:
     split: Split
     group: str
     line: int
-    span_s: tuple[float, float] | None = None
+    span_s: Span | None = None
 
 
 def _rows(table: Table, labels: Labels, places: Places) -> tuple[list[_Row], list[Problem]]:
@@ -161,6 +187,10 @@ def _rows(table: Table, labels: Labels, places: Places) -> tuple[list[_Row], lis
             problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
             continue
         span_s = spans[number]
+        if isinstance(span_s, str):
+            what = f"{span_s} (line {line})."
+            problems.append(Problem("bad-time", guard.shown(text), what, "set aside"))
+            continue
         id_ = _called(guard.shown(os.path.relpath(found, places.root)), span_s)
         group = groups[number].strip()
         rows.append(_Row(id_, found, labels.of_rows[number], splits[number], group, line, span_s))
@@ -178,6 +208,8 @@ def file_names(table: Table) -> list[str]:
     Raises:
         DataError: a part is none.
     """
+    if guessed_task(table) == "video-classification":
+        table = with_times(table)
     places, texts = Places.of(table.path), table.texts("path")
     names: dict[str, str] = {}
     for text in set(texts):
@@ -186,36 +218,24 @@ def file_names(table: Table) -> list[str]:
         names[text] = guard.shown(
             named if isinstance(found, str) else found.relative_to(places.root)
         )
-    return [_called(names[text], part) for text, part in zip(texts, _parts(table), strict=True)]
+    called: list[str] = []
+    for text, line, part in zip(texts, table.lines, _parts(table), strict=True):
+        if isinstance(part, str):
+            raise table.fault(line, f"{part}.", "give seconds, start first")
+        called.append(_called(names[text], part))
+    return called
 
 
-def _called(name: str, span_s: tuple[float, float] | None) -> str:
+def _called(name: str, span_s: Span | None) -> str:
     """What a file's part is called, or the whole of it."""
     return name if span_s is None else clip_id(name, span_s)
 
 
-def _parts(table: Table) -> list[tuple[float, float] | None]:
-    """Which part of its video each row is about; None where it is the whole, or no video."""
-    if guessed_task(table) != "video-classification" or not set(SPAN) & set(table.columns):
+def _parts(table: Table) -> list[Span | None | str]:
+    """Which part of its video each row is about, or what is wrong; None where it is no part."""
+    if guessed_task(table) != "video-classification":
         return [None] * len(table.lines)
-    cells = [
-        table.texts(name) if name in table.columns else [""] * len(table.lines) for name in SPAN
-    ]
-    spans: list[tuple[float, float] | None] = []
-    for line, start, stop in zip(table.lines, *cells, strict=True):
-        if not start.strip() and not stop.strip():
-            spans.append(None)
-            continue
-        try:
-            span_s = (float(start or 0), float(stop))
-        except ValueError:
-            span_s = (0.0, 0.0)
-        if not 0 <= span_s[0] < span_s[1] < float("inf"):
-            raise table.fault(
-                line, f"A clip cannot go from {start!r} to {stop!r}.", "give seconds, start first"
-            )
-        spans.append(span_s)
-    return spans
+    return parts(table)
 
 
 def _text_rows(table: Table, column: str, labels: Labels) -> tuple[list[_Row], list[Problem]]:

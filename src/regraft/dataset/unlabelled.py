@@ -1,4 +1,4 @@
-"""Pools: samples without labels. Pictures or videos in a folder of any shape, or texts.
+"""Pools: samples without labels. Pictures or videos in a folder of any shape or a table, or texts.
 
 Decisions:
 
@@ -31,7 +31,7 @@ from regraft.dataset.copies import content_of, settle_apart
 from regraft.dataset.holders import holders
 from regraft.dataset.rows import KEPT, Dataset, Problem, Sample
 from regraft.dataset.table_columns import lines_of
-from regraft.dataset.table_rows import TableReader
+from regraft.dataset.table_rows import TableReader, unlabelled_of
 from regraft.dataset.texts import is_text_file, read_bytes
 from regraft.dataset.usable import VERIFY, check_max_bad, say_ignored, usable
 from regraft.dataset.video import passed_over
@@ -55,12 +55,13 @@ def read_unlabelled(
     clip_s: float | None = None,
     tell: Tell = silent,
 ) -> Dataset:
-    """Read a pool of pictures or videos without labels, in a folder of any shape.
+    """Read a pool of pictures or videos without labels.
 
     Of equal files one is kept.
 
     Args:
-        path: a folder; folders inside of it mean nothing.
+        path: a folder; folders inside of it mean nothing. Or a table that names files, or parts of
+            videos, whatever labels it has.
         apart_from: samples of labelled data; copies of them, near ones too, are left out as leaks.
         keep_leaks: report them, but let them stay.
         max_bad: as for `read`.
@@ -162,10 +163,12 @@ def _once(pool: Dataset, held: Mapping[str, str], keep_leaks: bool) -> Dataset:
 
 
 def _listed_files(root: Path) -> Dataset:
-    """The files of a folder, before they are opened."""
+    """The files of a folder or a table, before they are opened."""
+    if TableReader().recognises(root):
+        return unlabelled_of(root)
     if root.is_file():
         raise DataError(
-            "This is a file; a pool is a folder.",
+            "This is a file; a pool is a folder or a table.",
             where=guard.shown(root),
             mend="give the folder that it lies in, or one with it alone",
         )

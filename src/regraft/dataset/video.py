@@ -21,6 +21,7 @@ Legend: n moments, s seconds, h w rows and columns of a reduced frame.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from PIL import Image
 
 from regraft.dataset.guard import MAX_PIXELS, Refused, claims_picture, refuse_bomb, shown
 from regraft.errors import MissingExtra, RegraftError
+from regraft.events import Advanced, Tell, silent
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -50,6 +52,10 @@ REDUCED_PX = 16
 _REDUCED_EVERY_S = 0.1
 _SEEK_BEYOND_S = 4.0
 """A jump that is shorter is decoded through; to seek means to begin at an earlier key frame."""
+_OUT_OF_ORDER_S = 1.0
+"""So much later than it lies in its file a frame may be shown."""
+_TOLD_EVERY_S = 10.0
+"""Of a video, between two words on how much of it was decoded."""
 _AGAIN = "copy it again from where it came, or take it out"
 _MOST_BOXES = 1_000_000
 _BOXES = frozenset(b"ftyp moov mdat free skip wide pnot uuid styp sidx moof".split())
@@ -61,7 +67,7 @@ _LONGEST_STILL_S, _LONGEST_MEAN_S = 600.0, 10.0
 """For so long one frame may be shown; and all of a file in the mean."""
 _LOST_FRAMES = 0.75
 """From so many frames on, a file counts as shorter than it says."""
-_ID = re.compile(r"(.*)@(\d+\.\d\d)-(\d+\.\d\d)s", re.DOTALL)
+_ID = re.compile(r"(.*)@(\d+\.\d\d)-(?:(\d+\.\d\d)s|end)", re.DOTALL)
 _TURN = Image.Transpose
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -143,13 +149,17 @@ def passed_over(path: Path, thing: str) -> str:
 
 def clip_id(file_id: str, span_s: tuple[float, float]) -> str:
     """What a part of a file is called."""
-    return f"{file_id}@{span_s[0]:.2f}-{span_s[1]:.2f}s"
+    start_s, stop_s = span_s
+    return f"{file_id}@{start_s:.2f}-" + ("end" if math.isinf(stop_s) else f"{stop_s:.2f}s")
 
 
 def parted(id_: str) -> tuple[str, tuple[float, float] | None]:
-    """The file and the span behind a sample's id; no span where it is the whole file."""
+    """The file and the span behind a sample's id; no span where it is the whole file.
+
+    The span is without an end where it ends with the file.
+    """
     match = _ID.fullmatch(id_)
-    return (match[1], (float(match[2]), float(match[3]))) if match else (id_, None)
+    return (match[1], (float(match[2]), float(match[3] or "inf"))) if match else (id_, None)
 
 
 def moments(span_s: tuple[float, float], count: int) -> list[float]:
@@ -158,12 +168,14 @@ def moments(span_s: tuple[float, float], count: int) -> list[float]:
     return [start_s + (k + 0.5) / count * (stop_s - start_s) for k in range(count)]
 
 
-def examine(path: Path, where: str) -> Examined:
+def examine(path: Path, where: str, tell: Tell = silent) -> Examined:
     """Decode a whole file and say what is in it.
 
     Args:
         path: the file.
         where: what messages call it.
+        tell: hears `Advanced("reading …", …)` in seconds of a long file that says how long it is;
+            may raise to stop.
 
     Raises:
         UnreadableSample: it is no video, or not two frames of it can be decoded.
@@ -172,7 +184,7 @@ def examine(path: Path, where: str) -> Examined:
     tally = _Tally()
     times: list[float] = []
     reduced = bytearray()  # (an array would hold on to FFmpeg's buffers, ten times as large)
-    count, end_s, size = 0, 0.0, (0, 0)
+    count, end_s, told_s, size = 0, 0.0, 0.0, (0, 0)
     with _opened(path, where) as (container, stream):
         declared_s = _declared_s(container, stream)
         rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
@@ -188,6 +200,11 @@ def examine(path: Path, where: str) -> Examined:
             if not times or time_s - times[-1] >= _REDUCED_EVERY_S - 1e-3:
                 times.append(time_s)
                 reduced += shrink(frame, **small, interpolation="AREA").to_ndarray().tobytes()
+            if declared_s is not None and told_s + _TOLD_EVERY_S <= time_s < declared_s - 1:
+                told_s = time_s
+                tell(_read_so_far(path, time_s, declared_s))
+    if told_s and declared_s is not None:
+        tell(_read_so_far(path, declared_s, declared_s))
     if form == "mov" and not tally.failed and _boxes(path).end_in_a_fragment:
         tally.failed = 1
     if count < 2:
@@ -210,6 +227,10 @@ def examine(path: Path, where: str) -> Examined:
         end_s, declared_s, count, tally.failed, tally.untimely, size, name, np.array(times),
         reduced_nhw,
     )  # fmt: skip
+
+
+def _read_so_far(path: Path, time_s: float, declared_s: float) -> Advanced:
+    return Advanced(f"reading {shown(path.name)}, in seconds", int(time_s), int(declared_s))
 
 
 def stills(path: Path, where: str, times_s: Sequence[float]) -> Iterator[Image.Image]:
@@ -265,6 +286,8 @@ def _stills(
 def _seek(container: InputContainer, stream: VideoStream, time_s: float) -> None:
     base = stream.time_base
     assert base is not None
+    if _counts_in_file_order(container):
+        time_s = max(0.0, time_s - _OUT_OF_ORDER_S)
     container.seek(
         int(time_s / base) + (stream.start_time or 0), stream=stream, backward=True, any_frame=False
     )
@@ -358,12 +381,13 @@ def _frames(
     base = float(stream.time_base or 0) or 1e-6
     start = (stream.start_time or 0) * base
     rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
+    in_file_order = _counts_in_file_order(container)
     last_s = -1.0
     for frame in _decoded(container, stream, tally):
         if frame.is_corrupt:
             tally.failed += 1
             continue
-        stamp = frame.pts if frame.pts is not None else frame.dts
+        stamp = frame.dts if frame.pts is None or in_file_order else frame.pts
         time_s = max(0.0, last_s) + 1 / rate if stamp is None else stamp * base - start
         if last_s >= 0 and -0.5 / rate < time_s - last_s <= 0:
             continue  # shown at once with the one before: it is that one again
@@ -373,6 +397,15 @@ def _frames(
             continue
         last_s = time_s
         yield time_s, frame
+
+
+def _counts_in_file_order(container: InputContainer) -> bool:
+    """Whether frames have times in the order in which they lie there, not in which they are shown.
+
+    An AVI has no others. What FFmpeg gives as "pts" of its B-frames is out of order therefore;
+    "dts", of the packet with which a frame came out, rises with what is shown.
+    """
+    return container.format.name == "avi"
 
 
 def _decoded(container: InputContainer, stream: VideoStream, tally: _Tally) -> Iterator[VideoFrame]:

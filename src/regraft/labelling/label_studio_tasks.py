@@ -150,7 +150,7 @@ def _task(queue: Queue, item: Item, root: Path | None) -> Fact:
 
 def _part(sample: Sample) -> str:
     """Which part of its file a clip is, as Label Studio plays all of it; "" where it is all."""
-    span_s = None if sample.span_s is None else parted(sample.id)[1]
+    span_s = sample.span_s if parted(sample.id)[1] else None
     return "" if span_s is None else f"From {span_s[0]:.2f} s to {span_s[1]:.2f} s. "
 
 

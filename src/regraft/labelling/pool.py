@@ -15,16 +15,22 @@ from pathlib import Path
 
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample, guard
-from regraft.dataset.table import read_table
+from regraft.dataset.clips import content, named_part
+from regraft.dataset.table import SPAN, read_table
 from regraft.dataset.table_rows import TableReader
+from regraft.dataset.times import Span, as_cells, parts
 from regraft.dataset.verify import verify_texts
+from regraft.dataset.video import clip_id, parted
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError
 from regraft.events import Tell, silent
 from regraft.labelling.decisions import Journal, Verdict, about, decision_of, verdicts
 from regraft.store import commit, file_sha256
 
-_COLUMNS = tuple((what, kind) for what in ("path", "text") for kind in ("label", "labels"))
+_PARTS = ("path", *SPAN)
+_COLUMNS = tuple(
+    (*what, kind) for what in (("path",), _PARTS, ("text",)) for kind in ("label", "labels")
+)
 """That a table of what is labelled can have."""
 
 
@@ -33,15 +39,18 @@ def read_pool(
     labelled: Dataset,
     *,
     column: str = "",
+    clip_s: float | None = None,
     max_bad: float = MAX_BAD,
     tell: Tell = silent,
 ) -> Dataset:
     """The pool beside labelled data of the same kind.
 
     Args:
-        path: a folder of pictures of any shape; or a folder of text files, or a table of texts.
+        path: a folder of pictures or videos of any shape, or a table that names them; or a folder
+            of text files, or a table of texts.
         labelled: what is labelled already.
         column: of a table, the one with the texts; found if "".
+        clip_s: longer videos are cut into clips of this length.
         max_bad: share of files that cannot be read and are left out before it is an error.
         tell: hears `Advanced("reading", …)`; may raise to stop.
 
@@ -54,7 +63,9 @@ def read_pool(
     """
     known = labelled.samples
     if labelled.task != "text-classification":
-        return data_sets.read_unlabelled(path, apart_from=known, max_bad=max_bad, tell=tell)
+        return data_sets.read_unlabelled(
+            path, apart_from=known, max_bad=max_bad, clip_s=clip_s, tell=tell
+        )
     if path.is_file() and not TableReader().recognises(path):
         raise DataError(
             "This is neither a table nor a folder of texts.",
@@ -136,16 +147,22 @@ def write_labelled(
         for sample in mine
         if sample.id in said and said[sample.id].action == "change"
     ]
-    done = {sample.source for sample, _ in labelled}
-    own = {sample.source: sample for sample in mine}
-    before = [(own.get(one.source, one), labels) for one, labels in _written(path, pool, place)]
-    labelled += _still([(one, labels) for one, labels in before if one.source not in done], journal)
+    done = {_content(sample) for sample, _ in labelled}
+    own = {_content(sample): sample for sample in mine}
+    before = [(own.get(_content(one), one), labels) for one, labels in _written(path, pool, place)]
+    before_only = [(one, labels) for one, labels in before if _content(one) not in done]
+    labelled += _still(before_only, journal)
     if labelled:
         commit(path, _table(labelled, pool.parent).encode())
         return path
     if before:
         path.unlink()
     return None
+
+
+def _content(sample: Sample) -> tuple[str | Path, Span | None]:
+    """The text, or the file and which part of it; the same for what a table of ours says of it."""
+    return sample.source, parted(sample.id)[1] if isinstance(sample.source, Path) else None
 
 
 _Labelled = list[tuple[Sample, tuple[str, ...]]]
@@ -162,7 +179,7 @@ def _written(path: Path, pool: Path, place: str) -> _Labelled:
         return []
     if table is None or table.columns not in _COLUMNS:
         return []
-    what, kind = table.columns
+    what, kind = table.columns[0], table.columns[-1]
     labels = [
         tuple(filter(None, cell.split("|"))) if kind == "labels" else (cell,)
         for cell in table.texts(kind)
@@ -174,14 +191,27 @@ def _written(path: Path, pool: Path, place: str) -> _Labelled:
         rows = [replace(one, sha256=digests.get(one.id, "")) for one in rows]
         return list(zip(rows, labels, strict=True))
     files = [pool.parent / cell for cell in cells]
-    if not all(file.is_relative_to(pool) for file in files):
+    root, between = (pool, "/") if pool.is_dir() else (pool.parent, ": ")
+    if not all(file.is_relative_to(root) for file in files):
         return []
-    names = [f"{place}/{guard.shown(file.relative_to(pool).as_posix())}" for file in files]
-    return [
-        (Sample(name, file, None, file_sha256(file)), said)
-        for name, file, said in zip(names, files, labels, strict=True)
-        if file.is_file()
-    ]
+    held: _Labelled = []
+    for file, part, said in zip(files, parts(table), labels, strict=True):
+        if not file.is_file() or isinstance(part, str):
+            continue
+        name = f"{place}{between}{guard.shown(file.relative_to(root).as_posix())}"
+        held.append((_sample(name, file, part), said))
+    return held
+
+
+def _sample(name: str, file: Path, span_s: Span | None) -> Sample:
+    """A file or a part of one, with the checksum that its content had when it was read."""
+    sha256 = file_sha256(file)
+    if span_s is None:
+        return Sample(name, file, None, sha256)
+    return Sample(
+        clip_id(name, span_s), file, None, content(sha256, span_s), span_s=span_s,
+        file_sha256=sha256,
+    )  # fmt: skip
 
 
 def _still(rows: _Labelled, journal: Journal) -> _Labelled:
@@ -212,9 +242,12 @@ def _table(samples: Sequence[tuple[Sample, Sequence[str]]], place: Path) -> str:
     table = StringIO()
     rows = csv.writer(table, lineterminator="\n")
     is_text = any(isinstance(sample.source, str) for sample, _ in samples)
-    rows.writerow(["text" if is_text else "path", "labels" if several else "label"])
-    for sample, labels in samples:
+    spans = [named_part(sample) for sample, _ in samples]
+    columns = ("text",) if is_text else _PARTS if any(spans) else ("path",)
+    rows.writerow([*columns, "labels" if several else "label"])
+    for (sample, labels), span_s in zip(samples, spans, strict=True):
         what = sample.source
         name = what if isinstance(what, str) else what.relative_to(place).as_posix()
-        rows.writerow([name, "|".join(labels)])
+        part = as_cells(span_s) if any(spans) else ()
+        rows.writerow([name, *part, "|".join(labels)])
     return table.getvalue()

@@ -60,6 +60,7 @@ class Request:
         label_studio: an export whose annotations become decisions first, or None.
         columns: of a table of texts, where their names do not tell.
         reader: of labelled data in a format of one's own, or None.
+        clip_s: longer videos, of the pool too, are cut into clips of this length; None cuts none.
     """
 
     data: Path
@@ -73,6 +74,7 @@ class Request:
     label_studio: Path | None = None
     columns: str | None = None
     reader: Reader | None = None
+    clip_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,9 @@ def _gathered(request: Request, tell: Tell) -> _Gathered:
     journal = Journal(journal_of(data))
     if request.pool is not None:
         pool = read_pool(
-            request.pool, given, column=_text_column(request), max_bad=request.max_bad, tell=tell
-        )
+            request.pool, given, column=_text_column(request), clip_s=request.clip_s,
+            max_bad=request.max_bad, tell=tell,
+        )  # fmt: skip
     imported: Facts | None = None
     if request.label_studio is not None:
         imported = take_in(request.label_studio, given, pool, journal)
@@ -225,7 +228,9 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
                 where=pool,
                 mend="leave --pool out, or name a pool without labels beside it",
             )
-        task = "text-classification" if pool.is_file() else data_sets.guess_task(pool)
+        names_files = TableReader().recognises(pool) and not _text_column(request)
+        is_text = pool.is_file() and not names_files
+        task = "text-classification" if is_text else data_sets.guess_task(pool)
         return Dataset(data, task, (), ())
     reader: Reader = request.reader or AnyReader(request.scale)
     if request.columns:
@@ -237,7 +242,9 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
             where=data,
             mend="give a folder with the pictures and a file of boxes for each person",
         )
-    return data_sets.read_all(data, max_bad=request.max_bad, reader=reader, tell=tell)
+    return data_sets.read_all(
+        data, max_bad=request.max_bad, clip_s=request.clip_s, reader=reader, tell=tell
+    )
 
 
 def _with_excerpts(rows: list[Facts], dataset: Dataset) -> list[Facts]:

@@ -4,7 +4,13 @@ A function for each kind takes the model, its backbone as it is prepared, what i
 and who listens, and gives an answer for each, in order.
 """
 
-from regraft.predicting.named import files_of, not_entered, not_meant, nothing_found
+from regraft.predicting.named import (
+    files_of,
+    not_entered,
+    not_meant,
+    nothing_found,
+    refuse_stdin,
+)
 from regraft.predicting.objects import Wanted, check_wanted, find_objects, put_together
 from regraft.predicting.pictures import label_pictures
 from regraft.predicting.spreadsheet import as_csv
@@ -24,5 +30,6 @@ __all__ = [
     "not_meant",
     "nothing_found",
     "put_together",
+    "refuse_stdin",
     "texts_of",
 ]

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from regraft.dataset import guard
+from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import is_text_file
 from regraft.dataset.video import claims_video
-from regraft.errors import DataError
+from regraft.errors import DataError, UsageError
+
+_TABLE = "Tables are read of texts alone; name the files themselves, or folders of them."
 
 
 def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Iterator[Path]:
@@ -42,15 +45,34 @@ def found_in(
             yield path, is_named
 
 
+def refuse_stdin(inputs: Sequence[str | Path], things: str) -> None:
+    """Refuse "-" where no texts are looked at, unless a file has this name.
+
+    Args:
+        inputs: names, folders and patterns.
+        things: what is looked at, for example "pictures".
+
+    Raises:
+        UsageError: it is among them.
+    """
+    if "-" in map(str, inputs) and not Path("-").exists():
+        raise UsageError(
+            f"Texts alone are read from stdin; this model looks at {things}.",
+            where="-",
+            mend="name files, folders or patterns; xargs makes arguments of a list of names",
+        )
+
+
 def _whole(path: Path) -> Path:
     """The same for the same file, however it is named; links are files of their own."""
     return path.parent.resolve() / path.name
 
 
 def not_entered(inputs: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """Answers for what lies in folders and cannot be looked into, each with what speaks against it.
+    """Answers for what cannot be looked into, each with what speaks against it.
 
-    These are folders that may not be read, links that lead nowhere or to folders elsewhere, pipes.
+    These are patterns that nothing fits, and in folders: folders that may not be read, links that
+    lead nowhere or to folders elsewhere, pipes.
 
     Args:
         inputs: names, folders and patterns.
@@ -64,6 +86,8 @@ def not_meant(
     answers: Sequence[dict[str, Any]], inputs: Sequence[str | Path], modality: str
 ) -> list[dict[str, Any]]:
     """The answers, with "ignored" where a file was found in a folder, is none, and claims nothing.
+
+    Of a table where no texts are looked at it is said that it is one.
 
     Args:
         answers: with "sample", and "problem" where it could not be read.
@@ -84,10 +108,15 @@ def not_meant(
         path = Path(answer["sample"])
         return _whole(path) in named or any(claim(path) for claim in claims)
 
-    return [
-        answer | {"ignored": True} if "problem" in answer and not is_meant(answer) else answer
-        for answer in answers
-    ]
+    def told(answer: dict[str, Any]) -> dict[str, Any]:
+        if "problem" not in answer:
+            return answer
+        if not is_meant(answer):
+            return answer | {"ignored": True}
+        is_table = modality != "text" and TableReader().recognises(Path(answer["sample"]))
+        return answer | {"problem": _TABLE} if is_table else answer
+
+    return [told(answer) for answer in answers]
 
 
 def _claims_text(path: Path) -> bool:
@@ -136,14 +165,17 @@ def _behind(given: str | Path) -> Iterator[tuple[Path, bool, str]]:
 
 
 def _matching(pattern: Path) -> Iterator[tuple[Path, bool, str]]:
-    root, named = Path(pattern.anchor), set(pattern.parts)
+    root, named, fits = Path(pattern.anchor), set(pattern.parts), False
     for found in sorted(root.glob(str(pattern.relative_to(root)))):
         if any(guard.is_junk(part) and part not in named for part in found.parts):
             continue
+        fits = True
         if found.is_dir():
             yield from _below(found)
         else:
             yield found, True, ""
+    if not fits:
+        yield pattern, True, "No file fits this pattern."
 
 
 def _below(folder: Path) -> Iterator[tuple[Path, bool, str]]:

@@ -121,7 +121,7 @@ def find_objects(
     common, threshold = common_folder(paths), _threshold(model, wanted.precision)
     if wanted.out is not None:
         list_place(wanted.out, wanted.to, wanted.draw)
-    for look, tiles in _looked(model, preparation, frames(paths, wanted.every_s)):
+    for look, tiles in _looked(model, preparation, frames(paths, wanted.every_s, tell)):
         if look.picture is None:
             answers.append({"sample": look.name, "problem": look.problem})
             continue

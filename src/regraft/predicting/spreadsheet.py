@@ -33,7 +33,7 @@ def as_csv(answers: Sequence[Mapping[str, Any]]) -> str:
     has_parts = any("start_s" in row for row in rows)
     out = io.StringIO(newline="")
     columns = (_COLUMNS[0], *(_SPAN if has_parts else ()), *_COLUMNS[1:])
-    table = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="ignore")
+    table = csv.DictWriter[str](out, columns, lineterminator="\n", extrasaction="ignore")
     table.writeheader()
     table.writerows(rows)
     return out.getvalue()

@@ -30,19 +30,24 @@ def label_videos(
     """Answers for videos, part by part: parts as long as what was learnt from, half overlapping.
 
     A video's answer is that of the mean of its parts' logits; "damage" says what it lacks, where it
-    is not whole. Memory does not grow with its length.
+    is not whole. Memory does not grow with its length. Of a long one it is told how far it is read
+    and how many of its parts are looked at.
     """
     answers: list[dict[str, Any]] = []
     engine = None
     for path in paths:
         try:
-            whole = data_sets.video.examine(path, str(path))
+            whole = data_sets.video.examine(path, str(path), tell)
             spans = windows(whole.seconds, float(model.facts["clip_s"]))
             found: list[np.ndarray] = []
             for pixels_bthwc in _parts(path, spans, model.backbone.pictures):
                 frozen = len(model.backbone.stages)
                 engine = engine or preparation.engine_for_pixels(frozen, pixels_bthwc)
                 found.append(engine.run(pixels_bthwc)[0])
+                if len(spans) > WINDOWS:
+                    done = sum(map(len, found))
+                    what = f"predicting {data_sets.guard.shown(path.name)}, in parts"
+                    tell(Advanced(what, done, len(spans)))
             answer = _answer(model, whole.seconds, spans, np.concatenate(found))
             if damage := data_sets.clips.complaints(path.name, whole):
                 answer["damage"] = [problem.what for problem in damage]

@@ -15,6 +15,9 @@ from markupsafe import Markup
 from regraft import dataset as data_sets
 from regraft import store
 from regraft.dataset import Sample, form, guard
+from regraft.dataset.clips import named_part
+from regraft.dataset.table import SPAN
+from regraft.dataset.times import as_cells
 from regraft.errors import UnreadableSample, UsageError
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
@@ -144,15 +147,17 @@ def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
     ]
     if any("text" in row for row in held):
         return _table(held, ("sample", "text", *form.COLUMNS))
-    return _table(held, ("sample", "path", *form.COLUMNS, "sha256"))
+    span = SPAN if any("start" in row for row in held) else ()
+    return _table(held, ("sample", "path", *span, *form.COLUMNS, "sha256"))
 
 
 def _content(sample: Sample, folder: Path) -> Facts:
-    """A sample's text; or the way to its file from a folder, and its checksum."""
+    """A sample's text; or the way to its file from a folder, which part it is, and its checksum."""
     if isinstance(sample.source, str):
         return {"text": sample.source}
-    place = os.path.relpath(sample.source, folder)
-    return {
+    place, span_s = os.path.relpath(sample.source, folder), named_part(sample)
+    part = {} if span_s is None else dict(zip(SPAN, as_cells(span_s), strict=True))
+    return part | {
         "path": place if place.startswith("../") else f"./{place}",  # or it might be a formula
         "sha256": sample.file_sha256 or sample.sha256,
     }

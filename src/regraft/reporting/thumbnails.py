@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,11 @@ def _film_strip(
     Raises:
         UnreadableSample: the file cannot be decoded.
     """
-    if span_s is None:
-        span_s = (0.0, data_sets.clips.examined(path, path.name)[1].seconds)
+    start_s, stop_s = span_s or (0.0, math.inf)
+    if math.isinf(stop_s):
+        stop_s = data_sets.clips.examined(path, path.name)[1].seconds
     strip = Image.new("RGB", (count * size_px + (count - 1) * 2, size_px), "white")
-    times_s = data_sets.video.moments(span_s, count)
+    times_s = data_sets.video.moments((start_s, stop_s), count)
     for place, frame in enumerate(data_sets.video.stills(path, path.name, times_s)):
         square = data_sets.views.square(frame, size_px, 1.0, "bilinear", data_sets.View(), "")
         strip.paste(Image.fromarray(square), (place * (size_px + 2), 0))

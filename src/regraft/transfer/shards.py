@@ -163,7 +163,7 @@ class Shards:
         began, said = time.monotonic(), False
         while not _locked(descriptor, fcntl.LOCK_EX):
             if not said and time.monotonic() - began > _PATIENCE_S:
-                tell(Said("another process computes the same features; waiting for it"))
+                tell(Said("another process computes features by the same network; waiting for it"))
                 said = True
             time.sleep(_POLL_S)
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample
+from regraft.dataset.clips import content
 from regraft.errors import DataError, UsageError
 from regraft.labelling.decisions import (
     Decision,
@@ -186,6 +187,31 @@ def test_what_left_the_pool_stays_in_the_table_until_its_label_is_taken_back(tmp
     for key in ("b", "b2", "d"):
         journal.undo("ann", f"u {key}", key)
     assert write_labelled(data, pool, after, journal) is None and not table.exists()
+
+
+def test_parts_of_videos_stand_in_the_table_with_their_times(tmp_path):
+    data, pool, file = tmp_path / "photos", tmp_path / "pool.csv", tmp_path / "a.mp4"
+    file.write_bytes(b"a video")
+    pool.write_text("path,start,stop\n")
+    sha256, journal = file_sha256(file), Journal(journal_of(data))
+    spans = {"0.00-1.33s": (0.0, 1.333), "1.33-2.67s": (1.333, 2.667), "8.00-end": (8.0, 9.5)}
+    clips = [
+        Sample(f"a.mp4@{name}", file, None, content(sha256, span_s), span_s=span_s,
+               file_sha256=sha256)
+        for name, span_s in spans.items()
+    ]  # fmt: skip
+    samples = as_in_journal(data, Dataset(pool, "video-classification", (), tuple(clips)))
+    for one, label in zip(samples, ("cat", "dog", "cat"), strict=True):
+        said = Decision(one.id, one.id, "ann", "change", (label,), content=content_key(one))
+        journal.decide(said)
+    table = write_labelled(data, pool, samples, journal)
+    rows = ["a.mp4,0.0,1.333,cat\n", "a.mp4,1.333,2.667,dog\n", "a.mp4,8.0,,cat\n"]
+    assert table.read_text() == "path,start,stop,label\n" + "".join(rows)
+    write_labelled(data, pool, samples[:1], journal)
+    assert table.read_text() == "path,start,stop,label\n" + "".join(rows)
+    journal.undo("ann", "u", samples[1].id)
+    write_labelled(data, pool, samples[:1], journal)
+    assert table.read_text() == "path,start,stop,label\n" + rows[0] + rows[2]
 
 
 def test_a_row_whose_file_has_another_content_or_is_gone_leaves_the_table(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -67,8 +68,10 @@ def _sheet(sample: Sample, source: Path, side_px: int) -> Image.Image:
     """Four moments of a clip, from left to right and down."""
     where = sample.id
     _, span_s = video.parted(sample.id)
-    span_s = span_s or (0.0, video.examine(source, where).seconds)
-    frames = list(video.stills(source, where, video.moments(span_s, 4)))
+    start_s, stop_s = span_s or (0.0, math.inf)
+    if math.isinf(stop_s):
+        stop_s = video.examine(source, where).seconds
+    frames = list(video.stills(source, where, video.moments((start_s, stop_s), 4)))
     for frame in frames:
         frame.thumbnail((side_px // 2, side_px // 2), Image.Resampling.LANCZOS)
     width_px, height_px = frames[0].size
