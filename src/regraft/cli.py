@@ -346,7 +346,9 @@ def predict(
     ] = "1s",
     precision: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Boxes: the share that should be right, as 0.9."),
+        typer.Option(
+            metavar="SHARE", help="Boxes: the share that should be right, as 0.9; 0: all."
+        ),
     ] = None,
     columns: _ColumnsOfFit = None,
     as_json: _Json = False,

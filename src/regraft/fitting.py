@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -321,7 +322,7 @@ def _name_words(ground: Ground, task: Classification, best: Step, report: dict[s
 def _particulars(
     ground: Ground,
     best: Step,
-    calibrated: dict[str, float],
+    calibrated: Mapping[str, Any],
     tested: Outcome | None,
 ) -> dict[str, Any]:
     """What the report says of this kind of task alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -171,10 +172,8 @@ def test_the_confidence_has_the_best_f1_or_the_wanted_precision() -> None:
     assert most.precision == max(p for p, *_ in by_hand.values())
 
 
-def test_confidences_for_wanted_precisions_are_kept_where_they_are_reached() -> None:
+def test_the_lowest_confidence_is_kept_for_every_step_of_precision() -> None:
     answers, targets = made(5)
-    raw = box_metrics.match(answers, targets, 3)
-    assert set(box_metrics.confidences(raw)) == {"threshold"}  # half of the boxes are never right
     # Those that are right are made surer.
     right_d = box_metrics.match(answers, targets, 3)
     scores_k = answers.scores_k.copy()
@@ -183,11 +182,21 @@ def test_confidences_for_wanted_precisions_are_kept_where_they_are_reached() -> 
     matches = box_metrics.match(answers, targets, 3)
     kept = box_metrics.confidences(matches)
     assert kept["threshold"] == box_metrics.choose_confidence(matches).threshold
-    reached = [p for p in box_metrics.PRECISIONS if f"precision_{p:g}" in kept]
-    assert len(reached) > 3
-    for precision in reached:
-        right, said, _ = brute(answers, targets, kept[f"precision_{precision:g}"])
-        assert right / said >= precision
+    steps = box_metrics.steps_of(json.loads(json.dumps(kept)))
+    assert len(steps) > 3 and steps == sorted(steps)
+    for precision, threshold in steps:
+        right, said, _ = brute(answers, targets, threshold)
+        assert right / said == precision
+    for wanted in np.arange(1, 101) / 100:
+        chosen = box_metrics.choose_confidence(matches, wanted)
+        told = [threshold for precision, threshold in steps if precision >= wanted]
+        assert told[:1] == ([chosen.threshold] if chosen.precision >= wanted else [])
+
+
+def test_the_steps_of_models_of_before_are_read() -> None:
+    kept = {"threshold": 0.4, "precision_0.95": 0.7, "precision_0.5": 0.3}
+    assert box_metrics.steps_of(kept) == [(0.5, 0.3), (0.95, 0.7)]
+    assert box_metrics.steps_of({"threshold": 0.4}) == []
 
 
 def test_the_curve_ends_where_the_last_truth_is_found() -> None:

@@ -29,6 +29,7 @@ from regraft.errors import UnreadableSample, UsageError
 from regraft.events import Advanced, Tell
 from regraft.reporting.drawing import Mark, drawn, jpeg
 from regraft.store import commit
+from regraft.tasks.box_metrics import steps_of
 from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.family import KEPT
 from regraft.transfer.engine import Preparation
@@ -48,7 +49,8 @@ class Wanted:
         to: format of the file; see `dataset.boxes.predicted.FILES`.
         draw: whether pictures with the boxes on them are written too.
         every_s: of a video, one frame in so many seconds is looked at.
-        precision: the share of boxes that should be right; None shows those with the best F1.
+        precision: the share of boxes that should be right; 0 shows all that are found, None those
+            with the best F1.
     """
 
     out: Path | None = None
@@ -83,6 +85,10 @@ def check_wanted(wanted: Wanted, finds: bool) -> None:
         )
     if not wanted.every_s > 0:
         raise UsageError("the time is not positive", where="--every", mend="for example 1s")
+    if wanted.precision is not None and not 0 <= wanted.precision <= 1:
+        raise UsageError(
+            "the share does not lie between 0 and 1", where="--precision", mend="for example 0.9"
+        )
     if wanted.out is None and (wanted.draw or wanted.to != "json"):
         raise UsageError("there is no folder to write to", where="--out", mend="name one")
     if wanted.out is not None:
@@ -227,15 +233,18 @@ def _threshold(model: Model, precision: float | None) -> float:
     """The confidence from which boxes are shown, as it was found on the validation split."""
     if precision is None:
         return model.calibrated["threshold"]
-    held = f"precision_{precision:g}"
-    if held not in model.calibrated:
-        known = [name.removeprefix("precision_") for name in model.calibrated if "_" in name]
-        raise UsageError(
-            f"no confidence is known that gives a precision of {precision:g}",
-            where="--precision",
-            mend=f"its validation data reached: {', '.join(known) or 'none'}",
-        )
-    return model.calibrated[held]
+    if precision == 0:
+        return 0.0
+    steps = steps_of(model.calibrated)
+    for reached, threshold in steps:
+        if reached >= precision:
+            return threshold
+    most = f"{steps[-1][0]:.3g} at most" if steps else "none"
+    raise UsageError(
+        f"no confidence is known that gives a precision of {precision:g}",
+        where="--precision",
+        mend=f"its validation data reached {most}; 0 shows all boxes",
+    )
 
 
 def _objects(model: Model, found: Found, size: tuple[int, int]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ t detections of one category that are right.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,8 @@ from regraft.tasks.measure import Score
 MOST = 100
 """Detections of one category on one picture that count, unless said otherwise: COCO's limit."""
 SURE_IOU = 0.5
-PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-"""Shares of right boxes that a user may ask for."""
+_STEPS = 100
+"""Of precision, for which a confidence is kept."""
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _ROWS = 128
 """Draws at once, so that memory stays small."""
@@ -325,19 +325,29 @@ def choose_confidence(matches: Matches, precision: float | None = None) -> Confi
     )
 
 
-def confidences(matches: Matches) -> dict[str, float]:
+def confidences(matches: Matches) -> dict[str, Any]:
     """The confidences that are kept with a model.
 
     Returns:
-        "threshold" has the best F1; "precision_0.9" is the lowest from which on nine in ten boxes
-        are right, and so on for `PRECISIONS`, where that was reached.
+        "threshold" has the best F1; "steps" are pairs of a precision and the lowest confidence
+        from which on it was reached, both rising, a hundred at most.
     """
-    kept = {"threshold": choose_confidence(matches).threshold}
-    for wanted in PRECISIONS:
-        chosen = choose_confidence(matches, wanted)
-        if chosen.precision >= wanted:
-            kept[f"precision_{wanted:g}"] = chosen.threshold
-    return kept
+    steps: list[list[float]] = []
+    for wanted in np.arange(1, _STEPS + 1) / _STEPS:
+        chosen = choose_confidence(matches, float(wanted))
+        if chosen.precision < wanted:
+            break
+        if not steps or chosen.threshold > steps[-1][1]:
+            steps.append([chosen.precision, chosen.threshold])
+    return {"threshold": choose_confidence(matches).threshold, "steps": steps}
+
+
+def steps_of(calibrated: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Precision and confidence, both rising, as `confidences` keeps them; models of before, too."""
+    if "steps" in calibrated:
+        return [(precision, threshold) for precision, threshold in calibrated["steps"]]
+    told = {name.partition("precision_")[2]: value for name, value in calibrated.items()}
+    return sorted((float(share), value) for share, value in told.items() if share)
 
 
 def shown(matches: Matches, threshold: float) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Detection:
 
         return average_precision(BoxAnswers.from_arrays(answers), targets, len(self.classes))
 
-    def calibrate(self, answers: Answers, targets: BoxTargets) -> dict[str, float]:
+    def calibrate(self, answers: Answers, targets: BoxTargets) -> dict[str, Any]:
         """Confidences from which a box is reported; see `box_metrics.confidences`."""
         from regraft.tasks.box_metrics import confidences, match
 
