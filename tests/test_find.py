@@ -21,7 +21,7 @@ from regraft.dataset import Dataset, Sample
 from regraft.dataset.boxes.tiles import cut
 from regraft.dataset.rows import Box
 from regraft.errors import DataError, UsageError
-from regraft.events import silent
+from regraft.events import Said, silent
 from regraft.predicting import Wanted, find_objects, put_together
 from regraft.tasks import Detection
 from regraft.tasks.boxes import BoxAnswers
@@ -143,6 +143,20 @@ def test_where_as_many_are_found_as_are_told_it_is_said(
     assert "2 red  and perhaps more: 2 on a picture or tile are told" in capsys.readouterr().out
 
 
+def test_it_is_said_that_a_picture_is_much_larger_than_those_learnt_from(tmp_path: Path) -> None:
+    paths = [photo(tmp_path / f"{px}.png", (32, 64), (px, 128)) for px in (128, 255, 256, 640)]
+    paths.append(tmp_path / "no.png")
+    for tile_px, times in ((0, [2.0, 5.0]), (320, [2.0])):  # the last one is cut
+        finder: Any = Finder(tile_px)
+        finder.facts["longer_side_px"] = 128.0
+        told: list[Any] = []
+        found = find_objects(finder, PREPARATION, paths, NOTHING_MORE, told.append)
+        assert [row["times_larger"] for row in found if "times_larger" in row] == times
+        (said,) = [event.text for event in told if isinstance(event, Said)]
+        assert f"128 px wide or high), {paths[2 if tile_px else 3]} {times[-1]:g} times" in said
+    assert not any("times_larger" in row for row in find(paths))  # an older model
+
+
 def test_a_large_picture_is_looked_at_tile_by_tile(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.png", (1500, 900), size=(2000, 1200))
     (whole,) = find([path], tile_px=400)
@@ -213,6 +227,10 @@ def test_evaluate_cuts_as_the_model_was_fitted_and_counts_objects_once(
     whole = measured["whole"]
     assert (whole["count"], whole["objects"], whole["shown"], whole["right"]) == (1, 1, 1, 1)
     assert [problem["kind"] for problem in measured["problems"]] == ["tiled"]
+    model.facts = {"tile_px": 0, "longer_side_px": 400.0}
+    (larger,) = evaluating._of_boxes(model, task, pictures, silent)["problems"]
+    assert (larger["kind"], larger["where"]) == ("much-larger", "a.png")
+    assert "5 times as large" in larger["what"]
 
 
 def test_evaluate_says_so_where_all_boxes_are_crowds() -> None:

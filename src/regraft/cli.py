@@ -353,7 +353,7 @@ def predict(
     columns: _ColumnsOfFit = None,
     as_json: _Json = False,
 ) -> None:
-    """Label pictures, videos or texts, or find objects; say what is unlike the training data."""
+    """Label pictures, videos or texts, saying what is unlike the training data; or find objects."""
     every_s = seconds_of(every, "--every")
     with telling() as tell:
         from regraft import verbs

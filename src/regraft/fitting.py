@@ -11,6 +11,7 @@ from regraft.backbones.adapters import ADAPTERS
 from regraft.backbones.addresses import address
 from regraft.backbones.backbone import check_modality
 from regraft.dataset import Dataset, Problem, Split
+from regraft.dataset.boxes.tiles import longer_side_px
 from regraft.dataset.rows import modality_of
 from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell
@@ -303,9 +304,17 @@ def _model_facts(
         "rung": best.facts["name"],
         "test": tested.facts["metric"] if tested else None,
         "tile_px": ground.dataset.tile_px,
+        **_sizes(ground),
         **_clips(ground.dataset, question),
         **columns,
     }
+
+
+def _sizes(ground: Ground) -> dict[str, float]:
+    """How large the pictures were that objects were learnt from."""
+    if not isinstance(ground.task, Detection):
+        return {}
+    return {"longer_side_px": longer_side_px(ground.dataset.split("train"))}
 
 
 def _name_words(ground: Ground, task: Classification, best: Step, report: dict[str, Any]) -> None:

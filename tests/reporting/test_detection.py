@@ -61,7 +61,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     rows, answers = made(folder)
     valid = rows.split("valid")
     targets = BoxTargets.from_samples(valid)
-    judged = detection.Judged(rows, valid, "valid", answers, targets, 0.5)
+    judged = detection.Judged(rows, valid, "valid", answers, targets, 0.5, np.ones((3, len(valid))))
     return folder, detection.section(judged)
 
 
@@ -177,7 +177,11 @@ def test_nothing_found_and_nothing_there(facts) -> None:
     negatives = [sample for sample in rows if not sample.boxes][:2]
     nothing = BoxAnswers.from_pictures([(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))] * 2)
     targets = BoxTargets.from_samples(negatives)
-    found = detection.section(detection.Judged(rows, negatives, "test", nothing, targets, 0.5))
+    found = detection.section(
+        detection.Judged(
+            rows, negatives, "test", nothing, targets, 0.5, np.ones((3, len(negatives)))
+        )
+    )
     assert found["coco"]["ap50"] is None
     page = shown(as_report(found))
     assert "There is no object on the test split." in page.text

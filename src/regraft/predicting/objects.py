@@ -22,11 +22,12 @@ from regraft.dataset.boxes.predicted import (
     list_place,
     write_predictions,
 )
-from regraft.dataset.boxes.tiles import Found, Window, cut, stitch, windows
+from regraft.dataset.boxes.tiles import Found, Window, cut, stitch, times_larger, windows
 from regraft.dataset.frames import Frame, frames
+from regraft.dataset.guard import shown
 from regraft.dataset.video import claims_video
 from regraft.errors import UnreadableSample, UsageError
-from regraft.events import Advanced, Tell
+from regraft.events import Advanced, Said, Tell
 from regraft.reporting.drawing import Mark, drawn, jpeg
 from regraft.store import commit
 from regraft.tasks.box_metrics import steps_of
@@ -35,6 +36,7 @@ from regraft.tasks.family import KEPT
 from regraft.transfer.engine import Preparation
 from regraft.transfer.model import Model
 from regraft.transfer.pictures import pixels_of
+from regraft.wording import plural
 
 TRIED = 8
 """Pictures or tiles that the engine is judged by."""
@@ -110,7 +112,8 @@ def find_objects(
     Returns:
         for each picture "sample", "width", "height" and "objects", the surest first, each with
         "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
-        Where as many were found as are told of a picture or tile, "at_most" is that number. The
+        Where as many were found as are told of a picture or tile, "at_most" is that number; where
+        the picture is much larger than those learnt from, "times_larger" says how much. The
         last frame of a video that is not whole has "damage", sentences on what it lacks.
 
     Raises:
@@ -136,14 +139,33 @@ def find_objects(
         answers.append({"sample": look.name, **_objects(model, whole, size)})
         if any((found.scores_k >= threshold).sum() >= KEPT for found in tiles):
             answers[-1]["at_most"] = KEPT
+        if times := times_larger(*size, model.facts):
+            answers[-1]["times_larger"] = times
         if look.damage:
             answers[-1]["damage"] = list(look.damage)
         if wanted.draw and wanted.out is not None:
             _draw(look.picture, answers[-1], _file_for(below(look.name, common), wanted.out, taken))
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
+    _say_larger(model, answers, tell)
     if wanted.out is not None:
         write_predictions(answers, model.task.classes, wanted.out, wanted.to)
     return answers
+
+
+def _say_larger(model: Model, answers: Sequence[dict[str, Any]], tell: Tell) -> None:
+    """Say so where objects are seen much smaller than those that were learnt."""
+    larger = [answer for answer in answers if "times_larger" in answer]
+    if larger:
+        most = max(larger, key=lambda answer: answer["times_larger"])
+        tell(
+            Said(
+                f"{plural(len(larger), 'picture is', 'pictures are')} much larger than those that "
+                f"this model learnt from (mostly {model.facts['longer_side_px']:,.0f} px wide or "
+                f"high), {shown(most['sample'])} {most['times_larger']:g} times: objects are seen "
+                "that much smaller there, and many may be missed. Cut such pictures into smaller "
+                "ones, or learn from some of their size"
+            )
+        )
 
 
 def _whole(parts: Sequence[Window], tiles: Sequence[Found], least: float = 0.0) -> Found:

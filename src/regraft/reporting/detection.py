@@ -26,6 +26,7 @@ from regraft.store import Outcome
 from regraft.tasks import box_metrics
 from regraft.tasks.box_errors import KINDS, Errors, errors_of, gains
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.coco_table import coco_table
 from regraft.tasks.detection import Detection
 from regraft.transfer.ground import Ground
 from regraft.transfer.step import Step
@@ -69,6 +70,7 @@ class Judged:
         answers: n.
         targets: n.
         threshold: the confidence from which boxes are shown.
+        weights_rn: how often each sample is drawn, for intervals.
     """
 
     dataset: Dataset
@@ -77,6 +79,7 @@ class Judged:
     answers: BoxAnswers
     targets: BoxTargets
     threshold: float
+    weights_rn: np.ndarray
 
 
 def facts_of(
@@ -90,9 +93,11 @@ def facts_of(
     split = "test" if tested else "valid"
     samples = ground.dataset.split(split)
     answers = BoxAnswers.from_arrays(tested.tensors if tested else best.answers)
-    targets = task.targets(samples)
+    held = ground.held_out(samples)
     kept = [task.detector.categories[row] if row >= 0 else None for row in task.kept_rows]
-    judged = Judged(ground.dataset, samples, split, answers, targets, threshold)
+    judged = Judged(
+        ground.dataset, samples, split, answers, held.targets, threshold, held.weights_rn
+    )
     return {
         "calibration": None,
         "confusion": None,
@@ -112,7 +117,7 @@ def section(judged: Judged) -> dict[str, Any]:
     return {
         "split": judged.split,
         "shown": box_metrics.shown(errors.matches, judged.threshold),
-        "coco": box_metrics.coco_table(judged.answers, judged.targets, classes),
+        "coco": coco_table(judged.answers, judged.targets, classes, judged.weights_rn),
         "curves": _curves(errors, classes, judged.threshold),
         "errors": [
             {"kind": kind, "meaning": _MEANING[kind], "count": counts[kind], "gain": gained[kind]}

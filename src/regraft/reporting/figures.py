@@ -18,6 +18,8 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from regraft.wording import NO_INTERVAL
+
 Kind = Literal["chosen", "kept", "left", "scratch"]
 Form = Callable[[float], str]
 """A number as an axis says it."""
@@ -100,12 +102,13 @@ def intervals(name: str, title: str, marks: Sequence[Point], x: Axis, y: Axis) -
     parts += [
         _BAND.format(area.left, up.px(m.high), area.width, max(1.0, up.px(m.low) - up.px(m.high)))
         for m in marks
-        if m.kind == "chosen" and len(marks) > 1
+        if m.kind == "chosen" and len(marks) > 1 and m.low < m.high
     ]
     climb = [(px, up.px(m.value)) for px, m in zip(at_px, marks, strict=True) if m.kind in _CLIMB]
     parts.append(_path("climb", climb))
     for px, mark in zip(at_px, marks, strict=True):
-        said = f"{mark.label}: {y.form(mark.value)} ({y.form(mark.low)} to {y.form(mark.high)})"
+        ends = f"{y.form(mark.low)} to {y.form(mark.high)}" if mark.low < mark.high else NO_INTERVAL
+        said = f"{mark.label}: {y.form(mark.value)} ({ends})"
         parts.append(_mark(px, up, mark, f"{said}, {x.form(mark.x)}"))
     parts += _labels(area, up, list(zip(at_px, marks, strict=True)))
     return _picture(name, title, parts)

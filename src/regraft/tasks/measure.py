@@ -197,18 +197,36 @@ def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
     known.
     """
     value = float(score(np.ones((1, weights_rn.shape[1])))[0])
-    draws_r = _in_chunks(score, weights_rn)
+    reach = score.unseen(weights_rn) if isinstance(score, Shares) else None
+    return from_draws(name, value, _in_chunks(score, weights_rn), weights_rn, reach)
+
+
+def from_draws(
+    name: str, value: float, draws_r: np.ndarray, weights_rn: np.ndarray, reach: float | None = None
+) -> Estimate:
+    """`estimate` of what is known under the weights already.
+
+    Args:
+        name: of the metric.
+        value: on all samples once.
+        draws_r: under the weights; NaN where a draw says nothing.
+        weights_rn: the draws.
+        reach: how far the interval goes at least, where that is known.
+    """
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.nanquantile(draws_r, [tail, 1 - tail]))
-    reach = 0.0
-    if isinstance(score, Shares):
-        reach = score.unseen(weights_rn)
-    elif low == high and _clusters(weights_rn) == 1:
-        reach = 1.0
-    elif low == high and value in (0.0, 1.0):
-        reach = unseen(_clusters(weights_rn))
+    if reach is None:
+        reach = _reach(value, weights_rn) if low == high else 0.0
     low, high = max(0.0, min(low, value - reach)), min(1.0, max(high, value + reach))
     return Estimate(name, value, min(low, value), max(high, value))
+
+
+def _reach(value: float, weights_rn: np.ndarray) -> float:
+    """How far an interval goes where all draws say the same."""
+    clusters = _clusters(weights_rn)
+    if clusters == 1:
+        return 1.0
+    return unseen(clusters) if value in (0.0, 1.0) else 0.0
 
 
 def unseen(clusters: int) -> float:

@@ -23,9 +23,10 @@ Shapes: k boxes, t tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ TILED_FROM_PX, TILED_FROM_TILES = 2000, 2
 CUT_FROM_TILES = 1.5
 OVERLAP = 0.2
 LEAST_TILE_PX = 320
+LARGER = 2
+"""A picture so many times as large as those learnt from shows its objects much smaller."""
 _OBJECTS_ACROSS = 10
 _LEARNT_SHARE = 0.5
 _SEEN_SHARE = 0.2
@@ -91,6 +94,29 @@ def _starts(length_px: int, tile_px: int) -> list[int]:
     step = max(1, round(tile_px * (1 - OVERLAP)))
     count = 1 + -(-(length_px - tile_px) // step)
     return [round(i * (length_px - tile_px) / (count - 1)) for i in range(count)]
+
+
+def longer_side_px(samples: Sequence[Sample]) -> float:
+    """The median of the longer sides of pictures, or tiles, that are learnt from."""
+    return float(median(max(sample.size) for sample in samples))
+
+
+def times_larger(width_px: int, height_px: int, facts: Mapping[str, Any]) -> float | None:
+    """How many times as large a picture is as those that a model learnt from.
+
+    Args:
+        width_px: of the picture.
+        height_px: of the picture.
+        facts: of the model: "tile_px" and "longer_side_px".
+
+    Returns:
+        None where it is less than `LARGER`, the picture is cut, or the model is too old to know.
+    """
+    learnt_px = facts.get("longer_side_px")
+    if learnt_px is None or len(windows(width_px, height_px, facts.get("tile_px", 0))) > 1:
+        return None
+    times = max(width_px, height_px) / learnt_px
+    return round(times, 1) if times >= LARGER else None
 
 
 def tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
