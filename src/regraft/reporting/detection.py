@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -254,19 +255,24 @@ def pictures(root: Path, facts: Facts) -> dict[str, bytes]:
         facts: what `section` gave.
     """
     found: dict[str, bytes] = {}
-    for name, entry, marks in _to_draw(facts):
+    rows = sorted(_to_draw(facts), key=_file)
+    for file, some in groupby(rows, _file):  # tiles of one picture are cut from one decoding
         try:
-            picture = images.decode(root / entry["file"])
+            whole = images.decode(root / file)
         except (UnreadableSample, OSError):
             continue
-        if entry["window"]:
-            picture = picture.crop(tuple(entry["window"]))
-        if name.startswith("side"):
-            found[f"{name}-truth"] = jpeg(drawn(picture, marks[0], _SIDE_PX))
-            found[f"{name}-said"] = jpeg(drawn(picture, marks[1], _SIDE_PX))
-        else:
-            found[name] = jpeg(around(picture, marks[0]))
+        for name, entry, marks in some:
+            picture = whole.crop(tuple(entry["window"])) if entry["window"] else whole
+            if name.startswith("side"):
+                found[f"{name}-truth"] = jpeg(drawn(picture, marks[0], _SIDE_PX))
+                found[f"{name}-said"] = jpeg(drawn(picture, marks[1], _SIDE_PX))
+            else:
+                found[name] = jpeg(around(picture, marks[0]))
     return found
+
+
+def _file(row: tuple[str, Facts, list[list[Mark]]]) -> str:
+    return row[1]["file"]
 
 
 def _to_draw(facts: Facts) -> Iterator[tuple[str, Facts, list[list[Mark]]]]:

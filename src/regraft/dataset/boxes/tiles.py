@@ -247,17 +247,25 @@ def _kept(
     """Bool_k, of boxes of which earlier ones come first, and the tiles they were found on."""
     area_k = (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
     kept_k = np.ones(len(boxes_k4), dtype=bool)
+    near_t = [np.flatnonzero(_beside(window_t4, t)[tile_k]) for t in range(len(window_t4))]
     for i in range(len(boxes_k4)):
         if not kept_k[i]:
             continue
-        rest = slice(i + 1, None)
-        common = _area_within(boxes_k4[rest], boxes_k4[i])
-        other = (labels_k[rest] == labels_k[i]) & (tile_k[rest] != tile_k[i])
-        smaller = np.minimum(area_k[rest], area_k[i])
-        near_m = np.flatnonzero(other & (common >= _SAME_SHARE * smaller))
-        shown_m = _area_within(boxes_k4[rest][near_m], window_t4[tile_k[i]])
-        kept_k[i + 1 + near_m[common[near_m] >= _SAME_SHARE * shown_m]] = False
+        near_m = near_t[tile_k[i]]
+        rest_m = near_m[np.searchsorted(near_m, i) :]  # none is of i's own tile
+        rest_m = rest_m[labels_k[rest_m] == labels_k[i]]
+        common_m = _area_within(boxes_k4[rest_m], boxes_k4[i])
+        shown_m = _area_within(boxes_k4[rest_m], window_t4[tile_k[i]])
+        least_m = np.maximum(np.minimum(area_k[rest_m], area_k[i]), shown_m)
+        kept_k[rest_m[common_m >= _SAME_SHARE * least_m]] = False
     return kept_k
+
+
+def _beside(window_t4: np.ndarray, t: int) -> np.ndarray:
+    """Bool_t: which other tiles have a part in common with one; boxes of the rest cannot."""
+    beside_t = _area_within(window_t4, window_t4[t]) > 0
+    beside_t[t] = False
+    return beside_t
 
 
 def _area_within(boxes_k4: np.ndarray, other_4: np.ndarray) -> np.ndarray:
