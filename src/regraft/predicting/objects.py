@@ -144,7 +144,8 @@ def find_objects(
         if look.damage:
             answers[-1]["damage"] = list(look.damage)
         if wanted.draw and wanted.out is not None:
-            _draw(look.picture, answers[-1], _file_for(below(look.name, common), wanted.out, taken))
+            file = _file_for(below(look.name, common), wanted.out, taken)
+            _draw(look.picture, answers[-1], model.task.classes, file)
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
     _say_larger(model, answers, tell)
     if wanted.out is not None:
@@ -242,10 +243,15 @@ def _looked(
     yield from ((look, []) for look in begun)
 
 
-def _draw(picture: Image.Image, answer: dict[str, Any], file: Path) -> None:
+def _draw(picture: Image.Image, answer: dict[str, Any], classes: Sequence[str], file: Path) -> None:
     """The picture with its boxes and what they are."""
+    number = {name: at for at, name in enumerate(classes)}
     marks = [
-        Mark(tuple(thing["box"]), f"{thing['label']} {thing['probability']:.2f}")
+        Mark(
+            tuple(thing["box"]),
+            f"{thing['label']} {thing['probability']:.2f}",
+            category=number[thing["label"]],
+        )
         for thing in answer["objects"]
     ]
     commit(file, jpeg(drawn(picture, marks), 90))

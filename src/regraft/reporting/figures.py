@@ -159,7 +159,7 @@ def curve(
 
 
 def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Markup:
-    """Curves over two shares, both 0…1, each with its name where it ends.
+    """Curves over two shares, both 0…1, each with its name beside the plot, as high as it ends.
 
     Args:
         name: of the picture, unique on the page.
@@ -168,12 +168,12 @@ def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Mar
         x: the axis across.
         y: the axis upwards.
     """
-    area = Box(58, 34, _WIDTH_PX - 14, _HEIGHT_PX - 50)
+    names = [visible(_shortened(line.label, 20)) for line in drawn]
+    beside_px = max(map(_text_width, names)) if any(names) else 0.0
+    area = Box(58, 34, _WIDTH_PX - 14 - beside_px, _HEIGHT_PX - 50)
     across, up = Scale(0.0, 1.0, area.left, area.right), Scale(0.0, 1.0, area.bottom, area.top)
     parts = [_frame(area, across, up, x, y)]
-    ends = [(across.px(px), up.px(py)) for px, py in (line.points[-1] for line in drawn)]
-    sides = ["end" if px > area.right - 90 else "start" for px, _ in ends]
-    wanted = [py + (-8 if side == "end" else 4) for (_, py), side in zip(ends, sides, strict=True)]
+    wanted = [up.px(line.points[-1][1]) + 4 for line in drawn]
     text_py = _apart(wanted, area.top + 10, area.bottom - 4)
     for number, line in enumerate(drawn):
         at_px = [(across.px(px), up.px(py)) for px, py in line.points]
@@ -183,10 +183,8 @@ def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Mar
             parts.append(
                 _DOT.format(f"c{number}", across.px(line.at[0]), up.px(line.at[1]), 5.0, spoken)
             )
-        text = visible(_shortened(line.label, 20))
-        text_px = ends[number][0] + (-6 if sides[number] == "end" else 6)
-        place = (text_px, text_py[number], sides[number])
-        parts.append(_TEXT.format(f"label c{number}", *place, text))
+        place = (area.right + 8, text_py[number], "start")
+        parts.append(_TEXT.format(f"label c{number}", *place, names[number]))
     return _picture(name, title, parts)
 
 
