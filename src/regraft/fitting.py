@@ -12,6 +12,7 @@ from regraft.backbones.addresses import address
 from regraft.backbones.backbone import check_modality
 from regraft.dataset import Dataset, Problem, Split
 from regraft.dataset.boxes.tiles import longer_side_px
+from regraft.dataset.classes import has_objects
 from regraft.dataset.rows import modality_of
 from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell
@@ -212,7 +213,7 @@ def finish(
     task, of_texts = ground.task, _of_texts(ground.task)
     best = refitted(ground, of_texts, climbed.best) if of_texts else climbed.best
     calibrated = task.calibrate(best.answers, ground.validation.targets)
-    tested = _test(ground, best) if ground.dataset.split("test") else None
+    tested = _test(ground, best) if _is_testable(ground) else None
     report = _report(ground, climbed, best, tested, question)
     report |= _particulars(ground, best, calibrated, tested)
     if isinstance(task, Detection):
@@ -363,6 +364,15 @@ def _beside_people(ground: Ground, said: Spoken, judged: Outcome) -> dict[str, A
         ground.task.probabilities(judged.tensors["logits"]),
         seed=ground.seed,
     )
+
+
+def _is_testable(ground: Ground) -> bool:
+    """Whether there is a test split; one of pictures without an object has no AP50."""
+    test = ground.dataset.split("test")
+    if test and isinstance(ground.task, Detection) and not has_objects(test):
+        ground.tell(Said("there is no object on the test split, so nothing is measured on it"))
+        return False
+    return bool(test)
 
 
 def _test(ground: Ground, best: Step) -> Outcome:

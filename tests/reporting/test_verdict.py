@@ -262,3 +262,10 @@ def test_the_detector_as_it_came_is_set_beside_the_rung_on_the_same_split(
         "On the validation split the detector as it came, its own head on, reaches 50.0 %, "
         f"the chosen rung 80.0 %: {said}."
     )
+
+
+@pytest.mark.parametrize(("test", "lack"), [(0, "test split"), (4, "object on the test split")])
+def test_why_no_test_split_was_measured_on_is_said(test: int, lack: str) -> None:
+    report = _climbed(["kept", "kept"], "last:1") | {"task": "object-detection"}
+    report["data"] = DATA | {"splits": {"train": 9, "valid": 10, "test": test}}
+    assert f"There is no {lack}: this one chose the rung as well" in verdict(report)

@@ -143,7 +143,9 @@ def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:
 def _chose(report: dict[str, Any]) -> Iterator[str]:
     """A sentence where the split that is measured on chose the rung."""
     if not report["test"] and sum(rung["verdict"] != "skipped" for rung in report["rungs"]) > 1:
-        yield "There is no test split: this one chose the rung as well, which flatters the score."
+        empty = report["task"] == "object-detection" and report["data"]["splits"]["test"]
+        lack = "object on the test split" if empty else "test split"
+        yield f"There is no {lack}: this one chose the rung as well, which flatters the score."
 
 
 def doubts(problems: Sequence[Mapping[str, str]]) -> Iterator[str]:
