@@ -35,8 +35,6 @@ class BoxTargets:
         crowd_k: bool; see `Box.crowd`: neither learnt nor counted as missed.
         sizes_n2: height and width of each sample in pixels, int64.
         keys: names each sample in random draws of views: `Sample.view_key`.
-        given_area_k: square pixels of each object, where more than its box is known; NaN where
-            not; None where it is known of none.
     """
 
     count_n: np.ndarray
@@ -45,16 +43,6 @@ class BoxTargets:
     crowd_k: np.ndarray
     sizes_n2: np.ndarray
     keys: tuple[str, ...]
-    given_area_k: np.ndarray | None = None
-
-    @property
-    def area_k(self) -> np.ndarray:
-        """Square pixels of each object, of its box where no more is known: float64."""
-        boxes_k4 = self.boxes_k4.astype(np.float64)
-        area_k = (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
-        if self.given_area_k is None:
-            return area_k
-        return np.where(np.isnan(self.given_area_k), area_k, self.given_area_k)
 
     def __len__(self) -> int:
         return len(self.count_n)
