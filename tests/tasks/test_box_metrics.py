@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regraft.tasks import box_metrics, measure
-from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.boxes import BoxAnswers, BoxTargets, areas
 from regraft.tasks.coco_table import coco_table
 
 CLASSES = ("a", "b", "c")
@@ -39,13 +39,15 @@ def made(
         label_d = np.concatenate([label_k[near], rng.integers(0, classes, len(far_d4))])
         label_d = np.where(flip_d, rng.integers(0, classes, len(box_d4)), label_d)
         said.append((box_d4, label_d, rng.integers(1, steps, len(box_d4)) / steps))
+    boxes_k4 = np.concatenate([box for box, *_ in truths]).astype(np.float32)
     targets = BoxTargets(
         np.array([len(label) for _, label, _ in truths]),
-        np.concatenate([box for box, *_ in truths]).astype(np.float32),
+        boxes_k4,
         np.concatenate([label for _, label, _ in truths]),
         np.concatenate([crowd for *_, crowd in truths]),
         np.full((pictures, 2), 400),
         ("",) * pictures,
+        areas(boxes_k4),
     )
     return BoxAnswers.from_pictures(said), targets
 
@@ -56,6 +58,7 @@ def drawn(answers: BoxAnswers, targets: BoxTargets, times_n: np.ndarray):
     said = list(answers)
     there = list(targets)
     parts = [there[n] for n in rows]
+    area = np.split(targets.area_k, targets.count_n.cumsum()[:-1])
     return BoxAnswers.from_pictures([said[n] for n in rows]), BoxTargets(
         targets.count_n[rows],
         np.concatenate([p[0] for p in parts]),
@@ -63,6 +66,7 @@ def drawn(answers: BoxAnswers, targets: BoxTargets, times_n: np.ndarray):
         np.concatenate([p[2] for p in parts]),
         targets.sizes_n2[rows],
         ("",) * len(rows),
+        np.concatenate([area[n] for n in rows]),
     )
 
 
@@ -117,6 +121,7 @@ def test_more_than_a_hundred_boxes_and_a_category_without_truth() -> None:
         np.zeros(60, bool),
         np.array([[400, 400]]),
         ("",),
+        np.full(60, 400.0),
     )
     table = coco_table(answers, targets, CLASSES, np.ones((1, 1)))
     score = box_metrics.average_precision(answers, targets, 3)

@@ -21,7 +21,7 @@ import numpy as np
 
 from regraft.tasks import measure
 from regraft.tasks.box_metrics import MOST, area, curve, overlaps, surest
-from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.boxes import BoxAnswers, BoxTargets, areas
 
 SIZES = {
     "all": (0.0, 1e10),
@@ -134,7 +134,7 @@ class _Matched:
 def _matched(answers: BoxAnswers, targets: BoxTargets) -> _Matched:
     parts: list[tuple[np.ndarray, ...]] = []
     picture_k = np.repeat(np.arange(len(targets)), targets.count_n)
-    counts_ka = _of_size(targets.boxes_k4) & ~targets.crowd_k[:, None]
+    counts_ka = _of_size(targets.area_k) & ~targets.crowd_k[:, None]
     for n, (said, there) in enumerate(zip(answers, targets, strict=True)):
         (boxes_d4, labels_d, scores_d), (truth_k4, truth_label_k, crowd_k) = said, there
         order_d = surest(labels_d, scores_d, MOST)
@@ -147,7 +147,7 @@ def _matched(answers: BoxAnswers, targets: BoxTargets) -> _Matched:
         if len(crowd_k):
             on_ignored_dat = ignored_ka[truth_dat, np.arange(len(SIZES))[None, :, None]]
         found_dat = truth_dat >= 0
-        ignored_dat = np.where(found_dat, on_ignored_dat, ~_of_size(box_d4)[:, :, None])
+        ignored_dat = np.where(found_dat, on_ignored_dat, ~_of_size(areas(box_d4))[:, :, None])
         row = np.full(len(order_d), n), label_d, scores_d[order_d].astype(float)
         parts.append((*row, found_dat & ~ignored_dat, ignored_dat))
     joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -157,10 +157,8 @@ def _matched(answers: BoxAnswers, targets: BoxTargets) -> _Matched:
     )  # fmt: skip
 
 
-def _of_size(boxes_k4: np.ndarray) -> np.ndarray:
-    """Bool_ka: whether the area of a box is of a size."""
-    boxes_k4 = boxes_k4.astype(np.float64)
-    area_k = (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
+def _of_size(area_k: np.ndarray) -> np.ndarray:
+    """Bool_ka: whether an area is of a size."""
     low_a, high_a = np.array(list(SIZES.values())).T
     return (area_k[:, None] >= low_a) & (area_k[:, None] <= high_a)
 

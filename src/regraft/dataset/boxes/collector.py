@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
@@ -96,7 +96,7 @@ class _Taken:
             7: (wide - box.bottom, high - box.right, wide - box.top, high - box.left),
             8: (box.top, high - box.right, box.bottom, high - box.left),
         }[self.turn]
-        return Box(0, *edges, box.crowd)
+        return Box(0, *edges, box.crowd, box.area)
 
     def in_pixels(self, box: Box, is_turned: bool) -> Box:
         """A box in shares of the picture; of that without its EXIF turn, if it is turned."""
@@ -107,7 +107,7 @@ class _Taken:
 
     def picture(self, id_: str, at: Mapping[str, int]) -> Picture:
         """What is left of it in the end, with the numbers of the categories."""
-        boxes = (Box(at[name], b.left, b.top, b.right, b.bottom, b.crowd) for name, b in self.boxes)
+        boxes = (replace(box, category=at[name]) for name, box in self.boxes)
         ordered = sorted(boxes, key=lambda b: (b.category, b.left, b.top, b.right, b.bottom))
         return Picture(id_, self.file, self.width_px, self.height_px, tuple(ordered), self.split)
 
@@ -230,6 +230,7 @@ class Collector:
         crowd: bool = False,
         pixels: bool = False,
         mended: bool = False,
+        area: float | None = None,
     ) -> None:
         """A box was found: left, top, right, bottom. It is used, mended or refused.
 
@@ -241,6 +242,7 @@ class Collector:
             crowd: see `Box`.
             pixels: edges are known to be pixels, however small they are.
             mended: it was changed already.
+            area: see `Box`.
         """
         self._found += 1
         if id_ is None:
@@ -254,7 +256,7 @@ class Collector:
         left, top, right, bottom = (float(value) for value in numbers if value is not None)
         if not all(map(math.isfinite, (left, top, right, bottom))):
             return self._refuse("not-finite", where, _words_for(edges))
-        box = Box(0, left, top, right, bottom, crowd)
+        box = Box(0, left, top, right, bottom, crowd, area)
         if not pixels and self._pictures[id_].may_have_in_shares(box, _SLACK):
             self._unit.append((id_, category_name(name), box, where))
         elif id_ in self._unturned:
@@ -290,7 +292,7 @@ class Collector:
             what = f"The box lies outside of its {width_px} × {height_px} pixels."
             return self._refuse("box-outside", where, what)
         edges = [float(edge) for edge in clipped]
-        used = Box(0, edges[0], edges[1], edges[2], edges[3], box.crowd)
+        used = Box(0, edges[0], edges[1], edges[2], edges[3], box.crowd, box.area)
         if picture.may_have_in_shares(used):
             what = "It lies within the first pixel; is it in shares of the picture?"
             return self._refuse("mixed-units", where, what)

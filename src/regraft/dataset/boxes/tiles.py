@@ -215,6 +215,7 @@ def seen(box: Box, window: Window) -> Box | None:
         right - window[0],
         bottom - window[1],
         box.crowd or share < _LEARNT_SHARE,
+        None if box.area is None else box.area * share,
     )
 
 
