@@ -25,7 +25,7 @@ OPTIONS = {
     " --piece --size --negatives --tokens --whole-words --general --bf16 --keep-duplicates --clip"
     " --learning-rate --temperature --queue --momentum --frames --pairs --control --seed --max-bad"
     " --columns",
-    "predict": "--out --to --draw --every --precision --columns --json",
+    "predict": "--out --to --draw --every --precision --columns --json --csv",
     "evaluate": "--max-bad --columns --json",
     "inspect": "--task --columns --clip --json",
     "labels": "--run --pool --batch --out --backbone --scale --seed --max-bad --columns"

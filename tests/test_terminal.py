@@ -199,6 +199,12 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
     evaluation = {
         "metric": {"name": "balanced_accuracy", "value": 0.9, "low": 0.8, "high": 0.95},
         "count": 1234,
+        "accuracy": 0.556,
+        "per_class": [
+            {"name": "cat", "count": 6, "recall": 5 / 6, "precision": 5 / 12},
+            {"name": "dog", "count": 12, "recall": 5 / 12, "precision": 5 / 6},
+            {"name": "elk", "count": 0, "recall": None, "precision": None},
+        ],
         "calibration_error": 0.02,
         "reviewed": 0,
         "seen": 0,
@@ -213,8 +219,13 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
         line.rstrip() for line in printed(80, terminal.print_evaluation, evaluation).splitlines()
     ] == [
         "balanced accuracy 90.0 % (80.0 to 95.0) on 1,234 samples",
+        "accuracy 55.6 %, with all samples alike",
         "calibration error 0.020",
         "nothing is said of elk, <ox>: these data have no such sample",
+        "",
+        "class  samples  recall  precision",
+        "dog         12  41.7 %     83.3 %",
+        "cat          6  83.3 %     41.7 %",
         "",
         "given  taken for  times",
         "dog    cat            7",

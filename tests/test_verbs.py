@@ -145,6 +145,18 @@ def test_a_model_is_measured_on_as_many_labels_as_it_gives(pairs: Path) -> None:
     assert (
         regraft.evaluate(fitted, as_lists)["metric"] == regraft.evaluate(fitted, single)["metric"]
     )
+    several_numbers = table("numbers.csv", "label", ["01"["ab".index(label)] for label in one])
+    written = table("floats.csv", "label", [f"{'ab'.index(label)}.0" for label in one])
+    by_number = regraft.fit(several_numbers, place / "numbers", **given).folder
+    assert regraft.evaluate(by_number, written)["classes"] == ["0", "1"]
+    found = regraft.evaluate(fitted, single)
+    matrix = np.array(found["confusion"])
+    assert found["accuracy"] == np.trace(matrix) / matrix.sum()
+    assert [row["recall"] for row in found["per_class"]] == list(matrix.diagonal() / matrix.sum(1))
+    for picture in (place / "3.png", str(place / "3.png")):
+        assert [row["sample"] for row in regraft.predict(fitted, picture)] == [str(place / "3.png")]
+    with pytest.raises(UsageError, match="a run of fit, not of pretrain"):
+        regraft.fit(single, place / "other", backbone=str(fitted))
     first, lacking = min([row[0] for row in rows[:2]]), table("none.csv", "labels", ["", *one[1:]])
     with pytest.raises(
         DataError, match="labels, and the model gives each sample exactly"
@@ -158,6 +170,7 @@ def test_a_model_is_measured_on_as_many_labels_as_it_gives(pairs: Path) -> None:
     assert measured[0]["metric"] == measured[1]["metric"]
     assert measured[0]["metric"]["name"] == "mean_average_precision"
     assert measured[0]["confusion"] == measured[1]["confusion"]
+    assert {row["name"] for row in measured[0]["per_class"] if row["count"] == 12} == {"a", "b"}
 
 
 def test_a_head_may_learn_from_several_views_of_each_picture(pairs: Path) -> None:

@@ -352,9 +352,14 @@ def predict(
     ] = None,
     columns: _ColumnsOfFit = None,
     as_json: _Json = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a table of classes for spreadsheets.")
+    ] = False,
 ) -> None:
     """Label pictures, videos or texts, saying what is unlike the training data; or find objects."""
     every_s = seconds_of(every, "--every")
+    if as_json and as_csv:
+        _refuse_given({"--csv": True}, "has no part in --json")
     with telling() as tell:
         from regraft import verbs
 
@@ -364,6 +369,10 @@ def predict(
         )  # fmt: skip
     if as_json:
         _print_json(predictions)
+    elif as_csv:
+        from regraft.predicting import as_csv as table_of
+
+        print(table_of(predictions), end="")
     else:
         terminal.print_predictions(terminal.output(), predictions, out)
     unread = [row for row in predictions if "problem" in row]

@@ -58,18 +58,35 @@ def evaluated(model: Model, said: Spoken, tell: Tell) -> dict[str, Any]:
     held = HeldOut.of(task, samples, 0)
     target_nc = held.targets
     sure_n, right_n = task.confidences(logits_nc, target_nc, model.temperature)
+    confusion = content.confusion(task, logits_nc, target_nc)
     return {
         "count": len(samples),
         "metric": held.measured({"logits": logits_nc}).to_json(),
+        "accuracy": None if task.multilabel else float(right_n.mean()),
         "calibration_error": measure.calibration_error(sure_n, right_n),
         "classes": list(task.classes),
         "absent": [task.classes[c] for c in np.flatnonzero(target_nc.sum(axis=0) == 0)],
-        "confusion": content.confusion(task, logits_nc, target_nc)["matrix"],
+        "confusion": confusion["matrix"],
+        "per_class": _per_class(task, confusion),
         "people": _beside_people(model, said.votes, samples, logits_nc),
         "reviewed": said.reviewed,
         "seen": model.has_seen(samples),
         "problems": [asdict(problem) for problem in said.dataset.problems],
     }
+
+
+def _per_class(task: Classification, confusion: dict[str, Any]) -> list[dict[str, Any]]:
+    """Recall and precision of each class; None where there is nothing to count."""
+    tallies = content.tallies(confusion, len(task.classes))
+    return [
+        {
+            "name": name,
+            "count": given,
+            "recall": right / given if given else None,
+            "precision": right / said if said else None,
+        }
+        for name, (right, said, given) in zip(task.classes, tallies, strict=True)
+    ]
 
 
 def _beside_people(

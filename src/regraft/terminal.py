@@ -416,11 +416,14 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
     _print(
         console,
         f"{_measured(metric)} on {plural(evaluation['count'], 'sample')}{by_people}",
+        *_plain_accuracy(evaluation),
         f"calibration error {evaluation['calibration_error']:.3f}",
         *_absent(evaluation["absent"]),
         *_seen(evaluation),
         *([evaluation["people"]["text"]] if evaluation.get("people") else []),
     )
+    _print(console, "")
+    _print_table(console, _by_class(evaluation["per_class"]))
     confused = _confused(evaluation["classes"], evaluation["confusion"] or [])
     if confused:
         table = _table("given", "taken for", "times", right=("times",))
@@ -429,6 +432,25 @@ def print_evaluation(console: Console, evaluation: Facts) -> None:
         _print(console, "")
         _print_table(console, table)
     _print_problems(console, evaluation["problems"])
+
+
+def _plain_accuracy(evaluation: Facts) -> Iterator[str]:
+    """The share of right answers, where the metric is another."""
+    if evaluation["accuracy"] is not None and evaluation["metric"]["name"] != "accuracy":
+        yield f"accuracy {percent(evaluation['accuracy'])}, with all samples alike"
+
+
+def _by_class(rows: Sequence[Facts]) -> Table:
+    """Recall and precision, the class that is found least first."""
+    figures = ("samples", "recall", "precision")
+    table = _table("class", *figures, right=figures)
+    there = [row for row in rows if row["count"]]
+    for row in sorted(there, key=lambda row: row["recall"])[:_CLASSES]:
+        shares = (percent(row[name]) for name in ("recall", "precision"))
+        table.add_row(Text(shown(row["name"])), f"{row['count']:,}", *shares)
+    if len(there) > _CLASSES:
+        table.add_row(f"and {len(there) - _CLASSES:,} more")
+    return table
 
 
 def _measured(metric: Facts) -> str:

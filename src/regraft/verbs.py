@@ -8,7 +8,7 @@ run, so repeating the same call goes on where the last one stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from regraft import evaluating, fitting, predicting, reporting
 from regraft.backbones import DEFAULT, DEFAULTS, Backbone
 from regraft.backbones.addresses import for_clips
 from regraft.dataset import Reader, boxes
+from regraft.dataset.classes import with_numbers_as
 from regraft.dataset.table_rows import TableReader
 from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.digits import write_digits
@@ -51,7 +52,7 @@ class Fitted:
     """
 
     folder: Path
-    report: dict[str, Any]
+    report: dict[str, Any] = field(repr=False)
 
 
 def fit(
@@ -162,7 +163,7 @@ def fit(
 
 def predict(
     run: str | Path,
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     to: str = "json",
@@ -176,10 +177,10 @@ def predict(
 
     Args:
         run: the folder that `fit` wrote, or the `model` folder in it.
-        inputs: pictures, folders of pictures, or patterns such as "*.jpg"; for a model of texts
-            text files, folders and patterns of them, tables (each row of their column of texts),
-            or "-" for the lines of stdin; for a model that finds objects videos, too. A file that
-            is named more than once is looked at once.
+        inputs: a picture, a folder of pictures, a pattern such as "*.jpg", or several of these; for
+            a model of texts text files, folders and patterns of them, tables (each row of their
+            column of texts), or "-" for the lines of stdin; for a model that finds objects videos,
+            too. A file that is named more than once is looked at once.
         out: a folder to write what was found to; for models that find objects.
         to: "json", "csv", "coco", "yolo" or "label-studio": the format of that file.
         draw: whether the pictures with boxes on them are written there, too.
@@ -192,7 +193,8 @@ def predict(
 
     Returns:
         for each picture "sample", "label", "probability", "probabilities", "unlike_training" and
-        "distance"; of a model that finds objects "sample", "width", "height" and "objects", each
+        "distance"; where samples may have several, "labels", too, and "label" is the likeliest of
+        them or None; of a model that finds objects "sample", "width", "height" and "objects", each
         with "label", "probability" and "box" (left, top, right, bottom in pixels); or "sample" and
         "problem" where it cannot be read, and "ignored" where it only lay in a folder and claims to
         be nothing of the kind. A video has a "timeline" besides: the answers for parts
@@ -204,6 +206,7 @@ def predict(
             replaced that `predict` did not write, or it reads no texts and columns are named.
         DataError: there is nothing to look at, or a table has no such column.
     """
+    inputs = [inputs] if isinstance(inputs, str | Path) else inputs
     wanted = predicting.Wanted(_path(out), to, draw, every, precision)
     model = load(run)
     modality = model.backbone.modality
@@ -291,7 +294,7 @@ def evaluate(
         Path(data), task=model.task.name, max_bad=max_bad, clip_s=model.facts.get("cut_s"),
         tell=tell, reader=reads or AnyReader(task=model.task.name),
     )  # fmt: skip
-    said = lessons.spoken(rows, Path(data))
+    said = lessons.spoken(with_numbers_as(rows, model.task.classes), Path(data))
     return {"data": str(data)} | evaluating.evaluated(model, said, tell)
 
 

@@ -26,6 +26,25 @@ def test_a_spreadsheet_is_called_one(tmp_path: Path, end: str) -> None:
     assert "CSV" in raised.value.mend
 
 
+def test_what_is_packed_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(DataError, match="This is an archive") as raised:
+        read(tmp_path / "a.csv.gz")
+    assert "unpack it" in raised.value.mend
+
+
+def test_json_lines_called_json_and_in_a_folder_lead_to_the_table(tmp_path: Path) -> None:
+    for name in ("a.json", "train.jsonl"):
+        (tmp_path / name).write_text('{"text": "some", "label": "a"}\n' * 2)
+    with pytest.raises(DataError, match="no JSON") as raised:
+        read(tmp_path / "a.json")
+    assert "call it .jsonl" in raised.value.mend
+    (tmp_path / "a.json").unlink()
+    with pytest.raises(DataError) as raised:
+        read(tmp_path)
+    assert "labels are in train.jsonl, give that file" in raised.value.mend
+
+
 @pytest.mark.parametrize(
     ("made", "mend"),
     [

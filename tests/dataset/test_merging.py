@@ -9,10 +9,7 @@ import pytest
 from made_pictures import classes, noise, saved
 from tallies import accounted, kinds, splits
 
-from regraft.dataset import (
-    Dataset,
-    read,
-)
+from regraft.dataset import Dataset, read, read_to_inspect
 from regraft.errors import DataError
 from regraft.events import Event, Said
 
@@ -155,3 +152,57 @@ def test_single_labels_join_several(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("path,label\n6.png,a\n7.png,b\n")
     dataset = read(tmp_path / "t.csv", valid=tmp_path / "v.csv")
     assert [s.target for s in dataset.split("valid")] == [(0,), (1,)]
+
+
+def mails(path: Path, labels: list[str], first: int = 0, split: str = "") -> Path:
+    """A table of texts, no two of which are alike."""
+    head = "text,label,split\n" if split else "text,label\n"
+    end = f",{split}\n" if split else "\n"
+    rows = [f"number {first + n} alone,{label}{end}" for n, label in enumerate(labels)]
+    path.write_text(head + "".join(rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["valid", "test"])
+def test_a_given_split_of_other_classes_is_refused(tmp_path: Path, name: str) -> None:
+    data = mails(tmp_path / "t.csv", ["1", "0"] * 10)
+    other = mails(tmp_path / "u.csv", ["yes", "no"] * 5, first=100)
+    said = f"of the {name} split that was given: its classes are no, yes, those to train on 0, 1"
+    with pytest.raises(DataError, match=said) as caught:
+        read(data, **{name: other})
+    assert "write the classes alike" in caught.value.mend
+
+
+def test_a_split_of_other_classes_in_the_data_is_refused(tmp_path: Path) -> None:
+    path = mails(tmp_path / "t.csv", ["spam", "ham"] * 10, split="train")
+    test = mails(tmp_path / "u.csv", ["Spam", "Ham"] * 5, first=100, split="test")
+    path.write_text(path.read_text() + test.read_text().partition("\n")[2])
+    with pytest.raises(DataError, match="its classes are Ham, Spam, those to train on ham, spam"):
+        read(path)
+    assert "no-fit" in kinds(read_to_inspect(path))
+
+
+def test_a_given_split_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> None:
+    data = classes(tmp_path / "data", cat=10, dog=10)
+    (tmp_path / "test/cat").mkdir(parents=True)
+    (tmp_path / "test/cat/1.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"left of the test split that was given\.\n  test:cat/1"):
+        read(data, test=tmp_path / "test")
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("01", ["0.0", "1.0"]), (["0.0", "1.0"], "01")])
+def test_whole_numbers_are_the_same_class_however_they_are_written(
+    tmp_path: Path, ours: list[str], theirs: list[str]
+) -> None:
+    data = mails(tmp_path / "t.csv", [*ours] * 10)
+    other = mails(tmp_path / "u.csv", [*theirs] * 5, first=100)
+    dataset = read(data, test=other, more=mails(tmp_path / "m.csv", [*theirs], first=200))
+    assert dataset.classes == tuple(ours)
+    assert [s.target for s in dataset.split("test")] == [0, 1] * 5
+    said = [(p.where, p.what, p.done) for p in dataset.problems if p.kind == "number-class"]
+    assert said == [
+        (f"{name}:{their}", f"{their} is {our} in the other data.", f"read as {our}")
+        for name in ("test", "more")
+        for our, their in zip(ours, theirs, strict=True)
+    ]
+    assert "new-class" not in kinds(dataset) and accounted(dataset)

@@ -7,7 +7,7 @@ from made_pictures import noise, saved
 from made_tables import table, targets
 
 from regraft.dataset import Dataset, check_reader, read_all
-from regraft.dataset.table_columns import task_of
+from regraft.dataset.table_columns import lines_of, task_of
 from regraft.dataset.table_rows import TableReader
 from regraft.errors import DataError
 
@@ -81,3 +81,62 @@ def test_texts_beside_files_stay_texts(tmp_path: Path, name: str) -> None:
     assert "call the column with the names of the files `path`" in caught.value.mend
     named = [line.replace("img/", "img/with-a-long-name-of-its-own-") for line in lines]
     assert [s.source for s in read(with_files(tmp_path, f"picture,{name},label", named))] == long
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_table_without_a_header_is_refused(tmp_path: Path, order: tuple[int, int]) -> None:
+    path = tmp_path / "t.csv"
+    cells = [(f"this is the text of number {n}", str(n % 2)) for n in range(8)]
+    path.write_text("".join(f"{row[order[0]]},{row[order[1]]}\n" for row in cells))
+    for reads in (READER.read, lines_of):
+        with pytest.raises(DataError, match="first row seems to be data") as caught:
+            reads(path)
+        assert "write a header above it" in caught.value.mend
+    header = ("0", "1")
+    path.write_text(f"{header[order[0]]},{header[order[1]]}\n" + path.read_text())
+    dataset = TableReader(text="0", label="1").read(path)
+    assert (len(dataset), dataset.classes, dataset.multilabel) == (8, ("0", "1"), False)
+
+
+def test_a_long_header_or_one_that_recurs_is_one_where_a_column_is_known(tmp_path: Path) -> None:
+    question = "What, in your own words, did you like about the talk that you heard today?"
+    path = tmp_path / "t.csv"
+    path.write_text(f'"{question}",label\nthe cake that was served,a\nthe end of all of it,label\n')
+    assert read(path).classes == ("a", "label")
+
+
+def test_a_header_that_is_repeated_is_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Text,label\nsome text,a\nText,label\nanother one,b\nText,label\n")
+    dataset = read(path)
+    assert dataset.classes == ("a", "b")
+    assert [(p.kind, p.what, p.done) for p in dataset.problems] == [
+        ("repeated-header", "The header stands again in line 3, 5.", "no row")
+    ]
+
+
+def test_of_several_columns_of_classes_the_others_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,sentiment,topic\nsome text,good,cars\nanother one,bad,trains\n")
+    dataset = read(path)
+    assert dataset.classes == ("cars", "trains")
+    assert [p.what for p in dataset.problems] == [
+        "The classes are in topic; sentiment is not read. --columns label=sentiment reads another."
+    ]
+    assert not TableReader(label="topic").read(path).problems
+
+
+def test_short_texts_are_found_where_no_other_column_has_words(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,Satz,label\n1,sehr gut,a\n2,schlecht,b\n")
+    dataset = read(path)
+    assert {sample.source for sample in dataset} == {"sehr gut", "schlecht"}
+    assert [(p.what, p.done) for p in dataset.problems] == [
+        ("There is no column `text`; no other holds words but Satz.", "read as text")
+    ]
+    for header in ("Satz,Sorte", "Satz"):
+        path.write_text(f"{header}\n" + header.replace("S", "z"))
+        with pytest.raises(DataError, match="which column holds texts"):
+            lines_of(path)
+    path.write_text("sentence,label\nsehr gut,a\nschlecht,b\n")
+    assert not read(path).problems

@@ -66,3 +66,7 @@ def test_where_all_files_are_bad_no_share_would_help(tmp_path: Path) -> None:
     with pytest.raises(TooManyBadSamples) as refused:
         read(tmp_path)
     assert "not one of them can be used" in str(refused.value.mend)
+    (tmp_path / "table.csv").write_text("path,label\n" + "img/1.jpg,cat\nimg/2.jpg,dog\n" * 2)
+    with pytest.raises(TooManyBadSamples) as refused:
+        read(tmp_path / "table.csv")
+    assert "paths in a table begin at its folder" in str(refused.value.mend)

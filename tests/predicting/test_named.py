@@ -169,3 +169,11 @@ def test_lines_of_stdin_are_read_as_files_are(monkeypatch: pytest.MonkeyPatch) -
     assert [found[f"line {n}"] for n in (1, 2, 5)] == ["good", "caf\u00e9", "last"]
     assert isinstance(found["line 4"], UnreadableSample)
     assert "line 3" not in found  # it is blank
+
+
+def test_a_file_that_vanishes_while_its_folder_is_listed_is_no_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone.jpg"
+    monkeypatch.setattr(guard, "listed", lambda folder: [(gone, False)])
+    assert list(guard.files(tmp_path)) == [(gone, None)]

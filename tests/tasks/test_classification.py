@@ -92,7 +92,10 @@ def test_answers_for_people() -> None:
     answer = ONE.decode(np.array([0.1, 0.2, 0.7]))
     assert (answer["label"], answer["probability"]) == ("<i>", 0.7)
     assert "labels" not in answer
-    assert SEVERAL.decode(np.array([0.9, 0.2, 0.7]))["labels"] == ["ant", "<i>"]
+    several = SEVERAL.decode(np.array([0.9, 0.2, 0.7]))
+    assert (several["label"], several["labels"]) == ("ant", ["ant", "<i>"])
+    none = SEVERAL.decode(np.array([0.3, 0.2, 0.1]))
+    assert (none["label"], none["labels"], none["probability"]) == (None, [], 0.3)
 
 
 def test_the_head_starts_the_same_for_the_same_seed() -> None:

@@ -61,6 +61,19 @@ def test_a_single_sample_makes_nothing_certain(value: float) -> None:
     assert (gap.low, gap.high, gap.p) == (-1, 1, 1)
 
 
+def test_a_worse_ranking_of_few_groups_is_no_surer_than_a_perfect_one() -> None:
+    group_n = [f"site {n % 2}" for n in range(40)]
+    weights_rn = measure.bootstrap_weights(group_n, 0)
+    target_nc = np.arange(40)[:, None] % 4 == np.arange(4)[None, :]
+    noise_nc = np.random.default_rng(0).random((40, 4))
+    perfect, worse = (
+        measure.estimate("mAP", measure.mean_average_precision(score, target_nc), weights_rn)
+        for score in (target_nc.astype(float), target_nc + 1.2 * noise_nc)
+    )
+    assert worse.value < perfect.value == perfect.high == 1
+    assert worse.low <= perfect.low == pytest.approx(0.025**0.5)
+
+
 @pytest.mark.parametrize(("right", "n"), [(True, 10), (True, 300), (False, 10)])
 def test_all_right_or_all_wrong_is_not_certainty(right: bool, n: int) -> None:
     weights_rn = measure.bootstrap_weights([""] * n, 0)

@@ -203,7 +203,14 @@ def _absolute(file: str) -> Path:
 
 
 def _unknown(name: str) -> UsageError:
-    if (_absolute(name) / "run.json").is_file():
+    run = _absolute(name)
+    if (run / "run.json").is_file() and (run / "model" / "model.json").is_file():
+        return UsageError(
+            "this is a run of fit, not of pretrain: it holds a model, not a backbone",
+            where=name,
+            mend="name the backbone that it was fitted on, or a run of `regraft pretrain`",
+        )
+    if (run / "run.json").is_file():
         return UsageError(
             "this run has no backbone: it is no pre-training, or was stopped before its end",
             where=name,

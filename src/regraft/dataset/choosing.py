@@ -23,6 +23,7 @@ from regraft.dataset.usable import TASKS
 from regraft.errors import DataError, UsageError
 
 _SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+_ARCHIVES = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".tar", ".zip", ".7z", ".rar")
 
 READERS: tuple[Reader, ...] = (
     BoxReader(),
@@ -167,6 +168,12 @@ def _rows_of(path: Path, reader: Reader | None) -> Dataset:
     if path.suffix.lower() in _SHEETS:
         raise DataError(
             "This is a spreadsheet.", where=guard.shown(path), mend="save it as CSV, in UTF-8"
+        )
+    if path.suffix.lower() in _ARCHIVES:
+        raise DataError(
+            "This is an archive.",
+            where=guard.shown(path),
+            mend="unpack it, and give what was in it",
         )
     raise DataError(f"This is not a {names}.", where=guard.shown(path), mend=LAYOUT)
 

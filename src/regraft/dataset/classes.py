@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ from regraft.dataset.rows import (
     renumbered,
 )
 from regraft.errors import DataError
+
+_WHOLE = re.compile(r"(-?\d+)(?:\.0+)?")
 
 
 def learnable(dataset: Dataset) -> Dataset:
@@ -43,7 +46,8 @@ def learnable(dataset: Dataset) -> Dataset:
         labels = [dataset.classes[label] for label in labels_of(sample.target)]
         unknown = [label for label in labels if label not in names]
         if unknown:
-            problems.append(unknown_class(dataset, sample.id, unknown[0]))
+            what = f"No {thing} of the class {unknown[0]} is there to train on."
+            problems.append(Problem("unknown-class", sample.id, what, "left out"))
         else:
             kept.append(sample)
     dataset = dataset.with_problems(problems)
@@ -113,10 +117,33 @@ def training(dataset: Dataset) -> list[Sample]:
     return [sample for sample in dataset if sample.split in ("", "train")]
 
 
-def unknown_class(dataset: Dataset, id_: str, label: str) -> Problem:
-    """What is said of a sample whose class nothing is there to learn by."""
-    what = f"No {dataset.thing} of the class {label} is there to train on."
-    return Problem("unknown-class", id_, what, "left out")
+def with_numbers_as(dataset: Dataset, known: Iterable[str]) -> Dataset:
+    """The data set whose classes are called as known ones are that are the same whole number.
+
+    pandas writes the labels 0 and 1 of a file as 0.0 and 1.0 where one of them is missing.
+    """
+    names = set(known)
+    by_number = {number: name for name in names if (number := _whole(name))}
+    called = {
+        name: by_number[number]
+        for name in dataset.classes
+        if name not in names and (number := _whole(name)) in by_number
+    }
+    if not called:
+        return dataset
+    problems = [
+        Problem("number-class", old, f"{old} is {new} in the other data.", f"read as {new}")
+        for old, new in called.items()
+    ]
+    renamed = replace(dataset, classes=tuple(called.get(name, name) for name in dataset.classes))
+    merged = with_classes(renamed, renamed.samples, set(renamed.classes), renamed.multilabel)
+    return merged.with_problems(problems)
+
+
+def _whole(name: str) -> str:
+    """The whole number that a class is called by, as it is usually written; or ""."""
+    found = _WHOLE.fullmatch(name)
+    return found.group(1) if found else ""
 
 
 def with_classes(

@@ -7,8 +7,8 @@ Decisions:
 - What is not UTF-8 and has no line that is, nor mostly characters that UTF-8 writes as several
   bytes, is taken for Windows-1252, of which Latin-1 text is a part: spreadsheets of Western Europe
   save it. That is reported. What holds both is two encodings in one file, and what Windows-1252
-  has no character for is another one still: refused, with the line, because any guess would be
-  wrong without a trace.
+  has no character for, or no Western words, is another one still: refused, with the line, because
+  any guess would be wrong without a trace.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _SEVERAL_BYTES = re.compile(
     rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
 _HIGH = re.compile(rb"[\x80-\xff]+")
+_WORDS = re.compile(r"[A-Za-z\x80-\U0010ffff]+")
 _END = re.compile(rb"\r\n?|\n")
+_FOREIGN = 2
+"""So many letters beyond ASCII for each of ASCII are more than words of Western languages have."""
 _HEAD_BYTES, _LONG_BYTES = 2**16, 2**22
 _SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
@@ -116,6 +119,8 @@ def _western(path: Path, data: bytes) -> tuple[str, tuple[Problem, ...]]:
     except UnicodeDecodeError as fault:
         what = "This is neither UTF-8 nor Windows-1252."
         raise _refused(path, _line(data, fault.start), what) from fault
+    if not _is_western(text):
+        raise _refused(path, line, "This is not UTF-8, and as Windows-1252 it has no words.")
     what = f"The table is not in UTF-8 (line {line} is the first that shows it)."
     note = Problem("encoding", guard.shown(path.name), what, "read as Windows-1252")
     return text, (note,)
@@ -131,6 +136,23 @@ def _holds_utf8(data: bytes) -> bool:
     if not several or 2 * several > sum(map(len, _HIGH.findall(data))):
         return several > 0
     return any(_fault(line) is None for line in _END.split(data) if not line.isascii())
+
+
+def _is_western(text: str) -> bool:
+    """Whether the words with letters beyond ASCII have others, too, as in Western languages.
+
+    In what other alphabets, or Chinese, are as Windows-1252, whole words are such letters. A letter
+    that stands alone (à) tells nothing, nor do signs in a row.
+    """
+    plain = other = 0
+    lines = (line for line in text.split("\n") if not line.isascii())
+    for word in (word for line in lines for word in _WORDS.findall(line)):
+        letters = [] if word.isascii() else list(filter(str.isalpha, word))
+        if len(letters) > 1:
+            count = sum(map(str.isascii, letters))
+            plain += count
+            other += len(letters) - count
+    return other <= _FOREIGN * plain
 
 
 def _line(data: bytes, at: int) -> int:

@@ -22,8 +22,6 @@ from regraft.dataset.rows import Dataset, Problem, Sample, Split
 from regraft.dataset.video import claims_video, passed_over
 from regraft.errors import DataError
 
-_TABLES = (".csv", ".tsv", ".parquet")
-
 
 @final
 @dataclass(frozen=True)
@@ -179,7 +177,9 @@ def _empty_classes(
 def _no_samples(path: Path, root: Path, problems: list[Problem], kind: _Kind) -> DataError:
     files = kind.files
     without = sum(problem.kind == "no-class" for problem in problems)
-    tables = [file.name for file, _ in guard.listed(root) if file.suffix.lower() in _TABLES]
+    tables = [
+        file.name for file, _ in guard.listed(root) if file.suffix.lower() in guard.TABLE_SUFFIXES
+    ]
     if tables:
         mend = (
             f"if the labels are in {guard.shown(tables[0])}, give that file instead of the folder"

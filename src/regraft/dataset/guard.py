@@ -44,6 +44,9 @@ PICTURE_SUFFIXES = frozenset(
 TEXT_SUFFIXES = frozenset(".txt .text .eml .md .rst .html .htm .log".split())
 """A file with one of these claims to be a text."""
 
+TABLE_SUFFIXES = frozenset(".csv .tsv .parquet .pq .jsonl .ndjson".split())
+"""A file with one of these claims to be a table."""
+
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"})
 _NESTED_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(.{8})", re.DOTALL)
 _NESTED_JP2 = re.compile(rb"ihdr(?=(.{8})\0)", re.DOTALL)
@@ -170,7 +173,11 @@ def is_run(folder: Path) -> bool:
 
 
 def _is_plain(path: Path) -> bool:
-    return stat.S_ISREG(path.lstat().st_mode)
+    """Whether this is a file; one that has vanished is said to be missing by who opens it."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def objection(root: Path, path: Path) -> Problem | None:

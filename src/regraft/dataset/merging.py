@@ -8,16 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from regraft.dataset import guard
-from regraft.dataset.classes import training, unknown_class, used, with_classes
+from regraft.dataset.classes import training, used, with_classes, with_numbers_as
 from regraft.dataset.rows import (
     DROPPED,
     BoxCounts,
     Dataset,
     Problem,
-    Sample,
     Split,
-    labels_of,
-    renumbered,
 )
 from regraft.errors import DataError
 from regraft.events import Said, Tell
@@ -51,8 +48,7 @@ def with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
     kept = [
         replace(sample, split=sample.split or "train") for sample in main if sample.split != name
     ]
-    merged = with_classes(main, kept, used(main, kept), other.multilabel)
-    return _together(merged, other, name, name).with_problems(problems)
+    return _together(main.with_samples(kept), other, name, name).with_problems(problems)
 
 
 def with_more(main: Dataset, other: Dataset) -> Dataset:
@@ -75,10 +71,10 @@ def with_more(main: Dataset, other: Dataset) -> Dataset:
         main = main.with_samples(
             replace(sample, split="") if sample.split == "train" else sample for sample in main
         )
-    names, more = used(main, main.samples), used(other, other.samples)
-    merged = with_classes(main, main.samples, names | more, other.multilabel)
-    together = _together(merged, other, "more", "train")
-    return together.with_problems(_new_class(name, names) for name in sorted(more - names))
+    together = _together(main, other, "more", "train")
+    names = used(main, main.samples)
+    new = sorted(set(together.classes) - names)
+    return together.with_problems(_new_class(name, names) for name in new)
 
 
 def say_new_classes(dataset: Dataset, tell: Tell) -> None:
@@ -110,27 +106,24 @@ def with_named_splits(dataset: Dataset) -> Dataset:
 
 
 def _together(main: Dataset, other: Dataset, prefix: str, split: Split) -> Dataset:
-    """One data set of two; what is no class of the first is left out of the second."""
-    known = {label: index for index, label in enumerate(main.classes)}
-    added: list[Sample] = []
-    problems: list[Problem] = []
-    for sample in other:
-        names = [other.classes[label] for label in labels_of(sample.target)]
-        id_ = f"{prefix}:{sample.id}"
-        unknown = [label for label in names if label not in known]
-        if unknown:
-            problems.append(unknown_class(main, id_, unknown[0]))
-            continue
-        place = {other.classes.index(label): known[label] for label in names}
-        added.append(replace(renumbered(sample, place, main.multilabel), id=id_, split=split))
-    problems += [replace(problem, where=f"{prefix}:{problem.where}") for problem in other.problems]
-    samples = sorted([*main.samples, *added], key=lambda sample: sample.id)
+    """One data set of two, with the classes of both."""
+    names = used(main, main.samples)
+    other = with_numbers_as(other, names)
+    names |= used(other, other.samples)
+    several = main.multilabel or other.multilabel
+    main = with_classes(main, main.samples, names, several)
+    added = [
+        replace(sample, id=f"{prefix}:{sample.id}", split=split)
+        for sample in with_classes(other, other.samples, names, several)
+    ]
     return replace(
         main,
-        samples=tuple(samples),
+        samples=tuple(sorted([*main.samples, *added], key=lambda sample: sample.id)),
         found=main.found + other.found,
         box_counts=_counted_together(main.box_counts, other.box_counts),
-    ).with_problems(problems)
+    ).with_problems(
+        replace(problem, where=f"{prefix}:{problem.where}") for problem in other.problems
+    )
 
 
 def _counted_together(one: BoxCounts | None, other: BoxCounts | None) -> BoxCounts | None:

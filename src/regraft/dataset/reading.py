@@ -28,7 +28,7 @@ from regraft.dataset.merging import (
 )
 from regraft.dataset.reader import LAYOUT, Reader, alike
 from regraft.dataset.rows import Dataset, Problem
-from regraft.dataset.splits import refuse_without_valid, with_splits
+from regraft.dataset.splits import refuse_lost, refuse_without_valid, with_splits
 from regraft.dataset.usable import check_max_bad, say_ignored, usable
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError
@@ -84,7 +84,9 @@ def read(
         listed = with_more(listed, list_rows(more, filled_in, listed.task))
         say_new_classes(listed, tell)
     dataset = _settled(listed, max_bad, tell)
-    dataset = with_splits(learnable(cut(dataset, clip_s)), seed)
+    dataset = learnable(cut(dataset, clip_s))
+    refuse_lost(listed, dataset)
+    dataset = with_splits(dataset, seed)
     refuse_without_valid(dataset)
     dataset = _tiled(dataset)
     refuse_without_objects(dataset)
@@ -117,6 +119,7 @@ def read_to_inspect(
     dataset, faults = cut(_settled(listed, 0.999, tell), clip_s), list[DataError]()
     try:
         dataset = learnable(dataset)
+        refuse_lost(listed, dataset)
     except DataError as fault:
         if not dataset.samples:
             raise

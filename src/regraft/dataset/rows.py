@@ -222,10 +222,10 @@ def renumbered(sample: Sample, place: Mapping[int, int], several: bool) -> Sampl
 
     Args:
         sample: whose labels are all in `place`.
-        place: old index to new index.
+        place: old index to new index; two may become one.
         several: whether samples may have several labels.
     """
-    labels = tuple(sorted(place[label] for label in labels_of(sample.target)))
+    labels = tuple(sorted({place[label] for label in labels_of(sample.target)}))
     boxes = tuple(replace(box, category=place[box.category]) for box in sample.boxes)
     return replace(sample, target=labels if several else labels[0], boxes=boxes)
 

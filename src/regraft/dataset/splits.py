@@ -26,11 +26,13 @@ from regraft.dataset import guard, video
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of, losses
 from regraft.errors import DataError
 from regraft.seeds import seed_of
-from regraft.wording import plural
+from regraft.wording import plural, some_of
 
 SHARES: Mapping[Split, float] = {"test": 0.15, "valid": 0.15}
 """What is taken from train for each of the others when nothing is given."""
 
+_NAMED = 5
+"""Classes that a message lists."""
 MANY_CLASSES, FEW_OF_EACH = 20, 3
 """So many classes, with fewer samples of each than this, may be another column than was meant."""
 
@@ -58,6 +60,35 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
     problems += _missing_in(dataset, "valid") + _missing_in(dataset, "test")
     problems += _of_one_group(dataset, "valid") + _of_one_group(dataset, "test")
     return dataset.with_problems(problems)
+
+
+def refuse_lost(given: Dataset, left: Dataset) -> None:
+    """Stop where nothing is left of a split to measure on: another would be made unnoticed.
+
+    Args:
+        given: with its splits, before anything was dropped.
+        left: with the classes that train has.
+
+    Raises:
+        DataError: says why.
+    """
+    for name in SHARES:
+        lost = given.split(name)
+        if not lost or left.split(name):
+            continue
+        classes = sorted({given.classes[label] for s in lost for label in labels_of(s.target)})
+        what, mend = f"Nothing is left of the {name} split that was given", "give another"
+        if set(classes) & set(left.classes):
+            what += f".{losses(left)}"
+        else:
+            theirs, ours = some_of(classes, _NAMED), some_of(left.classes, _NAMED)
+            what += f": its classes are {theirs}, those to train on {ours}."
+            mend = "write the classes alike in both"
+        raise DataError(
+            what,
+            where=guard.shown(given.path),
+            mend=f"{mend}, or give none: it is then taken from the training data",
+        )
 
 
 def refuse_without_valid(dataset: Dataset) -> None:

@@ -24,15 +24,23 @@ from regraft.dataset.encoding import first_lines, read_characters
 from regraft.dataset.rows import Problem
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError
+from regraft.wording import some_of
 
 KNOWN = ("path", "label", "labels", "split", "group")
 """Columns whose names have a meaning, in capitals too."""
-TEXT_NAMES = ("text", "body", "message", "content", "document", "mail", "email", "review")
+SPAN = ("start", "stop")
+"""Columns that say which part of its file a row is about, in seconds."""
+TEXT_NAMES = (
+    "text", "body", "message", "content", "document", "mail", "email", "review", "sentence",
+)  # fmt: skip
 """What columns of texts are usually called."""
 LABEL_NAMES = ("category", "class", "target", "topic", "sentiment")
 """What columns of classes are usually called where they are not called `label`."""
+_MEANT = frozenset((*KNOWN, *TEXT_NAMES, *LABEL_NAMES))
 _MOST_CHARACTERS = 64 * 2**20
 """In one cell of a CSV file; Python's own limit is 128 KiB, and mails are longer."""
+_NAMED = 5
+"""Lines that a message lists."""
 _BRIEF = 60
 """Characters of a cell that a message shows."""
 _SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
@@ -74,9 +82,16 @@ class Table:
 
     @property
     def lacks_header(self) -> bool:
-        """Whether the first row looks like any other: it has a long cell, or one that recurs."""
-        return self.path.suffix.lower() in (".csv", ".tsv") and any(
-            len(name) > _BRIEF or (name and name in cells) for name, cells in self.cells.items()
+        """Whether the first row looks like any other: it has a long cell, or one that recurs.
+
+        And none that columns are usually called.
+        """
+        return (
+            self.path.suffix.lower() in (".csv", ".tsv")
+            and not any(map(_has_meaning, self.columns))
+            and any(
+                len(name) > _BRIEF or (name and name in cells) for name, cells in self.cells.items()
+            )
         )
 
     def texts(self, column: str) -> list[str]:
@@ -144,6 +159,10 @@ def column_name(text: str) -> str:
     """A column's name; those with a meaning are known in capitals too."""
     name = text.strip()
     return name.lower() if name.lower() in KNOWN else name
+
+
+def _has_meaning(name: str) -> bool:
+    return name.lower() in _MEANT or name.startswith("label_")
 
 
 def brief(text: str) -> str:
@@ -237,6 +256,7 @@ def _checked(path: Path, reader: Any, notes: tuple[Problem, ...], begin: int) ->
     """Every row of a CSV reader, which is at line `begin`, each as long as the header."""
     header: list[str] | None = None
     lines: list[int] = []
+    again: list[int] = []
     rows: list[list[str]] = []
     first = begin
     try:
@@ -245,7 +265,7 @@ def _checked(path: Path, reader: Any, notes: tuple[Problem, ...], begin: int) ->
             if not cells:
                 continue
             if header is None:
-                header = [column_name(cell) for cell in cells]
+                header = cells
                 continue
             if len(cells) != len(header):
                 raise DataError(
@@ -253,11 +273,18 @@ def _checked(path: Path, reader: Any, notes: tuple[Problem, ...], begin: int) ->
                     where=f"{guard.shown(path)}, line {line}",
                     mend="add or take out a separator; put text that holds one in double quotes",
                 )
-            rows.append(cells)
-            lines.append(line)
+            if cells == header and any(_has_meaning(column_name(cell)) for cell in cells):
+                again.append(line)
+            else:
+                rows.append(cells)
+                lines.append(line)
     except csv.Error as fault:
         raise _damaged(path, str(fault), first, reader.line_num + begin - 1) from fault
-    return _with_header(path, header or [], list(zip(*rows, strict=True)), lines, notes)
+    if again:
+        what = f"The header stands again in line {some_of(list(map(str, again)), _NAMED)}."
+        notes = (*notes, Problem("repeated-header", guard.shown(path.name), what, "no row"))
+    names = [column_name(cell) for cell in header or []]
+    return _with_header(path, names, list(zip(*rows, strict=True)), lines, notes)
 
 
 def _damaged(path: Path, why: str, first: int, last: int) -> DataError:
@@ -266,7 +293,7 @@ def _damaged(path: Path, why: str, first: int, last: int) -> DataError:
         what, mend = "A quote that is opened in this row is never closed.", "close it"
     else:
         what = f"The row cannot be read: {why}." + (f" (line {last})" if last > first else "")
-        mend = "check its quotes; one inside of quoted text is written twice"
+        mend = 'check its quotes; one inside of quoted text is written twice: "" and not \\"'
     return DataError(what, where=f"{guard.shown(path)}, line {first}", mend=mend)
 
 
@@ -337,8 +364,7 @@ def _with_header(
     lines: Sequence[int],
     notes: tuple[Problem, ...] = (),
 ) -> Table:
-    meant = (*KNOWN, *TEXT_NAMES, *LABEL_NAMES)
-    repeated = sorted({n for n in header if header.count(n) > 1 and n.lower() in meant})
+    repeated = sorted({n for n in header if header.count(n) > 1 and n.lower() in _MEANT})
     if repeated:
         raise DataError(
             f"Two columns are called {repeated[0]}.",

@@ -4,7 +4,8 @@ Decisions:
 
 - A table with a column `path` is of pictures, or of videos where most paths are called so. Any
   other is of texts: the column `text`, or one that is usually called so (body, message, …), or the
-  only one with long cells. The classes of texts may also be called `category`, `class`, …
+  only one with long cells, or where none has such the only one of words. The classes of texts may
+  also be called `category`, `class`, …
 - Where there is no `path` and no column of texts, one whose cells are called as pictures or videos
   are, and lead to files, is taken for it, and that is said. Names of files are not learnt as texts
   unless their column is named.
@@ -165,14 +166,15 @@ def text_column(table: Table) -> str:
     if named is not None:
         return named
     table.refuse_unread(named_text_column(tuple(table.unread)))
+    if table.lacks_header:
+        raise headless(table)
     files = [name for name in _nameless(table) if _names_files(table, name)]
     long = [name for name in _long(table) if name not in files]
     if files and not long:
-        raise headless(table) if table.lacks_header else _no_path(table, files[0])
-    if len(long) == 1:
-        return long[0]
-    if table.lacks_header:
-        raise headless(table)
+        raise _no_path(table, files[0])
+    likely = long or [name for name in _nameless(table) if _may_be_texts(table, name)]
+    if len(likely) == 1:
+        return likely[0]
     taken = next((name for name, called in table.own.items() if called == "label"), None)
     raise DataError(
         f"The table has no column `path`; it has {table.listed}. "
@@ -192,7 +194,15 @@ def with_label(table: Table) -> Table:
     found = [lower[name] for name in LABEL_NAMES if name in lower]
     if not found:
         return table
-    return replace(table, cells={**table.cells, "label": table.cells[found[0]]})
+    notes = table.notes
+    if found[1:]:
+        unread = ", ".join(map(brief, found[1:])) + (" is" if len(found) == 2 else " are")
+        what = (
+            f"The classes are in {brief(found[0])}; {unread} not read. "
+            f"--columns {shlex.quote(f'label={found[1]}')} reads another."
+        )
+        notes = (*notes, Problem("columns", guard.shown(table.path.name), what))
+    return replace(table, cells={**table.cells, "label": table.cells[found[0]]}, notes=notes)
 
 
 def not_read(table: Table) -> tuple[Problem, ...]:
@@ -212,8 +222,12 @@ def not_read(table: Table) -> tuple[Problem, ...]:
         and not name.startswith("label_")
         and median(len(_WORD.findall(text)) for text in table.texts(name)[:_LOOKED_AT]) >= 2
     ]
+    short: tuple[Problem, ...] = ()
+    if named_text_column(table.columns) is None and column not in _long(table):
+        what = f"There is no column `text`; no other holds words but {brief(column)}."
+        short = (Problem("columns", guard.shown(table.path.name), what, "read as text"),)
     if not others and not files:
-        return ()
+        return short
     unread = [*others, *files]
     what = f"The texts are in {brief(column)}; {', '.join(map(brief, unread))} " + (
         "is not read." if len(unread) == 1 else "are not read."
@@ -223,7 +237,7 @@ def not_read(table: Table) -> tuple[Problem, ...]:
         what += f" --columns {meant} reads another."
     if files:
         what += f" To learn from the files in {brief(files[0])}, call it `path`."
-    return (Problem("columns", guard.shown(table.path.name), what),)
+    return (*short, Problem("columns", guard.shown(table.path.name), what))
 
 
 def headless(table: Table) -> DataError:
@@ -290,6 +304,18 @@ def _nameless(table: Table) -> list[str]:
 def _long(table: Table) -> list[str]:
     """Those of them that may be texts."""
     return [name for name in _nameless(table) if median(map(len, table.texts(name))) >= _LONG]
+
+
+def _may_be_texts(table: Table, column: str) -> bool:
+    """Whether a column of short cells holds words, and is not called as classes or files are.
+
+    Alone it tells too little: its name may be a text.
+    """
+    if len(table.columns) < 2 or column.startswith("label_"):
+        return False
+    return column.lower() not in (*LABEL_NAMES, *_FILE_NAMES) and _mostly(
+        table, column, lambda text: 2 * sum(map(len, _WORD.findall(text))) > len(text)
+    )
 
 
 def _no_path(table: Table, column: str) -> DataError:

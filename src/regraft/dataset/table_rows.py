@@ -9,19 +9,13 @@ Decisions:
   `stop`, in seconds. A row of texts is called by its line.
 - `path` is relative to the table's folder and may not leave it. `split` and `group` may be left
   out; an empty split is train where others are given.
-- One label a picture: the column `label`. Several: a column `labels`, or `label` as soon as one
-  cell holds several, separated by `|` or `;`, or (Parquet) a list. Several as columns: `label_cat`,
-  `label_dog`, … with 0 or 1; without any of these, every other column that holds only 0 and 1 is
-  a class.
-- An empty cell means that nothing applies where there can be several labels; otherwise the row is
-  set aside.
+- `table_labels.py` says which classes a row has. No label means that nothing applies where there
+  can be several; otherwise the row is set aside.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,28 +23,20 @@ from typing import final
 
 from regraft.dataset import guard
 from regraft.dataset.places import Places
-from regraft.dataset.reader import SPLIT_NAMES, class_name
+from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, Target
-from regraft.dataset.table import KNOWN, Cell, Table, brief, read_table
+from regraft.dataset.table import SPAN, Table, brief, read_table
 from regraft.dataset.table_columns import (
     guessed_task,
-    headless,
     named,
     not_read,
     text_column,
     with_label,
     with_path,
 )
+from regraft.dataset.table_labels import Labels, labels_in
 from regraft.dataset.video import clip_id
-from regraft.errors import DataError, UsageError
-
-_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
-_SPAN = ("start", "stop")
-SEVERAL = re.compile(r"[|;]")
-"""What separates the classes in one cell."""
-_SELDOM = 0.01
-"""So small a share of cells with several classes may be a slip of the pen; so may one cell."""
-_TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+from regraft.errors import UsageError
 
 
 @final
@@ -70,7 +56,7 @@ class TableReader:
 
     def recognises(self, path: Path) -> bool:
         """A file called .csv, .tsv, .parquet, .pq, .jsonl or .ndjson."""
-        return path.suffix.lower() in _SUFFIXES and path.is_file()
+        return path.suffix.lower() in guard.TABLE_SUFFIXES and path.is_file()
 
     def read(self, path: Path) -> Dataset:
         """The rows of a table; see `Reader`.
@@ -118,11 +104,11 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
     is_text = task == "text-classification"
     column = text_column(table) if is_text else ""
     labelled = with_label(table) if is_text else table
-    labels, multilabel = _labels(labelled)
+    labels = labels_in(labelled)
     if is_text:
-        rows, problems = _text_rows(table, column, labels, multilabel)
+        rows, problems = _text_rows(table, column, labels)
     else:
-        rows, problems = _rows(table, labels, multilabel, Places.of(table.path, known))
+        rows, problems = _rows(table, labels, Places.of(table.path, known))
     classes = tuple(sorted({name for row in rows for name in row.labels}))
     index = {name: number for number, name in enumerate(classes)}
     return Dataset(
@@ -131,13 +117,13 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
         classes=classes,
         samples=tuple(
             Sample(
-                row.id, row.source, _target(row.labels, index, multilabel),
+                row.id, row.source, _target(row.labels, index, labels.several),
                 split=row.split, group=row.group, span_s=row.span_s,
             )
             for row in sorted(rows, key=lambda row: row.id)
         ),
-        problems=(*table.notes, *_seldom_several(labelled), *problems),
-        multilabel=multilabel,
+        problems=(*labelled.notes, *labels.problems, *problems),
+        multilabel=labels.several,
         found=len(table.lines),
     )  # fmt: skip
 
@@ -146,93 +132,6 @@ def _target(labels: tuple[str, ...], index: dict[str, int], multilabel: bool) ->
     if multilabel:
         return tuple(sorted({index[name] for name in labels}))
     return index[labels[0]]
-
-
-# Labels -------------------------------------------------------------------------------------------
-
-
-def _labels(table: Table) -> tuple[list[tuple[str, ...]], bool]:
-    """The class names of each row, and whether a row may have several."""
-    for column in ("labels", "label"):
-        if column in table.columns:
-            cells = table.cells[column]
-            several = column == "labels" or any(_holds_several(cell) for cell in cells)
-            return [_names(cell, several) for cell in cells], several
-    columns = [name for name in table.columns if name.startswith("label_")]
-    truths = {name: _truths(table, name) for name in columns}
-    if not columns:
-        columns = [n for n in table.columns if n not in KNOWN and n and _is_truth(table, n)]
-        truths = {name: _truths(table, name) for name in columns}
-    if not columns:
-        table.refuse_unread("label")
-        if table.lacks_header:
-            raise headless(table)
-        raise DataError(
-            f"The table has no column `label`; it has {table.listed}.",
-            where=guard.shown(table.path),
-            mend="call the column with the classes `label`, or have columns label_… with 0 and 1; "
-            f"or give its name: --columns {_option_for(table)}",
-        )
-    names = {column: class_name(column.removeprefix("label_")) for column in columns}
-    return [
-        tuple(names[column] for column in columns if truths[column][row])
-        for row in range(len(table.lines))
-    ], True
-
-
-def _option_for(table: Table) -> str:
-    """What to give as --columns, as far as it can be told."""
-    text = text_column(table) if guessed_task(table) == "text-classification" else "path"
-    others = [name for name in table.columns if name and name not in (text, *KNOWN, *_SPAN)]
-    label = f"label={others[0] if len(others) == 1 else '…'}"
-    own = next((name for name, called in table.own.items() if called == text), text)
-    return shlex.quote(label if text == "path" else f"text={own},{label}")
-
-
-def _holds_several(cell: Cell) -> bool:
-    return isinstance(cell, tuple) or SEVERAL.search(cell) is not None
-
-
-def _seldom_several(table: Table) -> list[Problem]:
-    """What is said where few cells of `label` are why all samples may have several classes."""
-    if "labels" in table.columns or "label" not in table.columns:
-        return []
-    cells = table.cells["label"]
-    texts = [cell for cell in cells if isinstance(cell, str)]
-    if len(texts) < len(cells):
-        return []  # lists are meant
-    signs = [(row, found[0]) for row, text in enumerate(texts) if (found := SEVERAL.search(text))]
-    if not signs or len(signs) > max(1, _SELDOM * len(texts)):
-        return []
-    row, sign = signs[0]
-    what = (
-        f"Line {table.lines[row]} has several labels ({brief(texts[row])}), so each sample may; "
-        f"if {sign} is part of a name, write something else for it."
-    )
-    return [Problem("several-labels", guard.shown(table.path.name), what)]
-
-
-def _names(cell: Cell, several: bool) -> tuple[str, ...]:
-    if isinstance(cell, str):
-        cell = tuple(SEVERAL.split(cell)) if several else (cell,)
-    return tuple(name for name in map(class_name, cell) if name)
-
-
-def _is_truth(table: Table, column: str) -> bool:
-    return all(text.strip().lower() in _TRUTH for text in table.texts(column))
-
-
-def _truths(table: Table, column: str) -> list[bool]:
-    values: list[bool] = []
-    for line, text in zip(table.lines, table.texts(column), strict=True):
-        if text.strip().lower() not in _TRUTH:
-            raise table.fault(
-                line,
-                f"Column {column} holds '{brief(text)}'.",
-                "write 1 where the label applies, else 0",
-            )
-        values.append(_TRUTH[text.strip().lower()])
-    return values
 
 
 # Rows ---------------------------------------------------------------------------------------------
@@ -249,9 +148,7 @@ class _Row:
     span_s: tuple[float, float] | None = None
 
 
-def _rows(
-    table: Table, labels: list[tuple[str, ...]], multilabel: bool, places: Places
-) -> tuple[list[_Row], list[Problem]]:
+def _rows(table: Table, labels: Labels, places: Places) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     spans = _parts(table)
@@ -266,8 +163,8 @@ def _rows(
         span_s = spans[number]
         id_ = _called(guard.shown(os.path.relpath(found, places.root)), span_s)
         group = groups[number].strip()
-        rows.append(_Row(id_, found, labels[number], splits[number], group, line, span_s))
-    labelled, lacking = _labelled(rows, multilabel)
+        rows.append(_Row(id_, found, labels.of_rows[number], splits[number], group, line, span_s))
+    labelled, lacking = _labelled(rows, labels.several)
     kept, repeated = _once(labelled)
     return kept, [*problems, *lacking, *repeated]
 
@@ -299,10 +196,10 @@ def _called(name: str, span_s: tuple[float, float] | None) -> str:
 
 def _parts(table: Table) -> list[tuple[float, float] | None]:
     """Which part of its video each row is about; None where it is the whole, or no video."""
-    if guessed_task(table) != "video-classification" or not set(_SPAN) & set(table.columns):
+    if guessed_task(table) != "video-classification" or not set(SPAN) & set(table.columns):
         return [None] * len(table.lines)
     cells = [
-        table.texts(name) if name in table.columns else [""] * len(table.lines) for name in _SPAN
+        table.texts(name) if name in table.columns else [""] * len(table.lines) for name in SPAN
     ]
     spans: list[tuple[float, float] | None] = []
     for line, start, stop in zip(table.lines, *cells, strict=True):
@@ -321,17 +218,15 @@ def _parts(table: Table) -> list[tuple[float, float] | None]:
     return spans
 
 
-def _text_rows(
-    table: Table, column: str, labels: list[tuple[str, ...]], multilabel: bool
-) -> tuple[list[_Row], list[Problem]]:
+def _text_rows(table: Table, column: str, labels: Labels) -> tuple[list[_Row], list[Problem]]:
     splits = _splits(table)
     groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
     called = zip(table.line_ids, table.lines, table.contents(column), strict=True)
     rows = [
-        _Row(id_, text, labels[number], splits[number], groups[number].strip(), line)
+        _Row(id_, text, labels.of_rows[number], splits[number], groups[number].strip(), line)
         for number, (id_, line, text) in enumerate(called)
     ]
-    return _labelled(rows, multilabel)
+    return _labelled(rows, labels.several)
 
 
 _WHY = {

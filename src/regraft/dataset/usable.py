@@ -12,7 +12,7 @@ from pathlib import Path
 from regraft.dataset import guard
 from regraft.dataset.clips import verify_clips
 from regraft.dataset.duplicates import Thumbnails
-from regraft.dataset.rows import Dataset, Sample, listing
+from regraft.dataset.rows import Dataset, Problem, Sample, listing
 from regraft.dataset.verify import Verified, verify, verify_texts
 from regraft.dataset.video import claims_video
 from regraft.errors import TooManyBadSamples, UsageError
@@ -88,8 +88,15 @@ def _refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
     raise TooManyBadSamples(
         f"{head}.{listing(bad)}",
         where=guard.shown(dataset.path),
-        mend=mend if len(bad) < meant else "mend them; not one of them can be used",
+        mend=mend if len(bad) < meant else _none_usable(dataset, bad),
     )
+
+
+def _none_usable(dataset: Dataset, bad: Sequence[Problem]) -> str:
+    """How to mend data of which nothing can be used."""
+    if dataset.path.is_file() and all(problem.kind == "missing" for problem in bad):
+        return "paths in a table begin at its folder: move it, or write them anew"
+    return "mend them; not one of them can be used"
 
 
 def _share_above(bad: int, meant: int) -> float:

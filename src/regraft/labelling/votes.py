@@ -45,7 +45,8 @@ from regraft.dataset import guard
 from regraft.dataset.reader import class_name
 from regraft.dataset.table import Table, columns_of, read_table
 from regraft.dataset.table_columns import named_text_column
-from regraft.dataset.table_rows import SEVERAL, TableReader, file_names
+from regraft.dataset.table_labels import SEVERAL
+from regraft.dataset.table_rows import TableReader, file_names
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
 from regraft.labelling.label_studio_exports import is_export, votes_in

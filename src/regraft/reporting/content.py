@@ -162,6 +162,24 @@ def confusion(task: Classification, logits_nc: np.ndarray, target_nc: np.ndarray
     return {"matrix": matrix.tolist()}
 
 
+def tallies(counts: dict[str, Any] | None, classes: int) -> list[tuple[int, int, int]]:
+    """Of each class: rightly predicted, predicted, given.
+
+    Args:
+        counts: what `confusion` gave; None where there is none.
+        classes: how many.
+    """
+    if counts and counts["matrix"] is not None:
+        matrix: list[list[int]] = counts["matrix"]
+        given = [sum(row) for row in matrix]
+        predicted = [sum(column) for column in zip(*matrix, strict=True)]
+        return [(matrix[k][k], predicted[k], given[k]) for k in range(classes)]
+    if counts and "per_class" in counts:
+        tables: list[tuple[tuple[int, int], tuple[int, int]]] = counts["per_class"]
+        return [(both, extra + both, missed + both) for (_, extra), (missed, both) in tables]
+    return [(0, 0, 0)] * classes
+
+
 def imbalance(rows: Dataset, task: Classification) -> dict[str, Any]:
     """How unequal the classes are, and what is done about it."""
     sizes = counts(rows, "train")

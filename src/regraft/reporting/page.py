@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from regraft.reporting import detection, figures
+from regraft.reporting import content, detection, figures
 from regraft.reporting.figures import Axis, Bin, Kind, Point
 from regraft.wording import (
     NO_INTERVAL,
@@ -286,7 +286,7 @@ def _reliability(calibration: Facts | None) -> Markup | None:
 def class_rows(report: Facts) -> list[ClassRow]:
     """Every class with its counts, precision and recall; the least recalled first."""
     classes, counts = report["data"]["classes"], report["data"]["counts"]
-    tallies = _tallies(report["confusion"], len(classes))
+    tallies = content.tallies(report["confusion"], len(classes))
     rows = [
         ClassRow(
             name,
@@ -297,19 +297,6 @@ def class_rows(report: Facts) -> list[ClassRow]:
         for k, name in enumerate(classes)
     ]
     return sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall)
-
-
-def _tallies(confusion: Facts | None, classes: int) -> list[tuple[int, int, int]]:
-    """For each class: rightly predicted, predicted, given."""
-    if confusion and confusion["matrix"] is not None:
-        matrix: list[list[int]] = confusion["matrix"]
-        given = [sum(row) for row in matrix]
-        predicted = [sum(column) for column in zip(*matrix, strict=True)]
-        return [(matrix[k][k], predicted[k], given[k]) for k in range(classes)]
-    if confusion and "per_class" in confusion:
-        tables: list[tuple[tuple[int, int], tuple[int, int]]] = confusion["per_class"]
-        return [(both, extra + both, missed + both) for (_, extra), (missed, both) in tables]
-    return [(0, 0, 0)] * classes
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -192,7 +192,11 @@ class Classification:
         return float(np.exp(found.x))
 
     def decode(self, chance_c: np.ndarray) -> dict[str, object]:
-        """One answer for people: label (or labels), probability, and all probabilities."""
+        """One answer for people: label (or labels), probability, and all probabilities.
+
+        Where samples may have several labels and none applies, the label is None; the probability
+        is that of the likeliest class all the same.
+        """
         every = {name: round(float(p), 6) for name, p in zip(self.classes, chance_c, strict=True)}
         top = int(chance_c.argmax())
         answer: dict[str, object] = {
@@ -202,6 +206,7 @@ class Classification:
         }
         if self.multilabel:
             answer["labels"] = [name for name, p in every.items() if p > 0.5]
+            answer["label"] = self.classes[top] if answer["labels"] else None
         return answer
 
     def head(self, backbone: Backbone, seed: int, *, pretrained: bool = True) -> torch.nn.Linear:

@@ -55,6 +55,7 @@ def coco_table(
     """
     some_rn = weights_rn[:DRAWS].astype(np.float64)
     once_each_rn = np.vstack([np.ones((1, len(targets))), some_rn])
+    reach = measure.least_reach(weights_rn)
     ap_catr, ar_catr = _areas(_matched(answers, targets), once_each_rn, len(classes))
 
     def told(**values: np.ndarray) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def coco_table(
             name: _mean(value.reshape(-1, len(once_each_rn))) for name, value in values.items()
         }
         shares = {
-            name: measure.from_draws(name, float(mean_r[0]), mean_r[1:], some_rn)
+            name: measure.from_draws(name, float(mean_r[0]), mean_r[1:], reach)
             for name, mean_r in means.items()
             if not np.isnan(mean_r[0])
         }

@@ -191,42 +191,35 @@ def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
 
     The bootstrap only knows mistakes that were made: where there are few or none it is blind. The
     interval of a share of right answers therefore reaches at least as far as mistakes could have
-    gone unseen in as many clusters (`Shares.unseen`); that of another metric does where no draw
-    differs from its value of 0 or 1, as if it were a share, which is a rule of thumb. Of a single
-    sample nothing can be drawn but itself: it goes from 0 to 1, since of another one nothing is
-    known.
+    gone unseen in as many clusters (`Shares.unseen`); that of another metric does as if it were a
+    share of right clusters, which is a rule of thumb. Of a single sample nothing can be drawn but
+    itself: it goes from 0 to 1, since of another one nothing is known.
     """
     value = float(score(np.ones((1, weights_rn.shape[1])))[0])
-    reach = score.unseen(weights_rn) if isinstance(score, Shares) else None
-    return from_draws(name, value, _in_chunks(score, weights_rn), weights_rn, reach)
+    is_share = isinstance(score, Shares)
+    reach = score.unseen(weights_rn) if is_share else least_reach(weights_rn)
+    return from_draws(name, value, _in_chunks(score, weights_rn), reach)
 
 
-def from_draws(
-    name: str, value: float, draws_r: np.ndarray, weights_rn: np.ndarray, reach: float | None = None
-) -> Estimate:
+def from_draws(name: str, value: float, draws_r: np.ndarray, reach: float) -> Estimate:
     """`estimate` of what is known under the weights already.
 
     Args:
         name: of the metric.
         value: on all samples once.
         draws_r: under the weights; NaN where a draw says nothing.
-        weights_rn: the draws.
-        reach: how far the interval goes at least, where that is known.
+        reach: how far the interval goes at least.
     """
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.nanquantile(draws_r, [tail, 1 - tail]))
-    if reach is None:
-        reach = _reach(value, weights_rn) if low == high else 0.0
     low, high = max(0.0, min(low, value - reach)), min(1.0, max(high, value + reach))
     return Estimate(name, value, min(low, value), max(high, value))
 
 
-def _reach(value: float, weights_rn: np.ndarray) -> float:
-    """How far an interval goes where all draws say the same."""
+def least_reach(weights_rn: np.ndarray) -> float:
+    """How far the interval of what is no share of right answers goes at least; see `estimate`."""
     clusters = _clusters(weights_rn)
-    if clusters == 1:
-        return 1.0
-    return unseen(clusters) if value in (0.0, 1.0) else 0.0
+    return unseen(clusters) if clusters > 1 else 1.0
 
 
 def unseen(clusters: int) -> float:

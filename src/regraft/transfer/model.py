@@ -293,9 +293,10 @@ def _read(path: Path) -> dict[str, Any]:
                 where=run,
                 mend="repeat the command that began it; what is done is kept",
             )
-        raise StoreError(
-            "there is no model here", where=path, mend="name the folder that fit wrote (--out)"
-        )
+        what = "there is no model here" if run.is_dir() else "there is no such folder"
+        if run.is_file():
+            what = "this is a file; the folder of a run comes first, then what to look at"
+        raise StoreError(what, where=run, mend="name the folder that fit wrote (--out)")
     try:
         content = json.loads(path.read_bytes())
         checksum = content.pop("checksum")

@@ -171,9 +171,10 @@ def _loaded(file: Path) -> dict[str, list[Any]]:
         content = json.loads(read_utf8(file))
     except json.JSONDecodeError as fault:
         where = f"{guard.shown(file)}:{fault.lineno}"
-        raise DataError(
-            f"This is no JSON: {fault.msg}.", where=where, mend="save it again"
-        ) from fault
+        mend = "save it again"
+        if fault.msg == "Extra data":
+            mend = "if it has an object on each line, it is JSON lines: call it .jsonl"
+        raise DataError(f"This is no JSON: {fault.msg}.", where=where, mend=mend) from fault
     except (RecursionError, ValueError) as fault:
         if isinstance(fault, DataError):
             raise
