@@ -69,7 +69,7 @@ def drawn(
     width_px = max(2, round(min(max(copy.size) / 240, thing_px / 12)))
     brush = ImageDraw.Draw(copy)
     font = ImageFont.load_default(max(11, round(min(max(copy.size) / 45, thing_px / 2))))
-    written: list[Edges] = []
+    names: list[tuple[str, Edges, tuple[int, int, int]]] = []
     for mark in marks:
         left, top, right, bottom = (edge * scale[i % 2] for i, edge in enumerate(mark.edges))
         edges = (left, top, max(right, left + 1), max(bottom, top + 1))
@@ -77,7 +77,10 @@ def drawn(
         _outline(brush, edges, _HALO, width_px + 2, False)
         _outline(brush, edges, colour, width_px, mark.wrong)
         if mark.text:
-            written.append(_write(brush, mark.text, edges, colour, font, written))
+            names.append((mark.text, edges, colour))
+    written: list[Edges] = []
+    for name in names:  # on top of all outlines
+        written.append(_write(brush, *name, font, written))
     return copy
 
 
