@@ -39,8 +39,17 @@ class Mail:
 
 def mails(folder: Path = DATA) -> list[Mail]:
     """All of them, in order of file names."""
+    return [
+        Mail(text, label, _thread(raw, name))
+        for name, label, raw in raw_mails(folder)
+        if (text := _readable(raw))
+    ]
+
+
+def raw_mails(folder: Path = DATA) -> list[tuple[str, str, bytes]]:
+    """Names, labels and bytes of them as they were collected, in order of names."""
     archive = _fetched("spam-assassin.tgz", *SPAM_ASSASSIN, folder)
-    found: list[tuple[str, Mail]] = []
+    found: list[tuple[str, str, bytes]] = []
     with tarfile.open(archive) as members:
         for member in members:
             parts = member.name.split("/")
@@ -48,11 +57,8 @@ def mails(folder: Path = DATA) -> list[Mail]:
                 continue
             file = members.extractfile(member)
             assert file is not None
-            raw = file.read()
-            text = _readable(raw)
-            if text:
-                found.append((member.name, Mail(text, PARTS[parts[-2]], _thread(raw, member.name))))
-    return [mail for _, mail in sorted(found, key=lambda pair: pair[0])]
+            found.append((member.name, PARTS[parts[-2]], file.read()))
+    return sorted(found)
 
 
 def _thread(raw: bytes, name: str) -> str:

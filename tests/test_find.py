@@ -239,8 +239,19 @@ def test_evaluate_says_so_where_all_boxes_are_crowds() -> None:
     crowd = Box(0, 30, 10, 80, 60, crowd=True)
     sample = Sample("a.png", Path("a.png"), (0,), sha256="a", size=(72, 200), boxes=(crowd,))
     pictures = Dataset(Path("x"), "object-detection", ("tree",), (sample,))
-    with pytest.raises(DataError, match="no object to measure with"):
+    with pytest.raises(DataError, match="no object to measure with: all boxes are crowds"):
         evaluating._of_boxes(model, TASK, pictures, silent)
+    empty = pictures.with_samples([replace(sample, target=(), boxes=())])
+    with pytest.raises(DataError, match="no picture has a box"):
+        evaluating._of_boxes(model, TASK, empty, silent)
+
+
+def test_evaluate_names_all_categories_that_the_model_does_not_know() -> None:
+    model: Any = SimpleNamespace(task=TASK, facts={}, classes=TASK.classes)
+    pictures = Dataset(Path("x"), "object-detection", ("Trousers", "handbag"), ())
+    with pytest.raises(DataError, match="the classes 'Trousers', 'handbag'") as caught:
+        evaluating._of_boxes(model, TASK, pictures, silent)
+    assert caught.value.mend.startswith("rename in the data")
 
 
 def test_what_is_not_shown_takes_the_place_of_nothing_that_is() -> None:

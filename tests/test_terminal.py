@@ -183,6 +183,25 @@ def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None,
     assert lines[after - 1] == ""
 
 
+def test_classes_and_samples_in_doubt_are_named_on_a_line_each() -> None:
+    found = nothing() | {
+        "same_classes": [{"classes": ["crow", "raven"], "apart": 0.551}],
+        "outliers": [{"sample": f"{n}\n.png"} for n in range(7)],
+        "agreement": {
+            "alpha": {"value": None}, "place": None, "are_steps": False,
+            "divided": [{"sample": "a.png"}, {"sample": "b.png"}],
+        },
+        "consensus": {"why": "Few votes."},
+    }  # fmt: skip
+    lines = printed(200, terminal.print_labels, found).splitlines()
+    assert lines[-3:] == [
+        "Classes that are hardly told apart, and may be one: crow and raven (55 %)",
+        "Unlike all others: 0\\n.png, 1\\n.png, 2\\n.png, 3\\n.png, 4\\n.png and 2 more",
+        "What divides people most: a.png, b.png",
+    ]
+    assert printed(200, terminal.print_labels, nothing()).strip() == ""
+
+
 def test_an_evaluation_on_one_picture_has_no_interval() -> None:
     whole = {"count": 1, "shown": 2, "threshold": 0.5, "right": 1, "objects": 3,
              "precision": 0.5, "recall": 0.333}  # fmt: skip

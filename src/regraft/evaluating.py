@@ -32,6 +32,9 @@ from regraft.transfer.features import Features, features
 from regraft.transfer.held_out import HeldOut
 from regraft.transfer.model import Model, split_labels
 from regraft.transfer.packing import Storage
+from regraft.wording import some_of
+
+_LISTED = 10
 
 
 def evaluated(model: Model, said: Spoken, tell: Tell) -> dict[str, Any]:
@@ -109,8 +112,10 @@ def _of_boxes(model: Model, task: Detection, pictures: Dataset, tell: Tell) -> d
     tile_px = model.facts.get("tile_px", 0)
     whole = _relabelled(model, pictures)
     if not has_objects(whole):
+        boxes = any(sample.boxes for sample in whole)
+        why = "all boxes are crowds, which are not counted" if boxes else "no picture has a box"
         raise DataError(
-            "There is no object to measure with: all boxes are crowds, which are not counted.",
+            f"There is no object to measure with: {why}.",
             where=pictures.path,
             mend="give pictures with objects that are drawn one by one",
         )
@@ -188,10 +193,12 @@ def _relabelled(model: Model, rows: Dataset) -> list[Sample]:
     place = split_labels(model, rows.classes)
     unknown = [name for name, at in zip(rows.classes, place, strict=True) if at < 0]
     if unknown:
+        names = some_of([repr(name) for name in unknown], _LISTED)
         raise DataError(
-            f"the model does not know the class {unknown[0]!r}",
+            f"the model does not know the {'class' if len(unknown) == 1 else 'classes'} {names}",
             where=rows.path,
-            mend=f"it knows: {', '.join(model.task.classes)}",
+            mend=f"rename in the data what is another name for a class, or leave it out; "
+            f"the model knows: {', '.join(model.task.classes)}",
         )
     several = not isinstance(model.task, Classification) or model.task.multilabel
     labelled = [sample for sample in rows if sample.target is not None]

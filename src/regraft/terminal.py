@@ -53,6 +53,7 @@ _PIPE = 240
 _PAIRS = 10
 _CLASSES = 50
 _RANKED = 15
+_NAMED = 5
 _UNLIKE = "  unlike the training data"
 
 
@@ -603,6 +604,7 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         _print(console, "", "Labels that are likely wrong, by score: 1 is surely wrong.")
         _print_ranked(console, found["likely_errors"], ("sample", "given", "suggested"))
         _print(console, f"{plural(len(found['likely_errors']), 'label')} to look at; {rest}.")
+    _print(console, *_doubtful(found))
     if found["next"]:
         _print(console, "", _order_of_next(found["next"]))
         _print_ranked(console, found["next"], ("sample", "suggested"))
@@ -639,6 +641,22 @@ def _agreement(found: Facts) -> Iterator[str]:
             )
     if ceiling:
         yield f"One person agrees with the others on {interval(ceiling)}."
+
+
+def _doubtful(found: Facts) -> Iterator[str]:
+    """Classes and samples in doubt, each kind on one line; nothing where there are none."""
+    pairs = [
+        f"{shown(' and '.join(row['classes']))} ({100 * row['apart']:.0f} %)"
+        for row in found["same_classes"]
+    ]
+    if pairs:
+        yield f"Classes that are hardly told apart, and may be one: {some_of(pairs, _NAMED)}"
+    for rows, what in (
+        (found["outliers"], "Unlike all others"),
+        ((found["agreement"] or {}).get("divided", ()), "What divides people most"),
+    ):
+        if rows:
+            yield f"{what}: {some_of([shown(row['sample']) for row in rows], _NAMED)}"
 
 
 def _print_label_studio(console: Console, found: Facts) -> None:

@@ -396,7 +396,8 @@ def labels(
         run: a folder that `fit` wrote; its network compares the samples.
         pool: samples without labels, of which a batch to label next is chosen.
         batch: how many.
-        out: a folder to write labels.json, next.csv, likely_errors.csv and report.html into.
+        out: a folder to write labels.json, next.csv, likely_errors.csv, scores.csv and report.html
+            into.
         backbone: as for `fit`; its vectors are what samples are compared by.
         scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
         seed: of folds, intervals and choices.
@@ -410,7 +411,8 @@ def labels(
     Returns:
         "agreement" and "consensus" (None without votes), "ceiling" (how often one person says what
         the others say) and "beside_people" (the network beside them); "likely_errors" and "next"
-        (ranked), "share" of wrong labels, "worth" of the next labels, "outliers", "same_classes";
+        (ranked), "scores" (every label that was judged, the likeliest wrong first), "share" of
+        wrong labels, "worth" of the next labels, "outliers", "same_classes";
         "reviewed" (how many samples reviewers had an opinion on), "caution" (what to bear in mind)
         and "not_judged" (why no label was); "data" and "pool" (what was looked at); and
         "from_label_studio" and "to_label_studio" (what came and what was written).

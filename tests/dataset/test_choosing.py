@@ -15,6 +15,7 @@ from regraft.dataset import (
     reader_of,
 )
 from regraft.errors import DataError, UsageError
+from regraft.labelling.reader import AnyReader
 from regraft.store import Run
 
 
@@ -83,6 +84,15 @@ def test_data_for_another_task_lead_to_the_option_where_there_is_one(tmp_path: P
     with pytest.raises(DataError, match="not for object-detection") as caught:
         read_all(tmp_path, task="object-detection")
     assert caught.value.mend == "give data for object-detection"
+
+
+def test_pictures_without_boxes_are_told_of_boxes_where_these_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    classes(tmp_path, images=3)
+    with pytest.raises(DataError, match="no boxes in a known format") as caught:
+        read_all(tmp_path / "images", task="object-detection", reader=AnyReader())
+    assert "COCO" in caught.value.mend
 
 
 def test_paths_that_are_no_data(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,9 +23,11 @@ from regraft.dataset import (
     read_unlabelled_texts,
     texts,
 )
+from regraft.dataset.folder import TextFolderReader
 from regraft.dataset.table import columns_of
 from regraft.dataset.table_columns import lines_of
 from regraft.dataset.table_rows import TableReader
+from regraft.dataset.unlabelled import recognises_texts
 from regraft.errors import DataError, UnreadableSample
 from regraft.events import Said
 
@@ -120,7 +121,7 @@ def test_a_folder_of_text_files(tmp_path: Path) -> None:
         ("encoding", "ham/latin.txt", "read as Windows-1252"),
         ("encoding", "ham/older.txt", "read as Latin-1"),
     ]
-    check_reader(texts.TextFolderReader(), tmp_path / "mails")
+    check_reader(TextFolderReader(), tmp_path / "mails")
 
 
 def test_pictures_are_not_texts(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_picture_among_mails_does_not_make_them_pictures(tmp_path: Path) -> No
     ignored = [(p.kind, p.where, p.what, p.done) for p in dataset.problems]
     what = "This is a picture, by its name."
     assert ignored == [("not-a-text", where, what, "ignored")
-                       for where in ("logo.png", "ham/photo.png")]  # fmt: skip
+                       for where in ("ham/photo.png", "logo.png")]  # fmt: skip
     assert Said("2 pictures are not read: most files here are texts") in told
     (tmp_path / "stray.txt").write_text("a mail of no class")
     stray = [p for p in read(tmp_path).problems if p.where == "stray.txt"]
@@ -436,28 +437,6 @@ def test_empty_texts_and_nuls_are_set_aside(tmp_path: Path) -> None:
     assert dataset.found == len(dataset) + 2
 
 
-def test_templates_and_quotes_are_near_copies() -> None:
-    some = [MAIL, TALK, MAIL.upper().replace("LOAN", "CREDIT"), "short", "short", TALK + " thanks"]
-    assert set(texts.near_pairs(some)) == {(0, 2), (1, 5), (3, 4)}
-
-
-def test_a_long_text_is_compared_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    letters = np.array([*"abcdefghij"])
-    long = [" ".join(map("".join, letters[rng.integers(0, 10, (900, 4))])) for _ in range(3)]
-    several = [*long, long[1] + " and a word"]
-    whole = texts._signatures(several)
-    monkeypatch.setattr(texts, "_AT_ONCE", 100)
-    parts = texts._signatures(several)
-    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
-    assert texts.near_pairs(several) == [(1, 3)]
-
-
-def test_short_texts_are_copies_but_for_capitals_and_punctuation() -> None:
-    some = ["Great staff!", "great  staff", "great staff 2", "GREAT STAFF …", "🙂", "!", "🙃", "?!"]
-    assert set(texts.near_pairs(some)) == {(0, 1), (0, 3)}
-
-
 def test_near_copies_stay_on_one_side(tmp_path: Path) -> None:
     lines = [(f"{MAIL} number {i}", "a") for i in range(10)] + [
         (f"{TALK} {i}", "b") for i in range(10)
@@ -486,23 +465,90 @@ def mail(number: int, answers: str = "") -> str:
 
 
 def test_mails_of_a_thread_are_one_group_and_no_copies(tmp_path: Path) -> None:
-    some = [mail(1), mail(2, "<1@host>"), mail(3, "<2@host>"), mail(4), "Message-ID: <1@host> said"]
-    assert texts.threads(some) == ["<0@host>"] * 3 + ["", ""]
     lines = [(mail(i, f"<{i % 10}@host>"), "ab"[i % 2]) for i in range(10, 22)] + rows(20)
     dataset = read(write_csv(tmp_path / "t.csv", ["text", "label"], lines))
-    thread = [s for s in dataset if str(s.source).startswith("From")]
+    thread = [s for s in dataset if str(s.source).startswith("x\n\n")]
+    assert len(thread) == 12
     assert len({s.split for s in thread}) == len({s.group for s in thread}) == 1
     assert not [p for p in dataset.problems if p.kind in ("conflict", "near-duplicate")]
 
 
+def raw(kind: str, number: int) -> bytes:
+    word = f"{kind}{chr(97 + number)} " * 3
+    head = f"Received: from {kind}.example\nMessage-ID: <{kind}{number}@h>\nDate: today\n"
+    body = f"Content-Type: text/html; charset=iso-8859-1\n\n<p>Gr\xfc\xdfe {word}</p>"
+    return (head + f"Subject: about {word}\n" + body).encode("latin-1")
+
+
+@pytest.mark.parametrize("name", ["0{}.7c53336b37003a", "{}", "1.{}_1.host:2,S", "{}.eml", "{}."])
+def test_raw_mails_are_read_whatever_their_names(tmp_path: Path, name: str) -> None:
+    told: list = []
+    for number in range(8):
+        for kind in ("ham", "spam"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            file = tmp_path / kind / name.format(number)
+            file.write_bytes(raw(kind, number))
+            (tmp_path / kind / f"{number}.json").write_text('{"about": "it"}')
+    assert guess_task(tmp_path) == "text-classification"
+    dataset = read(tmp_path, tell=told.append)
+    assert len(dataset) == 16
+    assert "about hama hama hama\n\nGrüße hama hama hama" in {s.source for s in dataset}
+    assert not any("example" in str(sample.source) for sample in dataset)
+    (said,) = [p for p in dataset.problems if p.done not in ("ignored", "grouped")]
+    assert (said.kind, said.done) == ("e-mail", "read as subject and text")
+    assert said.what.startswith("All 16 texts have the header lines of e-mails")
+    assert Said("16 other files are not read: most files here are texts") in told
+    assert len(read(tmp_path, task="text-classification")) == 16
+    assert recognises_texts(tmp_path)
+    pool = read_unlabelled_texts(tmp_path)
+    assert {s.source for s in pool} == {s.source for s in dataset}
+    check_reader(TextFolderReader(), tmp_path)
+
+
+def test_raw_mails_in_a_table_are_read_likewise(tmp_path: Path) -> None:
+    lines = [(raw(k, i).decode("latin-1"), k) for k in ("ham", "spam") for i in range(8)]
+    dataset = read(write_csv(tmp_path / "t.csv", ["text", "label"], [*lines, *rows()]))
+    assert "about hama hama hama\n\nGrüße hama hama hama" in {s.source for s in dataset}
+    (said,) = [p for p in dataset.problems if p.kind == "e-mail"]
+    assert said.what.startswith("16 of 28 texts have the header lines")
+
+
+def test_a_note_among_pictures_without_names_makes_no_texts(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        (tmp_path / kind).mkdir()
+        for number in range(2):
+            Image.new("RGB", (32, 32)).save(tmp_path / kind / str(number), "PNG")
+    (tmp_path / "README").write_text("about them")
+    assert guess_task(tmp_path) == "image-classification"
+
+
+def test_a_mail_in_two_bytes_a_character_is_one() -> None:
+    found = texts.read_bytes(raw("ham", 0).decode("latin-1").encode("utf-16"), "x")
+    assert found.text == "about hama hama hama\n\nGrüße hama hama hama"
+
+
+def test_which_files_are_texts(tmp_path: Path) -> None:
+    some = {
+        "notes.md": b"", "51060": b"a text", "a.b7": "Grüße".encode("latin-1"), "report.pdf": b"x",
+        "wide": "text".encode("utf-16"), "no.json": b"{}", "no.csv": b"a,b", "no.png": b"text",
+        "no.bin": b"a\0b", "no": b"", "no7": bytes(range(1, 32)) * 9, "no8": b"PK\x03\x04text",
+    }  # fmt: skip
+    for name, data in some.items():
+        (tmp_path / name).write_bytes(data)
+    assert {n for n in some if texts.is_text_file(tmp_path / n)} == {
+        name for name in some if not name.startswith("no")
+    } | {"notes.md"}
+    assert not texts.is_text_file(tmp_path / "nowhere")
+
+
 def test_bytes_that_are_no_text() -> None:
     with pytest.raises(UnreadableSample, match="NUL"):
-        texts.decode(b"a\0b", "x")
+        texts.read_bytes(b"a\0b", "x")
     with pytest.raises(UnreadableSample, match="no text"):
-        texts.decode(b"\xff\xfe\x00", "x")
+        texts.read_bytes(b"\xff\xfe\x00", "x")
     for data, said in ((b"%PDF-1.7\nplain", "a PDF"), (b"PK\x03\x04\0", "a Word file")):
         with pytest.raises(UnreadableSample, match=said):
-            texts.decode(data, "x")
+            texts.read_bytes(data, "x")
 
 
 CHARACTERS = st.characters(blacklist_categories=("Cs",))
@@ -573,6 +619,6 @@ def test_what_a_pool_has_of_the_labelled_data_is_said_by_the_names_there(tmp_pat
     )
     assert [(p.kind, p.where, p.what) for p in left.problems] == [
         ("leak", "line 2", "A copy of line 2 in the labelled data."),
-        ("leak", "line 3", "It holds line 3 of the labelled data, or most of it."),
+        ("leak", "line 3", "It holds line 3 of the labelled data, or a large part of it."),
     ]
     assert len(left) == 2

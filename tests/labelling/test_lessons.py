@@ -136,6 +136,29 @@ def test_a_tie_of_two_goes_where_the_consensus_sends_it() -> None:
     assert "s0" not in shares and "s1" in shares
 
 
+def test_of_several_classes_each_has_its_share_and_a_model_is_set_beside_the_people() -> None:
+    said_by = {"ann": ("cat", "dog"), "ben": ("cat",), "cec": ("cat", "dog"), "dan": ()}
+    told = [("a", person, names) for person, names in said_by.items()]
+    told += [("b", person, ("dog",)) for person in said_by]
+    votes = votes_of(told)
+    samples = (Sample("a", "a text", (0,)), Sample("b", "another", (1,)), Sample("c", "more", ()))
+    classes = ("cat", "dog", "elk")
+    rows = Dataset(Path("votes"), "text-classification", classes, samples, multilabel=True)
+    soft = soft_targets(Spoken(rows, {}, votes, votes))
+    assert set(soft) == {"a", "b"}
+    assert soft["a"].tolist() == [0.75, 0.5, 0.0] and soft["b"].tolist() == [0.0, 1.0, 0.0]
+
+    right_nc = np.array([[0.9, 0.8, 0.1], [0.1, 0.9, 0.1]], dtype=np.float32)
+    wrong_nc = np.array([[0.1, 0.8, 0.1], [0.9, 0.1, 0.1]], dtype=np.float32)
+    right, wrong = (
+        beside_people(votes, ("a", "b"), classes, chance_nc) for chance_nc in (right_nc, wrong_nc)
+    )
+    assert right is not None and wrong is not None
+    assert right["samples"] == wrong["samples"] == 2
+    assert right["model"] > 0.8 > right["person"] > 0.2 > wrong["model"]
+    assert beside_people(votes, ("c",), classes, right_nc[:1]) is None
+
+
 def test_votes_on_a_file_are_about_the_clips_that_it_is_cut_into() -> None:
     told = [("a.mp4", person, ("dog",)) for person in ("ann", "ben", "cec")]
     told += [("b.mp4@0.00-12.00s", person, ("cat",)) for person in ("ann", "ben")]

@@ -150,6 +150,26 @@ def test_findings_are_ranked_and_say_why():
     assert findings.contradicted(dataset.samples) == 1
 
 
+def test_every_label_that_was_judged_has_a_score_and_they_rank_better_than_the_suspects_alone():
+    metrics = pytest.importorskip("sklearn.metrics")
+    x_nd, given, planted = _clouds(600, 0.2, seed=2)
+    dataset, judged = _dataset(given), _judge(x_nd, given)
+    errors = findings.likely_errors(dataset, judged)
+    rows = findings.scores(dataset, judged, errors)
+    assert [row["sample"] for row in rows if row["suspect"]] == [
+        dataset.samples[one.row].id for one in errors
+    ]
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    assert all(row["given"] != row["suggested"] for row in rows)
+    score = {row["sample"]: row["score"] for row in rows}
+    assert set(score) == {sample.id for sample in dataset}
+    of_all = metrics.average_precision_score(planted, [score[s.id] for s in dataset])
+    assert of_all == metrics.average_precision_score(planted, -judged.quality_n)
+    listed = {dataset.samples[one.row].id: one.score for one in errors}
+    of_list = metrics.average_precision_score(planted, [listed.get(s.id, -1) for s in dataset])
+    assert of_all > of_list + 0.02
+
+
 def test_of_copies_that_contradict_each_other_the_wrong_one_is_named():
     x_nd, given, planted = _clouds(600, 0.0, seed=2)
     first, other = 0, next(n for n in range(600) if given[n] != given[0])
@@ -232,20 +252,83 @@ def test_a_share_is_not_surer_than_so_few_labels_allow():
     assert known.value == known.low == 0.1 < known.high
 
 
-def test_samples_that_belong_together_are_drawn_together_for_the_share():
+def test_samples_that_belong_together_are_no_more_evidence_than_one_for_the_share():
     rng = np.random.default_rng(0)
     given = np.repeat(np.arange(40) % 2, 10)
     wrong = np.repeat(np.arange(40) % 5 == 0, 10)  # whole clusters are labelled wrongly
     truth = np.where(wrong, 1 - given, given)
-    chance_nc = np.where(truth[:, None] == np.arange(2), 0.9, 0.1) + rng.normal(0, 0.01, (400, 2))
-    answers = (np.clip(chance_nc, 0.01, 0.99),) * 2
+    sure_n = 1 / (1 + np.exp(-rng.normal(3, 1.5, 400)))
+    chance_nc = np.where(truth[:, None] == np.arange(2), sure_n[:, None], 1 - sure_n[:, None])
+    answers = (chance_nc,) * 2
     alone = wrong_share(given, answers)
     together = wrong_share(given, answers, clusters=[f"file {n // 10}" for n in range(400)])
     assert together.value == pytest.approx(alone.value)
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
-def test_two_names_for_one_class_and_a_stranger_are_noticed():
+@pytest.mark.parametrize("strangers", [1, 5])
+def test_samples_unlike_all_others_are_named_also_beside_one_farther_away(strangers: int):
+    digits = pytest.importorskip("sklearn.datasets").load_digits()
+    x_nd = (digits.data[:800] / 16).astype(np.float32)
+    rng = np.random.default_rng(0)
+    noisy = list(range(strangers))
+    x_nd[noisy] = rng.random((strangers, 64))
+    dataset = _dataset(digits.target[:800], names=tuple("0123456789"))
+
+    def named() -> list[str]:
+        judged = _judge(x_nd, digits.target[:800], classes=10)
+        return [row["sample"] for row in findings.outliers(dataset, judged)]
+
+    assert set(named()) == {f"{n}.png" for n in noisy}
+    x_nd[strangers] = 0  # a blank one, much farther from the rest than noise
+    first, *others = named()
+    assert first == f"{strangers}.png" and set(others) == {f"{n}.png" for n in noisy}
+
+
+def test_of_several_classes_the_one_that_fits_least_is_doubted():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    applies_nc = rng.random((600, 3)) < 0.4
+    x_nd = (rng.normal(size=(600, 8)) * 0.5).astype(np.float32)
+    x_nd[:, :3] += 2 * applies_nc
+    planted = rng.random(600) < 0.1
+    given_nc = applies_nc.copy()
+    changed_n = rng.integers(0, 3, 600)
+    given_nc[planted, changed_n[planted]] ^= True
+    target_nc = given_nc.astype(np.float32)
+    judged = judge(lambda rows: x_nd[rows], target_nc, [""] * 600, exclusive=False)
+    assert metrics.average_precision_score(planted, -judged.quality_n) > 0.9
+
+    samples = tuple(
+        Sample(f"{n}.png", Path(f"{n}.png"), tuple(np.flatnonzero(row).tolist()), f"{n:064x}")
+        for n, row in enumerate(given_nc)
+    )
+    dataset = Dataset(Path(), "image-classification", ("a", "b", "c"), samples, multilabel=True)
+    found = findings.likely_errors(dataset, judged)
+    assert [one.row for one in found] == sorted(
+        np.flatnonzero(judged.quality_n < 0.1), key=lambda n: judged.quality_n[n]
+    )
+    right = [one for one in found if one.classes == tuple(np.flatnonzero(applies_nc[one.row]))]
+    assert len(right) > 0.8 * planted.sum() and len(right) > 0.7 * len(found)
+    for one in found:
+        (changed,) = set(one.classes) ^ set(samples[one.row].target)
+        name, is_given = dataset.classes[changed], changed in samples[one.row].target
+        assert one.reason.startswith(f"Models that never saw it give {name} ")
+        assert one.reason.endswith("it is given." if is_given else "it is not given.")
+    assert findings.same_classes(dataset, judged) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("emptied", [0, 3])
+def test_a_class_that_reviewers_emptied_is_passed_over_without_a_warning(emptied: int):
+    x_nd, given, planted = _clouds(300, 0.1, seed=2)
+    given = np.where(given == emptied, 2 if emptied == 3 else 1, given)
+    judged = _judge(x_nd, given)
+    assert judged.suspect_n[planted].mean() > 0.5
+    findings.same_classes(_dataset(given), judged)
+
+
+def test_two_names_for_one_class_are_noticed():
     x_nd, given, _ = _clouds(800, 0.0, seed=3)
     rng = np.random.default_rng(0)
     given = np.where((given == 1) & (rng.random(800) < 0.5), 0, given)  # half of 1 is called 0
@@ -254,3 +337,35 @@ def test_two_names_for_one_class_and_a_stranger_are_noticed():
     x_nd[:, 1] = np.where(np.isin(given, (0, 1)), rng.normal(0, 1, 800), x_nd[:, 1])
     rows = findings.same_classes(_dataset(given), _judge(x_nd, given))
     assert [row["classes"] for row in rows] == [["a", "b"]]
+
+
+def _pairs(count: int, apart: float, wrong: float, kind: str, seed: int):
+    """Clouds of ten classes, each close to its twin; labels, and which were planted wrong."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 10, count)
+    middle_cd = rng.normal(size=(10, 32))
+    middle_cd[1::2] = middle_cd[::2] + apart * rng.normal(size=(5, 32))
+    x_nd = (1.2 * middle_cd[truth] + rng.normal(size=(count, 32))).astype(np.float32)
+    planted = rng.random(count) < wrong
+    other = (truth + rng.integers(1, 10, count)) % 10 if kind == "uniform" else truth ^ 1
+    return x_nd, np.where(planted, other, truth), planted
+
+
+@pytest.mark.parametrize(
+    ("apart", "wrong", "kind"),
+    [
+        (0.25, 0.0, "similar"),  # a probe is right on three of four
+        (0.25, 0.05, "similar"),
+        (0.25, 0.2, "similar"),
+        (0.45, 0.05, "uniform"),
+        (0.8, 0.0, "uniform"),
+        (0.8, 0.1, "similar"),
+    ],
+)
+def test_overlap_of_similar_classes_is_not_taken_for_wrong_labels(
+    apart: float, wrong: float, kind: str
+):
+    x_nd, given, planted = _pairs(800, apart, wrong, kind, seed=5)
+    judged = _judge(x_nd, given, classes=10)
+    share = wrong_share(given, (judged.first_nc, judged.chance_nc))
+    assert share.low <= planted.mean() <= share.high < planted.mean() + 0.16

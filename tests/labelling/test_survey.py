@@ -18,9 +18,9 @@ from regraft.backbones.backbone import Detector, Recipe
 from regraft.dataset import Dataset, Sample, read_all
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
-from regraft.labelling import survey
+from regraft.labelling import judgement, seeing
 from regraft.labelling.decisions import Decision, Journal, content_key, journal_of
-from regraft.labelling.likely_errors import Judged
+from regraft.labelling.likely_errors import Judged, rows_judged
 from regraft.labelling.share import Share
 
 pytest.importorskip("cleanlab")
@@ -68,11 +68,10 @@ def test_a_run_that_cannot_compare_is_refused_as_what_it_is(monkeypatch, finds):
         Recipe("nanodet", "g"), Path("weights"), detector=Detector("dense", ()) if finds else None,
     )  # fmt: skip
     opened = nullcontext(SimpleNamespace(backbone=lambda: net))
-    monkeypatch.setattr(survey, "prepare", lambda *_, **__: opened)
+    monkeypatch.setattr(seeing, "prepare", lambda *_, **__: opened)
     photos = Dataset(Path("photos"), "image-classification", ("a", "b"), ())
     for backbone, option in ((net, "--run"), ("net", "--backbone")):
-        request = survey.Request(Path("photos"), backbone)
-        with pytest.raises(UsageError) as refused, survey._eyes(request, photos, None, silent):
+        with pytest.raises(UsageError) as refused, seeing.eyes(backbone, photos, None, silent):
             pass
         assert refused.value.where == option
 
@@ -101,6 +100,8 @@ def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):
     found = verbs.labels(path)
     suspected = [row["sample"] for row in found["likely_errors"]]
     assert "7.png" in suspected
+    assert {row["sample"] for row in found["scores"]} == {f"{n}.png" for n in range(300)}
+    assert [row["sample"] for row in found["scores"] if row["suspect"]] == suspected
     assert "8.png" not in suspected  # three people are as sure as a model
     assert found["beside_people"]["person"] == 1.0
     assert found["share"]["low"] <= 1 / 300 + 0.05
@@ -147,13 +148,13 @@ def test_a_class_of_one_group_is_left_out_of_what_is_said():
         for n, c in enumerate(given)
     )
     rows = Dataset(Path("data"), "video-classification", ("a", "b", "street"), samples)
-    assert survey._rows_judged(rows).tolist() == list(range(80))
-    share = survey._share_wrong(rows, judged, frozenset(), 0)
+    assert rows_judged(rows).tolist() == list(range(80))
+    share = judgement.share_of_wrong(rows, judged, frozenset(), 0)
     assert share.low < 20 / 80 < share.high, "of the judged ones, not of all"
-    said = survey._with_lone("As before.", rows)
-    assert said.startswith("As before. Labels of street are not judged")
+    said = judgement.about_lone_classes(rows)
+    assert said.startswith("Labels of street are not judged")
     alone = rows.with_samples(replace(sample, group="") for sample in rows)
-    assert survey._with_lone("", alone) == ""
+    assert judgement.about_lone_classes(alone) == ""
 
 
 def test_what_people_kept_is_not_counted_as_wrong():
@@ -167,18 +168,18 @@ def test_what_people_kept_is_not_counted_as_wrong():
         Sample(f"{n}.png", Path(f"{n}.png"), int(c), f"{n:064x}") for n, c in enumerate(given)
     )
     rows = Dataset(Path("data"), "image-classification", ("a", "b"), samples)
-    before = survey._share_wrong(rows, judged, frozenset(), 0)
-    after = survey._share_wrong(rows, judged, frozenset(f"{n}.png" for n in range(40)), 0)
+    before = judgement.share_of_wrong(rows, judged, frozenset(), 0)
+    after = judgement.share_of_wrong(rows, judged, frozenset(f"{n}.png" for n in range(40)), 0)
     assert before.low < 0.2 < before.high
     assert after.value < 0.03
     twins = rows.with_samples(
         replace(sample, sha256=f"{n // 2:064x}") for n, sample in enumerate(rows)
     )  # each a contradiction, so that half of the labels are wrong
     sure = frozenset(f"{n}.png" for n in range(0, 80, 2))
-    assert survey._share_wrong(twins, judged, frozenset(), 0).low == 0.5
-    assert survey._share_wrong(twins, judged, sure, 0).low == pytest.approx(0.5)
+    assert judgement.share_of_wrong(twins, judged, frozenset(), 0).low == 0.5
+    assert judgement.share_of_wrong(twins, judged, sure, 0).low == pytest.approx(0.5)
     everything = frozenset(sample.id for sample in rows)
-    assert survey._share_wrong(rows, judged, everything, 0) is None
+    assert judgement.share_of_wrong(rows, judged, everything, 0) is None
 
 
 @pytest.mark.parametrize(

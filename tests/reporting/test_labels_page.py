@@ -48,6 +48,10 @@ def _found() -> dict:
         "beside_people": people,
         "reviewed": 0,
         "likely_errors": [error],
+        "scores": [
+            {**error, "suspect": True},
+            {**error, "sample": "b.png", "given": "=1+1", "score": 0.1, "suspect": False},
+        ],
         "next": [{**error, "probability": 0.5, "excerpt": _BAD}, {**error, "sample": "=1+1"}],
         "share": {"value": 0.1, "low": 0.0, "high": 0.2},
         "outliers": [{"sample": _BAD, "given": _BAD, "distance": 3.0, "reason": _BAD}],
@@ -69,14 +73,15 @@ def _found() -> dict:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "low", "said"),
     [
-        (0.0, "Hardly any label seems wrong (up to 1.8 % may be)."),
-        (0.1, "About 10.0 % of the labels are wrong (0.0 % to 1.8 %)."),
+        (0.0, 0.0, "Hardly any label seems wrong (up to 18.0 % may be)."),
+        (0.1, 0.0, "About 10.0 % of the labels may be wrong (0.0 % to 18.0 %)."),
+        (0.1, 0.02, "About 10.0 % of the labels are wrong (2.0 % to 18.0 %)."),
     ],
 )
-def test_the_share_of_wrong_labels_is_said(value: float, said: str) -> None:
-    assert page.share_wrong({"value": value, "low": 0.0, "high": 0.018}) == said
+def test_the_share_of_wrong_labels_is_said(value: float, low: float, said: str) -> None:
+    assert page.share_wrong({"value": value, "low": low, "high": 0.18}) == said
 
 
 def test_whatever_is_named_like_markup_is_text_and_nothing_is_fetched() -> None:
@@ -140,6 +145,10 @@ def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
     assert [row["label"] for row in rows] == ["", ""]
     errors = list(csv.DictReader(io.StringIO((tmp_path / "out" / "likely_errors.csv").read_text())))
     assert errors[0]["suggested"] == _BAD
+    scores = list(csv.DictReader(io.StringIO((tmp_path / "out" / "scores.csv").read_text())))
+    assert [row["sample"] for row in scores] == [_BAD, "b.png"]
+    assert [row["suspect"] for row in scores] == ["True", "False"]
+    assert scores[1]["given"] == "'=1+1" and scores[1]["score"] == "0.1"
 
 
 @pytest.mark.parametrize(

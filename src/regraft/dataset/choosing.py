@@ -10,15 +10,15 @@ import shlex
 from pathlib import Path
 
 from regraft.dataset import guard
+from regraft.dataset.boxes.formats import known_form_of
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.clips import VideoFolderReader
-from regraft.dataset.folder import FolderReader, reader_asked_for
+from regraft.dataset.folder import FolderReader, TextFolderReader, reader_asked_for
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.table import columns_of
 from regraft.dataset.table_columns import task_of
 from regraft.dataset.table_rows import TableReader
-from regraft.dataset.texts import TextFolderReader
 from regraft.dataset.usable import TASKS
 from regraft.errors import DataError, UsageError
 
@@ -138,7 +138,12 @@ def list_rows(path: Path, reader: Reader | None, task: str | None, mend: str = "
         DataError: nothing can be read, or it is for another task.
         UsageError: the path is a run, or columns were named for what is no table.
     """
-    found = _rows_of(path, reader or asked_for(task, path))
+    try:
+        found = _rows_of(path, reader or asked_for(task, path))
+    except DataError:
+        if task == "object-detection" and path.is_dir():
+            known_form_of(path)  # which says that there are no boxes, not that classes lack
+        raise
     if task not in (None, found.task):
         if found.modality == "text" and TableReader().recognises(path):
             mend += "call the column with the names of the files `path`, or "

@@ -98,13 +98,19 @@ def refuse_without_objects(dataset: Dataset) -> None:
         return
     splits: dict[Split, str] = {"train": "learn from", "valid": "validate with"}
     for split, use in splits.items():
-        if not has_objects(dataset.split(split)):
-            raise DataError(
-                f"There is no object to {use}; crowds are neither learnt nor counted.",
-                where=guard.shown(dataset.path),
-                mend="draw objects one by one, or take away the mark (iscrowd, difficult) where "
-                "a box is around one object",
+        samples = dataset.split(split)
+        if has_objects(samples):
+            continue
+        if any(sample.boxes for sample in samples):
+            what = f"There is no object to {use}; crowds are neither learnt nor counted."
+            mend = (
+                "draw objects one by one, or take away the mark (iscrowd, difficult) where "
+                "a box is around one object"
             )
+        else:
+            what = f"There is no object to {use}: no picture of the {split} split has a box."
+            mend = f"add pictures with boxes, to the {split} split where splits are given"
+        raise DataError(what, where=guard.shown(dataset.path), mend=mend)
 
 
 def has_objects(samples: Iterable[Sample]) -> bool:

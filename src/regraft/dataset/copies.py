@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from regraft.dataset import clips, texts, video
+from regraft.dataset import clips, near_texts, video
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of
 from regraft.wording import some_of
@@ -41,7 +41,7 @@ def settle(dataset: Dataset, thumbnails_nhw: Thumbnails) -> Dataset:
     Returns:
         The data set with `group` filled in, without leaking samples, with the problems found.
     """
-    samples = _in_threads(dataset.samples)
+    samples = dataset.samples
     alike = _copies(samples, thumbnails_nhw)
     sets = [[samples[i] for i in members] for members in _members(alike, len(samples))]
     problems = [_duplicate(copies) for copies in sets]
@@ -66,7 +66,7 @@ def settle_apart(pool: Dataset, others: Sequence[Sample], thumbnails_nhw: Thumbn
     Returns:
         The pool with `group` filled in, without leaking samples, with the problems found.
     """
-    samples = _in_threads((*pool.samples, *(replace(sample, group="") for sample in others)))
+    samples = (*pool.samples, *(replace(sample, group="") for sample in others))
     alike = _copies(samples, thumbnails_nhw)
     problems: list[Problem] = []
     leaks: list[Problem] = []
@@ -84,16 +84,6 @@ def settle_apart(pool: Dataset, others: Sequence[Sample], thumbnails_nhw: Thumbn
     return pool.with_samples(kept).with_problems(problems)
 
 
-def _in_threads(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-    """E-mails of one thread as one group, where they are in no group that was given."""
-    contents = [sample.source for sample in samples]
-    written = [text for text in contents if isinstance(text, str)]
-    if len(written) < len(samples):
-        return samples
-    named = zip(samples, texts.threads(written), strict=True)
-    return tuple(replace(sample, group=sample.group or name) for sample, name in named)
-
-
 def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
     forest = Forest(len(samples))
     first: dict[str, int] = {}
@@ -104,7 +94,7 @@ def _copies(samples: tuple[Sample, ...], thumbnails_nhw: Thumbnails) -> Forest:
     written = [text for text in contents if isinstance(text, str)]
     if written:
         assert len(written) == len(contents), "texts and pictures are not mixed"
-        pairs = texts.near_pairs(written)
+        pairs = near_texts.near_pairs(written)
     elif any(sample.span_s for sample in samples):
         # Of one file it is known which moments a clip shows, and what moves on may come again.
         files = [samples[i].file_sha256 for i in different]

@@ -5,7 +5,8 @@
 
 Decisions: the top folders are splits when one of them is called train and all of them are called
 like splits; otherwise they are classes. Folders inside a class belong to the class. Any file in
-it may be a picture, whatever its name; opening it will tell. A link in the place of a class or a
+it may be a picture or a video, whatever its name; opening it will tell. Of texts, other files that
+lie among them are passed over (see `texts.py`). A link in the place of a class or a
 split that leads to where nothing is read is refused, or the class would be gone unnoticed.
 """
 
@@ -13,14 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import final
 
 from regraft.dataset import guard
 from regraft.dataset.reader import LAYOUT, LAYOUT_OF_TEXTS, SPLIT_NAMES, class_name
 from regraft.dataset.rows import Dataset, Problem, Sample, Split
+from regraft.dataset.texts import is_nameless, is_text_file
 from regraft.dataset.video import claims_video, passed_over
 from regraft.errors import DataError
+
+TEXTS_A_PICTURE = 4
+"""Of a folder with more texts than so many for each picture, the texts are meant."""
 
 
 @final
@@ -30,21 +36,23 @@ class _Kind:
 
     Attributes:
         files: what they are called.
-        claims: whether a file is one, by its name.
+        claims: whether a file is meant as one.
+        any_file: whether any file in a class folder may be one; opening it will tell.
         other: the kind of problem that another file is.
         layout: how they are to lie, where they do not.
     """
 
     files: str
     claims: Callable[[Path], bool]
+    any_file: bool
     other: str
     layout: str
 
 
 _KINDS = {
-    "image-classification": _Kind("pictures", guard.claims_picture, "not-an-image", LAYOUT),
-    "video-classification": _Kind("videos", claims_video, "not-a-video", LAYOUT),
-    "text-classification": _Kind("texts", guard.claims_text, "not-a-text", LAYOUT_OF_TEXTS),
+    "image-classification": _Kind("pictures", guard.claims_picture, True, "not-an-image", LAYOUT),
+    "video-classification": _Kind("videos", claims_video, True, "not-a-video", LAYOUT),
+    "text-classification": _Kind("texts", is_text_file, False, "not-a-text", LAYOUT_OF_TEXTS),
 }
 
 
@@ -81,6 +89,8 @@ class FolderReader:
                 problems.append(problem)
             elif len(parts) < depth + 2:
                 problems.append(self._without_class(guard.shown("/".join(parts)), file))
+            elif not (self._kind.any_file or self._kind.claims(file)):
+                problems.append(self._other(guard.shown("/".join(parts)), file))
             else:
                 split = splits[parts[0]] if splits else ""
                 rows.append((guard.shown("/".join(parts)), file, class_name(parts[depth]), split))
@@ -108,7 +118,42 @@ class FolderReader:
         thing = self._kind.files[:-1]
         if self._kind.claims(file):
             return Problem("no-class", where, f"The {thing} lies in no class folder.", "set aside")
-        return Problem(self._kind.other, where, passed_over(file, thing), "ignored")
+        return self._other(where, file)
+
+    def _other(self, where: str, file: Path) -> Problem:
+        what = passed_over(file, self._kind.files[:-1])
+        return Problem(self._kind.other, where, what, "ignored")
+
+
+@final
+@dataclass(frozen=True)
+class TextFolderReader:
+    """Reads a folder of classes that hold text files, laid out as for pictures."""
+
+    name: str = "folder of classes"
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with more text files than videos and hardly a picture, as far as is looked.
+
+        A picture may have a text of its own beside it, and pictures may have no names that tell.
+        """
+        if not path.is_dir():
+            return False
+        found = list(islice(guard.files(path.resolve()), guard.SNIFFED))
+        pictures = sum(guard.claims_picture(file) for file, _ in found)
+        videos = sum(claims_video(file) for file, _ in found)
+        here = [file for file, problem in found if problem is None]
+        count = sum(map(is_text_file, here))
+        untold = sum(is_nameless(file) and not is_text_file(file) for file in here)
+        return count > max(videos, TEXTS_A_PICTURE * pictures, untold)
+
+    def read(self, path: Path) -> Dataset:
+        """The rows of a folder; see `Reader`.
+
+        Raises:
+            DataError: no text lies in a class folder, or splits and classes are mixed.
+        """
+        return FolderReader(task="text-classification").read(path)
 
 
 def reader_asked_for(task: str, path: Path) -> FolderReader | None:

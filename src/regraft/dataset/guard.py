@@ -119,8 +119,9 @@ def claims_text(path: Path) -> bool:
 
 
 def holds(folder: Path, claims: Callable[[Path], bool]) -> bool:
-    """Whether a folder has a file of a kind: by the names of its first files, `SNIFFED` at most."""
-    return any(claims(file) for file, _ in islice(files(folder.resolve()), SNIFFED))
+    """Whether a folder has a file of a kind, as far as it is read: among the first `SNIFFED`."""
+    some = islice(files(folder.resolve()), SNIFFED)
+    return any(problem is None and claims(file) for file, problem in some)
 
 
 def is_junk(name: str) -> bool:

@@ -11,8 +11,9 @@ Decisions:
   folder each text file is. One plain text file is divided at its blank lines, a paragraph of more
   than four thousand characters at its lines (some files have one text a line), and what is short is
   put together until it has a thousand characters.
-- What is read of a text, in which encoding, and what counts as a copy is as for labelled texts
-  (`texts.py`). A text that *holds* a labelled one is a leak, too (`holders.py`).
+- Which files are texts, what is read of them, and what counts as a copy is as for labelled texts
+  (`texts.py`, `near_texts.py`). A text that
+  *holds* a labelled one, or is a part of it, is a leak, too (`holders.py`).
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ from pathlib import Path
 
 import numpy as np
 
-from regraft.dataset import guard, texts
+from regraft.dataset import guard
 from regraft.dataset.clips import cut, holds_videos, verify_clips
 from regraft.dataset.copies import content_of, settle_apart
 from regraft.dataset.holders import holders
 from regraft.dataset.rows import Dataset, Problem, Sample
 from regraft.dataset.table_columns import lines_of
 from regraft.dataset.table_rows import TableReader
+from regraft.dataset.texts import is_text_file, read_bytes
 from regraft.dataset.usable import VERIFY, check_max_bad, say_ignored, usable
+from regraft.dataset.video import passed_over
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError
 from regraft.events import Tell, silent
@@ -125,8 +128,8 @@ def recognises_texts(path: Path) -> bool:
     Other files in a folder are no matter: they are left out when it is read.
     """
     if path.is_dir():
-        return guard.holds(path, guard.claims_text)
-    return guard.claims_text(path) or TableReader().recognises(path)
+        return guard.holds(path, is_text_file)
+    return TableReader().recognises(path) or is_text_file(path)
 
 
 def _once(pool: Dataset, held: Mapping[str, str]) -> Dataset:
@@ -135,7 +138,7 @@ def _once(pool: Dataset, held: Mapping[str, str]) -> Dataset:
     problems: list[Problem] = []
     for sample in pool:
         if sample.id in held:
-            what = f"It holds {held[sample.id]} of the labelled data, or most of it."
+            what = f"It holds {held[sample.id]} of the labelled data, or a large part of it."
             problems.append(Problem("leak", sample.id, what, "left out"))
         elif sample.sha256 in kept:
             what = f"The same {content_of(sample)} as {kept[sample.sha256].id}."
@@ -181,8 +184,8 @@ def _listed_texts(root: Path, column: str = "") -> Dataset:
     elif TableReader().recognises(root):
         samples = [Sample(line, text, None, split="train") for line, text in lines_of(root, column)]
     else:
-        text, _ = texts.decode(guard.read_file(root), guard.shown(root))
-        samples = _numbered(list(_blocks(text)))
+        content = read_bytes(guard.read_file(root), guard.shown(root))
+        samples = _numbered(list(_blocks(content.text)))
     found = len(samples) + len(problems)
     return Dataset(root, "text-classification", (), tuple(samples), tuple(problems), found=found)
 
@@ -194,11 +197,10 @@ def _folder(root: Path) -> tuple[list[Sample], list[Problem]]:
         name = guard.shown(file.relative_to(root).as_posix())
         if problem is not None:
             problems.append(problem)
-        elif guard.claims_text(file):
+        elif is_text_file(file):
             samples.append(Sample(name, file, None, split="train"))
         else:
-            what = f"No text file, by its name ({', '.join(sorted(guard.TEXT_SUFFIXES))})."
-            problems.append(Problem("not-a-text", name, what, "ignored"))
+            problems.append(Problem("not-a-text", name, passed_over(file, "text"), "ignored"))
     return samples, problems
 
 

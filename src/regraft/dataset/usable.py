@@ -60,12 +60,16 @@ def check_max_bad(max_bad: float) -> None:
 
 
 def say_ignored(dataset: Dataset, tell: Tell) -> None:
-    """Tell how many pictures lie among videos or texts that are read, and likewise of videos."""
+    """Tell how many pictures lie among videos or texts that are read, and likewise of others."""
     most = {"image": "pictures", "video": "videos", "text": "texts"}[dataset.modality]
     ignored = [Path(p.where) for p in dataset.problems if p.done == "ignored"]
-    for other, claims in (("picture", guard.claims_picture), ("video", claims_video)):
-        count = 0 if most == f"{other}s" else sum(map(claims, ignored))
-        if count:
+    pictures, videos = sum(map(guard.claims_picture, ignored)), sum(map(claims_video, ignored))
+    counts = {"picture": pictures, "video": videos}
+    if dataset.modality == "text":
+        others = sum(p.kind == "not-a-text" and p.done == "ignored" for p in dataset.problems)
+        counts["other file"] = others - pictures - videos
+    for other, count in counts.items():
+        if count and most != f"{other}s":
             are = " is" if count == 1 else "s are"
             tell(Said(f"{count:,} {other}{are} not read: most files here are {most}"))
 

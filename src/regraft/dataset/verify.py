@@ -1,6 +1,7 @@
 """Opens every file once: its checksum, its size, whether it decodes, and its thumbnail.
 
-A text is read whole and kept; what is needed to find copies of it is the text.
+A text is read whole and kept; what is needed to find copies of it is the text. Of e-mails the
+thread is kept, too, as their header lines are not.
 
 All cores work at it, and no decoded picture outlives its turn, so memory grows by one thumbnail
 (1 KB) per picture.
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regraft.dataset import guard, images, texts
+from regraft.dataset import guard, images, mails, texts
 from regraft.dataset.duplicates import Thumbnails
 from regraft.dataset.rows import Problem, Sample
 from regraft.dataset.video import claims_video, passed_over
@@ -78,34 +79,51 @@ def verify_texts(samples: Sequence[Sample], tell: Tell) -> Verified:
         tell: as for `verify`.
     """
     good: list[Sample] = []
+    ids: list[tuple[str, ...]] = []
+    of_mails: list[str] = []
     problems: list[Problem] = []
     for number, sample in enumerate(samples, 1):
         try:
-            text, encoding = _read(sample)
+            content = _content(sample)
         except guard.Refused as fault:
-            problems.append(_no_text(sample, fault))
+            problems.append(Problem(fault.kind, sample.id, fault.what, "set aside"))
         else:
-            sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            good.append(replace(sample, source=text, sha256=sha256, format="text"))
-            if encoding in texts.FOREIGN:
-                what, done = "It is not in UTF-8.", f"read as {texts.FOREIGN[encoding]}"
+            sha256 = hashlib.sha256(content.text.encode()).hexdigest()
+            good.append(replace(sample, source=content.text, sha256=sha256, format="text"))
+            ids.append(content.ids)
+            of_mails += [sample.id] * content.is_mail
+            if content.encoding in texts.FOREIGN:
+                what, done = "It is not in UTF-8.", f"read as {texts.FOREIGN[content.encoding]}"
                 problems.append(Problem("encoding", sample.id, what, done))
         if number % _BATCH == 0 or number == len(samples):
             tell(Advanced("reading", number, len(samples)))
-    return Verified(tuple(good), np.empty((0, 0, 0), np.uint8), tuple(problems))
+    problems += _read_as_mails(of_mails, len(good))
+    threads = zip(good, mails.threads(ids), strict=True)
+    grouped = (replace(sample, group=sample.group or thread) for sample, thread in threads)
+    return Verified(tuple(grouped), np.empty((0, 0, 0), np.uint8), tuple(problems))
 
 
-def _no_text(sample: Sample, fault: guard.Refused) -> Problem:
-    path = sample.source
-    if isinstance(path, Path) and (guard.claims_picture(path) or claims_video(path)):
-        return Problem("not-a-text", sample.id, passed_over(path, "text"), "ignored")
-    return Problem(fault.kind, sample.id, fault.what, "set aside")
+def _read_as_mails(ids: Sequence[str], total: int) -> list[Problem]:
+    """What is said once of texts that are e-mails.
+
+    Args:
+        ids: what they are called.
+        total: how many texts there are in all.
+    """
+    if not ids:
+        return []
+    count = f"All {total:,}" if len(ids) == total else f"{len(ids):,} of {total:,}"
+    what = (
+        f"{count} texts have the header lines of e-mails, from this on; other header lines than "
+        "the subject, tags of HTML and attachments are not read."
+    )
+    return [Problem("e-mail", ids[0], what, "read as subject and text")]
 
 
-def _read(sample: Sample) -> tuple[str, str]:
+def _content(sample: Sample) -> texts.Content:
     if isinstance(sample.source, str):
-        return texts.checked(sample.source, sample.id), "utf-8"
-    return texts.decode(guard.read_file(sample.source), sample.id)
+        return texts.read_cell(sample.source, sample.id)
+    return texts.read_bytes(guard.read_file(sample.source), sample.id)
 
 
 def _opened(sample: Sample) -> tuple[Sample, Thumbnails] | Problem:

@@ -135,6 +135,18 @@ class Journal:
             self._write({"key": key, "undo": mine[-1].key, "reviewer": reviewer})
             return mine[-1]
 
+    def holds(self, key: str) -> bool:
+        """Whether a decision or an undo with this key is there; the disk has it then.
+
+        Raises:
+            StoreError: the disk does not take it.
+        """
+        with self._reading:
+            if key not in self._look().keys:
+                return False
+            flush(self.path)  # whoever wrote it may have died before the disk had it
+            return True
+
     def standing(self) -> list[Decision]:
         """Decisions that were not undone, oldest first."""
         return _standing(self.lines())

@@ -15,13 +15,13 @@ import numpy as np
 from regraft.dataset.duplicates import Forest
 from regraft.dataset.rows import Dataset, Sample, labels_of
 from regraft.dataset.texts import excerpt
-from regraft.labelling.likely_errors import Judged
+from regraft.labelling.likely_errors import Judged, rows_judged
 
 ONE_CLASS = 0.65
 """Two classes whose samples are told apart less often than this may be one."""
 LEAST_TO_COMPARE = 10
-FAR = 8.0
-"""Robust standard deviations from the median distance."""
+FAR = 3.5
+"""Robust standard deviations from the median distance (Iglewicz & Hoaglin 1993)."""
 SHOWN = 50
 
 
@@ -95,6 +95,24 @@ def likely_errors(
     return sorted(kept, key=lambda one: (-one.score, dataset.samples[one.row].id))
 
 
+def scores(dataset: Dataset, judged: Judged, errors: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Every label that was judged, the likeliest wrong first: the ranking that errors lead.
+
+    Args:
+        dataset: the samples.
+        judged: what probes say of them.
+        errors: those of them that are likely wrong; `likely_errors` names them.
+    """
+    suspects = {one.row: one for one in errors}
+    rows: list[dict[str, Any]] = []
+    for n in map(int, rows_judged(dataset)):
+        fit = suspects.get(n) or _suspect(dataset, judged, n)
+        facts = fit.facts(dataset)
+        del facts["reason"]
+        rows.append({**facts, "suspect": n in suspects})
+    return sorted(rows, key=lambda row: (-row["score"], row["sample"]))
+
+
 def contradicted(samples: Sequence[Sample], decided: frozenset[str] = frozenset()) -> int:
     """How many labels are wrong, whichever is right: of equal contents all but the commonest.
 
@@ -163,7 +181,6 @@ def outliers(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
     spread = 1.4826 * float(np.median(np.abs(log_n - middle))) or 1.0
     order = np.argsort(-log_n, kind="stable")
     far = [int(n) for n in order if (log_n[n] - middle) / spread > FAR][:SHOWN]
-    far = far or [int(n) for n in order[:SHOWN] if (log_n[n] - middle) / spread > FAR / 2]
     return [
         {
             "sample": dataset.samples[n].id,
@@ -185,8 +202,8 @@ def same_classes(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
     if dataset.multilabel:
         return []
     given_n = np.array([labels_of(sample.target)[0] for sample in dataset.samples])
-    classes = len(dataset.classes)
-    mixed_cc = np.array([judged.chance_nc[given_n == c].mean(axis=0) for c in range(classes)])
+    named_nc = np.eye(len(dataset.classes))[given_n]
+    mixed_cc = named_nc.T @ judged.chance_nc / np.maximum(named_nc.sum(axis=0), 1)[:, None]
     mixed_cc = np.minimum(mixed_cc, mixed_cc.T)
     rows: list[dict[str, Any]] = []
     for a, b in np.argwhere(np.triu(mixed_cc > 0.05, 1)):

@@ -18,6 +18,8 @@ class Found(TypedDict):
         beside_people: how a new head agrees with them, on samples that it never saw.
         reviewed: on how many samples reviewers had an opinion.
         likely_errors: labels that are likely wrong, the likeliest first; see `Finding.facts`.
+        scores: every label that was judged, the likeliest wrong first; "suspect" says which are
+            among the likely errors.
         next: what to label next, what teaches most first; see `asking.ask_next`.
         share: the estimated share of wrong labels, with its interval; None where it cannot be told.
         outliers: samples unlike all others.
@@ -37,6 +39,7 @@ class Found(TypedDict):
     beside_people: Facts | None
     reviewed: int
     likely_errors: list[Facts]
+    scores: list[Facts]
     next: list[Facts]
     share: Facts | None
     outliers: list[Facts]
@@ -59,6 +62,7 @@ def nothing() -> Found:
         beside_people=None,
         reviewed=0,
         likely_errors=[],
+        scores=[],
         next=[],
         share=None,
         outliers=[],

@@ -24,19 +24,12 @@ from regraft.dataset.video import parted
 from regraft.errors import DataError
 from regraft.labelling.decisions import Journal, content_key, heard, journal_of, settled
 from regraft.labelling.label_studio_exports import CONTENT, CONTROL
-from regraft.labelling.review.items import Item, Queue, queue_of
+from regraft.labelling.review.items import ONE_OF_KIND, Item, Queue, queue_of
 from regraft.labelling.survey import Surveyed
 from regraft.store import commit
 
 _SHOWN = {"image": "Image", "text": "Text", "video": "Video"}
 """What Label Studio calls each modality; its name is that of the task's field too."""
-_NAMES = {
-    "error": "likely error",
-    "divided": "people disagree",
-    "outlier": "unlike the rest",
-    "next": "to label next",
-    "decided": "decided before",
-}
 
 
 @dataclass(frozen=True)
@@ -137,7 +130,7 @@ def _task(queue: Queue, item: Item, root: Path | None) -> Fact:
         CONTENT: content_key(sample),
         "given": ", ".join(item.given or ()),
         "reason": _part(sample) + item.reason,
-        "why": _NAMES[item.kind],
+        "why": ONE_OF_KIND[item.kind],
     }
     if item.suggested is None:
         return {"data": data}

@@ -94,6 +94,15 @@ def lone_classes(dataset: Dataset) -> list[str]:
     return [name for name, is_lone in zip(dataset.classes, lone_c, strict=True) if is_lone]
 
 
+def rows_judged(dataset: Dataset) -> np.ndarray:
+    """Indices of the samples without a label of a lone class, of which nothing can be said."""
+    named = {dataset.classes.index(name) for name in lone_classes(dataset)}
+    return np.array(
+        [n for n, sample in enumerate(dataset) if named.isdisjoint(labels_of(sample.target))],
+        dtype=np.int64,
+    )
+
+
 def judged_labels(dataset: Dataset, rows: Rows, *, seed: int = 0, tell: Tell = silent) -> Judged:
     """What probes say about the labels of a data set; see `judge`."""
     task = Classification(dataset.task, dataset.classes, dataset.multilabel)
@@ -288,11 +297,12 @@ def fit_of(
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    given_n = target_nc.argmax(axis=1)
-    safe_nc = np.clip(chance_nc, 1e-7, 1.0)
+    # A class that reviewers emptied, say, has no labels to doubt.
+    _, given_n = np.unique(target_nc.argmax(axis=1), return_inverse=True)
+    safe_nc = np.clip(chance_nc[:, target_nc.any(axis=0)], 1e-7, 1.0)
     safe_nc /= safe_nc.sum(axis=1, keepdims=True)
     quality_n: Any = get_label_quality_scores(given_n, safe_nc, method="self_confidence")
     suspect_n: Any = find_label_issues(
-        given_n, safe_nc, filter_by="prune_by_noise_rate", n_jobs=1, min_examples_per_class=1
+        given_n, safe_nc, filter_by="prune_by_noise_rate", n_jobs=1, min_examples_per_class=0
     )
     return np.asarray(quality_n), np.asarray(suspect_n)

@@ -1,37 +1,51 @@
 """What share of the labels is wrong, with an interval.
 
 Counting suspects overstates it: a probe that is wrong on hard samples suspects right labels.
-Instead the given labels are explained as true labels seen through a table of confusions, with the
-probe's answers as the chances of the true label: p(given) is the sum over true labels t of
-p(t | x) * table[t, given] (Dawid & Skene 1979 with the probe in place of the votes). Table and
-temperature of the answers are those with the greatest likelihood (expectation maximisation). What
-the probe finds hard anyway is then no evidence of a wrong label.
+Instead a share s of the labels is taken to be wrong, p(given | x) = (1 - s) q(given | x) +
+s r(given | x), where q are the probe's answers, calibrated, and r says what wrong labels are like:
+the likelihood of responses of which some are misreported (Copas 1988; Hausman, Abrevaya &
+Scott-Morton 1998). What the probe finds hard anyway is then no evidence of a wrong label, but a
+label that contradicts answers however sure is. The interval holds the shares that explain the
+labels nearly as well as the best one, with q and r chosen for each share (profile likelihood, Wilks
+1938). So it reaches down to nothing wherever classes that overlap explain the labels as well as
+wrong labels do.
 
-The interval spans the bootstrap of two answers, in which samples that belong together are drawn
-together: by probes that learnt from all labels, which believe wrong labels a little, and by probes
-that learnt without the suspects, which doubt right ones a little. On labels with planted errors the
-truth was mostly between them.
+- Answers are calibrated by matrix scaling (Guo et al. 2017) with two numbers: one for all logits,
+  one for those of the classes that a class is taken for. With a single temperature the overlap of
+  similar classes would be taken for wrong labels, since probes are too timid between groups of
+  classes where they are sure enough within one.
+- Wrong labels are alike for all classes, or go where answers are divided, or half and half, or
+  where more labels are given than the answers expect.
+- Samples that belong together are no more evidence than one, so the log-likelihood is divided by
+  their design effect (Kish 1965).
+- Probes that learnt from all labels believe wrong ones a little, and probes that learnt without the
+  suspects doubt right ones a little: the interval spans those of both.
 
-Legend: n samples, c classes.
+Legend: n samples, c classes, s shares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from scipy.special import softmax
+from scipy.stats import chi2
 
 from regraft.seeds import generator
 from regraft.store import Json
 from regraft.tasks.clusters import numbered
-from regraft.tasks.measure import bootstrap_weights, unseen
+from regraft.tasks.measure import CONFIDENCE, unseen
 
-TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
-DRAWS = 40
 MOST = 5000
 """Samples that the estimate is made on, at most; drawn by chance."""
-_TURNS, _TURNS_A_DRAW = 60, 10
+SHARES_S = np.linspace(0, 0.9, 100) ** 2
+"""Those that are tried; where more is wrong, probes learn nothing."""
+_SCALES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.3)
+_OF_SIMILAR = (0.0, 0.3, 0.6, 0.9)
+"""How much of a logit is taken to the classes that its class is taken for."""
 
 
 @dataclass(frozen=True)
@@ -64,65 +78,67 @@ def wrong_share(
     Args:
         given_n: class indices.
         answers: out-of-sample chance_nc, from probes on all labels and from those on trusted ones.
-        clusters: n names; samples that share a non-empty one are drawn together. All
+        clusters: n names; samples that share a non-empty one are as much evidence as one. All
             stand alone if None.
         surely: a share that is known to be wrong, whatever the answers: the estimate is not below.
-        seed: of the samples drawn.
+        seed: of the samples drawn, where there are many.
     """
     some = generator(seed, "wrong share").permutation(len(given_n))[:MOST]
     given_n = given_n[some]
     names = [""] * len(some) if clusters is None else [clusters[int(n)] for n in some]
-    weights_rn = bootstrap_weights(names, seed, DRAWS)
-    values: list[float] = []
-    drawn: list[float] = []
-    for chance_nc in answers:
-        best_nc, table_cc, value = _likeliest(given_n, chance_nc[some])
-        values.append(value)
-        for weight_n in weights_rn:
-            _, _, again = _explained(given_n, best_nc, weight_n, table_cc, _TURNS_A_DRAW)
-            drawn.append(again)
-    value = float(np.mean(values))
-    low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975]))
+    size_k = np.bincount(numbered(names))
+    design_effect = float((size_k**2).sum()) / len(some)
+    told = [_told(_fit(given_n, chance_nc[some]) / design_effect) for chance_nc in answers]
+    value = max(surely, float(np.mean([one.value for one in told])))
+    low, high = min(one.low for one in told), max(one.high for one in told)
     # Wrong labels that happen not to be among so few are not ruled out.
-    alone = int(numbered(names).max()) + 1
-    value = max(value, surely)
-    high = min(1.0, max(high, value + unseen(alone)))
+    high = min(1.0, max(high, value + unseen(len(size_k))))
     return Share(value, max(surely, min(low, value)), max(high, value))
 
 
-def _likeliest(given_n: np.ndarray, chance_nc: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Answers at the likeliest temperature, the table and the share of wrong labels there."""
+def _told(fit_s: np.ndarray) -> Share:
+    """The best share, and those whose log-likelihood is not significantly less."""
+    best, least = int(fit_s.argmax()), float(fit_s.max() - chi2.ppf(CONFIDENCE, df=1) / 2)
+    fits = np.flatnonzero(fit_s >= least)
+    first, last = int(fits[0]), int(fits[-1])
+    low, high = SHARES_S[first], SHARES_S[last]
+    if first:
+        low = np.interp(least, fit_s[first - 1 : first + 1], SHARES_S[first - 1 : first + 1])
+    if last + 1 < len(fit_s):
+        high = np.interp(-least, -fit_s[last : last + 2], SHARES_S[last : last + 2])
+    return Share(float(SHARES_S[best]), float(low), float(high))
+
+
+def _fit(given_n: np.ndarray, chance_nc: np.ndarray) -> np.ndarray:
+    """Log-likelihood_s of each share, with calibration and wrong labels as they suit it best."""
     log_nc = np.log(np.clip(chance_nc.astype(np.float64), 1e-7, 1.0))
-    classes = chance_nc.shape[1]
-    start_cc = np.full((classes, classes), 0.1 / max(1, classes - 1))
-    np.fill_diagonal(start_cc, 0.9)
-    weight_n = np.ones(len(given_n))
-    best: tuple[float, np.ndarray, np.ndarray, float] | None = None
-    for temperature in TEMPERATURES:
-        warm_nc = np.exp(log_nc / temperature)
-        warm_nc /= warm_nc.sum(axis=1, keepdims=True)
-        fit, table_cc, value = _explained(given_n, warm_nc, weight_n, start_cc, _TURNS)
-        if best is None or fit > best[0]:
-            best = (fit, warm_nc, table_cc, value)
-    assert best is not None
-    return best[1:]
+    log_nc -= log_nc.mean(axis=1, keepdims=True)
+    similar_nc = log_nc @ _to_others(chance_nc.T @ chance_nc).T
+    best_s = np.full(len(SHARES_S), -np.inf)
+    for scale, of_similar in product(_SCALES, _OF_SIMILAR):
+        true_nc = softmax(scale * (log_nc + of_similar * similar_nc), axis=1)
+        right_n = true_nc[np.arange(len(given_n)), given_n]
+        for wrong_n in _wrong(true_nc, given_n):
+            seen_sn = right_n + SHARES_S[:, None] * (wrong_n - right_n)
+            best_s = np.maximum(best_s, np.log(np.maximum(seen_sn, 1e-300)).sum(axis=1))
+    return best_s
 
 
-def _explained(
-    given_n: np.ndarray, chance_nc: np.ndarray, weight_n: np.ndarray, table_cc: np.ndarray,
-    turns: int,
-) -> tuple[float, np.ndarray, float]:  # fmt: skip
-    """Expectation maximisation of the table from a start: log-likelihood, table, wrong share."""
-    classes = len(table_cc)
-    fit, right = 0.0, 1.0
-    given_nc = np.zeros((len(given_n), classes))
-    given_nc[np.arange(len(given_n)), given_n] = weight_n
-    for _ in range(turns):
-        joint_nc = chance_nc * table_cc[:, given_n].T
-        seen_n = np.maximum(joint_nc.sum(axis=1), 1e-300)
-        fit = float(np.log(seen_n) @ weight_n)
-        counts_cc = (joint_nc / seen_n[:, None]).T @ given_nc
-        right = float(np.trace(counts_cc) / counts_cc.sum())
-        counts_cc += 1e-3
-        table_cc = counts_cc / counts_cc.sum(axis=1, keepdims=True)
-    return fit, table_cc, 1 - right
+def _wrong(true_nc: np.ndarray, given_n: np.ndarray) -> Iterator[np.ndarray]:
+    """Chance_n of each given label if it is wrong, by what wrong labels may be like."""
+    classes = true_nc.shape[1]
+    right_n = true_nc[np.arange(len(given_n)), given_n]
+    expected_cc = true_nc.T @ true_nc
+    excess_cc = true_nc.T @ np.eye(classes)[given_n] - expected_cc
+    any_n = (1 - right_n) / (classes - 1)
+    divided_n, excess_n = (
+        (true_nc * _to_others(table_cc)[:, given_n].T).sum(axis=1)
+        for table_cc in (expected_cc, np.maximum(excess_cc, 0) + 0.5 / (classes - 1))
+    )
+    yield from (any_n, divided_n, (any_n + divided_n) / 2, excess_n)
+
+
+def _to_others(table_cc: np.ndarray) -> np.ndarray:
+    """The table without its diagonal; rows sum to 1, and one without anything is even."""
+    others_cc = (table_cc + 1e-9) * (1 - np.eye(len(table_cc)))
+    return others_cc / others_cc.sum(axis=1, keepdims=True)

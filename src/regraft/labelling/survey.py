@@ -6,45 +6,36 @@ once (and kept), and the labels are judged by probes on its vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
-from regraft.dataset.rows import labels_of
 from regraft.dataset.table import read_table
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import excerpt
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
-from regraft.labelling import agreement, box_agreement, consensus, findings
+from regraft.labelling import agreement, box_agreement, consensus
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, Verdict, heard, journal_of, reviewed, settled
 from regraft.labelling.extra import require
 from regraft.labelling.found import Facts, Found, nothing
+from regraft.labelling.judgement import about_lone_classes, beside_people, judgement
 from regraft.labelling.label_studio_exports import take_in
-from regraft.labelling.likely_errors import LEAST, Judged, judged_labels, lone_classes, why_not
+from regraft.labelling.likely_errors import Judged, judged_labels, why_not
 from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
-from regraft.labelling.share import Share, wrong_share
+from regraft.labelling.seeing import eyes
 from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
 from regraft.labelling.worth import worth
 from regraft.tasks.classification import Classification
-from regraft.transfer.cut import Cut
-from regraft.transfer.engine import prepare
-from regraft.transfer.features import features
 from regraft.transfer.model import Model
-from regraft.wording import some_of
-
-_TRIAL = 64
 
 
 def check_batch(batch: int) -> None:
@@ -142,24 +133,19 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         return Surveyed(found)
     had = _gathered(request, tell)
     dataset, pool = had.dataset, had.pool
-    found["from_label_studio"] = had.imported
-    found["reviewed"] = len(had.verdicts)
-    found["data"] = _of_data(dataset)
-    found["caution"] = _caution(request, dataset)
-    if found["agreement"] is not None:
-        found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
-    found["not_judged"] = why_not(dataset)
+    found = _looked_at(found, request, had)
     if found["not_judged"] and pool is None:
         return Surveyed(found, had.given, dataset)
     judged: Judged | None = None
     agreed = frozenset[str]() if votes is None else consensus.upheld(votes, dataset)
-    with _eyes(request, dataset, pool, tell) as see:
+    with eyes(request.backbone, dataset, pool, tell) as see:
         known = see(dataset)
         if not found["not_judged"]:
             judged = judged_labels(dataset, known.rows, seed=request.seed, tell=tell)
-            found["caution"] = _with_lone(found["caution"], dataset)
-            _add_judged(found, had, judged, agreed, request.seed)
-            found["beside_people"] = _beside_people(votes, dataset, judged, request.seed)
+            decided = settled(had.verdicts)
+            found = judgement(found, dataset, judged, decided, agreed, request.seed)
+            if votes is not None:
+                found["beside_people"] = beside_people(votes, dataset, judged, request.seed)
             found["worth"] = _worth(known, request, judged.penalty, tell)
         if pool is not None:
             found["next"] = _next(see, pool, known, judged, request)
@@ -260,12 +246,28 @@ def _with_excerpts(rows: list[Facts], dataset: Dataset) -> list[Facts]:
     return [row | (excerpt(named[row["sample"]]) if row["sample"] in named else {}) for row in rows]
 
 
-def _of_data(dataset: Dataset) -> Facts:
+def _looked_at(found: Found, request: Request, had: _Gathered) -> Found:
+    """What is found, and what is known before the labels are judged."""
+    dataset, agreed = had.dataset, found["agreement"]
+    not_judged = why_not(dataset)
+    # Decisions that fit no sample any more; and classes of which nothing can be said.
+    lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
+    lone = "" if not_judged else about_lone_classes(dataset)
+    if agreed is not None:
+        agreed = agreed | {"divided": _with_excerpts(agreed["divided"], dataset)}
     return {
-        "path": str(dataset.path),
-        "task": dataset.task,
-        "samples": len(dataset),
-        "classes": list(dataset.classes),
+        **found,
+        "agreement": agreed,
+        "reviewed": len(had.verdicts),
+        "data": {
+            "path": str(dataset.path),
+            "task": dataset.task,
+            "samples": len(dataset),
+            "classes": list(dataset.classes),
+        },
+        "caution": " ".join(filter(None, (request.caution, *lost, lone))),
+        "from_label_studio": had.imported,
+        "not_judged": not_judged,
     }
 
 
@@ -278,60 +280,6 @@ def caution_about(model: Model) -> str:
         f"The network of this run was itself trained on labels (rung {rung}): where these are the "
         "same labels, it believes the wrong ones among them, and fewer are found."
     )
-
-
-def _caution(request: Request, dataset: Dataset) -> str:
-    """What to bear in mind: about the backbone, and of decisions that fit no sample any more."""
-    lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
-    return " ".join(filter(None, (request.caution, *lost)))
-
-
-def _rows_judged(dataset: Dataset) -> np.ndarray:
-    """Indices of the samples without a label of a lone class, of which nothing can be said."""
-    named = {dataset.classes.index(name) for name in lone_classes(dataset)}
-    return np.array(
-        [n for n, sample in enumerate(dataset) if named.isdisjoint(labels_of(sample.target))],
-        dtype=np.int64,
-    )
-
-
-def _with_lone(caution: str, dataset: Dataset) -> str:
-    """The caution, and whose labels cannot be judged."""
-    if not (lone := lone_classes(dataset)):
-        return caution
-    said = (
-        f"Labels of {some_of(lone, 5)} are not judged: all samples are of one group, so nothing "
-        "else shows it."
-    )
-    return f"{caution} {said}".strip()
-
-
-@contextmanager
-def _eyes(
-    request: Request, dataset: Dataset, pool: Dataset | None, tell: Tell
-) -> Generator[Callable[[Dataset], Seen]]:
-    """A frozen network that looks at samples, once, and remembers (the cache)."""
-    with prepare(request.backbone, tell=tell) as preparation:
-        described = preparation.backbone()
-        option = "--run" if isinstance(request.backbone, Backbone) else "--backbone"
-        described.check_reads(dataset.modality, f"the data are {dataset.modality}s", option)
-        if described.detector is not None:
-            raise UsageError(
-                f"{described.name} finds objects; samples are compared by one vector each",
-                where=option,
-                mend="take another from `regraft backbones list`",
-            )
-        cut = Cut(described, len(described.stages))
-        some = (dataset.samples or (pool.samples if pool else ()))[:_TRIAL]
-        engine = preparation.engine(cut.kept.frozen, some)
-
-        def see(samples: Dataset) -> Seen:
-            if not len(samples):
-                return Seen(samples, lambda index: np.empty((len(index), 0), np.float32))
-            table = features(samples.samples, cut, engine, tell=tell)
-            return Seen(samples, lambda index: table.rows(index)[0])
-
-        yield see
 
 
 def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
@@ -397,52 +345,6 @@ def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts |
         tell=tell,
     )
     return found.to_json() if found else None
-
-
-def _add_judged(
-    found: Found, had: _Gathered, judged: Judged, agreed: frozenset[str], seed: int
-) -> None:
-    """Add what the probes tell of the labels; what people have settled is not suspected."""
-    dataset, decided = had.dataset, settled(had.verdicts)
-    errors = findings.likely_errors(dataset, judged, decided | agreed)
-    found["likely_errors"] = [
-        one.facts(dataset) | excerpt(dataset.samples[one.row]) for one in errors
-    ]
-    found["outliers"] = findings.outliers(dataset, judged)
-    found["same_classes"] = findings.same_classes(dataset, judged)
-    if not dataset.multilabel:
-        share = _share_wrong(dataset, judged, decided, seed)
-        found["share"] = share.to_json() if share else None
-
-
-def _beside_people(
-    votes: Votes | None, dataset: Dataset, judged: Judged, seed: int
-) -> Facts | None:
-    if votes is None:
-        return None
-    judged_n = _rows_judged(dataset)
-    names = [dataset.samples[int(n)].id for n in judged_n]
-    chance_nc = judged.first_nc[judged_n]
-    return consensus.beside_people(votes, names, dataset.classes, chance_nc, seed=seed)
-
-
-def _share_wrong(
-    dataset: Dataset, judged: Judged, decided: frozenset[str], seed: int
-) -> Share | None:
-    """Of all judged labels; those that reviewers settled are right. None where too few are open."""
-    judged_n = _rows_judged(dataset)
-    rows = np.array([n for n in judged_n if dataset.samples[int(n)].id not in decided], np.int64)
-    if len(rows) < LEAST:
-        return None
-    some = [dataset.samples[int(n)] for n in rows]
-    share = wrong_share(
-        np.array([sample.target for sample in some], dtype=np.int64),
-        (judged.first_nc[rows], judged.chance_nc[rows]),
-        clusters=[sample.group for sample in some],
-        surely=findings.contradicted(dataset.samples, decided) / len(some),
-        seed=seed,
-    )
-    return share.of_part(len(some) / len(judged_n))
 
 
 def _next(

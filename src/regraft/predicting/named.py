@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from regraft.dataset import guard
+from regraft.dataset.texts import is_text_file
 from regraft.dataset.video import claims_video
 from regraft.errors import DataError
 
 
 def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Iterator[Path]:
+    """Files behind names, folders and patterns, without whether they are named; see `found_in`."""
+    return (path for path, _ in found_in(inputs, seen))
+
+
+def found_in(
+    inputs: Iterable[str | Path], seen: set[Path] | None = None
+) -> Iterator[tuple[Path, bool]]:
     """Files behind names, folders and patterns, each once, in the order of their first mention.
 
     Of folders, and of what patterns find, what is hidden or left behind by operating systems is no
@@ -22,13 +30,16 @@ def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Ite
     Args:
         inputs: names, folders and patterns.
         seen: files that came before; those found are added.
+
+    Yields:
+        A file, and whether it is named or fits a pattern itself, not the folder that it lies in.
     """
     seen = set() if seen is None else seen
-    for path, _, objection in chain.from_iterable(map(_behind, inputs)):
+    for path, is_named, objection in chain.from_iterable(map(_behind, inputs)):
         whole = _whole(path)
         if not objection and whole not in seen:
             seen.add(whole)
-            yield path
+            yield path, is_named
 
 
 def _whole(path: Path) -> Path:
@@ -80,8 +91,8 @@ def not_meant(
 
 
 def _claims_text(path: Path) -> bool:
-    """Whether the name says that this is a text; rows of tables and lines of stdin are no files."""
-    return guard.claims_text(path) or not path.is_file()
+    """Whether this is meant as a text; rows of tables and lines of stdin are no files."""
+    return is_text_file(path) or not path.is_file()
 
 
 def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:

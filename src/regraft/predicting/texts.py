@@ -10,7 +10,7 @@ from regraft import dataset as data_sets
 from regraft.dataset.table_rows import TableReader
 from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Tell
-from regraft.predicting.named import files_of
+from regraft.predicting.named import found_in
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
 from regraft.transfer.model import Model
 
@@ -42,14 +42,17 @@ def texts_of(
                     continue
                 yield f"line {number}", _decoded(line.rstrip(b"\r\n"), f"line {number}")
             continue
-        for path in files_of([given], seen):
+        for path, is_named in found_in([given], seen):
             if TableReader().recognises(path):
                 known = own if own in data_sets.columns_of(path) else ""
                 for line, text in data_sets.lines_of(path, column or known):
                     name = f"{path}, {line}"
-                    yield name, _checked(text, name)
-            else:
+                    yield name, _content(text, name)
+            elif is_named or data_sets.texts.is_text_file(path):
                 yield str(path), _read_text(path)
+            else:
+                what = data_sets.video.passed_over(path, "text")
+                yield str(path), data_sets.guard.Refused("not-a-text", what, where=path)
 
 
 def label_texts(
@@ -83,16 +86,16 @@ def label_texts(
     return answers
 
 
-def _checked(text: str, where: str) -> Text:
+def _content(text: str, where: str) -> Text:
     try:
-        return data_sets.texts.checked(text, where)
+        return data_sets.texts.read_cell(text, where).text
     except UnreadableSample as fault:
         return fault
 
 
 def _decoded(data: bytes, where: str) -> Text:
     try:
-        return data_sets.texts.decode(data, where)[0]
+        return data_sets.texts.read_bytes(data, where).text
     except UnreadableSample as fault:
         return fault
 

@@ -25,6 +25,7 @@ from regraft.wording import plural
 Facts = Mapping[str, Any]
 
 LIKELY_ERRORS = ("sample", "given", "suggested", "score", "reason")
+SCORES = ("sample", "given", "suggested", "score", "suspect")
 SHOWN = 60
 """Samples in the galleries of likely errors and of what to label next."""
 FEW = 24
@@ -52,7 +53,7 @@ def refuse_worked_on(folder: Path) -> None:
 def write(
     folder: Path, found: Facts, pool: Iterable[Sample] = (), labelled: Iterable[Sample] = ()
 ) -> None:
-    """Commit labels.json, likely_errors.csv, next.csv and report.html.
+    """Commit labels.json, likely_errors.csv, scores.csv, next.csv and report.html.
 
     Args:
         folder: made if it is not there.
@@ -70,6 +71,7 @@ def write(
     store.commit(folder / "labels.json", text.encode("utf-8", "backslashreplace"))
     tables = {
         "likely_errors": _errors(found["likely_errors"], labelled),
+        "scores": _table(found["scores"], SCORES),
         "next": _next(found["next"], pool, folder.resolve()),
     }
     for name, table in tables.items():

@@ -166,7 +166,8 @@ def share_wrong(share: Facts) -> str:
     if share["value"] < HARDLY:
         return f"Hardly any label seems wrong (up to {percent(share['high'])} may be)."
     span = f"({percent(share['low'])} to {percent(share['high'])})"
-    return f"About {percent(share['value'])} of the labels are wrong {span}."
+    surely = "are" if share["low"] > 0 else "may be"
+    return f"About {percent(share['value'])} of the labels {surely} wrong {span}."
 
 
 def reasons(rungs: Sequence[Facts]) -> list[str]:

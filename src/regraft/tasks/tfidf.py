@@ -8,14 +8,14 @@ Shapes: n texts, c classes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from regraft.dataset.words import has_words, terms_of
 from regraft.tasks.clusters import folds, known_elsewhere
 
 INVERSE_PENALTIES = (1.0, 10.0, 100.0)
@@ -25,8 +25,6 @@ MOST_WORDS = 50_000
 MOST_REMEMBERED = 1024
 """Texts whose terms are remembered: the same ones are asked for again and again."""
 _FOLDS = 3
-_WORD = re.compile(r"\w\w")
-"""What scikit-learn takes for a word has two letters at least."""
 _SURE = 10.0
 """Log-odds of a class that all texts have."""
 
@@ -89,25 +87,13 @@ def fit_tfidf(
 
 def units_of(texts: Sequence[str]) -> str:
     """What texts are taken apart into: "word", or "char" where none has a word (emoji, letters)."""
-    return "word" if any(map(_WORD.search, texts)) else "char"
+    return "word" if any(map(has_words, texts)) else "char"
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def terms(text: str, units: str) -> tuple[str, ...]:
-    """The words and pairs of neighbouring words of a text, or characters, as often as they occur.
-
-    Args:
-        text: any.
-        units: "word" or "char".
-    """
-    return tuple(_analyser(units)(text))
-
-
-@cache
-def _analyser(units: str) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(analyzer=units, ngram_range=(1, 2)).build_analyzer()
+    """What `terms_of` gives."""
+    return tuple(terms_of(text, units))
 
 
 def vectoriser(analyser: Callable[[str], Sequence[str]], most: int, vocabulary: Any = None) -> Any:

@@ -9,7 +9,6 @@ little.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from regraft.dataset import Sample, View
+from regraft.dataset.words import pieces_of
 from regraft.events import Advanced
 from regraft.store import Outcome, digest
 from regraft.tasks.classification import Classification
@@ -36,7 +36,6 @@ AT_ONCE = 256
 NAMED = 6
 LEAST = 0.05
 """Log-odds that are worth naming."""
-_WORD = re.compile(r"\S+")
 Run = Sequence[tuple[int, int]]
 """Words that stand side by side: where each begins and ends."""
 
@@ -114,7 +113,7 @@ def _named(text: str, spans: Sequence[tuple[int, int]], weight_p: np.ndarray) ->
 
 def _words(text: str) -> list[tuple[int, int]]:
     """Where words begin and end; none where taking one out would leave nothing."""
-    words = [match.span() for match in _WORD.finditer(text)]
+    words = pieces_of(text)
     return words if len(words) > 1 else []
 
 

@@ -48,3 +48,14 @@ def test_crowds_alone_are_nothing_to_learn_from(tmp_path: Path, split: str, use:
     problems = dataset.read_to_inspect(path).problems
     (stops,) = [problem for problem in problems if problem.done == "fit stops"]
     assert use in stops.what
+
+
+def test_a_split_without_any_box_is_not_said_to_be_of_crowds(tmp_path: Path) -> None:
+    path = made(tmp_path, set())
+    lines = (path / "boxes.csv").read_text().splitlines()
+    emptied = [f"{line.split(',')[0]},,,,,,,valid" for line in lines if line.endswith("valid")]
+    rest = [line for line in lines if not line.endswith("valid")]
+    (path / "boxes.csv").write_text("\n".join([*rest, *emptied]))
+    with pytest.raises(DataError, match="no picture of the valid split has a box") as caught:
+        dataset.read(path)
+    assert "crowd" not in str(caught.value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made import coco, picture, row, table, thing, voc, yolo
+from made import coco, label_studio, picture, rectangle, row, table, task, thing, voc, yolo
 from PIL import Image, ImageOps
 
 from regraft import dataset
@@ -102,6 +102,13 @@ COCO = {
     "image twice": (
         in_coco(row((3, 3, 5, 5), 5), images=[{"id": 1, "file_name": "a.png"}] * 2),
         Fault("duplicate-picture", "image 1", 2),
+    ),
+    "one file under two ids": (
+        in_coco(
+            row((3, 3, 5, 5), 5, image_id=2),
+            images=[{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "./a.png"}],
+        ),
+        Fault("duplicate-picture", "image 2", 2),
     ),
     "category twice": (
         in_coco(
@@ -243,6 +250,12 @@ VOC = {
     "outside": (in_voc(thing(60, 3, 70, 12)), Fault("box-outside", "a.xml:5", 1)),
     "over": (in_voc(thing(30, 3, 50, 12)), Fault("box-over-edge", "a.xml:5", 2, mended=1)),
     "from 0": (in_voc(thing(0, 3, 9, 12)), Fault("counts-from-0", "a.xml:5", 2)),
+    "share among pixels": (in_voc(thing(0.2, 0.3, 0.6, 0.8)), Fault("mixed-units", "a.xml:5", 1)),
+    "all edges 0": (in_voc(thing(0, 0, 0, 0)), Fault("box-outside", "a.xml:5", 1)),
+    "fractions": (
+        lambda folder: voc(folder, [thing(2.5, 3.25), thing(5, 3, 9.5, 12), thing(5, 5)]),
+        Fault("counts-from-0", "a.xml:4", 3, 3),
+    ),
     "text": (in_voc(thing("one", 3, 9, 12)), Fault("not-a-number", "a.xml:5", 1)),
     "NaN": (in_voc(thing("NaN", 3, 9, 12)), Fault("not-finite", "a.xml:5", 1)),
     "no name": (in_voc(thing(5, 3, 9, 12, name=" ")), Fault("no-category", "a.xml:5", 1)),
@@ -296,7 +309,34 @@ def link_out(folder: Path) -> Path:
     return table(inner, ["a.png,1,2,11,12,tree", "b.png,1,2,11,12,tree"])
 
 
+SIZED = "path,left,top,right,bottom,category,width,height"
+
+
+def of_size(width: int, height: int):
+    """A table of two boxes that gives their picture this size."""
+    size = f"{width},{height}"
+    lines = [f"a.png,1,2,11,12,tree,{size}", f"a.png,3,2,11,12,tree,{size}"]
+    return lambda folder: table(folder, lines, SIZED)
+
+
 CSV = {
+    "NaN": (in_table("a.png,1,nan,9,9,tree"), Fault("not-finite", "boxes.csv:3", 1)),
+    "no area": (in_table("a.png,5,5,5,9,tree"), Fault("zero-area", "boxes.csv:3", 1)),
+    "outside": (in_table("a.png,50,5,60,9,tree"), Fault("box-outside", "boxes.csv:3", 1)),
+    "over": (
+        in_table("a.png,30,5,60,9,tree"),
+        Fault("box-over-edge", "boxes.csv:3", 2, mended=1),
+    ),
+    "same": (in_table("a.png,1,2,11,12,tree"), Fault("duplicate-box", "boxes.csv:3", 1)),
+    "wrong size": (of_size(80, 60), Fault("wrong-size", "boxes.csv:2", 2)),
+    "all edges 0": (
+        in_table("a.png,0,0,0,0,tree"),
+        Fault("no-object", "boxes.csv:3", 1, 1),
+    ),
+    "elsewhere": (
+        lambda folder: table(folder, ["/x/a.png,1,2,11,12,tree"]),
+        Fault("other-place", "boxes.csv", 1, 1),
+    ),
     "swapped": (
         in_table("a.png,9,1,3,9,tree"),
         Fault("swapped", "boxes.csv:3", 2, mended=1),
@@ -339,9 +379,46 @@ CSV = {
     "link out": (link_out, Fault("outside", "boxes.csv:3", 1)),
 }
 
+
+def in_label_studio(odd):
+    return lambda folder: label_studio(folder, [task(rectangle(), odd)])
+
+
+LABEL_STUDIO = {
+    "no width": (in_label_studio(rectangle(width=0)), Fault("zero-area", "task 1", 1)),
+    "negative width": (in_label_studio(rectangle(width=-5)), Fault("zero-area", "task 1", 1)),
+    "outside": (in_label_studio(rectangle(x=110)), Fault("box-outside", "task 1", 1)),
+    "over": (in_label_studio(rectangle(x=95)), Fault("box-over-edge", "task 1", 2, mended=1)),
+    "NaN": (in_label_studio(rectangle(x=NAN)), Fault("not-finite", "task 1", 1)),
+    "text": (in_label_studio(rectangle(x="wide")), Fault("not-a-number", "task 1", 1)),
+    "no name": (in_label_studio(rectangle(name="")), Fault("no-category", "task 1", 1)),
+    "same": (in_label_studio(rectangle()), Fault("duplicate-box", "task 1", 1)),
+    "turned": (
+        in_label_studio(rectangle(x=50, rotation=90)),
+        Fault("turned", "task 1", 2, mended=1),
+    ),
+    "ellipse": (in_label_studio({"type": "ellipselabels"}), Fault("no-rectangle", "task 1", 1)),
+    "wrong size": (
+        in_label_studio(rectangle(x=50, original_width=80)),
+        Fault("wrong-size", "task 1", 2),
+    ),
+    "missing": (
+        lambda folder: label_studio(
+            folder, [task(rectangle()), task(rectangle(), picture="no.png")]
+        ),
+        Fault("missing", "task 2", 1),
+    ),
+}
+
 ALL = [
     pytest.param(plant, fault, id=f"{form}-{name}")
-    for form, faults in (("coco", COCO), ("yolo", YOLO), ("voc", VOC), ("csv", CSV))
+    for form, faults in (
+        ("coco", COCO),
+        ("yolo", YOLO),
+        ("voc", VOC),
+        ("csv", CSV),
+        ("label-studio", LABEL_STUDIO),
+    )
     for name, (plant, fault) in faults.items()
 ]
 
@@ -396,6 +473,14 @@ def test_names_in_yaml_stay_as_they_are_written(tmp_path, names, categories):
     more = "1 0.5 0.5 0.2 0.2"
     data = read_boxes(yolo(tmp_path, [GOOD, more], f"train: images\nnames: {names}\n"))
     assert set(data.categories) == categories
+
+
+@pytest.mark.parametrize(
+    "odd", [thing(0.2, 0.3, 0.6, 0.8), thing(0, 0, 0, 0), thing(5.5, 3, 9, 12)]
+)
+def test_one_odd_box_does_not_say_that_voc_counts_from_0(tmp_path, odd):
+    (found,) = read_boxes(voc(tmp_path, [thing(2, 3, 11, 12), thing(4, 4), odd])).pictures
+    assert (1, 2, 11, 12) in [(b.left, b.top, b.right, b.bottom) for b in found.boxes]
 
 
 @pytest.mark.parametrize("form", ["coco", "yolo", "voc", "csv"])
@@ -483,6 +568,14 @@ def test_shares_a_little_beyond_the_lower_right_corner_are_no_pixels(tmp_path, l
     (box,) = data.pictures[0].boxes
     assert (box.left, box.top, box.right, box.bottom) == edges
     assert "in-pixels" not in {p.kind for p in data.problems}
+
+
+@pytest.mark.parametrize("line", ["0 5 6 41 6 41 20 5 20", "0 20.5 13 41 14"])
+def test_pixels_may_reach_a_pixel_beyond_the_picture(tmp_path, line):
+    data = read_boxes(yolo(tmp_path, [line]))
+    ((box,),) = [picture.boxes for picture in data.pictures]
+    assert (box.top, box.right, box.bottom) == (6, 40, 20)
+    assert [p.kind for p in data.problems] == ["in-pixels", "box-over-edge", "empty-category"]
 
 
 def test_numbers_of_a_box_may_be_texts(tmp_path):
@@ -609,6 +702,21 @@ def test_one_column_or_box_is_no_plural(tmp_path):
     whats = [problem.what for problem in read_boxes(folder).problems]
     assert "No picture belongs to it; it has 1 box." in whats
     assert any(what.startswith("The line has 1 column;") for what in whats)
+
+
+@pytest.mark.parametrize("size", ["40,30", "10,10", "9,10", ","])
+def test_width_and_height_of_the_picture_or_the_box_are_not_wrong(tmp_path, size):
+    data = read_boxes(table(tmp_path, [f"a.png,1,2,11,12,tree,{size}"], SIZED))
+    assert (data.used, data.problems) == (1, ())
+
+
+@pytest.mark.parametrize("cells", ["0,0,0,0,tree", "nan,nan,nan,nan,nan", "NA,NA,NA,NA,NA", ",,,,"])
+def test_a_row_without_a_box_is_a_picture_without_objects(tmp_path, cells):
+    picture(tmp_path / "b.png", level=7)
+    data = read_boxes(table(tmp_path, ["a.png,1,2,11,12,tree", f"b.png,{cells}"]))
+    assert [(p.id, len(p.boxes)) for p in data.pictures] == [("a.png", 1), ("b.png", 0)]
+    assert (data.found, data.used, data.refused) == (1, 1, 0)
+    assert [p.kind for p in data.problems] == (["no-object"] if "0" in cells else [])
 
 
 def test_a_table_of_pictures_with_sizes_is_not_of_boxes(tmp_path):

@@ -139,7 +139,7 @@ def test_a_picture_that_is_missing_is_told_where_it_was_looked_for(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("C:\\x\\a.png", "has backslashes"), ("b.png", "There is no such file.")]
+    ("name", "hint"), [("C:\\x\\b.png", "has backslashes"), ("b.png", "There is no such file.")]
 )
 def test_why_a_picture_may_be_missing(tmp_path: Path, name: str, hint: str):
     file = coco(tmp_path, [row()], images=[{"id": 1, "file_name": name}])
@@ -155,6 +155,10 @@ def test_what_helps_where_no_box_can_be_used(tmp_path: Path):
     with pytest.raises(DataError) as caught:
         read_boxes(coco(tmp_path, []))
     assert caught.value.mend == "draw a box around at least one object"
+
+    with pytest.raises(DataError) as caught:
+        read_boxes(yolo(tmp_path / "yolo", [LINE], "train: nowhere\nnames: [tree]\n"))
+    assert "train and val" in caught.value.mend
 
 
 @pytest.mark.parametrize("place", [".", "labels"])
@@ -211,6 +215,137 @@ def test_yolo_without_names_says_what_is_missing(tmp_path: Path):
         read_boxes(tmp_path)
 
 
+LINE = "0 0.5 0.5 0.2 0.2"
+
+
+def _beside(folder: Path, *names: str) -> None:
+    """Pictures, each with a label file beside it."""
+    for level, name in enumerate(names):
+        picture(folder / name, level=40 * level + 10)
+        (folder / name).with_suffix(".txt").write_text(LINE)
+
+
+def _kinds(path: Path) -> list[str]:
+    kinds = [problem.kind for problem in read_boxes(path).problems]
+    return [kind for kind in kinds if kind != "empty-category"]
+
+
+def test_yolo_1_1_of_cvat_is_read(tmp_path: Path):
+    _beside(tmp_path, "obj_Train_data/a.png", "obj_Validation_data/a.png")
+    (tmp_path / "obj.names").write_text("tree\n")
+    (tmp_path / "obj.data").write_text("classes = 1\nTrain = data/Train.txt\nbackup = backup/\n")
+    for name in ("Train", "Validation"):
+        (tmp_path / f"{name}.txt").write_text(f"data/obj_{name}_data/a.png\n")
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    assert _places(tmp_path) == [
+        ("obj_Train_data/a.png", "train", 1),
+        ("obj_Validation_data/a.png", "valid", 1),
+    ]
+    assert _kinds(tmp_path) == ["other-place"] * 2
+    (tmp_path / "obj.names").unlink()
+    with pytest.raises(DataError, match=r"no obj\.names"):
+        read_boxes(tmp_path)
+
+
+def test_labels_beside_pictures_are_boxes_and_need_names(tmp_path: Path):
+    """As LabelImg writes them; two folders would be taken for classes."""
+    _beside(tmp_path, "one/a.png", "images/b.png")
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    with pytest.raises(DataError, match="nothing names the categories"):
+        dataset.read(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "two")
+    (tmp_path / "classes.txt").write_text("tree\n")
+    assert _places(tmp_path) == [("one/a.png", "", 1), ("two/b.png", "", 1)]
+    assert not _kinds(tmp_path)
+
+
+def test_captions_beside_pictures_are_no_boxes(tmp_path: Path):
+    for name in ("a", "b"):
+        picture(tmp_path / name / "1.png")
+        (tmp_path / name / "1.txt").write_text("A photo of a tree.\n")
+    assert dataset.guess_task(tmp_path) == "image-classification"
+
+
+def test_splits_above_images_and_labels_without_data_yaml(tmp_path: Path):
+    """As Roboflow and Ultralytics have it, the data.yaml lost."""
+    for level, split in enumerate(("train", "valid")):
+        picture(tmp_path / split / "Images" / f"{split}.png", level=40 + 40 * level)
+        (tmp_path / split / "Labels").mkdir()
+        (tmp_path / split / "Labels" / f"{split}.txt").write_text(LINE)
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    with pytest.raises(DataError, match="nothing names the categories"):
+        dataset.read(tmp_path)
+    (tmp_path / "classes.txt").write_text("tree\n")
+    assert _places(tmp_path) == [
+        ("train/Images/train.png", "train", 1),
+        ("valid/Images/valid.png", "valid", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("train", "kinds"),
+    [
+        ("images", []),
+        ("/kaggle/input/set/images", ["other-place"]),
+        ("list.txt", ["other-place"]),
+    ],
+)
+def test_paths_of_another_computer_in_yolo(tmp_path: Path, train: str, kinds: list[str]):
+    yolo(tmp_path, [LINE], f'Train: {train}\nnames: {{"0": tree}}\n')
+    (tmp_path / "list.txt").write_text("/home/anna/set/images/a.png\n")
+    assert _places(tmp_path) == [("images/a.png", "train", 1)]
+    assert _kinds(tmp_path) == kinds
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..\\..\\label-studio\\upload\\4\\a.png", "images/1/a.png", "/home/anna/a.png", "x/a.png"],
+)
+def test_pictures_of_coco_none_of_which_is_in_its_place(tmp_path: Path, name: str):
+    file = coco(tmp_path, [row()], images=[{"id": 1, "file_name": name}])
+    (tmp_path / "data").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "data" / "a.png")
+    assert _places(file) == [("data/a.png", "", 1)]
+    assert _kinds(file) == ["other-place"]
+
+
+def test_a_missing_picture_is_not_taken_for_another_of_its_name(tmp_path: Path):
+    images = [{"id": 1, "file_name": "one/a.png"}, {"id": 2, "file_name": "two/a.png"}]
+    file = coco(tmp_path, [row(), row(id_=2, image_id=2)], images=images)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "one" / "a.png")
+    data = read_boxes(file)
+    assert (data.found, data.used, data.refused) == (2, 1, 1)
+    assert _kinds(file) == ["missing", "no-picture"]
+    (tmp_path / "one").rename(tmp_path / "three")  # may be either
+    with pytest.raises(DataError, match="no box"):
+        read_boxes(file)
+
+
+def test_cvat_s_own_xml_is_told_what_to_export(tmp_path: Path):
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "annotations.xml").write_text("<annotations><version>1.1</version></annotations>")
+    for path in (tmp_path, tmp_path / "annotations.xml"):
+        assert dataset.guess_task(path) == "object-detection"
+        with pytest.raises(DataError, match="CVAT's own XML") as raised:
+            read_boxes(path)
+        assert "Pascal VOC 1.1" in raised.value.mend
+
+
+def test_one_file_of_voc_leads_to_its_folder(tmp_path: Path):
+    with pytest.raises(DataError, match="annotation of one picture") as raised:
+        dataset.read(voc(tmp_path, [thing()]) / "Annotations" / "a.xml")
+    assert "give the folder" in raised.value.mend
+
+
+def test_via_s_own_json_is_told_what_to_export(tmp_path: Path):
+    file = tmp_path / "via.json"
+    file.write_text('{"a.png77": {"filename": "a.png", "size": 77, "regions": []}}')
+    with pytest.raises(DataError, match="VGG Image Annotator") as raised:
+        read_boxes(file)
+    assert "COCO" in raised.value.mend
+
+
 def test_folders_of_classes_may_be_called_images_and_labels(tmp_path: Path):
     """Pictures of stickers, say."""
     for name in ("images", "labels"):
@@ -232,6 +367,9 @@ def test_an_array_of_texts_is_told_how_to_become_lines(tmp_path: Path):
         ("image_path,class,x1,y1,x2,y2", "5,6,15,26"),
         ("filename,label,x_min,y_min,x_max,y_max", "5,6,15,26"),
         ("image,label,bbox_x1,bbox_y1,bbox_x2,bbox_y2", "5,6,15,26"),
+        ("path,category,x0,y0,x1,y1", "5,6,15,26"),
+        ("path,category,xtl,ytl,xbr,ybr", "5,6,15,26"),
+        ("path,category,minx,miny,maxx,maxy", "5,6,15,26"),
         ("path,category,left,top,width,height", "5,6,10,20"),
         ("path,category,bbox_left,bbox_top,w,h", "5,6,10,20"),
     ],
@@ -246,3 +384,42 @@ def test_a_middle_is_not_taken_for_a_corner(tmp_path: Path):
     path = table(tmp_path, ["a.png,tree,5,6,10,20"], "path,label,bbox_x,bbox_y,bbox_w,bbox_h")
     with pytest.raises(DataError, match="call them left and top"):
         dataset.read(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "message"),
+    [
+        ("image_path,geometry,label", 'a.png,"POLYGON ((1 2, 9 2, 1 2))",tree', "in one column"),
+        ("image_id,width,height,bbox", 'a.png,40,30,"[1.0, 2, 9, 8]"', "in one column, 'bbox'"),
+        ("filename,region_shape_attributes", "a.png,{}", "VIA"),
+        ("image,label,x_center,y_center,width,height", "a.png,tree,5,6,10,20", "no columns 'left'"),
+    ],
+)
+def test_tables_of_boxes_in_other_forms_are_refused_as_such(tmp_path, head, line, message):
+    path = table(tmp_path, [line], head)
+    assert dataset.guess_task(path) == "object-detection"
+    with pytest.raises(DataError, match=message):
+        dataset.read(path)
+
+
+def test_a_folder_may_have_a_table_of_boxes_of_another_name(tmp_path: Path):
+    table(tmp_path, ["a.png,1,2,11,12,tree"]).rename(tmp_path / "annotations.csv")
+    scored = "path,category,left,top,right,bottom,score\na.png,tree,1,2,11,12,0.5\n"
+    (tmp_path / "predictions.csv").write_text(scored)
+    assert _places(tmp_path) == [("a.png", "", 1)]
+    table(tmp_path, []).rename(tmp_path / "more.csv")
+    assert dataset.guess_task(tmp_path) == "object-detection"
+    with pytest.raises(DataError, match="several tables of boxes: annotations.csv, more.csv"):
+        dataset.read(tmp_path)
+
+
+def test_each_split_may_have_a_table(tmp_path: Path):
+    """As Roboflow's export for TensorFlow has it."""
+    for level, split in enumerate(("train", "valid")):
+        folder = tmp_path / split
+        table(folder.parent, ["a.png,1,2,11,12,tree"])
+        folder.mkdir()
+        picture(folder / "a.png", level=30 + 60 * level)
+        (tmp_path / "boxes.csv").rename(folder / "_annotations.csv")
+    (tmp_path / "a.png").unlink()
+    assert _places(tmp_path) == [("train/a.png", "train", 1), ("valid/a.png", "valid", 1)]

@@ -111,6 +111,16 @@ def test_every_pair_with_splits_negatives_and_crowds(tmp_path: Path, one: str, o
     assert [b.crowd for p in back.pictures for b in p.boxes].count(True) == 1
 
 
+@pytest.mark.parametrize("name", ["coco", "yolo"])
+def test_a_category_that_nobody_drew_is_kept_where_categories_are_listed(tmp_path: Path, name: str):
+    coco(tmp_path / "data", [row()])
+    for data in (
+        convert_boxes(tmp_path / "data", tmp_path / "out", name),
+        read_boxes(tmp_path / "out"),
+    ):
+        assert (data.categories, data.unused) == (("tree",), ("car",))
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "pictures", [("a.bmp", "a.png"), (" a.png", "b.png"), (" a.bmp", "a.bmp")], ids=str

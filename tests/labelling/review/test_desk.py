@@ -37,6 +37,15 @@ def test_the_same_key_again_is_the_same_decision_whatever_else_it_says(tmp_path)
     assert [decision.sample for decision in desk.journal.standing()] == ["001.png"]
 
 
+def test_a_decision_that_is_there_is_known_where_its_sample_is_gone(tmp_path):
+    desk_of(picture_queue(tmp_path)).decide(_asked(sample="005.png"))
+    fewer = desk_of(picture_queue(tmp_path, count=3))
+    assert fewer.decide(_asked(sample="005.png")) == {"written": False}
+    with pytest.raises(NotThere):
+        fewer.decide(_asked(sample="005.png", key="l" * 8))
+    assert [decision.sample for decision in fewer.journal.standing()] == ["005.png"]
+
+
 def test_a_change_to_the_given_label_keeps_it(tmp_path):
     desk = desk_of(picture_queue(tmp_path))
     desk.decide(_asked(action="change", labels=["cat"]))

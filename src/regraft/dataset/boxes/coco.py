@@ -6,7 +6,7 @@ Decisions:
   it. Where some are called instances_…, these hold the boxes: COCO's own captions and keypoints,
   which lie beside them, are not read.
 - A picture is looked for beside its file, then in the folder called like the file's last words or
-  its split (train2017/ for instances_train2017.json), then in images/.
+  its split (train2017/ for instances_train2017.json), then in images/; see `elsewhere.py`, too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, final
 from regraft import store
 from regraft.dataset import guard
 from regraft.dataset.boxes.collector import Collector
+from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.dataset.boxes.rows import BoxData, around, listed, number
 from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
@@ -97,7 +98,7 @@ class CocoReader:
                     for i, p in enumerate(pictures, 1)
                 ],
                 "annotations": annotations,
-                "categories": [{"id": i, "name": n} for i, n in enumerate(data.categories, 1)],
+                "categories": [{"id": i, "name": n} for i, n in enumerate(data.listed, 1)],
             }
             store.commit(folder / f"{split or 'boxes'}.json", json.dumps(content).encode())
 
@@ -181,6 +182,7 @@ def _loaded(file: Path) -> dict[str, list[Any]]:
         what = "The JSON is nested too deeply or holds an endless number."
         raise DataError(what, where=guard.shown(file), mend="this is no COCO file") from fault
     _refuse_results(content, file)
+    _refuse_via(content, file)
     if isinstance(content, list):
         raise DataError(
             "This is a JSON array, which no format of boxes is but Label Studio's export.",
@@ -206,6 +208,18 @@ def _refuse_results(content: object, file: Path) -> None:
             "These are predictions in COCO's form for results, not a data set.",
             where=guard.shown(file),
             mend="give the file with images, annotations and categories that was predicted for",
+        )
+
+
+def _refuse_via(content: object, file: Path) -> None:
+    """Refuse what the VGG Image Annotator writes as JSON: a project, or pictures with regions."""
+    entries = list(content.values()) if isinstance(content, dict) else []
+    of_pictures = bool(entries) and all(isinstance(e, dict) and "regions" in e for e in entries)
+    if of_pictures or (isinstance(content, dict) and "_via_img_metadata" in content):
+        raise DataError(
+            "This is the own JSON of VIA, the VGG Image Annotator.",
+            where=guard.shown(file),
+            mend="in VIA, take Annotation > Export Annotations (COCO format)",
         )
 
 
@@ -324,7 +338,9 @@ def _pictures(
 ) -> dict[object, str | None]:
     ids: dict[object, str | None] = {}
     names: dict[object, str] = {}
-    own, places = _shown(file, root), _places(file, root, split)
+    taken_for: dict[str, object] = {}
+    own = _shown(file, root)
+    located = _located(into, rows, _places(file, root, split), root, own)
     for at, row in enumerate(rows):
         here = f"{own}: images[{at}]"
         name, id_ = (row.get("file_name"), row.get("id")) if isinstance(row, dict) else (None, None)
@@ -341,15 +357,39 @@ def _pictures(
                 )
             into.say("duplicate-picture", here, f"{name} is listed twice.", "read as one")
             continue
-        looked = [place / name for place in places]
-        near = (path for path in looked if guard.is_file(path))
-        inside = next((path for path in near if path.resolve().is_relative_to(root)), None)
-        place = inside or next(filter(guard.is_file, looked), looked[0])
+        place, looked = located[name]
         names[_key(id_)] = name
         ids[_key(id_)] = taken = into.picture(place, here, split, looked)
         if taken is not None:
+            other = taken_for.setdefault(taken, id_)
+            if other != id_:
+                what = f"Image {other} is the same file, {taken}."
+                into.say("duplicate-picture", here, what, "read as one")
             into.declared(taken, (row.get("width"), row.get("height")), here)
     return ids
+
+
+def _located(
+    into: Collector, rows: list[Any], places: Sequence[Path], root: Path, where: str
+) -> dict[str, tuple[Path, Sequence[Path]]]:
+    """Where each picture that is named lies or ought to lie, and where it was looked for."""
+    given = [row.get("file_name") for row in rows if isinstance(row, dict)]
+    looked = {
+        name: [place / name for place in places]
+        for name in given
+        if isinstance(name, str) and name and "\0" not in name
+    }
+    there = {name: file for name, files in looked.items() if (file := _first_file(files, root))}
+    if not there:
+        there = found_elsewhere(into, root, looked, where)
+    return {name: (there.get(name, files[0]), files) for name, files in looked.items()}
+
+
+def _first_file(files: Sequence[Path], root: Path) -> Path | None:
+    """The first that is there, one inside of the data's folder before others."""
+    there = [file for file in files if guard.is_file(file)]
+    inside = (file for file in there if file.resolve().is_relative_to(root))
+    return next(inside, there[0] if there else None)
 
 
 def _edges(into: Collector, row: dict[str, Any], where: str) -> list[object]:

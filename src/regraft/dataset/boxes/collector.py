@@ -5,7 +5,8 @@ Decisions:
 - What can be mended is mended and said: edges outside are clipped, swapped corners swapped.
   What cannot is refused and said. The counts always add up: found = used + refused.
 - A picture with boxes of which none can be used is left out: it would teach that nothing is there.
-- A category that nobody drew is left out, and said; so every format can hold what is read.
+- A category that nobody drew is told apart, and said: it is not learnt, and formats that list
+  categories keep it.
 - Edges are kept to a millionth of a pixel, so that formats that write other numbers (width for the
   right edge, shares for pixels) give back the same box to the last bit.
 - Whether edges are pixels or shares of the picture is told from all boxes together: when nearly
@@ -22,12 +23,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
 from regraft.dataset import guard, images
-from regraft.dataset.boxes.rows import BoxData, Picture, category_name, number
+from regraft.dataset.boxes.missing import Hints
+from regraft.dataset.boxes.rows import BoxData, category_name, number
+from regraft.dataset.boxes.taken import Taken
 from regraft.dataset.reader import alike
 from regraft.dataset.rows import Box, Problem, Split
 from regraft.errors import DataError
@@ -50,69 +52,6 @@ TRUTH: Mapping[str, bool] = {"1": True, "true": True, "0": False, "false": False
 
 
 @final
-@dataclass
-class _Taken:
-    """A picture that can be used, and what was found on it so far.
-
-    Attributes:
-        file: without links.
-        width_px: as shown (EXIF applied).
-        height_px: likewise.
-        turn: the EXIF orientation.
-        split: as given, or "".
-        boxes: category and box, and where it was found.
-        offered: boxes that were come across, refused ones too.
-        waiting: category, box, where and whether it was mended, of boxes that may have to be
-            turned.
-    """
-
-    file: Path
-    width_px: int
-    height_px: int
-    turn: int
-    split: Split
-    boxes: dict[tuple[str, Box], str] = field(default_factory=dict[tuple[str, Box], str])
-    offered: int = 0
-    waiting: list[tuple[str, Box, str, bool]] = field(
-        default_factory=list[tuple[str, Box, str, bool]]
-    )
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.width_px, self.height_px
-
-    def may_have_in_shares(self, box: Box, slack: float = 0.0) -> bool:
-        """Whether edges lie in 0…1, or so little beyond: they may be shares of the picture."""
-        edges = box.left, box.top, box.right, box.bottom
-        within = all(-slack <= edge <= 1 + slack for edge in edges)
-        return within and min(self.size) > 1
-
-    def upright(self, box: Box) -> Box:
-        """A box that was drawn on the picture without its EXIF turn, on it as it is shown."""
-        wide, high = self.size
-        edges = {
-            5: (box.top, box.left, box.bottom, box.right),
-            6: (wide - box.bottom, box.left, wide - box.top, box.right),
-            7: (wide - box.bottom, high - box.right, wide - box.top, high - box.left),
-            8: (box.top, high - box.right, box.bottom, high - box.left),
-        }[self.turn]
-        return Box(0, *edges, box.crowd, box.area)
-
-    def in_pixels(self, box: Box, is_turned: bool) -> Box:
-        """A box in shares of the picture; of that without its EXIF turn, if it is turned."""
-        width_px, height_px = self.size[::-1] if is_turned else self.size
-        left, right = box.left * width_px, box.right * width_px
-        drawn = Box(0, left, box.top * height_px, right, box.bottom * height_px, box.crowd)
-        return self.upright(drawn) if is_turned else drawn
-
-    def picture(self, id_: str, at: Mapping[str, int]) -> Picture:
-        """What is left of it in the end, with the numbers of the categories."""
-        boxes = (replace(box, category=at[name]) for name, box in self.boxes)
-        ordered = sorted(boxes, key=lambda b: (b.category, b.left, b.top, b.right, b.bottom))
-        return Picture(id_, self.file, self.width_px, self.height_px, tuple(ordered), self.split)
-
-
-@final
 class Collector:
     """Gathers what one reader comes across, and judges it the same way for every format.
 
@@ -124,11 +63,11 @@ class Collector:
 
     def __init__(self, path: Path, root: Path, form: str) -> None:
         self._path, self._root, self._form = path, root.resolve(), form
-        self._pictures: dict[str, _Taken] = {}
+        self._pictures: dict[str, Taken] = {}
         self._problems: list[Problem] = []
         self._unknown: list[tuple[str, str, str]] = []
         self._seen: set[Path] = set()
-        self._in_folder: dict[Path, dict[str, str]] = {}
+        self._hints = Hints(self._root)
         self._unit: list[tuple[str, str, Box, str]] = []
         self._unturned: dict[str, str] = {}
         self._found = self._mended = self._refused = 0
@@ -154,10 +93,10 @@ class Collector:
                 width_px, height_px, turn = _shown_size(file)
             except guard.Refused as refused:
                 what = f"{id_}: {refused.what}"
-                what += self._hints(file, looked) if refused.kind == "missing" else ""
+                what += self._hints.of(file, looked) if refused.kind == "missing" else ""
                 fault = (refused.kind, what)
             else:
-                self._pictures[id_] = _Taken(file.resolve(), width_px, height_px, turn, split)
+                self._pictures[id_] = Taken(file.resolve(), width_px, height_px, turn, split)
                 return id_
         self.set_aside(file, fault[0], where, fault[1])
         return None
@@ -175,28 +114,6 @@ class Collector:
             return guard.shown(file), ("outside", f"{guard.shown(file)} leaves the data's folder.")
         return guard.shown(real.relative_to(self._root)), None
 
-    def _hints(self, file: Path, looked: Sequence[Path]) -> str:
-        """Where a picture that is missing was looked for, and why it may not have been found."""
-        paths = [Path(os.path.abspath(path)) for path in looked or [file]]  # noqa: PTH100
-        paths = [path for path in paths if path.is_relative_to(self._root)]
-        folders = dict.fromkeys(path.parent for path in paths if path.parent.is_dir())
-        names = [guard.shown(folder.relative_to(self._root)) for folder in folders]
-        names = ["the data's folder" if name == "." else f"{name}/" for name in names]
-        hints = f" It was looked for in {', '.join(names)}." if looked and names else ""
-        alike = (self._like(folder, file.name) for folder in folders)
-        if found := next(filter(None, alike), ""):
-            hints += f" There is {guard.shown(found)}: upper and lower case differ."
-        if "\\" in file.name:
-            hints += " The name has backslashes; folders are parted by /."
-        return hints
-
-    def _like(self, folder: Path, name: str) -> str:
-        """What is in a folder under that name but for upper and lower case, or ""."""
-        if folder not in self._in_folder:
-            files = (file.name for file, _ in guard.listed(folder))
-            self._in_folder[folder] = {file.casefold(): file for file in files}
-        return self._in_folder[folder].get(name.casefold(), "")
-
     def size(self, id_: str) -> tuple[int, int]:
         """Width and height of a picture that was taken."""
         return self._pictures[id_].size
@@ -204,7 +121,8 @@ class Collector:
     def declared(self, id_: str, size: tuple[object, object], where: str) -> None:
         """The annotations claim this width and height; the picture's own count.
 
-        To be said before its boxes, which may have been drawn on it without its EXIF turn.
+        To be said before its boxes where they may have been drawn on it without its EXIF turn;
+        after them it turns none.
         """
         picture = self._pictures[id_]
         if size == picture.size or None in size:
@@ -434,7 +352,9 @@ class Collector:
         self._name_splits()
         if self._path.is_dir():
             self._say_unlisted()
-        names = self._category_names(declared)
+        names = sorted({name for one in self._pictures.values() for name, _ in one.boxes})
+        unused = sorted({category_name(name) for name in declared} - {"", *names})
+        self._say_odd_categories(names, unused)
         self._refuse_no_box(names)
         at = {name: number for number, name in enumerate(names)}
         pictures = (one.picture(id_, at) for id_, one in sorted(self._pictures.items()))
@@ -447,6 +367,7 @@ class Collector:
             self._found,
             self._mended,
             self._refused,
+            tuple(unused),
         )
 
     def _refuse_unknown_categories(self) -> None:
@@ -462,20 +383,13 @@ class Collector:
             mend=f"{mend}, or mend the {'number' if count == 1 else 'numbers'}",
         )
 
-    def _category_names(self, declared: Iterable[str]) -> list[str]:
-        """The categories of the boxes, sorted; what is odd about them and the listed ones is said.
-
-        Args:
-            declared: those that the format lists.
-        """
-        names = sorted({name for one in self._pictures.values() for name, _ in one.boxes})
-        for name in sorted({category_name(n) for n in declared} - set(names)):
+    def _say_odd_categories(self, names: Sequence[str], unused: Sequence[str]) -> None:
+        for name in unused:
             what = f"No box is of the category {name}."
             self.say("empty-category", name, what, "category not learnt")
         for one, other in alike(names):
             what = f"The categories {one} and {other} differ in upper and lower case alone."
             self.say("alike-categories", other, what, "both kept")
-        return names
 
     def _refuse_no_box(self, names: Sequence[str]) -> None:
         if names:
@@ -491,6 +405,8 @@ class Collector:
     def _mend(self) -> str:
         """What helps where no box can be used."""
         kinds = {problem.kind for problem in self._problems}
+        if "missing-split" in kinds:
+            return "let train and val name folders or lists that are in the data's folder"
         if kinds & {"missing", "outside"}:
             return (
                 "give the annotations the names that the pictures have, with / between folders; "

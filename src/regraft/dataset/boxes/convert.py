@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from regraft.dataset import guard
-from regraft.dataset.boxes.formats import FORMATS, BoxFormat, form_of
+from regraft.dataset.boxes.formats import FORMATS, BoxFormat, known_form_of
 from regraft.dataset.boxes.rows import BoxData, Picture
 from regraft.errors import DataError, UsageError
 
@@ -25,15 +25,7 @@ def read_boxes(path: str | Path) -> BoxData:
         DataError: the format is not known, or nothing in it can be used.
     """
     path = Path(path)
-    form = form_of(path)
-    if form is None:
-        raise DataError(
-            "These are no boxes in a known format." if path.exists() else "There is no such file.",
-            where=path,
-            mend="give a COCO JSON file, a folder with a YOLO data.yaml, a folder of Pascal VOC "
-            "XML, a CSV of boxes, or an export of Label Studio",
-        )
-    return form.read(path)
+    return known_form_of(path).read(path)
 
 
 def convert_boxes(path: Path, out: Path, to: str) -> BoxData:

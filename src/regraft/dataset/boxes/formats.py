@@ -10,7 +10,9 @@ from regraft.dataset.boxes.label_studio import LabelStudioReader
 from regraft.dataset.boxes.rows import BoxData
 from regraft.dataset.boxes.table import TableReader
 from regraft.dataset.boxes.voc import VocReader
-from regraft.dataset.boxes.yolo import YoloReader, is_bare
+from regraft.dataset.boxes.yolo import YoloReader
+from regraft.dataset.boxes.yolo_layout import is_bare
+from regraft.errors import DataError
 
 
 class BoxFormat(Protocol):
@@ -55,3 +57,20 @@ def form_of(path: Path) -> BoxFormat | None:
     """The format of what lies at a path, if it is one of boxes."""
     found = next((form for form in FORMATS if form.recognises(path)), None)
     return YoloReader() if found is None and is_bare(path) else found
+
+
+def known_form_of(path: Path) -> BoxFormat:
+    """The format of what lies at a path.
+
+    Raises:
+        DataError: it is of none.
+    """
+    form = form_of(path)
+    if form is None:
+        raise DataError(
+            "These are no boxes in a known format." if path.exists() else "There is no such file.",
+            where=path,
+            mend="give a COCO JSON file, a folder with a YOLO data.yaml, a folder of Pascal VOC "
+            "XML, a CSV of boxes, or an export of Label Studio",
+        )
+    return form

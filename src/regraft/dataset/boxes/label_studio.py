@@ -131,7 +131,7 @@ class LabelStudioReader:
             about: Fact = {_PICTURE: _LOCAL + quote(picture.id)}
             about |= {"split": picture.split} if picture.split else {}
             tasks.append({"data": about, "annotations": [{"result": results}]})
-        for name, text in _written(tasks, data.categories).items():
+        for name, text in _written(tasks, data.listed).items():
             store.commit(folder / name, text.encode())
 
 
@@ -251,6 +251,7 @@ def _read_drawing(into: Collector, one: Drawing, root: Path) -> None:
     drawn = [region for region in one.regions if str(region.get("type")) not in _NOT_DRAWN]
     for region in drawn:
         _read_region(into, id_, region, one.where)
+    # After the boxes: they are of the picture as it is shown, whatever the size is.
     sizes = [(region.get("original_width"), region.get("original_height")) for region in drawn]
     if id_ is not None:
         for _, size in sorted({repr(size): size for size in sizes}.items()):

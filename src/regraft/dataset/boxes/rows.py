@@ -56,6 +56,7 @@ class BoxData:
         found: boxes that were come across.
         mended: how many of the used ones were changed.
         refused: how many are not used.
+        unused: categories that are listed and have no box, sorted.
     """
 
     path: Path
@@ -66,6 +67,12 @@ class BoxData:
     found: int = 0
     mended: int = 0
     refused: int = 0
+    unused: tuple[str, ...] = ()
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """All categories, those with boxes first, for formats that list them."""
+        return *self.categories, *self.unused
 
     @property
     def used(self) -> int:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from regraft.dataset.boxes.formats import form_of
+from regraft.dataset.boxes.formats import form_of, known_form_of
 from regraft.dataset.boxes.rows import BoxData, Picture
 from regraft.dataset.rows import DROPPED, BoxCounts, Dataset, Sample
-from regraft.errors import DataError
 
 
 @final
@@ -29,10 +28,7 @@ class BoxReader:
         Raises:
             DataError: the boxes as a whole cannot be read.
         """
-        form = form_of(path)
-        if form is None:
-            raise DataError("These are no boxes in a known format.", where=path)
-        return rows_of(form.read(path))
+        return rows_of(known_form_of(path).read(path))
 
 
 def rows_of(data: BoxData) -> Dataset:

@@ -1,12 +1,17 @@
 """A CSV of boxes: path, category, left, top, right, bottom, and perhaps crowd and split.
 
 Edges are pixels from 0; they may be called otherwise (`xmin`, `x1`, …), and `width` and `height`
-may stand for right and bottom beside `left` and `top`. A row with only a path is a picture without
-boxes. Columns are parted by commas, semicolons or tabs. Between semicolons edges may have a decimal
+may stand for right and bottom beside `left` and `top`; beside all four they are the picture's.
+Columns are parted by commas, semicolons or tabs. Between semicolons edges may have a decimal
 comma, as spreadsheets of many countries write it; with a point besides they are no numbers. A table
 that seems to be of boxes but lacks columns is refused, and the columns that it has are named: as a
 table of labels it would fail without a word of boxes. So are `x` and `y`, which may be a corner or
-the middle.
+the middle, boxes in one column (WKT, lists), and VIA's own CSV.
+
+A row with only a path is a picture without boxes, whether the other cells are empty or NaN, as
+pandas writes them. So is, and that is said, one whose edges are all 0, as DeepForest writes it.
+
+A folder may have boxes.csv or another such table, or one in the folder of each split (Roboflow).
 """
 
 from __future__ import annotations
@@ -14,17 +19,19 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
 from regraft import store
 from regraft.dataset import guard
 from regraft.dataset.boxes.collector import TRUTH, Collector
+from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.dataset.boxes.rows import BoxData, number
 from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
+from regraft.dataset.rows import Split
 from regraft.errors import DataError
 from regraft.wording import plural, some_of
 
@@ -37,14 +44,25 @@ _LISTED = 10
 _CROWD = {**TRUTH, "yes": True, "no": False}
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 _PREFIX = re.compile("(?:b?box)[_ ]")
+_MIDDLES = (("x_center", "y_center"), ("center_x", "center_y"), ("cx", "cy"), ("xc", "yc"))
+_IN_ONE = frozenset({"geometry", "geom", "wkt", "polygon", "bbox", "box"})
+"""Columns that may hold a whole box."""
+_WHOLE = re.compile(r"POLYGON|[\[(]\s*[0-9.]+\s*,", re.IGNORECASE)
+_VIA = "region_shape_attributes"
+_NOTHING = frozenset({"", "nan", "na", "none", "null"})
+"""What an empty cell may be written as, in lower case."""
+_PREDICTED = frozenset({"score", "confidence", "probability"})
+_HEAD_BYTES = 10_000
 _ALIASES = {
     **dict.fromkeys(("image_path", "file", "filename", "image", "image_name"), "path"),
     **dict.fromkeys(("label", "class", "class_name", "category_name"), "category"),
-    **dict.fromkeys(("xmin", "x_min", "x1"), "left"),
-    **dict.fromkeys(("ymin", "y_min", "y1"), "top"),
-    **dict.fromkeys(("xmax", "x_max", "x2"), "right"),
-    **dict.fromkeys(("ymax", "y_max", "y2"), "bottom"),
+    **dict.fromkeys(("xmin", "x_min", "minx", "xtl", "x1"), "left"),
+    **dict.fromkeys(("ymin", "y_min", "miny", "ytl", "y1"), "top"),
+    **dict.fromkeys(("xmax", "x_max", "maxx", "xbr", "x2"), "right"),
+    **dict.fromkeys(("ymax", "y_max", "maxy", "ybr", "y2"), "bottom"),
 }
+_FROM_0 = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
+"""Where there is an `x0`, `x1` is the right edge."""
 
 
 @final
@@ -55,40 +73,20 @@ class TableReader:
     name: str = "csv"
 
     def recognises(self, path: Path) -> bool:
-        """A .csv file whose first line names what boxes have; or a folder with boxes.csv."""
-        path = path / _NAME if path.is_dir() else path
-        if path.suffix.lower() != ".csv" or not path.is_file():
-            return False
+        """A .csv file whose first line names what boxes have; or a folder with such."""
         try:
-            with path.open(encoding="utf-8-sig", errors="replace") as file:
-                first = file.readline(10_000)
+            return bool(_tables_in(path)) if path.is_dir() else _is_of_boxes(path)
+        except DataError:  # there are too many
+            return True
         except OSError:
             return False
-        columns = set(_columns(first.strip().split(_separator(first))))
-        corners = {"x", "y"} <= columns or {"left", "top"} <= columns
-        sides = any({*names} <= columns for names in _SIDES)
-        return len(columns & {*_EDGES}) >= _ENOUGH or ("path" in columns and corners and sides)
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `dataset.boxes.read_boxes`."""
-        file = path / _NAME if path.is_dir() else path
-        text = read_utf8(file)
-        first = text.partition("\n")[0]
-        separator = _separator(first)
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        root = file.resolve().parent
+        root = path.resolve() if path.is_dir() else path.resolve().parent
         into = Collector(path, root, self.name)
-        columns = _columns(next(rows, []))
-        _refuse_missing(columns, f"{guard.shown(file)}:1")
-        try:
-            for row in rows:
-                where = f"{guard.shown(file.name)}:{rows.line_num}"
-                _row(into, root, columns, row, where, commas=separator == ";")
-        except csv.Error as fault:
-            where = f"{guard.shown(file)}:{rows.line_num}"
-            raise DataError(
-                f"This is no CSV: {fault}.", where=where, mend="save it again"
-            ) from fault
+        for file, split in _tables_in(path):
+            _read_file(into, file.resolve(), root, split)
         return into.finish()
 
     def place(self, name: str, split: str) -> str:
@@ -110,8 +108,114 @@ class TableReader:
         store.commit(folder / _NAME, out.getvalue().encode())
 
 
+# Files --------------------------------------------------------------------------------------------
+
+
+def _tables_in(folder: Path) -> list[tuple[Path, Split]]:
+    """The tables of boxes of a folder, and the split of each; of a file, that file.
+
+    Raises:
+        DataError: there are several at the top of the folder.
+    """
+    if not folder.is_dir():
+        return [(folder, "")]
+    if (folder / _NAME).is_file():
+        return [(folder / _NAME, "")]
+    entries = guard.listed(folder)
+    top = _of_ground_truth(file for file, is_folder in entries if not is_folder)
+    if len(top) > 1:
+        names = some_of([guard.shown(file.name) for file in top], _LISTED)
+        raise DataError(
+            f"There are several tables of boxes: {names}.",
+            where=guard.shown(folder),
+            mend="give one of them, or put all rows into one, called boxes.csv; tables of several "
+            "people are compared by: regraft labels",
+        )
+    if top:
+        return [(top[0], "")]
+    splits = [entry for entry, is_folder in entries if is_folder and _split_of(entry)]
+    inside = {place: [file for file, _ in guard.listed(place)] for place in splits}
+    found = {place: _of_ground_truth(files) for place, files in inside.items()}
+    return [(files[0], _split_of(place)) for place, files in found.items() if len(files) == 1]
+
+
+def _split_of(folder: Path) -> Split:
+    return SPLIT_NAMES.get(folder.name.lower(), "")
+
+
+def _of_ground_truth(files: Iterable[Path]) -> list[Path]:
+    """Tables of boxes that nobody predicted."""
+    return [file for file in files if _is_of_boxes(file) and not _PREDICTED & {*_head(file)[0]}]
+
+
+def _is_of_boxes(file: Path) -> bool:
+    if file.suffix.lower() != ".csv" or not file.is_file():
+        return False
+    names, second = _head(file)
+    columns = {*names}
+    corners = {"x", "y"} <= columns or {"left", "top"} <= columns
+    middles = any({*pair} <= columns for pair in _MIDDLES)
+    sides = any({*pair} <= columns for pair in _SIDES)
+    return (
+        len(columns & {*_EDGES}) >= _ENOUGH
+        or ("path" in columns and (corners or middles) and sides)
+        or _VIA in columns
+        or bool(columns & _IN_ONE and _WHOLE.search(second))
+    )
+
+
+def _head(file: Path) -> tuple[list[str], str]:
+    """The columns of a table, as they are understood, and its second line."""
+    try:
+        with file.open(encoding="utf-8-sig", errors="replace") as opened:
+            first, second = opened.readline(_HEAD_BYTES), opened.readline(_HEAD_BYTES)
+    except OSError:
+        return [], ""
+    return _columns(first.strip().split(_separator(first))), second
+
+
+def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
+    text = read_utf8(file)
+    separator = _separator(text.partition("\n")[0])
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    columns = _columns(next(rows, []))
+    _refuse_foreign(columns, f"{guard.shown(file)}:1")
+    _refuse_missing(columns, f"{guard.shown(file)}:1")
+    shown = guard.shown(file.relative_to(root))
+    try:
+        lines = [(row, f"{shown}:{rows.line_num}") for row in rows if row]
+    except csv.Error as fault:
+        where = f"{guard.shown(file)}:{rows.line_num}"
+        raise DataError(f"This is no CSV: {fault}.", where=where, mend="save it again") from fault
+    table = _Table(into, file.parent, columns, separator == ";", split)
+    named = [(cells, where) for row, where in lines if (cells := table.cells(row, where))]
+    table.locate((cells["path"] for cells, _ in named), root, shown)
+    for cells, where in named:
+        table.read(cells, where)
+
+
 def _separator(first: str) -> str:
     return max(",;\t", key=first.count)
+
+
+# What they say ------------------------------------------------------------------------------------
+
+
+def _refuse_foreign(columns: Collection[str], where: str) -> None:
+    if _VIA in columns:
+        raise DataError(
+            "This is the own CSV of VIA, the VGG Image Annotator.",
+            where=where,
+            mend="in VIA, take Annotation > Export Annotations (COCO format)",
+        )
+    whole = sorted(_IN_ONE & {*columns})
+    if whole and not {*_EDGES} & {*columns}:
+        raise DataError(
+            f"The boxes are in one column, {whole[0]!r}, which is not read.",
+            where=where,
+            mend="write the edges of each into the columns left, top, right and bottom, in pixels "
+            "(geopandas: frame.bounds)",
+        )
 
 
 def _refuse_missing(columns: list[str], where: str) -> None:
@@ -133,7 +237,8 @@ def _refuse_missing(columns: list[str], where: str) -> None:
 
 def _columns(names: list[str]) -> list[str]:
     plain = [_PREFIX.sub("", name.strip().strip('"').lower()) for name in names]
-    return [_ALIASES.get(name, name) for name in plain]
+    aliases = {**_ALIASES, **_FROM_0} if "x0" in plain else _ALIASES
+    return [aliases.get(name, name) for name in plain]
 
 
 def _sides_in(columns: Collection[str]) -> tuple[str, str] | None:
@@ -161,28 +266,81 @@ def _with_points(edges: list[str]) -> list[str]:
     return edges if any(number(edge) is None for edge in pointed) else pointed
 
 
-def _row(
-    into: Collector, root: Path, columns: list[str], row: list[str], where: str, commas: bool
-) -> None:
-    if not row:
-        return
-    if len(row) != len(columns):
-        many = plural(len(row), "column")
-        what = f"The line has {many}; the first one has {len(columns)}."
-        into.refuse("wrong-columns", where, what)
-        return
-    given = dict(zip(columns, row, strict=True))
-    cells = {name: cell.strip() for name, cell in given.items()}
-    if given["path"] != cells["path"] and guard.is_file(root / given["path"]):
-        cells["path"] = given["path"]  # space around it belongs to the name
-    if not cells["path"] or "\0" in cells["path"]:
-        into.refuse("no-picture", where, "The line names no picture.")
-        return
-    named = cells.get("split", "").lower()
-    if named and named not in SPLIT_NAMES:
-        into.say("unknown-split", where, f"There is no split {named!r}.", "read as none")
-    id_ = into.picture(root / cells["path"], where, SPLIT_NAMES.get(named, ""))
-    edges = _edges(cells, commas)
-    if cells["category"] or any(edges):
+@final
+@dataclass
+class _Table:
+    """One file.
+
+    Attributes:
+        into: takes what is found.
+        base: the folder that paths begin in.
+        columns: as they are understood.
+        commas: edges may have decimal commas.
+        split: of all its pictures, where they have none of their own.
+        places: pictures that are not where their path leads, by path.
+        sized: pictures and the sizes that were given for them.
+    """
+
+    into: Collector
+    base: Path
+    columns: list[str]
+    commas: bool
+    split: Split
+    places: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    sized: set[tuple[str, float, float]] = field(default_factory=set[tuple[str, float, float]])
+
+    def cells(self, row: list[str], where: str) -> dict[str, str] | None:
+        """A row by column; None where it cannot be read (said)."""
+        if len(row) != len(self.columns):
+            many = plural(len(row), "column")
+            what = f"The line has {many}; the first one has {len(self.columns)}."
+            self.into.refuse("wrong-columns", where, what)
+            return None
+        given = dict(zip(self.columns, row, strict=True))
+        cells = {name: cell.strip() for name, cell in given.items()}
+        if given["path"] != cells["path"] and guard.is_file(self.base / given["path"]):
+            cells["path"] = given["path"]  # space around it belongs to the name
+        if not cells["path"] or "\0" in cells["path"]:
+            self.into.refuse("no-picture", where, "The line names no picture.")
+            return None
+        return cells
+
+    def locate(self, paths: Iterable[str], root: Path, where: str) -> None:
+        """Find the pictures where none is in its place."""
+        names = dict.fromkeys(paths)
+        if not any(guard.is_file(self.base / name) for name in names):
+            self.places = found_elsewhere(self.into, root, names, where)
+
+    def read(self, cells: Mapping[str, str], where: str) -> None:
+        """A row: a picture, and perhaps a box on it."""
+        into, named = self.into, cells.get("split", "").lower()
+        if named and named not in SPLIT_NAMES:
+            into.say("unknown-split", where, f"There is no split {named!r}.", "read as none")
+        file = self.places.get(cells["path"], self.base / cells["path"])
+        id_ = into.picture(file, where, SPLIT_NAMES.get(named, self.split))
+        edges = _edges(cells, self.commas)
+        if id_ is not None:
+            self._declare(id_, cells, edges, where)
+        if _NOTHING.issuperset(cell.lower() for cell in (cells["category"], *edges)):
+            return
+        if all(number(edge) == 0 for edge in edges):
+            what = "All edges are 0."
+            return into.say("no-object", where, what, "read as a picture without objects")
         crowd = into.crowd(cells.get("crowd"), where, _CROWD)
         into.box(id_, cells["category"], edges, where, crowd)
+
+    def _declare(
+        self, id_: str, cells: Mapping[str, str], edges: Sequence[str], where: str
+    ) -> None:
+        """The size of the picture, if width and height are not those of the box; once."""
+        pair = next((pair for pair in _SIDES if {*pair} <= {*self.columns}), None)
+        if pair is None or _sides_in(self.columns):
+            return
+        wide, high = (number(cells[name]) for name in pair)
+        if wide is None or high is None or (id_, wide, high) in self.sized:
+            return
+        left, top, right, bottom = (number(edge) or 0.0 for edge in edges)
+        if abs(right - left - wide) <= 1 and abs(bottom - top - high) <= 1:
+            return
+        self.sized.add((id_, wide, high))
+        self.into.declared(id_, (wide, high), where)

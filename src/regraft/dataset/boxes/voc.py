@@ -3,8 +3,9 @@
 Decisions:
 
 - VOC counts pixels from 1 and takes the last one in: xmin 1 is the left edge 0, xmax 7 the right
-  edge 7. Many programs count from 0 all the same; one xmin or ymin of 0 shows that, and then all
-  of the data are read so, and it is said.
+  edge 7. Many programs count from 0 all the same; one xmin or ymin of 0 of a box that could be used
+  shows that, or fractions of pixels in more than half of the boxes (CVAT), and then all of the data
+  are read so, and it is said. So are such boxes written, and read again to the last bit.
 - `difficult` objects are crowds: neither learnt nor counted as missed, as VOC's own measure has it.
 - Splits stand in ImageSets/Main/train.txt, val.txt and test.txt beside Annotations/, or are folders
   of these names where there are no such lists. So VOCdevkit is read with all that is in it.
@@ -16,7 +17,7 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
@@ -41,7 +42,9 @@ _TRIED = 20
 """XML files of a folder that are looked at until one is an annotation."""
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _SETS: dict[Split, str] = {"train": "train", "valid": "val", "test": "test"}
-_OPENINGS = tuple("<annotation".encode(code) for code in ("ascii", "utf-16-le", "utf-16-be"))
+_CODES = ("ascii", "utf-16-le", "utf-16-be")
+_OPENINGS = tuple("<annotation".encode(code) for code in _CODES)
+_OF_CVAT = tuple("<annotations".encode(code) for code in _CODES)
 _SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
@@ -85,17 +88,30 @@ class VocReader:
     name: str = "voc"
 
     def recognises(self, path: Path) -> bool:
-        """A folder in which, or below whose Annotations/, lies an XML file of an annotation."""
+        """A folder in which, or below whose Annotations/, lies an XML file of an annotation.
+
+        One such file, too, to be refused as what it is.
+        """
         try:
-            return path.is_dir() and any(_is_annotation(file) for file in _some(path))
+            files = _some(path) if path.is_dir() else filter(_is_xml, [path])
+            return any(map(_is_annotation, files))
         except OSError:
             return False
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `dataset.boxes.read_boxes`."""
+        if not path.is_dir():
+            _refuse_cvat([path])
+            raise DataError(
+                "This is the annotation of one picture in Pascal VOC's form.",
+                where=guard.shown(path),
+                mend="give the folder that holds Annotations/ and the pictures",
+            )
         root = path.resolve()
         into = Collector(path, root, self.name)
         pages = list(_pages(into, root))
+        if not pages:
+            _refuse_cvat(_some(root))
         first = 1 - _counts_from_0(into, pages, root)
         names: dict[Path, set[str]] = {page.base: set() for page in pages}
         for page in pages:
@@ -116,6 +132,7 @@ class VocReader:
         if _seem_split(data):
             # An empty list says that nothing is, whatever the folders are called.
             sets["train"] = []
+        first = 1 - _mostly_in_fractions(data)
         taken: set[str] = set()
         for picture in data.pictures:
             inner = PurePosixPath(*PurePosixPath(picture.id).parts[1:])
@@ -133,7 +150,7 @@ class VocReader:
                 "<depth>3</depth></size>",
             ]
             for box in picture.boxes:
-                edges = (box.left + 1, box.top + 1, box.right, box.bottom)
+                edges = (box.left + first, box.top + first, box.right, box.bottom)
                 bounds = "".join(
                     f"<{tag}>{_written(edge)}</{tag}>"
                     for tag, edge in zip(_EDGES, edges, strict=True)
@@ -156,6 +173,12 @@ def _seem_split(data: BoxData) -> bool:
     folders = {part for p in data.pictures for part in PurePosixPath(p.id).parts[1:-1]}
     named = any(folder.lower() in SPLIT_NAMES for folder in folders)
     return named and not any(picture.split for picture in data.pictures)
+
+
+def _mostly_in_fractions(data: BoxData) -> bool:
+    boxes = [(b.left, b.top, b.right, b.bottom) for p in data.pictures for b in p.boxes]
+    counted = [edges for edges in boxes if not _within_a_pixel(edges)]
+    return 2 * sum(map(_has_fraction, counted)) > len(counted)
 
 
 def _written(edge: float) -> str:
@@ -183,14 +206,17 @@ def _is_xml(file: Path) -> bool:
 
 
 def _is_annotation(file: Path) -> bool:
+    return any(opening in _start(file) for opening in _OPENINGS)
+
+
+def _start(file: Path) -> bytes:
     try:
         if not file.is_file():  # a pipe would be waited for
-            return False
+            return b""
         with file.open("rb") as opened:
-            start = opened.read(4096)
+            return opened.read(4096)
     except OSError:
-        return False
-    return any(opening in start for opening in _OPENINGS)
+        return b""
 
 
 def _pages(into: Collector, root: Path) -> Iterator[_Page]:
@@ -212,6 +238,17 @@ def _pages(into: Collector, root: Path) -> Iterator[_Page]:
                 into.say("no-annotation", where, f"This is a <{node.tag}>.", "ignored")
             else:
                 yield _Page(file, node, *_base(file, root))
+
+
+def _refuse_cvat(files: Iterable[Path]) -> None:
+    for file in files:
+        if any(opening in _start(file) for opening in _OF_CVAT):
+            raise DataError(
+                'This is CVAT\'s own XML ("CVAT for images").',
+                where=guard.shown(file),
+                mend="export the task from CVAT as COCO 1.0, Pascal VOC 1.1 or YOLO 1.1, with "
+                "Save images",
+            )
 
 
 def _base(file: Path, root: Path) -> tuple[Path, PurePosixPath]:
@@ -302,18 +339,47 @@ def _bounds(thing: _Node) -> list[str | None] | None:
     return [box.said(tag) for tag in _EDGES] if box else None
 
 
+def _numbers(bounds: Sequence[str | None] | None) -> list[float]:
+    """The four edges; [] where one of them is no finite number."""
+    numbers = [number(edge) for edge in bounds or ()]
+    known = [value for value in numbers if value is not None and isfinite(value)]
+    return known if len(known) == len(numbers) else []
+
+
 def _counts_from_0(into: Collector, pages: Sequence[_Page], root: Path) -> int:
-    """1 where an xmin or ymin below 1 shows that pixels count from 0."""
+    """1 where pixels seem to be counted from 0; see the head of this file."""
+    fractions: list[str] = []
+    boxes = 0
     for page in pages:
         for thing in page.root.children:
-            edges = _bounds(thing) if thing.tag == "object" else None
-            lows = [number(edge) for edge in (edges or [])[:2]]
-            if any(low is not None and 0 <= low < 1 for low in lows):
-                where = f"{guard.shown(page.file.relative_to(root))}:{thing.line}"
+            edges = _numbers(_bounds(thing)) if thing.tag == "object" else []
+            if not edges or _within_a_pixel(edges):
+                continue
+            where = f"{guard.shown(page.file.relative_to(root))}:{thing.line}"
+            if any(0 <= low < 1 for low in edges[:2]) and _has_area(edges):
                 what = "A box begins at 0, and VOC counts from 1."
                 into.say("counts-from-0", where, what, "all read as counting from 0")
                 return 1
-    return 0
+            boxes += 1
+            fractions += [where] if _has_fraction(edges) else []
+    if 2 * len(fractions) <= boxes:
+        return 0
+    what = f"{len(fractions)} of {boxes} boxes have fractions of pixels, and VOC counts whole ones."
+    into.say("counts-from-0", fractions[0], what, "all read as counting from 0")
+    return 1
+
+
+def _has_area(edges: Sequence[float]) -> bool:
+    left, top, right, bottom = edges
+    return left != right and top != bottom
+
+
+def _within_a_pixel(edges: Sequence[float]) -> bool:
+    return all(0 <= edge <= 1 for edge in edges)
+
+
+def _has_fraction(edges: Sequence[float]) -> bool:
+    return any(edge % 1 for edge in edges)
 
 
 def _sets(
@@ -426,9 +492,7 @@ def _read_object(into: Collector, id_: str | None, thing: _Node, where: str, fir
     given = _bounds(thing)
     if given is not None:
         edges: list[object] = list(given)
-        numbers = [number(edge) for edge in given]
-        known = [value for value in numbers if value is not None and isfinite(value)]
-        if len(known) == len(given):
+        if known := _numbers(given):
             left, top, right, bottom = known
             edges = [left - first, top - first, right, bottom]
     else:

@@ -34,7 +34,7 @@ from regraft.labelling.decisions import (
     decision_of,
     names_of,
 )
-from regraft.labelling.review.items import KINDS, Item, Queue
+from regraft.labelling.review.items import KINDS, ONE_OF_KIND, Item, Queue
 from regraft.labelling.review.pictures import LARGE_PX, SMALL_PX, Picture, picture_of, text_of
 from regraft.store import digest
 
@@ -104,6 +104,7 @@ class Desk:
             "multilabel": data.multilabel,
             "open": self.is_open,
             "kinds": {**KINDS},
+            "one_of_kind": {**ONE_OF_KIND},
             "reviewer": self.reviewer,
             "items": [_item(self.queue, item) for item in self.queue.items],
             "examples": [list(rows) for rows in self.queue.examples_c],
@@ -129,6 +130,8 @@ class Desk:
     def decide(self, asked: Mapping[str, Any]) -> Fact:
         """Write a decision down: key, sample, reviewer, action, labels; content, if it is known.
 
+        What is there already may be about a sample that this review has not.
+
         Raises:
             Unfit: something of this is wrong.
             NotThere: there is no such sample, or it has another content than the one that was seen.
@@ -137,6 +140,9 @@ class Desk:
         # Pages of older versions, and what these keep, have no content.
         wanted = {"key", "sample", "reviewer", "action", "labels"}
         _check_fields(asked, wanted | ({"content"} & set(asked)))
+        key = _key(asked["key"])
+        if self.journal.holds(key):
+            return {"written": False}
         row = self._row(asked["sample"])
         sample, data = self.queue.samples[row], self.queue.dataset
         content = content_key(sample)
@@ -155,7 +161,7 @@ class Desk:
         if action == "change" and labels == given:
             action, labels = "keep", ()
         decision = Decision(
-            key=_key(asked["key"]),
+            key=key,
             sample=sample.id,
             reviewer=reviewer_name(asked["reviewer"]),
             action=action,

@@ -29,7 +29,9 @@ KINDS: dict[Kind, str] = {
     "next": "to label next",
     "decided": "decided before",
 }
-"""In the order in which they are looked at, and what the page calls them."""
+"""In the order in which they are looked at, and what they are called."""
+ONE_OF_KIND: dict[Kind, str] = {**KINDS, "error": "likely error"}
+"""What one of them is called."""
 
 _EXAMPLES = 6
 

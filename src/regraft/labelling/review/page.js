@@ -448,10 +448,10 @@
   }
 
   function why(item) {
-    const names = { error: "Likely error", divided: "People disagree", outlier: "Unlike the rest", next: "To label next", decided: "Decided before" };
+    const name = queue.one_of_kind[item.kind];
     const score = item.score == null ? "" : item.kind === "error" ? `suspicion ${percent(item.score)}` : item.kind === "divided" ? `disagreement ${percent(item.score)}` : "";
     return el("div", { class: "why" },
-      el("p", { class: "kind" }, el("span", {}, names[item.kind]), el("span", {}, score)),
+      el("p", { class: "kind" }, el("span", {}, name[0].toUpperCase() + name.slice(1)), el("span", {}, score)),
       el("p", { class: "reason" }, item.reason));
   }
 

@@ -1,0 +1,30 @@
+"""Texts behind what `predict` is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from regraft.errors import UnreadableSample
+from regraft.predicting.named import not_meant
+from regraft.predicting.texts import texts_of
+
+MAIL = "From: a@b\nDate: today\nSubject: lunch\n\nAt noon?\n"
+
+
+def test_mails_are_read_in_files_of_any_name_and_in_tables(tmp_path: Path) -> None:
+    (tmp_path / "00001.7c53336b").write_text(MAIL)
+    (tmp_path / "t.csv").write_text(f'text,label\n"{MAIL}",a\n')
+    found = dict(texts_of([tmp_path]))
+    assert found == dict.fromkeys(
+        [str(tmp_path / "00001.7c53336b"), f"{tmp_path / 't.csv'}, line 2"], "lunch\n\nAt noon?"
+    )
+
+
+def test_other_files_in_a_folder_are_ignored_and_what_is_named_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "about.json"
+    file.write_text('{"about": "it"}')
+    assert dict(texts_of([file])) == {str(file): '{"about": "it"}'}
+    ((name, fault),) = texts_of([tmp_path])
+    assert isinstance(fault, UnreadableSample)
+    (answer,) = not_meant([{"sample": name, "problem": fault.what}], [tmp_path], "text")
+    assert answer == {"sample": str(file), "problem": "This is no text.", "ignored": True}
