@@ -21,8 +21,9 @@ from regraft.dataset import Dataset, Sample
 from regraft.dataset.boxes.tiles import cut
 from regraft.dataset.rows import Box
 from regraft.errors import DataError, UsageError
-from regraft.events import silent
+from regraft.events import Said, silent
 from regraft.predicting import Wanted, find_objects, put_together
+from regraft.reporting.drawing import COLOURS
 from regraft.tasks import Detection
 from regraft.tasks.boxes import BoxAnswers
 
@@ -36,7 +37,7 @@ class Finder:
 
     backbone = SimpleNamespace(pictures=PREPROCESSING, stages=())
     task = SimpleNamespace(classes=("blue", "red"))
-    calibrated = {"threshold": 0.5, "precision_0.9": 0.05}
+    calibrated = {"threshold": 0.5, "steps": [[0.91, 0.05]]}
 
     def __init__(self, tile_px: int = 0) -> None:
         self.facts = {"tile_px": tile_px}
@@ -96,9 +97,39 @@ def test_objects_are_in_pixels_of_the_picture(tmp_path: Path) -> None:
 def test_the_confidence_is_the_one_for_the_wanted_precision(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.png", (32, 64))
     assert len(find([path])[0]["objects"]) == 1
-    assert len(find([path], Wanted(precision=0.9))[0]["objects"]) == 2
-    with pytest.raises(UsageError, match="reached: 0.9"):
+    assert len(find([path], Wanted(precision=0.85))[0]["objects"]) == 2
+    assert len(find([path], Wanted(precision=0))[0]["objects"]) == 2
+    with pytest.raises(UsageError, match=r"reached 0\.91 at most"):
         find([path], Wanted(precision=0.99))
+
+
+def test_all_boxes_can_be_measured_by_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    paths = [photo(tmp_path / f"in/{n}.png", (8 * n, 30)) for n in range(5)]
+    find(paths, Wanted(tmp_path / "found", "coco", precision=0))
+    truth = {
+        "images": [{"id": 90 + n, "file_name": f"{n}.png"} for n in range(5)],
+        "categories": [{"id": 7, "name": "red"}, {"id": 8, "name": "blue"}],
+        "annotations": [
+            {"id": n + 1, "image_id": 90 + n, "category_id": 7, "bbox": [8 * n, 30, 32, 32],
+             "area": 1024, "iscrowd": 0}
+            for n in range(5)
+        ],
+    }  # fmt: skip
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    docs = (Path(__file__).parents[1] / "docs" / "boxes.md").read_text()
+    code = docs.partition("```python\nimport json\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec("import json\n" + code, {})  # noqa: S102
+    said = COCO("truth.json", print_function=str)
+    judge = COCOeval_faster(said, said.loadRes("results.json"), "bbox", print_function=str)
+    judge.evaluate()
+    judge.accumulate()
+    assert len(said.loadRes("results.json").anns) == 10
+    assert judge.eval["precision"][0, :, 0, 0, -1].mean() == pytest.approx(1)
 
 
 def test_where_as_many_are_found_as_are_told_it_is_said(
@@ -111,6 +142,20 @@ def test_where_as_many_are_found_as_are_told_it_is_said(
     assert found[0]["at_most"] == 2
     terminal.print_predictions(Console(width=200), found)
     assert "2 red  and perhaps more: 2 on a picture or tile are told" in capsys.readouterr().out
+
+
+def test_it_is_said_that_a_picture_is_much_larger_than_those_learnt_from(tmp_path: Path) -> None:
+    paths = [photo(tmp_path / f"{px}.png", (32, 64), (px, 128)) for px in (128, 255, 256, 640)]
+    paths.append(tmp_path / "no.png")
+    for tile_px, times in ((0, [2.0, 5.0]), (320, [2.0])):  # the last one is cut
+        finder: Any = Finder(tile_px)
+        finder.facts["longer_side_px"] = 128.0
+        told: list[Any] = []
+        found = find_objects(finder, PREPARATION, paths, NOTHING_MORE, told.append)
+        assert [row["times_larger"] for row in found if "times_larger" in row] == times
+        (said,) = [event.text for event in told if isinstance(event, Said)]
+        assert f"128 px wide or high), {paths[2 if tile_px else 3]} {times[-1]:g} times" in said
+    assert not any("times_larger" in row for row in find(paths))  # an older model
 
 
 def test_a_large_picture_is_looked_at_tile_by_tile(tmp_path: Path) -> None:
@@ -183,6 +228,10 @@ def test_evaluate_cuts_as_the_model_was_fitted_and_counts_objects_once(
     whole = measured["whole"]
     assert (whole["count"], whole["objects"], whole["shown"], whole["right"]) == (1, 1, 1, 1)
     assert [problem["kind"] for problem in measured["problems"]] == ["tiled"]
+    model.facts = {"tile_px": 0, "longer_side_px": 400.0}
+    (larger,) = evaluating._of_boxes(model, task, pictures, silent)["problems"]
+    assert (larger["kind"], larger["where"]) == ("much-larger", "a.png")
+    assert "5 times as large" in larger["what"]
 
 
 def test_evaluate_says_so_where_all_boxes_are_crowds() -> None:
@@ -244,11 +293,12 @@ def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
     ]
     with Image.open(drawings[0]) as drawn:
         left, middle = drawn.getpixel((32, 80)), drawn.getpixel((48, 80))
-    assert left[2] > left[0]  # the blue edge, where the square begins
+    # The edge where the square begins has the colour of the second category.
+    assert np.abs(np.array(left) - COLOURS[1]).max() < 60
     assert middle[0] > 180
     written = {p.name for p in (tmp_path / "out").iterdir()} - {"drawn"}
     names = {"json": {"predictions.json"}, "csv": {"predictions.csv"}}
-    names |= {"coco": {"predictions.json"}, "yolo": {"classes.txt", "labels"}}
+    names |= {"coco": {"coco.json"}, "yolo": {"classes.txt", "labels"}}
     names["label-studio"] = {"label-studio.json", "label-studio.xml"}
     assert written == names[to] | {".regraft-predict"}
     if to == "json":
@@ -311,7 +361,7 @@ def test_a_video_that_ends_before_it_says_so_is_said_to_on_its_last_frame(
         ("labels/a.txt", Wanted(to="yolo")),
         ("classes.txt", Wanted(to="yolo")),
         ("predictions.json", Wanted()),
-        ("predictions.json", Wanted(to="coco")),
+        ("coco.json", Wanted(to="coco")),
         ("predictions.csv", Wanted(to="csv")),
         ("label-studio.xml", Wanted(to="label-studio")),
         ("drawn/a.png.jpg", Wanted(draw=True)),
@@ -357,6 +407,7 @@ def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
         (Wanted(Path("x"), every_s=0.0), "--every"),
         (Wanted(None, draw=True), "--out"),
         (Wanted(None, "coco"), "--out"),
+        (Wanted(precision=1.2), "--precision"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_first(wanted: Wanted, where: str) -> None:

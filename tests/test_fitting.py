@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from regraft import fitting
@@ -39,3 +41,19 @@ def test_boxes_too_small_to_be_learnt_are_said_by_category() -> None:
     assert said.fingerprint() == rows.fingerprint()
     large = Detection(rows.classes, task.detector, 640, (1.0, 1.0))
     assert fitting._say_too_small(rows, large, told.append) is rows
+
+
+def test_a_test_split_without_objects_is_not_measured_on() -> None:
+    task = Detection(("bird",), Detector("dense", (), (8, 16), 6), 64, (1.0,))
+    boxes = (Box(0, 0, 0, 9, 9),)
+    told: list[Any] = []
+    for there, testable in (((), False), ((replace(boxes[0], crowd=True),), False), (boxes, True)):
+        sample = Sample("a", Path("a"), (), split="test", size=(64, 64), boxes=there)
+        rows = Dataset(Path(), "object-detection", ("bird",), (sample,))
+        ground: Any = SimpleNamespace(dataset=rows, task=task, tell=told.append)
+        assert fitting._is_testable(ground) is testable
+    assert [event.text for event in told] == [
+        "there is no object on the test split, so nothing is measured on it"
+    ] * 2
+    ground.dataset = rows.with_samples([])
+    assert not fitting._is_testable(ground) and len(told) == 2

@@ -346,7 +346,9 @@ def predict(
     ] = "1s",
     precision: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Boxes: the share that should be right, as 0.9."),
+        typer.Option(
+            metavar="SHARE", help="Boxes: the share that should be right, as 0.9; 0: all."
+        ),
     ] = None,
     columns: _ColumnsOfFit = None,
     as_json: _Json = False,
@@ -354,7 +356,7 @@ def predict(
         bool, typer.Option("--csv", help="Print a table of classes for spreadsheets.")
     ] = False,
 ) -> None:
-    """Label pictures, videos or texts, or find objects; say what is unlike the training data."""
+    """Label pictures, videos or texts, saying what is unlike the training data; or find objects."""
     every_s = seconds_of(every, "--every")
     if as_json and as_csv:
         _refuse_given({"--csv": True}, "has no part in --json")

@@ -5,14 +5,14 @@ Shapes: n samples, d values of a vector, c classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from regraft.dataset import Dataset, Sample, View
-from regraft.dataset.boxes.tiles import tiled
+from regraft.dataset import Dataset, Problem, Sample, View
+from regraft.dataset.boxes.tiles import tiled, times_larger
 from regraft.dataset.classes import has_objects
 from regraft.dataset.rows import labels_of, renumbered
 from regraft.errors import DataError
@@ -25,6 +25,7 @@ from regraft.reporting import content
 from regraft.tasks import Detection, box_metrics, measure
 from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.classification import Classification
+from regraft.tasks.coco_table import coco_table
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation, prepare
 from regraft.transfer.features import Features, features
@@ -129,8 +130,17 @@ def _of_boxes(model: Model, task: Detection, pictures: Dataset, tell: Tell) -> d
     return measured(task, tiles, found, threshold, (whole, stitched, shown)) | {
         "seen": model.has_seen(tiles),
         "reviewed": 0,  # opinions are about labels, never about boxes
-        "problems": [asdict(problem) for problem in rows.problems],
+        "problems": [asdict(problem) for problem in [*rows.problems, *_larger(model, whole)]],
     }
+
+
+def _larger(model: Model, pictures: Sequence[Sample]) -> Iterator[Problem]:
+    """Pictures whose objects are seen much smaller than those that were learnt."""
+    for sample in pictures:
+        height_px, width_px = sample.size
+        if times := times_larger(width_px, height_px, model.facts):
+            what = f"It is {times:g} times as large as those learnt from: its objects look smaller."
+            yield Problem("much-larger", sample.id, what)
 
 
 def measured(
@@ -162,7 +172,7 @@ def measured(
         "count": len(samples),
         "metric": held.measured(answers.arrays()).to_json(),
         "classes": list(task.classes),
-        "coco": box_metrics.coco_table(answers, held.targets, task.classes),
+        "coco": coco_table(answers, held.targets, task.classes, held.weights_rn),
         "whole": {
             "count": len(pictures),
             "ap50": float(ap50(np.ones((1, len(pictures))))[0]),

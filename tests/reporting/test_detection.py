@@ -61,7 +61,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     rows, answers = made(folder)
     valid = rows.split("valid")
     targets = BoxTargets.from_samples(valid)
-    judged = detection.Judged(rows, valid, "valid", answers, targets, 0.5)
+    judged = detection.Judged(rows, valid, "valid", answers, targets, 0.5, np.ones((3, len(valid))))
     return folder, detection.section(judged)
 
 
@@ -177,7 +177,11 @@ def test_nothing_found_and_nothing_there(facts) -> None:
     negatives = [sample for sample in rows if not sample.boxes][:2]
     nothing = BoxAnswers.from_pictures([(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))] * 2)
     targets = BoxTargets.from_samples(negatives)
-    found = detection.section(detection.Judged(rows, negatives, "test", nothing, targets, 0.5))
+    found = detection.section(
+        detection.Judged(
+            rows, negatives, "test", nothing, targets, 0.5, np.ones((3, len(negatives)))
+        )
+    )
     assert found["coco"]["ap50"] is None
     page = shown(as_report(found))
     assert "There is no object on the test split." in page.text
@@ -236,3 +240,15 @@ def test_strokes_do_not_hide_small_things_in_a_large_picture() -> None:
     large = drawing.drawn(plain, [drawing.Mark((1000, 1000, 2000, 2000), "tree 0.9")])
     for picture, least, most in ((few, 100, 3000), (large, 20_000, 200_000)):
         assert least < np.count_nonzero(np.asarray(picture).any(axis=2)) < most
+
+
+def test_each_category_has_a_colour_and_names_stand_beside_each_other() -> None:
+    plain = Image.new("RGB", (200, 200), (90, 90, 90))
+    edges = (20.0, 60.0, 120.0, 120.0)
+    marks = [drawing.Mark(edges, f"tree {k}", category=k) for k in range(3)]
+    pixels = np.asarray(drawing.drawn(plain, marks)).reshape(-1, 3)
+    for mark in marks:
+        assert (pixels == drawing.COLOURS[mark.category]).all(axis=1).sum() > 100
+    assert len(set(drawing.COLOURS)) == 8 and drawing.WRONG not in drawing.COLOURS
+    once = drawing.drawn(plain, [drawing.Mark((20, 60, 120, 120), "tree", category=8)])
+    assert (np.asarray(once) == drawing.RIGHT).all(axis=2).any()

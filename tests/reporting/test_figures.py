@@ -169,6 +169,10 @@ def test_names_of_lines_stay_in_the_picture_and_apart() -> None:
         float(y) for y in re.findall(r'class="label c\d" x="[\d.]+" y="([\d.]+)"', svg)
     )
     assert heights[-1] < 300
+    names = [float(x) for x in re.findall(r'class="label c\d" x="([\d.]+)"', svg)]
+    curves = [float(x) for path in re.findall(r'class="line c\d" d="([^"]+)"', svg)
+              for x in re.findall(r"[ML]([\d.]+) ", path)]  # fmt: skip
+    assert min(names) > max(curves)
     assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) >= 15
 
 

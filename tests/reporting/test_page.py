@@ -486,3 +486,15 @@ def test_text_has_the_contrast_of_wcag_aa(report: Report, dark: bool) -> None:
         for ink in ("ink", "soft", "blue", "orange"):
             pair = sorted(luminance(colours[name]) for name in (ground, ink))
             assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (ground, ink)
+
+
+def test_where_there_is_no_interval_none_is_drawn() -> None:
+    report = full_report()
+    for rung in report["rungs"]:
+        if rung["metric"]:
+            rung["metric"] |= {"low": 0.0, "high": 1.0}
+    report["scratch"] = None
+    report["data"]["splits"]["valid"] = 1
+    drawing = str(pages._ladder(report)[0])
+    assert "no interval: too few samples" in drawing and "0 % to 100 %" not in drawing
+    assert "measured on the same validation photo." in shown(report).text

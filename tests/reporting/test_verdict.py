@@ -240,3 +240,32 @@ def test_no_parameters_are_saved_against_what_needs_no_network() -> None:
     }  # fmt: skip
     found = savings(climbed, lexical, CURVE)
     assert (found["labels"], found["trained_parameters"], found["text"]) == (50, None, "")
+
+
+@pytest.mark.parametrize(
+    ("gap", "p", "said"),
+    [
+        (0.3, 0.001, "training pays"),
+        (-0.3, 0.001, "training makes it worse"),
+        (0.3, 0.9, "no difference outside the noise"),
+    ],
+)
+def test_the_detector_as_it_came_is_set_beside_the_rung_on_the_same_split(
+    gap: float, p: float, said: str
+) -> None:
+    report = _climbed(["kept"], "head") | {"test": METRIC | {"value": 1.0}}
+    report["data"] = DATA | {"splits": {"train": 9, "valid": 10, "test": 1}}
+    report["untouched"] = {"metric": METRIC | {"value": 0.5}, "gap": gap, "p": p}
+    text = verdict(report)
+    assert "100.0 % accuracy on the test split" in text
+    assert text.endswith(
+        "On the validation split the detector as it came, its own head on, reaches 50.0 %, "
+        f"the chosen rung 80.0 %: {said}."
+    )
+
+
+@pytest.mark.parametrize(("test", "lack"), [(0, "test split"), (4, "object on the test split")])
+def test_why_no_test_split_was_measured_on_is_said(test: int, lack: str) -> None:
+    report = _climbed(["kept", "kept"], "last:1") | {"task": "object-detection"}
+    report["data"] = DATA | {"splits": {"train": 9, "valid": 10, "test": test}}
+    assert f"There is no {lack}: this one chose the rung as well" in verdict(report)

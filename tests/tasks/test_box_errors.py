@@ -8,7 +8,7 @@ from test_box_metrics import made
 
 from regraft.tasks import box_metrics
 from regraft.tasks.box_errors import KINDS, errors_of, gains
-from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.boxes import BoxAnswers, BoxTargets, areas
 
 TRUTH = [(0, 0, 100, 100), (200, 0, 300, 100)]
 
@@ -26,6 +26,7 @@ def set_up(said, truths=TRUTH, labels=(0, 1)):
         np.zeros(len(truths), bool),
         np.array([[400, 400]]),
         ("",),
+        areas(np.array(truths, np.float32).reshape(-1, 4)),
     )
     return answers, targets
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from regraft.tasks import box_metrics, measure
-from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.boxes import BoxAnswers, BoxTargets, areas
+from regraft.tasks.coco_table import coco_table
 
 CLASSES = ("a", "b", "c")
 
@@ -37,13 +39,15 @@ def made(
         label_d = np.concatenate([label_k[near], rng.integers(0, classes, len(far_d4))])
         label_d = np.where(flip_d, rng.integers(0, classes, len(box_d4)), label_d)
         said.append((box_d4, label_d, rng.integers(1, steps, len(box_d4)) / steps))
+    boxes_k4 = np.concatenate([box for box, *_ in truths]).astype(np.float32)
     targets = BoxTargets(
         np.array([len(label) for _, label, _ in truths]),
-        np.concatenate([box for box, *_ in truths]).astype(np.float32),
+        boxes_k4,
         np.concatenate([label for _, label, _ in truths]),
         np.concatenate([crowd for *_, crowd in truths]),
         np.full((pictures, 2), 400),
         ("",) * pictures,
+        areas(boxes_k4),
     )
     return BoxAnswers.from_pictures(said), targets
 
@@ -54,6 +58,7 @@ def drawn(answers: BoxAnswers, targets: BoxTargets, times_n: np.ndarray):
     said = list(answers)
     there = list(targets)
     parts = [there[n] for n in rows]
+    area = np.split(targets.area_k, targets.count_n.cumsum()[:-1])
     return BoxAnswers.from_pictures([said[n] for n in rows]), BoxTargets(
         targets.count_n[rows],
         np.concatenate([p[0] for p in parts]),
@@ -61,13 +66,14 @@ def drawn(answers: BoxAnswers, targets: BoxTargets, times_n: np.ndarray):
         np.concatenate([p[2] for p in parts]),
         targets.sizes_n2[rows],
         ("",) * len(rows),
+        np.concatenate([area[n] for n in rows]),
     )
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_it_agrees_with_faster_coco_eval(seed: int) -> None:
+def test_it_agrees_with_the_table(seed: int) -> None:
     answers, targets = made(seed)
-    table = box_metrics.coco_table(answers, targets, CLASSES)
+    table = coco_table(answers, targets, CLASSES, np.ones((1, len(targets))))
     ones_1n = np.ones((1, len(targets)))
     ap50 = box_metrics.average_precision(answers, targets, 3)(ones_1n)[0]
     assert ap50 == pytest.approx(table["ap50"], abs=1e-6)
@@ -99,7 +105,7 @@ def test_weights_are_pictures_that_were_drawn_several_times(seed: int) -> None:
     answers, targets = made(seed, steps=1_000_000)
     score = box_metrics.average_precision(answers, targets, 3)
     times_n = np.random.default_rng(seed).multinomial(len(targets), [1 / len(targets)] * 40)
-    table = box_metrics.coco_table(*drawn(answers, targets, times_n), CLASSES)
+    table = coco_table(*drawn(answers, targets, times_n), CLASSES, np.ones((1, len(targets))))
     assert score(times_n[None, :].astype(float))[0] == pytest.approx(table["ap50"], abs=1e-6)
 
 
@@ -115,11 +121,11 @@ def test_more_than_a_hundred_boxes_and_a_category_without_truth() -> None:
         np.zeros(60, bool),
         np.array([[400, 400]]),
         ("",),
+        np.full(60, 400.0),
     )
-    table = box_metrics.coco_table(answers, targets, CLASSES)
+    table = coco_table(answers, targets, CLASSES, np.ones((1, 1)))
     score = box_metrics.average_precision(answers, targets, 3)
     assert score(np.ones((1, 1)))[0] == pytest.approx(table["ap50"], abs=1e-6)
-    assert table["categories"][1]["ap"] is None
     assert len(box_metrics.match(answers, targets, 3).score_d) == 200
 
 
@@ -127,7 +133,6 @@ def test_no_answers_and_no_truths() -> None:
     nothing = BoxAnswers.from_pictures([(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))] * 40)
     _, targets = made(0)
     assert box_metrics.average_precision(nothing, targets, 3)(np.ones((2, 40))).tolist() == [0, 0]
-    assert box_metrics.coco_table(nothing, targets, CLASSES)["ap50"] == 0
     confidence = box_metrics.choose_confidence(box_metrics.match(nothing, targets, 3))
     assert (confidence.precision, confidence.recall) == (0, 0)
 
@@ -171,10 +176,8 @@ def test_the_confidence_has_the_best_f1_or_the_wanted_precision() -> None:
     assert most.precision == max(p for p, *_ in by_hand.values())
 
 
-def test_confidences_for_wanted_precisions_are_kept_where_they_are_reached() -> None:
+def test_the_lowest_confidence_is_kept_for_every_step_of_precision() -> None:
     answers, targets = made(5)
-    raw = box_metrics.match(answers, targets, 3)
-    assert set(box_metrics.confidences(raw)) == {"threshold"}  # half of the boxes are never right
     # Those that are right are made surer.
     right_d = box_metrics.match(answers, targets, 3)
     scores_k = answers.scores_k.copy()
@@ -183,11 +186,21 @@ def test_confidences_for_wanted_precisions_are_kept_where_they_are_reached() -> 
     matches = box_metrics.match(answers, targets, 3)
     kept = box_metrics.confidences(matches)
     assert kept["threshold"] == box_metrics.choose_confidence(matches).threshold
-    reached = [p for p in box_metrics.PRECISIONS if f"precision_{p:g}" in kept]
-    assert len(reached) > 3
-    for precision in reached:
-        right, said, _ = brute(answers, targets, kept[f"precision_{precision:g}"])
-        assert right / said >= precision
+    steps = box_metrics.steps_of(json.loads(json.dumps(kept)))
+    assert len(steps) > 3 and steps == sorted(steps)
+    for precision, threshold in steps:
+        right, said, _ = brute(answers, targets, threshold)
+        assert right / said == precision
+    for wanted in np.arange(1, 101) / 100:
+        chosen = box_metrics.choose_confidence(matches, wanted)
+        told = [threshold for precision, threshold in steps if precision >= wanted]
+        assert told[:1] == ([chosen.threshold] if chosen.precision >= wanted else [])
+
+
+def test_the_steps_of_models_of_before_are_read() -> None:
+    kept = {"threshold": 0.4, "precision_0.95": 0.7, "precision_0.5": 0.3}
+    assert box_metrics.steps_of(kept) == [(0.5, 0.3), (0.95, 0.7)]
+    assert box_metrics.steps_of({"threshold": 0.4}) == []
 
 
 def test_the_curve_ends_where_the_last_truth_is_found() -> None:

@@ -95,6 +95,37 @@ def test_adding_ten_computes_ten_and_changes_nothing(
     assert (rows(after)[:40] == rows(before)).all()
 
 
+def test_tiles_of_a_picture_come_from_few_decodings(
+    compiled: Backbone, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    decode = images.decode_bytes
+
+    def counted(data: bytes, where: str, suffix: str = "") -> Any:
+        decoded.append(where)
+        return decode(data, where, suffix)
+
+    corners = [(x, y, x + 20, y + 20) for x in (0, 5, 10) for y in (0, 5, 10)]
+    parts = [replace(s, window=window) for s in samples[:4] for window in corners]
+    with prepare(compiled) as preparation:
+        engine, cut = preparation.engine(4, samples), Cut(compiled, 4)
+        assert engine.serving
+        monkeypatch.setattr(images, "decode_bytes", counted)
+        table = features(parts, cut, engine, ROLLED)
+        assert len(decoded) == len(set(decoded)) == 4
+        size_bytes = compiled.preprocessing.size_px**2 * 3 * len(ROLLED)
+        monkeypatch.setattr(module, "AHEAD_BYTES", 3 * size_bytes)
+        decoded.clear()
+        few = features(parts, cut, engine, [replace(view, crop=0.9) for view in ROLLED])
+        assert few.computed and sorted(map(decoded.count, set(decoded))) == [3] * 4
+    for at, part in enumerate(parts[:10]):
+        picture = images.decode(Path(str(part.source))).crop(part.window)
+        p = compiled.preprocessing
+        pixels = square(picture, p.size_px, p.crop, p.interpolation, View(), part.view_key)
+        (expected,) = engine.run(pixels[None])
+        assert (table.rows(np.array([at]))[0] == expected).all()
+
+
 def test_what_is_missing_is_counted(compiled: Backbone, samples: list[Sample]) -> None:
     computed(compiled, samples[:10], views=ROLLED[:2])
     with prepare(compiled) as preparation:

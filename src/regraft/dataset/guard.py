@@ -7,7 +7,7 @@ Decisions:
   file inside the folder is that file.
 - Only regular files are opened. A pipe would wait for ever, a device may do anything.
 - A picture's size is taken from its header, that of an icon from the pictures in it, and refused
-  above 50 megapixels before one pixel is decoded. A file over 512 MiB is not read at all.
+  above 100 megapixels before one pixel is decoded. A file over 512 MiB is not read at all.
 - Names are printed so that one name is one line: control characters, bytes that are no text and
   backslashes are escaped.
 - What operating systems leave behind (.DS_Store, Thumbs.db, …) and hidden files are no data, nor
@@ -28,7 +28,8 @@ from typing import final
 from regraft.dataset.rows import Problem
 from regraft.errors import UnreadableSample
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 100_000_000
+"""300 MB as RGB, in each thread that decodes: an aerial picture of 10,000 × 10,000 passes."""
 MAX_BYTES = 512 * 2**20
 SNIFFED = 500
 """Files whose names are looked at to tell what a folder holds."""
@@ -290,7 +291,7 @@ def refuse_bomb(width_px: int, height_px: int, where: str) -> None:
     """Refuse a picture by the size that its header claims.
 
     Raises:
-        UnreadableSample: more than 50 megapixels, or no pixels.
+        UnreadableSample: more than 100 megapixels, or no pixels.
     """
     if width_px < 1 or height_px < 1:
         raise Refused(
@@ -305,7 +306,7 @@ def refuse_bomb(width_px: int, height_px: int, where: str) -> None:
             f"The header says {width_px} × {height_px} pixels; "
             f"at most {MAX_PIXELS // 10**6} megapixels are decoded.",
             where=where,
-            mend="if the size is true, save the picture smaller",
+            mend="if the size is true, save the picture smaller, or cut it",
         )
 
 
@@ -313,7 +314,7 @@ def refuse_nested_bomb(data: bytes, where: str) -> None:
     """Refuse an icon file whose inner pictures are larger than its header says.
 
     Raises:
-        UnreadableSample: an inner picture has more than 50 megapixels.
+        UnreadableSample: an inner picture has more than 100 megapixels.
     """
     for width_px, height_px in _inner_sizes(data):
         refuse_bomb(width_px, height_px, where)

@@ -33,6 +33,8 @@ class Box:
         bottom: see there.
         crowd: many objects of the category that were not drawn one by one, or one that is too hard
             to judge: neither learnt nor counted as missed.
+        area: square pixels of the object itself, where more than its box is known: COCO's sizes are
+            by it. It says nothing of what is learnt, so boxes that differ in it alone are equal.
     """
 
     category: int
@@ -41,6 +43,7 @@ class Box:
     right: float
     bottom: float
     crowd: bool = False
+    area: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

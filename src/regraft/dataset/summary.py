@@ -134,7 +134,9 @@ def _imbalance(dataset: Dataset) -> dict[str, Any]:
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     ratio = round(high / low, 2)
     names = dataset.classes
-    if len(counts) == 1:
+    if len(names) == 1:
+        text = f"There is one class, {names[0]}."
+    elif len(counts) == 1:
         text = f"No training sample is of another class than {names[most]}."
     elif ratio <= EVEN:
         text = "The classes are about equally large."

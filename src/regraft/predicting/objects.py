@@ -22,18 +22,21 @@ from regraft.dataset.boxes.predicted import (
     list_place,
     write_predictions,
 )
-from regraft.dataset.boxes.tiles import Found, Window, cut, stitch, windows
+from regraft.dataset.boxes.tiles import Found, Window, cut, stitch, times_larger, windows
 from regraft.dataset.frames import Frame, frames
+from regraft.dataset.guard import shown
 from regraft.dataset.video import claims_video
 from regraft.errors import UnreadableSample, UsageError
-from regraft.events import Advanced, Tell
+from regraft.events import Advanced, Said, Tell
 from regraft.reporting.drawing import Mark, drawn, jpeg
 from regraft.store import commit
+from regraft.tasks.box_metrics import steps_of
 from regraft.tasks.boxes import BoxAnswers
 from regraft.tasks.family import KEPT
 from regraft.transfer.engine import Preparation
 from regraft.transfer.model import Model
 from regraft.transfer.pictures import pixels_of
+from regraft.wording import plural
 
 TRIED = 8
 """Pictures or tiles that the engine is judged by."""
@@ -48,7 +51,8 @@ class Wanted:
         to: format of the file; see `dataset.boxes.predicted.FILES`.
         draw: whether pictures with the boxes on them are written too.
         every_s: of a video, one frame in so many seconds is looked at.
-        precision: the share of boxes that should be right; None shows those with the best F1.
+        precision: the share of boxes that should be right; 0 shows all that are found, None those
+            with the best F1.
     """
 
     out: Path | None = None
@@ -83,6 +87,10 @@ def check_wanted(wanted: Wanted, finds: bool) -> None:
         )
     if not wanted.every_s > 0:
         raise UsageError("the time is not positive", where="--every", mend="for example 1s")
+    if wanted.precision is not None and not 0 <= wanted.precision <= 1:
+        raise UsageError(
+            "the share does not lie between 0 and 1", where="--precision", mend="for example 0.9"
+        )
     if wanted.out is None and (wanted.draw or wanted.to != "json"):
         raise UsageError("there is no folder to write to", where="--out", mend="name one")
     if wanted.out is not None:
@@ -104,7 +112,8 @@ def find_objects(
     Returns:
         for each picture "sample", "width", "height" and "objects", the surest first, each with
         "label", "probability" and "box" (left, top, right, bottom in pixels); or "problem".
-        Where as many were found as are told of a picture or tile, "at_most" is that number. The
+        Where as many were found as are told of a picture or tile, "at_most" is that number; where
+        the picture is much larger than those learnt from, "times_larger" says how much. The
         last frame of a video that is not whole has "damage", sentences on what it lacks.
 
     Raises:
@@ -130,14 +139,34 @@ def find_objects(
         answers.append({"sample": look.name, **_objects(model, whole, size)})
         if any((found.scores_k >= threshold).sum() >= KEPT for found in tiles):
             answers[-1]["at_most"] = KEPT
+        if times := times_larger(*size, model.facts):
+            answers[-1]["times_larger"] = times
         if look.damage:
             answers[-1]["damage"] = list(look.damage)
         if wanted.draw and wanted.out is not None:
-            _draw(look.picture, answers[-1], _file_for(below(look.name, common), wanted.out, taken))
+            file = _file_for(below(look.name, common), wanted.out, taken)
+            _draw(look.picture, answers[-1], model.task.classes, file)
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
+    _say_larger(model, answers, tell)
     if wanted.out is not None:
         write_predictions(answers, model.task.classes, wanted.out, wanted.to)
     return answers
+
+
+def _say_larger(model: Model, answers: Sequence[dict[str, Any]], tell: Tell) -> None:
+    """Say so where objects are seen much smaller than those that were learnt."""
+    larger = [answer for answer in answers if "times_larger" in answer]
+    if larger:
+        most = max(larger, key=lambda answer: answer["times_larger"])
+        tell(
+            Said(
+                f"{plural(len(larger), 'picture is', 'pictures are')} much larger than those that "
+                f"this model learnt from (mostly {model.facts['longer_side_px']:,.0f} px wide or "
+                f"high), {shown(most['sample'])} {most['times_larger']:g} times: objects are seen "
+                "that much smaller there, and many may be missed. Cut such pictures into smaller "
+                "ones, or learn from some of their size"
+            )
+        )
 
 
 def _whole(parts: Sequence[Window], tiles: Sequence[Found], least: float = 0.0) -> Found:
@@ -214,10 +243,15 @@ def _looked(
     yield from ((look, []) for look in begun)
 
 
-def _draw(picture: Image.Image, answer: dict[str, Any], file: Path) -> None:
+def _draw(picture: Image.Image, answer: dict[str, Any], classes: Sequence[str], file: Path) -> None:
     """The picture with its boxes and what they are."""
+    number = {name: at for at, name in enumerate(classes)}
     marks = [
-        Mark(tuple(thing["box"]), f"{thing['label']} {thing['probability']:.2f}")
+        Mark(
+            tuple(thing["box"]),
+            f"{thing['label']} {thing['probability']:.2f}",
+            category=number[thing["label"]],
+        )
         for thing in answer["objects"]
     ]
     commit(file, jpeg(drawn(picture, marks), 90))
@@ -227,15 +261,18 @@ def _threshold(model: Model, precision: float | None) -> float:
     """The confidence from which boxes are shown, as it was found on the validation split."""
     if precision is None:
         return model.calibrated["threshold"]
-    held = f"precision_{precision:g}"
-    if held not in model.calibrated:
-        known = [name.removeprefix("precision_") for name in model.calibrated if "_" in name]
-        raise UsageError(
-            f"no confidence is known that gives a precision of {precision:g}",
-            where="--precision",
-            mend=f"its validation data reached: {', '.join(known) or 'none'}",
-        )
-    return model.calibrated[held]
+    if precision == 0:
+        return 0.0
+    steps = steps_of(model.calibrated)
+    for reached, threshold in steps:
+        if reached >= precision:
+            return threshold
+    most = f"{steps[-1][0]:.3g} at most" if steps else "none"
+    raise UsageError(
+        f"no confidence is known that gives a precision of {precision:g}",
+        where="--precision",
+        mend=f"its validation data reached {most}; 0 shows all boxes",
+    )
 
 
 def _objects(model: Model, found: Found, size: tuple[int, int]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from regraft.store import Outcome
 from regraft.tasks import box_metrics
 from regraft.tasks.box_errors import KINDS, Errors, errors_of, gains
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
+from regraft.tasks.coco_table import coco_table
 from regraft.tasks.detection import Detection
 from regraft.transfer.ground import Ground
 from regraft.transfer.step import Step
@@ -69,6 +71,7 @@ class Judged:
         answers: n.
         targets: n.
         threshold: the confidence from which boxes are shown.
+        weights_rn: how often each sample is drawn, for intervals.
     """
 
     dataset: Dataset
@@ -77,6 +80,7 @@ class Judged:
     answers: BoxAnswers
     targets: BoxTargets
     threshold: float
+    weights_rn: np.ndarray
 
 
 def facts_of(
@@ -90,9 +94,11 @@ def facts_of(
     split = "test" if tested else "valid"
     samples = ground.dataset.split(split)
     answers = BoxAnswers.from_arrays(tested.tensors if tested else best.answers)
-    targets = task.targets(samples)
+    held = ground.held_out(samples)
     kept = [task.detector.categories[row] if row >= 0 else None for row in task.kept_rows]
-    judged = Judged(ground.dataset, samples, split, answers, targets, threshold)
+    judged = Judged(
+        ground.dataset, samples, split, answers, held.targets, threshold, held.weights_rn
+    )
     return {
         "calibration": None,
         "confusion": None,
@@ -112,7 +118,7 @@ def section(judged: Judged) -> dict[str, Any]:
     return {
         "split": judged.split,
         "shown": box_metrics.shown(errors.matches, judged.threshold),
-        "coco": box_metrics.coco_table(judged.answers, judged.targets, classes),
+        "coco": coco_table(judged.answers, judged.targets, classes, judged.weights_rn),
         "curves": _curves(errors, classes, judged.threshold),
         "errors": [
             {"kind": kind, "meaning": _MEANING[kind], "count": counts[kind], "gain": gained[kind]}
@@ -249,19 +255,24 @@ def pictures(root: Path, facts: Facts) -> dict[str, bytes]:
         facts: what `section` gave.
     """
     found: dict[str, bytes] = {}
-    for name, entry, marks in _to_draw(facts):
+    rows = sorted(_to_draw(facts), key=_file)
+    for file, some in groupby(rows, _file):  # tiles of one picture are cut from one decoding
         try:
-            picture = images.decode(root / entry["file"])
+            whole = images.decode(root / file)
         except (UnreadableSample, OSError):
             continue
-        if entry["window"]:
-            picture = picture.crop(tuple(entry["window"]))
-        if name.startswith("side"):
-            found[f"{name}-truth"] = jpeg(drawn(picture, marks[0], _SIDE_PX))
-            found[f"{name}-said"] = jpeg(drawn(picture, marks[1], _SIDE_PX))
-        else:
-            found[name] = jpeg(around(picture, marks[0]))
+        for name, entry, marks in some:
+            picture = whole.crop(tuple(entry["window"])) if entry["window"] else whole
+            if name.startswith("side"):
+                found[f"{name}-truth"] = jpeg(drawn(picture, marks[0], _SIDE_PX))
+                found[f"{name}-said"] = jpeg(drawn(picture, marks[1], _SIDE_PX))
+            else:
+                found[name] = jpeg(around(picture, marks[0]))
     return found
+
+
+def _file(row: tuple[str, Facts, list[list[Mark]]]) -> str:
+    return row[1]["file"]
 
 
 def _to_draw(facts: Facts) -> Iterator[tuple[str, Facts, list[list[Mark]]]]:

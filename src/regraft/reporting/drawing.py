@@ -1,6 +1,8 @@
-"""Boxes drawn onto pictures: blue and solid where right, orange and dashed where wrong.
+"""Boxes drawn onto pictures: solid where right or not known, dashed where wrong.
 
-The two differ in more than colour, for those who cannot tell colours apart and for print.
+What is right is blue and what is wrong orange; the two differ in more than colour, for those who
+cannot tell colours apart and for print. Where nobody knows what is right, each category has a
+colour; there are eight, and all are dark enough for white letters.
 """
 
 from __future__ import annotations
@@ -23,6 +25,11 @@ Edges = tuple[float, float, float, float]
 RIGHT = (10, 92, 214)
 WRONG = (232, 94, 0)
 _HALO = (255, 255, 255)
+COLOURS = (
+    RIGHT, (196, 30, 58), (0, 122, 61), (123, 44, 191), (158, 84, 0), (0, 118, 133), (190, 24, 147),
+    (84, 84, 84),
+)  # fmt: skip
+"""Of categories, by their number; after the last the first comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +40,13 @@ class Mark:
         edges: in pixels of the picture.
         text: written at its upper left corner; "" for nothing.
         wrong: how it is drawn.
+        category: number of the colour of one that is not wrong.
     """
 
     edges: Edges
     text: str = ""
     wrong: bool = False
+    category: int = 0
 
 
 def drawn(
@@ -60,14 +69,18 @@ def drawn(
     width_px = max(2, round(min(max(copy.size) / 240, thing_px / 12)))
     brush = ImageDraw.Draw(copy)
     font = ImageFont.load_default(max(11, round(min(max(copy.size) / 45, thing_px / 2))))
+    names: list[tuple[str, Edges, tuple[int, int, int]]] = []
     for mark in marks:
         left, top, right, bottom = (edge * scale[i % 2] for i, edge in enumerate(mark.edges))
         edges = (left, top, max(right, left + 1), max(bottom, top + 1))
-        colour = WRONG if mark.wrong else RIGHT
+        colour = WRONG if mark.wrong else COLOURS[mark.category % len(COLOURS)]
         _outline(brush, edges, _HALO, width_px + 2, False)
         _outline(brush, edges, colour, width_px, mark.wrong)
         if mark.text:
-            _write(brush, mark.text, edges, colour, font)
+            names.append((mark.text, edges, colour))
+    written: list[Edges] = []
+    for name in names:  # on top of all outlines
+        written.append(_write(brush, *name, font, written))
     return copy
 
 
@@ -105,22 +118,34 @@ def _write(
     edges: Edges,
     colour: tuple[int, int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
-    """White on the box's colour, above its corner, or inside where there is no room above.
+    written: Sequence[Edges],
+) -> Edges:
+    """White on the box's colour, above its corner, or inside or below where there is no room above.
 
     It is moved to the left where it would leave the picture, and shortened where it is too long.
+
+    Returns:
+        where it stands; on nothing that was `written` before if one of the places is free.
     """
-    image_px = brush.im.size[0]
+    image_px, image_high_px = brush.im.size
     kept = len(text)
     while kept > 1 and brush.textbbox((0, 0), _cut(text, kept), font=font)[2] + 6 > image_px:
         kept -= 1
     text = _cut(text, kept)
     *_, wide, high = brush.textbbox((0, 0), text, font=font)
-    left, top = max(0.0, min(edges[0], image_px - wide - 6)), edges[1] - high - 4
-    if top < 0:
-        top = edges[1]
-    brush.rectangle((left, top, left + wide + 6, top + high + 4), fill=colour)
-    brush.text((left + 3, top + 1), text, fill=_HALO, font=font)
+    left, line_px = max(0.0, min(edges[0], image_px - wide - 6)), high + 4
+    tops = [edges[1] - line_px, edges[1], edges[3], edges[3] - line_px]
+    places = [(left, top, left + wide + 6, top + line_px) for top in tops]
+    inside = [place for place in places if place[1] >= 0 and place[3] <= image_high_px]
+    free = [place for place in inside if not any(_meet(place, other) for other in written)]
+    place = (free or inside or places[1:])[0]
+    brush.rectangle(place, fill=colour)
+    brush.text((left + 3, place[1] + 1), text, fill=_HALO, font=font)
+    return place
+
+
+def _meet(one: Edges, other: Edges) -> bool:
+    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))
 
 
 def _cut(text: str, letters: int) -> str:

@@ -18,6 +18,8 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from regraft.wording import NO_INTERVAL
+
 Kind = Literal["chosen", "kept", "left", "scratch"]
 Form = Callable[[float], str]
 """A number as an axis says it."""
@@ -100,12 +102,13 @@ def intervals(name: str, title: str, marks: Sequence[Point], x: Axis, y: Axis) -
     parts += [
         _BAND.format(area.left, up.px(m.high), area.width, max(1.0, up.px(m.low) - up.px(m.high)))
         for m in marks
-        if m.kind == "chosen" and len(marks) > 1
+        if m.kind == "chosen" and len(marks) > 1 and m.low < m.high
     ]
     climb = [(px, up.px(m.value)) for px, m in zip(at_px, marks, strict=True) if m.kind in _CLIMB]
     parts.append(_path("climb", climb))
     for px, mark in zip(at_px, marks, strict=True):
-        said = f"{mark.label}: {y.form(mark.value)} ({y.form(mark.low)} to {y.form(mark.high)})"
+        ends = f"{y.form(mark.low)} to {y.form(mark.high)}" if mark.low < mark.high else NO_INTERVAL
+        said = f"{mark.label}: {y.form(mark.value)} ({ends})"
         parts.append(_mark(px, up, mark, f"{said}, {x.form(mark.x)}"))
     parts += _labels(area, up, list(zip(at_px, marks, strict=True)))
     return _picture(name, title, parts)
@@ -156,7 +159,7 @@ def curve(
 
 
 def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Markup:
-    """Curves over two shares, both 0…1, each with its name where it ends.
+    """Curves over two shares, both 0…1, each with its name beside the plot, as high as it ends.
 
     Args:
         name: of the picture, unique on the page.
@@ -165,12 +168,12 @@ def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Mar
         x: the axis across.
         y: the axis upwards.
     """
-    area = Box(58, 34, _WIDTH_PX - 14, _HEIGHT_PX - 50)
+    names = [visible(_shortened(line.label, 20)) for line in drawn]
+    beside_px = max(map(_text_width, names)) if any(names) else 0.0
+    area = Box(58, 34, _WIDTH_PX - 14 - beside_px, _HEIGHT_PX - 50)
     across, up = Scale(0.0, 1.0, area.left, area.right), Scale(0.0, 1.0, area.bottom, area.top)
     parts = [_frame(area, across, up, x, y)]
-    ends = [(across.px(px), up.px(py)) for px, py in (line.points[-1] for line in drawn)]
-    sides = ["end" if px > area.right - 90 else "start" for px, _ in ends]
-    wanted = [py + (-8 if side == "end" else 4) for (_, py), side in zip(ends, sides, strict=True)]
+    wanted = [up.px(line.points[-1][1]) + 4 for line in drawn]
     text_py = _apart(wanted, area.top + 10, area.bottom - 4)
     for number, line in enumerate(drawn):
         at_px = [(across.px(px), up.px(py)) for px, py in line.points]
@@ -180,10 +183,8 @@ def lines(name: str, title: str, drawn: Sequence[Line], x: Axis, y: Axis) -> Mar
             parts.append(
                 _DOT.format(f"c{number}", across.px(line.at[0]), up.px(line.at[1]), 5.0, spoken)
             )
-        text = visible(_shortened(line.label, 20))
-        text_px = ends[number][0] + (-6 if sides[number] == "end" else 6)
-        place = (text_px, text_py[number], sides[number])
-        parts.append(_TEXT.format(f"label c{number}", *place, text))
+        place = (area.right + 8, text_py[number], "start")
+        parts.append(_TEXT.format(f"label c{number}", *place, names[number]))
     return _picture(name, title, parts)
 
 

@@ -245,14 +245,19 @@ def _kind(rung: Facts, best: str) -> Kind:
 
 def _marked(label: str, row: Facts, kind: Kind, x: float) -> Point:
     metric = row["metric"]
-    return Point(label, x, metric["value"], metric["low"], metric["high"], kind)
+    return Point(label, x, metric["value"], *_told(metric), kind)
+
+
+def _told(metric: Facts) -> tuple[float, float]:
+    """The ends of an interval, or the value where there is none."""
+    return (metric["value"],) * 2 if is_untold(metric) else (metric["low"], metric["high"])
 
 
 def _label_curve(report: Facts, metric: str) -> Markup | None:
     rows, forecast = report["label_curve"], report["forecast"]
     if not rows:
         return None
-    points = [Point("", r["labels"], r["value"], r["low"], r["high"], "kept") for r in rows]
+    points = [Point("", r["labels"], r["value"], *_told(r), "kept") for r in rows]
     ahead = None
     if forecast and (forecast["labels"] or 0) > rows[-1]["labels"]:
         ahead = (float(forecast["labels"]), float(forecast["target"]))

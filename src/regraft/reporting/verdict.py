@@ -100,8 +100,7 @@ def verdict(report: dict[str, Any]) -> str:
     elif scratch:
         text += f" {_beside_scratch(scratch, best)}"
     if report.get("untouched"):
-        as_it_is = report["untouched"]["metric"]["value"]
-        text += f" The detector as it is, untrained, reaches {percent(as_it_is)} (validation)."
+        text += f" {_beside_untouched(report['untouched'], best)}"
     if report.get("people"):
         text += f" {report['people']['text']}"
     return text
@@ -144,7 +143,9 @@ def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:
 def _chose(report: dict[str, Any]) -> Iterator[str]:
     """A sentence where the split that is measured on chose the rung."""
     if not report["test"] and sum(rung["verdict"] != "skipped" for rung in report["rungs"]) > 1:
-        yield "There is no test split: this one chose the rung as well, which flatters the score."
+        empty = report["task"] == "object-detection" and report["data"]["splits"]["test"]
+        lack = "object on the test split" if empty else "test split"
+        yield f"There is no {lack}: this one chose the rung as well, which flatters the score."
 
 
 def doubts(problems: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -154,6 +155,19 @@ def doubts(problems: Sequence[Mapping[str, str]]) -> Iterator[str]:
     if divided:
         many = plural(divided, "group stands", "groups stand")
         yield f"{many} in several of the given splits: the score may be earned by memory."
+
+
+def _beside_untouched(untouched: dict[str, Any], best: dict[str, Any]) -> str:
+    """Both on the validation split: the first sentence may be on the test split."""
+    if untouched["p"] >= measure.NOISE:
+        outcome = "no difference outside the noise"
+    else:
+        outcome = f"training {'pays' if untouched['gap'] > 0 else 'makes it worse'}"
+    return (
+        "On the validation split the detector as it came, its own head on, reaches "
+        f"{percent(untouched['metric']['value'])}, the chosen rung "
+        f"{percent(best['metric']['value'])}: {outcome}."
+    )
 
 
 def _beside_scratch(scratch: dict[str, Any], best: dict[str, Any]) -> str:

@@ -11,11 +11,11 @@ Shapes: k truths and d detections of all pictures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from regraft.tasks.box_metrics import SURE_IOU, Matches, area, curve, match, overlaps
+from regraft.tasks.box_metrics import SURE_IOU, Matches, match, overlaps, precision_of
 from regraft.tasks.boxes import BoxAnswers, BoxTargets
 
 KINDS = ("missed", "background", "wrong place", "wrong category", "duplicate", "place and category")
@@ -101,49 +101,31 @@ def gains(answers: BoxAnswers, targets: BoxTargets, classes: int) -> dict[str, f
     already; other false alarms vanish; missed truths are no longer asked for.
     """
     errors = errors_of(answers, targets, classes)
-    before = _ap50(errors.matches, errors.matches.label_d, errors.matches.hit_d)
-    return {kind: _mended(errors, targets, kind) - before for kind in KINDS}
+    before = _ap50(errors.matches)
+    return {kind: _ap50(_mended(errors, targets, kind)) - before for kind in KINDS}
 
 
-def _mended(errors: Errors, targets: BoxTargets, kind: str) -> float:
+def _mended(errors: Errors, targets: BoxTargets, kind: str) -> Matches:
     matches, at = errors.matches, KINDS.index(kind)
-    hit_d, label_d = matches.hit_d.copy(), matches.label_d.copy()
-    keep_d = errors.kind_d != at
-    truths_nc = matches.truths_nc
     if kind == "missed":
         picture_k = np.repeat(np.arange(len(targets)), targets.count_n)
-        truths_nc = truths_nc.copy()
-        lost = errors.missed_k
+        truths_nc, lost = matches.truths_nc.copy(), errors.missed_k
         np.subtract.at(truths_nc, (picture_k[lost], targets.labels_k[lost]), 1)
-        keep_d[:] = True
-    elif kind in ("wrong place", "wrong category"):
+        return replace(matches, truths_nc=truths_nc)
+    truth_d, label_d = matches.truth_d.copy(), matches.label_d.copy()
+    gone_d = errors.kind_d == at
+    if kind in ("wrong place", "wrong category"):
         free_k = np.ones(len(targets.labels_k), dtype=bool)
         free_k[matches.truth_d[matches.hit_d]] = False
-        (rows,) = np.nonzero(errors.kind_d == at)
+        (rows,) = np.nonzero(gone_d)
         for row in rows[np.argsort(-matches.score_d[rows], kind="stable")]:
             truth = errors.about_d[row]
             if free_k[truth]:
-                free_k[truth] = False
-                hit_d[row] = keep_d[row] = True
-                label_d[row] = targets.labels_k[truth]
-    return _ap50(matches, label_d, hit_d, keep_d, truths_nc)
+                free_k[truth] = gone_d[row] = False
+                truth_d[row], label_d[row] = truth, targets.labels_k[truth]
+    ignored_d = matches.ignored_d | gone_d
+    return replace(matches, truth_d=truth_d, label_d=label_d, ignored_d=ignored_d)
 
 
-def _ap50(
-    matches: Matches,
-    label_d: np.ndarray,
-    hit_d: np.ndarray,
-    keep_d: np.ndarray | None = None,
-    truths_nc: np.ndarray | None = None,
-) -> float:
-    counts_nc = matches.truths_nc if truths_nc is None else truths_nc
-    shown_d = ~matches.ignored_d if keep_d is None else ~matches.ignored_d & keep_d
-    ones_1n = np.ones((1, len(counts_nc)))
-    areas: list[float] = []
-    for c in np.flatnonzero(counts_nc.sum(axis=0)):
-        here_d = shown_d & (label_d == c)
-        one = curve(
-            matches.picture_d[here_d], matches.score_d[here_d], hit_d[here_d], counts_nc[:, c]
-        )
-        areas.append(float(area(one, ones_1n)[0]))
-    return float(np.mean(areas)) if areas else 0.0
+def _ap50(matches: Matches) -> float:
+    return float(precision_of(matches)(np.ones((1, len(matches.truths_nc))))[0])

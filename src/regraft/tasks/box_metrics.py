@@ -6,8 +6,8 @@ Decisions:
   matched once, and average precision under bootstrap weights is a sum over what was matched: the
   interval and the paired test of two rungs cost little more than the value.
 - Matching is COCO's: the surest detection first, each takes the free truth of its category that
-  it overlaps most; what matches a crowd is neither right nor wrong. IoU and the table of sizes are
-  faster-coco-eval's own; a test holds `average_precision` to its numbers within 1e-6.
+  it overlaps most; what matches a crowd is neither right nor wrong. IoU is faster-coco-eval's own;
+  a test holds `average_precision` to its numbers within 1e-6. (`coco_table.py` has the rest.)
 - A category that has no truth in a draw is left out of that draw's mean, as COCO does with
   categories that have none.
 
@@ -17,8 +17,7 @@ t detections of one category that are right.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +29,8 @@ from regraft.tasks.measure import Score
 MOST = 100
 """Detections of one category on one picture that count, unless said otherwise: COCO's limit."""
 SURE_IOU = 0.5
-PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-"""Shares of right boxes that a user may ask for."""
+_STEPS = 100
+"""Of precision, for which a confidence is kept."""
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _ROWS = 128
 """Draws at once, so that memory stays small."""
@@ -111,7 +110,7 @@ def match(
     truths_nc = np.zeros((len(targets), classes), dtype=np.int64)
     for n, (said, there) in enumerate(zip(answers, targets, strict=True)):
         (boxes_d4, labels_d, scores_d), (truth_k4, truth_label_k, crowd_k) = said, there
-        order_d = _surest(labels_d, scores_d, most)
+        order_d = surest(labels_d, scores_d, most)
         iou_dk = overlaps(boxes_d4[order_d].astype(float), truth_k4.astype(float), crowd_k)
         if of_any:
             truths_nc[n] = np.count_nonzero(~crowd_k)
@@ -138,7 +137,7 @@ def _joined(rows: Sequence[tuple[np.ndarray, ...]], truths_nc: np.ndarray) -> Ma
     return Matches(picture_d, label_d, score_d, truth_d, ignored_d, rank_d, truths_nc)
 
 
-def _surest(labels_d: np.ndarray, scores_d: np.ndarray, most: int) -> np.ndarray:
+def surest(labels_d: np.ndarray, scores_d: np.ndarray, most: int) -> np.ndarray:
     """Detections in the order of their scores, at most so many of each category."""
     order_d = np.argsort(-scores_d, kind="stable")
     if len(order_d) <= most:
@@ -325,19 +324,29 @@ def choose_confidence(matches: Matches, precision: float | None = None) -> Confi
     )
 
 
-def confidences(matches: Matches) -> dict[str, float]:
+def confidences(matches: Matches) -> dict[str, Any]:
     """The confidences that are kept with a model.
 
     Returns:
-        "threshold" has the best F1; "precision_0.9" is the lowest from which on nine in ten boxes
-        are right, and so on for `PRECISIONS`, where that was reached.
+        "threshold" has the best F1; "steps" are pairs of a precision and the lowest confidence
+        from which on it was reached, both rising, a hundred at most.
     """
-    kept = {"threshold": choose_confidence(matches).threshold}
-    for wanted in PRECISIONS:
-        chosen = choose_confidence(matches, wanted)
-        if chosen.precision >= wanted:
-            kept[f"precision_{wanted:g}"] = chosen.threshold
-    return kept
+    steps: list[list[float]] = []
+    for wanted in np.arange(1, _STEPS + 1) / _STEPS:
+        chosen = choose_confidence(matches, float(wanted))
+        if chosen.precision < wanted:
+            break
+        if not steps or chosen.threshold > steps[-1][1]:
+            steps.append([chosen.precision, chosen.threshold])
+    return {"threshold": choose_confidence(matches).threshold, "steps": steps}
+
+
+def steps_of(calibrated: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Precision and confidence, both rising, as `confidences` keeps them; models of before, too."""
+    if "steps" in calibrated:
+        return [(precision, threshold) for precision, threshold in calibrated["steps"]]
+    told = {name.partition("precision_")[2]: value for name, value in calibrated.items()}
+    return sorted((float(share), value) for share, value in told.items() if share)
 
 
 def shown(matches: Matches, threshold: float) -> dict[str, Any]:
@@ -359,90 +368,3 @@ def shown(matches: Matches, threshold: float) -> dict[str, Any]:
         "precision": right / said if said else None,
         "recall": right / there if there else None,
     }
-
-
-# COCO's table -------------------------------------------------------------------------------------
-
-
-def coco_table(answers: BoxAnswers, targets: BoxTargets, classes: Sequence[str]) -> dict[str, Any]:
-    """The numbers that COCO's own evaluation gives, by faster-coco-eval; None where undefined.
-
-    Returns:
-        "ap", "ap50", "ap75", "ar" (100 detections a picture); "sizes": the same "ap" and "ar" of
-        "small" (below 32² pixels), "medium" and "large" (from 96²) objects; "categories": for each
-        category "name", "truths", "ap", "ap50", "ar".
-    """
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    given, said = _as_coco(answers, targets, classes)
-    quiet = logging.getLogger(f"{__name__}.coco").debug
-    truth = COCO(given, print_function=quiet)
-    found = truth.loadRes(said) if said else COCO({**given, "annotations": []})
-    judge = COCOeval_faster(truth, found, "bbox", print_function=quiet)
-    judge.evaluate()
-    judge.accumulate()
-    # Shapes: IoU × recall × category × size × limit, and IoU × category × size × limit.
-    precision, recall = judge.eval["precision"], judge.eval["recall"]
-    sizes = {
-        name: {"ap": _mean_of(precision[..., at, -1]), "ar": _mean_of(recall[..., at, -1])}
-        for at, name in enumerate(judge.params.areaRngLbl)
-        if name != "all"
-    }
-    counts_c = np.bincount(targets.labels_k[~targets.crowd_k], minlength=len(classes))
-    categories = [
-        {
-            "name": name,
-            "truths": int(counts_c[c]),
-            "ap": _mean_of(precision[:, :, c, 0, -1]),
-            "ap50": _mean_of(precision[0, :, c, 0, -1]),
-            "ar": _mean_of(recall[:, c, 0, -1]),
-        }
-        for c, name in enumerate(classes)
-    ]
-    return {
-        "ap": _mean_of(precision[..., 0, -1]),
-        "ap50": _mean_of(precision[0, ..., 0, -1]),
-        "ap75": _mean_of(precision[5, ..., 0, -1]),
-        "ar": _mean_of(recall[..., 0, -1]),
-        "sizes": sizes,
-        "categories": categories,
-    }
-
-
-def _mean_of(values: np.ndarray) -> float | None:
-    there = values[values > -1]
-    return float(there.mean()) if there.size else None
-
-
-def _as_coco(
-    answers: BoxAnswers, targets: BoxTargets, classes: Sequence[str]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    annotations: list[dict[str, Any]] = []
-    said: list[dict[str, Any]] = []
-    pictures = [{"id": n + 1} for n in range(len(targets))]
-    for n, (answer, target) in enumerate(zip(answers, targets, strict=True)):
-        (boxes_d4, labels_d, scores_d), (truth_k4, label_k, crowd_k) = answer, target
-        for box, label, crowd in zip(truth_k4.astype(float), label_k, crowd_k, strict=True):
-            sides = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": n + 1,
-                    "category_id": int(label) + 1,
-                    "bbox": [float(side) for side in sides],
-                    "area": float(sides[2] * sides[3]),
-                    "iscrowd": int(crowd),
-                }
-            )
-        for box, label, score in zip(boxes_d4.astype(float), labels_d, scores_d, strict=True):
-            sides = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-            said.append(
-                {
-                    "image_id": n + 1,
-                    "category_id": int(label) + 1,
-                    "bbox": [float(side) for side in sides],
-                    "score": float(score),
-                }
-            )
-    categories = [{"id": c + 1, "name": name} for c, name in enumerate(classes)]
-    return {"images": pictures, "annotations": annotations, "categories": categories}, said

@@ -24,6 +24,12 @@ LEAST_PX = 3.0
 """Nor is one that is smaller than this in the network's input."""
 
 
+def areas(boxes_k4: np.ndarray) -> np.ndarray:
+    """Square pixels of each box, float64."""
+    boxes_k4 = boxes_k4.astype(np.float64)
+    return (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
+
+
 @dataclass(frozen=True)
 class BoxTargets:
     """The boxes that are there.
@@ -35,6 +41,7 @@ class BoxTargets:
         crowd_k: bool; see `Box.crowd`: neither learnt nor counted as missed.
         sizes_n2: height and width of each sample in pixels, int64.
         keys: names each sample in random draws of views: `Sample.view_key`.
+        area_k: square pixels of each object, of its box where no more is known, float64.
     """
 
     count_n: np.ndarray
@@ -43,6 +50,7 @@ class BoxTargets:
     crowd_k: np.ndarray
     sizes_n2: np.ndarray
     keys: tuple[str, ...]
+    area_k: np.ndarray
 
     def __len__(self) -> int:
         return len(self.count_n)
@@ -66,13 +74,16 @@ class BoxTargets:
         """Of samples as they were read."""
         boxes = [box for sample in samples for box in sample.boxes]
         edges = [(box.left, box.top, box.right, box.bottom) for box in boxes]
+        boxes_k4 = np.array(edges, dtype=np.float32).reshape(-1, 4)
+        given_k = np.array([box.area for box in boxes], dtype=np.float64)  # NaN for None
         return BoxTargets(
             np.array([len(sample.boxes) for sample in samples], dtype=np.int64),
-            np.array(edges, dtype=np.float32).reshape(-1, 4),
+            boxes_k4,
             np.array([box.category for box in boxes], dtype=np.int64),
             np.array([box.crowd for box in boxes], dtype=bool),
             np.array([sample.size for sample in samples], dtype=np.int64).reshape(-1, 2),
             tuple(sample.view_key for sample in samples),
+            np.where(np.isnan(given_k), areas(boxes_k4), given_k),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ def made_up(task: Detection) -> Backbone:
 
 
 def _check_score(task: Detection, targets: BoxTargets) -> None:
+    from regraft.tasks.box_metrics import steps_of
+
     ones_1n = np.ones((1, _COUNT))
 
     def score(answers: BoxAnswers) -> float:
@@ -77,9 +80,8 @@ def _check_score(task: Detection, targets: BoxTargets) -> None:
     promise(score(nothing) == 0, "score() of no answers is 0")
     calibrated = task.calibrate(right.arrays(), targets)
     json.dumps(calibrated)
-    promise(
-        all(0 <= value <= 1 for value in calibrated.values()), "confidences lie between 0 and 1"
-    )
+    sure = [calibrated["threshold"], *chain(*steps_of(calibrated))]
+    promise(all(0 <= value <= 1 for value in sure), "confidences lie between 0 and 1")
 
 
 def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -147,7 +147,7 @@ def fresh(make: Callable[[], nn.Module], seed: int) -> Any:
 
 def biases_of(start: Start) -> list[float]:
     """For each category what makes as many places likely as its boxes are learnt by."""
-    places = sum((start.size_px // stride) ** 2 for stride in start.detector.strides_px)
+    places = len(grid(start.size_px, start.detector.strides_px).centre_p2)
     return [log_odds(prior(often * PLACES_A_BOX / places)) for often in start.frequency]
 
 

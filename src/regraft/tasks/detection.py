@@ -24,6 +24,15 @@ from regraft.tasks.task import Answers, Criterion, Outputs, Pace
 if TYPE_CHECKING:
     from torch import nn
 
+SYNONYMS = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
+"""Pascal VOC's names, and what COCO calls the same."""
 AUGMENTED = View(index=0, crop=0.6, mirror=True, colour=0.15)
 
 
@@ -83,14 +92,23 @@ class Detection:
 
     @property
     def kept_rows(self) -> tuple[int, ...]:
-        """For each category its row in the source's head, by its name; -1 where it has none."""
-        known = {name.lower(): row for row, name in enumerate(self.detector.categories)}
-        return tuple(known.get(name.lower(), -1) for name in self.classes)
+        """For each category its row in the source's head, by its name; -1 where it has none.
+
+        `_` and `-` are spaces, and Pascal VOC's names are understood.
+        """
+        known = {_plain(name): row for row, name in enumerate(self.detector.categories)}
+        names = (_plain(name) for name in self.classes)
+        return tuple(known.get(name, known.get(SYNONYMS.get(name, ""), -1)) for name in names)
 
     def mapping(self) -> str:
         """What becomes of the source's own categories, in a sentence."""
         rows = list(zip(self.classes, self.kept_rows, strict=True))
-        known = [name for name, row in rows if row >= 0]
+        theirs = self.detector.categories
+        known = [
+            name if name.lower() == theirs[row].lower() else f"{name} (its {theirs[row]})"
+            for name, row in rows
+            if row >= 0
+        ]
         new = [name for name, row in rows if row < 0]
         parts: list[str] = []
         if known:
@@ -148,7 +166,7 @@ class Detection:
 
         return average_precision(BoxAnswers.from_arrays(answers), targets, len(self.classes))
 
-    def calibrate(self, answers: Answers, targets: BoxTargets) -> dict[str, float]:
+    def calibrate(self, answers: Answers, targets: BoxTargets) -> dict[str, Any]:
         """Confidences from which a box is reported; see `box_metrics.confidences`."""
         from regraft.tasks.box_metrics import confidences, match
 
@@ -191,3 +209,8 @@ class Detection:
     def criterion(self, targets: BoxTargets, views: Sequence[View]) -> Criterion:
         """See `Task`."""
         return family_of(self.detector).criterion(self.detector, self.size_px, targets, views)
+
+
+def _plain(name: str) -> str:
+    """A category's name as it is compared."""
+    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())

@@ -196,16 +196,30 @@ def estimate(name: str, score: Score, weights_rn: np.ndarray) -> Estimate:
     itself: it goes from 0 to 1, since of another one nothing is known.
     """
     value = float(score(np.ones((1, weights_rn.shape[1])))[0])
-    draws_r = _in_chunks(score, weights_rn)
+    is_share = isinstance(score, Shares)
+    reach = score.unseen(weights_rn) if is_share else least_reach(weights_rn)
+    return from_draws(name, value, _in_chunks(score, weights_rn), reach)
+
+
+def from_draws(name: str, value: float, draws_r: np.ndarray, reach: float) -> Estimate:
+    """`estimate` of what is known under the weights already.
+
+    Args:
+        name: of the metric.
+        value: on all samples once.
+        draws_r: under the weights; NaN where a draw says nothing.
+        reach: how far the interval goes at least.
+    """
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.nanquantile(draws_r, [tail, 1 - tail]))
-    if isinstance(score, Shares):
-        reach = score.unseen(weights_rn)
-    else:
-        clusters = _clusters(weights_rn)
-        reach = unseen(clusters) if clusters > 1 else 1.0
     low, high = max(0.0, min(low, value - reach)), min(1.0, max(high, value + reach))
     return Estimate(name, value, min(low, value), max(high, value))
+
+
+def least_reach(weights_rn: np.ndarray) -> float:
+    """How far the interval of what is no share of right answers goes at least; see `estimate`."""
+    clusters = _clusters(weights_rn)
+    return unseen(clusters) if clusters > 1 else 1.0
 
 
 def unseen(clusters: int) -> float:

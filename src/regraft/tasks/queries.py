@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,9 @@ PACE = Pace(batch=8, epochs=20, least_steps=200, most_steps=1200, head_rate=1e-3
 
 Labels = list[dict[str, Tensor]]
 """For each picture "class_labels" (g) and "boxes" (g, 4), as transformers' losses take them."""
+Losses = tuple[nn.Module, dict[str, float]]
+"""Transformers' module, and weights that it does not apply itself."""
+_JUDGED = ["labels", "boxes"]
 
 
 class Perceptron(nn.Module):
@@ -126,33 +130,26 @@ class DFineHead(nn.Module):
 
 def make_head(start: Start) -> nn.Module:
     """See `family.Family`; a new category is at first as likely as it is frequent, in any query."""
-    settings = start.detector.setting
+    settings, kind = start.detector.setting, _kind(start.detector)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(start.seed, "head"))
-        head = _head(settings, start.width, len(start.frequency))
-        rows: Any = head.scores.layers[-1] if settings["model"] == "yolos" else head.scores
+        head = kind.head(start.width, len(start.frequency), settings)
+        rows: Any = head.get_submodule(kind.rows)
         nn.init.normal_(rows.weight, std=0.01)
         nn.init.zeros_(rows.bias)
-        if settings["model"] != "yolos":  # so have its authors
+        if not kind.has_none:  # so have its authors
             nn.init.zeros_(head.boxes.layers[-1].weight)
             nn.init.zeros_(head.boxes.layers[-1].bias)
-    name = "scores.layers.2." if settings["model"] == "yolos" else "scores."
-    own = {f"{name}weight", f"{name}bias"}
+    own = {f"{kind.rows}.weight", f"{kind.rows}.bias"}
     if start.source:
         found = head.state_dict() | {n: t for n, t in start.source.items() if n not in own}
         head.load_state_dict(found)
     priors = [prior(n / settings["queries"]) for n in start.frequency]
-    theirs = (start.source[f"{name}weight"], start.source[f"{name}bias"]) if start.source else None
+    theirs = None
+    if start.source:
+        theirs = start.source[f"{kind.rows}.weight"], start.source[f"{kind.rows}.bias"]
     _set_rows(rows, theirs, start.kept, priors)
     return head
-
-
-def _head(settings: dict[str, Any], width: int, categories: int) -> Any:
-    if settings["model"] == "yolos":
-        return YolosHead(width, categories)
-    if settings["model"] == "d_fine":
-        return DFineHead(width, categories, settings)
-    return StepHead(width, categories, in_sides if settings["model"] == "rf_detr" else in_logits)
 
 
 @torch.no_grad()
@@ -184,7 +181,7 @@ def _set_rows(
 def head_parameters(detector: Detector, width: int, categories: int) -> int:
     """See `family.Family`."""
     with torch.device("meta"):
-        head = _head(detector.setting, width, categories)
+        head = _kind(detector).head(width, categories, detector.setting)
     return sum(parameter.numel() for parameter in head.parameters())
 
 
@@ -195,8 +192,8 @@ def criterion(
     detector: Detector, size_px: int, targets: BoxTargets, views: Sequence[View]
 ) -> Criterion:
     """See `family.Family`."""
-    settings = detector.setting
-    judge = cache(lambda categories: _judge(settings, categories))
+    settings, kind = detector.setting, _kind(detector)
+    judge = cache(lambda categories: _judge(kind.losses(settings, categories)))
 
     @cache
     def taught(n: int, view: int) -> tuple[Tensor, Tensor]:
@@ -220,17 +217,15 @@ def criterion(
             label_g, boxes_g4 = taught(int(n), view)
             device = logits_bqc.device
             labels.append({"class_labels": label_g.to(device), "boxes": boxes_g4.to(device)})
-        categories = logits_bqc.shape[-1] - (settings["model"] == "yolos")
+        categories = logits_bqc.shape[-1] - kind.has_none
         return judge(categories)(given, labels)
 
     return loss
 
 
-def _judge(
-    settings: dict[str, Any], categories: int
-) -> Callable[[dict[str, Tensor], Labels], Tensor]:
+def _judge(judged: Losses) -> Callable[[dict[str, Tensor], Labels], Tensor]:
     """The loss of a family, in all: what is matched by transformers, weighted as in the config."""
-    losses, weights = _losses(settings, categories)
+    losses, weights = judged
     losses.eval()
 
     def total(outputs: dict[str, Tensor], labels: Labels) -> Tensor:
@@ -241,33 +236,80 @@ def _judge(
     return total
 
 
-def _losses(settings: dict[str, Any], categories: int) -> tuple[nn.Module, dict[str, float]]:
-    """Transformers' module, and weights that it does not apply itself."""
+# Kinds of detectors ----------------------------------------------------------------------------
+
+
+def _rt_detr_losses(settings: dict[str, Any], categories: int) -> Losses:
+    from transformers.loss.loss_rt_detr import RTDetrLoss
+
     config: Any = SimpleNamespace(**settings, num_labels=categories)
-    if settings["model"] == "rt_detr_v2":
-        from transformers.loss.loss_rt_detr import RTDetrLoss
+    return RTDetrLoss(config), {}
 
-        return RTDetrLoss(config), {}
-    if settings["model"] == "d_fine":
-        from transformers.loss.loss_d_fine import DFineLoss
 
-        return DFineLoss(config), {}
-    costs = {name: settings[name] for name in ("class_cost", "bbox_cost", "giou_cost")}
-    weights = {
+def _d_fine_losses(settings: dict[str, Any], categories: int) -> Losses:
+    from transformers.loss.loss_d_fine import DFineLoss
+
+    config: Any = SimpleNamespace(**settings, num_labels=categories)
+    return DFineLoss(config), {}
+
+
+def _yolos_losses(settings: dict[str, Any], categories: int) -> Losses:
+    from transformers.loss.loss_for_object_detection import HungarianMatcher, ImageLoss
+
+    eos: float = settings["eos_coefficient"]
+    matcher = HungarianMatcher(**_costs(settings))
+    return ImageLoss(matcher, categories, eos, _JUDGED), _weights(settings)
+
+
+def _rf_detr_losses(settings: dict[str, Any], categories: int) -> Losses:
+    from transformers.loss.loss_lw_detr import LwDetrHungarianMatcher, LwDetrImageLoss
+
+    alpha: float = settings["focal_alpha"]
+    matcher = LwDetrHungarianMatcher(**_costs(settings))
+    return LwDetrImageLoss(matcher, categories, alpha, _JUDGED, 1), _weights(settings)
+
+
+def _costs(settings: dict[str, Any]) -> dict[str, float]:
+    return {name: settings[name] for name in ("class_cost", "bbox_cost", "giou_cost")}
+
+
+def _weights(settings: dict[str, Any]) -> dict[str, float]:
+    return {
         "loss_ce": settings.get("class_loss_coefficient", 1.0),
         "loss_bbox": settings["bbox_loss_coefficient"],
         "loss_giou": settings["giou_loss_coefficient"],
     }
-    kinds = ["labels", "boxes"]
-    if settings["model"] == "yolos":
-        from transformers.loss.loss_for_object_detection import HungarianMatcher, ImageLoss
 
-        eos: float = settings["eos_coefficient"]
-        return ImageLoss(HungarianMatcher(**costs), categories, eos, kinds), weights
-    from transformers.loss.loss_lw_detr import LwDetrHungarianMatcher, LwDetrImageLoss
 
-    alpha: float = settings["focal_alpha"]
-    return LwDetrImageLoss(LwDetrHungarianMatcher(**costs), categories, alpha, kinds, 1), weights
+@dataclass(frozen=True)
+class _Kind:
+    """In what a family differs.
+
+    Attributes:
+        head: of a width, for so many categories, with the detector's settings.
+        rows: the layer of the head that has a row for each category.
+        losses: of the detector's settings and so many categories.
+        has_none: whether scores are a softmax with a row for "none"; else each is a sigmoid.
+    """
+
+    head: Callable[[int, int, dict[str, Any]], Any]
+    losses: Callable[[dict[str, Any], int], Losses]
+    rows: str = "scores"
+    has_none: bool = False
+
+
+_KINDS = {
+    "yolos": _Kind(
+        lambda width, count, _: YolosHead(width, count), _yolos_losses, "scores.layers.2", True
+    ),
+    "rt_detr_v2": _Kind(lambda width, count, _: StepHead(width, count, in_logits), _rt_detr_losses),
+    "d_fine": _Kind(DFineHead, _d_fine_losses),
+    "rf_detr": _Kind(lambda width, count, _: StepHead(width, count, in_sides), _rf_detr_losses),
+}
+
+
+def _kind(detector: Detector) -> _Kind:
+    return _KINDS[detector.setting["model"]]
 
 
 # Decoding --------------------------------------------------------------------------------------
@@ -277,10 +319,10 @@ def decode(
     outputs: tuple[Tensor, ...], detector: Detector, size_px: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """See `family.Family`: as many of the surest scores as queries, as transformers has it."""
-    is_softmax = detector.setting["model"] == "yolos"
+    has_none = _kind(detector).has_none
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for logits_qc, boxes_q4 in zip(outputs[0].float(), outputs[1].float(), strict=True):
-        if is_softmax:
+        if has_none:
             score_k, label_k = logits_qc.softmax(dim=-1)[:, :-1].max(dim=-1)
             score_k, at_k = score_k.sort(descending=True, stable=True)
             label_k = label_k[at_k]

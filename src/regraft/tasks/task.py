@@ -14,7 +14,7 @@ Shapes: n samples, b samples of a batch, r bootstrap draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -133,7 +133,7 @@ class Task(Protocol[T]):
         """The metric of these answers, as a function of weights_rn on the samples."""
         ...
 
-    def calibrate(self, answers: Answers, targets: T) -> dict[str, float]:
+    def calibrate(self, answers: Answers, targets: T) -> Mapping[str, Any]:
         """What is set once on held-out answers and kept with the model."""
         ...
 

@@ -5,6 +5,7 @@ Decisions:
 - Rows are kept under the sha256 of the picture's content and the view, in a folder that is named
   by everything else that can change them: preprocessing, weights left of the cut, our own code
   (`sources.py`), engine, precision, storage, versions. Adding ten pictures computes ten.
+- Tiles of one picture come from few decodings of it: as many at a time as may wait in memory.
 - Pictures are decoded on all cores, ahead of the engine and while it is still being compiled or
   judged. What was decoded and not used waits in a bounded amount of memory.
 - Texts go to the engine by length, a few thousand at a time, so that those of one length run
@@ -28,7 +29,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, groupby, islice
 from typing import TypeAlias, final
 
 import numpy as np
@@ -46,7 +47,7 @@ from regraft.transfer.cache import LIMIT, features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
 from regraft.transfer.packing import Packing, Storage, stacked
-from regraft.transfer.pictures import look
+from regraft.transfer.pictures import look, look_at_parts
 from regraft.transfer.pooling import AT_ONCE, Pooling
 from regraft.transfer.runners import Tensors
 from regraft.transfer.shards import Shards
@@ -308,27 +309,30 @@ def _complete(job: _Job, shards: Shards, serving: Serving) -> int | None:
         return _compute(job, shards, serving, missing)
 
 
-_Task = tuple[Sample, list[View]]
+_Task = list[tuple[Sample, list[View]]]
+"""Parts of one picture, with views of each; of anything else a single sample."""
 
 
 def _compute(job: _Job, shards: Shards, serving: Serving, missing: frozenset[str]) -> int | None:
     """See `_complete`. Decoding begins before the engine is there, and goes on while it runs."""
     engine = job.engine
     at_hand = engine.trial_views()
-    tasks = list(_tasks(job, missing))
     longest = Packing((job.preprocessing.input_shape,), _as_it_is(job.preprocessing))
-    task_bytes = longest.at(job.preprocessing.longest).row_bytes * len(job.views)
+    sample_bytes = longest.at(job.preprocessing.longest).row_bytes * len(job.views)
+    tasks = list(_tasks(job, missing, max(1, AHEAD_BYTES // sample_bytes)))
+    task_bytes = sample_bytes * max(map(len, tasks))
 
     def load(task: _Task) -> list[np.ndarray]:
-        sample, views = task
-        if views == [View()] and sample.view_key in at_hand:
-            return [at_hand[sample.view_key]]
-        return look(sample, views, job.cut.backbone)
+        if all(views == [View()] and sample.view_key in at_hand for sample, views in task):
+            return [at_hand[sample.view_key] for sample, _ in task]
+        return look_at_parts(task, job.cut.backbone)
 
-    with ReadAhead(load, tasks, FIRST_BYTES // task_bytes, AHEAD_BYTES // task_bytes) as ahead:
+    first = max(1, FIRST_BYTES // task_bytes)
+    with ReadAhead(load, tasks, first, AHEAD_BYTES // task_bytes) as ahead:
         if not engine.serving.is_same(serving):
             return None
-        keys = (_row_key(sample, view) for sample, views in tasks for view in views)
+        parts = chain.from_iterable(tasks)
+        keys = (_row_key(sample, view) for sample, views in parts for view in views)
         pairs = zip(keys, (picture for pictures in ahead for picture in pictures), strict=True)
         if not isinstance(job.preprocessing, Preprocessing):
             pairs = _by_length(pairs)
@@ -352,13 +356,29 @@ def _by_length(pairs: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, n
         yield from sorted(some, key=lambda pair: -len(pair[1]))
 
 
-def _tasks(job: _Job, missing: frozenset[str]) -> Iterator[_Task]:
-    """What to read: each picture once, with the views of it that are missing."""
+def _tasks(job: _Job, missing: frozenset[str], most: int) -> Iterator[_Task]:
+    """What to read: each picture once, with the views of it that are missing.
+
+    Args:
+        job: asks for them.
+        missing: rows.
+        most: parts of a picture that are made of it at a time.
+    """
     distinct = {sample.view_key: sample for sample in job.samples}
+    parts: list[tuple[Sample, list[View]]] = []
     for sample in distinct.values():
         views = [view for view in job.views if _row_key(sample, view) in missing]
         if views:
-            yield sample, views
+            parts.append((sample, views))
+    for _, some in groupby(parts, lambda part: _file_of(part[0])):
+        of_one = iter(some)
+        while task := list(islice(of_one, most)):
+            yield task
+
+
+def _file_of(sample: Sample) -> str:
+    """What samples have in common that can be made of one decoded picture."""
+    return sample.view_key if sample.window is None else f"{sample.sha256} {sample.source}"
 
 
 def _keep(job: _Job, shards: Shards, rows: Iterable[tuple[str, Tensors]], count: int) -> None:

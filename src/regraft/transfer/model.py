@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,7 +71,7 @@ class Model:
     task: Task[Any]
     head: dict[str, np.ndarray]
     lexicon: Lexicon | None
-    calibrated: dict[str, float]
+    calibrated: Mapping[str, Any]
     reference_md: np.ndarray
     usual_distance: float
     facts: dict[str, Any]
@@ -179,7 +179,7 @@ def distances(x_nd: np.ndarray, reference_md: np.ndarray) -> np.ndarray:
 def save(
     ground: Ground,
     step: Step,
-    calibrated: dict[str, float],
+    calibrated: Mapping[str, Any],
     facts: dict[str, Any],
     given: Dataset,
 ) -> Path:

@@ -194,7 +194,8 @@ def make_plan(ground: Ground, name: str, start: dict[str, np.ndarray], spent_s: 
     )
     if over:
         why = (
-            f"about {seconds:.0f} s more would exceed the budget of {ground.budget_s:.0f} s, "
+            f"{name} needs about {seconds:.0f} s, which exceeds the budget of "
+            f"{ground.budget_s:.0f} s, "
             f"of which {spent_s:.0f} s are spent"
         )
     return Plan(rung, byte_count, seconds, over, why)

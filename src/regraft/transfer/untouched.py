@@ -129,6 +129,7 @@ def _only(targets: BoxTargets, c: int) -> BoxTargets:
         boxes_k4=targets.boxes_k4[here_k],
         labels_k=np.zeros(int(here_k.sum()), dtype=np.int64),
         crowd_k=targets.crowd_k[here_k],
+        area_k=targets.area_k[here_k],
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,10 @@ from PIL import Image
 
 from regraft.dataset.boxes import FORMATS, check_box_format, convert_boxes, read_boxes
 from regraft.dataset.boxes.check import same_boxes
+from regraft.dataset.boxes.samples import rows_of
+from regraft.dataset.boxes.tiles import seen
 from regraft.errors import ContractBroken, DataError, UsageError
+from regraft.tasks.boxes import BoxTargets
 
 NAMES = [form.name for form in FORMATS]
 GOOD = "0 0.25 0.25 0.25 0.25"
@@ -279,3 +284,30 @@ def test_pascal_voc_beside_the_pictures(tmp_path: Path):
     (only,) = read_boxes(tmp_path).pictures
     assert (only.id, only.split) == ("train/a.png", "train")
     assert (only.boxes[0].left, only.boxes[0].right) == (1, 11)
+
+
+def test_the_area_that_coco_gives_of_an_object_is_kept(tmp_path: Path):
+    """Of a polygon it is less than that of the box around it, and sizes are told by it."""
+    picture(tmp_path / "a.png")
+    areas = (120.5, None, 0, "much", float("nan"))
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
+        "categories": [{"id": 1, "name": "tree"}],
+        "annotations": [
+            {"id": k, "image_id": 1, "category_id": 1, "bbox": [k, 2, 20, 10], "area": area}
+            for k, area in enumerate(areas)
+        ],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    (there,) = read_boxes(tmp_path / "boxes.json").pictures
+    assert [box.area for box in there.boxes] == [120.5, None, None, None, None]
+    rows = rows_of(read_boxes(tmp_path / "boxes.json"))
+    (sample,) = rows
+    assert BoxTargets.from_samples([sample]).area_k.tolist() == [120.5, 200, 200, 200, 200]
+    bare = replace(sample, boxes=tuple(replace(box, area=None) for box in sample.boxes))
+    assert rows.with_samples([bare]).fingerprint() == rows.fingerprint()
+    half = seen(sample.boxes[0], (0, 2, 10, 12))
+    assert half is not None and half.area == 60.25
+    convert_boxes(tmp_path / "boxes.json", tmp_path / "out", "coco")
+    (again,) = read_boxes(tmp_path / "out").pictures
+    assert [box.area for box in again.boxes] == [120.5, 200, 200, 200, 200]

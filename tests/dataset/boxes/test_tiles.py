@@ -197,3 +197,37 @@ def test_a_model_s_tiles_are_used_where_it_is_measured(aerial: Path):
     assert (whole.tile_px, len(whole)) == (0, 8)
     assert tiles.tiled(whole, 900).tile_px == 900
     assert tiles.tiled(whole, 0) == whole
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_boxes_are_only_compared_with_those_of_tiles_beside_theirs(seed: int):
+    """What is kept is what comparing all pairs keeps."""
+    rng = np.random.default_rng(seed)
+    parts = windows(1200, 1000, 400)
+    looked: list[tuple[tiles.Window, Found]] = []
+    for window in parts:
+        corner_k2 = rng.uniform(0, 340, (60, 2))
+        box_k4 = np.hstack([corner_k2, corner_k2 + rng.uniform(10, 60, (60, 2))]).clip(0, 400)
+        looked.append((window, Found(box_k4, rng.integers(0, 2, 60), rng.uniform(0, 1, 60))))
+    by_cells = stitch(looked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "_beside", lambda window_t4, t: np.arange(len(window_t4)) != t)
+        all_pairs = stitch(looked)
+    assert 0 < len(by_cells.scores_k) < 60 * len(parts)
+    assert (by_cells.boxes_k4 == all_pairs.boxes_k4).all()
+
+
+def test_a_box_is_not_compared_with_those_of_far_tiles(monkeypatch: pytest.MonkeyPatch):
+    parts = windows(6000, 6000, 400)
+    one = Found(np.array([[100.0, 100, 150, 150]]), np.zeros(1, int), np.full(1, 0.5))
+    compared: list[int] = []
+    within = tiles._area_within
+
+    def counted(boxes_k4: np.ndarray, other_4: np.ndarray) -> np.ndarray:
+        compared.append(len(boxes_k4))
+        return within(boxes_k4, other_4)
+
+    monkeypatch.setattr(tiles, "_area_within", counted)
+    assert len(stitch([(window, one) for window in parts]).scores_k) == len(parts)
+    # Tiles with tiles once; then no box with more than those of the eight tiles around.
+    assert max(compared[len(parts) :]) <= 8

@@ -88,7 +88,7 @@ class CocoReader:
                             "image_id": at,
                             "category_id": box.category + 1,
                             "bbox": [box.left, box.top, wide, high],
-                            "area": round(wide * high, 6),
+                            "area": round(wide * high, 6) if box.area is None else box.area,
                             "iscrowd": int(box.crowd),
                         }
                     )
@@ -298,7 +298,10 @@ def _read_row(into: Collector, row: dict[str, Any], lists: _Lists, where: str) -
         what = "It is a mask in run lengths (RLE), which are not read, and has no bbox."
         return into.refuse("run-lengths", where, what, id_=id_)
     edges = _edges(into, row, where)
-    into.box(id_, lists.categories[category], edges, where, into.crowd(row.get("iscrowd"), where))
+    crowd, area = into.crowd(row.get("iscrowd"), where), number(row.get("area"))
+    is_area = area is not None and isfinite(area) and area > 0
+    name = lists.categories[category]
+    into.box(id_, name, edges, where, crowd, area=area if is_area else None)
 
 
 def _key(value: object) -> object:

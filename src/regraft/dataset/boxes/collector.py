@@ -148,6 +148,7 @@ class Collector:
         crowd: bool = False,
         pixels: bool = False,
         mended: bool = False,
+        area: float | None = None,
     ) -> None:
         """A box was found: left, top, right, bottom. It is used, mended or refused.
 
@@ -159,6 +160,7 @@ class Collector:
             crowd: see `Box`.
             pixels: edges are known to be pixels, however small they are.
             mended: it was changed already.
+            area: see `Box`.
         """
         self._found += 1
         if id_ is None:
@@ -172,7 +174,7 @@ class Collector:
         left, top, right, bottom = (float(value) for value in numbers if value is not None)
         if not all(map(math.isfinite, (left, top, right, bottom))):
             return self._refuse("not-finite", where, _words_for(edges))
-        box = Box(0, left, top, right, bottom, crowd)
+        box = Box(0, left, top, right, bottom, crowd, area)
         if not pixels and self._pictures[id_].may_have_in_shares(box, _SLACK):
             self._unit.append((id_, category_name(name), box, where))
         elif id_ in self._unturned:
@@ -208,7 +210,7 @@ class Collector:
             what = f"The box lies outside of its {width_px} × {height_px} pixels."
             return self._refuse("box-outside", where, what)
         edges = [float(edge) for edge in clipped]
-        used = Box(0, edges[0], edges[1], edges[2], edges[3], box.crowd)
+        used = Box(0, edges[0], edges[1], edges[2], edges[3], box.crowd, box.area)
         if picture.may_have_in_shares(used):
             what = "It lies within the first pixel; is it in shares of the picture?"
             return self._refuse("mixed-units", where, what)

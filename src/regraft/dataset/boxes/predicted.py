@@ -2,6 +2,7 @@
 
 All hold the confidence: COCO as "score" of each annotation, YOLO as a sixth column, as programs
 that read predictions expect it; Label Studio shows them to be mended, the least sure ones first.
+COCO and YOLO name pictures from the folder on that all have in common: beside them, they are data.
 
 Labels that people made have the same names as what is written here, so a folder has a list of what
 was written into it; nothing else is replaced.
@@ -25,7 +26,7 @@ from regraft.errors import UsageError
 _WRITTEN = {
     "json": ("predictions.json",),
     "csv": ("predictions.csv",),
-    "coco": ("predictions.json",),
+    "coco": ("coco.json",),
     "yolo": ("classes.txt", "labels"),
     "label-studio": ("label-studio.json", "label-studio.xml"),
 }
@@ -152,6 +153,8 @@ def _as_csv(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
 
 def _as_coco(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
     read = [row for row in rows if "objects" in row]
+    folder = common_folder(row["sample"] for row in rows)
+    names = [below(row["sample"], folder) for row in read]
     number = {name: at for at, name in enumerate(classes, 1)}
     annotations: list[dict[str, Any]] = []
     for at, row in enumerate(read, 1):
@@ -171,13 +174,13 @@ def _as_coco(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
             )
     content = {
         "images": [
-            {"id": i, "file_name": row["sample"], "width": row["width"], "height": row["height"]}
-            for i, row in enumerate(read, 1)
+            {"id": i, "file_name": name, "width": row["width"], "height": row["height"]}
+            for i, (name, row) in enumerate(zip(names, read, strict=True), 1)
         ],
         "annotations": annotations,
         "categories": [{"id": i, "name": name} for i, name in enumerate(classes, 1)],
     }
-    return {"predictions.json": json.dumps(content, indent=1) + "\n"}
+    return {"coco.json": json.dumps(content, indent=1) + "\n"}
 
 
 def _for_label_studio(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:

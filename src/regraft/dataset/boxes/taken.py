@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
@@ -59,7 +59,7 @@ class Taken:
             7: (wide - box.bottom, high - box.right, wide - box.top, high - box.left),
             8: (box.top, high - box.right, box.bottom, high - box.left),
         }[self.turn]
-        return Box(0, *edges, box.crowd)
+        return Box(0, *edges, box.crowd, box.area)
 
     def in_pixels(self, box: Box, is_turned: bool) -> Box:
         """A box in shares of the picture; of that without its EXIF turn, if it is turned."""
@@ -70,6 +70,6 @@ class Taken:
 
     def picture(self, id_: str, at: Mapping[str, int]) -> Picture:
         """What is left of it in the end, with the numbers of the categories."""
-        boxes = (Box(at[name], b.left, b.top, b.right, b.bottom, b.crowd) for name, b in self.boxes)
+        boxes = (replace(box, category=at[name]) for name, box in self.boxes)
         ordered = sorted(boxes, key=lambda b: (b.category, b.left, b.top, b.right, b.bottom))
         return Picture(id_, self.file, self.width_px, self.height_px, tuple(ordered), self.split)

@@ -23,9 +23,10 @@ Shapes: k boxes, t tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ TILED_FROM_PX, TILED_FROM_TILES = 2000, 2
 CUT_FROM_TILES = 1.5
 OVERLAP = 0.2
 LEAST_TILE_PX = 320
+LARGER = 2
+"""A picture so many times as large as those learnt from shows its objects much smaller."""
 _OBJECTS_ACROSS = 10
 _LEARNT_SHARE = 0.5
 _SEEN_SHARE = 0.2
@@ -91,6 +94,29 @@ def _starts(length_px: int, tile_px: int) -> list[int]:
     step = max(1, round(tile_px * (1 - OVERLAP)))
     count = 1 + -(-(length_px - tile_px) // step)
     return [round(i * (length_px - tile_px) / (count - 1)) for i in range(count)]
+
+
+def longer_side_px(samples: Sequence[Sample]) -> float:
+    """The median of the longer sides of pictures, or tiles, that are learnt from."""
+    return float(median(max(sample.size) for sample in samples))
+
+
+def times_larger(width_px: int, height_px: int, facts: Mapping[str, Any]) -> float | None:
+    """How many times as large a picture is as those that a model learnt from.
+
+    Args:
+        width_px: of the picture.
+        height_px: of the picture.
+        facts: of the model: "tile_px" and "longer_side_px".
+
+    Returns:
+        None where it is less than `LARGER`, the picture is cut, or the model is too old to know.
+    """
+    learnt_px = facts.get("longer_side_px")
+    if learnt_px is None or len(windows(width_px, height_px, facts.get("tile_px", 0))) > 1:
+        return None
+    times = max(width_px, height_px) / learnt_px
+    return round(times, 1) if times >= LARGER else None
 
 
 def tiled(dataset: Dataset, tile_px: int | None = None) -> Dataset:
@@ -189,6 +215,7 @@ def seen(box: Box, window: Window) -> Box | None:
         right - window[0],
         bottom - window[1],
         box.crowd or share < _LEARNT_SHARE,
+        None if box.area is None else box.area * share,
     )
 
 
@@ -221,17 +248,25 @@ def _kept(
     """Bool_k, of boxes of which earlier ones come first, and the tiles they were found on."""
     area_k = (boxes_k4[:, 2:] - boxes_k4[:, :2]).prod(axis=1)
     kept_k = np.ones(len(boxes_k4), dtype=bool)
+    near_t = [np.flatnonzero(_beside(window_t4, t)[tile_k]) for t in range(len(window_t4))]
     for i in range(len(boxes_k4)):
         if not kept_k[i]:
             continue
-        rest = slice(i + 1, None)
-        common = _area_within(boxes_k4[rest], boxes_k4[i])
-        other = (labels_k[rest] == labels_k[i]) & (tile_k[rest] != tile_k[i])
-        smaller = np.minimum(area_k[rest], area_k[i])
-        near_m = np.flatnonzero(other & (common >= _SAME_SHARE * smaller))
-        shown_m = _area_within(boxes_k4[rest][near_m], window_t4[tile_k[i]])
-        kept_k[i + 1 + near_m[common[near_m] >= _SAME_SHARE * shown_m]] = False
+        near_m = near_t[tile_k[i]]
+        rest_m = near_m[np.searchsorted(near_m, i) :]  # none is of i's own tile
+        rest_m = rest_m[labels_k[rest_m] == labels_k[i]]
+        common_m = _area_within(boxes_k4[rest_m], boxes_k4[i])
+        shown_m = _area_within(boxes_k4[rest_m], window_t4[tile_k[i]])
+        least_m = np.maximum(np.minimum(area_k[rest_m], area_k[i]), shown_m)
+        kept_k[rest_m[common_m >= _SAME_SHARE * least_m]] = False
     return kept_k
+
+
+def _beside(window_t4: np.ndarray, t: int) -> np.ndarray:
+    """Bool_t: which other tiles have a part in common with one; boxes of the rest cannot."""
+    beside_t = _area_within(window_t4, window_t4[t]) > 0
+    beside_t[t] = False
+    return beside_t
 
 
 def _area_within(boxes_k4: np.ndarray, other_4: np.ndarray) -> np.ndarray:
