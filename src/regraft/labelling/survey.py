@@ -24,7 +24,7 @@ from regraft.dataset.texts import excerpt
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
-from regraft.labelling import agreement, box_agreement, consensus, findings
+from regraft.labelling import agreement, box_agreement, ceiling, consensus, findings
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, Verdict, heard, journal_of, reviewed, settled
@@ -361,7 +361,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
 def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> Found:
     """What votes alone tell; samples of one cluster are drawn together for the intervals."""
     found, seed = nothing(), request.seed
-    ceiling = consensus.ceiling(votes, seed=seed, clusters=clusters)
+    person = ceiling.ceiling(votes, seed=seed, clusters=clusters)
     found["agreement"] = {
         "scale": votes.scale,
         "are_steps": request.scale is None and votes.scale == "nominal" and votes.numbered,
@@ -371,13 +371,13 @@ def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> F
         "alpha": agreement.alpha(votes, seed=seed, clusters=clusters).to_json(),
         "fleiss": agreement.fleiss(votes),
         "classes": agreement.per_class(votes, seed, clusters),
-        "people": consensus.per_annotator(votes),
+        "people": ceiling.per_annotator(votes),
         "pairs": agreement.per_pair(votes),
         "divided": agreement.divided(votes),
         "place": None,
     }
     found["consensus"] = consensus.summary(consensus.consensus(votes), votes)
-    found["ceiling"] = ceiling.to_json() if ceiling else None
+    found["ceiling"] = person.to_json() if person else None
     return found
 
 
@@ -423,7 +423,7 @@ def _beside_people(
     judged_n = _rows_judged(dataset)
     names = [dataset.samples[int(n)].id for n in judged_n]
     chance_nc = judged.first_nc[judged_n]
-    return consensus.beside_people(votes, names, dataset.classes, chance_nc, seed=seed)
+    return ceiling.beside_people(votes, names, dataset.classes, chance_nc, seed=seed)
 
 
 def _share_wrong(

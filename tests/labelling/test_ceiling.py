@@ -1,0 +1,57 @@
+"""The ceiling is fair, and a model is judged as a person is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_consensus import crowd_of
+
+from regraft.labelling.ceiling import against_people, beside_people, ceiling, per_annotator
+from regraft.labelling.votes import votes_of
+
+
+def test_the_ceiling_is_the_agreement_with_the_others_counted_by_hand():
+    # three people: x x y. Two see (x, y): half credit each. One says y against x x: none.
+    votes = votes_of([("1", p, (v,)) for p, v in zip("abc", "xxy", strict=True)])
+    assert ceiling(votes).value == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert ceiling(votes_of([("1", "a", ("x",))])) is None
+    worst = per_annotator(votes)[0]
+    assert worst["annotator"] == "c" and worst["agreement"] == 0
+
+
+def test_a_model_as_good_as_a_person_is_within_noise_and_a_better_one_is_not():
+    votes, truth = crowd_of({f"p{i}": 0.7 for i in range(9)}, 300, 3, seed=2)
+    rng = np.random.default_rng(0)
+    perfect = np.eye(3)[truth]
+    alike = np.eye(3)[np.where(rng.random(300) < 0.7, truth, rng.integers(0, 3, 300))]
+    bad = np.eye(3)[rng.integers(0, 3, 300)]
+    assert "within noise" in against_people(votes, alike)["text"]
+    assert against_people(votes, perfect)["low"] > 0
+    assert against_people(votes, bad)["high"] < 0
+    halves = perfect.copy()
+    halves[::2] = np.nan
+    assert against_people(votes, halves)["samples"] == 150
+
+
+def test_the_ceilings_interval_draws_clusters_whole():
+    rows = [
+        (f"s{u:03d}", person, ("x" if (u // 10) % 2 or person == "a" else "y",))
+        for u in range(200)
+        for person in "ab"
+    ]
+    votes = votes_of(rows)
+    alone = ceiling(votes)
+    together = ceiling(votes, clusters=[f"picture {u // 10}" for u in range(200)])
+    assert (together.value, together.samples) == (alone.value, alone.samples)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_an_answer_that_nobody_ever_gave_is_wrong():
+    kinds = {f"s{u:02d}": ("cat", "owl")[u % 2] for u in range(40)}
+    votes = votes_of([(name, person, (kind,)) for name, kind in kinds.items() for person in "abc"])
+    classes = ("cat", "dog", "owl")
+    always_dog = np.tile([0.1, 0.85, 0.05], (40, 1))
+    beside = beside_people(votes, list(kinds), classes, always_dog)
+    assert (beside["model"], beside["person"]) == (0.0, 1.0)
+    right = np.array([[kind == name for name in classes] for kind in kinds.values()], float)
+    assert beside_people(votes, list(kinds), classes, right)["model"] == 1.0
