@@ -80,6 +80,22 @@ def _ordinal_distance(told):
     return distance
 
 
+def test_the_distance_of_sets_is_that_of_a_second_implementation():
+    second = pytest.importorskip("nltk.metrics.distance")
+    some = [names for n in range(1, 4) for names in itertools.combinations("abcd", n)]
+    for a, b in itertools.product(some, some):
+        wanted = second.masi_distance(frozenset(a), frozenset(b))
+        assert agreement.masi(a, b) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_many_samples_are_paired_part_by_part(monkeypatch):
+    rng = np.random.default_rng(0)
+    votes = _votes(rng.integers(-4, 5, size=(5, 50)).astype(float), "ordinal")
+    whole = agreement.alpha(votes, seed=1)
+    monkeypatch.setattr(agreement, "_CELLS", 900)
+    assert agreement.alpha(votes, draws=0).value == whole.value
+
+
 def test_alpha_of_sets_is_what_counting_all_pairs_gives():
     rng = np.random.default_rng(3)
     names = "abcd"

@@ -51,6 +51,8 @@ def test_the_command_prints_text_or_json(tmp_path, capsys):
         assert wanted in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         cli.main(["labels", str(_votes(tmp_path)), "--scale", "cardinal"])
+    with pytest.raises(UsageError, match="no scale interval"):
+        verbs.labels(_votes(tmp_path), scale="interval")
     assert stop.value.code == 2
 
 

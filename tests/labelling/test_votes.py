@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -253,3 +254,77 @@ def test_classes_are_separated_as_in_tables_of_labels(tmp_path, text):
 def test_votes_in_one_cell_are_separated_either_way(tmp_path):
     table = _table(tmp_path, "path,votes\na.jpg,cat;cat;dog\nb.jpg,dog|cat|dog\n")
     assert read_votes(table).tally().tolist() == [[2, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_whole_numbers_are_one_step_however_pandas_writes_them(tmp_path, kind):
+    frame = pd.DataFrame(
+        {"id": ["a", "b", "c"], "rater_1": [3, -1, 2], "rater_2": [3, None, 2], "rater_3": 0}
+    )
+    path = tmp_path / f"votes.{kind}"
+    if kind == "csv":
+        frame.to_csv(path, index=False, na_rep="NaN")
+    elif kind == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+    votes = read_votes(path)
+    assert (votes.scale, votes.classes) == ("ordinal", ("-1", "0", "2", "3"))
+    assert votes.per_sample().tolist() == [3, 2, 3]
+
+
+def test_a_minus_may_be_typographic_and_a_code_stays_as_it_is_written(tmp_path):
+    votes = read_votes(_table(tmp_path, "id,votes\n1,\u22122|+1|1.50|1.5\n"))
+    assert (votes.scale, votes.classes) == ("ordinal", ("-2", "1", "1.5"))
+    assert read_votes(_table(tmp_path, "id,votes\n1,007|7|7.0\n")).classes == ("007", "7", "7.0")
+    kinds = read_votes(_table(tmp_path, "id,votes\n1,none|few|none\n"))
+    assert kinds.classes == ("few", "none")
+
+
+@pytest.mark.parametrize("cell", ["3, nan, -2", "3 NaN -2", "(3, -2)", "[3. -2. nan]", "[3, -2.0]"])
+def test_numbers_in_one_cell_are_several_votes(tmp_path, cell):
+    votes = read_votes(_table(tmp_path, f'id,votes\n1,"{cell}"\n'))
+    assert sorted(votes.classes) == ["-2", "3"] and len(votes) == 2
+
+
+def test_names_with_commas_between_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"(?s)several votes.*line 3"):
+        read_votes(_table(tmp_path, 'id,votes\n1,cat|dog\n2,"cat, dog"\n'))
+    assert read_votes(_table(tmp_path, 'id,votes\n2,"[""cat, dog""]"\n')).classes == ("cat, dog",)
+
+
+def test_means_of_all_people_are_no_people(tmp_path):
+    text = "id,rater_1,rater_2,rater_mean,rater_STD\n1,-1,2,0.5,1.5\n2,2,2,2,0\n"
+    votes = read_votes(_table(tmp_path, text))
+    assert (votes.annotators, votes.classes) == (("1", "2"), ("-1", "2"))
+    told = layout_of(("id", "rater_1", "rater_2", "rater_mean")).said()
+    assert "Of rater_mean nothing is read" in told
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["item,coder,rating", "task,worker,label", "filename,annotator,label", "text,rater,vote"],
+)
+def test_long_tables_have_several_names_for_their_columns(tmp_path, header):
+    votes = read_votes(_table(tmp_path, f"{header}\na,ann,x\na,ben,y\nb,ann,x\n"))
+    assert votes.annotators == ("ann", "ben") and votes.per_sample().tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("columns", ["rater1,rater2", "worker 1,worker 2", "coder-1,coder-2"])
+def test_people_are_numbered_in_several_ways(tmp_path, columns):
+    assert read_votes(_table(tmp_path, f"id,{columns}\na,x,y\n")).annotators == ("1", "2")
+
+
+def test_votes_on_files_may_name_them_in_another_column(tmp_path):
+    rows = [f"img/{n}.jpg,{who},cat" for n in range(4) for who in "ab"]
+    path = _table(tmp_path, "\n".join(["image,annotator,label", *rows]))
+    assert is_votes(path) and not VotesReader().recognises(path)
+    _pictures(tmp_path, *(f"img/{n}.jpg" for n in range(4)))
+    data = VotesReader().read(path)
+    assert VotesReader().recognises(path) and len(data) == 4
+    assert "read as path" in [problem.done for problem in data.problems]
+
+
+def test_a_column_of_ratings_beside_classes_is_no_vote():
+    assert layout_of(("text", "ratings")).kind == "anonymous"
+    assert layout_of(("text", "ratings", "category")) is None

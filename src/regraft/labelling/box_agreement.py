@@ -15,6 +15,7 @@ Legend: g objects, a annotators, k boxes, 4 edges (left, top, right, bottom) in 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -28,6 +29,7 @@ from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.votes import Votes, votes_of
+from regraft.wording import plural
 
 LEAST_IOU = 0.5
 NOTHING = "(nothing)"
@@ -87,6 +89,20 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     seen = [{picture.id for picture in data.pictures} for data in drawn.values()]
     together = any(first & second for first, second in combinations(seen, 2))
     return drawn if together and len(drawn) == len(known) else None
+
+
+def caution(drawn: Mapping[str, BoxData]) -> str:
+    """What to bear in mind where pictures are in one person's file alone; "" where none is."""
+    looked = Counter(picture.id for data in drawn.values() for picture in data.pictures)
+    alone = sum(times == 1 for times in looked.values())
+    if not alone:
+        return ""
+    are = "is" if alone == 1 else "are"
+    return (
+        f"Of {plural(len(looked), 'picture')} {alone:,} {are} in one person's file alone, and say "
+        "nothing about agreement. Who looked at a picture and drew nothing lists it without a box: "
+        "under `images` in COCO, in CSV in a row of its path alone."
+    )
 
 
 def objects(drawn: Mapping[str, BoxData]) -> tuple[list[Object], tuple[str, ...]]:

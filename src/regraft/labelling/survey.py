@@ -133,7 +133,8 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     if drawn is not None:
         _refuse_without_samples(request, "These are boxes of several people")
         return Surveyed(_of_boxes(drawn, request))
-    votes = read_votes(data, scale=request.scale) if not own and is_votes(data) else None
+    is_voted = not own and request.columns is None and is_votes(data)
+    votes = read_votes(data, scale=request.scale) if is_voted else None
     found = nothing() if votes is None else _of_votes(votes, request)
     if votes is not None and votes_on(data) is None:
         _refuse_without_samples(request, "The table holds no texts and names no files")
@@ -355,6 +356,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     found["not_judged"] = (
         "Several people's boxes on the same pictures: their agreement was looked at."
     )
+    found["caution"] = box_agreement.caution(drawn)
     return found
 
 
