@@ -69,6 +69,39 @@ def test_votes_for_several_classes_or_none(tmp_path):
     assert read_votes(lists).values == ((), ("cat", "dog"))
 
 
+def test_an_empty_cell_of_somebody_is_the_vote_that_nothing_applies(tmp_path):
+    rows = ["x,ann,cat|dog", "x,ben,", "y,ann,cat", "y,ben,", "z,ann,", "z,,"]
+    text = "\n".join(["id,annotator,label", *rows, ""])
+    votes = read_votes(_table(tmp_path, text))
+    barred = read_votes(_table(tmp_path, text.replace(",ben,\n", ",ben,|\n"), "bar.csv"))
+    assert votes.listed() == barred.listed()
+    assert votes.listed()[2] == {"none": 1}
+    assert "3 empty cells of people are read as the vote that no class applies" in votes.notes[0]
+    assert "1 empty cell is read as missing" in votes.notes[1]
+    # Of one class each, or of nobody, it is a missing vote.
+    one = read_votes(_table(tmp_path, "id,annotator,label\nx,ann,cat\nx,ben,\n", "one.csv"))
+    assert (len(one), one.notes) == (1, ())
+    asked = _table(tmp_path, "id,annotator,label\nx,ann,cat\nx,ben,\n", "asked.csv")
+    assert read_votes(asked, scale="multilabel").listed() == [{"cat": 1, "none": 1}]
+
+
+def test_empty_cells_of_a_wide_table_are_missing_votes_and_counted(tmp_path):
+    text = "id,annotator_ann,annotator_ben\nx,cat|dog,\ny,cat,|\nz,,\n"
+    votes = read_votes(_table(tmp_path, text))
+    assert votes.listed() == [{"cat, dog": 1}, {"cat": 1, "none": 1}]
+    (note,) = votes.notes
+    assert note == "3 empty cells are read as missing votes. | alone says that no class applies."
+
+
+def test_what_empty_cells_are_taken_for_is_said_of_the_data(tmp_path):
+    rows = ["first text,ann,cat|dog", "second text,ann,", "third text,ann,dog"]
+    path = _table(tmp_path, "\n".join(["text,annotator,label", *rows, ""]))
+    dataset = VotesReader().read(path)
+    assert len(dataset) == 3
+    assert [p.kind for p in dataset.problems] == ["votes", "votes"]
+    assert "1 empty cell of somebody is read as" in dataset.problems[1].what
+
+
 def test_an_empty_list_is_the_vote_that_nothing_applies(tmp_path):
     rows = [("1", "a", ["cat", "dog"]), ("1", "b", []), ("2", "a", ["cat"]), ("2", "b", None)]
     wide = {n: {f"annotator_{a}": said for m, a, said in rows if m == n} for n in "12"}

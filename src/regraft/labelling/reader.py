@@ -47,10 +47,11 @@ class VotesReader:
             DataError: the table is damaged, or holds no votes.
         """
         table = with_path(read_table(path))
-        decided, names, unvoted = _decided(table, read_votes(path, scale=self.scale))
+        votes = read_votes(path, scale=self.scale)
+        decided, names, unvoted = _decided(table, votes)
         dataset = dataset_of(decided).with_problems(
             [
-                *_read_as_votes(table),
+                *_read_as_votes(table, votes),
                 *(Problem("no-label", name, "Nobody voted on it.", "left out") for name in unvoted),
             ]
         )
@@ -98,11 +99,12 @@ def votes_on(path: Path) -> Votes | None:
     return read_votes(path) if VotesReader().recognises(path) else None
 
 
-def _read_as_votes(table: Table) -> tuple[Problem, ...]:
-    """What is to be said about how a table is read: other columns may have been meant."""
+def _read_as_votes(table: Table, votes: Votes) -> list[Problem]:
+    """What is to be said about how a table is read: something else may have been meant."""
     layout = layout_of(table.columns)
     assert layout is not None, "it is a table of votes"
-    return (Problem("votes", guard.shown(table.path.name), layout.said()),)
+    where = guard.shown(table.path.name)
+    return [Problem("votes", where, said) for said in (layout.said(), *votes.notes)]
 
 
 def _has_samples(path: Path) -> bool:

@@ -146,7 +146,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     found["from_label_studio"] = had.imported
     found["reviewed"] = len(had.verdicts)
     found["data"] = _of_data(dataset)
-    found["caution"] = _caution(request, dataset)
+    found["caution"] = _caution(request, dataset, votes)
     if found["agreement"] is not None:
         found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
     found["not_judged"] = why_not(dataset)
@@ -281,10 +281,11 @@ def caution_about(model: Model) -> str:
     )
 
 
-def _caution(request: Request, dataset: Dataset) -> str:
-    """What to bear in mind: about the backbone, and of decisions that fit no sample any more."""
+def _caution(request: Request, dataset: Dataset, votes: Votes | None) -> str:
+    """What to bear in mind of the backbone, of votes, and of decisions that fit no sample now."""
     lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
-    return " ".join(filter(None, (request.caution, *lost)))
+    notes = votes.notes if votes is not None else ()
+    return " ".join(filter(None, (request.caution, *notes, *lost)))
 
 
 def _rows_judged(dataset: Dataset) -> np.ndarray:
@@ -380,6 +381,7 @@ def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> F
     }
     found["consensus"] = consensus.summary(consensus.consensus(votes), votes)
     found["ceiling"] = person.to_json() if person else None
+    found["caution"] = " ".join(votes.notes)
     return found
 
 

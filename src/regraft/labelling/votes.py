@@ -21,13 +21,15 @@ Decisions:
 - Capitals in the columns' names do not matter.
 - A table with labels that does not say whose they are is a table of labels, whatever else stands
   in it: `vote_count`, `rater_confidence` and the like are about the sample.
-- A missing vote is an empty cell or a row that is not there, and normal everywhere.
+- A missing vote is an empty cell or a row that is not there, and normal everywhere. Only in a long
+  table of votes for several classes an empty cell is its annotator's vote that none applies: as the
+  row is there, somebody looked. Both are counted in `notes`.
 - Where all votes are numbers, 3, 3.0 and +3 are one, and NaN or null is a missing vote: pandas
   writes whole numbers with a gap among them so.
 - A wide table's mean, count and spread are no people's.
 - Votes hold several classes where a cell says so: `cat|dog` or `cat;dog`, as in tables of labels
-  (in a cell of `votes` these are two votes), or a list in a JSON list. `[]`, or in JSON lines and
-  Parquet an empty list, is then the vote that nothing applies.
+  (in a cell of `votes` these are two votes), or a list in a JSON list. `|` alone, `[]`, or in JSON
+  lines and Parquet an empty list, is then the vote that nothing applies.
 - Whole numbers of which one is negative are steps of a scale; other labels are categories. Class
   numbers look like scales, so this is said, and `scale` overrides it.
 - Someone who voted twice on a sample counts with the later vote.
@@ -39,7 +41,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -54,7 +56,7 @@ from regraft.dataset.table_rows import SEVERAL, TableReader, file_names
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
 from regraft.labelling.label_studio_exports import is_export, votes_in
-from regraft.wording import some_of
+from regraft.wording import plural, some_of
 
 Scale = Literal["nominal", "ordinal", "multilabel"]
 SCALES: tuple[Scale, ...] = ("nominal", "ordinal", "multilabel")
@@ -108,6 +110,7 @@ class Votes:
         annotator_v: who; -1 everywhere when anonymous.
         value_v: what.
         nameless: samples of votes that name nobody though others do: then nobody's can be told.
+        notes: what is to be said of how they were read, in sentences.
     """
 
     samples: tuple[str, ...]
@@ -118,6 +121,7 @@ class Votes:
     annotator_v: np.ndarray
     value_v: np.ndarray
     nameless: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.value_v)
@@ -371,9 +375,9 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
             where=guard.shown(path),
             mend="have path,annotator,label or path,annotator_…,annotator_… or path,votes",
         )
-    names = sample_names(table)
-    rows = {"long": _long, "wide": _wide, "anonymous": _anonymous}[layout.kind]
-    return votes_of(rows(table, layout, names), scale=scale, where=guard.shown(path))
+    read = {"long": _long, "wide": _wide, "anonymous": _anonymous}[layout.kind]
+    rows, notes = read(table, layout, sample_names(table), scale)
+    return replace(votes_of(rows, scale=scale, where=guard.shown(path)), notes=notes)
 
 
 def sample_names(table: Table) -> list[str]:
@@ -394,45 +398,76 @@ def sample_names(table: Table) -> list[str]:
     ]
 
 
-def _long(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+_Read = tuple[list[tuple[str, str, Value]], tuple[str, ...]]
+"""Votes as `votes_of` takes them, and what is to be said of how they were read."""
+
+
+def _long(table: Table, layout: Layout, names: Sequence[str], scale: Scale | None) -> _Read:
     (column,) = layout.columns
     texts = _texts(table, column)
     people = [class_name(text) for text in table.texts(layout.annotator)]
-    several = column == "labels" or _any_several(texts)
-    votes = (_vote(text, several) for text in texts)
-    return [
+    several = column == "labels" or _any_several(texts, scale)
+    nothing = 0
+    # Beside lists an empty one is the vote that none applies, and a cell without one is none.
+    if several and not any(isinstance(cell, tuple) for cell in table.cells[column]):
+        looked = [n for n, text in enumerate(texts) if people[n] and not text.strip()]
+        nothing = len(looked)
+        for n in looked:
+            texts[n] = "[]"
+    votes = [_vote(text, several) for text in texts]
+    rows = [
         (name, person, vote)
         for name, person, vote in zip(names, people, votes, strict=True)
         if vote is not None
     ]
+    return rows, _notes(several, nothing, votes.count(None))
 
 
-def _wide(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+def _wide(table: Table, layout: Layout, names: Sequence[str], scale: Scale | None) -> _Read:
     people = [class_name(_person(column)) or column for column in layout.columns]
-    return [(name, people[n], vote) for n, name, vote in _cells_of(table, layout, names)]
+    return _one_a_cell(table, layout, names, scale, people)
 
 
-def _anonymous(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+def _anonymous(table: Table, layout: Layout, names: Sequence[str], scale: Scale | None) -> _Read:
     if _NUMBERED.fullmatch(layout.columns[0]):
-        return [(name, "", vote) for _, name, vote in _cells_of(table, layout, names)]
+        return _one_a_cell(table, layout, names, scale, [""] * len(layout.columns))
     (column,) = layout.columns
-    return [
+    rows = [
         (name, "", vote)
         for name, line, cell in zip(names, table.lines, table.cells[column], strict=True)
         for vote in _list(table, line, cell)
     ]
+    return rows, ()
 
 
-def _cells_of(
-    table: Table, layout: Layout, names: Sequence[str]
-) -> Iterator[tuple[int, str, Value]]:
-    """The votes in columns of one vote a cell: number of the column, sample, classes."""
+def _one_a_cell(
+    table: Table, layout: Layout, names: Sequence[str], scale: Scale | None, people: Sequence[str]
+) -> _Read:
+    """The votes in columns of one vote a cell, each of one person's."""
     cells = [_texts(table, column) for column in layout.columns]
-    several = any(map(_any_several, cells))
-    for n, texts in enumerate(cells):
-        for name, text in zip(names, texts, strict=True):
-            if (vote := _vote(text, several)) is not None:
-                yield n, name, vote
+    several = any(_any_several(texts, scale) for texts in cells)
+    votes = [
+        (name, person, _vote(text, several))
+        for person, texts in zip(people, cells, strict=True)
+        for name, text in zip(names, texts, strict=True)
+    ]
+    rows = [(name, person, vote) for name, person, vote in votes if vote is not None]
+    return rows, _notes(several, 0, len(votes) - len(rows))
+
+
+def _notes(several: bool, nothing: int, missing: int) -> tuple[str, ...]:
+    """What empty cells were taken for where samples may have several classes, or none."""
+    if not several:
+        return ()
+    found: list[str] = []
+    if nothing:
+        what = plural(nothing, "empty cell of somebody is", "empty cells of people are")
+        mend = "Leave out the rows of votes that are missing."
+        found.append(f"{what} read as the vote that no class applies. {mend}")
+    if missing:
+        what = plural(missing, "empty cell is", "empty cells are")
+        found.append(f"{what} read as missing votes. | alone says that no class applies.")
+    return tuple(found)
 
 
 def _texts(table: Table, column: str) -> list[str]:
@@ -441,9 +476,11 @@ def _texts(table: Table, column: str) -> list[str]:
     return ["[]" if cell == () else text for cell, text in pairs]
 
 
-def _any_several(texts: Iterable[str]) -> bool:
-    """Whether one of the cells holds several classes, or says that none applies."""
-    return any(SEVERAL.search(text) or text.strip() == "[]" for text in texts)
+def _any_several(texts: Iterable[str], scale: Scale | None) -> bool:
+    """Whether one of the cells holds several classes, or says that none applies, or any may."""
+    return scale == "multilabel" or any(
+        SEVERAL.search(text) or text.strip() == "[]" for text in texts
+    )
 
 
 def _vote(text: str, several: bool) -> Value | None:
