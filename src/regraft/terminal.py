@@ -616,7 +616,9 @@ def _agreement(found: Facts) -> Iterator[str]:
                 f"{place['edges_px']:.1f} px off in the median."
             )
     if ceiling:
-        yield f"One person agrees with the others on {interval(ceiling)}."
+        off = ceiling["mean_absolute_error"]
+        span = "" if off is None else f", and is {off:.2f} from their median on average"
+        yield f"One person agrees with the others on {interval(ceiling)}{span}."
 
 
 def _print_label_studio(console: Console, found: Facts) -> None:

@@ -46,6 +46,15 @@ def test_the_ceilings_interval_draws_clusters_whole():
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
+def test_on_a_scale_it_is_said_how_far_one_person_is_from_the_median_of_the_others():
+    steps = {"s1": (-2, 0, 4), "s2": (0, 0)}
+    rows = [(s, f"p{n}", (str(v),)) for s, row in steps.items() for n, v in enumerate(row)]
+    # -2 beside 0 and 4, 0 beside -2 and 4, 4 beside -2 and 0; and twice 0 beside 0.
+    found = ceiling(votes_of(rows))
+    assert found.mean_absolute_error == pytest.approx((4 + 1 + 5 + 0 + 0) / 5)
+    assert ceiling(votes_of(rows, scale="nominal")).mean_absolute_error is None
+
+
 def test_an_answer_that_nobody_ever_gave_is_wrong():
     kinds = {f"s{u:02d}": ("cat", "owl")[u % 2] for u in range(40)}
     votes = votes_of([(name, person, (kind,)) for name, kind in kinds.items() for person in "abc"])

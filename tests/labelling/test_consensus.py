@@ -77,6 +77,27 @@ def test_majority_counts_and_ties_are_named():
     assert found.chance_uc[0] == pytest.approx([2 / 3, 1 / 3, 0])
 
 
+def test_of_steps_of_a_scale_the_median_is_the_label():
+    said = {"a": (-1, 2, 3, 4), "b": (-4, -4, 1, 2, 3), "c": (2, 3), "d": (1, 4, 4, 4), "e": (-2,)}
+    votes = votes_of(
+        [(name, f"p{n}", (str(v),)) for name, row in said.items() for n, v in enumerate(row)]
+    )
+    found = c.consensus(votes)
+    assert (found.method, votes.scale) == ("median", "ordinal")
+    assert found.why == "The votes are steps of a scale: the label is their median."
+    assert found.labels() == [("2",), ("1",), ("2",), ("4",), ("-2",)]
+    assert found.tied_u.tolist() == [True, False, True, False, False]
+    # The chances stay the shares of the votes, and the label's is what it is listed with.
+    assert found.chance_uc[0] == pytest.approx([0, 0, 0.25, 0, 0.25, 0.25, 0.25])
+    assert found.sure() == pytest.approx([0.25, 0.2, 0.5, 0.75, 1])
+    # Of two steps in the middle the label is the one nearer to the mean.
+    high = votes_of([("a", f"p{n}", (v,)) for n, v in enumerate(("-9", "1", "2", "2"))])
+    low = votes_of([("a", f"p{n}", (v,)) for n, v in enumerate(("-9", "-9", "1", "2"))])
+    assert (c.consensus(high).labels(), c.consensus(low).labels()) == ([("1",)], [("1",)])
+    unnamed = votes_of([("a", "", ("-1",)), ("a", "", ("-1",)), ("a", "p", ("3",))])
+    assert c.choose(unnamed)[0] == "median" and "name nobody" in c.choose(unnamed)[1]
+
+
 def test_a_label_is_doubtful_where_less_than_four_in_five_say_it():
     rows = [("1", "", ("cat",))] * 4 + [("1", "", ("dog",))] + [("2", "", ("dog",))]
     rows += [("3", "", (name,)) for name in ("cat", "cat", "dog")]

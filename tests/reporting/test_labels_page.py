@@ -44,7 +44,9 @@ def _found() -> dict:
             "method": "majority", "why": _BAD, "samples": 2, "ties": 0,
             "doubtful": {"below": 0.8, "samples": 0}, "labels": [],
         },
-        "ceiling": {"value": 0.8, "low": 0.7, "high": 0.9, "samples": 2},
+        "ceiling": {
+            "value": 0.8, "low": 0.7, "high": 0.9, "samples": 2, "mean_absolute_error": None,
+        },  # fmt: skip
         "beside_people": people,
         "reviewed": 0,
         "likely_errors": [error],

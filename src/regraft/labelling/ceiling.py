@@ -1,7 +1,8 @@
 """How good a model can be at best: the human ceiling, and a model beside the people.
 
 The ceiling is how often one vote is what most of the *others* on the same sample say. A model is
-measured against the same majority of the others, sample by sample, so the two are comparable.
+measured against the same majority of the others, sample by sample, so the two are comparable. On a
+scale a neighbouring step is no agreement; how far off people are is said beside it.
 
 Legend: u samples, a annotators, v votes, c classes, r bootstrap draws.
 """
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from regraft.labelling.agreement import bootstrap
+from regraft.labelling.consensus import middle
 from regraft.labelling.named import spoken_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
@@ -30,12 +32,15 @@ class Ceiling:
         low: of the 95 % interval over samples.
         high: of the 95 % interval over samples.
         samples: with at least two votes.
+        mean_absolute_error: of one person from the median of the others, in the numbers that the
+            steps of a scale are; None of other votes.
     """
 
     value: float
     low: float
     high: float
     samples: int
+    mean_absolute_error: float | None = None
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in labels.json and report.json."""
@@ -44,6 +49,7 @@ class Ceiling:
             "low": self.low,
             "high": self.high,
             "samples": self.samples,
+            "mean_absolute_error": self.mean_absolute_error,
         }
 
 
@@ -91,7 +97,18 @@ def ceiling(votes: Votes, *, seed: int = 0, clusters: Sequence[str] = ()) -> Cei
     if clusters:
         cluster_u = np.unique(clusters, return_inverse=True)[1]
     value, low, high, _ = bootstrap(right_v, cluster_u[sample_v], seed)
-    return Ceiling(value, low, high, len(np.unique(sample_v)))
+    off = _off_median(votes) if votes.scale == "ordinal" else None
+    return Ceiling(value, low, high, len(np.unique(sample_v)), off)
+
+
+def _off_median(votes: Votes) -> float:
+    """How far one person is from the median of the others, on average; of steps of a scale."""
+    kept_v = np.flatnonzero(votes.per_sample()[votes.sample_v] >= 2)
+    others_vc = votes.tally()[votes.sample_v[kept_v]] - votes.said()[kept_v]
+    low_v, high_v = middle(others_vc / others_vc.sum(axis=1, keepdims=True))
+    step_k = np.array([float(name) for name in votes.classes])
+    median_v = (step_k[low_v] + step_k[high_v]) / 2
+    return float(np.abs(step_k[votes.value_v[kept_v]] - median_v).mean())
 
 
 def against_people(votes: Votes, answer_uc: np.ndarray, *, seed: int = 0) -> dict[str, Json] | None:

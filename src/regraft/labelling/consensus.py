@@ -2,6 +2,8 @@
 
 Which method, by what the data allow:
 
+- Steps of a scale: the median, which lies between what people said. Of two steps in the middle it
+  is the one nearer, in steps, to the mean of the sample's votes; the lower where both are as near.
 - Nobody knows who voted what, or fewer than three people voted: majority. No method can learn
   who is reliable without knowing who voted.
 - Votes enough for a table of confusions for every person: Dawid & Skene (1979).
@@ -30,7 +32,7 @@ from regraft.labelling.named import spoken_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
 
-Method = Literal["majority", "dawid-skene", "glad", "mace"]
+Method = Literal["majority", "median", "dawid-skene", "glad", "mace"]
 
 PEOPLE = 3
 VOTES_A_CONFUSION = 5
@@ -53,8 +55,9 @@ class Consensus:
         why: the reason for the method, a sentence.
         samples: u names.
         classes: c names.
-        chance_uc: rows sum to 1; for several classes each column is a chance of its own.
-        tied_u: no class has more votes than all others.
+        chance_uc: rows sum to 1; for several classes each column is a chance of its own. Shares
+            of the votes, or what a model of the people believes.
+        tied_u: no class has more votes than all others; of a scale, two steps are in the middle.
         multilabel: several classes may apply.
     """
 
@@ -73,17 +76,44 @@ class Consensus:
                 tuple(name for name, chance in zip(self.classes, row, strict=True) if chance > 0.5)
                 for row in self.chance_uc
             ]
-        return [(self.classes[int(c)],) for c in self.chance_uc.argmax(axis=1)]
+        return [(self.classes[int(c)],) for c in self._best_u()]
+
+    def sure(self) -> np.ndarray:
+        """Chance_u of the label; of several classes, of the one that is in most doubt."""
+        if self.multilabel:
+            return np.abs(self.chance_uc - 0.5).min(axis=1) + 0.5
+        return np.take_along_axis(self.chance_uc, self._best_u()[:, None], axis=1)[:, 0]
+
+    def _best_u(self) -> np.ndarray:
+        """The class of each sample, where it has one."""
+        if self.method != "median":
+            return self.chance_uc.argmax(axis=1)
+        low_u, high_u = middle(self.chance_uc)
+        mean_u = self.chance_uc @ np.arange(len(self.classes))
+        return np.where(high_u - mean_u < mean_u - low_u - _HAIR, high_u, low_u)
+
+
+def middle(share_uc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The steps in the middle of the votes of each sample, the lower and the higher; often one.
+
+    Args:
+        share_uc: of the votes, for steps in their order.
+    """
+    below_uc = np.cumsum(share_uc, axis=1, dtype=np.float64)
+    return (below_uc > 0.5 - _HAIR).argmax(axis=1), (below_uc > 0.5 + _HAIR).argmax(axis=1)
 
 
 def choose(votes: Votes) -> tuple[Method, str]:
     """The method that these votes allow, and why."""
+    counted: Method = "median" if votes.scale == "ordinal" else "majority"
     if votes.nameless:
-        return "majority", (
+        return counted, (
             f"Of {len(votes):,} votes {len(votes.nameless):,} name nobody (the first is on "
-            f"{votes.nameless[0]}), so nobody's reliability can be known: majority. "
+            f"{votes.nameless[0]}), so nobody's reliability can be known: {counted}. "
             "Say whose they are, or take them out."
         )
+    if counted == "median":
+        return counted, "The votes are steps of a scale: the label is their median."
     if votes.anonymous:
         return "majority", (
             "The votes are anonymous, so nobody's reliability can be known: majority."
@@ -120,11 +150,15 @@ def consensus(votes: Votes, method: Method | None = None) -> Consensus:
     multilabel = votes.scale == "multilabel"
     if multilabel:
         tied_u = (share_uc == 0.5).any(axis=1)
+    elif chosen == "median":
+        low_u, high_u = middle(share_uc)
+        tied_u = low_u != high_u
     else:
         top_u = count_uc.max(axis=1)
         tied_u = (count_uc == top_u[:, None]).sum(axis=1) > 1
         share_uc = _unequal(share_uc)
-    chance_uc = share_uc if chosen == "majority" else _modelled(votes, chosen)
+    is_counted = chosen in ("majority", "median")
+    chance_uc = share_uc if is_counted else _modelled(votes, chosen)
     return Consensus(
         chosen, why, votes.samples, votes.classes, chance_uc, tied_u, multilabel
     )  # fmt: skip
@@ -203,9 +237,7 @@ def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
         found: of `consensus`.
         votes: that it was found in.
     """
-    sure_u = found.chance_uc.max(axis=1)
-    if found.multilabel:
-        sure_u = np.abs(found.chance_uc - 0.5).min(axis=1) + 0.5
+    sure_u = found.sure()
     labels, said = found.labels(), votes.listed()
     order = [int(u) for u in np.argsort(sure_u, kind="stable")]
     rows: list[Json] = [

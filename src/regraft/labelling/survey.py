@@ -45,6 +45,7 @@ from regraft.transfer.model import Model
 from regraft.wording import some_of
 
 _TRIAL = 64
+_STEPS = "Classes are steps of a scale here: a label one step off counts as wrong as any other."
 
 
 def check_batch(batch: int) -> None:
@@ -285,7 +286,8 @@ def _caution(request: Request, dataset: Dataset, votes: Votes | None) -> str:
     """What to bear in mind of the backbone, of votes, and of decisions that fit no sample now."""
     lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
     notes = votes.notes if votes is not None else ()
-    return " ".join(filter(None, (request.caution, *notes, *lost)))
+    steps = _STEPS if votes is not None and votes.scale == "ordinal" else ""
+    return " ".join(filter(None, (request.caution, *notes, steps, *lost)))
 
 
 def _rows_judged(dataset: Dataset) -> np.ndarray:
