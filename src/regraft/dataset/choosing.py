@@ -13,6 +13,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.clips import VideoFolderReader
 from regraft.dataset.folder import FolderReader, reader_asked_for
+from regraft.dataset.form import FormReader
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.table import columns_of
@@ -29,6 +30,7 @@ READERS: tuple[Reader, ...] = (
     TextFolderReader(),
     VideoFolderReader(),
     FolderReader(),
+    FormReader(),
     TableReader(),
 )
 
