@@ -267,13 +267,19 @@ def _findings(report: Facts, folder: Path) -> Iterator[str]:
             yield shown(report[part]["text"])
     data: Facts = report["data"]
     yield from _learnt_besides(data)
-    many = plural(len(data["problems"]), "problem")
-    if data["problems"] and "given" in data:  # which `inspect` does not look at
+    problems = [problem for problem in data["problems"] if _is_of_data(problem)]
+    many = plural(len(problems), "problem")
+    if problems and "given" in data:  # which `inspect` does not look at
         yield f"{many} found in the data; they are listed in {shown(folder / 'report.html')}"
-    elif data["problems"]:
+    elif problems:
         path = shlex.quote(str(data["path"]))
         cut = f" --clip {data['cut_s']:g}s" if "cut_s" in data else ""
         yield f"{many} found in the data; list them with: regraft inspect {shown(path)}{cut}"
+
+
+def _is_of_data(problem: Facts) -> bool:
+    """Whether something is wrong with the data; else it says how they were read or corrected."""
+    return problem["kind"] not in ("likely-error", "votes") and problem["done"] != "relabelled"
 
 
 def _learnt_besides(data: Facts) -> Iterator[str]:
