@@ -184,8 +184,10 @@ def test_a_stretch_of_a_video_says_that_it_is_unlike_the_training_data() -> None
 def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None, said: str) -> None:
     row = {"sample": "a.png", "given": "cat", "suggested": "dog", "score": 0.5, "reason": "why",
            "probability": probability}  # fmt: skip
-    found = nothing() | {"likely_errors": [row], "next": [row, row]}
+    text = row | {"sample": "line 3", "excerpt": "how the text begins"}
+    found = nothing() | {"likely_errors": [row, text], "next": [row, row]}
     lines = printed(200, terminal.print_labels, found).splitlines()
+    assert any("line 3  how the text begins" in line for line in lines)
     errors = lines.index("Labels that are likely wrong, by score: 1 is surely wrong.")
     assert lines[errors + 1].split() == ["sample", "given", "suggested", "score", "reason"]
     after = next(n for n, line in enumerate(lines) if line.startswith("What to label next"))

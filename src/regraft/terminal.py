@@ -53,6 +53,8 @@ _PIPE = 240
 _PAIRS = 10
 _CLASSES = 50
 _RANKED = 15
+_BEGIN = 60
+"""Characters of a text in a ranked list."""
 _UNLIKE = "  unlike the training data"
 
 
@@ -596,6 +598,8 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     _print_label_studio(console, found)
     if out is not None:
         _print(console, "", f"report  {shown(out / 'report.html')}")
+        if found["consensus"]:
+            _print(console, f"labels  {shown(out / 'consensus.csv')}")
         if found["next"]:
             _print(console, f"next    {shown(out / 'next.csv')}")
 
@@ -650,10 +654,11 @@ def _print_label_studio(console: Console, found: Facts) -> None:
 
 
 def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:
-    """The first rows of a ranked list."""
+    """The first rows of a ranked list; texts are called by their lines, and begin beside them."""
     table = _table(*names, "score", "reason", right=("score",))
     for row in rows[:_RANKED]:
-        cells = (Text(shown(row[key] or NOTHING)) for key in names)
+        begin = f"  {shown(row['excerpt'][:_BEGIN])}" if row.get("excerpt") else ""
+        cells = (Text(shown(row[key] or NOTHING) + begin * (key == "sample")) for key in names)
         table.add_row(*cells, f"{row['score']:.3f}", Text(shown(row["reason"])))
     _print_table(console, table)
 

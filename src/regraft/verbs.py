@@ -394,7 +394,8 @@ def labels(
         run: a folder that `fit` wrote; its network compares the samples.
         pool: samples without labels, of which a batch to label next is chosen.
         batch: how many.
-        out: a folder to write labels.json, next.csv, likely_errors.csv and report.html into.
+        out: a folder to write labels.json and report.html into, and what there is to say of
+            next.csv, likely_errors.csv and consensus.csv.
         backbone: as for `fit`; its vectors are what samples are compared by.
         scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
         seed: of folds, intervals and choices.

@@ -8,6 +8,7 @@ from test_consensus import crowd_of
 
 from regraft.labelling.ceiling import against_people, beside_people, ceiling, per_annotator
 from regraft.labelling.votes import votes_of
+from regraft.wording import percent
 
 
 def test_the_ceiling_is_the_agreement_with_the_others_counted_by_hand():
@@ -26,6 +27,11 @@ def test_a_model_as_good_as_a_person_is_within_noise_and_a_better_one_is_not():
     alike = np.eye(3)[np.where(rng.random(300) < 0.7, truth, rng.integers(0, 3, 300))]
     bad = np.eye(3)[rng.integers(0, 3, 300)]
     assert "within noise" in against_people(votes, alike)["text"]
+    said = against_people(votes, bad, model="a new head")
+    person, model = percent(said["person"]), percent(said["model"])
+    assert said["text"] == (
+        f"A single expert ({person}) agrees with the others more often than a new head ({model})."
+    )
     assert against_people(votes, perfect)["low"] > 0
     assert against_people(votes, bad)["high"] < 0
     halves = perfect.copy()

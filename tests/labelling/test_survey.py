@@ -204,6 +204,14 @@ def test_options_about_samples_are_refused_where_there_are_none(tmp_path, option
         assert refused.value.where == option
 
 
+def test_a_scale_is_refused_where_there_are_no_votes(tmp_path):
+    table = tmp_path / "mails.csv"
+    table.write_text("text,label\nfine,ham\nugly,spam\n")
+    with pytest.raises(UsageError, match="no votes here") as refused:
+        verbs.labels(table, scale="ordinal")
+    assert refused.value.where == "--scale"
+
+
 def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):
     table = tmp_path / "mails.csv"
     table.write_text("text,label\nfine,ham\nugly,spam\ngone,ham\n")

@@ -21,6 +21,7 @@ from regraft.labelling.named import spoken_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
 from regraft.tasks.measure import NOISE
+from regraft.wording import percent
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,16 @@ def _off_median(votes: Votes) -> float:
     return float(np.abs(step_k[votes.value_v[kept_v]] - median_v).mean())
 
 
-def against_people(votes: Votes, answer_uc: np.ndarray, *, seed: int = 0) -> dict[str, Json] | None:
+def against_people(
+    votes: Votes, answer_uc: np.ndarray, *, model: str = "the model", seed: int = 0
+) -> dict[str, Json] | None:
     """A model beside the people, both judged by the majority of the others; None without company.
 
     Args:
         votes: on samples that the model was not trained on.
         answer_uc: 1 where the model's answer names a class, else 0; rows of NaN where it has none.
             A row of zeros is an answer that nobody ever gave.
+        model: what it is, for `text`.
         seed: of the bootstrap.
 
     Returns:
@@ -130,22 +134,24 @@ def against_people(votes: Votes, answer_uc: np.ndarray, *, seed: int = 0) -> dic
         return None
     model_v, _ = _agreed(votes, answer_uc[votes.sample_v])
     gap, low, high, p = bootstrap(model_v - person_v, sample_v, seed)
+    told, others = float(model_v.mean()), float(person_v.mean())
+    expert, machine = f"a single expert ({percent(others)})", f"{model} ({percent(told)})"
     if p >= NOISE:
         low, high = min(low, 0.0), max(high, 0.0)
-        text = "The model is within noise of a single expert."
+        text = f"In agreeing with the others, {machine} is within noise of {expert}."
     elif gap > 0:
-        text = "The model agrees with the others more often than a single expert does."
+        text = f"{machine} agrees with the others more often than {expert}."
     else:
-        text = "A single expert agrees with the others more often than the model does."
+        text = f"{expert} agrees with the others more often than {machine}."
     return {
-        "model": float(model_v.mean()),
-        "person": float(person_v.mean()),
+        "model": told,
+        "person": others,
         "gap": gap,
         "low": low,
         "high": high,
         "p": p,
         "samples": len(np.unique(sample_v)),
-        "text": text,
+        "text": text[0].upper() + text[1:],
     }
 
 
@@ -155,6 +161,7 @@ def beside_people(
     classes: Sequence[str],
     chance_nc: np.ndarray,
     *,
+    model: str = "the model",
     seed: int = 0,
 ) -> dict[str, Json] | None:
     """`against_people` for answers on some samples, by name; None where nobody voted on them.
@@ -164,6 +171,7 @@ def beside_people(
         names: of the n samples; what is said of parts of one is averaged.
         classes: of the c columns, which are the model's: the votes may know others.
         chance_nc: the model's answers.
+        model: what it is, as for `against_people`.
         seed: of the bootstrap.
     """
     called = spoken_of(votes.samples)
@@ -178,7 +186,7 @@ def beside_people(
             likely = chance_c > 0.5 if votes.scale == "multilabel" else [chance_c.argmax()]
             said = set(np.asarray(classes)[likely].tolist())
             answer_uc[u] = [name in said for name in votes.classes]
-    return against_people(votes, answer_uc, seed=seed)
+    return against_people(votes, answer_uc, model=model, seed=seed)
 
 
 def per_annotator(votes: Votes) -> list[dict[str, Any]]:

@@ -133,8 +133,11 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     drawn = None if own else annotators_in(data)
     if drawn is not None:
         _refuse_without_samples(request, "These are boxes of several people")
+        _refuse_scale(request)
         return Surveyed(_of_boxes(drawn, request))
     is_voted = not own and request.columns is None and is_votes(data)
+    if not is_voted:
+        _refuse_scale(request)
     votes = read_votes(data, scale=request.scale) if is_voted else None
     found = nothing() if votes is None else _of_votes(votes, request)
     if votes is not None and votes_on(data) is None:
@@ -150,6 +153,8 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     found["caution"] = _caution(request, dataset, votes)
     if found["agreement"] is not None:
         found["agreement"]["divided"] = _with_excerpts(found["agreement"]["divided"], dataset)
+    if found["consensus"] is not None:
+        found["consensus"]["labels"] = _with_excerpts(found["consensus"]["labels"], dataset)
     found["not_judged"] = why_not(dataset)
     if found["not_judged"] and pool is None:
         return Surveyed(found, had.given, dataset)
@@ -208,6 +213,20 @@ def _refuse_without_samples(request: Request, what: str) -> None:
                 where=option,
                 mend="leave it out, or give labelled files or texts",
             )
+
+
+def _refuse_scale(request: Request) -> None:
+    """Refuse a scale of votes where there are none whose scale is open.
+
+    Raises:
+        UsageError: it is given.
+    """
+    if request.scale is not None:
+        raise UsageError(
+            "There are no votes here that differ on a scale.",
+            where="--scale",
+            mend="leave it out, or give a table of votes (docs/labels.md)",
+        )
 
 
 def _text_column(request: Request) -> str:
@@ -429,7 +448,14 @@ def _beside_people(
     judged_n = _rows_judged(dataset)
     names = [dataset.samples[int(n)].id for n in judged_n]
     chance_nc = judged.first_nc[judged_n]
-    return ceiling.beside_people(votes, names, dataset.classes, chance_nc, seed=seed)
+    return ceiling.beside_people(
+        votes,
+        names,
+        dataset.classes,
+        chance_nc,
+        model="a new head on the frozen network",
+        seed=seed,
+    )
 
 
 def _share_wrong(
