@@ -204,6 +204,21 @@ def test_options_about_samples_are_refused_where_there_are_none(tmp_path, option
         assert refused.value.where == option
 
 
+def test_of_an_export_it_is_said_that_its_texts_are_not_looked_at(tmp_path):
+    said = [{"type": "choices", "from_name": "label", "value": {"choices": ["ham"]}}]
+    tasks = [
+        {"id": n, "data": {"text": text}, "annotations": [{"completed_by": 1, "result": said}]}
+        for n, text in enumerate(("fine words", "other words"))
+    ]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks))
+    found = verbs.labels(path)
+    assert found["agreement"]["votes"] == 2
+    assert "the annotations alone are read" in found["not_judged"]
+    with pytest.raises(UsageError, match="annotations alone are read"):
+        verbs.labels(path, batch=5)
+
+
 def test_a_scale_is_refused_where_there_are_no_votes(tmp_path):
     table = tmp_path / "mails.csv"
     table.write_text("text,label\nfine,ham\nugly,spam\n")

@@ -30,7 +30,7 @@ from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, Verdict, heard, journal_of, reviewed, settled
 from regraft.labelling.extra import require
 from regraft.labelling.found import Facts, Found, nothing
-from regraft.labelling.label_studio_exports import take_in
+from regraft.labelling.label_studio_exports import is_export, take_in
 from regraft.labelling.likely_errors import LEAST, Judged, judged_labels, lone_classes, why_not
 from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
@@ -141,9 +141,15 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     votes = read_votes(data, scale=request.scale) if is_voted else None
     found = nothing() if votes is None else _of_votes(votes, request)
     if votes is not None and votes_on(data) is None:
-        _refuse_without_samples(request, "The table holds no texts and names no files")
-        why = "The table holds no texts and names no files, so only the votes were looked at."
-        found["not_judged"] = why
+        why, mend = "The table holds no texts and names no files", ""
+        if is_export(data):
+            why = "Of an export the annotations alone are read, not what its tasks show"
+            mend = (
+                " To look at texts or files, too, give them in a table of votes, or the data that "
+                "the tasks were made of with --from-label-studio and this export."
+            )
+        _refuse_without_samples(request, why)
+        found["not_judged"] = f"{why}, so only the votes were looked at.{mend}"
         return Surveyed(found)
     had = _gathered(request, tell)
     dataset, pool = had.dataset, had.pool
