@@ -178,6 +178,14 @@ def test_where_people_disagree_is_found():
     assert agreement.per_class(votes)[0]["class"] == "owl"
 
 
+def test_steps_of_a_scale_stand_in_their_order():
+    votes = votes_of([(f"s{n}", p, (str(n - 2),)) for n in range(5) for p in "ab"])
+    names = [row["class"] for row in agreement.per_class(votes)]
+    assert names == ["-2", "-1", "0", "1", "2"]
+    mixed = [("s", "a", ("-1",)), ("s", "b", ("2",)), ("t", "a", ("-10",)), ("t", "b", ("-10",))]
+    assert [row["class"] for row in agreement.per_class(votes_of(mixed))] == ["-10", "-1", "2"]
+
+
 def test_classes_are_drawn_by_cluster_too():
     rows = [
         (f"s{u:03d}", person, ("cat" if (u // 10) % 2 or person == "a" else "dog",))

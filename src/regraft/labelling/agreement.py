@@ -288,7 +288,10 @@ def disagreement(votes: Votes) -> np.ndarray:
 
 
 def per_class(votes: Votes, seed: int = 0, clusters: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Alpha of each class against the rest, the least agreed first; arguments as for `alpha`."""
+    """Alpha of each class against the rest; arguments as for `alpha`.
+
+    The least agreed first; steps of a scale in their order.
+    """
     shares_c = votes.said().sum(axis=0) / len(votes)
     rows: list[dict[str, Any]] = [
         {
@@ -298,6 +301,8 @@ def per_class(votes: Votes, seed: int = 0, clusters: Sequence[str] = ()) -> list
         }
         for name, share in zip(votes.classes, shares_c, strict=True)
     ]
+    if votes.scale == "ordinal":
+        return rows
     return sorted(rows, key=lambda row: row["alpha"]["value"] or 0)
 
 
