@@ -613,7 +613,11 @@ def _agreement(found: Facts) -> Iterator[str]:
             yield "No sample has two votes: there is no agreement to measure."
         else:
             span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
-            yield f"Krippendorff's alpha {alpha['value']:.3f} {span}, {agreement['scale']}"
+            kind = agreement["scale"]
+            if place:
+                pictures = plural(found["data"]["samples"], "picture")
+                kind = f"{plural(agreement['samples'], 'object')} on {pictures}"
+            yield f"Krippendorff's alpha {alpha['value']:.3f} {span}, {kind}"
         if agreement["are_steps"]:
             yield (
                 "The classes are numbers, taken for names. If they are steps of a scale, --scale "

@@ -92,17 +92,33 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
 
 
 def caution(drawn: Mapping[str, BoxData]) -> str:
-    """What to bear in mind where pictures are in one person's file alone; "" where none is."""
+    """What to bear in mind of pictures that say nothing about agreement; "" where none is."""
     looked = Counter(picture.id for data in drawn.values() for picture in data.pictures)
+    seen = f"Of {plural(len(looked), 'picture')}"
     alone = sum(times == 1 for times in looked.values())
-    if not alone:
-        return ""
-    are = "is" if alone == 1 else "are"
-    return (
-        f"Of {plural(len(looked), 'picture')} {alone:,} {are} in one person's file alone, and say "
-        "nothing about agreement. Who looked at a picture and drew nothing lists it without a box: "
-        "under `images` in COCO, in CSV in a row of its path alone."
-    )
+    bare = len(looked) - len(_drawn_on(drawn))
+    said: list[str] = []
+    if alone:
+        are = "is" if alone == 1 else "are"
+        said.append(
+            f"{seen} {alone:,} {are} in one person's file alone, and say nothing about agreement. "
+            "Who looked at a picture and drew nothing lists it without a box: under `images` in "
+            "COCO, in CSV in a row of its path alone."
+        )
+    if bare:
+        none = "has no box of anybody" if bare == 1 else "have no box of anybody"
+        said.append(f"{seen} {bare:,} {none}: agreement is about objects that somebody saw.")
+    return " ".join(said)
+
+
+def pictures(drawn: Mapping[str, BoxData]) -> int:
+    """How many pictures anybody looked at, with boxes or without."""
+    return len({picture.id for data in drawn.values() for picture in data.pictures})
+
+
+def _drawn_on(drawn: Mapping[str, BoxData]) -> set[str]:
+    every = (picture for data in drawn.values() for picture in data.pictures)
+    return {picture.id for picture in every if not all(box.crowd for box in picture.boxes)}
 
 
 def objects(drawn: Mapping[str, BoxData]) -> tuple[list[Object], tuple[str, ...]]:

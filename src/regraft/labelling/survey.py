@@ -367,8 +367,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     """Several people's boxes on the same pictures."""
     things, categories = box_agreement.objects(drawn)
     votes = box_agreement.votes_on_objects(things, categories)
-    pictures = box_agreement.clusters(things, votes)
-    found = _of_votes(votes, request, pictures)
+    found = _of_votes(votes, request, box_agreement.clusters(things, votes))
     assert found["agreement"] is not None
     found["agreement"] |= {
         "scale": "boxes",
@@ -378,7 +377,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     found["data"] = {
         "path": str(request.data),
         "task": "object-detection",
-        "samples": len({one.picture for one in things}),
+        "samples": box_agreement.pictures(drawn),
         "classes": list(categories),
     }
     found["not_judged"] = (
