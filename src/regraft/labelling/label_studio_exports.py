@@ -163,38 +163,41 @@ def take_in(path: Path, dataset: Dataset, pool: Dataset | None, journal: Journal
         StoreError: the journal cannot be written.
     """
     homes = _Homes.of(dataset, pool)
-    taken = _taken(journal, homes)
-    written, known = 0, 0
-    strangers: list[str] = []
-    unknown: Counter[str] = Counter()
     annotations = read_export(path)
-    for one in annotations:
-        sample = homes.find(one.data)
-        if sample is None:
-            strangers.append(_called(one.data))
-            continue
-        strange = [name for name in one.labels or () if name not in homes.classes]
-        if dataset.classes and strange:
-            unknown.update(strange)
-            continue
-        if len(one.labels or ()) > 1 and not dataset.multilabel:
-            unknown[", ".join(one.labels or ())] += 1
-            continue
-        if one.labels == () and not dataset.multilabel:
-            one = replace(one, labels=None)  # nothing was chosen: no opinion
-        decision = _decision(one, sample, homes.given.get(sample.id))
-        key = taken.get((sample.id, one.annotator, one.at, one.labels), decision.key)
-        if journal.decide(replace(decision, key=key)):
-            written += 1
-        else:
-            known += 1
+    found = [(one, homes.find(one.data)) for one in annotations]
+    strangers = [_called(one.data) for one, sample in found if sample is None]
+    matched = [(one, sample) for one, sample in found if sample is not None]
+    unknown = Counter(name for one, _ in matched for name in _unusable(one, dataset))
+    usable = [(one, sample) for one, sample in matched if not _unusable(one, dataset)]
+    taken = _taken(journal, homes)
+    written = sum(
+        journal.decide(_decision(_as_opinion(one, dataset), sample, homes, taken))
+        for one, sample in usable
+    )
     return {
         "annotations": len(annotations),
         "written": written,
-        "known": known,
+        "known": len(usable) - written,
         "unmatched": {"count": len(strangers), "examples": strangers[:_EXAMPLES]},
         "unknown_classes": dict(unknown),
     }
+
+
+def _unusable(one: Annotation, dataset: Dataset) -> list[str]:
+    """What was chosen and the data have no place for: classes, or several in one name."""
+    labels = one.labels or ()
+    strange = [name for name in labels if dataset.classes and name not in dataset.classes]
+    several = len(labels) > 1 and not dataset.multilabel
+    return strange or ([", ".join(labels)] if several else [])
+
+
+def _as_opinion(one: Annotation, dataset: Dataset) -> Annotation:
+    """The annotation; without an opinion where nothing was chosen of what has one class."""
+    return replace(one, labels=None) if one.labels == () and not dataset.multilabel else one
+
+
+_Taken = tuple[str, str, str, tuple[str, ...] | None]
+"""A sample, an annotator, a time, and the classes as in `Annotation`."""
 
 
 @dataclass(frozen=True)
@@ -202,13 +205,11 @@ class _Homes:
     """Samples by all that a task may call them.
 
     Attributes:
-        classes: that the data have.
         samples: by id, those of a pool by their names in the journal.
         given: the labels of the data's samples.
         names: ids by other names, and by contents; None where several samples have one.
     """
 
-    classes: frozenset[str]
     samples: Mapping[str, Sample]
     given: Mapping[str, tuple[str, ...] | None]
     names: Mapping[str, str | None]
@@ -221,7 +222,7 @@ class _Homes:
         for sample in samples.values():
             for name in _callings(sample):
                 names[name] = None if name in names else sample.id
-        return _Homes(frozenset(dataset.classes), samples, labelled, names)
+        return _Homes(samples, labelled, names)
 
     def find(self, data: Mapping[str, object]) -> Sample | None:
         """The one sample that a task is about; None where there is none, or are several.
@@ -264,23 +265,22 @@ def _addressed(value: str) -> Iterator[str]:
     yield from (f"file:{path}" for path in paths_in(value))
 
 
-def _decision(one: Annotation, sample: Sample, given: tuple[str, ...] | None) -> Decision:
-    kept = None
+def _decision(
+    one: Annotation, sample: Sample, homes: _Homes, taken: Mapping[_Taken, str]
+) -> Decision:
+    """What an annotation decides, by the key that it was taken in with before, if it was."""
+    given, kept = homes.given.get(sample.id), None
     if one.labels is None:
         action, labels = "skip", ()
     elif given == one.labels:
         action, labels, kept = "keep", (), given
     else:
         action, labels = "change", one.labels
-    key = digest("label studio", sample.id, one.annotator, one.at, action, *labels)[:32]
+    made = digest("label studio", sample.id, one.annotator, one.at, action, *labels)[:32]
+    key = taken.get((sample.id, one.annotator, one.at, one.labels), f"{_KEY}{made}")
     return Decision(
-        f"{_KEY}{key}", sample.id, one.annotator, action, labels, one.at,
-        content_key(sample), kept,
+        key, sample.id, one.annotator, action, labels, one.at, content_key(sample), kept
     )  # fmt: skip
-
-
-_Taken = tuple[str, str, str, tuple[str, ...] | None]
-"""A sample, an annotator, a time, and the classes as in `Annotation`."""
 
 
 def _taken(journal: Journal, homes: _Homes) -> dict[_Taken, str]:
