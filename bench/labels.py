@@ -40,6 +40,7 @@ from bench.label_peers import climbed_chances, loop_chances
 from regraft.dataset import Dataset, Sample, View, read_all
 from regraft.events import silent
 from regraft.labelling import agreement, choose, consensus
+from regraft.labelling.ceiling import beside_people, ceiling
 from regraft.labelling.likely_errors import fit_of, judge
 from regraft.labelling.votes import Votes, votes_of
 from regraft.tasks.probe import fit_probe
@@ -333,27 +334,27 @@ def votes(seeds: int, people: Sequence[int], learn: int) -> dict:
                 if kind == "soft" and some == max(people) and seed == 0:
                     ids = [ratings[n][0] for n in test]
                     chance_nc = np.exp(log_nc)
-                    beside = consensus.beside_people(every, ids, every.classes, chance_nc)
+                    beside = beside_people(every, ids, every.classes, chance_nc)
             lines.append(line)
-    ceiling = consensus.ceiling(every)
-    assert ceiling is not None and ours.value is not None
+    person = ceiling(every)
+    assert person is not None and ours.value is not None
     return {
-        "alpha": ours.to_json(), "second": second, "ceiling": ceiling.to_json(),
+        "alpha": ours.to_json(), "second": second, "ceiling": person.to_json(),
         "beside": beside, "lines": lines, "learn": learn,
     }  # fmt: skip
 
 
 def votes_figures(found: dict) -> list[Figure]:
     """Alpha, ceiling, and the gaps over seeds."""
-    alpha, ceiling = found["alpha"], found["ceiling"]
+    alpha, person = found["alpha"], found["ceiling"]
     figures = [
         Figure(
             "Amazon: alpha less a second implementation's", abs(alpha["value"] - found["second"]),
             "", "≤ 1e-6", f"alpha {alpha['value']:.4f} ({alpha['low']:.4f} to {alpha['high']:.4f})",
         ),
         Figure(
-            "Amazon: one person agrees with the others", 100 * ceiling["value"], "%", "",
-            f"{ceiling['low']:.1%} to {ceiling['high']:.1%}; sign of the rating; a model: "
+            "Amazon: one person agrees with the others", 100 * person["value"], "%", "",
+            f"{person['low']:.1%} to {person['high']:.1%}; sign of the rating; a model: "
             f"{found['beside']['model']:.1%}, {found['beside']['text']}",
         ),
     ]  # fmt: skip

@@ -28,7 +28,7 @@ def rung(name: str, value: float | None, verdict: str, why: str) -> dict[str, An
 
 REPORT = {
     "task": "image-classification",
-    "data": {"path": "my photos", "problems": [{}, {}]},
+    "data": {"path": "my photos", "problems": [{"kind": "not-an-image", "done": "left out"}] * 2},
     "rungs": [
         rung("head", 0.9, "kept", "the first rung"),
         rung("last:1", 0.91, "no gain", "0.010 more, within noise (p = 0.4)"),
@@ -79,6 +79,17 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
     words = " ".join(printed(width, terminal.print_fit, cut, Path("r")).split())
     assert "list them with: regraft inspect 'my photos' --clip 1.5s" in words
     assert "\x1b" not in page
+
+
+def test_how_labels_were_read_and_corrected_is_no_problem_of_the_data() -> None:
+    other = [("votes", "nothing"), ("likely-error", "left out"), ("review", "relabelled")]
+    problems = [{"kind": kind, "where": "a", "what": "It is so.", "done": d} for kind, d in other]
+    data = REPORT["data"] | {"problems": problems}
+    page = printed(200, terminal.print_fit, REPORT | {"data": data}, Path("run"))
+    assert "found in the data" not in page
+    data["problems"] = [*problems, {**problems[-1], "done": "nothing"}]
+    page = printed(200, terminal.print_fit, REPORT | {"data": data}, Path("run"))
+    assert "1 problem found in the data" in page
 
 
 def test_problems_of_data_that_are_given_besides_are_listed_in_the_report() -> None:
@@ -173,8 +184,10 @@ def test_a_stretch_of_a_video_says_that_it_is_unlike_the_training_data() -> None
 def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None, said: str) -> None:
     row = {"sample": "a.png", "given": "cat", "suggested": "dog", "score": 0.5, "reason": "why",
            "probability": probability}  # fmt: skip
-    found = nothing() | {"likely_errors": [row], "next": [row, row]}
+    text = row | {"sample": "line 3", "excerpt": "how the text begins"}
+    found = nothing() | {"likely_errors": [row, text], "next": [row, row]}
     lines = printed(200, terminal.print_labels, found).splitlines()
+    assert any("line 3  how the text begins" in line for line in lines)
     errors = lines.index("Labels that are likely wrong, by score: 1 is surely wrong.")
     assert lines[errors + 1].split() == ["sample", "given", "suggested", "score", "reason"]
     after = next(n for n, line in enumerate(lines) if line.startswith("What to label next"))

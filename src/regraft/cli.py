@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -28,9 +28,6 @@ from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.errors import Interrupted, RegraftError, StoreError, UsageError
 from regraft.events import Event, Tell
 from regraft.wording import size
-
-if TYPE_CHECKING:
-    from regraft.labelling.votes import Scale
 
 app = typer.Typer(
     name="regraft",
@@ -499,7 +496,7 @@ def labels(
         "pool": pool,
         "batch": batch,
         "backbone": backbone,
-        "scale": _scale_of(scale),
+        "scale": scale,
         "seed": seed,
         "max_bad": max_bad,
         "columns": columns,
@@ -531,21 +528,6 @@ def labels(
         _print_json(found)
     else:
         terminal.print_labels(terminal.output(), found, out)
-
-
-def _scale_of(name: str | None) -> Scale | None:
-    from regraft.labelling.votes import SCALES
-
-    if name is None:
-        return None
-    for scale in SCALES:
-        if scale == name:
-            return scale
-    raise UsageError(
-        f"There is no scale {terminal.shown(name)}.",
-        where="--scale",
-        mend=f"use one of {', '.join(SCALES)}",
-    )
 
 
 def _refuse_given(options: Mapping[str, object], why: str) -> None:

@@ -17,7 +17,7 @@ from regraft.dataset.classes import has_objects
 from regraft.dataset.rows import labels_of, renumbered
 from regraft.errors import DataError
 from regraft.events import Tell
-from regraft.labelling.consensus import beside_people
+from regraft.labelling.ceiling import beside_people
 from regraft.labelling.lessons import Spoken
 from regraft.labelling.votes import Votes
 from regraft.predicting import put_together

@@ -16,7 +16,7 @@ from regraft.dataset.classes import has_objects
 from regraft.dataset.rows import modality_of
 from regraft.errors import DataError, UsageError
 from regraft.events import Said, Tell
-from regraft.labelling.consensus import beside_people
+from regraft.labelling.ceiling import beside_people
 from regraft.labelling.lessons import Mode, Spoken, effect, set_aside, soft_targets, vote_shares
 from regraft.reporting import content, detection, verdict
 from regraft.store import Outcome, Run

@@ -54,6 +54,8 @@ _PAIRS = 10
 _CLASSES = 50
 _RANKED = 15
 _NAMED = 5
+_BEGIN = 60
+"""Characters of a text in a ranked list."""
 _UNLIKE = "  unlike the training data"
 
 
@@ -268,13 +270,19 @@ def _findings(report: Facts, folder: Path) -> Iterator[str]:
             yield shown(report[part]["text"])
     data: Facts = report["data"]
     yield from _learnt_besides(data)
-    many = plural(len(data["problems"]), "problem")
-    if data["problems"] and "given" in data:  # which `inspect` does not look at
+    problems = [problem for problem in data["problems"] if _is_of_data(problem)]
+    many = plural(len(problems), "problem")
+    if problems and "given" in data:  # which `inspect` does not look at
         yield f"{many} found in the data; they are listed in {shown(folder / 'report.html')}"
-    elif data["problems"]:
+    elif problems:
         path = shlex.quote(str(data["path"]))
         cut = f" --clip {data['cut_s']:g}s" if "cut_s" in data else ""
         yield f"{many} found in the data; list them with: regraft inspect {shown(path)}{cut}"
+
+
+def _is_of_data(problem: Facts) -> bool:
+    """Whether something is wrong with the data; else it says how they were read or corrected."""
+    return problem["kind"] not in ("likely-error", "votes") and problem["done"] != "relabelled"
 
 
 def _learnt_besides(data: Facts) -> Iterator[str]:
@@ -623,6 +631,8 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
     _print_label_studio(console, found)
     if out is not None:
         _print(console, "", f"report  {shown(out / 'report.html')}")
+        if found["consensus"]:
+            _print(console, f"labels  {shown(out / 'consensus.csv')}")
         if found["next"]:
             _print(console, f"next    {shown(out / 'next.csv')}")
 
@@ -636,7 +646,11 @@ def _agreement(found: Facts) -> Iterator[str]:
             yield "No sample has two votes: there is no agreement to measure."
         else:
             span = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
-            yield f"Krippendorff's alpha {alpha['value']:.3f} {span}, {agreement['scale']}"
+            kind = agreement["scale"]
+            if place:
+                pictures = plural(found["data"]["samples"], "picture")
+                kind = f"{plural(agreement['samples'], 'object')} on {pictures}"
+            yield f"Krippendorff's alpha {alpha['value']:.3f} {span}, {kind}"
         if agreement["are_steps"]:
             yield (
                 "The classes are numbers, taken for names. If they are steps of a scale, --scale "
@@ -649,7 +663,9 @@ def _agreement(found: Facts) -> Iterator[str]:
                 f"{place['edges_px']:.1f} px off in the median."
             )
     if ceiling:
-        yield f"One person agrees with the others on {interval(ceiling)}."
+        off = ceiling["mean_absolute_error"]
+        span = "" if off is None else f", and is {off:.2f} from their median on average"
+        yield f"One person agrees with the others on {interval(ceiling)}{span}."
 
 
 def _doubtful(found: Facts) -> Iterator[str]:
@@ -691,10 +707,11 @@ def _print_label_studio(console: Console, found: Facts) -> None:
 
 
 def _print_ranked(console: Console, rows: Sequence[Facts], names: Sequence[str]) -> None:
-    """The first rows of a ranked list."""
+    """The first rows of a ranked list; texts are called by their lines, and begin beside them."""
     table = _table(*names, "score", "reason", right=("score",))
     for row in rows[:_RANKED]:
-        cells = (Text(shown(row[key] or NOTHING)) for key in names)
+        begin = f"  {shown(row['excerpt'][:_BEGIN])}" if row.get("excerpt") else ""
+        cells = (Text(shown(row[key] or NOTHING) + begin * (key == "sample")) for key in names)
         table.add_row(*cells, f"{row['score']:.3f}", Text(shown(row["reason"])))
     _print_table(console, table)
 

@@ -25,7 +25,7 @@ from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
 from regraft.labelling import lessons
 from regraft.labelling.reader import AnyReader
-from regraft.labelling.votes import Scale, is_votes
+from regraft.labelling.votes import is_votes, scale_of
 from regraft.store import Run, folder_beside
 from regraft.transfer.engine import prepare
 from regraft.transfer.ladder import climb
@@ -35,6 +35,7 @@ from regraft.transfer.twin import check_compare
 
 if TYPE_CHECKING:
     from regraft.labelling.review.opening import Review
+    from regraft.labelling.survey import Request
 
 MOST_VIEWS = 16
 """Of a picture, that the head may learn from."""
@@ -382,7 +383,7 @@ def labels(
     batch: int = 100,
     out: str | Path | None = None,
     backbone: str | None = None,
-    scale: Scale | None = None,
+    scale: str | None = None,
     seed: int = 0,
     max_bad: float = MAX_BAD,
     columns: str | None = None,
@@ -400,8 +401,8 @@ def labels(
         run: a folder that `fit` wrote; its network compares the samples.
         pool: samples without labels, of which a batch to label next is chosen.
         batch: how many.
-        out: a folder to write labels.json, next.csv, likely_errors.csv, scores.csv and report.html
-            into.
+        out: a folder to write labels.json and report.html into, and what there is to say of
+            next.csv, likely_errors.csv, scores.csv and consensus.csv.
         backbone: as for `fit`; its vectors are what samples are compared by.
         scale: how votes differ: "nominal", "ordinal" or "multilabel"; told from them if None.
         seed: of folds, intervals and choices.
@@ -425,19 +426,17 @@ def labels(
     Raises:
         DataError: the data cannot be used as they are.
         MissingExtra: a package that this needs is not installed.
-        UsageError: options contradict each other, or labels were written into next.csv in `out`.
+        UsageError: options contradict each other, one is wrong, or labels were written into
+            next.csv in `out`.
     """
-    from regraft.labelling.survey import Request, check_batch, surveyed
+    from regraft.labelling.survey import surveyed
     from regraft.reporting import labels_page
 
-    check_batch(batch)
     if out is not None:
         labels_page.refuse_worked_on(Path(out))
-    eyes, caution, columns, cut_s = _eyes(data, run, backbone, columns, reader)
-    request = Request(
-        Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
-        caution=caution, label_studio=_path(from_label_studio), columns=columns, reader=reader,
-        clip_s=cut_s if clip is None else clip,
+    request = _request(
+        data, run=run, pool=pool, batch=batch, backbone=backbone, scale=scale, seed=seed,
+        max_bad=max_bad, columns=columns, reader=reader, clip=clip, label_studio=from_label_studio,
     )  # fmt: skip
     seen = surveyed(request, tell=tell)
     found = seen.facts
@@ -457,7 +456,7 @@ def review(
     pool: str | Path | None = None,
     batch: int = 100,
     backbone: str | None = None,
-    scale: Scale | None = None,
+    scale: str | None = None,
     seed: int = 0,
     max_bad: float = MAX_BAD,
     columns: str | None = None,
@@ -494,17 +493,42 @@ def review(
         UsageError: the port is taken.
     """
     from regraft.labelling.review.opening import open_review
-    from regraft.labelling.survey import Request, check_batch, surveyed
+    from regraft.labelling.survey import surveyed
 
-    check_batch(batch)
-    eyes, caution, columns, cut_s = _eyes(data, run, backbone, columns, reader)
-    request = Request(
-        Path(data), eyes, _path(pool), batch=batch, scale=scale, seed=seed, max_bad=max_bad,
-        caution=caution, columns=columns, reader=reader,
-        clip_s=cut_s if clip is None else clip,
+    request = _request(
+        data, run=run, pool=pool, batch=batch, backbone=backbone, scale=scale, seed=seed,
+        max_bad=max_bad, columns=columns, reader=reader, clip=clip,
     )  # fmt: skip
     found = surveyed(request, tell=tell)
     return open_review(Path(data), found, reviewer=reviewer, port=port, tell=tell)
+
+
+def _request(
+    data: str | Path,
+    *,
+    run: str | Path | None,
+    pool: str | Path | None,
+    batch: int,
+    backbone: str | None,
+    scale: str | None,
+    seed: int,
+    max_bad: float,
+    columns: str | None,
+    reader: Reader | None,
+    clip: float | None,
+    label_studio: str | Path | None = None,
+) -> Request:
+    """What `labels` and `review` look at, and with what."""
+    from regraft.labelling.survey import Request, check_batch
+
+    check_batch(batch)
+    known_scale = scale_of(scale)
+    eyes, caution, columns, cut_s = _eyes(data, run, backbone, columns, reader)
+    return Request(
+        Path(data), eyes, _path(pool), batch=batch, scale=known_scale, seed=seed, max_bad=max_bad,
+        caution=caution, label_studio=_path(label_studio), columns=columns, reader=reader,
+        clip_s=cut_s if clip is None else clip,
+    )  # fmt: skip
 
 
 def _eyes(

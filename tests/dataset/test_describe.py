@@ -44,6 +44,14 @@ def test_describe(tmp_path: Path) -> None:
     assert told["fingerprint"] == dataset.fingerprint()
 
 
+def test_classes_that_are_numbers_stand_in_their_order() -> None:
+    names = ("-1", "-4", "0", "10", "2")
+    samples = tuple(Sample(f"{n}", "text", n, split="train") for n in range(5))
+    told = describe(Dataset(Path("a.csv"), "text-classification", names, samples))
+    assert [row["name"] for row in told["classes"]] == ["-4", "-1", "0", "2", "10"]
+    assert all(row["total"] == 1 for row in told["classes"])
+
+
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from made_pictures import noise, saved
 
 from regraft.dataset import Dataset
+from regraft.dataset.choosing import list_rows
 from regraft.dataset.form import COLUMNS, FormReader, from_cell, to_cell
 from regraft.dataset.reading import read
 from regraft.dataset.table_rows import TableReader
 from regraft.errors import DataError
+from regraft.labelling.reader import AnyReader
 from regraft.store import file_sha256
 
 READER = FormReader()
@@ -47,6 +49,24 @@ def test_a_path_leads_out_of_the_folder_to_what_was_to_be_labelled(tmp_path: Pat
     assert [kind for _, kind in kinds(dataset)] == ["changed"] * 3
     # Anywhere else it is a table like any other.
     assert [p.kind for p in TableReader().read(path).problems] == ["outside"] * 4
+
+
+def test_what_was_labelled_first_of_a_pool_is_data(tmp_path: Path) -> None:
+    files = [saved(noise(n), tmp_path / f"pool/{n}.png") for n in range(5)]
+    rows = [
+        {
+            "path": f"../pool/{n}.png",
+            "sha256": file_sha256(file),
+            "label": ("cat", "dog", "")[n % 3],
+        }
+        for n, file in enumerate(files)
+    ]
+    path = form(tmp_path / "out", rows)
+    found = [list_rows(path, None, task) for task in (None, "image-classification")]
+    for dataset in (*found, AnyReader().read(path)):
+        assert [sample.source for sample in dataset] == [files[n].resolve() for n in (0, 1, 3, 4)]
+        assert (dataset.task, dataset.classes) == ("image-classification", ("cat", "dog"))
+        assert kinds(dataset) == [("next.csv", "no-label")]
 
 
 def test_nothing_else_is_reached(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tallies import accounted, kinds, splits
 from regraft.dataset import Dataset, read, read_to_inspect
 from regraft.errors import DataError
 from regraft.events import Event, Said
+from regraft.tasks import Classification
 
 
 def test_valid_and_test_from_elsewhere(tmp_path: Path) -> None:
@@ -60,6 +61,8 @@ def test_a_class_of_more_alone_is_warned_of(tmp_path: Path) -> None:
     ]
     told = [event.text for event in events if isinstance(event, Said)]
     assert told == [f"warning: {what}" for what in said]
+    # A slip of the pen does not decide what all is measured by.
+    assert Classification.of(dataset).metric_name == "accuracy"
 
 
 @pytest.mark.parametrize("given", ["train", "train and test", "test from elsewhere"])

@@ -80,6 +80,22 @@ def _ordinal_distance(told):
     return distance
 
 
+def test_the_distance_of_sets_is_that_of_a_second_implementation():
+    second = pytest.importorskip("nltk.metrics.distance")
+    some = [names for n in range(1, 4) for names in itertools.combinations("abcd", n)]
+    for a, b in itertools.product(some, some):
+        wanted = second.masi_distance(frozenset(a), frozenset(b))
+        assert agreement.masi(a, b) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_many_samples_are_paired_part_by_part(monkeypatch):
+    rng = np.random.default_rng(0)
+    votes = _votes(rng.integers(-4, 5, size=(5, 50)).astype(float), "ordinal")
+    whole = agreement.alpha(votes, seed=1)
+    monkeypatch.setattr(agreement, "_CELLS", 900)
+    assert agreement.alpha(votes, draws=0).value == whole.value
+
+
 def test_alpha_of_sets_is_what_counting_all_pairs_gives():
     rng = np.random.default_rng(3)
     names = "abcd"
@@ -160,6 +176,14 @@ def test_where_people_disagree_is_found():
     often = [row for row in agreement.per_pair(votes) if row["samples"] > 1]
     assert "cec" in often[0]["annotators"]
     assert agreement.per_class(votes)[0]["class"] == "owl"
+
+
+def test_steps_of_a_scale_stand_in_their_order():
+    votes = votes_of([(f"s{n}", p, (str(n - 2),)) for n in range(5) for p in "ab"])
+    names = [row["class"] for row in agreement.per_class(votes)]
+    assert names == ["-2", "-1", "0", "1", "2"]
+    mixed = [("s", "a", ("-1",)), ("s", "b", ("2",)), ("t", "a", ("-10",)), ("t", "b", ("-10",))]
+    assert [row["class"] for row in agreement.per_class(votes_of(mixed))] == ["-10", "-1", "2"]
 
 
 def test_classes_are_drawn_by_cluster_too():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import regraft
+from regraft import terminal
 from regraft.dataset.boxes import Box
-from regraft.labelling import agreement, box_agreement, consensus
+from regraft.labelling import agreement, box_agreement, ceiling
 from regraft.labelling.box_agreement import NOTHING, overlap
 
 pytest.importorskip("cleanlab")
@@ -85,6 +87,9 @@ def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
     assert found["ceiling"]["value"] > 0.9
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Where boxes lie" in page and "<script>" not in page
+    assert "votes on 24 objects, by 3 people; Fleiss" in page
+    (first, *_) = terminal._agreement(found)
+    assert first.endswith(", 24 objects on 12 pictures")
     rows = agreement["divided"]
     assert sorted((row["picture"], len(row["boxes"])) for row in rows) == [
         ("0.png", 3),
@@ -115,6 +120,29 @@ def test_people_in_one_export_of_label_studio_are_compared(tmp_path):
     assert found["data"]["samples"] == 1
 
 
+def test_pictures_that_one_person_alone_lists_are_counted(folder):
+    drawn = box_agreement.annotators_in(folder)
+    assert box_agreement.caution(drawn) == ""
+    (folder / "cec.csv").unlink()
+    _write(folder, "ben", [(f"{n}.png", "cat", 10, 10, 40, 40) for n in range(5)])
+    told = box_agreement.caution(box_agreement.annotators_in(folder))
+    assert told.startswith("Of 12 pictures 7 are in one person's file alone")
+    looked = "".join(f"{n}.png,,,,,\r\n" for n in range(5, 12))
+    (folder / "ben.csv").write_text((folder / "ben.csv").read_text() + looked)
+    assert box_agreement.caution(box_agreement.annotators_in(folder)) == ""
+
+
+def test_pictures_that_nobody_drew_on_are_counted(folder):
+    shutil.copy(folder / "0.png", folder / "bare.png")
+    for person in ("ann", "ben", "cec"):
+        path = folder / f"{person}.csv"
+        path.write_text(path.read_text() + "bare.png,,,,,\r\n")
+    drawn = box_agreement.annotators_in(folder)
+    told = box_agreement.caution(drawn)
+    assert told.startswith("Of 13 pictures 1 has no box of anybody: agreement")
+    assert box_agreement.pictures(drawn) == 13
+
+
 def test_parts_of_one_data_set_are_no_annotators(folder):
     (folder / "ben.csv").unlink()
     (folder / "cec.csv").unlink()
@@ -135,7 +163,7 @@ def test_every_interval_on_boxes_draws_pictures_whole(folder, monkeypatch):
 
         return told
 
-    for module, name in ((agreement, "alpha"), (agreement, "per_class"), (consensus, "ceiling")):
+    for module, name in ((agreement, "alpha"), (agreement, "per_class"), (ceiling, "ceiling")):
         monkeypatch.setattr(module, name, spy(name, getattr(module, name)))
     regraft.labels(folder)
     assert {kind for kind, _ in asked} == {"alpha", "per_class", "ceiling"}

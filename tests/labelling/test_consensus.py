@@ -1,4 +1,4 @@
-"""Consensus finds planted truths; the method is what the data allow; the ceiling is fair."""
+"""Consensus finds planted truths; the method is what the data allow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regraft.labelling import consensus as c
 from regraft.labelling.votes import votes_of
 
 
-def _crowd(skill: dict[str, float], samples: int, classes: int, seed: int, share: float = 1.0):
+def crowd_of(skill: dict[str, float], samples: int, classes: int, seed: int, share: float = 1.0):
     """Votes of people who are right with a chance of their own, else guess."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes, samples)
@@ -30,7 +30,7 @@ _SKILL = {"good": 0.95, "fair": 0.8, "spam1": 0.05, "spam2": 0.05, "spam3": 0.05
 
 @pytest.mark.parametrize("method", ["dawid-skene", "glad", "mace"])
 def test_models_of_the_people_find_more_truth_than_counting(method):
-    votes, truth = _crowd(_SKILL, 400, 3, seed=2)
+    votes, truth = crowd_of(_SKILL, 400, 3, seed=2)
     by_model = c.consensus(votes, method).chance_uc.argmax(axis=1)
     by_count = c.consensus(votes, "majority").chance_uc.argmax(axis=1)
     assert (by_model == truth).mean() > (by_count == truth).mean() + 0.05
@@ -38,7 +38,7 @@ def test_models_of_the_people_find_more_truth_than_counting(method):
 
 
 def test_one_vote_that_names_nobody_is_named():
-    votes, _ = _crowd(_SKILL, 400, 3, 0)
+    votes, _ = crowd_of(_SKILL, 400, 3, 0)
     rows = [
         (votes.samples[u], votes.annotators[a] if v else "", votes.values[k])
         for v, (u, a, k) in enumerate(
@@ -59,11 +59,11 @@ def test_numbers_that_may_be_steps_of_a_scale_are_known():
 
 
 def test_the_method_is_what_the_data_allow():
-    assert c.choose(_crowd(_SKILL, 400, 3, 0)[0])[0] == "dawid-skene"
-    assert c.choose(_crowd(_SKILL, 120, 6, 0)[0])[0] == "glad"
-    assert c.choose(_crowd(_SKILL, 150, 6, 0, share=0.4)[0])[0] == "mace"
-    assert c.choose(_crowd(_SKILL, 12, 3, 0)[0])[0] == "majority"
-    assert c.choose(_crowd({"a": 0.9, "b": 0.9}, 400, 2, 0)[0])[0] == "majority"
+    assert c.choose(crowd_of(_SKILL, 400, 3, 0)[0])[0] == "dawid-skene"
+    assert c.choose(crowd_of(_SKILL, 120, 6, 0)[0])[0] == "glad"
+    assert c.choose(crowd_of(_SKILL, 150, 6, 0, share=0.4)[0])[0] == "mace"
+    assert c.choose(crowd_of(_SKILL, 12, 3, 0)[0])[0] == "majority"
+    assert c.choose(crowd_of({"a": 0.9, "b": 0.9}, 400, 2, 0)[0])[0] == "majority"
     method, why = c.choose(votes_of([("1", "", ("x",)), ("1", "", ("y",))]))
     assert method == "majority" and "anonymous" in why
 
@@ -75,6 +75,27 @@ def test_majority_counts_and_ties_are_named():
     assert found.labels() == [("cat",), ("cat",)]
     assert found.tied_u.tolist() == [False, True]
     assert found.chance_uc[0] == pytest.approx([2 / 3, 1 / 3, 0])
+
+
+def test_of_steps_of_a_scale_the_median_is_the_label():
+    said = {"a": (-1, 2, 3, 4), "b": (-4, -4, 1, 2, 3), "c": (2, 3), "d": (1, 4, 4, 4), "e": (-2,)}
+    votes = votes_of(
+        [(name, f"p{n}", (str(v),)) for name, row in said.items() for n, v in enumerate(row)]
+    )
+    found = c.consensus(votes)
+    assert (found.method, votes.scale) == ("median", "ordinal")
+    assert found.why == "The votes are steps of a scale: the label is their median."
+    assert found.labels() == [("2",), ("1",), ("2",), ("4",), ("-2",)]
+    assert found.tied_u.tolist() == [True, False, True, False, False]
+    # The chances stay the shares of the votes, and the label's is what it is listed with.
+    assert found.chance_uc[0] == pytest.approx([0, 0, 0.25, 0, 0.25, 0.25, 0.25])
+    assert found.sure() == pytest.approx([0.25, 0.2, 0.5, 0.75, 1])
+    # Of two steps in the middle the label is the one nearer to the mean.
+    high = votes_of([("a", f"p{n}", (v,)) for n, v in enumerate(("-9", "1", "2", "2"))])
+    low = votes_of([("a", f"p{n}", (v,)) for n, v in enumerate(("-9", "-9", "1", "2"))])
+    assert (c.consensus(high).labels(), c.consensus(low).labels()) == ([("1",)], [("1",)])
+    unnamed = votes_of([("a", "", ("-1",)), ("a", "", ("-1",)), ("a", "p", ("3",))])
+    assert c.choose(unnamed)[0] == "median" and "name nobody" in c.choose(unnamed)[1]
 
 
 def test_a_label_is_doubtful_where_less_than_four_in_five_say_it():
@@ -110,42 +131,6 @@ def test_several_classes_are_decided_one_by_one():
     assert found.chance_uc[0] == pytest.approx([2 / 3, 1 / 3])
 
 
-def test_the_ceiling_is_the_agreement_with_the_others_counted_by_hand():
-    # three people: x x y. Two see (x, y): half credit each. One says y against x x: none.
-    votes = votes_of([("1", p, (v,)) for p, v in zip("abc", "xxy", strict=True)])
-    assert c.ceiling(votes).value == pytest.approx((0.5 + 0.5 + 0) / 3)
-    assert c.ceiling(votes_of([("1", "a", ("x",))])) is None
-    worst = c.per_annotator(votes)[0]
-    assert worst["annotator"] == "c" and worst["agreement"] == 0
-
-
-def test_a_model_as_good_as_a_person_is_within_noise_and_a_better_one_is_not():
-    votes, truth = _crowd({f"p{i}": 0.7 for i in range(9)}, 300, 3, seed=2)
-    rng = np.random.default_rng(0)
-    perfect = np.eye(3)[truth]
-    alike = np.eye(3)[np.where(rng.random(300) < 0.7, truth, rng.integers(0, 3, 300))]
-    bad = np.eye(3)[rng.integers(0, 3, 300)]
-    assert "within noise" in c.against_people(votes, alike)["text"]
-    assert c.against_people(votes, perfect)["low"] > 0
-    assert c.against_people(votes, bad)["high"] < 0
-    halves = perfect.copy()
-    halves[::2] = np.nan
-    assert c.against_people(votes, halves)["samples"] == 150
-
-
-def test_the_ceilings_interval_draws_clusters_whole():
-    rows = [
-        (f"s{u:03d}", person, ("x" if (u // 10) % 2 or person == "a" else "y",))
-        for u in range(200)
-        for person in "ab"
-    ]
-    votes = votes_of(rows)
-    alone = c.ceiling(votes)
-    together = c.ceiling(votes, clusters=[f"picture {u // 10}" for u in range(200)])
-    assert (together.value, together.samples) == (alone.value, alone.samples)
-    assert together.high - together.low > 2 * (alone.high - alone.low)
-
-
 def test_every_restart_of_mace_begins_elsewhere(monkeypatch):
     crowd = pytest.importorskip("crowdkit.aggregation")
     begun, begin = [], crowd.MACE._initialize
@@ -155,7 +140,7 @@ def test_every_restart_of_mace_begins_elsewhere(monkeypatch):
         begun.append(self.thetas_.copy())
 
     monkeypatch.setattr(crowd.MACE, "_initialize", told)
-    votes, _ = _crowd(_SKILL, 60, 3, seed=2)
+    votes, _ = crowd_of(_SKILL, 60, 3, seed=2)
     first = c.consensus(votes, "mace").chance_uc
     assert len(begun) == 5
     assert all(not np.allclose(begun[0], other) for other in begun[1:])

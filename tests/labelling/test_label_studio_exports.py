@@ -307,6 +307,43 @@ def test_an_export_is_a_table_of_votes(tmp_path):
     assert found.samples == ("0.png", "1.png", "2.png", "3.png")
 
 
+def test_tasks_that_begin_alike_are_several_samples(tmp_path):
+    template = "Dear customer, " * 30
+    tasks = [{"data": {"source": "forum", "text": f"{template}{n}"}} for n in range(3)]
+    both = _annotated(tasks, [["cat"], ["dog"], ["cat"]], 1)
+    for task, more in zip(both, _annotated(tasks, [["cat"]] * 3, 2), strict=True):
+        task["annotations"] += more["annotations"]
+    found = votes.read_votes(_export(tmp_path, both))
+    assert len(found) == 6 and found.per_sample().tolist() == [2, 2, 2]
+    assert found.samples[0].startswith("Dear customer") and "(task 3)" in found.samples[2]
+
+
+def test_the_short_export_has_choices_of_any_name(tmp_path):
+    rows = [
+        {"text": f"t{n}", "id": n, "mood": mood, "annotator": who, "annotation_id": 10 * n + who}
+        for n, mood in ((1, "good"), (2, {"choices": ["bad"]}))
+        for who in (1, 2)
+    ]
+    found = votes.read_votes(_export(tmp_path, rows))
+    assert (found.samples, found.classes, len(found)) == (("t1", "t2"), ("bad", "good"), 4)
+
+
+@pytest.mark.parametrize("shape", ["full", "short"])
+def test_answers_to_several_questions_are_not_mixed(tmp_path, shape):
+    if shape == "full":
+        tasks = _annotated([{"data": {"text": "t"}}], [["news"]])
+        (result,) = tasks[0]["annotations"][0]["result"]
+        mood = {**result, "from_name": "mood", "value": {"choices": ["good"]}}
+        tasks[0]["annotations"][0]["result"] = [{**result, "from_name": "topic"}, mood]
+    else:
+        row = {"text": "t", "id": 1, "topic": "news", "mood": "good", "annotator": 1}
+        tasks = [{**row, "annotation_id": 5}]
+    path = _export(tmp_path, tasks)
+    assert is_export(path)
+    with pytest.raises(DataError, match="several questions: mood, topic"):
+        votes.read_votes(path)
+
+
 def test_an_annotation_without_a_class_is_no_vote_where_samples_have_one(tmp_path):
     tasks = [{"data": {"sample": f"{n}.png"}} for n in range(3)]
     found = votes.read_votes(_export(tmp_path, _annotated(tasks, [["cat"], [], ["dog"]])))

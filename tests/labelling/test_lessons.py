@@ -20,7 +20,8 @@ from regraft import cli, fitting
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError, UsageError
-from regraft.labelling.consensus import beside_people, consensus, upheld
+from regraft.labelling.ceiling import beside_people
+from regraft.labelling.consensus import consensus, upheld
 from regraft.labelling.decisions import Decision, Journal, Verdict, content_key, journal_of
 from regraft.labelling.lessons import Spoken, soft_targets, spoken, vote_shares
 from regraft.labelling.reader import AnyReader

@@ -51,6 +51,8 @@ def test_the_command_prints_text_or_json(tmp_path, capsys):
         assert wanted in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         cli.main(["labels", str(_votes(tmp_path)), "--scale", "cardinal"])
+    with pytest.raises(UsageError, match="no scale interval"):
+        verbs.labels(_votes(tmp_path), scale="interval")
     assert stop.value.code == 2
 
 
@@ -201,6 +203,29 @@ def test_options_about_samples_are_refused_where_there_are_none(tmp_path, option
         with pytest.raises(UsageError, match="no samples that this is about") as refused:
             verbs.labels(data, **given)
         assert refused.value.where == option
+
+
+def test_of_an_export_it_is_said_that_its_texts_are_not_looked_at(tmp_path):
+    said = [{"type": "choices", "from_name": "label", "value": {"choices": ["ham"]}}]
+    tasks = [
+        {"id": n, "data": {"text": text}, "annotations": [{"completed_by": 1, "result": said}]}
+        for n, text in enumerate(("fine words", "other words"))
+    ]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks))
+    found = verbs.labels(path)
+    assert found["agreement"]["votes"] == 2
+    assert "the annotations alone are read" in found["not_judged"]
+    with pytest.raises(UsageError, match="annotations alone are read"):
+        verbs.labels(path, batch=5)
+
+
+def test_a_scale_is_refused_where_there_are_no_votes(tmp_path):
+    table = tmp_path / "mails.csv"
+    table.write_text("text,label\nfine,ham\nugly,spam\n")
+    with pytest.raises(UsageError, match="no votes here") as refused:
+        verbs.labels(table, scale="ordinal")
+    assert refused.value.where == "--scale"
 
 
 def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -66,6 +67,39 @@ def test_votes_for_several_classes_or_none(tmp_path):
     assert votes.tally().tolist() == [[1, 1], [1, 0]]
     lists = _table(tmp_path, 'id,votes\n1,"[[""cat"",""dog""],[]]"\n', "lists.csv")
     assert read_votes(lists).values == ((), ("cat", "dog"))
+
+
+def test_an_empty_cell_of_somebody_is_the_vote_that_nothing_applies(tmp_path):
+    rows = ["x,ann,cat|dog", "x,ben,", "y,ann,cat", "y,ben,", "z,ann,", "z,,"]
+    text = "\n".join(["id,annotator,label", *rows, ""])
+    votes = read_votes(_table(tmp_path, text))
+    barred = read_votes(_table(tmp_path, text.replace(",ben,\n", ",ben,|\n"), "bar.csv"))
+    assert votes.listed() == barred.listed()
+    assert votes.listed()[2] == {"none": 1}
+    assert "3 empty cells of people are read as the vote that no class applies" in votes.notes[0]
+    assert "1 empty cell is read as missing" in votes.notes[1]
+    # Of one class each, or of nobody, it is a missing vote.
+    one = read_votes(_table(tmp_path, "id,annotator,label\nx,ann,cat\nx,ben,\n", "one.csv"))
+    assert (len(one), one.notes) == (1, ())
+    asked = _table(tmp_path, "id,annotator,label\nx,ann,cat\nx,ben,\n", "asked.csv")
+    assert read_votes(asked, scale="multilabel").listed() == [{"cat": 1, "none": 1}]
+
+
+def test_empty_cells_of_a_wide_table_are_missing_votes_and_counted(tmp_path):
+    text = "id,annotator_ann,annotator_ben\nx,cat|dog,\ny,cat,|\nz,,\n"
+    votes = read_votes(_table(tmp_path, text))
+    assert votes.listed() == [{"cat, dog": 1}, {"cat": 1, "none": 1}]
+    (note,) = votes.notes
+    assert note == "3 empty cells are read as missing votes. | alone says that no class applies."
+
+
+def test_what_empty_cells_are_taken_for_is_said_of_the_data(tmp_path):
+    rows = ["first text,ann,cat|dog", "second text,ann,", "third text,ann,dog"]
+    path = _table(tmp_path, "\n".join(["text,annotator,label", *rows, ""]))
+    dataset = VotesReader().read(path)
+    assert len(dataset) == 3
+    assert [p.kind for p in dataset.problems] == ["votes", "votes"]
+    assert "1 empty cell of somebody is read as" in dataset.problems[1].what
 
 
 def test_an_empty_list_is_the_vote_that_nothing_applies(tmp_path):
@@ -253,3 +287,77 @@ def test_classes_are_separated_as_in_tables_of_labels(tmp_path, text):
 def test_votes_in_one_cell_are_separated_either_way(tmp_path):
     table = _table(tmp_path, "path,votes\na.jpg,cat;cat;dog\nb.jpg,dog|cat|dog\n")
     assert read_votes(table).tally().tolist() == [[2, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_whole_numbers_are_one_step_however_pandas_writes_them(tmp_path, kind):
+    frame = pd.DataFrame(
+        {"id": ["a", "b", "c"], "rater_1": [3, -1, 2], "rater_2": [3, None, 2], "rater_3": 0}
+    )
+    path = tmp_path / f"votes.{kind}"
+    if kind == "csv":
+        frame.to_csv(path, index=False, na_rep="NaN")
+    elif kind == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+    votes = read_votes(path)
+    assert (votes.scale, votes.classes) == ("ordinal", ("-1", "0", "2", "3"))
+    assert votes.per_sample().tolist() == [3, 2, 3]
+
+
+def test_a_minus_may_be_typographic_and_a_code_stays_as_it_is_written(tmp_path):
+    votes = read_votes(_table(tmp_path, "id,votes\n1,\u22122|+1|1.50|1.5\n"))
+    assert (votes.scale, votes.classes) == ("ordinal", ("-2", "1", "1.5"))
+    assert read_votes(_table(tmp_path, "id,votes\n1,007|7|7.0\n")).classes == ("007", "7", "7.0")
+    kinds = read_votes(_table(tmp_path, "id,votes\n1,none|few|none\n"))
+    assert kinds.classes == ("few", "none")
+
+
+@pytest.mark.parametrize("cell", ["3, nan, -2", "3 NaN -2", "(3, -2)", "[3. -2. nan]", "[3, -2.0]"])
+def test_numbers_in_one_cell_are_several_votes(tmp_path, cell):
+    votes = read_votes(_table(tmp_path, f'id,votes\n1,"{cell}"\n'))
+    assert sorted(votes.classes) == ["-2", "3"] and len(votes) == 2
+
+
+def test_names_with_commas_between_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"(?s)several votes.*line 3"):
+        read_votes(_table(tmp_path, 'id,votes\n1,cat|dog\n2,"cat, dog"\n'))
+    assert read_votes(_table(tmp_path, 'id,votes\n2,"[""cat, dog""]"\n')).classes == ("cat, dog",)
+
+
+def test_means_of_all_people_are_no_people(tmp_path):
+    text = "id,rater_1,rater_2,rater_mean,rater_STD\n1,-1,2,0.5,1.5\n2,2,2,2,0\n"
+    votes = read_votes(_table(tmp_path, text))
+    assert (votes.annotators, votes.classes) == (("1", "2"), ("-1", "2"))
+    told = layout_of(("id", "rater_1", "rater_2", "rater_mean")).said()
+    assert "Of rater_mean nothing is read" in told
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["item,coder,rating", "task,worker,label", "filename,annotator,label", "text,rater,vote"],
+)
+def test_long_tables_have_several_names_for_their_columns(tmp_path, header):
+    votes = read_votes(_table(tmp_path, f"{header}\na,ann,x\na,ben,y\nb,ann,x\n"))
+    assert votes.annotators == ("ann", "ben") and votes.per_sample().tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("columns", ["rater1,rater2", "worker 1,worker 2", "coder-1,coder-2"])
+def test_people_are_numbered_in_several_ways(tmp_path, columns):
+    assert read_votes(_table(tmp_path, f"id,{columns}\na,x,y\n")).annotators == ("1", "2")
+
+
+def test_votes_on_files_may_name_them_in_another_column(tmp_path):
+    rows = [f"img/{n}.jpg,{who},cat" for n in range(4) for who in "ab"]
+    path = _table(tmp_path, "\n".join(["image,annotator,label", *rows]))
+    assert is_votes(path) and not VotesReader().recognises(path)
+    _pictures(tmp_path, *(f"img/{n}.jpg" for n in range(4)))
+    data = VotesReader().read(path)
+    assert VotesReader().recognises(path) and len(data) == 4
+    assert "read as path" in [problem.done for problem in data.problems]
+
+
+def test_a_column_of_ratings_beside_classes_is_no_vote():
+    assert layout_of(("text", "ratings")).kind == "anonymous"
+    assert layout_of(("text", "ratings", "category")) is None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from regraft.pretraining import judge
+from regraft.events import Event, Said
+from regraft.pretraining import MaskedSettings, judge, verb
+from regraft.pretraining.masked_language import MaskedLanguage
 from regraft.tasks.classification import Classification
 from regraft.transfer.held_out import HeldOut
 
@@ -50,3 +53,22 @@ def test_where_nothing_differs_it_is_said_once() -> None:
     little = found | {"difference": {"value": 0.002, "low": -0.004, "high": 0.01}, "p": 0.4}
     said = "no difference, +0.2 points (-0.4 to +1.0, p = 0.400)"
     assert judge._said(little) == f"{place}: {said}"
+
+
+def test_a_judge_of_votes_has_the_labels_that_people_agree_on(tmp_path: Path) -> None:
+    table = tmp_path / "votes.csv"
+    rows = [
+        f"{text},{person},{said}"
+        for n, text in enumerate(("a quick fox", "one lazy dog", "two red hens", "some grey cats"))
+        for person, said in zip("abc", ("odd", "even", ("even", "odd")[n % 2]), strict=True)
+    ]
+    table.write_text("\n".join(["text,annotator,label", *rows]))
+    question = {"max_bad": 0.01, "seed": 0}
+    told: list[Event] = []
+    found = verb._judge(table, MaskedLanguage(MaskedSettings()), question, None, told.append)
+    assert found is not None and len(found) == 4
+    said = {sample.source: found.classes[sample.target] for sample in found}
+    assert said["a quick fox"] == "even" and said["one lazy dog"] == "odd"
+    (counted,) = [event.text for event in told if isinstance(event, Said)]
+    assert [problem.kind for problem in found.problems].count("votes") == 1
+    assert counted.startswith(f"{len(found.problems) - 1} problems found")

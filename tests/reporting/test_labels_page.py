@@ -44,7 +44,9 @@ def _found() -> dict:
             "method": "majority", "why": _BAD, "samples": 2, "ties": 0,
             "doubtful": {"below": 0.8, "samples": 0}, "labels": [],
         },
-        "ceiling": {"value": 0.8, "low": 0.7, "high": 0.9, "samples": 2},
+        "ceiling": {
+            "value": 0.8, "low": 0.7, "high": 0.9, "samples": 2, "mean_absolute_error": None,
+        },  # fmt: skip
         "beside_people": people,
         "reviewed": 0,
         "likely_errors": [error],
@@ -183,10 +185,25 @@ def test_what_a_person_wrote_is_not_written_over(
     assert path.read_text() == written
 
 
-def test_a_table_of_nothing_to_label_next_is_written_over(tmp_path: Path) -> None:
+def test_a_table_of_nothing_is_not_written_and_an_old_one_is_taken_away(tmp_path: Path) -> None:
     for following in ([], [], _found()["next"]):
         labels_page.write(tmp_path, _found() | {"next": following})
     assert len((tmp_path / "next.csv").read_text().splitlines()) == 3
+    (tmp_path / "next.csv").write_text("sample,path,label\n")  # as older versions wrote it
+    nothing = {"next": [], "likely_errors": [], "agreement": None, "consensus": None}
+    labels_page.write(tmp_path, _found() | nothing)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.json", "report.html"]
+
+
+def test_the_consensus_is_a_table_too(tmp_path: Path) -> None:
+    votes = votes_of([("line 2", p, (v,)) for p, v in zip("abc", ("-4", "-1", "-1"), strict=True)])
+    found = _found() | {"consensus": consensus.summary(consensus.consensus(votes), votes)}
+    labels_page.write(tmp_path, found, labelled=[Sample("line 2", "=1+1 as she wrote", 0)])
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "consensus.csv").read_text()))
+    assert row == {
+        "sample": "line 2", "text": "'=1+1 as she wrote", "label": "-1",
+        "probability": str(2 / 3), "tied": "False", "votes": "'-4: 1, -1: 2",
+    }  # fmt: skip
 
 
 def test_likely_errors_of_texts_stand_beside_their_text(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from regraft.dataset.boxes.formats import known_form_of
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.clips import VideoFolderReader
 from regraft.dataset.folder import FolderReader, TextFolderReader, reader_asked_for
+from regraft.dataset.form import FormReader
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.table import columns_of
@@ -30,6 +31,7 @@ READERS: tuple[Reader, ...] = (
     TextFolderReader(),
     VideoFolderReader(),
     FolderReader(),
+    FormReader(),
     TableReader(),
 )
 

@@ -4,8 +4,8 @@
 
 Decisions:
 
-- It is a form only where data to train on besides are given (`fit --more`); elsewhere a table is a
-  table.
+- It may be data to train on besides others (`fit --more`), or all that there is: what was labelled
+  first of a pool.
 - Rows without a label are passed over and counted: nobody has to fill in all of them.
 - Files lie in the pool, outside of the form's folder as a rule. Such a path is followed to a
   picture or a video whose content has the checksum that the form has for it, and to nothing else.

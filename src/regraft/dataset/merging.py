@@ -19,7 +19,8 @@ from regraft.dataset.rows import (
 from regraft.errors import DataError
 from regraft.events import Said, Tell
 
-_NEW_CLASS = "new-class"
+NEW_CLASS = "new-class"
+"""The kind of problem of a class that `--more` alone has; it is where."""
 
 
 def with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:
@@ -80,7 +81,7 @@ def with_more(main: Dataset, other: Dataset) -> Dataset:
 def say_new_classes(dataset: Dataset, tell: Tell) -> None:
     """Tell which classes only `--more` has: each may be a slip of whoever typed it."""
     for problem in dataset.problems:
-        if problem.kind == _NEW_CLASS:
+        if problem.kind == NEW_CLASS:
             tell(Said(f"warning: {problem.what}"))
 
 
@@ -89,7 +90,7 @@ def _new_class(name: str, known: Iterable[str]) -> Problem:
     by_small = {other.casefold(): other for other in known}
     near = get_close_matches(name.casefold(), sorted(by_small), 1)
     asked = f"; did you mean {by_small[near[0]]}?" if near else "."
-    return Problem(_NEW_CLASS, name, f"{name} is a class of --more alone{asked}", "learnt too")
+    return Problem(NEW_CLASS, name, f"{name} is a class of --more alone{asked}", "learnt too")
 
 
 def with_named_splits(dataset: Dataset) -> Dataset:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from regraft.dataset.merging import NEW_CLASS
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, labels_of
 
 _EXAMPLES = 10
@@ -64,9 +65,20 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def training_ratio(dataset: Dataset) -> float:
+    """How many times as many training samples the largest class has as the smallest.
+
+    A class that `--more` alone has does not count: nothing is measured on it, and it may be a slip.
+    """
+    counts = Counter(c for s in dataset.split("train") for c in labels_of(s.target))
+    new = {problem.where for problem in dataset.problems if problem.kind == NEW_CLASS}
+    sizes = [counts[c] for c, name in enumerate(dataset.classes) if name not in new]
+    return max(sizes, default=0) / max(1, min(sizes, default=0))
+
+
 def _classes(dataset: Dataset) -> list[dict[str, Any]]:
     counts = Counter((c, s.split) for s in dataset for c in labels_of(s.target))
-    return [
+    rows = [
         {
             "name": name,
             **{split: counts[number, split] for split in SPLITS},
@@ -74,6 +86,10 @@ def _classes(dataset: Dataset) -> list[dict[str, Any]]:
         }
         for number, name in enumerate(dataset.classes)
     ]
+    try:
+        return sorted(rows, key=lambda row: float(row["name"]))  # steps of a scale in their order
+    except ValueError:
+        return rows
 
 
 def _sizes(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:

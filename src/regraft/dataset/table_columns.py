@@ -37,7 +37,7 @@ from regraft.dataset.table import (
 from regraft.dataset.video import claims_video
 from regraft.errors import DataError
 
-_FILE_NAMES = tuple(
+FILE_NAMES = tuple(
     "image_path file_path filepath image img picture video filename file_name file".split()
 )
 """What columns of paths are usually called where they are not called `path`; the surest first."""
@@ -127,7 +127,7 @@ def with_path(table: Table) -> Table:
     if not files or not all(_names_files(table, name) for name in _long(table)):
         return table
     lower = {name.lower(): name for name in files}
-    usual = [lower[name] for name in _FILE_NAMES if name in lower]
+    usual = [lower[name] for name in FILE_NAMES if name in lower]
     if not usual and len(files) > 1:
         raise DataError(
             f"There is no column `path`, and {' and '.join(map(brief, files))} name files.",
@@ -313,7 +313,7 @@ def _may_be_texts(table: Table, column: str) -> bool:
     """
     if len(table.columns) < 2 or column.startswith("label_"):
         return False
-    return column.lower() not in (*LABEL_NAMES, *_FILE_NAMES) and _mostly(
+    return column.lower() not in (*LABEL_NAMES, *FILE_NAMES) and _mostly(
         table, column, lambda text: 2 * sum(map(len, _WORD.findall(text))) > len(text)
     )
 

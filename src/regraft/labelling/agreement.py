@@ -163,13 +163,17 @@ class _Pairs:
 
 def _paired(count_uk: Any, total_u: np.ndarray) -> Any:
     """How often each pair of values meets within a sample, over (votes - 1); sparse (u, k * k)."""
-    from scipy.sparse import csr_array
+    from scipy.sparse import csr_array, vstack
 
-    dense_uk = count_uk.toarray()
-    meet_ukk = dense_uk[:, :, None] * dense_uk[:, None, :]
-    k = np.arange(dense_uk.shape[1])
-    meet_ukk[:, k, k] -= dense_uk
-    return csr_array(meet_ukk.reshape(len(dense_uk), -1) / (total_u - 1)[:, None])
+    samples, values = count_uk.shape
+    some, k = max(1, _CELLS // values**2), np.arange(values)
+    parts: list[Any] = []
+    for begin in range(0, samples, some):
+        dense_uk = count_uk[begin : begin + some].toarray()
+        meet_ukk = dense_uk[:, :, None] * dense_uk[:, None, :]
+        meet_ukk[:, k, k] -= dense_uk
+        parts.append(csr_array(meet_ukk.reshape(len(dense_uk), -1)))
+    return vstack(parts, format="csr") / (total_u - 1)[:, None] if parts else count_uk
 
 
 def _ordinal(count_rk: np.ndarray, paired_rp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -284,7 +288,10 @@ def disagreement(votes: Votes) -> np.ndarray:
 
 
 def per_class(votes: Votes, seed: int = 0, clusters: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Alpha of each class against the rest, the least agreed first; arguments as for `alpha`."""
+    """Alpha of each class against the rest; arguments as for `alpha`.
+
+    The least agreed first; steps of a scale in their order.
+    """
     shares_c = votes.said().sum(axis=0) / len(votes)
     rows: list[dict[str, Any]] = [
         {
@@ -294,6 +301,8 @@ def per_class(votes: Votes, seed: int = 0, clusters: Sequence[str] = ()) -> list
         }
         for name, share in zip(votes.classes, shares_c, strict=True)
     ]
+    if votes.scale == "ordinal":
+        return rows
     return sorted(rows, key=lambda row: row["alpha"]["value"] or 0)
 
 

@@ -15,6 +15,7 @@ Legend: g objects, a annotators, k boxes, 4 edges (left, top, right, bottom) in 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -28,6 +29,7 @@ from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.votes import Votes, votes_of
+from regraft.wording import plural
 
 LEAST_IOU = 0.5
 NOTHING = "(nothing)"
@@ -87,6 +89,36 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     seen = [{picture.id for picture in data.pictures} for data in drawn.values()]
     together = any(first & second for first, second in combinations(seen, 2))
     return drawn if together and len(drawn) == len(known) else None
+
+
+def caution(drawn: Mapping[str, BoxData]) -> str:
+    """What to bear in mind of pictures that say nothing about agreement; "" where none is."""
+    looked = Counter(picture.id for data in drawn.values() for picture in data.pictures)
+    seen = f"Of {plural(len(looked), 'picture')}"
+    alone = sum(times == 1 for times in looked.values())
+    bare = len(looked) - len(_drawn_on(drawn))
+    said: list[str] = []
+    if alone:
+        are = "is" if alone == 1 else "are"
+        said.append(
+            f"{seen} {alone:,} {are} in one person's file alone, and say nothing about agreement. "
+            "Who looked at a picture and drew nothing lists it without a box: under `images` in "
+            "COCO, in CSV in a row of its path alone."
+        )
+    if bare:
+        none = "has no box of anybody" if bare == 1 else "have no box of anybody"
+        said.append(f"{seen} {bare:,} {none}: agreement is about objects that somebody saw.")
+    return " ".join(said)
+
+
+def pictures(drawn: Mapping[str, BoxData]) -> int:
+    """How many pictures anybody looked at, with boxes or without."""
+    return len({picture.id for data in drawn.values() for picture in data.pictures})
+
+
+def _drawn_on(drawn: Mapping[str, BoxData]) -> set[str]:
+    every = (picture for data in drawn.values() for picture in data.pictures)
+    return {picture.id for picture in every if not all(box.crowd for box in picture.boxes)}
 
 
 def objects(drawn: Mapping[str, BoxData]) -> tuple[list[Object], tuple[str, ...]]:

@@ -1,7 +1,9 @@
-"""From votes to one label a sample, to soft labels, and to how good a model can be at best.
+"""From votes to one label a sample, and to soft labels.
 
 Which method, by what the data allow:
 
+- Steps of a scale: the median, which lies between what people said. Of two steps in the middle it
+  is the one nearer, in steps, to the mean of the sample's votes; the lower where both are as near.
 - Nobody knows who voted what, or fewer than three people voted: majority. No method can learn
   who is reliable without knowing who voted.
 - Votes enough for a table of confusions for every person: Dawid & Skene (1979).
@@ -12,31 +14,25 @@ Which method, by what the data allow:
 
 The models are crowd-kit's. Several classes a sample: each class is decided by majority.
 
-The human ceiling: how often one vote is what most of the *others* on the same sample say. A model
-is measured against the same majority of the others, sample by sample, so the two are comparable.
-
-Legend: u samples, a annotators, v votes, c classes, r bootstrap draws.
+Legend: u samples, v votes, c classes.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from regraft.dataset import Dataset
-from regraft.labelling.agreement import bootstrap
 from regraft.labelling.decisions import names_of
 from regraft.labelling.extra import require
 from regraft.labelling.named import spoken_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
-from regraft.tasks.measure import NOISE
 
-Method = Literal["majority", "dawid-skene", "glad", "mace"]
+Method = Literal["majority", "median", "dawid-skene", "glad", "mace"]
 
 PEOPLE = 3
 VOTES_A_CONFUSION = 5
@@ -59,8 +55,9 @@ class Consensus:
         why: the reason for the method, a sentence.
         samples: u names.
         classes: c names.
-        chance_uc: rows sum to 1; for several classes each column is a chance of its own.
-        tied_u: no class has more votes than all others.
+        chance_uc: rows sum to 1; for several classes each column is a chance of its own. Shares
+            of the votes, or what a model of the people believes.
+        tied_u: no class has more votes than all others; of a scale, two steps are in the middle.
         multilabel: several classes may apply.
     """
 
@@ -79,17 +76,44 @@ class Consensus:
                 tuple(name for name, chance in zip(self.classes, row, strict=True) if chance > 0.5)
                 for row in self.chance_uc
             ]
-        return [(self.classes[int(c)],) for c in self.chance_uc.argmax(axis=1)]
+        return [(self.classes[int(c)],) for c in self._best_u()]
+
+    def sure(self) -> np.ndarray:
+        """Chance_u of the label; of several classes, of the one that is in most doubt."""
+        if self.multilabel:
+            return np.abs(self.chance_uc - 0.5).min(axis=1) + 0.5
+        return np.take_along_axis(self.chance_uc, self._best_u()[:, None], axis=1)[:, 0]
+
+    def _best_u(self) -> np.ndarray:
+        """The class of each sample, where it has one."""
+        if self.method != "median":
+            return self.chance_uc.argmax(axis=1)
+        low_u, high_u = middle(self.chance_uc)
+        mean_u = self.chance_uc @ np.arange(len(self.classes))
+        return np.where(high_u - mean_u < mean_u - low_u - _HAIR, high_u, low_u)
+
+
+def middle(share_uc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The steps in the middle of the votes of each sample, the lower and the higher; often one.
+
+    Args:
+        share_uc: of the votes, for steps in their order.
+    """
+    below_uc = np.cumsum(share_uc, axis=1, dtype=np.float64)
+    return (below_uc > 0.5 - _HAIR).argmax(axis=1), (below_uc > 0.5 + _HAIR).argmax(axis=1)
 
 
 def choose(votes: Votes) -> tuple[Method, str]:
     """The method that these votes allow, and why."""
+    counted: Method = "median" if votes.scale == "ordinal" else "majority"
     if votes.nameless:
-        return "majority", (
+        return counted, (
             f"Of {len(votes):,} votes {len(votes.nameless):,} name nobody (the first is on "
-            f"{votes.nameless[0]}), so nobody's reliability can be known: majority. "
+            f"{votes.nameless[0]}), so nobody's reliability can be known: {counted}. "
             "Say whose they are, or take them out."
         )
+    if counted == "median":
+        return counted, "The votes are steps of a scale: the label is their median."
     if votes.anonymous:
         return "majority", (
             "The votes are anonymous, so nobody's reliability can be known: majority."
@@ -126,11 +150,15 @@ def consensus(votes: Votes, method: Method | None = None) -> Consensus:
     multilabel = votes.scale == "multilabel"
     if multilabel:
         tied_u = (share_uc == 0.5).any(axis=1)
+    elif chosen == "median":
+        low_u, high_u = middle(share_uc)
+        tied_u = low_u != high_u
     else:
         top_u = count_uc.max(axis=1)
         tied_u = (count_uc == top_u[:, None]).sum(axis=1) > 1
         share_uc = _unequal(share_uc)
-    chance_uc = share_uc if chosen == "majority" else _modelled(votes, chosen)
+    is_counted = chosen in ("majority", "median")
+    chance_uc = share_uc if is_counted else _modelled(votes, chosen)
     return Consensus(
         chosen, why, votes.samples, votes.classes, chance_uc, tied_u, multilabel
     )  # fmt: skip
@@ -202,175 +230,6 @@ def upheld(votes: Votes, dataset: Dataset) -> frozenset[str]:
     )
 
 
-# The human ceiling --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ceiling:
-    """How often one person agrees with the majority of the others on the same sample.
-
-    Attributes:
-        value: the share, over samples with at least two votes.
-        low: of the 95 % interval over samples.
-        high: of the 95 % interval over samples.
-        samples: with at least two votes.
-    """
-
-    value: float
-    low: float
-    high: float
-    samples: int
-
-    def to_json(self) -> dict[str, Json]:
-        """As it stands in labels.json and report.json."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "samples": self.samples,
-        }
-
-
-def _credit(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
-    """What each vote leaves behind: votes with company, and the credit of each class.
-
-    Returns:
-        the indices of votes on samples that others voted on too, and credit_vc: how right each
-        class is by the majority of the others; a tie shares the credit.
-    """
-    kept_v = np.flatnonzero(votes.per_sample()[votes.sample_v] >= 2)
-    others_vc = votes.tally()[votes.sample_v[kept_v]] - votes.said()[kept_v]
-    top_vc = others_vc == others_vc.max(axis=1, keepdims=True)
-    return kept_v, top_vc / top_vc.sum(axis=1, keepdims=True)
-
-
-def _agreed(votes: Votes, said_vc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How right answers are by the others, for each vote with company; and its sample."""
-    if votes.scale != "multilabel":
-        kept_v, credit_vc = _credit(votes)
-        return (credit_vc * said_vc[kept_v]).sum(axis=1), votes.sample_v[kept_v]
-    total_u = votes.per_sample()
-    kept_v = np.flatnonzero(total_u[votes.sample_v] >= 2)
-    others_vc = votes.tally()[votes.sample_v[kept_v]] - votes.said()[kept_v]
-    share_vc = others_vc / (total_u[votes.sample_v[kept_v]] - 1)[:, None]
-    right_vc = np.where(share_vc == 0.5, 0.5, (share_vc > 0.5) == (said_vc[kept_v] > 0))
-    return right_vc.mean(axis=1), votes.sample_v[kept_v]
-
-
-def ceiling(votes: Votes, *, seed: int = 0, clusters: Sequence[str] = ()) -> Ceiling | None:
-    """The agreement of one person with the consensus of the others; None without company.
-
-    Several classes a sample: the share of classes answered as the others do.
-
-    Args:
-        votes: of any number per sample.
-        seed: of the bootstrap.
-        clusters: a name for each sample; those of one name are drawn together. Each alone if
-            empty.
-    """
-    right_v, sample_v = _agreed(votes, votes.said())
-    if not len(right_v):
-        return None
-    cluster_u = np.arange(len(votes.samples))
-    if clusters:
-        cluster_u = np.unique(clusters, return_inverse=True)[1]
-    value, low, high, _ = bootstrap(right_v, cluster_u[sample_v], seed)
-    return Ceiling(value, low, high, len(np.unique(sample_v)))
-
-
-def against_people(votes: Votes, chance_uc: np.ndarray, *, seed: int = 0) -> dict[str, Json] | None:
-    """A model beside the people, both judged by the majority of the others; None without company.
-
-    Args:
-        votes: on samples that the model was not trained on.
-        chance_uc: the model's answers on them; rows of NaN where it has none.
-        seed: of the bootstrap.
-
-    Returns:
-        "model" and "person": shares; "gap" with "low", "high", "p"; "text": the outcome in words.
-    """
-    known_u = np.asarray(~np.isnan(chance_uc).any(axis=1))
-    votes = votes.where(known_u[votes.sample_v])
-    person_v, sample_v = _agreed(votes, votes.said())
-    if not len(person_v):
-        return None
-    if votes.scale == "multilabel":
-        answer_uc = np.asarray(chance_uc > 0.5, dtype=np.float32)
-    else:
-        answer_uc = np.zeros_like(chance_uc)
-        answer_uc[np.arange(len(chance_uc)), np.nan_to_num(chance_uc).argmax(axis=1)] = 1
-    model_v, _ = _agreed(votes, answer_uc[votes.sample_v])
-    gap, low, high, p = bootstrap(model_v - person_v, sample_v, seed)
-    if p >= NOISE:
-        low, high = min(low, 0.0), max(high, 0.0)
-        text = "The model is within noise of a single expert."
-    elif gap > 0:
-        text = "The model agrees with the others more often than a single expert does."
-    else:
-        text = "A single expert agrees with the others more often than the model does."
-    return {
-        "model": float(model_v.mean()),
-        "person": float(person_v.mean()),
-        "gap": gap,
-        "low": low,
-        "high": high,
-        "p": p,
-        "samples": len(np.unique(sample_v)),
-        "text": text,
-    }
-
-
-def beside_people(
-    votes: Votes,
-    names: Sequence[str],
-    classes: Sequence[str],
-    chance_nc: np.ndarray,
-    *,
-    seed: int = 0,
-) -> dict[str, Json] | None:
-    """`against_people` for answers on some samples, by name; None where nobody voted on them.
-
-    Args:
-        votes: on these samples and others.
-        names: of the n samples; what is said of parts of one is averaged.
-        classes: of the c columns.
-        chance_nc: the model's answers.
-        seed: of the bootstrap.
-    """
-    called = spoken_of(votes.samples)
-    rows: dict[str, list[int]] = {}
-    for n, name in enumerate(names):
-        if (own := called(name)) is not None:
-            rows.setdefault(own, []).append(n)
-    column = {name: c for c, name in enumerate(classes)}
-    chance_uc = np.full((len(votes.samples), len(votes.classes)), np.nan)
-    for u, name in enumerate(votes.samples):
-        if name in rows:
-            chance_c = chance_nc[rows[name]].mean(axis=0)
-            chance_uc[u] = [chance_c[column[k]] if k in column else 0.0 for k in votes.classes]
-    return against_people(votes, chance_uc, seed=seed)
-
-
-def per_annotator(votes: Votes) -> list[dict[str, Any]]:
-    """How often each person agrees with the majority of the others, the least first."""
-    if votes.anonymous:
-        return []
-    right_v, _ = _agreed(votes, votes.said())
-    kept_v = np.flatnonzero(votes.per_sample()[votes.sample_v] >= 2)
-    rows: list[dict[str, Any]] = []
-    for a, name in enumerate(votes.annotators):
-        mine = right_v[votes.annotator_v[kept_v] == a]
-        rows.append(
-            {
-                "annotator": name,
-                "votes": int((votes.annotator_v == a).sum()),
-                "shared": len(mine),
-                "agreement": float(mine.mean()) if len(mine) else None,
-            }
-        )
-    return sorted(rows, key=lambda row: (row["agreement"] is None, row["agreement"]))
-
-
 def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
     """The consensus as it stands in labels.json, the least certain samples first.
 
@@ -378,9 +237,7 @@ def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
         found: of `consensus`.
         votes: that it was found in.
     """
-    sure_u = found.chance_uc.max(axis=1)
-    if found.multilabel:
-        sure_u = np.abs(found.chance_uc - 0.5).min(axis=1) + 0.5
+    sure_u = found.sure()
     labels, said = found.labels(), votes.listed()
     order = [int(u) for u in np.argsort(sure_u, kind="stable")]
     rows: list[Json] = [

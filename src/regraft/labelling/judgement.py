@@ -6,7 +6,7 @@ import numpy as np
 
 from regraft.dataset import Dataset
 from regraft.dataset.texts import excerpt
-from regraft.labelling import consensus, findings
+from regraft.labelling import ceiling, findings
 from regraft.labelling.found import Facts, Found
 from regraft.labelling.likely_errors import LEAST, Judged, lone_classes, rows_judged
 from regraft.labelling.share import Share, wrong_share
@@ -46,11 +46,18 @@ def judgement(
 
 
 def beside_people(votes: Votes, dataset: Dataset, judged: Judged, seed: int) -> Facts | None:
-    """How the first round's probes agree with those who voted; see `consensus.beside_people`."""
+    """How the first round's probes agree with those who voted; see `ceiling.beside_people`."""
     judged_n = rows_judged(dataset)
     names = [dataset.samples[int(n)].id for n in judged_n]
     chance_nc = judged.first_nc[judged_n]
-    return consensus.beside_people(votes, names, dataset.classes, chance_nc, seed=seed)
+    return ceiling.beside_people(
+        votes,
+        names,
+        dataset.classes,
+        chance_nc,
+        model="a new head on the frozen network",
+        seed=seed,
+    )
 
 
 def share_of_wrong(

@@ -11,12 +11,16 @@ Decisions:
 - Tasks that were not made here are matched too: by the file's path or by the text, if that fits
   one sample only.
 - What cannot be matched, or names no class of the data, is left out and said.
+- Answers to several questions are not mixed: that of the choices called `label` counts, and where
+  there are none of that name the export is refused.
+- As votes, tasks are samples by all that they hold; they are called by the longest of it.
 
 Format: https://labelstud.io/guide/export (Label Studio 1.x).
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -50,8 +54,14 @@ from regraft.store import digest
 
 CONTROL = "label"
 """The name of the choices in the interface."""
+_USUAL = (CONTROL, "choice")
+"""What "JSON-MIN" calls the answer where there is one question, now and in older versions."""
 CONTENT = "checksum"
 """The field of a task that says what its sample holds, as the journal does."""
+_OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+"""What "JSON-MIN" adds to a task; the answers stand between the first two."""
+_LONG = 200
+"""Characters of a task that it is called by."""
 _KEY = "label-studio-"
 """That the keys of its decisions begin with."""
 _EXAMPLES = 5
@@ -66,12 +76,16 @@ class Annotation:
         annotator: a name.
         labels: what was chosen; None where the task was skipped.
         at: when, or "".
+        task: its number.
+        questions: the names of the choices that it answers.
     """
 
     data: Mapping[str, object]
     annotator: str
     labels: tuple[str, ...] | None
     at: str
+    task: str
+    questions: frozenset[str] = frozenset()
 
 
 def is_export(path: Path) -> bool:
@@ -88,7 +102,7 @@ def read_export(path: Path) -> list[Annotation]:
     """The annotations of an export.
 
     Raises:
-        DataError: it is none, or is damaged.
+        DataError: it is none, is damaged, or answers several questions.
     """
     found = list(_annotations(path))
     if not found:
@@ -96,6 +110,15 @@ def read_export(path: Path) -> list[Annotation]:
             "The export holds no annotation.",
             where=guard.shown(path),
             mend="annotate first, then export as JSON",
+        )
+    asked = {name for one in found for name in one.questions}
+    questions = sorted({CONTROL if name in _USUAL else name for name in asked})
+    if len(questions) > 1:
+        raise DataError(
+            f"The export answers several questions: {', '.join(map(guard.shown, questions))}.",
+            where=guard.shown(path),
+            mend=f"call the choices that are meant `{CONTROL}` in the labelling interface, or "
+            "export a project that asks one question",
         )
     return found
 
@@ -110,11 +133,16 @@ def votes_in(path: Path, *, several: bool = False) -> list[tuple[str, str, tuple
     """
     found = [one for one in read_export(path) if one.labels is not None]
     several = several or any(len(one.labels or ()) > 1 for one in found)
-    return [
-        (_called(one.data), one.annotator, one.labels)
-        for one in found
-        if one.labels or (several and one.labels is not None)
-    ]
+    names: dict[bytes, str] = {}
+    votes: list[tuple[str, str, tuple[str, ...]]] = []
+    for one in found:
+        held = json.dumps(one.data, sort_keys=True).encode()
+        if held not in names:
+            name = _called(one.data)
+            names[held] = f"{name} (task {one.task})" if name in names.values() else name
+        if one.labels or (several and one.labels is not None):
+            votes.append((names[held], one.annotator, one.labels))
+    return votes
 
 
 def take_in(path: Path, dataset: Dataset, pool: Dataset | None, journal: Journal) -> Fact:
@@ -135,38 +163,41 @@ def take_in(path: Path, dataset: Dataset, pool: Dataset | None, journal: Journal
         StoreError: the journal cannot be written.
     """
     homes = _Homes.of(dataset, pool)
-    taken = _taken(journal, homes)
-    written, known = 0, 0
-    strangers: list[str] = []
-    unknown: Counter[str] = Counter()
     annotations = read_export(path)
-    for one in annotations:
-        sample = homes.find(one.data)
-        if sample is None:
-            strangers.append(_called(one.data))
-            continue
-        strange = [name for name in one.labels or () if name not in homes.classes]
-        if dataset.classes and strange:
-            unknown.update(strange)
-            continue
-        if len(one.labels or ()) > 1 and not dataset.multilabel:
-            unknown[", ".join(one.labels or ())] += 1
-            continue
-        if one.labels == () and not dataset.multilabel:
-            one = replace(one, labels=None)  # nothing was chosen: no opinion
-        decision = _decision(one, sample, homes.given.get(sample.id))
-        key = taken.get((sample.id, one.annotator, one.at, one.labels), decision.key)
-        if journal.decide(replace(decision, key=key)):
-            written += 1
-        else:
-            known += 1
+    found = [(one, homes.find(one.data)) for one in annotations]
+    strangers = [_called(one.data) for one, sample in found if sample is None]
+    matched = [(one, sample) for one, sample in found if sample is not None]
+    unknown = Counter(name for one, _ in matched for name in _unusable(one, dataset))
+    usable = [(one, sample) for one, sample in matched if not _unusable(one, dataset)]
+    taken = _taken(journal, homes)
+    written = sum(
+        journal.decide(_decision(_as_opinion(one, dataset), sample, homes, taken))
+        for one, sample in usable
+    )
     return {
         "annotations": len(annotations),
         "written": written,
-        "known": known,
+        "known": len(usable) - written,
         "unmatched": {"count": len(strangers), "examples": strangers[:_EXAMPLES]},
         "unknown_classes": dict(unknown),
     }
+
+
+def _unusable(one: Annotation, dataset: Dataset) -> list[str]:
+    """What was chosen and the data have no place for: classes, or several in one name."""
+    labels = one.labels or ()
+    strange = [name for name in labels if dataset.classes and name not in dataset.classes]
+    several = len(labels) > 1 and not dataset.multilabel
+    return strange or ([", ".join(labels)] if several else [])
+
+
+def _as_opinion(one: Annotation, dataset: Dataset) -> Annotation:
+    """The annotation; without an opinion where nothing was chosen of what has one class."""
+    return replace(one, labels=None) if one.labels == () and not dataset.multilabel else one
+
+
+_Taken = tuple[str, str, str, tuple[str, ...] | None]
+"""A sample, an annotator, a time, and the classes as in `Annotation`."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +205,11 @@ class _Homes:
     """Samples by all that a task may call them.
 
     Attributes:
-        classes: that the data have.
         samples: by id, those of a pool by their names in the journal.
         given: the labels of the data's samples.
         names: ids by other names, and by contents; None where several samples have one.
     """
 
-    classes: frozenset[str]
     samples: Mapping[str, Sample]
     given: Mapping[str, tuple[str, ...] | None]
     names: Mapping[str, str | None]
@@ -193,7 +222,7 @@ class _Homes:
         for sample in samples.values():
             for name in _callings(sample):
                 names[name] = None if name in names else sample.id
-        return _Homes(frozenset(dataset.classes), samples, labelled, names)
+        return _Homes(samples, labelled, names)
 
     def find(self, data: Mapping[str, object]) -> Sample | None:
         """The one sample that a task is about; None where there is none, or are several.
@@ -236,23 +265,22 @@ def _addressed(value: str) -> Iterator[str]:
     yield from (f"file:{path}" for path in paths_in(value))
 
 
-def _decision(one: Annotation, sample: Sample, given: tuple[str, ...] | None) -> Decision:
-    kept = None
+def _decision(
+    one: Annotation, sample: Sample, homes: _Homes, taken: Mapping[_Taken, str]
+) -> Decision:
+    """What an annotation decides, by the key that it was taken in with before, if it was."""
+    given, kept = homes.given.get(sample.id), None
     if one.labels is None:
         action, labels = "skip", ()
     elif given == one.labels:
         action, labels, kept = "keep", (), given
     else:
         action, labels = "change", one.labels
-    key = digest("label studio", sample.id, one.annotator, one.at, action, *labels)[:32]
+    made = digest("label studio", sample.id, one.annotator, one.at, action, *labels)[:32]
+    key = taken.get((sample.id, one.annotator, one.at, one.labels), f"{_KEY}{made}")
     return Decision(
-        f"{_KEY}{key}", sample.id, one.annotator, action, labels, one.at,
-        content_key(sample), kept,
+        key, sample.id, one.annotator, action, labels, one.at, content_key(sample), kept
     )  # fmt: skip
-
-
-_Taken = tuple[str, str, str, tuple[str, ...] | None]
-"""A sample, an annotator, a time, and the classes as in `Annotation`."""
 
 
 def _taken(journal: Journal, homes: _Homes) -> dict[_Taken, str]:
@@ -272,8 +300,9 @@ def _taken(journal: Journal, homes: _Homes) -> dict[_Taken, str]:
 def _called(data: Mapping[str, object]) -> str:
     """A task's sample, in one line."""
     own = data.get("sample")
-    texts = [value for value in (own, *data.values()) if isinstance(value, str)]
-    return guard.shown(texts[0][:200]) if texts else "a task without data"
+    if not isinstance(own, str):
+        own = max((text for text in data.values() if isinstance(text, str)), key=len, default="")
+    return guard.shown(own[:_LONG]) if own else "a task without data"
 
 
 def _annotations(path: Path) -> Iterator[Annotation]:
@@ -285,18 +314,18 @@ def _annotations(path: Path) -> Iterator[Annotation]:
             if not isinstance(data, dict):
                 raise damaged(where, "it has no data")
             for one in objects_in(listed, where):
-                yield _full(data, one, where)
+                yield _full(data, one, str(task.get("id", number)), where)
         elif "annotation_id" in task:
-            yield _short(task, where)
+            yield _short(task, str(task.get("id", number)), where)
 
 
-def _full(data: Mapping[str, object], one: Fact, where: str) -> Annotation:
+def _full(data: Mapping[str, object], one: Fact, task: str, where: str) -> Annotation:
     """An annotation of "JSON"."""
     at = said_at(one)
     annotator = annotator_name(one.get("completed_by"))
     results = one.get("result")
     if is_withdrawn(one):
-        return Annotation(data, annotator, None, at)
+        return Annotation(data, annotator, None, at, task)
     if not isinstance(results, list):
         raise damaged(where, "an annotation has no result")
     chosen = [result for result in objects_in(results, where) if result.get("type") == "choices"]
@@ -305,17 +334,34 @@ def _full(data: Mapping[str, object], one: Fact, where: str) -> Annotation:
     for result in ours:
         value = result.get("value")
         labels |= _names(value.get("choices") if isinstance(value, dict) else None, where)
-    return Annotation(data, annotator, tuple(sorted(labels)), at)
+    questions = frozenset(str(result.get("from_name")) for result in ours)
+    return Annotation(data, annotator, tuple(sorted(labels)), at, task, questions)
 
 
-def _short(task: Fact, where: str) -> Annotation:
+def _short(row: Fact, task: str, where: str) -> Annotation:
     """A row of "JSON-MIN": the data and the choices lie side by side."""
-    said = task.get(CONTROL, task.get("choice"))
-    if isinstance(said, dict):
-        said = said.get("choices")
-    data = {name: value for name, value in task.items() if name not in (CONTROL, "choice")}
-    labels = tuple(sorted(_names([] if said is None else said, where)))
-    return Annotation(data, annotator_name(task.get("annotator")), labels, said_at(task))
+    questions = _questions(row)
+    labels: set[str] = set()
+    for question in questions:
+        said = row[question]
+        if isinstance(said, dict):
+            said = said.get("choices")
+        labels |= _names([] if said is None else said, where)
+    data = {n: value for n, value in row.items() if n not in (*_USUAL, *questions, *_OWN)}
+    person = annotator_name(row.get("annotator"))
+    return Annotation(data, person, tuple(sorted(labels)), said_at(row), task, questions)
+
+
+def _questions(row: Fact) -> frozenset[str]:
+    """The fields of a row that hold answers: one of a usual name, or what stands among its own."""
+    for usual in _USUAL:
+        if usual in row:
+            return frozenset({usual})
+    names = list(row)
+    if not {*_OWN[:2]} <= row.keys():
+        return frozenset()
+    begin, end = (names.index(name) for name in _OWN[:2])
+    return frozenset(names[begin + 1 : end])
 
 
 def _names(value: object, where: str) -> set[str]:

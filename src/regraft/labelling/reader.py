@@ -10,7 +10,7 @@ from typing import final
 from regraft.dataset import Dataset, Problem, guard
 from regraft.dataset.choosing import READERS, asked_for
 from regraft.dataset.table import Cell, Table, columns_of, read_table
-from regraft.dataset.table_columns import named_text_column
+from regraft.dataset.table_columns import FILE_NAMES, named_text_column, with_path
 from regraft.dataset.table_rows import dataset_of
 from regraft.labelling.consensus import consensus
 from regraft.labelling.votes import (
@@ -38,7 +38,7 @@ class VotesReader:
     def recognises(self, path: Path) -> bool:
         """A table of votes that holds texts or names files."""
         is_table = path.suffix.lower() != ".json"  # an export of votes names no files of ours
-        return is_table and is_votes(path) and _has_samples(columns_of(path))
+        return is_table and is_votes(path) and _has_samples(path)
 
     def read(self, path: Path) -> Dataset:
         """The rows, labelled by consensus; see `Reader`.
@@ -46,11 +46,12 @@ class VotesReader:
         Raises:
             DataError: the table is damaged, or holds no votes.
         """
-        table = read_table(path)
-        decided, names, unvoted = _decided(table, read_votes(path, scale=self.scale))
+        table = with_path(read_table(path))
+        votes = read_votes(path, scale=self.scale)
+        decided, names, unvoted = _decided(table, votes)
         dataset = dataset_of(decided).with_problems(
             [
-                *_read_as_votes(table),
+                *_read_as_votes(table, votes),
                 *(Problem("no-label", name, "Nobody voted on it.", "left out") for name in unvoted),
             ]
         )
@@ -98,15 +99,20 @@ def votes_on(path: Path) -> Votes | None:
     return read_votes(path) if VotesReader().recognises(path) else None
 
 
-def _read_as_votes(table: Table) -> tuple[Problem, ...]:
-    """What is to be said about how a table is read: other columns may have been meant."""
+def _read_as_votes(table: Table, votes: Votes) -> list[Problem]:
+    """What is to be said about how a table is read: something else may have been meant."""
     layout = layout_of(table.columns)
     assert layout is not None, "it is a table of votes"
-    return (Problem("votes", guard.shown(table.path.name), layout.said()),)
+    where = guard.shown(table.path.name)
+    return [Problem("votes", where, said) for said in (layout.said(), *votes.notes)]
 
 
-def _has_samples(columns: Sequence[str]) -> bool:
-    return "path" in columns or named_text_column(columns) is not None
+def _has_samples(path: Path) -> bool:
+    columns = columns_of(path)
+    if "path" in columns or named_text_column(columns) is not None:
+        return True
+    may_name_files = {name.lower() for name in columns} & {*FILE_NAMES}
+    return bool(may_name_files) and "path" in with_path(read_table(path)).columns
 
 
 def _decided(table: Table, votes: Votes) -> tuple[Table, list[str], list[str]]:
@@ -130,7 +136,7 @@ def _decided(table: Table, votes: Votes) -> tuple[Table, list[str], list[str]]:
     }
     cells["labels" if found.multilabel else "label"] = [label[name] for name in kept]
     return (
-        Table(table.path, cells, [table.lines[row] for row in kept.values()]),
+        Table(table.path, cells, [table.lines[row] for row in kept.values()], table.notes),
         list(kept),
         unvoted,
     )

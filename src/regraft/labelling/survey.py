@@ -20,14 +20,14 @@ from regraft.dataset.texts import excerpt
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
-from regraft.labelling import agreement, box_agreement, consensus
+from regraft.labelling import agreement, box_agreement, ceiling, consensus
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.decisions import Journal, Verdict, heard, journal_of, reviewed, settled
 from regraft.labelling.extra import require
 from regraft.labelling.found import Facts, Found, nothing
 from regraft.labelling.judgement import about_lone_classes, beside_people, judgement
-from regraft.labelling.label_studio_exports import take_in
+from regraft.labelling.label_studio_exports import is_export, take_in
 from regraft.labelling.likely_errors import Judged, judged_labels, why_not
 from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, votes_on
@@ -36,6 +36,8 @@ from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
 from regraft.labelling.worth import worth
 from regraft.tasks.classification import Classification
 from regraft.transfer.model import Model
+
+_STEPS = "Classes are steps of a scale here: a label one step off counts as wrong as any other."
 
 
 def check_batch(batch: int) -> None:
@@ -125,17 +127,27 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     drawn = None if own else annotators_in(data)
     if drawn is not None:
         _refuse_without_samples(request, "These are boxes of several people")
+        _refuse_scale(request)
         return Surveyed(_of_boxes(drawn, request))
-    votes = read_votes(data, scale=request.scale) if not own and is_votes(data) else None
+    is_voted = not own and request.columns is None and is_votes(data)
+    if not is_voted:
+        _refuse_scale(request)
+    votes = read_votes(data, scale=request.scale) if is_voted else None
     found = nothing() if votes is None else _of_votes(votes, request)
     if votes is not None and votes_on(data) is None:
-        _refuse_without_samples(request, "The table holds no texts and names no files")
-        why = "The table holds no texts and names no files, so only the votes were looked at."
-        found["not_judged"] = why
+        why, mend = "The table holds no texts and names no files", ""
+        if is_export(data):
+            why = "Of an export the annotations alone are read, not what its tasks show"
+            mend = (
+                " To look at texts or files, too, give them in a table of votes, or the data that "
+                "the tasks were made of with --from-label-studio and this export."
+            )
+        _refuse_without_samples(request, why)
+        found["not_judged"] = f"{why}, so only the votes were looked at.{mend}"
         return Surveyed(found)
     had = _gathered(request, tell)
     dataset, pool = had.dataset, had.pool
-    found = _looked_at(found, request, had)
+    found = _looked_at(found, request, had, votes)
     if found["not_judged"] and pool is None:
         return Surveyed(found, had.given, dataset)
     judged: Judged | None = None
@@ -197,6 +209,20 @@ def _refuse_without_samples(request: Request, what: str) -> None:
             )
 
 
+def _refuse_scale(request: Request) -> None:
+    """Refuse a scale of votes where there are none whose scale is open.
+
+    Raises:
+        UsageError: it is given.
+    """
+    if request.scale is not None:
+        raise UsageError(
+            "There are no votes here that differ on a scale.",
+            where="--scale",
+            mend="leave it out, or give a table of votes (docs/labels.md)",
+        )
+
+
 def _text_column(request: Request) -> str:
     """The column that was named for the texts, if the pool has it, or ""."""
     if not request.columns or request.pool is None:
@@ -253,18 +279,23 @@ def _with_excerpts(rows: list[Facts], dataset: Dataset) -> list[Facts]:
     return [row | (excerpt(named[row["sample"]]) if row["sample"] in named else {}) for row in rows]
 
 
-def _looked_at(found: Found, request: Request, had: _Gathered) -> Found:
+def _looked_at(found: Found, request: Request, had: _Gathered, votes: Votes | None) -> Found:
     """What is found, and what is known before the labels are judged."""
-    dataset, agreed = had.dataset, found["agreement"]
+    dataset, agreed, settled_on = had.dataset, found["agreement"], found["consensus"]
     not_judged = why_not(dataset)
     # Decisions that fit no sample any more; and classes of which nothing can be said.
     lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
     lone = "" if not_judged else about_lone_classes(dataset)
+    notes = votes.notes if votes is not None else ()
+    steps = _STEPS if votes is not None and votes.scale == "ordinal" else ""
     if agreed is not None:
         agreed = agreed | {"divided": _with_excerpts(agreed["divided"], dataset)}
+    if settled_on is not None:
+        settled_on = settled_on | {"labels": _with_excerpts(settled_on["labels"], dataset)}
     return {
         **found,
         "agreement": agreed,
+        "consensus": settled_on,
         "reviewed": len(had.verdicts),
         "data": {
             "path": str(dataset.path),
@@ -272,7 +303,7 @@ def _looked_at(found: Found, request: Request, had: _Gathered) -> Found:
             "samples": len(dataset),
             "classes": list(dataset.classes),
         },
-        "caution": " ".join(filter(None, (request.caution, *lost, lone))),
+        "caution": " ".join(filter(None, (request.caution, *notes, steps, *lost, lone))),
         "from_label_studio": had.imported,
         "not_judged": not_judged,
     }
@@ -293,8 +324,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     """Several people's boxes on the same pictures."""
     things, categories = box_agreement.objects(drawn)
     votes = box_agreement.votes_on_objects(things, categories)
-    pictures = box_agreement.clusters(things, votes)
-    found = _of_votes(votes, request, pictures)
+    found = _of_votes(votes, request, box_agreement.clusters(things, votes))
     assert found["agreement"] is not None
     found["agreement"] |= {
         "scale": "boxes",
@@ -304,19 +334,20 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     found["data"] = {
         "path": str(request.data),
         "task": "object-detection",
-        "samples": len({one.picture for one in things}),
+        "samples": box_agreement.pictures(drawn),
         "classes": list(categories),
     }
     found["not_judged"] = (
         "Several people's boxes on the same pictures: their agreement was looked at."
     )
+    found["caution"] = box_agreement.caution(drawn)
     return found
 
 
 def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> Found:
     """What votes alone tell; samples of one cluster are drawn together for the intervals."""
     found, seed = nothing(), request.seed
-    ceiling = consensus.ceiling(votes, seed=seed, clusters=clusters)
+    person = ceiling.ceiling(votes, seed=seed, clusters=clusters)
     found["agreement"] = {
         "scale": votes.scale,
         "are_steps": request.scale is None and votes.scale == "nominal" and votes.numbered,
@@ -326,13 +357,14 @@ def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> F
         "alpha": agreement.alpha(votes, seed=seed, clusters=clusters).to_json(),
         "fleiss": agreement.fleiss(votes),
         "classes": agreement.per_class(votes, seed, clusters),
-        "people": consensus.per_annotator(votes),
+        "people": ceiling.per_annotator(votes),
         "pairs": agreement.per_pair(votes),
         "divided": agreement.divided(votes),
         "place": None,
     }
     found["consensus"] = consensus.summary(consensus.consensus(votes), votes)
-    found["ceiling"] = ceiling.to_json() if ceiling else None
+    found["ceiling"] = person.to_json() if person else None
+    found["caution"] = " ".join(votes.notes)
     return found
 
 

@@ -2,27 +2,34 @@
 
 Three tables are read (CSV, TSV, Parquet, JSON lines), told apart by their columns:
 
-- long: one vote a row, `path,annotator,label`; `annotator` may also be called `rater` or `worker`,
-  each with `_id` or without. An empty annotator makes all votes anonymous.
+- long: one vote a row, `path,annotator,label`; `annotator` may also be called `rater`, `worker`,
+  `coder` or `labeller`, each with `_id` or without, and `label` as in tables of labels, or `vote`,
+  `rating` or `answer`. An empty annotator makes all votes anonymous.
 - wide: one sample a row and a column for each person, two or more:
-  `path,annotator_anna,annotator_ben`, or `rater_…`.
-- anonymous: one sample a row, `path,votes`, where `votes` is `cat|cat|dog`, a JSON list or, in
-  Parquet, a list; or numbered columns `vote_1,vote_2,…`.
+  `path,annotator_anna,annotator_ben`, `rater 1`, `worker1`, ….
+- anonymous: one sample a row, `path,votes`, where `votes` (or `ratings`) is `cat|cat|dog`, a JSON
+  list, numbers with commas between or, in Parquet, a list; or numbered columns `vote_1,vote_2,…`.
 
 An export of Label Studio ("JSON" or "JSON-MIN") holds votes too; see `label_studio_exports.py`.
 
-Samples are named by a column `path` (files beside the table), `sample` or `id`; or the samples are
-texts (a column `text`, `body`, …), and without a name a text is called by its first line.
+Samples are named by a column `path` or another of files beside the table, by `sample`, `id`,
+`item` or `task`; or the samples are texts (a column `text`, `body`, …), and without a name a text
+is called by its first line.
 
 Decisions:
 
 - Capitals in the columns' names do not matter.
 - A table with labels that does not say whose they are is a table of labels, whatever else stands
   in it: `vote_count`, `rater_confidence` and the like are about the sample.
-- A missing vote is an empty cell or a row that is not there, and normal everywhere.
+- A missing vote is an empty cell or a row that is not there, and normal everywhere. Only in a long
+  table of votes for several classes an empty cell is its annotator's vote that none applies: as the
+  row is there, somebody looked. Both are counted in `notes`.
+- Where all votes are numbers, 3, 3.0 and +3 are one, and NaN or null is a missing vote: pandas
+  writes whole numbers with a gap among them so.
+- A wide table's mean, count and spread are no people's.
 - Votes hold several classes where a cell says so: `cat|dog` or `cat;dog`, as in tables of labels
-  (in a cell of `votes` these are two votes), or a list in a JSON list. `[]`, or in JSON lines and
-  Parquet an empty list, is then the vote that nothing applies.
+  (in a cell of `votes` these are two votes), or a list in a JSON list. `|` alone, `[]`, or in JSON
+  lines and Parquet an empty list, is then the vote that nothing applies.
 - Whole numbers of which one is negative are steps of a scale; other labels are categories. Class
   numbers look like scales, so this is said, and `scale` overrides it.
 - Someone who voted twice on a sample counts with the later vote.
@@ -34,7 +41,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -43,27 +50,52 @@ import numpy as np
 
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import Table, columns_of, read_table
-from regraft.dataset.table_columns import named_text_column
+from regraft.dataset.table import LABEL_NAMES, Table, brief, columns_of, read_table
+from regraft.dataset.table_columns import FILE_NAMES, named_text_column, with_path
 from regraft.dataset.table_labels import SEVERAL
 from regraft.dataset.table_rows import TableReader, file_names
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
 from regraft.labelling.label_studio_exports import is_export, votes_in
-from regraft.wording import some_of
+from regraft.wording import plural, some_of
 
 Scale = Literal["nominal", "ordinal", "multilabel"]
 SCALES: tuple[Scale, ...] = ("nominal", "ordinal", "multilabel")
 Value = tuple[str, ...]
 """The classes that one vote names: one, or several or none of multi-label data."""
 
-_NAMES = ("path", "sample", "id")
-_ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "worker", "worker_id")
-_PERSON = re.compile("(?:annotator|rater)_.+", re.IGNORECASE)
-_NUMBERED = re.compile("vote_[0-9]+", re.IGNORECASE)
+_NAMES = ("path", "sample", "id", "sample_id", "item", "item_id", "task", "task_id")
+_ROLES = ("annotator", "rater", "worker", "coder", "labeller", "labeler")
+_ANNOTATORS = (*_ROLES, *(f"{role}_id" for role in _ROLES))
+_VOTED = ("label", "labels", "vote", "rating", "answer", *LABEL_NAMES)
+_PERSON = re.compile(rf"(?:{'|'.join(_ROLES)})(?:[_ -](.+)|([0-9]+))", re.IGNORECASE)
+_FIGURE = re.compile(
+    "mean|average|avg|median|std|stdev|sd|var|variance|count|total|sum|agreement|confidence",
+    re.IGNORECASE,
+)
+"""What a column of a wide table says of all people together."""
+_NUMBERED = re.compile("vote[_ -]?[0-9]+", re.IGNORECASE)
+_NUMBER = re.compile(r"[+\-\u2212]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?")
+_MISSING = frozenset({"nan", "null", "none", "na", "n/a", "<na>"})
+"""What stands for a missing vote among numbers, in small letters."""
 _NAMED = 5
 """Columns that a message names."""
 _MOST_STEPS = 64
+
+
+def scale_of(name: str | None) -> Scale | None:
+    """The scale by its name; None tells it from the votes.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name is None or name in SCALES:
+        return name
+    raise UsageError(
+        f"There is no scale {guard.shown(name)}.",
+        where="--scale",
+        mend=f"use one of {', '.join(SCALES)}",
+    )
 
 
 @dataclass(frozen=True)
@@ -79,6 +111,7 @@ class Votes:
         annotator_v: who; -1 everywhere when anonymous.
         value_v: what.
         nameless: samples of votes that name nobody though others do: then nobody's can be told.
+        notes: what is to be said of how they were read, in sentences.
     """
 
     samples: tuple[str, ...]
@@ -89,6 +122,7 @@ class Votes:
     annotator_v: np.ndarray
     value_v: np.ndarray
     nameless: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.value_v)
@@ -169,7 +203,7 @@ def votes_of(
         DataError: there is no vote.
         UsageError: the values do not fit the scale.
     """
-    rows = list(rows)
+    rows = _numbers_as_one(list(rows))
     if not rows:
         raise DataError("There is no vote.", where=where, mend="write one vote per row or cell")
     nameless = tuple(sample for sample, annotator, _ in rows if not annotator)
@@ -189,6 +223,28 @@ def votes_of(
         [(places[0][s], places[1].get(a, -1), places[2][v]) for s, a, v in rows], dtype=np.int64
     )
     return Votes(samples, people, values, scale, *table_v3.T, nameless=nameless)
+
+
+def _numbers_as_one(rows: list[tuple[str, str, Value]]) -> list[tuple[str, str, Value]]:
+    """Votes that are all numbers in one spelling, without those that are missing.
+
+    With a leading zero it is a code, and stays as it is written.
+    """
+    spelt: dict[Value, Value | None] = {}
+    for value in {value for _, _, value in rows}:
+        if len(value) != 1:
+            return rows
+        (text,) = value
+        if _NUMBER.fullmatch(text):
+            number = float(text.replace("\u2212", "-"))
+            spelt[value] = (str(int(number)) if number.is_integer() else repr(number),)
+        elif text.lower() in _MISSING:
+            spelt[value] = None
+        else:
+            return rows
+    if not any(spelt.values()):
+        return rows
+    return [(s, a, one) for s, a, value in rows if (one := spelt[value]) is not None]
 
 
 def _values(
@@ -238,11 +294,13 @@ class Layout:
         kind: see the head of this file.
         columns: that hold what was voted.
         annotator: of a long table, the column that says who; "" of others.
+        figures: columns about all people together, which are not read.
     """
 
     kind: Literal["long", "wide", "anonymous"]
     columns: tuple[str, ...]
     annotator: str = ""
+    figures: tuple[str, ...] = ()
 
     def said(self) -> str:
         """What is read as votes, a sentence."""
@@ -251,26 +309,36 @@ class Layout:
         each = ", one person each" if self.kind == "wide" else ""
         if len(names) == 1:
             return f"The column {listed} is read as votes."
-        return f"The columns {listed} are read as votes{each}."
+        said = f"The columns {listed} are read as votes{each}."
+        if self.figures:
+            figures = some_of([guard.shown(name) for name in self.figures], _NAMED)
+            said += f" Of {figures} nothing is read: no person is called so."
+        return said
 
 
 def layout_of(columns: Sequence[str]) -> Layout | None:
     """Where the votes stand in a table with these columns; None where it holds none."""
-    if _first(columns, _NAMES) is None and named_text_column(columns) is None:
+    if _first(columns, (*_NAMES, *FILE_NAMES)) is None and named_text_column(columns) is None:
         return None
-    label, annotator = _first(columns, ("label", "labels")), _first(columns, _ANNOTATORS)
-    if label is not None and annotator is not None:
-        return Layout("long", (label,), annotator)
-    if label is not None or any(name.lower().startswith("label_") for name in columns):
+    voted, annotator = _first(columns, _VOTED), _first(columns, _ANNOTATORS)
+    if voted is not None and annotator is not None:
+        return Layout("long", (voted,), annotator)
+    if _first(columns, ("label", "labels")) or any(n.lower().startswith("label_") for n in columns):
         return None
-    votes = _first(columns, ("votes",))
+    votes = _first(columns, ("votes",) if _first(columns, LABEL_NAMES) else ("votes", "ratings"))
     numbered = tuple(name for name in columns if _NUMBERED.fullmatch(name))
     if votes is not None or numbered:
         return Layout("anonymous", numbered if votes is None else (votes,))
-    people = tuple(
-        name for name in columns if _PERSON.fullmatch(name) and name.lower() not in _ANNOTATORS
-    )
-    return Layout("wide", people) if len(people) > 1 else None
+    people = {name: _person(name) for name in columns if name.lower() not in _ANNOTATORS}
+    figures = tuple(name for name, person in people.items() if _FIGURE.fullmatch(person))
+    people = tuple(name for name, person in people.items() if person and name not in figures)
+    return Layout("wide", people, figures=figures) if len(people) > 1 else None
+
+
+def _person(column: str) -> str:
+    """Whose votes a column of a wide table holds, by its name; "" where it holds none."""
+    found = _PERSON.fullmatch(column)
+    return (found[1] or found[2]) if found else ""
 
 
 def _first(columns: Sequence[str], meanings: Sequence[str]) -> str | None:
@@ -300,17 +368,17 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
     if path.suffix.lower() == ".json":
         rows = votes_in(path, several=scale == "multilabel")
         return votes_of(rows, scale=scale, where=guard.shown(path))
-    table = read_table(path)
+    table = with_path(read_table(path))
     layout = layout_of(table.columns)
     if layout is None:
         raise DataError(
-            f"The table holds no votes; its columns are {', '.join(table.columns)}.",
+            f"The table holds no votes; its columns are {table.listed}.",
             where=guard.shown(path),
             mend="have path,annotator,label or path,annotator_…,annotator_… or path,votes",
         )
-    names = sample_names(table)
-    rows = {"long": _long, "wide": _wide, "anonymous": _anonymous}[layout.kind]
-    return votes_of(rows(table, layout, names), scale=scale, where=guard.shown(path))
+    read = {"long": _long, "wide": _wide, "anonymous": _anonymous}[layout.kind]
+    rows, notes = read(table, layout, sample_names(table), scale)
+    return replace(votes_of(rows, scale=scale, where=guard.shown(path)), notes=notes)
 
 
 def sample_names(table: Table) -> list[str]:
@@ -318,9 +386,11 @@ def sample_names(table: Table) -> list[str]:
     column = _first(table.columns, _NAMES)
     if column == "path":
         return file_names(table)
+    texts = named_text_column(table.columns)
+    column = column or (None if texts else _first(table.columns, FILE_NAMES))
     if column is not None:
         return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
-    column = named_text_column(table.columns)
+    column = texts
     assert column is not None, "a table without samples holds no votes"
     first: dict[str, str] = {}
     return [
@@ -329,45 +399,76 @@ def sample_names(table: Table) -> list[str]:
     ]
 
 
-def _long(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+_Read = tuple[list[tuple[str, str, Value]], tuple[str, ...]]
+"""Votes as `votes_of` takes them, and what is to be said of how they were read."""
+
+
+def _long(table: Table, layout: Layout, names: Sequence[str], scale: Scale | None) -> _Read:
     (column,) = layout.columns
     texts = _texts(table, column)
     people = [class_name(text) for text in table.texts(layout.annotator)]
-    several = column == "labels" or _any_several(texts)
-    votes = (_vote(text, several) for text in texts)
-    return [
+    several = column == "labels" or _any_several(texts, scale)
+    nothing = 0
+    # Beside lists an empty one is the vote that none applies, and a cell without one is none.
+    if several and not any(isinstance(cell, tuple) for cell in table.cells[column]):
+        looked = [n for n, text in enumerate(texts) if people[n] and not text.strip()]
+        nothing = len(looked)
+        for n in looked:
+            texts[n] = "[]"
+    votes = [_vote(text, several) for text in texts]
+    rows = [
         (name, person, vote)
         for name, person, vote in zip(names, people, votes, strict=True)
         if vote is not None
     ]
+    return rows, _notes(several, nothing, votes.count(None))
 
 
-def _wide(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
-    people = [class_name(column.partition("_")[2]) or column for column in layout.columns]
-    return [(name, people[n], vote) for n, name, vote in _cells_of(table, layout, names)]
+def _wide(table: Table, layout: Layout, names: Sequence[str], scale: Scale | None) -> _Read:
+    people = [class_name(_person(column)) or column for column in layout.columns]
+    return _one_a_cell(table, layout, names, scale, people)
 
 
-def _anonymous(table: Table, layout: Layout, names: Sequence[str]) -> list[tuple[str, str, Value]]:
+def _anonymous(table: Table, layout: Layout, names: Sequence[str], scale: Scale | None) -> _Read:
     if _NUMBERED.fullmatch(layout.columns[0]):
-        return [(name, "", vote) for _, name, vote in _cells_of(table, layout, names)]
+        return _one_a_cell(table, layout, names, scale, [""] * len(layout.columns))
     (column,) = layout.columns
-    return [
+    rows = [
         (name, "", vote)
         for name, line, cell in zip(names, table.lines, table.cells[column], strict=True)
         for vote in _list(table, line, cell)
     ]
+    return rows, ()
 
 
-def _cells_of(
-    table: Table, layout: Layout, names: Sequence[str]
-) -> Iterator[tuple[int, str, Value]]:
-    """The votes in columns of one vote a cell: number of the column, sample, classes."""
+def _one_a_cell(
+    table: Table, layout: Layout, names: Sequence[str], scale: Scale | None, people: Sequence[str]
+) -> _Read:
+    """The votes in columns of one vote a cell, each of one person's."""
     cells = [_texts(table, column) for column in layout.columns]
-    several = any(map(_any_several, cells))
-    for n, texts in enumerate(cells):
-        for name, text in zip(names, texts, strict=True):
-            if (vote := _vote(text, several)) is not None:
-                yield n, name, vote
+    several = any(_any_several(texts, scale) for texts in cells)
+    votes = [
+        (name, person, _vote(text, several))
+        for person, texts in zip(people, cells, strict=True)
+        for name, text in zip(names, texts, strict=True)
+    ]
+    rows = [(name, person, vote) for name, person, vote in votes if vote is not None]
+    return rows, _notes(several, 0, len(votes) - len(rows))
+
+
+def _notes(several: bool, nothing: int, missing: int) -> tuple[str, ...]:
+    """What empty cells were taken for where samples may have several classes, or none."""
+    if not several:
+        return ()
+    found: list[str] = []
+    if nothing:
+        what = plural(nothing, "empty cell of somebody is", "empty cells of people are")
+        mend = "Leave out the rows of votes that are missing."
+        found.append(f"{what} read as the vote that no class applies. {mend}")
+    if missing:
+        what = plural(missing, "empty cell is", "empty cells are")
+        found.append(f"{what} read as missing votes. | alone says that no class applies.")
+    return tuple(found)
 
 
 def _texts(table: Table, column: str) -> list[str]:
@@ -376,9 +477,11 @@ def _texts(table: Table, column: str) -> list[str]:
     return ["[]" if cell == () else text for cell, text in pairs]
 
 
-def _any_several(texts: Iterable[str]) -> bool:
-    """Whether one of the cells holds several classes, or says that none applies."""
-    return any(SEVERAL.search(text) or text.strip() == "[]" for text in texts)
+def _any_several(texts: Iterable[str], scale: Scale | None) -> bool:
+    """Whether one of the cells holds several classes, or says that none applies, or any may."""
+    return scale == "multilabel" or any(
+        SEVERAL.search(text) or text.strip() == "[]" for text in texts
+    )
 
 
 def _vote(text: str, several: bool) -> Value | None:
@@ -396,6 +499,17 @@ def _value(texts: Iterable[str]) -> Value:
     return tuple(sorted({name for part in parts if (name := class_name(part))}))
 
 
+def _numbers_in(cell: str) -> list[Value]:
+    """Several numbers with commas or blanks between, in brackets or not; none where it is else."""
+    parts = re.sub(r"[\s,]+", " ", cell.strip(" ()[]")).split()
+    missing = [part.lower() in _MISSING for part in parts]
+    if len(parts) < 2 or all(missing) or cell.count("[") > 1:
+        return []
+    if not all(gone or _NUMBER.fullmatch(part) for part, gone in zip(parts, missing, strict=True)):
+        return []
+    return [(part,) for part, gone in zip(parts, missing, strict=True) if not gone]
+
+
 def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
     """The votes in one cell of a column `votes`."""
     if isinstance(cell, tuple):
@@ -403,7 +517,12 @@ def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
             mend = 'write it as text: "[[\\"cat\\", \\"dog\\"], []]"'
             raise table.fault(line, "A vote is a list itself, inside of a list.", mend)
         return [_value([text]) for text in cell if text.strip()]
+    if numbers := _numbers_in(cell):
+        return numbers
     if not cell.strip().startswith("["):
+        if "," in cell and not SEVERAL.search(cell):
+            mend = 'write cat|cat|dog; or, for a class with a comma, ["a, b"]'
+            raise table.fault(line, f"{brief(cell)} seems to be several votes.", mend)
         return [(class_name(text),) for text in SEVERAL.split(cell) if text.strip()]
     try:
         given: Any = json.loads(cell)

@@ -19,6 +19,7 @@ from regraft.dataset import Dataset, Reader, Sample
 from regraft.defaults import MAX_BAD
 from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
+from regraft.labelling.reader import AnyReader
 from regraft.pretraining import beside, neighbours, objectives
 from regraft.pretraining.facts import judged, told, unjudged
 from regraft.pretraining.judge import Evaluator
@@ -177,7 +178,7 @@ def _judge(
 ) -> Dataset | None:
     if judge is None:
         return None
-    reader = data_sets.reader_for(Path(judge), reads)
+    reader = data_sets.reader_for(Path(judge), reads) or AnyReader()
     has_clips = data_sets.guess_task(Path(judge)) == "video-classification"
     clip_s = objective.clip_s if has_clips else None
     labelled = data_sets.read(
@@ -197,7 +198,7 @@ def _judge(
             where="--judge",
             mend=f"give labelled {objective.modality}s",
         )
-    count = len(labelled.problems)
+    count = sum(problem.kind != "votes" for problem in labelled.problems)
     if count:
         tell(Said(f"{plural(count, 'problem')} found in the judge's data: see the report"))
     return labelled

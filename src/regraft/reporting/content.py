@@ -14,7 +14,7 @@ from regraft import dataset as data_sets
 from regraft.backbones import DEFAULTS, TextPreprocessing
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
-from regraft.dataset.summary import IMBALANCED
+from regraft.dataset.summary import IMBALANCED, training_ratio
 from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.events import Said
 from regraft.machine import cores
@@ -182,8 +182,7 @@ def tallies(counts: dict[str, Any] | None, classes: int) -> list[tuple[int, int,
 
 def imbalance(rows: Dataset, task: Classification) -> dict[str, Any]:
     """How unequal the classes are, and what is done about it."""
-    sizes = counts(rows, "train")
-    ratio = max(sizes) / max(1, min(sizes))
+    ratio = training_ratio(rows)
     if task.balanced:
         text = "Classes are unequal: each counts the same in the loss and in the metric."
     elif task.multilabel and ratio >= IMBALANCED:

@@ -29,6 +29,7 @@ Facts = Mapping[str, Any]
 
 LIKELY_ERRORS = ("sample", "given", "suggested", "score", "reason")
 SCORES = ("sample", "given", "suggested", "score", "suspect")
+CONSENSUS = ("sample", "label", "probability", "tied", "votes")
 SHOWN = 60
 """Samples in the galleries of likely errors and of what to label next."""
 FEW = 24
@@ -56,7 +57,9 @@ def refuse_worked_on(folder: Path) -> None:
 def write(
     folder: Path, found: Facts, pool: Iterable[Sample] = (), labelled: Iterable[Sample] = ()
 ) -> None:
-    """Commit labels.json, likely_errors.csv, scores.csv, next.csv and report.html.
+    """Commit labels.json, report.html and the tables, CSV: likely_errors, scores, next, consensus.
+
+    A table without rows is not written, and one of an earlier call is taken away.
 
     Args:
         folder: made if it is not there.
@@ -73,12 +76,17 @@ def write(
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     store.commit(folder / "labels.json", text.encode("utf-8", "backslashreplace"))
     tables = {
-        "likely_errors": _errors(found["likely_errors"], labelled),
-        "scores": _table(found["scores"], SCORES),
+        "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
+        "scores": _table(found["scores"], SCORES) if found["scores"] else "",
         "next": _next(found["next"], pool, folder.resolve()),
+        "consensus": _with_texts(_agreed_on(found["consensus"]), labelled, CONSENSUS),
     }
     for name, table in tables.items():
-        store.commit(folder / f"{name}.csv", table.encode("utf-8", "backslashreplace"))
+        path = folder / f"{name}.csv"
+        if table:
+            store.commit(path, table.encode("utf-8", "backslashreplace"))
+        else:
+            path.unlink(missing_ok=True)
     page = render(found, *_thumbnails(found))
     store.commit(folder / "report.html", page.encode("utf-8"))
 
@@ -128,11 +136,20 @@ def headline(found: Facts) -> str:
     return " ".join(said) or found["not_judged"] or "Nothing was found."
 
 
-def _errors(rows: Sequence[Facts], labelled: Iterable[Sample]) -> str:
-    """The labels that are likely wrong, as CSV, of texts with the text."""
+def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequence[str]) -> str:
+    """Rows about samples, as CSV with these columns; of texts with the text behind the name."""
     texts = {sample.id: sample.source for sample in labelled if isinstance(sample.source, str)}
     held = [{**row, "text": texts.get(row["sample"])} for row in rows]
-    return _table(held, ("sample", "text", *LIKELY_ERRORS[1:]) if texts else LIKELY_ERRORS)
+    return _table(held, (columns[0], "text", *columns[1:]) if texts else columns)
+
+
+def _agreed_on(consensus: Facts | None) -> list[Facts]:
+    """The label of each sample that was voted on, the votes in one cell."""
+    rows: Sequence[Facts] = consensus["labels"] if consensus else ()
+    return [
+        {**row, "votes": ", ".join(f"{name}: {times}" for name, times in row["votes"].items())}
+        for row in rows
+    ]
 
 
 def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
@@ -164,7 +181,12 @@ def _content(sample: Sample, folder: Path) -> Facts:
 
 
 def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
-    """The rows as CSV; what a spreadsheet would take for a formula is text, numbers are not."""
+    """The rows as CSV, "" of none; what a spreadsheet would take for a formula is text.
+
+    Numbers are not.
+    """
+    if not rows:
+        return ""
     held = io.StringIO(newline="")
     writer = csv.writer(held)
     writer.writerow(columns)

@@ -16,7 +16,7 @@ import numpy as np
 
 from regraft.backbones.backbone import Backbone
 from regraft.dataset.rows import Dataset, Sample
-from regraft.dataset.summary import IMBALANCED
+from regraft.dataset.summary import IMBALANCED, training_ratio
 from regraft.dataset.views import View
 from regraft.seeds import seed_of
 from regraft.tasks import measure
@@ -53,9 +53,8 @@ class Classification:
     def of(rows: Dataset) -> Classification:
         """For a data set with splits; balanced where its training classes differ much in size."""
         task = Classification(rows.task, rows.classes, rows.multilabel)
-        count_c = task.targets(rows.split("train")).sum(axis=0)
-        ratio = count_c.max() / max(1, count_c.min())
-        return replace(task, balanced=not rows.multilabel and bool(ratio >= IMBALANCED))
+        is_balanced = not rows.multilabel and training_ratio(rows) >= IMBALANCED
+        return replace(task, balanced=is_balanced)
 
     @property
     def metric_name(self) -> str:
