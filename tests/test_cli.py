@@ -29,7 +29,7 @@ OPTIONS = {
     "evaluate": "--max-bad --columns --json",
     "inspect": "--task --columns --clip --json",
     "labels": "--run --pool --batch --out --backbone --scale --seed --max-bad --columns"
-    " --review --port --reviewer --to-label-studio --from-label-studio --json",
+    " --clip --review --port --reviewer --to-label-studio --from-label-studio --json",
     "convert": "--to",
     "report": "",
     "demo": "--out",

@@ -349,9 +349,7 @@ def predict(
     ] = None,
     columns: _ColumnsOfFit = None,
     as_json: _Json = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print a table of classes for spreadsheets.")
-    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
 ) -> None:
     """Label pictures, videos or texts, saying what is unlike the training data; or find objects."""
     every_s = seconds_of(every, "--every")

@@ -149,6 +149,8 @@ def test_a_damaged_folder_is_refused(name: str, content: str, tmp_path: Path) ->
         ("bert", {"hidden_size": None}, "hidden_size: None"),
         ("bert", {"intermediate_size": True}, "intermediate_size: True"),
         ("bert", {"layer_norm_eps": "1e-12"}, "layer_norm_eps: '1e-12', where a number of 0"),
+        ("bert", {"layer_norm_eps": 10**400}, "layer_norm_eps: 1000"),
+        ("bert", {"layer_norm_eps": float("inf")}, "layer_norm_eps: inf"),
         ("bert", {"position_embedding_type": "relative_key"}, "positions that are 'relative_key'"),
         ("roberta", {"pad_token_id": "1"}, "pad_token_id: '1'"),
         ("distilbert", {"n_heads": 3}, "n_heads: 3"),

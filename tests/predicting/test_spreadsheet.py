@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import io
 
-import pytest
-
-from regraft.errors import UsageError
 from regraft.predicting import as_csv
 
 
@@ -37,6 +34,13 @@ def test_several_labels_and_parts_of_a_video() -> None:
     assert (below["sample"], below["label"], below["stop_s"]) == ("a.mp4", "", "1.5")
 
 
-def test_boxes_have_a_table_of_their_own() -> None:
-    with pytest.raises(UsageError, match="--to csv"):
-        as_csv([{"sample": "a.jpg", "objects": []}])
+def test_of_objects_there_is_a_row_for_each_box() -> None:
+    thing = {"label": "cat", "probability": 0.5, "box": [1.0, 2.0, 3.0, 4.5]}
+    objects = [{"sample": "a.jpg", "objects": [thing]}, {"sample": "b.jpg", "objects": []}]
+    cat, none = _rows(as_csv(objects))
+    assert (cat["category"], cat["bottom"], none["category"]) == ("cat", "4.5", "")
+
+
+def test_what_a_spreadsheet_would_compute_is_text() -> None:
+    (row,) = _rows(as_csv([{"sample": "=1+1.jpg", "label": "-cat", "probability": 0.5}]))
+    assert (row["sample"], row["label"]) == ("'=1+1.jpg", "'-cat")

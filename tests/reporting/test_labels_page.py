@@ -190,7 +190,8 @@ def test_a_table_of_nothing_is_not_written_and_an_old_one_is_taken_away(tmp_path
         labels_page.write(tmp_path, _found() | {"next": following})
     assert len((tmp_path / "next.csv").read_text().splitlines()) == 3
     (tmp_path / "next.csv").write_text("sample,path,label\n")  # as older versions wrote it
-    nothing = {"next": [], "likely_errors": [], "agreement": None, "consensus": None}
+    lists = dict.fromkeys(("next", "likely_errors", "scores"), [])
+    nothing = lists | {"agreement": None, "consensus": None}
     labels_page.write(tmp_path, _found() | nothing)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.json", "report.html"]
 

@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 Number = TypeVar("Number", int, float)
 
+_MOST = 2**31
+"""No size or count of an encoder comes near."""
+_SHOWN = 40
 FEWEST_TOKENS = 8
 """That an encoder must have positions for."""
 
@@ -29,9 +32,10 @@ def number(
     if value is None:
         value = usual
     wanted = int if isinstance(least, int) else (int, float)
-    if isinstance(value, bool) or not isinstance(value, wanted) or not value >= least:
+    is_number = isinstance(value, wanted) and not isinstance(value, bool)
+    if not is_number or not least <= value <= _MOST:
         kind = "a whole number" if isinstance(least, int) else "a number"
-        raise ValueError(f"{key}: {value!r}, where {kind} of {least} or more belongs")
+        raise ValueError(f"{key}: {repr(value)[:_SHOWN]}, where {kind} of {least} or more belongs")
     return type(least)(value)
 
 

@@ -27,7 +27,7 @@ _KIND = "text"
 
 
 def parts(recipe: Recipe, preprocessing: AnyPreprocessing) -> tuple[list[Part], str]:
-    """The stages of an encoder, freshly initialised; there is no note."""
+    """The stages of an encoder, freshly initialised; what is to be noted `convert` says."""
     return text_families.parts(recipe.architecture, dict(recipe.options)), ""
 
 

@@ -69,4 +69,5 @@ def highest_id(tokenizer: Any) -> int:
         Exception: it cannot read a text at all; see `reading`.
     """
     known = tokenizer.get_vocab(with_added_tokens=True).values()
-    return max(*known, *(i for text in _PROBES for i in tokenizer.encode(text).ids), -1)
+    given = [i for text in _PROBES for i in tokenizer.encode(text).ids]
+    return max([*known, *given], default=-1)

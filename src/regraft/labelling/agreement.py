@@ -173,7 +173,8 @@ def _paired(count_uk: Any, total_u: np.ndarray) -> Any:
         meet_ukk = dense_uk[:, :, None] * dense_uk[:, None, :]
         meet_ukk[:, k, k] -= dense_uk
         parts.append(csr_array(meet_ukk.reshape(len(dense_uk), -1)))
-    return vstack(parts, format="csr") / (total_u - 1)[:, None] if parts else count_uk
+    whole: Any = vstack(parts) if parts else csr_array((0, values**2))
+    return (whole / (total_u - 1)[:, None]).tocsr()
 
 
 def _ordinal(count_rk: np.ndarray, paired_rp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -319,8 +319,10 @@ def _compute(job: _Job, shards: Shards, serving: Serving, missing: frozenset[str
     at_hand = engine.trial_views()
     longest = Packing((job.preprocessing.input_shape,), _as_it_is(job.preprocessing))
     sample_bytes = longest.at(job.preprocessing.longest).row_bytes * len(job.views)
-    tasks = list(_tasks(job, missing, max(1, AHEAD_BYTES // sample_bytes)))
-    task_bytes = sample_bytes * max(map(len, tasks))
+    at_once = max(1, AHEAD_BYTES // (2 * cores() * sample_bytes))  # as many tasks wait at least
+    tasks = list(_tasks(job, missing, at_once))
+    # None are left where another process has computed them meanwhile.
+    task_bytes = sample_bytes * max(map(len, tasks), default=1)
 
     def load(task: _Task) -> list[np.ndarray]:
         if all(views == [View()] and sample.view_key in at_hand for sample, views in task):

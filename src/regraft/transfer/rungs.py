@@ -194,9 +194,8 @@ def make_plan(ground: Ground, name: str, start: dict[str, np.ndarray], spent_s: 
     )
     if over:
         why = (
-            f"{name} needs about {seconds:.0f} s, which exceeds the budget of "
-            f"{ground.budget_s:.0f} s, "
-            f"of which {spent_s:.0f} s are spent"
+            f"{name} needs about {seconds:.0f} s more, and {spent_s:.0f} s of the budget of "
+            f"{ground.budget_s:.0f} s are spent"
         )
     return Plan(rung, byte_count, seconds, over, why)
 

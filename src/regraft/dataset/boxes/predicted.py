@@ -138,7 +138,8 @@ def _as_json(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
     return {"predictions.json": json.dumps(list(rows), indent=1) + "\n"}
 
 
-def _as_csv(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
+def csv_of(rows: Sequence[Row]) -> str:
+    """A row for each box; one without edges for a picture on which nothing was found."""
     out = io.StringIO(newline="")
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["path", "category", "left", "top", "right", "bottom", "score"])
@@ -148,7 +149,11 @@ def _as_csv(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
             table.writerow([row["sample"], thing["label"], *edges, thing["probability"]])
         if "objects" in row and not row["objects"]:
             table.writerow([row["sample"], *[""] * 6])
-    return {"predictions.csv": out.getvalue()}
+    return out.getvalue()
+
+
+def _as_csv(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
+    return {"predictions.csv": csv_of(rows)}
 
 
 def _as_coco(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
