@@ -277,7 +277,8 @@ def evaluate(
         tell: listens to events.
 
     Returns:
-        "metric" with its interval, "count", "confusion", "calibration_error", "problems",
+        "metric" with its interval, "accuracy" (None where samples may have several labels),
+        "per_class" (recall and precision), "count", "confusion", "calibration_error", "problems",
         "absent" (classes of the model that these data have no sample of), "reviewed" (on how many
         samples reviewers had an opinion), "seen" (how many of the samples the model was fitted or
         chosen by: with them the metric says too much; None for a model of an older version);

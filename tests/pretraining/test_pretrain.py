@@ -227,7 +227,7 @@ def test_copies_of_the_judges_samples_stay_out_unless_asked_for(place: Path) -> 
         page = html.unescape((done.folder / "report.html").read_text())
         assert all(leak in page for leak in leaks)
         assert f"2 of the pool that are or hold copies of the judge's were {said}" in page
-        in_verdict = "2 samples of the pool that are or hold copies of the judge's were learnt"
+        in_verdict = "Copies of the judge's samples, 2 in the pool, were learnt"
         assert (in_verdict in done.report["verdict"]["text"]) == keep
 
 

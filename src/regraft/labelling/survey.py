@@ -287,7 +287,8 @@ def _looked_at(found: Found, request: Request, had: _Gathered, votes: Votes | No
     lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
     lone = "" if not_judged else about_lone_classes(dataset)
     notes = votes.notes if votes is not None else ()
-    steps = _STEPS if votes is not None and votes.scale == "ordinal" else ""
+    has_steps = votes is not None and votes.scale == "ordinal"
+    steps = _STEPS if has_steps and not not_judged else ""
     if agreed is not None:
         agreed = agreed | {"divided": _with_excerpts(agreed["divided"], dataset)}
     if settled_on is not None:

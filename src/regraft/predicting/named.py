@@ -17,7 +17,7 @@ _TABLE = "Tables are read of texts alone; name the files themselves, or folders 
 
 
 def files_of(inputs: Iterable[str | Path], seen: set[Path] | None = None) -> Iterator[Path]:
-    """Files behind names, folders and patterns, without whether they are named; see `found_in`."""
+    """The files of `found_in` alone."""
     return (path for path, _ in found_in(inputs, seen))
 
 

@@ -16,7 +16,6 @@ from regraft.pretraining.settings import FEW_STEPS
 from regraft.pretraining.setup import Setup
 from regraft.reporting import content, verdict
 from regraft.reporting.pretrained import beside_references
-from regraft.wording import plural
 
 
 def unjudged(setup: Setup, facts: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +113,6 @@ def _kept_copies(pool: Dataset) -> str:
     if not count:
         return ""
     return (
-        f"{plural(count, 'sample')} of the pool that are or hold copies of the judge's were learnt "
-        "from (--keep-duplicates): the score may be earned by memory."
+        f"Copies of the judge's samples, {count:,} in the pool, were learnt from "
+        "(--keep-duplicates): the score may be earned by memory."
     )
