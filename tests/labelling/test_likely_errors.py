@@ -203,10 +203,11 @@ def test_near_copies_are_not_called_the_same():
     dataset = dataset.with_samples(
         near if n == others[1] else sample for n, sample in enumerate(dataset)
     )
-    settled = frozenset([dataset.samples[0].id])
-    said = {
-        one.row: one.reason for one in findings.likely_errors(dataset, _judge(x_nd, given), settled)
-    }
+    settled, judged = frozenset([dataset.samples[0].id]), _judge(x_nd, given)
+    sure = {one.row for one in findings.likely_errors(dataset, judged, settled)}
+    assert others[0] in sure and others[1] not in sure  # what looks alike may be of two classes
+    judged.quality_n[others[1]] = 0.4
+    said = {one.row: one.reason for one in findings.likely_errors(dataset, judged, settled)}
     label = dataset.classes[given[0]]
     assert said[others[0]] == f"The same content as 0.png, which is labelled {label}."
     assert said[others[1]] == f"Nearly the same content as 0.png, which is labelled {label}."

@@ -114,7 +114,7 @@ def test_tiles_of_a_picture_come_from_few_decodings(
         table = features(parts, cut, engine, ROLLED)
         assert len(decoded) == len(set(decoded)) == 4
         size_bytes = compiled.preprocessing.size_px**2 * 3 * len(ROLLED)
-        monkeypatch.setattr(module, "AHEAD_BYTES", 3 * size_bytes)
+        monkeypatch.setattr(module, "AHEAD_BYTES", 3 * 2 * module.cores() * size_bytes)
         decoded.clear()
         few = features(parts, cut, engine, [replace(view, crop=0.9) for view in ROLLED])
         assert few.computed and sorted(map(decoded.count, set(decoded))) == [3] * 4

@@ -162,7 +162,9 @@ def _conflict(dataset: Dataset, copies: list[Sample]) -> Problem | None:
         f"{sample.id} is {' | '.join(classes[c] for c in labels_of(sample.target)) or 'nothing'}"
         for sample in copies
     ]
-    what = f"The same {dataset.thing} has different labels: {some_of(labels, _NAMED)}."
+    alike = len({sample.sha256 for sample in copies}) == 1
+    told = f"The same {dataset.thing} has" if alike else f"Nearly the same {dataset.thing}s have"
+    what = f"{told} different labels: {some_of(labels, _NAMED)}."
     return Problem("conflict", copies[0].id, what, "used as they stand")
 
 

@@ -23,6 +23,8 @@ LEAST_TO_COMPARE = 10
 FAR = 3.5
 """Robust standard deviations from the median distance (Iglewicz & Hoaglin 1993)."""
 SHOWN = 50
+_SURE = 0.5
+"""Probes do not doubt a label that they find as likely as this."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def likely_errors(
     """Suspects of confident learning and copies that contradict each other, the worst first.
 
     Of copies with different labels one label is taken to be right: a person's, else the one that
-    fits best. The others are named.
+    fits best. The others are named; of near copies, which may be of two classes, only where probes
+    doubt them, too.
 
     Args:
         dataset: the samples.
@@ -88,6 +91,8 @@ def likely_errors(
                 continue
             score = max(1 - float(judged.quality_n[n]), 0.5)
             alike = dataset.samples[n].sha256 == other.sha256
+            if not alike and judged.quality_n[n] >= _SURE:
+                continue
             said = "The same content as" if alike else "Nearly the same content as"
             reason = f"{said} {other.id}, which is labelled {label}."
             found[n] = Finding(n, label, score, reason, labels_of(other.target))
