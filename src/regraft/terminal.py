@@ -273,7 +273,8 @@ def _findings(report: Facts, folder: Path) -> Iterator[str]:
     problems = [problem for problem in data["problems"] if _is_of_data(problem)]
     many = plural(len(problems), "problem")
     if problems and "given" in data:  # which `inspect` does not look at
-        yield f"{many} found in the data; they are listed in {shown(folder / 'report.html')}"
+        listed = "it is listed" if len(problems) == 1 else "they are listed"
+        yield f"{many} found in the data; {listed} in {shown(folder / 'report.html')}"
     elif problems:
         path = shlex.quote(str(data["path"]))
         cut = f" --clip {data['cut_s']:g}s" if "cut_s" in data else ""

@@ -286,6 +286,9 @@ def test_samples_unlike_all_others_are_named_also_beside_one_farther_away(strang
     x_nd[strangers] = 0  # a blank one, much farther from the rest than noise
     first, *others = named()
     assert first == f"{strangers}.png" and set(others) == {f"{n}.png" for n in noisy}
+    grouped = [replace(one, group="one file") if n < 2 else one for n, one in enumerate(dataset)]
+    dataset = dataset.with_samples(grouped)
+    assert sum(name in ("0.png", "1.png") for name in named()) == 1
 
 
 def test_of_several_classes_the_one_that_fits_least_is_doubted():

@@ -180,12 +180,18 @@ def conflicts(samples: Sequence[Sample]) -> list[list[int]]:
 
 
 def outliers(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
-    """Samples unlike all others: no class may be right for them; the farthest first."""
+    """Samples unlike all others: no class may be right for them; the farthest first.
+
+    Probes saw no other of their group (a file's clips, a burst), so of each the farthest is named.
+    """
     log_n = np.log(np.maximum(judged.distance_n, 1e-6))
     middle = float(np.median(log_n))
     spread = 1.4826 * float(np.median(np.abs(log_n - middle))) or 1.0
     order = np.argsort(-log_n, kind="stable")
-    far = [int(n) for n in order if (log_n[n] - middle) / spread > FAR][:SHOWN]
+    far = [int(n) for n in order if (log_n[n] - middle) / spread > FAR]
+    named: dict[str, int] = {}
+    for n in far:
+        named.setdefault(dataset.samples[n].group or dataset.samples[n].id, n)
     return [
         {
             "sample": dataset.samples[n].id,
@@ -194,7 +200,7 @@ def outliers(dataset: Dataset, judged: Judged) -> list[dict[str, Any]]:
             "reason": f"{judged.distance_n[n]:.1f} times as far from its nearest as usual.",
             **excerpt(dataset.samples[n]),
         }
-        for n in far
+        for n in list(named.values())[:SHOWN]
     ]
 
 
