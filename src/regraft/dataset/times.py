@@ -24,7 +24,7 @@ _USUAL = {
     "start": ("start_time", "start_s", "begin", "from", "t_start"),
     "stop": ("end", "end_time", "stop_time", "stop_s", "end_s", "to", "t_end"),
 }
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d*)?)\s*s?")
+_TIME = re.compile(r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:[.,]\d*)?)\s*s?")
 
 Span = tuple[float, float]
 """Where a part begins and ends, in seconds; infinite where it ends with its file."""
