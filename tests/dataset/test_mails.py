@@ -61,11 +61,12 @@ def test_parts_that_were_undone_before_are_read_as_they_stand(coding: str, body:
     assert found == mails.Mail(body, ("<1@host>",), False, stands=True)
 
 
-def test_a_footer_in_another_coding_does_not_stop_a_part_from_being_undone() -> None:
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_a_footer_in_another_coding_does_not_stop_a_part_from_being_undone(end: str) -> None:
     coded = b64encode(b"We shall meet at noon, as we did before. " * 5).decode()
-    lines = "\r\n".join(coded[at : at + 76] for at in range(0, len(coded), 76))
+    lines = end.join(coded[at : at + 76] for at in range(0, len(coded), 76))
     head = HEAD + "Content-Transfer-Encoding: base64\n\n"
-    found = mails.mail_in(f"{head}{lines}\r\n-- \r\nTo leave, write to us.".encode())
+    found = mails.mail_in(f"{head}{lines}{end}-- {end}To leave, write to us.".encode())
     assert found is not None and not found.stands
     assert found.text.startswith("We shall meet at noon, as we did before. We shall")
     head = HEAD + "Content-Transfer-Encoding: quoted-printable\n\n"

@@ -63,7 +63,7 @@ _LINE = re.compile(
 _CELL = re.compile(r"<t[dh]\b[^<>]*>", re.I)
 _TAG = re.compile(r"<[a-z/!?][^<>]*>", re.I)
 _CODED = {
-    "base64": (re.compile(rb"\S.*"), re.compile(rb"[A-Za-z0-9+/]+={0,2}\s*")),
+    "base64": (re.compile(rb"\S[^\r\n]*"), re.compile(rb"[A-Za-z0-9+/]+={0,2}\s*")),
     "quoted-printable": (
         re.compile(rb"=.{0,2}", re.S),
         re.compile(rb"=(?:[0-9A-Fa-f]{2}|\r?\n.?)?", re.S),
