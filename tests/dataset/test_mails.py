@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import email.message
+import time
+from base64 import b64encode
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.policy import Policy, compat32
@@ -45,6 +47,34 @@ def test_encodings_are_undone(charset: str, policy: Policy) -> None:
     assert text_of(head + said) == f"x\n\n{said}", "a cell of a table was decoded before"
 
 
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("base64", "Hello, this is plain text"),
+        ("base64", "Dear Ann,\nthis text was decoded.\nRegards\nBob"),
+        ("quoted-printable", '<a href="https://host?id=20A3&b=c">'),
+        ("quoted-printable", "2+2=4, a = b, id=ff"),
+    ],
+)
+def test_parts_that_were_undone_before_are_read_as_they_stand(coding: str, body: str) -> None:
+    found = mails.mail_in(f"{HEAD}Content-Transfer-Encoding: {coding}\n\n{body}".encode())
+    assert found == mails.Mail(body, ("<1@host>",), False, stands=True)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_a_footer_in_another_coding_does_not_stop_a_part_from_being_undone(end: str) -> None:
+    coded = b64encode(b"We shall meet at noon, as we did before. " * 5).decode()
+    lines = end.join(coded[at : at + 76] for at in range(0, len(coded), 76))
+    head = HEAD + "Content-Transfer-Encoding: base64\n\n"
+    found = mails.mail_in(f"{head}{lines}{end}-- {end}To leave, write to us.".encode())
+    assert found is not None and not found.stands
+    assert found.text.startswith("We shall meet at noon, as we did before. We shall")
+    head = HEAD + "Content-Transfer-Encoding: quoted-printable\n\n"
+    found = mails.mail_in(f"{head}At=20noon, a=3Db,=\r\n or later\nhttps://host?a=x".encode())
+    assert found is not None and not found.stands
+    assert found.text == "At noon, a=b, or later\nhttps://host?a=x"
+
+
 def test_html_is_read_without_its_tags() -> None:
     page = (
         "<html><head><title>Untitled</title><style>p {color: red}</style></head><!-- > hidden -->"
@@ -82,6 +112,7 @@ def test_the_last_alternative_is_read_and_attachments_are_not() -> None:
         "From: a\nDate: b\nSubject: c\nand then the text begins at once\n\nText.",
         "From: a\nSubject: b\n\nDate: c",
         "Message-ID: <1@host> said",
+        "From: Berlin\nTo: Hamburg\nDate: 5 May\nClass: 2",
         f"From x\n{HEAD}\none\n\nFrom y\n{HEAD}\ntwo",
         "",
     ],
@@ -99,6 +130,9 @@ def test_characters_that_nobody_declared_are_a_guess() -> None:
     for name in ("nonsense", "hex", '"utf\0"', "=?x?="):
         line = f"Content-Type: text/plain; charset={name}\n\n"
         assert "Gr" in text_of((HEAD + line + "Grüße").encode("latin-1"))
+    for name in ("punycode", "unicode-escape"):
+        line = f"Content-Type: text/plain; charset={name}\n\n"
+        assert text_of((HEAD + line + "Grüße, \\n").encode("latin-1")) == "Grüße, \\n"
 
 
 def test_mails_that_name_each_other_are_a_thread() -> None:
@@ -130,6 +164,27 @@ def test_damaged_mails_raise_nothing(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize("piece", ["<!--", "<p ", "<script>", "<", "&", "<a href='"])
 def test_html_that_was_made_to_hurt_takes_no_long_time(piece: str) -> None:
     assert len(text_of(HEAD + "Content-Type: text/html\n\n" + "x" + piece * 200_000)) > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "body"),
+    [
+        ('Content-Type: text/plain; x="' + ";" * 60_000, "x"),
+        ('Content-Type: multipart/mixed; x="' + ";" * 60_000, "x"),
+        ("Subject: " + "=?a?q?" * 80_000, "x"),
+        ("Content-Type: text/plain; charset=punycode", "a" * 80_000 + "-" + "b9" * 40_000),
+    ],
+)
+def test_header_lines_that_were_made_to_hurt_take_no_long_time(line: str, body: str) -> None:
+    begin_s = time.process_time()
+    assert body in text_of(f"{HEAD}{line}\n\n{body}")
+    assert time.process_time() - begin_s < 0.4
+
+
+def test_parameters_that_cannot_be_sorted_are_passed_over() -> None:
+    assert text_of(f"{HEAD}Content-Type: text/plain; charset*; charset*1=b\n\nNoon.") == "Noon."
+    odd = f"{HEAD}Content-Type: multipart/mixed; boundary*; boundary*1=b\n\nNoon."
+    assert mails.mail_in(odd.encode()) is None
 
 
 def test_parts_within_parts_without_end_are_no_mail() -> None:

@@ -68,6 +68,13 @@ def test_lists_that_were_written_out_are_lists(tmp_path: Path, column: str) -> N
     ]
 
 
+def test_items_of_lists_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    number = "1" * 5000
+    cells = ["[007]", "['a\nb', 'c']", f"[{number}]", "['[\"x\"]']"]
+    dataset = read(texts(tmp_path, "label", cells))
+    assert targets(dataset) == [("007",), ("a\\nb", "c"), (number,), ('["x"]',)]
+
+
 @pytest.mark.parametrize("cell", ["['a' 'b']", "{'a': 1}", "['a', None]", "{'a', 'b'}"])
 def test_what_else_begins_like_a_list_is_refused(tmp_path: Path, cell: str) -> None:
     with pytest.raises(DataError, match="is a list or an object written out") as caught:

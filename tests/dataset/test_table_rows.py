@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import unicodedata
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from made_pictures import noise, saved
 from made_tables import table, targets
 
 from regraft.dataset import Dataset, check_reader
+from regraft.dataset import read as read_with_splits
 from regraft.dataset.table_rows import TableReader
 from regraft.errors import DataError
 
@@ -199,3 +201,13 @@ def test_a_file_with_different_labels_is_used_with_none(tmp_path: Path) -> None:
     assert repeated == [
         f"Lines {a} and {b} name the same file." for a, b in [(3, 4), (3, 5), (6, 7)]
     ]
+
+
+def test_groups_with_half_a_character_are_divided_like_others(tmp_path: Path) -> None:
+    rows = [{"text": f"t{n}", "label": "ab"[n % 2], "group": f"\ud800{n // 2}"} for n in range(12)]
+    path = table(tmp_path, "\n".join(map(json.dumps, rows)), "t.jsonl")
+    groups: dict[str, set[str]] = {}
+    for sample in read_with_splits(path):
+        groups.setdefault(sample.group, set()).add(sample.split)
+    assert sorted(groups) == [f"\\ud800{n}" for n in range(6)]
+    assert [len(splits) for splits in groups.values()] == [1] * 6

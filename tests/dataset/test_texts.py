@@ -349,6 +349,16 @@ def test_a_table_of_paths_and_texts(tmp_path: Path, paths: list[str], is_text: b
         assert {sample.source for sample in TableReader().read(path)} == {MAIL, TALK}
 
 
+def test_mails_whose_parts_were_undone_before_are_said(tmp_path: Path) -> None:
+    head = "From: a\nDate: b\nSubject: c\nContent-Transfer-Encoding: base64\n\n"
+    lines = [(head + text, label) for text, label in rows()]
+    dataset = read(write_csv(tmp_path / "t.csv", ["text", "label"], lines))
+    assert "c\n\nkernel patch 0" in {sample.source for sample in dataset}
+    said = [(p.what, p.done) for p in dataset.problems if p.kind == "encoding"]
+    what = "A part of it is not in the transfer encoding that it names."
+    assert set(said) == {(what, "read as it stands")}
+
+
 def test_half_a_character_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     lines = [{"text": text, "label": label} for text, label in rows()]

@@ -46,6 +46,12 @@ def test_no_times(start: str, stop: str, tmp_path: Path) -> None:
     assert parts(one) == [f"A clip cannot go from '{start}' to '{stop}'"]
 
 
+@pytest.mark.parametrize("stop", ["9" * 5000 + ":30", "9" * 400 + ":30", "9" * 400])
+def test_numbers_that_are_too_long_are_no_times(stop: str, tmp_path: Path) -> None:
+    (part,) = parts(table(tmp_path, "path,start,stop", f"a.mp4,0,{stop}"))
+    assert isinstance(part, str) and "cannot go from '0' to '999" in part
+
+
 @pytest.mark.parametrize(
     ("header", "said"),
     [

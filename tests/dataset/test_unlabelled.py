@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from made_pictures import classes
 
 from regraft.dataset import Dataset, read_all, read_unlabelled, read_unlabelled_texts
+from regraft.dataset.unlabelled import recognises_texts
 from regraft.errors import DataError, UsageError
 from regraft.events import Event, Said
 
@@ -81,3 +83,27 @@ def test_pictures_among_the_texts_of_a_pool_are_spoken_of(tmp_path: Path) -> Non
     told: list[Event] = []
     assert len(read_unlabelled_texts(tmp_path, tell=told.append)) == 1
     assert Said("1 picture is not read: most files here are texts") in told
+
+
+def test_a_link_to_a_folder_is_not_counted_as_a_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.txt").write_text("Some text, of which there is little.")
+    (tmp_path / "odd.bin").write_bytes(b"\0\1")
+    (tmp_path / "x.jpg").symlink_to(tmp_path / "sub")
+    told: list[Event] = []
+    assert len(read_unlabelled_texts(tmp_path, tell=told.append)) == 1
+    said = [event.text for event in told if isinstance(event, Said)]
+    assert said == ["1 other file is not read: most files here are texts"]
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    for name in ("pipe", "pipe.txt"):
+        os.mkfifo(tmp_path / name)
+        assert not recognises_texts(tmp_path / name)
+
+
+def test_splits_of_a_pool_are_not_looked_at(tmp_path: Path) -> None:
+    classes(tmp_path, a=2)
+    rows = [f"a/{number:03d}.png,pool" for number in range(2)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,split", *rows]))
+    assert [s.split for s in read_unlabelled(tmp_path / "t.csv")] == ["train"] * 2

@@ -106,9 +106,9 @@ def first_lines(path: Path) -> list[str]:
 
 def _western(path: Path, data: bytes) -> tuple[str, tuple[Problem, ...]]:
     """Bytes that are not UTF-8, as Windows-1252."""
-    fault = _fault(data)
-    assert fault is not None, "it was not UTF-8 before"
-    line = _line(data, fault)
+    first = _fault(data)
+    assert first is not None, "it was not UTF-8 before"
+    line = _line(data, first)
     if b"\0" in data:
         what = "There are NULs among the characters; this is no text."
         raise _refused(path, _line(data, data.index(b"\0")), what)

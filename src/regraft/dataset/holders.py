@@ -48,7 +48,7 @@ def holders(pool: Sequence[Sample], others: Sequence[Sample], tell: Tell) -> dic
     """
     words = [words_of(str(other.source)) for other in others]
     lengths = {RUN, *(len(some) for some in words if SHORTEST <= len(some) < RUN)}
-    own = [_runs(some, {min(RUN, max(SHORTEST, len(some)))}) for some in words]
+    own = [word_runs(some, min(RUN, max(SHORTEST, len(some)))) for some in words]
     owner_m = np.repeat(np.arange(len(others)), [len(run) for run in own])
     hash_u, at_m = np.unique(np.concatenate([np.empty(0, np.uint64), *own]), return_inverse=True)
     if not len(hash_u):
@@ -78,13 +78,17 @@ def holders(pool: Sequence[Sample], others: Sequence[Sample], tell: Tell) -> dic
 def _read(
     pool: Sequence[Sample], lengths: Collection[int], hash_u: np.ndarray, tell: Tell
 ) -> tuple[list[np.ndarray], list[int]]:
-    """Of each text of a pool the places in `hash_u` of its runs, and how many of `RUN` it has."""
+    """Of each text of a pool the places in `hash_u` of its runs, and how many of `RUN` it has.
+
+    `RUN` is one of `lengths`.
+    """
     found: list[np.ndarray] = []
     sizes: list[int] = []
     for number, sample in enumerate(pool, 1):
         words = words_of(str(sample.source))
-        found.append(_known(_runs(words, lengths), hash_u))
-        sizes.append(len(_runs(words, {RUN})))
+        runs = {length: word_runs(words, length) for length in lengths}
+        found.append(_known(np.unique(np.concatenate(list(runs.values()))), hash_u))
+        sizes.append(len(runs[RUN]))
         if number % 256 == 0 or number == len(pool):
             tell(Advanced("leaks", number, len(pool)))
     return found, sizes
@@ -115,7 +119,3 @@ def _judged(owner_m: np.ndarray, is_common_m: np.ndarray) -> np.ndarray:
     common_o = np.bincount(owner_m, weights=is_common_m)
     left_o = np.bincount(owner_m) - common_o
     return ~is_common_m & ((common_o == 0) | (left_o >= FEWEST))[owner_m]
-
-
-def _runs(words: Sequence[str], lengths: Collection[int]) -> np.ndarray:
-    return np.unique(np.concatenate([word_runs(words, length) for length in lengths]))

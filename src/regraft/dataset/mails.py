@@ -9,17 +9,23 @@ Decisions:
   classes would be told apart that were collected in different places.
 - Parts are undone as RFC 2045 to 2047 say: base64, quoted-printable, encoded words, character sets.
   Of alternatives the last is read, the one that mail programs show; attachments are not.
+- Many texts keep the header lines of mails whose parts were undone before. A part is read as it
+  stands, and that is said, where base64 would have other lines than most of its own, or
+  quoted-printable something else behind most of its equals signs.
 - Bytes beyond ASCII that are UTF-8 are taken for it, whatever the mail says: cells of tables were
   decoded before. Where nothing is said, they are Windows-1252, a guess that is reported.
 - NULs, which e-mails may not have, are left out.
 - HTML is read without its tags, by patterns that take time in proportion to it: `html.parser` takes
   the square of it on HTML that was made to hurt, and refuses some of what mail programs write.
+- `email` takes the square of the length of a header line that was made to hurt: it is given the
+  beginning of each, and leaves longer subjects as they are.
 - E-mails are in threads by Message-ID, In-Reply-To and References. Mails of a thread are no copies,
   but one group.
 """
 
 from __future__ import annotations
 
+import codecs
 import email
 import email.errors
 import email.header
@@ -27,10 +33,12 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
+from email.policy import Compat32
 from itertools import chain
-from typing import Any
+from typing import Any, final
 
 from regraft.dataset.duplicates import Forest
 
@@ -41,6 +49,7 @@ _FIELDS = frozenset(
     "newsgroups path organization lines nntp-posting-host xref".split()
 )
 """Of e-mails and of articles of Usenet."""
+_LONGEST_FIELD = 2**11
 _FIELD = re.compile(r"([!-9;-~]+)[ \t]*:(.*(?:\n[ \t].*)*)\n?")
 _ENVELOPE = re.compile(r">?From .*\n")
 _NEXT_MAIL = re.compile(rb"\n\r?\nFrom [^\n]*\n[!-9;-~]+:")
@@ -53,6 +62,16 @@ _LINE = re.compile(
 )
 _CELL = re.compile(r"<t[dh]\b[^<>]*>", re.I)
 _TAG = re.compile(r"<[a-z/!?][^<>]*>", re.I)
+_CODED = {
+    "base64": (re.compile(rb"\S[^\r\n]*"), re.compile(rb"[A-Za-z0-9+/]+={0,2}\s*")),
+    "quoted-printable": (
+        re.compile(rb"=.{0,2}", re.S),
+        re.compile(rb"=(?:[0-9A-Fa-f]{2}|\r?\n.?)?", re.S),
+    ),
+}
+"""What parts consist of by which they are told to be coded, and how most of it looks then."""
+_NO_SETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
+"""Codecs that are no character sets; some take long."""
 _LARGER = {
     "": "cp1252",
     "ascii": "cp1252",
@@ -76,11 +95,23 @@ class Mail:
         text: its subject, a blank line, and its text; "" where it has neither.
         ids: its own message id, and those of the mails that it answers.
         guessed: whether it has characters of which it does not say how they are coded.
+        stands: whether it has a part that is not in the transfer encoding which it names, and is
+            read as it stands.
     """
 
     text: str
     ids: tuple[str, ...]
     guessed: bool
+    stands: bool = False
+
+
+@final
+class _Shortened(Compat32):
+    """Header lines as `email` reads them, no longer than it can bear."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = Compat32.header_source_parse(self, sourcelines)
+        return name, value[:_LONGEST_FIELD]
 
 
 def mail_in(data: bytes) -> Mail | None:
@@ -94,16 +125,22 @@ def mail_in(data: bytes) -> Mail | None:
     if fields is None:
         return None
     try:
-        message = email.message_from_bytes(data)
+        message = email.message_from_bytes(data, policy=_Shortened())
         parts = list(_texts(message))
-    except RecursionError:  # parts within parts, a thousand deep: no mail program wrote it
+    except (RecursionError, TypeError):
+        # Parts within parts, a thousand deep, or numbered parameters beside one without a number,
+        # which `email` cannot sort: no mail program wrote it.
         return None
     subject, guessed = _subject(fields.get("subject", [""])[0])
     bodies = [_body(part) for part in parts]
-    text = "\n\n".join(filter(None, (part.strip() for part in (subject, *(t for t, _ in bodies)))))
+    texts = (text.strip() for text in (subject, *(body.text for body in bodies)))
+    text = "\n\n".join(filter(None, texts))
+    if not text and not _BLANK.search(data):
+        return None  # a form, all of which looks like header lines
     lines = "".join(line for name in _THREAD for line in fields.get(name, ()))
     ids = tuple(dict.fromkeys(_MESSAGE_ID.findall(lines)))
-    return Mail(text, ids, guessed or any(is_guess for _, is_guess in bodies))
+    guessed = guessed or any(body.guessed for body in bodies)
+    return Mail(text, ids, guessed, any(body.stands for body in bodies))
 
 
 def threads(ids: Sequence[Sequence[str]]) -> list[str]:
@@ -165,21 +202,47 @@ def _texts(message: Message) -> Iterator[Message]:
         yield from chain.from_iterable(shown)
 
 
-def _body(part: Message) -> tuple[str, bool]:
-    """The text of a part, and whether its characters are a guess."""
-    data = part.get_payload(decode=True)
-    assert isinstance(data, bytes), "only parts of several have none"
-    text, guessed = _characters(data, part.get_content_charset() or "")
+@dataclass(frozen=True)
+class _Body:
+    """What is read of a part; see `Mail`."""
+
+    text: str
+    guessed: bool
+    stands: bool
+
+
+def _body(part: Message) -> _Body:
+    data, stands = _undone(part)
+    try:
+        charset = part.get_content_charset() or ""
+    except TypeError:  # as above
+        charset = ""
+    text, guessed = _characters(data, charset)
     text = text.replace("\r\n", "\n")
-    return (_without_tags(text) if part.get_content_subtype() == "html" else text), guessed
+    is_html = part.get_content_subtype() == "html"
+    return _Body(_without_tags(text) if is_html else text, guessed, stands)
+
+
+def _undone(part: Message) -> tuple[bytes, bool]:
+    """The bytes of a part without its transfer encoding; and whether they stand as they were."""
+    data = part.get_payload(decode=True)
+    coding = str(part.get("content-transfer-encoding", "")).lower()
+    del part["content-transfer-encoding"]
+    given = part.get_payload(decode=True)
+    assert isinstance(data, bytes) and isinstance(given, bytes), "only parts of several have none"
+    if data == given or coding not in _CODED:
+        return data, False
+    unit, coded = _CODED[coding]
+    is_coded = [coded.fullmatch(found) is not None for found in unit.findall(given)]
+    return (data, False) if 2 * sum(is_coded) > len(is_coded) else (given, True)
 
 
 def _subject(line: str) -> tuple[str, bool]:
     """A subject without its encoding, and whether its characters are a guess."""
-    try:
-        words = email.header.decode_header(line)
-    except email.errors.HeaderParseError:
-        words = [(line, None)]
+    words: list[tuple[str | bytes, str | None]] = [(line, None)]
+    if len(line) <= _LONGEST_FIELD:
+        with suppress(email.errors.HeaderParseError):
+            words = email.header.decode_header(line)
     found = [
         _characters(word.encode("latin-1") if isinstance(word, str) else word, charset or "")
         for word, charset in words
@@ -199,7 +262,10 @@ def _characters(data: bytes, charset: str) -> tuple[str, bool]:
         except UnicodeDecodeError:
             pass
     try:
-        text = data.decode(_LARGER.get(charset, charset), "replace")
+        codec = codecs.lookup(_LARGER.get(charset, charset)).name
+        if codec in _NO_SETS:
+            raise LookupError(codec)
+        text = data.decode(codec, "replace")
     except (LookupError, ValueError):  # no such set, or no name of any
         text = data.decode("cp1252", "replace")
         charset = ""

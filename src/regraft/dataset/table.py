@@ -46,7 +46,7 @@ _BRIEF = 60
 _SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
 
 Cell = str | tuple[str, ...]
-"""Text, or a list of texts (Parquet only)."""
+"""Text, or a list of texts (in Parquet and JSON lines)."""
 
 
 @dataclass(frozen=True)

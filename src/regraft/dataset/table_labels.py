@@ -12,7 +12,6 @@ Decisions:
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 from collections.abc import Sequence
@@ -32,8 +31,8 @@ SEVERAL = re.compile(r"[|;]")
 _SELDOM = 0.01
 """So small a share of cells with several classes may be a slip of the pen; so may one cell."""
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-_ITEM = r"""('[^'\\]*'|"[^"\\]*"|\d+)"""
-_LIST = re.compile(rf"\[\s*({_ITEM}(\s*,\s*{_ITEM})*)?\s*\]")
+_ITEM = re.compile(r"""'([^'\\]*)'|"([^"\\]*)"|(\d+)""")
+_LIST = re.compile(rf"\[\s*(({_ITEM.pattern})(\s*,\s*({_ITEM.pattern}))*)?\s*\]")
 _BEGINS = re.compile(r"""[\[{(]\s*['"]""")
 """How lists and objects begin that were written out, of NumPy too, which sets no commas."""
 
@@ -71,6 +70,13 @@ def labels_in(table: Table) -> Labels:
         problems += _seldom_several(table, cells)
     problems += _commas({name for row in names for name in row}, where)
     return Labels(names, several, tuple(problems))
+
+
+def _written_list(text: str) -> tuple[str, ...] | None:
+    """The items of a list that was written out (`['a', 'b']`, `[007]`); None for any other text."""
+    if not _LIST.fullmatch(text.strip()):
+        return None
+    return tuple("".join(item.groups("")) for item in _ITEM.finditer(text))
 
 
 def _by_columns(table: Table) -> Labels:
@@ -128,9 +134,9 @@ def _with_lists(table: Table, column: str) -> tuple[list[Cell], list[Problem]]:
                 f"The label is {brief(str(items[0]))}, no name of a class.",
                 "write its name, or a list of names",
             )
-        if isinstance(cell, str) and _LIST.fullmatch(cell.strip()):
+        if isinstance(cell, str) and (written := _written_list(cell)) is not None:
             first = first or (line, cell)
-            cell = tuple(map(str, ast.literal_eval(cell.strip())))
+            cell = written
         elif isinstance(cell, str) and _BEGINS.match(cell.strip()):
             raise table.fault(
                 line,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -131,7 +131,9 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
 
 
 def unlabelled_of(path: Path) -> Dataset:
-    """The pictures or videos, or parts of videos, that a table names, whatever labels it has.
+    """The pictures or videos, or parts of videos, that a table names.
+
+    Whatever labels and splits it has: all are of the pool.
 
     Raises:
         DataError: it names none, or cannot be read.
@@ -145,6 +147,7 @@ def unlabelled_of(path: Path) -> Dataset:
             mend="name them in a column `path`, and parts of videos in `start` and `stop`",
         )
     table = with_times(table) if task == "video-classification" else table
+    table = replace(table, cells={n: cells for n, cells in table.cells.items() if n != "split"})
     labels = Labels([()] * len(table.lines), True, ())
     rows, problems = _rows(table, labels, Places.of(path))
     samples = tuple(
@@ -175,8 +178,7 @@ class _Row:
 
 
 def _rows(table: Table, labels: Labels, places: Places) -> tuple[list[_Row], list[Problem]]:
-    splits = _splits(table)
-    groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
+    splits, groups = _splits(table), _groups(table)
     spans = _parts(table)
     rows: list[_Row] = []
     problems: list[Problem] = []
@@ -192,8 +194,8 @@ def _rows(table: Table, labels: Labels, places: Places) -> tuple[list[_Row], lis
             problems.append(Problem("bad-time", guard.shown(text), what, "set aside"))
             continue
         id_ = _called(guard.shown(os.path.relpath(found, places.root)), span_s)
-        group = groups[number].strip()
-        rows.append(_Row(id_, found, labels.of_rows[number], splits[number], group, line, span_s))
+        label, split, group = labels.of_rows[number], splits[number], groups[number]
+        rows.append(_Row(id_, found, label, split, group, line, span_s))
     labelled, lacking = _labelled(rows, labels.several)
     kept, repeated = _once(labelled)
     return kept, [*problems, *lacking, *repeated]
@@ -239,11 +241,10 @@ def _parts(table: Table) -> list[Span | None | str]:
 
 
 def _text_rows(table: Table, column: str, labels: Labels) -> tuple[list[_Row], list[Problem]]:
-    splits = _splits(table)
-    groups = table.texts("group") if "group" in table.columns else [""] * len(table.lines)
+    splits, groups = _splits(table), _groups(table)
     called = zip(table.line_ids, table.lines, table.contents(column), strict=True)
     rows = [
-        _Row(id_, text, labels.of_rows[number], splits[number], groups[number].strip(), line)
+        _Row(id_, text, labels.of_rows[number], splits[number], groups[number], line)
         for number, (id_, line, text) in enumerate(called)
     ]
     return _labelled(rows, labels.several)
@@ -291,6 +292,15 @@ def _once(rows: Iterable[_Row]) -> tuple[list[_Row], list[Problem]]:
             what = f"Lines {first.line} and {row.line} name the same {_thing(row)}."
             problems.append(Problem("repeated-row", row.id, what, "left out"))
     return kept, problems
+
+
+def _groups(table: Table) -> list[str]:
+    """The group of each row; half a character in it, which JSON can have, is escaped."""
+    if "group" not in table.columns:
+        return [""] * len(table.lines)
+    return [
+        text.strip().encode(errors="backslashreplace").decode() for text in table.texts("group")
+    ]
 
 
 def _splits(table: Table) -> list[Split]:

@@ -53,12 +53,14 @@ class Content:
         encoding: that of the bytes; one of `FOREIGN` is a guess.
         is_mail: whether it is an e-mail, of which subject and text are read.
         ids: the message ids by which it is in a thread.
+        stands: as for `Mail`.
     """
 
     text: str
     encoding: str = "utf-8"
     is_mail: bool = False
     ids: tuple[str, ...] = ()
+    stands: bool = False
 
 
 def is_text_file(path: Path) -> bool:
@@ -131,7 +133,7 @@ def _mail(data: bytes, where: str) -> Content | None:
     if mail is None:
         return None
     encoding = "cp1252" if mail.guessed else "utf-8"
-    return Content(_checked(mail.text, where), encoding, True, mail.ids)
+    return Content(_checked(mail.text, where), encoding, True, mail.ids, mail.stands)
 
 
 def _checked(text: str, where: str) -> str:

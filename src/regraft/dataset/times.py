@@ -24,7 +24,7 @@ _USUAL = {
     "start": ("start_time", "start_s", "begin", "from", "t_start"),
     "stop": ("end", "end_time", "stop_time", "stop_s", "end_s", "to", "t_end"),
 }
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d*)?)\s*s?")
+_TIME = re.compile(r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:[.,]\d*)?)\s*s?")
 
 Span = tuple[float, float]
 """Where a part begins and ends, in seconds; infinite where it ends with its file."""
@@ -36,14 +36,7 @@ def with_times(table: Table) -> Table:
     Raises:
         DataError: it has a column `start` and none of stops.
     """
-    lower = {name.lower(): name for name in table.columns}
-    found: dict[str, str] = {}
-    for meaning in SPAN:
-        names = [lower[name] for name in (meaning, *_USUAL[meaning]) if name in lower]
-        if lower.get(meaning) in names[:1]:
-            found[meaning] = names[0]
-        elif times := [name for name in names if _holds_times(table, name)]:
-            found[meaning] = times[0]
+    found = _columns_of_times(table)
     if found.get("start", "").lower() == "start" and "stop" not in found:
         raise DataError(
             f"The table has a column `start` and none of stops; it has {table.listed}.",
@@ -89,6 +82,19 @@ def _part(start: str, stop: str) -> Span | None | str:
     if start_s is None or stop_s is None or start_s >= stop_s:
         return f"A clip cannot go from '{brief(start)}' to '{brief(stop)}'"
     return start_s, stop_s
+
+
+def _columns_of_times(table: Table) -> dict[str, str]:
+    """Which column says when parts begin, and which when they end, by `start` and `stop`."""
+    lower = {name.lower(): name for name in table.columns}
+    found: dict[str, str] = {}
+    for meaning in SPAN:
+        usual = [lower[name] for name in _USUAL[meaning] if name in lower]
+        if meaning in lower:
+            found[meaning] = lower[meaning]
+        elif times := [name for name in usual if _holds_times(table, name)]:
+            found[meaning] = times[0]
+    return found
 
 
 def _seconds(text: str) -> float | None:

@@ -136,7 +136,7 @@ def recognises_texts(path: Path) -> bool:
     """
     if path.is_dir():
         return guard.holds(path, is_text_file)
-    return TableReader().recognises(path) or is_text_file(path)
+    return guard.is_file(path) and (TableReader().recognises(path) or is_text_file(path))
 
 
 def _once(pool: Dataset, held: Mapping[str, str], keep_leaks: bool) -> Dataset:

@@ -26,6 +26,8 @@ VERIFY: Mapping[str, Callable[[Sequence[Sample], Tell], Verified]] = {
 }
 """How the files of each task are opened."""
 TASKS = tuple(VERIFY)
+_LINKS = ("link", "hidden")
+"""Problems of links to folders, which are no files, whatever their names say."""
 
 
 def usable(listed: Dataset, max_bad: float, tell: Tell) -> tuple[Dataset, Thumbnails]:
@@ -62,12 +64,13 @@ def check_max_bad(max_bad: float) -> None:
 def say_ignored(dataset: Dataset, tell: Tell) -> None:
     """Tell how many pictures lie among videos or texts that are read, and likewise of others."""
     most = {"image": "pictures", "video": "videos", "text": "texts"}[dataset.modality]
-    ignored = [Path(p.where) for p in dataset.problems if p.done == "ignored"]
+    ignored = [
+        Path(p.where) for p in dataset.problems if p.done == "ignored" and p.kind not in _LINKS
+    ]
     pictures, videos = sum(map(guard.claims_picture, ignored)), sum(map(claims_video, ignored))
     counts = {"picture": pictures, "video": videos}
     if dataset.modality == "text":
-        others = sum(p.kind == "not-a-text" and p.done == "ignored" for p in dataset.problems)
-        counts["other file"] = others - pictures - videos
+        counts["other file"] = len(ignored) - pictures - videos
     for other, count in counts.items():
         if count and most != f"{other}s":
             are = " is" if count == 1 else "s are"
