@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from made import coco, picture, row, table, thing, voc, yolo
 
 from regraft import dataset
 from regraft.dataset.boxes import read_boxes
+from regraft.dataset.boxes.collector import Collector
+from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.errors import DataError
 
 
@@ -320,6 +323,18 @@ def test_a_missing_picture_is_not_taken_for_another_of_its_name(tmp_path: Path):
     (tmp_path / "one").rename(tmp_path / "three")  # may be either
     with pytest.raises(DataError, match="no box"):
         read_boxes(file)
+
+
+def test_many_folders_with_a_picture_of_one_name_are_told_apart_at_once(tmp_path: Path):
+    for at in range(1500):
+        (tmp_path / f"s{at}").mkdir()
+        (tmp_path / f"s{at}" / "rgb.png").touch()
+    names = [f"C:\\set\\s{at}\\rgb.png" for at in range(1500)]
+    begun_s = time.process_time()
+    into = Collector(tmp_path, tmp_path, "csv")
+    found = found_elsewhere(into, tmp_path, names, "boxes.csv")
+    assert time.process_time() - begun_s < 2
+    assert found == {name: tmp_path / f"s{at}" / "rgb.png" for at, name in enumerate(names)}
 
 
 def test_cvat_s_own_xml_is_told_what_to_export(tmp_path: Path):
