@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made import coco, label_studio, picture, rectangle, row, table, task, thing, voc, yolo
+from made import HEAD, coco, label_studio, picture, rectangle, row, table, task, thing, voc, yolo
 from PIL import Image, ImageOps
 
 from regraft import dataset
@@ -660,6 +660,17 @@ def test_tables_with_other_separators(tmp_path, separator):
     head = separator.join("path,left,top,right,bottom,category".split(","))
     data = read_boxes(table(tmp_path, [row], head))
     assert (data.used, data.categories) == (1, ("tree, tall",))
+
+
+@pytest.mark.parametrize("separator", [";", "|"])
+def test_a_line_above_the_columns_may_name_the_separator(tmp_path, separator):
+    """As Excel writes and wants it."""
+    lines = [HEAD, "a.png,1,2,11,12,tree", "a.png,1,2,1,12,tree"]
+    lines = [line.replace(",", separator) for line in lines]
+    path = table(tmp_path, lines, f"sep={separator}")
+    assert dataset.guess_task(path) == dataset.guess_task(tmp_path) == "object-detection"
+    data = read_boxes(path)
+    assert (data.used, [problem.where for problem in data.problems]) == (1, ["boxes.csv:4"])
 
 
 @pytest.mark.parametrize("separator", [";", "\t", ","])

@@ -387,10 +387,12 @@ def test_an_array_of_texts_is_told_how_to_become_lines(tmp_path: Path):
         ("path,category,minx,miny,maxx,maxy", "5,6,15,26"),
         ("path,category,left,top,width,height", "5,6,10,20"),
         ("path,category,bbox_left,bbox_top,w,h", "5,6,10,20"),
+        ("path,category,x1,y1,x2,y2,xbox_1", "5,6,15,26,7"),
     ],
 )
 def test_edges_in_a_table_have_several_names(tmp_path: Path, head: str, edges: str):
-    found = read_boxes(table(tmp_path, [f"a.png,tree,{edges}", "a.png,,,,,"], head))
+    lines = [f"a.png,tree,{edges}", "a.png" + "," * head.count(",")]
+    found = read_boxes(table(tmp_path, lines, head))
     ((box,),) = [picture.boxes for picture in found.pictures]
     assert (box.left, box.top, box.right, box.bottom) == (5, 6, 15, 26)
 
@@ -408,6 +410,17 @@ def test_a_middle_is_not_taken_for_a_corner(tmp_path: Path):
         ("image_id,width,height,bbox", 'a.png,40,30,"[1.0, 2, 9, 8]"', "in one column, 'bbox'"),
         ("filename,region_shape_attributes", "a.png,{}", "VIA"),
         ("image,label,x_center,y_center,width,height", "a.png,tree,5,6,10,20", "no columns 'left'"),
+        (
+            "path,class_name,class,x1,y1,x2,y2",
+            "a.png,tree,0,5,6,15,26",
+            "Several columns are read as 'category': class_name, class",
+        ),
+        (
+            "path,label,left,top,bbox_width,bbox_height,width,height",
+            "a.png,tree,5,6,10,20,40,30",
+            "read as 'width': bbox_width, width",
+        ),
+        (f"path,label,left,top,right,bottom,{'x' * 140_000}", "", "This is no CSV"),
     ],
 )
 def test_tables_of_boxes_in_other_forms_are_refused_as_such(tmp_path, head, line, message):
