@@ -361,6 +361,12 @@ def test_via_s_own_json_is_told_what_to_export(tmp_path: Path):
     assert "COCO" in raised.value.mend
 
 
+def test_a_path_that_is_no_boxes_is_shown_on_one_line(tmp_path: Path):
+    with pytest.raises(DataError, match="no such file") as raised:
+        read_boxes(tmp_path / "a\x1b\nb")
+    assert raised.value.where == f"{tmp_path}/a\\x1b\\nb"
+
+
 def test_folders_of_classes_may_be_called_images_and_labels(tmp_path: Path):
     """Pictures of stickers, say."""
     for name in ("images", "labels"):
