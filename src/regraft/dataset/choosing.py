@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from regraft.dataset import guard
-from regraft.dataset.boxes.formats import known_form_of
+from regraft.dataset.boxes.formats import form_of, no_boxes_at
 from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.clips import VideoFolderReader
 from regraft.dataset.folder import FolderReader, TextFolderReader, reader_asked_for
@@ -142,9 +142,9 @@ def list_rows(path: Path, reader: Reader | None, task: str | None, mend: str = "
     """
     try:
         found = _rows_of(path, reader or asked_for(task, path))
-    except DataError:
-        if task == "object-detection" and path.is_dir():
-            known_form_of(path)  # which says that there are no boxes, not that classes lack
+    except DataError as fault:
+        if task == "object-detection" and path.is_dir() and form_of(path) is None:
+            raise no_boxes_at(path) from fault  # not that classes lack
         raise
     if task not in (None, found.task):
         if found.modality == "text" and TableReader().recognises(path):

@@ -11,6 +11,7 @@ from regraft.dataset import guard
 from regraft.dataset.classes import training, used, with_classes, with_numbers_as
 from regraft.dataset.rows import (
     DROPPED,
+    NEW_CLASS,
     BoxCounts,
     Dataset,
     Problem,
@@ -18,9 +19,6 @@ from regraft.dataset.rows import (
 )
 from regraft.errors import DataError
 from regraft.events import Said, Tell
-
-NEW_CLASS = "new-class"
-"""The kind of problem of a class that `--more` alone has; it is where."""
 
 
 def with_given(main: Dataset, name: Split, other: Dataset) -> Dataset:

@@ -18,6 +18,8 @@ DROPPED = ("set aside", "left out", "ignored")
 """Values of `Problem.done` that say that one file or row is not among the samples."""
 KEPT = "kept"
 """Of a leak in a pool that was asked to hold such: it is among the samples."""
+NEW_CLASS = "new-class"
+"""The kind of problem of a class that `--more` alone has; it is where."""
 _LISTED = 10
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from regraft.dataset.merging import NEW_CLASS
-from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, labels_of
+from regraft.dataset.rows import NEW_CLASS, SPLITS, Dataset, Problem, Sample, labels_of
 
 _EXAMPLES = 10
 IMBALANCED = 3.0

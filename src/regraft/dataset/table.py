@@ -145,7 +145,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
             return tuple(column_name(name) for name in parquet.read_schema(path).names)
         lines = (line for line in first_lines(path) if line.strip())
         first = next(lines, "")
-        said = _said_separator(first)
+        said = said_separator(first)
         first = next(lines, "") if said else first
         if suffix in (".jsonl", ".ndjson"):
             return tuple(column_name(name) for name in _object(path, 1, first))
@@ -205,7 +205,7 @@ def _text(path: Path) -> Table:
     characters, notes = _characters(path)
     file = io.StringIO(characters, newline="")
     first = file.readline()
-    said = _said_separator(first)
+    said = said_separator(first)
     if not said:
         file.seek(0)
     separator = said or _separator(path, first)
@@ -229,7 +229,7 @@ def _characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
     return characters, notes
 
 
-def _said_separator(first: str) -> str:
+def said_separator(first: str) -> str:
     """The separator that a line above the header names, as Excel writes and wants it; or ""."""
     said = _SEPARATOR_LINE.fullmatch(first.strip("\r\n"))
     return said.group(1) if said else ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made import coco, label_studio, picture, rectangle, row, table, task, thing, voc, yolo
+from made import HEAD, coco, label_studio, picture, rectangle, row, table, task, thing, voc, yolo
 from PIL import Image, ImageOps
 
 from regraft import dataset
@@ -661,6 +662,17 @@ def test_tables_with_other_separators(tmp_path, separator):
     assert (data.used, data.categories) == (1, ("tree, tall",))
 
 
+@pytest.mark.parametrize("separator", [";", "|"])
+def test_a_line_above_the_columns_may_name_the_separator(tmp_path, separator):
+    """As Excel writes and wants it."""
+    lines = [HEAD, "a.png,1,2,11,12,tree", "a.png,1,2,1,12,tree"]
+    lines = [line.replace(",", separator) for line in lines]
+    path = table(tmp_path, lines, f"sep={separator}")
+    assert dataset.guess_task(path) == dataset.guess_task(tmp_path) == "object-detection"
+    data = read_boxes(path)
+    assert (data.used, [problem.where for problem in data.problems]) == (1, ["boxes.csv:4"])
+
+
 @pytest.mark.parametrize("separator", [";", "\t", ","])
 def test_decimal_commas_are_read_between_semicolons_alone(tmp_path, separator):
     head = separator.join("path,left,top,right,bottom,category".split(","))
@@ -795,6 +807,9 @@ def test_hostile_json_is_refused_within_a_second(tmp_path, text):
     assert time.process_time() - begun_s < 2
 
 
+NAMED = "train: images\nnames: [tree]\n"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -804,8 +819,15 @@ def test_hostile_json_is_refused_within_a_second(tmp_path, text):
         "train: images\nnames: !!python/object/apply:os.system ['true']\n",
         "train: images\nnames: [" + "x," * 400_000 + "]\n",
         "\x00",
+        f"{NAMED}nc: !!int ''\n",
+        f"{NAMED}nc: !!bool maybe\n",
+        f"{NAMED}nc: !!timestamp x\n",
+        f"{NAMED}nc: 1{':1' * 100_000}\n",
+        f"{NAMED}nc: 0x{'f' * 4000}\n",
+        f"train: images\nnames:\n  ? '{'9' * 5000}'\n  : tree\n",
     ],
-    ids=["laughs", "deep lists", "deep maps", "code", "long", "nul"],
+    ids=["laughs", "deep lists", "deep maps", "code", "long", "nul", "no int", "no bool", "no time"]
+    + ["sixties", "hexadecimal", "number"],
 )
 def test_hostile_yaml_is_refused_within_a_second(tmp_path, text):
     yolo(tmp_path, [GOOD], text)
@@ -813,6 +835,26 @@ def test_hostile_yaml_is_refused_within_a_second(tmp_path, text):
     with pytest.raises(DataError, match="data.yaml"):
         read_boxes(tmp_path)
     assert time.process_time() - begun_s < 2
+
+
+def test_many_names_of_categories_are_read_within_seconds(tmp_path):
+    names = ", ".join(f"a{number}" for number in range(30_000))
+    yolo(tmp_path, [GOOD], f"train: images\nnames: [tree, {names}, tree]\n")
+    begun_s = time.process_time()
+    kinds = {problem.kind for problem in read_boxes(tmp_path).problems}
+    assert time.process_time() - begun_s < 6
+    assert "duplicate-category" in kinds
+
+
+def test_a_high_number_of_a_category_takes_no_memory(tmp_path):
+    yolo(tmp_path, [GOOD], "train: images\nnames: {0: tree, 1000000: car}\n")
+    tracemalloc.start()
+    try:
+        kinds = {problem.kind for problem in read_boxes(tmp_path).problems}
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+    assert "category-gap" in kinds
 
 
 # Odd input ----------------------------------------------------------------------------------------

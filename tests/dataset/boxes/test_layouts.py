@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from made import coco, picture, row, table, thing, voc, yolo
 
 from regraft import dataset
 from regraft.dataset.boxes import read_boxes
+from regraft.dataset.boxes.collector import Collector
+from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.errors import DataError
 
 
@@ -322,6 +325,18 @@ def test_a_missing_picture_is_not_taken_for_another_of_its_name(tmp_path: Path):
         read_boxes(file)
 
 
+def test_many_folders_with_a_picture_of_one_name_are_told_apart_at_once(tmp_path: Path):
+    for at in range(1500):
+        (tmp_path / f"s{at}").mkdir()
+        (tmp_path / f"s{at}" / "rgb.png").touch()
+    names = [f"C:\\set\\s{at}\\rgb.png" for at in range(1500)]
+    begun_s = time.process_time()
+    into = Collector(tmp_path, tmp_path, "csv")
+    found = found_elsewhere(into, tmp_path, names, "boxes.csv")
+    assert time.process_time() - begun_s < 2
+    assert found == {name: tmp_path / f"s{at}" / "rgb.png" for at, name in enumerate(names)}
+
+
 def test_cvat_s_own_xml_is_told_what_to_export(tmp_path: Path):
     picture(tmp_path / "images" / "a.png")
     (tmp_path / "annotations.xml").write_text("<annotations><version>1.1</version></annotations>")
@@ -344,6 +359,12 @@ def test_via_s_own_json_is_told_what_to_export(tmp_path: Path):
     with pytest.raises(DataError, match="VGG Image Annotator") as raised:
         read_boxes(file)
     assert "COCO" in raised.value.mend
+
+
+def test_a_path_that_is_no_boxes_is_shown_on_one_line(tmp_path: Path):
+    with pytest.raises(DataError, match="no such file") as raised:
+        read_boxes(tmp_path / "a\x1b\nb")
+    assert raised.value.where == f"{tmp_path}/a\\x1b\\nb"
 
 
 def test_folders_of_classes_may_be_called_images_and_labels(tmp_path: Path):
@@ -372,10 +393,12 @@ def test_an_array_of_texts_is_told_how_to_become_lines(tmp_path: Path):
         ("path,category,minx,miny,maxx,maxy", "5,6,15,26"),
         ("path,category,left,top,width,height", "5,6,10,20"),
         ("path,category,bbox_left,bbox_top,w,h", "5,6,10,20"),
+        ("path,category,x1,y1,x2,y2,xbox_1", "5,6,15,26,7"),
     ],
 )
 def test_edges_in_a_table_have_several_names(tmp_path: Path, head: str, edges: str):
-    found = read_boxes(table(tmp_path, [f"a.png,tree,{edges}", "a.png,,,,,"], head))
+    lines = [f"a.png,tree,{edges}", "a.png" + "," * head.count(",")]
+    found = read_boxes(table(tmp_path, lines, head))
     ((box,),) = [picture.boxes for picture in found.pictures]
     assert (box.left, box.top, box.right, box.bottom) == (5, 6, 15, 26)
 
@@ -393,6 +416,17 @@ def test_a_middle_is_not_taken_for_a_corner(tmp_path: Path):
         ("image_id,width,height,bbox", 'a.png,40,30,"[1.0, 2, 9, 8]"', "in one column, 'bbox'"),
         ("filename,region_shape_attributes", "a.png,{}", "VIA"),
         ("image,label,x_center,y_center,width,height", "a.png,tree,5,6,10,20", "no columns 'left'"),
+        (
+            "path,class_name,class,x1,y1,x2,y2",
+            "a.png,tree,0,5,6,15,26",
+            "Several columns are read as 'category': class_name, class",
+        ),
+        (
+            "path,label,left,top,bbox_width,bbox_height,width,height",
+            "a.png,tree,5,6,10,20,40,30",
+            "read as 'width': bbox_width, width",
+        ),
+        (f"path,label,left,top,right,bottom,{'x' * 140_000}", "", "This is no CSV"),
     ],
 )
 def test_tables_of_boxes_in_other_forms_are_refused_as_such(tmp_path, head, line, message):

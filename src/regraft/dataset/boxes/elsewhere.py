@@ -11,7 +11,8 @@ Decisions:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from regraft.dataset import guard
@@ -34,13 +35,14 @@ def found_elsewhere(
     """
     wanted = {name: _parts(name) for name in names}
     bare = {parts[-1] for parts in wanted.values() if parts}
-    there: dict[str, list[Path]] = {}
+    by_end: dict[tuple[str, ...], list[Path]] = {}
     for file, problem in guard.files(root):
         if problem is None and file.name in bare:
-            there.setdefault(file.name, []).append(file)
+            for end in _ends(file.relative_to(root).parts):
+                by_end.setdefault(end, []).append(file)
     found: dict[str, Path] = {}
     for name, parts in wanted.items():
-        file = _meant(parts, there.get(parts[-1], []), root) if parts else None
+        file = _meant(parts, by_end)
         if file is not None:
             found[name] = file
     times = Counter(found.values())
@@ -54,17 +56,17 @@ def found_elsewhere(
     return found
 
 
-def _parts(name: str) -> Sequence[str]:
-    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+def _parts(name: str) -> tuple[str, ...]:
+    parts = name.replace("\\", "/").split("/")
+    return tuple(part for part in parts if part not in ("", ".", ".."))
 
 
-def _meant(parts: Sequence[str], files: Sequence[Path], root: Path) -> Path | None:
-    agree = [_agreeing(parts, file.relative_to(root).parts) for file in files]
-    best = [file for file, count in zip(files, agree, strict=True) if count == max(agree)]
+def _ends(parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The last part of a path, the last two, and so on."""
+    return (parts[at:] for at in reversed(range(len(parts))))
+
+
+def _meant(parts: tuple[str, ...], by_end: Mapping[tuple[str, ...], Sequence[Path]]) -> Path | None:
+    shared = list(takewhile(by_end.__contains__, _ends(parts)))
+    best = by_end[shared[-1]] if shared else ()
     return best[0] if len(best) == 1 else None
-
-
-def _agreeing(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many parts of two paths are the same, counted from the end."""
-    pairs = list(zip(reversed(one), reversed(other), strict=False))
-    return next((at for at, (a, b) in enumerate(pairs) if a != b), len(pairs))

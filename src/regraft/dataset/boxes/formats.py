@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from regraft.dataset import guard
 from regraft.dataset.boxes.coco import CocoReader
 from regraft.dataset.boxes.label_studio import LabelStudioReader
 from regraft.dataset.boxes.rows import BoxData
@@ -67,10 +68,15 @@ def known_form_of(path: Path) -> BoxFormat:
     """
     form = form_of(path)
     if form is None:
-        raise DataError(
-            "These are no boxes in a known format." if path.exists() else "There is no such file.",
-            where=path,
-            mend="give a COCO JSON file, a folder with a YOLO data.yaml, a folder of Pascal VOC "
-            "XML, a CSV of boxes, or an export of Label Studio",
-        )
+        raise no_boxes_at(path)
     return form
+
+
+def no_boxes_at(path: Path) -> DataError:
+    """What is said of a path where nothing is in a known format."""
+    return DataError(
+        "These are no boxes in a known format." if path.exists() else "There is no such file.",
+        where=guard.shown(path),
+        mend="give a COCO JSON file, a folder with a YOLO data.yaml, a folder of Pascal VOC "
+        "XML, a CSV of boxes, or an export of Label Studio",
+    )

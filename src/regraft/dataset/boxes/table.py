@@ -2,11 +2,12 @@
 
 Edges are pixels from 0; they may be called otherwise (`xmin`, `x1`, …), and `width` and `height`
 may stand for right and bottom beside `left` and `top`; beside all four they are the picture's.
-Columns are parted by commas, semicolons or tabs. Between semicolons edges may have a decimal
-comma, as spreadsheets of many countries write it; with a point besides they are no numbers. A table
-that seems to be of boxes but lacks columns is refused, and the columns that it has are named: as a
-table of labels it would fail without a word of boxes. So are `x` and `y`, which may be a corner or
-the middle, boxes in one column (WKT, lists), and VIA's own CSV.
+Columns are parted by commas, semicolons, tabs, or what a line `sep=` above the first names. Between
+semicolons edges may have a decimal comma, as spreadsheets of many countries write it; with a point
+besides they are no numbers. A table that seems to be of boxes but lacks columns is refused, and the
+columns that it has are named: as a table of labels it would fail without a word of boxes. So are
+two columns of one meaning, `x` and `y`, which may be a corner or the middle, boxes in one column
+(WKT, lists), and VIA's own CSV.
 
 A row with only a path is a picture without boxes, whether the other cells are empty or NaN, as
 pandas writes them. So is, and that is said, one whose edges are all 0, as DeepForest writes it.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -32,6 +33,7 @@ from regraft.dataset.boxes.rows import BoxData, number
 from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
+from regraft.dataset.table import said_separator
 from regraft.errors import DataError
 from regraft.wording import plural, some_of
 
@@ -43,7 +45,7 @@ _ENOUGH = 3
 _LISTED = 10
 _CROWD = {**TRUTH, "yes": True, "no": False}
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
-_PREFIX = re.compile("(?:b?box)[_ ]")
+_PREFIX = re.compile("^b?box[_ ]")
 _MIDDLES = (("x_center", "y_center"), ("center_x", "center_y"), ("cx", "cy"), ("xc", "yc"))
 _IN_ONE = frozenset({"geometry", "geom", "wkt", "polygon", "bbox", "box"})
 """Columns that may hold a whole box."""
@@ -168,30 +170,50 @@ def _head(file: Path) -> tuple[list[str], str]:
     """The columns of a table, as they are understood, and its second line."""
     try:
         with file.open(encoding="utf-8-sig", errors="replace") as opened:
-            first, second = opened.readline(_HEAD_BYTES), opened.readline(_HEAD_BYTES)
+            lines = [opened.readline(_HEAD_BYTES) for _ in range(3)]
     except OSError:
         return [], ""
-    return _columns(first.strip().split(_separator(first))), second
+    said = said_separator(lines[0])
+    first, second = lines[1:] if said else lines[:2]
+    return _columns(first.strip().split(said or _separator(first))), second
 
 
 def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
     text = read_utf8(file)
-    separator = _separator(text.partition("\n")[0])
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    columns = _columns(next(rows, []))
-    _refuse_foreign(columns, f"{guard.shown(file)}:1")
-    _refuse_missing(columns, f"{guard.shown(file)}:1")
+    first = text.partition("\n")[0]
+    said = said_separator(first)
+    separator = said or _separator(first)
+    rows = _rows(file, text, separator)
+    if said:
+        next(rows)
+    header, line = next(rows, ([], 1))
+    columns = _columns(header)
+    at = f"{guard.shown(file)}:{line}"
+    _refuse_foreign(columns, at)
+    _refuse_several(columns, header, at)
+    _refuse_missing(columns, at)
     shown = guard.shown(file.relative_to(root))
-    try:
-        lines = [(row, f"{shown}:{rows.line_num}") for row in rows if row]
-    except csv.Error as fault:
-        where = f"{guard.shown(file)}:{rows.line_num}"
-        raise DataError(f"This is no CSV: {fault}.", where=where, mend="save it again") from fault
+    lines = [(row, f"{shown}:{line}") for row, line in rows if row]
     table = _Table(into, file.parent, columns, separator == ";", split)
     named = [(cells, where) for row, where in lines if (cells := table.cells(row, where))]
     table.locate((cells["path"] for cells, _ in named), root, shown)
     for cells, where in named:
         table.read(cells, where)
+
+
+def _rows(file: Path, text: str, separator: str) -> Iterator[tuple[list[str], int]]:
+    """The rows of a table, and the line that each ends in.
+
+    Raises:
+        DataError: it is none.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        for row in rows:
+            yield row, rows.line_num
+    except csv.Error as fault:
+        where = f"{guard.shown(file)}:{rows.line_num}"
+        raise DataError(f"This is no CSV: {fault}.", where=where, mend="save it again") from fault
 
 
 def _separator(first: str) -> str:
@@ -216,6 +238,20 @@ def _refuse_foreign(columns: Collection[str], where: str) -> None:
             mend="write the edges of each into the columns left, top, right and bottom, in pixels "
             "(geopandas: frame.bounds)",
         )
+
+
+def _refuse_several(columns: Sequence[str], header: Sequence[str], where: str) -> None:
+    read = ("path", "category", *_EDGES, *(_sides_in(columns) or ()), "crowd", "split")
+    twice = next((name for name in read if columns.count(name) > 1), None)
+    if twice is None:
+        return
+    given = zip(columns, header, strict=True)
+    own = [guard.shown(name) for column, name in given if column == twice]
+    raise DataError(
+        f"Several columns are read as {twice!r}: {some_of(own, _LISTED)}.",
+        where=where,
+        mend="keep the one that is meant, and take the others out or call them otherwise",
+    )
 
 
 def _refuse_missing(columns: list[str], where: str) -> None:

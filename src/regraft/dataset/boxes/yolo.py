@@ -146,6 +146,7 @@ def _categories(into: Collector, content: Mapping[str, Any], where: str) -> dict
             else "write a name a line",
         )
     names: dict[int, str] = {}
+    known: set[str] = set()
     for given_key, name in given.items():
         key = int(given_key) if str(given_key).isdecimal() else given_key
         if isinstance(key, bool) or not isinstance(key, int) or key < 0:
@@ -154,13 +155,14 @@ def _categories(into: Collector, content: Mapping[str, Any], where: str) -> dict
                 where=f"{where}: names",
                 mend="count from 0",
             )
-        if str(name) in names.values():
+        if str(name) in known:
             what = f"Two categories are called {str(name)!r}."
             into.say("duplicate-category", f"{where}: names[{key}]", what, "read as one")
+        known.add(str(name))
         names[key] = str(name)
-    gaps = sorted(set(range(max(names) + 1)) - set(names))
-    if gaps:
-        what = f"There is no category {gaps[0]}, but one with a higher number."
+    gap = next(number for number in range(len(names) + 1) if number not in names)
+    if gap < len(names):
+        what = f"There is no category {gap}, but one with a higher number."
         into.say("category-gap", f"{where}: names", what, "numbers kept")
     count = content.get("nc")
     if count is not None and count != len(names):

@@ -29,6 +29,8 @@ from regraft.errors import DataError
 
 _MAX_YAML_BYTES = 512 * 2**10
 _MAX_DEPTH = 8
+_MAX_WORD = 3000
+"""Characters without a space; numbers with more are slow to read, or Python does not write them."""
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in "bool int float null timestamp".split()}
 _YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _DARKNET, _DARKNET_NAMES = "obj.data", "obj.names"
@@ -242,7 +244,7 @@ def _loaded(file: Path) -> dict[str, Any]:
     """What data.yaml holds; the keys of splits in lower case.
 
     Raises:
-        DataError: it is no plain mapping, or made to do harm: aliases, depth, size.
+        DataError: it is no plain mapping, or made to do harm: aliases, depth, size, long words.
     """
     import yaml
 
@@ -253,12 +255,15 @@ def _loaded(file: Path) -> dict[str, Any]:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > _MAX_DEPTH or isinstance(event, yaml.AliasEvent):
+            value = event.value if isinstance(event, yaml.ScalarEvent) else ""
+            is_endless = len(value) > _MAX_WORD and len(value.split(maxsplit=1)) == 1
+            if depth > _MAX_DEPTH or isinstance(event, yaml.AliasEvent) or is_endless:
                 line = event.start_mark.line + 1
-                what = "The YAML has aliases or is nested too deeply."
+                what = "The YAML has aliases, endless words, or is nested too deeply."
                 raise DataError(what, where=f"{where}:{line}", mend="write it out plainly")
         content = _constructed(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as fault:
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as fault:
+        # The last two are what PyYAML makes of `!!int ""`, `!!bool maybe` and the like.
         if isinstance(fault, DataError):
             raise
         mark = fault.problem_mark if isinstance(fault, yaml.MarkedYAMLError) else None
