@@ -411,6 +411,16 @@ def test_a_list_that_was_written_out_is_a_list_in_votes_too(tmp_path, text):
     assert "has a list written out" in votes.notes[0]
 
 
+def test_clips_keep_times_of_other_names(tmp_path):
+    _pictures(tmp_path, "a.mp4")
+    rows = ['a.mp4,0,"6,5",ann,3', 'a.mp4,0,"6,5",ben,3', "a.mp4,7,12,ann,4"]
+    table = _table(tmp_path, "\n".join(["path,start_time,end_time,annotator,label", *rows]))
+    dataset = AnyReader().read(table)
+    assert [sample.span_s for sample in dataset] == [(0.0, 6.5), (7.0, 12.0)]
+    assert [sample.id for sample in dataset] == list(read_votes(table).samples)
+    assert len(set(dataset.problems)) == len(dataset.problems)
+
+
 def test_long_numbers_and_codes_stay_apart(tmp_path):
     long = ("12345678901234567890", "12345678901234567891")
     votes = read_votes(_table(tmp_path, f"id,votes\n1,{long[0]}|{long[1]}.0|-0|0.00|+1.50\n"))
@@ -437,6 +447,15 @@ def test_cells_of_missing_votes_alone_hold_none(tmp_path, cell):
     assert (votes.samples, votes.classes) == (("2", "3"), ("3", "4"))
 
 
+@pytest.mark.parametrize("label", ["new\u00a0york", "a\\b", "tab\tbed", "\\\\xa0 \\q"])
+def test_classes_are_called_alike_in_votes_and_in_their_data(tmp_path, label):
+    path = tmp_path / "votes.jsonl"
+    rows = [{"text": "fine", "annotator": "a", "label": label}]
+    rows += [{"text": "ugly", "annotator": "a", "label": "other"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert VotesReader().read(path).classes == read_votes(path).classes
+
+
 def test_what_is_said_of_all_people_is_no_person_and_initials_are_one():
     figures = ("majority", "mean_score", "agreement_pct", "gold", "consensus_label", "final")
     header = ("id", "rater_a", "rater_b", "rater_sd", *(f"rater_{name}" for name in figures))
@@ -457,3 +476,10 @@ def test_what_is_said_of_all_people_is_no_person_and_initials_are_one():
 def test_two_columns_of_one_person_are_refused(tmp_path, header):
     with pytest.raises(DataError, match="Two columns are"):
         read_votes(_table(tmp_path, f"{header}\nx,1,2,3\n"))
+
+
+def test_a_damaged_table_of_votes_is_recognised_and_refused_where_it_is_read(tmp_path):
+    path = _table(tmp_path, "image,annotator_a,annotator_b\n1.jpg,cat\n")
+    assert VotesReader().recognises(path)
+    with pytest.raises(DataError, match="2 cells"):
+        VotesReader().read(path)
