@@ -28,8 +28,8 @@ Decisions:
   counted in `notes`: pandas writes whole numbers with a gap among them so.
 - A wide table's mean, count, majority and spread are no people's.
 - Votes hold several classes where a cell says so: `cat|dog` or `cat;dog`, as in tables of labels
-  (in a cell of `votes` these are two votes), or is a list, written out or not. `|` alone, `[]`, or in JSON
-  lines and Parquet an empty list, is then the vote that nothing applies.
+  (in a cell of `votes` these are two votes), or is a list, written out or not. `|` alone, `[]`, or
+  in JSON lines and Parquet an empty list, is then the vote that nothing applies.
 - Whole numbers of which one is negative are steps of a scale; other labels are categories. Class
   numbers look like scales, so this is said, and `scale` overrides it.
 - Someone who voted twice on a sample counts with the later vote.
