@@ -376,6 +376,12 @@ def test_a_column_that_calls_several_texts_alike_names_none_of_them(tmp_path, co
     assert said in [problem.what for problem in dataset.problems]
 
 
+def test_a_name_has_one_text_where_it_stands_in_one_row_alone(tmp_path):
+    text = "id,text,annotator,label\n7,good,a,x\n7,,b,y\n8,bad,a,y\n8,bad ,b,y\n"
+    votes = read_votes(_table(tmp_path, text))
+    assert (votes.samples, votes.notes) == (("7", "8"), ())
+
+
 def test_a_sample_without_a_name_is_called_by_its_line(tmp_path):
     text = "id,text,annotator,label\n,good,a,x\n,bad,a,y\n7,odd,a,y\n"
     assert read_votes(_table(tmp_path, text)).samples == ("7", "line 2", "line 3")

@@ -501,8 +501,10 @@ def _one_text_each(table: Table, column: str) -> bool:
     text = named_text_column(table.columns)
     assert text is not None, "it is a table of texts"
     first: dict[str, str] = {}
-    pairs = zip(_names_in(table, column), table.texts(text), strict=True)
-    return all(first.setdefault(name, content) == content for name, content in pairs if name)
+    contents = (content.strip() for content in table.texts(text))
+    pairs = zip(_names_in(table, column), contents, strict=True)
+    # The text may be written in the first row of its sample alone.
+    return all(first.setdefault(name, said) == said for name, said in pairs if name and said)
 
 
 def _no_names(table: Table) -> tuple[str, ...]:
