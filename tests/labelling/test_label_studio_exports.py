@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,7 +15,7 @@ from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError
 from regraft.labelling import votes
 from regraft.labelling.decisions import Journal, reviewed, verdicts
-from regraft.labelling.label_studio_exports import is_export, read_export, take_in
+from regraft.labelling.label_studio_exports import is_export, read_export, take_in, votes_in
 from regraft.labelling.label_studio_tasks import interface_of, write_tasks
 from regraft.labelling.review.items import Item, Queue
 
@@ -389,3 +390,64 @@ def test_what_is_no_export_is_refused(tmp_path, content):
     with pytest.raises(DataError):
         read_export(path)
     assert not is_export(tmp_path / "nothing.json")
+
+
+def _short_rows(*rows):
+    """Rows of "JSON-MIN" whose fields stand in the order in which they are given."""
+    return [
+        {**row, "annotator": n, "annotation_id": n, "created_at": "2026-01-02T03:04:05Z"}
+        for n, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": 1, "text": "t", "sentiment": "good"},
+        {"id": 1, "text": "t"},
+        {"id": 1, "text": "t", "label": "old", "mood": "good"},
+    ],
+)
+def test_what_was_asked_is_not_taken_for_an_answer(tmp_path, row):
+    path = _export(tmp_path, _short_rows(row, row))
+    assert is_export(path)
+    with pytest.raises(DataError, match=r"(?s)field `id` of their own.*export as JSON"):
+        read_export(path)
+
+
+def test_an_answer_stands_behind_the_number_of_its_task(tmp_path):
+    rows = [{"text": "text", "label": "old", "id": 1, "mood": mood} for mood in ("good", "bad")]
+    found = votes.read_votes(_export(tmp_path, _short_rows(*rows)))
+    assert (found.samples, found.classes, len(found)) == (("text",), ("bad", "good"), 2)
+    last = [{"id": 1, "text": "t", "label": "a"}, {"id": 2, "text": "u"}]
+    found = votes.read_votes(_export(tmp_path, _short_rows(*last)))
+    assert (found.samples, found.classes) == (("t",), ("a",))
+
+
+@pytest.mark.parametrize("shape", ["full", "short"])
+def test_where_anybody_answers_label_other_questions_do_not_count(tmp_path, shape):
+    if shape == "full":
+        tasks = _annotated([{"data": {"text": "t"}}] * 2, [["news"], ["poor"]])
+        (label,) = tasks[0]["annotations"][0]["result"]
+        quality = {**label, "from_name": "quality", "value": {"choices": ["fine"]}}
+        tasks[0]["annotations"][0]["result"].append(quality)
+        tasks[1]["annotations"][0]["result"] = [quality]
+    else:
+        answers = [{"label": "news", "quality": "fine"}, {"quality": "poor"}]
+        tasks = _short_rows(*({"text": "t", "id": 1, **said} for said in answers))
+    found = votes.read_votes(_export(tmp_path, tasks))
+    assert (found.samples, found.classes, len(found)) == (("t",), ("news",), 1)
+
+
+def test_answers_to_other_questions_do_not_tell_samples_apart(tmp_path):
+    rows = [{"text": "t", "id": 1, "label": "news", "quality": q} for q in ("fine", "poor")]
+    found = votes.read_votes(_export(tmp_path, _short_rows(*rows)))
+    assert found.samples == ("t",) and len(found) == 2
+
+
+def test_many_tasks_are_named_fast(tmp_path):
+    tasks = [{"data": {"text": f"text {n}"}} for n in range(30_000)]
+    path = _export(tmp_path, _annotated(tasks, [["cat"]] * len(tasks)))
+    began = time.process_time()
+    assert len(votes_in(path)) == len(tasks)
+    assert time.process_time() - began < 4

@@ -361,3 +361,131 @@ def test_votes_on_files_may_name_them_in_another_column(tmp_path):
 def test_a_column_of_ratings_beside_classes_is_no_vote():
     assert layout_of(("text", "ratings")).kind == "anonymous"
     assert layout_of(("text", "ratings", "category")) is None
+
+
+@pytest.mark.parametrize("column", ["task", "item", "id", "sample"])
+def test_a_column_that_calls_several_texts_alike_names_none_of_them(tmp_path, column):
+    rows = ["good film,sentiment,a,pos", "bad film,sentiment,b,neg", "good film,sentiment,b,pos"]
+    path = _table(tmp_path, "\n".join([f"text,{column},annotator,label", *rows]))
+    votes = read_votes(path)
+    assert votes.samples == ("line 2", "line 3")
+    said = f"The column {column} has one name for several texts, so it names no samples."
+    assert said in votes.notes
+    dataset = VotesReader().read(path)
+    assert [sample.source for sample in dataset] == ["good film", "bad film"]
+    assert said in [problem.what for problem in dataset.problems]
+
+
+def test_a_name_has_one_text_where_it_stands_in_one_row_alone(tmp_path):
+    text = "id,text,annotator,label\n7,good,a,x\n7,,b,y\n8,bad,a,y\n8,bad ,b,y\n"
+    votes = read_votes(_table(tmp_path, text))
+    assert (votes.samples, votes.notes) == (("7", "8"), ())
+
+
+def test_a_sample_without_a_name_is_called_by_its_line(tmp_path):
+    text = "id,text,annotator,label\n,good,a,x\n,bad,a,y\n7,odd,a,y\n"
+    assert read_votes(_table(tmp_path, text)).samples == ("7", "line 2", "line 3")
+    wide = _table(tmp_path, "id,rater_1,rater_2\n,x,y\n,y,y\n", "wide.csv")
+    assert read_votes(wide).samples == ("line 2", "line 3")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "text,category,worker_age,worker_country",
+        "text,target,rater_age,rater_sex",
+        "text,sentiment,coder_notes,coder_time",
+        "text,category,votes,vote_1",
+    ],
+)
+def test_classes_beside_columns_about_people_are_labels(header):
+    assert layout_of(header.split(",")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text,annotator,label\nfine,a,\"['cat', 'dog']\"\nfine,b,cat|dog\nugly,a,\"['dog']\"\n",
+        "text,rater_1,rater_2\nfine,\"['cat', 'dog']\",cat|dog\nugly,\"['dog']\",\n",
+        "text,vote_1,vote_2\nfine,\"['cat', 'dog']\",cat|dog\nugly,,\"['dog']\"\n",
+    ],
+)
+def test_a_list_that_was_written_out_is_a_list_in_votes_too(tmp_path, text):
+    path = _table(tmp_path, text)
+    votes, dataset = read_votes(path), VotesReader().read(path)
+    assert votes.classes == dataset.classes == ("cat", "dog") and dataset.multilabel
+    assert "has a list written out" in votes.notes[0]
+
+
+def test_clips_keep_times_of_other_names(tmp_path):
+    _pictures(tmp_path, "a.mp4")
+    rows = ['a.mp4,0,"6,5",ann,3', 'a.mp4,0,"6,5",ben,3', "a.mp4,7,12,ann,4"]
+    table = _table(tmp_path, "\n".join(["path,start_time,end_time,annotator,label", *rows]))
+    dataset = AnyReader().read(table)
+    assert [sample.span_s for sample in dataset] == [(0.0, 6.5), (7.0, 12.0)]
+    assert [sample.id for sample in dataset] == list(read_votes(table).samples)
+    assert len(set(dataset.problems)) == len(dataset.problems)
+
+
+def test_long_numbers_and_codes_stay_apart(tmp_path):
+    long = ("12345678901234567890", "12345678901234567891")
+    votes = read_votes(_table(tmp_path, f"id,votes\n1,{long[0]}|{long[1]}.0|-0|0.00|+1.50\n"))
+    assert votes.classes == ("0", "1.5", *long)
+
+
+@pytest.mark.parametrize("word", ["none", "NA", "n/a"])
+def test_a_class_that_is_a_word_for_nothing_stays_beside_numbers(tmp_path, word):
+    votes = read_votes(_table(tmp_path, f"id,rater_1,rater_2\n1,3,{word}\n2,2,3\n"))
+    assert votes.classes == ("2", "3", word)
+
+
+def test_numbers_that_are_none_are_counted(tmp_path):
+    votes = read_votes(_table(tmp_path, 'id,votes\n1,"3, NaN"\n2,"[nan, nan]"\n3,"-1, 3"\n'))
+    assert len(votes) == 3
+    assert votes.notes == (
+        "3 votes of NaN or null are read as missing, because all others are numbers.",
+    )
+
+
+@pytest.mark.parametrize("cell", ["nan, nan", "[nan, nan]", "[nan]", "(NaN,)"])
+def test_cells_of_missing_votes_alone_hold_none(tmp_path, cell):
+    votes = read_votes(_table(tmp_path, f'id,votes\n1,"{cell}"\n2,"(3,)"\n3,"[4.]"\n'))
+    assert (votes.samples, votes.classes) == (("2", "3"), ("3", "4"))
+
+
+@pytest.mark.parametrize("label", ["new\u00a0york", "a\\b", "tab\tbed", "\\\\xa0 \\q"])
+def test_classes_are_called_alike_in_votes_and_in_their_data(tmp_path, label):
+    path = tmp_path / "votes.jsonl"
+    rows = [{"text": "fine", "annotator": "a", "label": label}]
+    rows += [{"text": "ugly", "annotator": "a", "label": "other"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert VotesReader().read(path).classes == read_votes(path).classes
+
+
+def test_what_is_said_of_all_people_is_no_person_and_initials_are_one():
+    figures = ("majority", "mean_score", "agreement_pct", "gold", "consensus_label", "final")
+    header = ("id", "rater_a", "rater_b", "rater_sd", *(f"rater_{name}" for name in figures))
+    assert layout_of(header).columns == ("rater_a", "rater_b")
+    initials = layout_of(("id", "rater_a", "rater_sd", "rater_var", "rater_majority"))
+    assert initials.columns == ("rater_a", "rater_sd", "rater_var")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "id,rater_a,rater_a,rater_b",
+        "id,rater_1,rater 1,rater_2",
+        "id,vote_1,vote_1,vote_2",
+        "id,rater_1,worker_1,rater_2",
+    ],
+)
+def test_two_columns_of_one_person_are_refused(tmp_path, header):
+    with pytest.raises(DataError, match="Two columns are"):
+        read_votes(_table(tmp_path, f"{header}\nx,1,2,3\n"))
+
+
+def test_a_damaged_table_of_votes_is_recognised_and_refused_where_it_is_read(tmp_path):
+    path = _table(tmp_path, "image,annotator_a,annotator_b\n1.jpg,cat\n")
+    assert VotesReader().recognises(path)
+    with pytest.raises(DataError, match="2 cells"):
+        VotesReader().read(path)

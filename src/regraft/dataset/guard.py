@@ -48,6 +48,7 @@ TABLE_SUFFIXES = frozenset(".csv .tsv .parquet .pq .jsonl .ndjson".split())
 """A file with one of these claims to be a table."""
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"})
+_ESCAPE = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 _NESTED_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(.{8})", re.DOTALL)
 _NESTED_JP2 = re.compile(rb"ihdr(?=(.{8})\0)", re.DOTALL)
 _NESTED_J2K = re.compile(rb"\xff\x4f\xff\x51\0(?=...(.{16}))", re.DOTALL)
@@ -95,6 +96,11 @@ def shown(name: str | Path) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(_escaped(letter) for letter in text)
+
+
+def unshown(name: str) -> str:
+    """The name that `shown` shows so."""
+    return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), name)
 
 
 def printable(text: str) -> str:

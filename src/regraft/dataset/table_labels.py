@@ -63,7 +63,7 @@ def labels_in(table: Table) -> Labels:
     if column is None:
         return _by_columns(table)
     where = guard.shown(table.path.name)
-    cells, problems = _with_lists(table, column)
+    cells, problems = with_lists(table, column)
     several = column == "labels" or any(map(_holds_several, cells))
     names = [_names(cell, several) for cell in cells]
     if column == "label":
@@ -118,8 +118,8 @@ def _option_for(table: Table) -> str:
     return shlex.quote(label if text == "path" else f"text={own},{label}")
 
 
-def _with_lists(table: Table, column: str) -> tuple[list[Cell], list[Problem]]:
-    """The cells of a column of classes, those that are lists written out as lists.
+def with_lists(table: Table, column: str) -> tuple[list[Cell], list[Problem]]:
+    """The cells of a column of classes, those that are lists written out as lists; what is said.
 
     Raises:
         DataError: a cell is an object, or begins like a list and is none.

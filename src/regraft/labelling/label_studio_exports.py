@@ -11,8 +11,11 @@ Decisions:
 - Tasks that were not made here are matched too: by the file's path or by the text, if that fits
   one sample only.
 - What cannot be matched, or names no class of the data, is left out and said.
-- Answers to several questions are not mixed: that of the choices called `label` counts, and where
-  there are none of that name the export is refused.
+- Answers to several questions are not mixed: where anybody answers the choices called `label` no
+  others count, and where there are none of that name the export is refused.
+- "JSON-MIN" writes its own `id` over one of the task, in its place: where it stands first, what was
+  asked lies among the answers. Then only a `label` counts that is the last of them, and without
+  one the export is refused.
 - As votes, tasks are samples by all that they hold; they are called by the longest of it.
 
 Format: https://labelstud.io/guide/export (Label Studio 1.x).
@@ -22,7 +25,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,8 +61,10 @@ _USUAL = (CONTROL, "choice")
 """What "JSON-MIN" calls the answer where there is one question, now and in older versions."""
 CONTENT = "checksum"
 """The field of a task that says what its sample holds, as the journal does."""
-_OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
-"""What "JSON-MIN" adds to a task; the answers stand between the first two."""
+_BEFORE, _BEHIND = "id", "annotator"
+"""What "JSON-MIN" puts around the answers."""
+_OWN = (_BEFORE, _BEHIND, "annotation_id", "created_at", "updated_at", "lead_time")
+"""What "JSON-MIN" adds to a task."""
 _LONG = 200
 """Characters of a task that it is called by."""
 _KEY = "label-studio-"
@@ -78,6 +83,7 @@ class Annotation:
         at: when, or "".
         task: its number.
         questions: the names of the choices that it answers.
+        is_mixed: what was asked lies among the answers, and cannot be told from them.
     """
 
     data: Mapping[str, object]
@@ -86,6 +92,7 @@ class Annotation:
     at: str
     task: str
     questions: frozenset[str] = frozenset()
+    is_mixed: bool = False
 
 
 def is_export(path: Path) -> bool:
@@ -102,7 +109,8 @@ def read_export(path: Path) -> list[Annotation]:
     """The annotations of an export.
 
     Raises:
-        DataError: it is none, is damaged, or answers several questions.
+        DataError: it is none, is damaged, answers several questions, or what was asked cannot be
+            told from the answers.
     """
     found = list(_annotations(path))
     if not found:
@@ -111,8 +119,16 @@ def read_export(path: Path) -> list[Annotation]:
             where=guard.shown(path),
             mend="annotate first, then export as JSON",
         )
-    asked = {name for one in found for name in one.questions}
-    questions = sorted({CONTROL if name in _USUAL else name for name in asked})
+    if len(_asked(found)) > 1 and any(CONTROL in one.questions for one in found):
+        found = list(_annotations(path, only_usual=True))
+    if any(one.is_mixed for one in found):
+        raise DataError(
+            "The tasks have a field `id` of their own; behind it what was asked cannot be told "
+            "from what was answered.",
+            where=guard.shown(path),
+            mend="export as JSON instead of JSON-MIN",
+        )
+    questions = _asked(found)
     if len(questions) > 1:
         raise DataError(
             f"The export answers several questions: {', '.join(map(guard.shown, questions))}.",
@@ -121,6 +137,12 @@ def read_export(path: Path) -> list[Annotation]:
             "export a project that asks one question",
         )
     return found
+
+
+def _asked(found: Iterable[Annotation]) -> list[str]:
+    """The names of the choices that are answered, the usual ones as one."""
+    asked = {name for one in found for name in one.questions}
+    return sorted({CONTROL if name in _USUAL else name for name in asked})
 
 
 def votes_in(path: Path, *, several: bool = False) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -134,12 +156,14 @@ def votes_in(path: Path, *, several: bool = False) -> list[tuple[str, str, tuple
     found = [one for one in read_export(path) if one.labels is not None]
     several = several or any(len(one.labels or ()) > 1 for one in found)
     names: dict[bytes, str] = {}
+    taken: set[str] = set()
     votes: list[tuple[str, str, tuple[str, ...]]] = []
     for one in found:
         held = json.dumps(one.data, sort_keys=True).encode()
         if held not in names:
             name = _called(one.data)
-            names[held] = f"{name} (task {one.task})" if name in names.values() else name
+            names[held] = f"{name} (task {one.task})" if name in taken else name
+            taken.add(names[held])
         if one.labels or (several and one.labels is not None):
             votes.append((names[held], one.annotator, one.labels))
     return votes
@@ -305,7 +329,8 @@ def _called(data: Mapping[str, object]) -> str:
     return guard.shown(own[:_LONG]) if own else "a task without data"
 
 
-def _annotations(path: Path) -> Iterator[Annotation]:
+def _annotations(path: Path, *, only_usual: bool = False) -> Iterator[Annotation]:
+    """The annotations, with the answers to all questions or to that of the usual name."""
     for number, task in enumerate(tasks_in(path), 1):
         where = f"{guard.shown(path)}, task {number}"
         listed = task.get("annotations", task.get("completions"))
@@ -314,12 +339,14 @@ def _annotations(path: Path) -> Iterator[Annotation]:
             if not isinstance(data, dict):
                 raise damaged(where, "it has no data")
             for one in objects_in(listed, where):
-                yield _full(data, one, str(task.get("id", number)), where)
+                yield _full(data, one, str(task.get("id", number)), where, only_usual)
         elif "annotation_id" in task:
-            yield _short(task, str(task.get("id", number)), where)
+            yield _short(task, str(task.get("id", number)), where, only_usual)
 
 
-def _full(data: Mapping[str, object], one: Fact, task: str, where: str) -> Annotation:
+def _full(
+    data: Mapping[str, object], one: Fact, task: str, where: str, only_usual: bool
+) -> Annotation:
     """An annotation of "JSON"."""
     at = said_at(one)
     annotator = annotator_name(one.get("completed_by"))
@@ -329,7 +356,8 @@ def _full(data: Mapping[str, object], one: Fact, task: str, where: str) -> Annot
     if not isinstance(results, list):
         raise damaged(where, "an annotation has no result")
     chosen = [result for result in objects_in(results, where) if result.get("type") == "choices"]
-    ours = [result for result in chosen if result.get("from_name") == CONTROL] or chosen
+    ours = [result for result in chosen if result.get("from_name") == CONTROL]
+    ours = ours if ours or only_usual else chosen
     labels: set[str] = set()
     for result in ours:
         value = result.get("value")
@@ -338,30 +366,39 @@ def _full(data: Mapping[str, object], one: Fact, task: str, where: str) -> Annot
     return Annotation(data, annotator, tuple(sorted(labels)), at, task, questions)
 
 
-def _short(row: Fact, task: str, where: str) -> Annotation:
+def _short(row: Fact, task: str, where: str, only_usual: bool) -> Annotation:
     """A row of "JSON-MIN": the data and the choices lie side by side."""
-    questions = _questions(row)
+    answers = _answers(row)
+    usual = [name for name in _USUAL if name in answers][:1]
+    questions = usual if usual or only_usual else answers
     labels: set[str] = set()
     for question in questions:
         said = row[question]
         if isinstance(said, dict):
             said = said.get("choices")
         labels |= _names([] if said is None else said, where)
-    data = {n: value for n, value in row.items() if n not in (*_USUAL, *questions, *_OWN)}
-    person = annotator_name(row.get("annotator"))
-    return Annotation(data, person, tuple(sorted(labels)), said_at(row), task, questions)
+    holds_data = next(iter(row)) == _BEFORE
+    is_mixed = holds_data and bool(questions) and usual != answers[-1:]
+    others = questions if holds_data else answers
+    data = {name: value for name, value in row.items() if name not in (*others, *_OWN)}
+    person = annotator_name(row.get(_BEHIND))
+    return Annotation(
+        data, person, tuple(sorted(labels)), said_at(row), task, frozenset(questions), is_mixed
+    )  # fmt: skip
 
 
-def _questions(row: Fact) -> frozenset[str]:
-    """The fields of a row that hold answers: one of a usual name, or what stands among its own."""
-    for usual in _USUAL:
-        if usual in row:
-            return frozenset({usual})
+def _answers(row: Fact) -> list[str]:
+    """The fields of a row that may be answers; those before its own `id` are the task's."""
     names = list(row)
-    if not {*_OWN[:2]} <= row.keys():
-        return frozenset()
-    begin, end = (names.index(name) for name in _OWN[:2])
-    return frozenset(names[begin + 1 : end])
+    if not {_BEFORE, _BEHIND} <= row.keys():
+        return [name for name in _USUAL if name in row]
+    begin, end = names.index(_BEFORE), names.index(_BEHIND)
+    asked = names[:begin] if begin < end else []
+    return [
+        name
+        for place, name in enumerate(names)
+        if begin < place < end or (name in _USUAL and name not in asked)
+    ]
 
 
 def _names(value: object, where: str) -> set[str]:

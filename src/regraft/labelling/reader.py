@@ -12,6 +12,7 @@ from regraft.dataset.choosing import READERS, asked_for
 from regraft.dataset.table import Cell, Table, columns_of, read_table
 from regraft.dataset.table_columns import FILE_NAMES, named_text_column, with_path
 from regraft.dataset.table_rows import dataset_of
+from regraft.errors import DataError
 from regraft.labelling.consensus import consensus
 from regraft.labelling.votes import (
     Scale,
@@ -20,6 +21,7 @@ from regraft.labelling.votes import (
     layout_of,
     read_votes,
     sample_names,
+    votes_in_table,
 )  # fmt: skip
 
 
@@ -47,7 +49,7 @@ class VotesReader:
             DataError: the table is damaged, or holds no votes.
         """
         table = with_path(read_table(path))
-        votes = read_votes(path, scale=self.scale)
+        votes = votes_in_table(table, scale=self.scale)
         decided, names, unvoted = _decided(table, votes)
         dataset = dataset_of(decided).with_problems(
             [
@@ -111,8 +113,12 @@ def _has_samples(path: Path) -> bool:
     columns = columns_of(path)
     if "path" in columns or named_text_column(columns) is not None:
         return True
-    may_name_files = {name.lower() for name in columns} & {*FILE_NAMES}
-    return bool(may_name_files) and "path" in with_path(read_table(path)).columns
+    if not {name.lower() for name in columns} & {*FILE_NAMES}:
+        return False
+    try:
+        return "path" in with_path(read_table(path)).columns
+    except DataError:
+        return True  # `read` says what is wrong with it
 
 
 def _decided(table: Table, votes: Votes) -> tuple[Table, list[str], list[str]]:
@@ -128,13 +134,17 @@ def _decided(table: Table, votes: Votes) -> tuple[Table, list[str], list[str]]:
         rows.setdefault(name, row)
     unvoted = [name for name in rows if name not in label]
     kept = {name: row for name, row in rows.items() if name in label}
-    columns = ("split", "group", "path", "start", "stop", named_text_column(table.columns))
+    layout = layout_of(table.columns)
+    assert layout is not None, "it is a table of votes"
+    votes_are_in = {"label", "labels", layout.annotator, *layout.columns, *layout.figures}
     cells: dict[str, Sequence[Cell]] = {
         column: [table.cells[column][row] for row in kept.values()]
-        for column in columns
-        if column is not None and column in table.columns
+        for column in table.columns
+        if column not in votes_are_in
     }
-    cells["labels" if found.multilabel else "label"] = [label[name] for name in kept]
+    # Classes were made printable, and are when they are read as labels.
+    labels = [guard.unshown(label[name]) for name in kept]
+    cells["labels" if found.multilabel else "label"] = labels
     return (
         Table(table.path, cells, [table.lines[row] for row in kept.values()], table.notes),
         list(kept),

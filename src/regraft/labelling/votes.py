@@ -13,23 +13,23 @@ Three tables are read (CSV, TSV, Parquet, JSON lines), told apart by their colum
 An export of Label Studio ("JSON" or "JSON-MIN") holds votes too; see `label_studio_exports.py`.
 
 Samples are named by a column `path` or another of files beside the table, by `sample`, `id`,
-`item` or `task`; or the samples are texts (a column `text`, `body`, …), and without a name a text
-is called by its first line.
+`item` or `task`; or the samples are texts (a column `text`, `body`, …), and where no such column
+has one text for each name a text is called by its first line.
 
 Decisions:
 
 - Capitals in the columns' names do not matter.
-- A table with labels that does not say whose they are is a table of labels, whatever else stands
-  in it: `vote_count`, `rater_confidence` and the like are about the sample.
+- A table with labels (in `category` or `sentiment` too) that does not say whose they are is a table
+  of labels, whatever else stands in it: `votes`, `rater_age` and the like are about the sample.
 - A missing vote is an empty cell or a row that is not there, and normal everywhere. Only in a long
   table of votes for several classes an empty cell is its annotator's vote that none applies: as the
   row is there, somebody looked. Both are counted in `notes`.
-- Where all votes are numbers, 3, 3.0 and +3 are one, and NaN or null is a missing vote: pandas
-  writes whole numbers with a gap among them so.
-- A wide table's mean, count and spread are no people's.
+- Where all votes are numbers, 3, 3.0 and +3 are one, and NaN or null is a missing vote, which is
+  counted in `notes`: pandas writes whole numbers with a gap among them so.
+- A wide table's mean, count, majority and spread are no people's.
 - Votes hold several classes where a cell says so: `cat|dog` or `cat;dog`, as in tables of labels
-  (in a cell of `votes` these are two votes), or a list in a JSON list. `|` alone, `[]`, or in JSON
-  lines and Parquet an empty list, is then the vote that nothing applies.
+  (in a cell of `votes` these are two votes), or is a list, written out or not. `|` alone, `[]`, or
+  in JSON lines and Parquet an empty list, is then the vote that nothing applies.
 - Whole numbers of which one is negative are steps of a scale; other labels are categories. Class
   numbers look like scales, so this is said, and `scale` overrides it.
 - Someone who voted twice on a sample counts with the later vote.
@@ -41,7 +41,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +52,7 @@ from regraft.dataset import guard
 from regraft.dataset.reader import class_name
 from regraft.dataset.table import LABEL_NAMES, Table, brief, columns_of, read_table
 from regraft.dataset.table_columns import FILE_NAMES, named_text_column, with_path
-from regraft.dataset.table_labels import SEVERAL
+from regraft.dataset.table_labels import SEVERAL, with_lists
 from regraft.dataset.table_rows import TableReader, file_names
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError, UsageError
@@ -69,15 +69,20 @@ _ROLES = ("annotator", "rater", "worker", "coder", "labeller", "labeler")
 _ANNOTATORS = (*_ROLES, *(f"{role}_id" for role in _ROLES))
 _VOTED = ("label", "labels", "vote", "rating", "answer", *LABEL_NAMES)
 _PERSON = re.compile(rf"(?:{'|'.join(_ROLES)})(?:[_ -](.+)|([0-9]+))", re.IGNORECASE)
+_MEAN = re.compile("(?:mean|average|avg)(?:[_ -].+)?", re.IGNORECASE)
 _FIGURE = re.compile(
-    "mean|average|avg|median|std|stdev|sd|var|variance|count|total|sum|agreement|confidence",
+    rf"{_MEAN.pattern}|(?:median|majority|consensus|agreement|confidence)(?:[_ -].+)?"
+    "|std|stdev|variance|count|total|sum|gold|final",
     re.IGNORECASE,
 )
 """What a column of a wide table says of all people together."""
+_SPREAD = re.compile("sd|var", re.IGNORECASE)
+"""What it says beside a mean; else these are initials."""
 _NUMBERED = re.compile("vote[_ -]?[0-9]+", re.IGNORECASE)
 _NUMBER = re.compile(r"[+\-\u2212]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?")
-_MISSING = frozenset({"nan", "null", "none", "na", "n/a", "<na>"})
+_MISSING = frozenset({"nan", "null", "<na>"})
 """What stands for a missing vote among numbers, in small letters."""
+_BRACKETS = frozenset({("[", "]"), ("(", ")")})
 _NAMED = 5
 """Columns that a message names."""
 _MOST_STEPS = 64
@@ -203,7 +208,9 @@ def votes_of(
         DataError: there is no vote.
         UsageError: the values do not fit the scale.
     """
-    rows = _numbers_as_one(list(rows))
+    given = list(rows)
+    rows = _numbers_as_one(given)
+    notes = _dropped(len(given) - len(rows))
     if not rows:
         raise DataError("There is no vote.", where=where, mend="write one vote per row or cell")
     nameless = tuple(sample for sample, annotator, _ in rows if not annotator)
@@ -222,7 +229,7 @@ def votes_of(
     table_v3 = np.array(
         [(places[0][s], places[1].get(a, -1), places[2][v]) for s, a, v in rows], dtype=np.int64
     )
-    return Votes(samples, people, values, scale, *table_v3.T, nameless=nameless)
+    return Votes(samples, people, values, scale, *table_v3.T, nameless=nameless, notes=notes)
 
 
 def _numbers_as_one(rows: list[tuple[str, str, Value]]) -> list[tuple[str, str, Value]]:
@@ -236,8 +243,7 @@ def _numbers_as_one(rows: list[tuple[str, str, Value]]) -> list[tuple[str, str, 
             return rows
         (text,) = value
         if _NUMBER.fullmatch(text):
-            number = float(text.replace("\u2212", "-"))
-            spelt[value] = (str(int(number)) if number.is_integer() else repr(number),)
+            spelt[value] = (_spelt(text),)
         elif text.lower() in _MISSING:
             spelt[value] = None
         else:
@@ -245,6 +251,22 @@ def _numbers_as_one(rows: list[tuple[str, str, Value]]) -> list[tuple[str, str, 
     if not any(spelt.values()):
         return rows
     return [(s, a, one) for s, a, value in rows if (one := spelt[value]) is not None]
+
+
+def _spelt(number: str) -> str:
+    """A number in its shortest spelling; as text, since a float would merge long ones."""
+    number = number.replace("\u2212", "-").removeprefix("+")
+    if "." in number:
+        number = number.rstrip("0").rstrip(".")
+    return "0" if number == "-0" else number
+
+
+def _dropped(missing: int) -> tuple[str, ...]:
+    """What is said of numbers that are none."""
+    if not missing:
+        return ()
+    what = plural(missing, "vote of NaN or null is", "votes of NaN or null are")
+    return (f"{what} read as missing, because all others are numbers.",)
 
 
 def _values(
@@ -323,16 +345,37 @@ def layout_of(columns: Sequence[str]) -> Layout | None:
     voted, annotator = _first(columns, _VOTED), _first(columns, _ANNOTATORS)
     if voted is not None and annotator is not None:
         return Layout("long", (voted,), annotator)
-    if _first(columns, ("label", "labels")) or any(n.lower().startswith("label_") for n in columns):
+    labelled = _first(columns, ("label", "labels", *LABEL_NAMES))
+    if labelled is not None or any(name.lower().startswith("label_") for name in columns):
         return None
-    votes = _first(columns, ("votes",) if _first(columns, LABEL_NAMES) else ("votes", "ratings"))
+    votes = _first(columns, ("votes", "ratings"))
     numbered = tuple(name for name in columns if _NUMBERED.fullmatch(name))
     if votes is not None or numbered:
         return Layout("anonymous", numbered if votes is None else (votes,))
     people = {name: _person(name) for name in columns if name.lower() not in _ANNOTATORS}
-    figures = tuple(name for name, person in people.items() if _FIGURE.fullmatch(person))
+    figures = _figures(people)
     people = tuple(name for name, person in people.items() if person and name not in figures)
     return Layout("wide", people, figures=figures) if len(people) > 1 else None
+
+
+def _figures(people: Mapping[str, str]) -> tuple[str, ...]:
+    """The columns that are about all people together, of columns and whose they seem to be."""
+    has_mean = any(map(_MEAN.fullmatch, people.values()))
+    return tuple(
+        name
+        for name, person in people.items()
+        if _FIGURE.fullmatch(person) or (has_mean and _SPREAD.fullmatch(person))
+    )
+
+
+def _holds_all_votes(layout: Layout) -> bool:
+    """Whether one column holds all votes on a sample."""
+    return layout.kind == "anonymous" and _NUMBERED.fullmatch(layout.columns[0]) is None
+
+
+def _whose(column: str, layout: Layout) -> str:
+    """The person of a column of a wide table; elsewhere the column."""
+    return (_person(column) if layout.kind == "wide" else "") or column
 
 
 def _person(column: str) -> str:
@@ -368,35 +411,111 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
     if path.suffix.lower() == ".json":
         rows = votes_in(path, several=scale == "multilabel")
         return votes_of(rows, scale=scale, where=guard.shown(path))
-    table = with_path(read_table(path))
+    return votes_in_table(with_path(read_table(path)), scale=scale)
+
+
+def votes_in_table(table: Table, *, scale: Scale | None = None) -> Votes:
+    """The votes in a table that was read, its column of files called `path`; see `read_votes`."""
+    where = guard.shown(table.path)
     layout = layout_of(table.columns)
     if layout is None:
         raise DataError(
             f"The table holds no votes; its columns are {table.listed}.",
-            where=guard.shown(path),
+            where=where,
             mend="have path,annotator,label or path,annotator_…,annotator_… or path,votes",
         )
+    _refuse_namesakes(table, layout)
+    table, lists = _with_lists(table, layout)
     read = {"long": _long, "wide": _wide, "anonymous": _anonymous}[layout.kind]
     rows, notes = read(table, layout, sample_names(table), scale)
-    return replace(votes_of(rows, scale=scale, where=guard.shown(path)), notes=notes)
+    votes = votes_of(rows, scale=scale, where=where)
+    return replace(votes, notes=(*lists, *notes, *votes.notes, *_no_names(table)))
+
+
+def _refuse_namesakes(table: Table, layout: Layout) -> None:
+    """Refuse columns of one name or one person: the votes in one of them would be lost."""
+    meant = {*layout.columns, layout.annotator}
+    # A table has each name once, and the first of JSON lines may lack some.
+    header = [name for name in columns_of(table.path) if name in meant]
+    columns = max(header, [name for name in table.columns if name in meant], key=len)
+    people = Counter(class_name(_whose(name, layout)) for name in columns)
+    again = next((name for name, count in people.items() if count > 1), None)
+    if again is not None:
+        who = "of the person" if layout.kind == "wide" else "called"
+        raise DataError(
+            f"Two columns are {who} {again}.",
+            where=guard.shown(table.path),
+            mend="rename or take out one of them",
+        )
+
+
+def _with_lists(table: Table, layout: Layout) -> tuple[Table, tuple[str, ...]]:
+    """The table with lists that were written out as lists, as in tables of labels; what is said.
+
+    A column `votes` has lists of votes instead.
+    """
+    if _holds_all_votes(layout):
+        return table, ()
+    read = {column: with_lists(table, column) for column in layout.columns}
+    said = [
+        f"{problem.what} It is read as a list." for _, found in read.values() for problem in found
+    ]
+    cells = {column: cells for column, (cells, _) in read.items()}
+    return replace(table, cells={**table.cells, **cells}), tuple(said[:1])
 
 
 def sample_names(table: Table) -> list[str]:
-    """What the sample of each row is called; of files, as `file_names` calls it."""
-    column = _first(table.columns, _NAMES)
-    if column == "path":
+    """What the sample of each row is called; of files, as `file_names` calls it.
+
+    Where no column says it, a text is called by its first line, and what else there is by its own.
+    """
+    if "path" in table.columns:
         return file_names(table)
-    texts = named_text_column(table.columns)
-    column = column or (None if texts else _first(table.columns, FILE_NAMES))
-    if column is not None:
-        return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
-    column = texts
-    assert column is not None, "a table without samples holds no votes"
-    first: dict[str, str] = {}
+    text = named_text_column(table.columns)
+    lines = table.line_ids
+    if text is not None:
+        first: dict[str, str] = {}
+        pairs = zip(lines, table.texts(text), strict=True)
+        lines = [first.setdefault(content, line) for line, content in pairs]
+    column = next((c for c in _naming(table) if text is None or _one_text_each(table, c)), None)
+    if column is None:
+        return lines
+    return [name or line for name, line in zip(_names_in(table, column), lines, strict=True)]
+
+
+def _naming(table: Table) -> list[str]:
+    """The columns that may name samples, the surest first."""
+    is_text = named_text_column(table.columns) is not None
+    lower = {name.lower(): name for name in table.columns}
     return [
-        first.setdefault(text, name)
-        for name, text in zip(table.line_ids, table.texts(column), strict=True)
+        lower[name] for name in (_NAMES if is_text else (*_NAMES, *FILE_NAMES)) if name in lower
     ]
+
+
+def _names_in(table: Table, column: str) -> list[str]:
+    return [guard.shown(text.strip().removeprefix("./")) for text in table.texts(column)]
+
+
+def _one_text_each(table: Table, column: str) -> bool:
+    """Whether what a column names is one text each: a `task` may be that of all."""
+    text = named_text_column(table.columns)
+    assert text is not None, "it is a table of texts"
+    first: dict[str, str] = {}
+    contents = (content.strip() for content in table.texts(text))
+    pairs = zip(_names_in(table, column), contents, strict=True)
+    # The text may be written in the first row of its sample alone.
+    return all(first.setdefault(name, said) == said for name, said in pairs if name and said)
+
+
+def _no_names(table: Table) -> tuple[str, ...]:
+    """What is said of columns that could name texts and do not."""
+    if "path" in table.columns or named_text_column(table.columns) is None:
+        return ()
+    shared = [name for name in _naming(table) if not _one_text_each(table, name)]
+    return tuple(
+        f"The column {guard.shown(name)} has one name for several texts, so it names no samples."
+        for name in shared
+    )
 
 
 _Read = tuple[list[tuple[str, str, Value]], tuple[str, ...]]
@@ -425,12 +544,12 @@ def _long(table: Table, layout: Layout, names: Sequence[str], scale: Scale | Non
 
 
 def _wide(table: Table, layout: Layout, names: Sequence[str], scale: Scale | None) -> _Read:
-    people = [class_name(_person(column)) or column for column in layout.columns]
+    people = [class_name(_whose(column, layout)) for column in layout.columns]
     return _one_a_cell(table, layout, names, scale, people)
 
 
 def _anonymous(table: Table, layout: Layout, names: Sequence[str], scale: Scale | None) -> _Read:
-    if _NUMBERED.fullmatch(layout.columns[0]):
+    if not _holds_all_votes(layout):
         return _one_a_cell(table, layout, names, scale, [""] * len(layout.columns))
     (column,) = layout.columns
     rows = [
@@ -500,14 +619,17 @@ def _value(texts: Iterable[str]) -> Value:
 
 
 def _numbers_in(cell: str) -> list[Value]:
-    """Several numbers with commas or blanks between, in brackets or not; none where it is else."""
+    """Numbers with commas or blanks between, or in brackets; none where it is else.
+
+    What is missing among them `votes_of` leaves out, and says.
+    """
     parts = re.sub(r"[\s,]+", " ", cell.strip(" ()[]")).split()
-    missing = [part.lower() in _MISSING for part in parts]
-    if len(parts) < 2 or all(missing) or cell.count("[") > 1:
+    is_list = len(parts) > 1 or (cell.strip()[:1], cell.strip()[-1:]) in _BRACKETS
+    if not is_list or cell.count("[") > 1:
         return []
-    if not all(gone or _NUMBER.fullmatch(part) for part, gone in zip(parts, missing, strict=True)):
+    if not all(part.lower() in _MISSING or _NUMBER.fullmatch(part) for part in parts):
         return []
-    return [(part,) for part, gone in zip(parts, missing, strict=True) if not gone]
+    return [(part,) for part in parts]
 
 
 def _list(table: Table, line: int, cell: str | tuple[str, ...]) -> list[Value]:
