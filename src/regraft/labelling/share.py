@@ -14,8 +14,9 @@ wrong labels do.
   one for those of the classes that a class is taken for. With a single temperature the overlap of
   similar classes would be taken for wrong labels, since probes are too timid between groups of
   classes where they are sure enough within one.
-- Wrong labels are alike for all classes, or go where answers are divided, or half and half, or
-  where more labels are given than the answers expect.
+- Wrong labels are alike for all classes, or go where answers are divided, or half and half. Where
+  they go is not fitted to the labels: of many classes with few samples each the fit would learn the
+  hard samples by heart and call them wrong.
 - Samples that belong together are no more evidence than one, so the log-likelihood is divided by
   their design effect (Kish 1965).
 - Probes that learnt from all labels believe wrong ones a little, and probes that learnt without the
@@ -26,7 +27,7 @@ Legend: n samples, c classes, s shares.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -118,24 +119,13 @@ def _fit(given_n: np.ndarray, chance_nc: np.ndarray) -> np.ndarray:
     for scale, of_similar in product(_SCALES, _OF_SIMILAR):
         true_nc = softmax(scale * (log_nc + of_similar * similar_nc), axis=1)
         right_n = true_nc[np.arange(len(given_n)), given_n]
-        for wrong_n in _wrong(true_nc, given_n):
+        any_n = (1 - right_n) / (true_nc.shape[1] - 1)
+        others_cc = _to_others(true_nc.T @ true_nc)
+        divided_n = (true_nc * others_cc[:, given_n].T).sum(axis=1)
+        for wrong_n in (any_n, divided_n, (any_n + divided_n) / 2):
             seen_sn = right_n + SHARES_S[:, None] * (wrong_n - right_n)
             best_s = np.maximum(best_s, np.log(np.maximum(seen_sn, 1e-300)).sum(axis=1))
     return best_s
-
-
-def _wrong(true_nc: np.ndarray, given_n: np.ndarray) -> Iterator[np.ndarray]:
-    """Chance_n of each given label if it is wrong, by what wrong labels may be like."""
-    classes = true_nc.shape[1]
-    right_n = true_nc[np.arange(len(given_n)), given_n]
-    expected_cc = true_nc.T @ true_nc
-    excess_cc = true_nc.T @ np.eye(classes)[given_n] - expected_cc
-    any_n = (1 - right_n) / (classes - 1)
-    divided_n, excess_n = (
-        (true_nc * _to_others(table_cc)[:, given_n].T).sum(axis=1)
-        for table_cc in (expected_cc, np.maximum(excess_cc, 0) + 0.5 / (classes - 1))
-    )
-    yield from (any_n, divided_n, (any_n + divided_n) / 2, excess_n)
 
 
 def _to_others(table_cc: np.ndarray) -> np.ndarray:
