@@ -38,3 +38,13 @@ def test_labels_of_one_class_given_to_the_next_are_told_by_their_share():
     planted = np.random.default_rng(1).random(600) < 0.1
     share = wrong_share(np.where(planted, (truth + 1) % 10, truth), (chance_nc,) * 2)
     assert share.low <= planted.mean() <= share.high < share.low + 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_answers_that_say_nothing_leave_an_interval_and_no_value(seed: int):
+    rng = np.random.default_rng(seed)
+    chance_nc = softmax(rng.normal(0, 0.3, (200, 4)), axis=1)
+    share = wrong_share(rng.integers(0, 4, 200), (chance_nc,) * 2)
+    assert share.value is None and share.high > share.low + 0.5
+    part = share.of_part(0.5)
+    assert part.to_json() == {"value": None, "low": share.low / 2, "high": share.high / 2}

@@ -86,6 +86,13 @@ def test_the_share_of_wrong_labels_is_said(value: float, low: float, said: str) 
     assert page.share_wrong({"value": value, "low": low, "high": 0.18}) == said
 
 
+def test_of_a_share_that_can_hardly_be_told_the_interval_is_said() -> None:
+    share = {"value": None, "low": 0.0, "high": 0.81}
+    said = "How many labels are wrong can hardly be told (0.0 % to 81.0 %)."
+    assert page.share_wrong(share) == said
+    assert said in labels_page.render(_found() | {"share": share}, {}).replace("\u00a0", " ")
+
+
 def test_whatever_is_named_like_markup_is_text_and_nothing_is_fetched() -> None:
     page = labels_page.render(_found(), {_BAD: b"jpeg"})
     assert "<script" not in page
