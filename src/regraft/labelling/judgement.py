@@ -69,11 +69,12 @@ def share_of_wrong(
     if len(rows) < LEAST:
         return None
     some = [dataset.samples[int(n)] for n in rows]
+    sure = [sample for sample in dataset if sample.id in settled]
     share = wrong_share(
         np.array([sample.target for sample in some], dtype=np.int64),
         (judged.first_nc[rows], judged.chance_nc[rows]),
         clusters=[sample.group for sample in some],
-        surely=findings.contradicted(dataset.samples, settled) / len(some),
+        surely=findings.contradicted([*some, *sure], settled) / len(some),
         seed=seed,
     )
     return share.of_part(len(some) / len(judged_n))
