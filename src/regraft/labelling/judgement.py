@@ -38,7 +38,7 @@ def judgement(
     return {
         **found,
         "likely_errors": [one.facts(dataset) | excerpt(dataset.samples[one.row]) for one in errors],
-        "scores": findings.scores(dataset, judged, errors),
+        "scores": findings.scores(dataset, judged, errors, settled),
         "share": share.to_json() if share else None,
         "outliers": findings.outliers(dataset, judged),
         "same_classes": findings.same_classes(dataset, judged),
