@@ -160,6 +160,29 @@ def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
     assert scores[1]["given"] == "'=1+1" and scores[1]["score"] == "0.1"
 
 
+@pytest.mark.parametrize("name", ["scores", "likely_errors", "consensus"])
+@pytest.mark.parametrize("columns", ["sample,score", "sample,given,suggested,score,note", ""])
+def test_a_table_of_the_users_own_is_neither_written_over_nor_taken_away(
+    tmp_path: Path, name: str, columns: str
+) -> None:
+    path = tmp_path / f"{name}.csv"
+    path.write_text(f"{columns}\na,1\n")
+    with pytest.raises(UsageError, match=f"{name}.csv"):
+        labels_page.write(tmp_path, _found())
+    assert path.read_text() == f"{columns}\na,1\n" and not (tmp_path / "labels.json").exists()
+
+
+def test_tables_of_an_earlier_call_are_replaced_with_texts_and_without(tmp_path: Path) -> None:
+    texts = [Sample(name, f"text of {name}", 0) for name in (_BAD, "b.png")]
+    labels_page.write(tmp_path, _found(), labelled=texts)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
+    assert [row["text"] for row in rows] == [sample.source for sample in texts]
+    labels_page.write(tmp_path, _found())
+    assert "text" not in (tmp_path / "scores.csv").read_text().splitlines()[0].split(",")
+    labels_page.write(tmp_path, _found() | {"likely_errors": [], "scores": []})
+    assert not list(tmp_path.glob("scores.csv")) + list(tmp_path.glob("likely_errors.csv"))
+
+
 @pytest.mark.parametrize(
     "change",
     [
