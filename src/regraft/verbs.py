@@ -418,8 +418,8 @@ def labels(
     Returns:
         "agreement" and "consensus" (None without votes), "ceiling" (how often one person says what
         the others say) and "beside_people" (the network beside them); "likely_errors" and "next"
-        (ranked), "scores" (every label that was judged, the likeliest wrong first), "share" of
-        wrong labels, "worth" of the next labels, "outliers", "same_classes";
+        (ranked), "scores" (every label that was judged and is open, the likeliest wrong first),
+        "share" of wrong labels, "worth" of the next labels, "outliers", "same_classes";
         "reviewed" (how many samples reviewers had an opinion on), "caution" (what to bear in mind)
         and "not_judged" (why no label was); "data" and "pool" (what was looked at); and
         "from_label_studio" and "to_label_studio" (what came and what was written).
@@ -428,7 +428,7 @@ def labels(
         DataError: the data cannot be used as they are.
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other, one is wrong, or labels were written into
-            next.csv in `out`.
+            next.csv in `out`, or another table there is not one of an earlier call.
     """
     from regraft.labelling.survey import surveyed
     from regraft.reporting import labels_page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +45,21 @@ def test_of_several_classes_the_one_that_is_open_is_asked_about():
         assert known == {name for c, name in ((0, "cat"), (2, "elk")) if applies_nc[200 + n, c]}
         assert row["score"] > 0.5 and len(row["chances"]) == 3
         assert row["probability"] == pytest.approx(row["chances"][0][1])
+
+
+@pytest.mark.parametrize("labelled", [0, 40], ids=["cold", "warm"])
+def test_of_copies_of_a_clip_one_is_asked_about_and_of_moments_of_a_file_all(labelled: int):
+    rng = np.random.default_rng(0)
+    x_nd = rng.normal(size=(4, 8)).astype(np.float32)
+    pool = _seen(x_nd, None)
+    shown = [("a.mp4@0.000-5.000", ""), ("a.mp4@5.000-10.000", "same")]
+    shown += [("b.mp4@0.000-5.000", "same"), ("b.mp4@5.000-10.000", "")]
+    samples = [
+        replace(sample, id=name, copies=copies, group="a and b")
+        for sample, (name, copies) in zip(pool.dataset, shown, strict=True)
+    ]
+    pool = Seen(pool.dataset.with_samples(samples), pool.rows)
+    known_nd = rng.normal(size=(labelled, 8)).astype(np.float32)
+    known = _seen(known_nd, rng.random((labelled, 3)) < 0.5)
+    asked = {row["sample"] for row in ask_next(pool, known, batch=4)}
+    assert len(asked) == 3 and {shown[0][0], shown[3][0]} < asked

@@ -170,6 +170,17 @@ def test_every_label_that_was_judged_has_a_score_and_they_rank_better_than_the_s
     assert of_all > of_list + 0.02
 
 
+def test_labels_that_people_confirmed_have_no_score_any_more():
+    x_nd, given, _ = _clouds(600, 0.1, seed=2)
+    dataset, judged = _dataset(given), _judge(x_nd, given)
+    worst = findings.likely_errors(dataset, judged)[0].row
+    settled = frozenset({dataset.samples[worst].id})
+    errors = findings.likely_errors(dataset, judged, settled)
+    rows = findings.scores(dataset, judged, errors, settled)
+    assert rows[0]["suspect"] and rows[0]["sample"] == dataset.samples[errors[0].row].id
+    assert len(rows) == 599 and settled.isdisjoint({row["sample"] for row in rows})
+
+
 def test_of_copies_that_contradict_each_other_the_wrong_one_is_named():
     x_nd, given, planted = _clouds(600, 0.0, seed=2)
     first, other = 0, next(n for n in range(600) if given[n] != given[0])

@@ -180,6 +180,12 @@ def test_what_people_kept_is_not_counted_as_wrong():
     sure = frozenset(f"{n}.png" for n in range(0, 80, 2))
     assert judgement.share_of_wrong(twins, judged, frozenset(), 0).low == 0.5
     assert judgement.share_of_wrong(twins, judged, sure, 0).low == pytest.approx(0.5)
+    lone = (
+        Sample(f"{n}.mp4", Path(f"{n}.mp4"), 2 + n % 2, f"{n // 2:064x}", group=f"file {n % 2}")
+        for n in range(400, 800)
+    )  # contradictions of which nothing is judged
+    more = replace(rows, classes=("a", "b", "c", "d")).with_samples((*rows, *lone))
+    assert judgement.share_of_wrong(more, judged, frozenset(), 0) == before
     everything = frozenset(sample.id for sample in rows)
     assert judgement.share_of_wrong(rows, judged, everything, 0) is None
 

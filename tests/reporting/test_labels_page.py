@@ -86,6 +86,13 @@ def test_the_share_of_wrong_labels_is_said(value: float, low: float, said: str) 
     assert page.share_wrong({"value": value, "low": low, "high": 0.18}) == said
 
 
+def test_of_a_share_that_can_hardly_be_told_the_interval_is_said() -> None:
+    share = {"value": None, "low": 0.0, "high": 0.81}
+    said = "How many labels are wrong can hardly be told (0.0 % to 81.0 %)."
+    assert page.share_wrong(share) == said
+    assert said in labels_page.render(_found() | {"share": share}, {}).replace("\u00a0", " ")
+
+
 def test_whatever_is_named_like_markup_is_text_and_nothing_is_fetched() -> None:
     page = labels_page.render(_found(), {_BAD: b"jpeg"})
     assert "<script" not in page
@@ -151,6 +158,29 @@ def test_the_tables_hold_what_was_found_and_no_formula(tmp_path: Path) -> None:
     assert [row["sample"] for row in scores] == [_BAD, "b.png"]
     assert [row["suspect"] for row in scores] == ["True", "False"]
     assert scores[1]["given"] == "'=1+1" and scores[1]["score"] == "0.1"
+
+
+@pytest.mark.parametrize("name", ["scores", "likely_errors", "consensus"])
+@pytest.mark.parametrize("columns", ["sample,score", "sample,given,suggested,score,note", ""])
+def test_a_table_of_the_users_own_is_neither_written_over_nor_taken_away(
+    tmp_path: Path, name: str, columns: str
+) -> None:
+    path = tmp_path / f"{name}.csv"
+    path.write_text(f"{columns}\na,1\n")
+    with pytest.raises(UsageError, match=f"{name}.csv"):
+        labels_page.write(tmp_path, _found())
+    assert path.read_text() == f"{columns}\na,1\n" and not (tmp_path / "labels.json").exists()
+
+
+def test_tables_of_an_earlier_call_are_replaced_with_texts_and_without(tmp_path: Path) -> None:
+    texts = [Sample(name, f"text of {name}", 0) for name in (_BAD, "b.png")]
+    labels_page.write(tmp_path, _found(), labelled=texts)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
+    assert [row["text"] for row in rows] == [sample.source for sample in texts]
+    labels_page.write(tmp_path, _found())
+    assert "text" not in (tmp_path / "scores.csv").read_text().splitlines()[0].split(",")
+    labels_page.write(tmp_path, _found() | {"likely_errors": [], "scores": []})
+    assert not list(tmp_path.glob("scores.csv")) + list(tmp_path.glob("likely_errors.csv"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import numpy as np
 
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.texts import excerpt
-from regraft.dataset.video import parted
 from regraft.labelling import choose
 from regraft.labelling.likely_errors import MOST_TO_LEARN, PIECE, Rows
 from regraft.seeds import generator
@@ -67,8 +66,8 @@ def ask_next(
     doubt_n = _open(chance_nc) if known.dataset.multilabel else choose.doubt(chance_nc)
     some = choose.thinned(len(pool.dataset), doubt_n, seed)
     u_nd, known_md = _directions(pool.rows(some), known)
-    groups = [_one_of(pool.dataset.samples[n]) for n in some]
-    picks = choose.herded(u_nd, doubt_n[some], known_md, batch, groups, seed)
+    copies = [pool.dataset.samples[n].copies for n in some]
+    picks = choose.herded(u_nd, doubt_n[some], known_md, batch, copies, seed)
     chosen = [(int(some[pick.row]), pick) for pick in picks]
     return [
         _warm(pool.dataset.samples[n], known.dataset, pick, chance_nc[n], float(doubt_n[n]))
@@ -79,15 +78,9 @@ def ask_next(
 def _ask_cold(pool: Seen, known: Seen, batch: int, seed: int) -> list[Facts]:
     some = choose.thinned(len(pool.dataset), None, seed)
     u_nd, known_md = _directions(pool.rows(some), known)
-    groups = [_one_of(pool.dataset.samples[n]) for n in some]
-    picks = choose.typical(u_nd, known_md, batch, groups, seed)
+    copies = [pool.dataset.samples[n].copies for n in some]
+    picks = choose.typical(u_nd, known_md, batch, copies, seed)
     return [_cold(pool.dataset.samples[some[pick.row]], pick) for pick in picks]
-
-
-def _one_of(sample: Sample) -> str:
-    """Of what is called alike one is asked about: of copies, but not of all moments of a file."""
-    part = parted(sample.id)[1]
-    return sample.group if part is None or not sample.group else f"{sample.group} {part}"
 
 
 def _directions(x_nd: np.ndarray, known: Seen) -> tuple[np.ndarray, np.ndarray]:

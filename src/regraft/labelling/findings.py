@@ -100,17 +100,25 @@ def likely_errors(
     return sorted(kept, key=lambda one: (-one.score, dataset.samples[one.row].id))
 
 
-def scores(dataset: Dataset, judged: Judged, errors: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Every label that was judged, the likeliest wrong first: the ranking that errors lead.
+def scores(
+    dataset: Dataset,
+    judged: Judged,
+    errors: Sequence[Finding],
+    settled: frozenset[str] = frozenset(),
+) -> list[dict[str, Any]]:
+    """Every label that was judged and is open, the likeliest wrong first, suspected or not.
 
     Args:
         dataset: the samples.
         judged: what probes say of them.
         errors: those of them that are likely wrong; `likely_errors` names them.
+        settled: ids of samples whose labels people have confirmed; they are left out.
     """
     suspects = {one.row: one for one in errors}
     rows: list[dict[str, Any]] = []
     for n in map(int, rows_judged(dataset)):
+        if dataset.samples[n].id in settled:
+            continue
         fit = suspects.get(n) or _suspect(dataset, judged, n)
         facts = fit.facts(dataset)
         del facts["reason"]

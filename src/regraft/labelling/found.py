@@ -18,10 +18,11 @@ class Found(TypedDict):
         beside_people: how a new head agrees with them, on samples that it never saw.
         reviewed: on how many samples reviewers had an opinion.
         likely_errors: labels that are likely wrong, the likeliest first; see `Finding.facts`.
-        scores: every label that was judged, the likeliest wrong first; "suspect" says which are
-            among the likely errors.
+        scores: every label that was judged and that no reviewer confirmed, the likeliest wrong
+            first; "suspect" says which are among the likely errors.
         next: what to label next, what teaches most first; see `asking.ask_next`.
-        share: the estimated share of wrong labels, with its interval; None where it cannot be told.
+        share: the estimated share of wrong labels, with its interval; None where it cannot be
+            told, and "value" is where the interval alone can.
         outliers: samples unlike all others.
         same_classes: classes that cannot be told apart.
         worth: what the next labels would bring; None where it cannot be told.

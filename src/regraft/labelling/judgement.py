@@ -38,7 +38,7 @@ def judgement(
     return {
         **found,
         "likely_errors": [one.facts(dataset) | excerpt(dataset.samples[one.row]) for one in errors],
-        "scores": findings.scores(dataset, judged, errors),
+        "scores": findings.scores(dataset, judged, errors, settled),
         "share": share.to_json() if share else None,
         "outliers": findings.outliers(dataset, judged),
         "same_classes": findings.same_classes(dataset, judged),
@@ -69,11 +69,12 @@ def share_of_wrong(
     if len(rows) < LEAST:
         return None
     some = [dataset.samples[int(n)] for n in rows]
+    sure = [sample for sample in dataset if sample.id in settled]
     share = wrong_share(
         np.array([sample.target for sample in some], dtype=np.int64),
         (judged.first_nc[rows], judged.chance_nc[rows]),
         clusters=[sample.group for sample in some],
-        surely=findings.contradicted(dataset.samples, settled) / len(some),
+        surely=findings.contradicted([*some, *sure], settled) / len(some),
         seed=seed,
     )
     return share.of_part(len(some) / len(judged_n))

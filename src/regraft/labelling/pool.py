@@ -1,7 +1,7 @@
 """The pool: samples without labels, of which some are to be labelled next.
 
-What is labelled already, and near copies of it, are left out; near copies within the pool share a
-group, so that one batch never asks for two of them.
+What is labelled already, and near copies of it, are left out; near copies within the pool are
+named (`Sample.copies`), so that one batch never asks for two of them.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ wrong labels do.
   one for those of the classes that a class is taken for. With a single temperature the overlap of
   similar classes would be taken for wrong labels, since probes are too timid between groups of
   classes where they are sure enough within one.
-- Wrong labels are alike for all classes, or go where answers are divided, or half and half, or
-  where more labels are given than the answers expect.
+- Wrong labels are alike for all classes, or go where answers are divided, or half and half. Where
+  they go is not fitted to the labels: of many classes with few samples each the fit would learn the
+  hard samples by heart and call them wrong.
 - Samples that belong together are no more evidence than one, so the log-likelihood is divided by
   their design effect (Kish 1965).
 - Probes that learnt from all labels believe wrong ones a little, and probes that learnt without the
@@ -26,7 +27,7 @@ Legend: n samples, c classes, s shares.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -43,6 +44,8 @@ MOST = 5000
 """Samples that the estimate is made on, at most; drawn by chance."""
 SHARES_S = np.linspace(0, 0.9, 100) ** 2
 """Those that are tried; where more is wrong, probes learn nothing."""
+_FLAT = 0.4
+"""An interval wider than this spans half of them: which of them is best is chance."""
 _SCALES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.3)
 _OF_SIMILAR = (0.0, 0.3, 0.6, 0.9)
 """How much of a logit is taken to the classes that its class is taken for."""
@@ -50,15 +53,16 @@ _OF_SIMILAR = (0.0, 0.3, 0.6, 0.9)
 
 @dataclass(frozen=True)
 class Share:
-    """Share of wrong labels with its 95 % interval."""
+    """Share of wrong labels with its 95 % interval; no value where the answers hardly tell it."""
 
-    value: float
+    value: float | None
     low: float
     high: float
 
     def of_part(self, part: float) -> Share:
         """The share of the whole, where it was estimated on a part and the rest is right."""
-        return Share(part * self.value, part * self.low, part * self.high)
+        value = None if self.value is None else part * self.value
+        return Share(value, part * self.low, part * self.high)
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in labels.json."""
@@ -89,15 +93,17 @@ def wrong_share(
     size_k = np.bincount(numbered(names))
     design_effect = float((size_k**2).sum()) / len(some)
     told = [_told(_fit(given_n, chance_nc[some]) / design_effect) for chance_nc in answers]
-    value = max(surely, float(np.mean([one.value for one in told])))
-    low, high = min(one.low for one in told), max(one.high for one in told)
+    values, lows, highs = zip(*told, strict=True)
+    value = max(surely, float(np.mean(values)))
+    low, high = min(lows), max(highs)
     # Wrong labels that happen not to be among so few are not ruled out.
     high = min(1.0, max(high, value + unseen(len(size_k))))
-    return Share(value, max(surely, min(low, value)), max(high, value))
+    low, high = max(surely, min(low, value)), max(high, value)
+    return Share(None if high - low > _FLAT else value, low, high)
 
 
-def _told(fit_s: np.ndarray) -> Share:
-    """The best share, and those whose log-likelihood is not significantly less."""
+def _told(fit_s: np.ndarray) -> tuple[float, float, float]:
+    """The best share, and the ends of those whose log-likelihood is not significantly less."""
     best, least = int(fit_s.argmax()), float(fit_s.max() - chi2.ppf(CONFIDENCE, df=1) / 2)
     fits = np.flatnonzero(fit_s >= least)
     first, last = int(fits[0]), int(fits[-1])
@@ -106,7 +112,7 @@ def _told(fit_s: np.ndarray) -> Share:
         low = np.interp(least, fit_s[first - 1 : first + 1], SHARES_S[first - 1 : first + 1])
     if last + 1 < len(fit_s):
         high = np.interp(-least, -fit_s[last : last + 2], SHARES_S[last : last + 2])
-    return Share(float(SHARES_S[best]), float(low), float(high))
+    return float(SHARES_S[best]), float(low), float(high)
 
 
 def _fit(given_n: np.ndarray, chance_nc: np.ndarray) -> np.ndarray:
@@ -118,24 +124,13 @@ def _fit(given_n: np.ndarray, chance_nc: np.ndarray) -> np.ndarray:
     for scale, of_similar in product(_SCALES, _OF_SIMILAR):
         true_nc = softmax(scale * (log_nc + of_similar * similar_nc), axis=1)
         right_n = true_nc[np.arange(len(given_n)), given_n]
-        for wrong_n in _wrong(true_nc, given_n):
+        any_n = (1 - right_n) / (true_nc.shape[1] - 1)
+        others_cc = _to_others(true_nc.T @ true_nc)
+        divided_n = (true_nc * others_cc[:, given_n].T).sum(axis=1)
+        for wrong_n in (any_n, divided_n, (any_n + divided_n) / 2):
             seen_sn = right_n + SHARES_S[:, None] * (wrong_n - right_n)
             best_s = np.maximum(best_s, np.log(np.maximum(seen_sn, 1e-300)).sum(axis=1))
     return best_s
-
-
-def _wrong(true_nc: np.ndarray, given_n: np.ndarray) -> Iterator[np.ndarray]:
-    """Chance_n of each given label if it is wrong, by what wrong labels may be like."""
-    classes = true_nc.shape[1]
-    right_n = true_nc[np.arange(len(given_n)), given_n]
-    expected_cc = true_nc.T @ true_nc
-    excess_cc = true_nc.T @ np.eye(classes)[given_n] - expected_cc
-    any_n = (1 - right_n) / (classes - 1)
-    divided_n, excess_n = (
-        (true_nc * _to_others(table_cc)[:, given_n].T).sum(axis=1)
-        for table_cc in (expected_cc, np.maximum(excess_cc, 0) + 0.5 / (classes - 1))
-    )
-    yield from (any_n, divided_n, (any_n + divided_n) / 2, excess_n)
 
 
 def _to_others(table_cc: np.ndarray) -> np.ndarray:

@@ -39,10 +39,11 @@ LEAST_CERTAIN = 12
 
 
 def refuse_worked_on(folder: Path) -> None:
-    """Refuse a folder whose next.csv holds what a person wrote.
+    """Refuse a folder whose tables hold what a person wrote.
 
     Raises:
-        UsageError: it does, and would be written over.
+        UsageError: next.csv has labels, or another table is not as `write` leaves it; it would be
+            written over, or taken away.
     """
     path = folder / "next.csv"
     if path.is_file() and form.is_worked_on(path):
@@ -52,6 +53,26 @@ def refuse_worked_on(folder: Path) -> None:
             mend="learn from it with `regraft fit --more`, and name another folder with --out; "
             "or move it away",
         )
+    columns = {"likely_errors": LIKELY_ERRORS, "scores": SCORES, "consensus": CONSENSUS}
+    for name, usual in columns.items():
+        path = folder / f"{name}.csv"
+        if path.is_file() and _header(path) not in (usual, _with_text(usual)):
+            raise UsageError(
+                "A table of this name goes there, and this one is not from an earlier call.",
+                where=guard.shown(path),
+                mend="name another folder with --out; or move the table away",
+            )
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    """The names of the columns of a table as `_table` writes it; any others of another."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return tuple(file.readline(1000).rstrip("\r\n").split(","))
+
+
+def _with_text(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a table about texts: the text stands behind the name."""
+    return columns[0], "text", *columns[1:]
 
 
 def write(
@@ -77,7 +98,7 @@ def write(
     store.commit(folder / "labels.json", text.encode("utf-8", "backslashreplace"))
     tables = {
         "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
-        "scores": _table(found["scores"], SCORES) if found["scores"] else "",
+        "scores": _with_texts(found["scores"], labelled, SCORES),
         "next": _next(found["next"], pool, folder.resolve()),
         "consensus": _with_texts(_agreed_on(found["consensus"]), labelled, CONSENSUS),
     }
@@ -140,7 +161,7 @@ def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequ
     """Rows about samples, as CSV with these columns; of texts with the text behind the name."""
     texts = {sample.id: sample.source for sample in labelled if isinstance(sample.source, str)}
     held = [{**row, "text": texts.get(row["sample"])} for row in rows]
-    return _table(held, (columns[0], "text", *columns[1:]) if texts else columns)
+    return _table(held, _with_text(columns) if texts else columns)
 
 
 def _agreed_on(consensus: Facts | None) -> list[Facts]:

@@ -163,11 +163,13 @@ def seconds(number: float | None) -> str:
 
 def share_wrong(share: Facts) -> str:
     """The estimated share of wrong labels in a sentence."""
+    span = f"{percent(share['low'])} to {percent(share['high'])}"
+    if share["value"] is None:
+        return f"How many labels are wrong can hardly be told ({span})."
     if share["value"] < HARDLY:
         return f"Hardly any label seems wrong (up to {percent(share['high'])} may be)."
-    span = f"({percent(share['low'])} to {percent(share['high'])})"
     surely = "are" if share["low"] > 0 else "may be"
-    return f"About {percent(share['value'])} of the labels {surely} wrong {span}."
+    return f"About {percent(share['value'])} of the labels {surely} wrong ({span})."
 
 
 def reasons(rungs: Sequence[Facts]) -> list[str]:
