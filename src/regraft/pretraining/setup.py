@@ -13,7 +13,7 @@ from regraft.pretraining.judge import Evaluator
 from regraft.pretraining.objective import Job, Objective
 from regraft.store import Outcome, Run
 
-FORMAT = 5
+FORMAT = 6
 """Raised where a training that was begun by an earlier rule must not be gone on with."""
 
 
