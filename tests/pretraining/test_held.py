@@ -67,3 +67,11 @@ def test_a_small_pool_holds_out_a_text_as_a_whole() -> None:
     samples = [Sample(str(i), "w" * (HELD_LEAST // 4), None) for i in range(10)]
     learn, held = held_out(samples, 0)
     assert len(held) == 1 and len(learn) == 9
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("sizes", [[1900, 300], [1900, 300, 300], [1500, 1500]])
+def test_of_a_small_pool_no_more_than_half_is_held_out(seed: int, sizes: list[int]) -> None:
+    samples = [Sample(str(i), "w" * size, None) for i, size in enumerate(sizes)]
+    learn, held = held_out(samples, seed)
+    assert learn and 0 < sum(len(text(s)) for s in held) <= sum(sizes) / 2

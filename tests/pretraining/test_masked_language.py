@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,13 @@ from regraft.backbones.text_families import token_states
 from regraft.dataset import Sample
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
-from regraft.pretraining import MaskedSettings, check_objective, masked_language, pretrain
+from regraft.pretraining import (
+    MaskedSettings,
+    Pretrained,
+    check_objective,
+    masked_language,
+    pretrain,
+)
 from regraft.pretraining import masking as m
 from regraft.pretraining.masked_language import MaskedLanguage
 from regraft.transfer.cut import Cut
@@ -340,9 +347,58 @@ def test_the_result_is_a_backbone_with_its_head(done, place: Path, judged: Path)
     before = again.report["before"]["held_out"]["loss"]
     assert before == pytest.approx(done.report["after"]["held_out"]["loss"], abs=0.3)
     assert not list((place / "again" / "steps").glob("head-*.json"))
-    for when in ("before", "after"):
-        assert again.report[when]["general"]["source"] == "the Python language reference"
-    assert "loss on general text" in (again.folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def headed(place: Path) -> str:
+    """An encoder that comes with a head for words."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(place / "model", place / "headed")
+    file, named = place / "headed" / "model.safetensors", "cls.predictions."
+    head = {"transform.dense.weight": torch.eye(32), "transform.LayerNorm.weight": torch.ones(32),
+            "bias": torch.zeros(101)}  # fmt: skip
+    save_file(load_file(file) | {named + name: some for name, some in head.items()}, file)
+    return f"text:{place / 'headed'}"
+
+
+def trained(place: Path, out: str, start: str, **changes) -> Pretrained:
+    return pretrain(
+        place / "pool", place / out, objective="masked-language", backbone=start,
+        settings=settings(epochs=1, **changes),
+    )  # fmt: skip
+
+
+def test_forgetting_is_measured_with_a_head_that_came_with_the_encoder_alone(
+    place: Path, headed: str
+) -> None:
+    first, made = trained(place, "own", headed), trained(place, "made", f"text:{place / 'model'}")
+    for done in (first, trained(place, "own2", str(first.folder))):
+        for when in ("before", "after"):
+            assert done.report[when]["general"]["source"] == "the Python language reference"
+        assert "loss on general text" in (done.folder / "report.html").read_text()
+    made2 = trained(place, "made2", str(made.folder))
+    for done in (made, made2, trained(place, "made3", str(made2.folder))):
+        assert not list((done.folder / "steps").glob("head-*.json")) or done is made
+        assert done.report["before"]["general"] is done.report["after"]["general"] is None
+    with pytest.raises(UsageError, match="without a head for words"):
+        trained(place, "made4", str(made.folder), general=str(place / "pool"))
+
+
+def test_other_general_texts_are_another_training(place: Path, headed: str, tmp_path: Path) -> None:
+    general = tmp_path / "general.txt"
+
+    def tokens() -> int:
+        report = trained(place, "general", headed, general=str(general)).report
+        return report["after"]["tokens"]["general"]
+
+    general.write_text(words(1, 60))
+    first = tokens()
+    general.write_text(words(2, 90))
+    assert tokens() > first
+    general.unlink()
+    with pytest.raises(DataError):
+        tokens()
 
 
 def test_what_is_frozen_stays(place: Path) -> None:

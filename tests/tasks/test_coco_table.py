@@ -167,3 +167,31 @@ def test_each_number_has_an_interval_around_it() -> None:
     score = box_metrics.average_precision(answers, targets, 3)
     ap50 = measure.estimate("AP50", score, weights_rn)
     assert table["intervals"]["ap50"] == pytest.approx([ap50.low, ap50.high], abs=0.02)
+
+
+def found_all(size_n: np.ndarray, label_n: np.ndarray) -> tuple[BoxAnswers, BoxTargets]:
+    """Pictures of one object each, of so many pixels each way, that is found."""
+    count = len(size_n)
+    box_n4 = np.stack([0 * size_n, 0 * size_n, size_n, size_n], axis=1).astype(np.float32)
+    answers = BoxAnswers.from_pictures(
+        [(box_n4[n : n + 1], label_n[n : n + 1], np.ones(1)) for n in range(count)]
+    )
+    targets = BoxTargets(
+        np.ones(count, int), box_n4, label_n, np.zeros(count, bool),
+        np.full((count, 2), 400), ("",) * count, size_n.astype(float) ** 2,
+    )  # fmt: skip
+    return answers, targets
+
+
+def test_what_is_rare_is_known_from_the_pictures_that_have_it_alone() -> None:
+    label_n, size_n = np.zeros(200, int), np.full(200, 50)
+    label_n[:2] = 1
+    size_n[3:7], size_n[7] = 20, 200
+    answers, targets = found_all(size_n, label_n)
+    table = coco_table(
+        answers, targets, CLASSES[:2], measure.bootstrap_weights([""] * len(targets), 0)
+    )
+    rows = [*table["categories"], *table["sizes"].values(), table]
+    for row, pictures in zip(rows, (198, 2, 4, 195, 1, 200), strict=True):
+        low = 1 - measure.unseen(pictures) if pictures > 1 else 0
+        assert row["intervals"]["ap"] == row["intervals"]["ar"] == pytest.approx([low, 1])

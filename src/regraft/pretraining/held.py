@@ -22,11 +22,12 @@ _FAR = 100
 
 
 def held_out(samples: Sequence[Sample], seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Samples to learn from, and those that are held out: a twentieth of the pool at most.
+    """Samples to learn from, and those that are held out.
 
-    Whole groups are, so that no near copy is learnt from. Where none is small enough, the end of
-    the longest text is held out and its beginning learnt from; where that is short, the smallest
-    group is, whatever its share.
+    These are a twentieth of the pool at most, or `HELD_LEAST` of a small one, of which no group is
+    drawn that is more than its half. Whole groups are held out, so that no near copy is learnt
+    from. Where none is small enough, the end of the longest text is held out and its beginning
+    learnt from; where that is short, the smallest group is, whatever its share.
 
     Raises:
         DataError: there is only one text, and a short one, or all are copies of one.
@@ -57,7 +58,7 @@ def _drawn(bytes_of: Counter[str], room: int, seed: int) -> set[str]:
     names = sorted(bytes_of)
     if len(names) < 2:
         return set()
-    drawn = set[str]()
+    room, drawn = min(room, bytes_of.total() // 2), set[str]()
     for i in generator(seed, "held out", len(names)).permutation(len(names)):
         if bytes_of[names[i]] <= room and len(drawn) < max(1, round(HELD_SHARE * len(names))):
             drawn.add(names[i])

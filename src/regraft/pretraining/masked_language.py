@@ -57,6 +57,11 @@ BETAS = (0.9, 0.98)
 HEAD_BATCHES = 120
 HEAD_SHARE = 0.1
 """Of a budget: what training the head alone may take."""
+MADE = HEAD + "made"
+"""Stands beside a head that was made on a pool, and did not come with the encoder."""
+
+
+_UNMEASURED = "by a head that did not come with the encoder it is not measured what it forgets"
 
 
 @final
@@ -97,7 +102,8 @@ class MaskedLanguage:
         """The same backbone.
 
         Raises:
-            UsageError: it takes no texts, or reads fewer tokens.
+            UsageError: it takes no texts, reads fewer tokens, or there is a general text that it
+                cannot be measured by.
         """
         longest = _preprocessing(backbone).max_tokens
         if (self.settings.tokens or 0) > longest:
@@ -105,6 +111,13 @@ class MaskedLanguage:
                 f"{backbone.name} reads texts of at most {longest} tokens",
                 where="--tokens",
                 mend=f"give {longest} or fewer",
+            )
+        if self.settings.general and not _comes_with_head(backbone):
+            raise UsageError(
+                f"{backbone.name} came without a head for words, so it is not measured what it "
+                "forgets",
+                where="--general",
+                mend="leave it out, or start from an encoder that comes with such a head",
             )
         return backbone
 
@@ -131,6 +144,7 @@ class Cloze:
         self._cut.freeze(self._network)
         vocabulary = len(self._table)
         self._general: General | None = None
+        self._made = job.from_scratch or not _comes_with_head(job.backbone)
         self._count_v = np.bincount(self._texts.windows.id_n, minlength=vocabulary)[:vocabulary]
         self._head = WordHead(self._table, self._count_v, job.seed)
         self._total = int(self._texts.windows.whole_w.sum())
@@ -232,7 +246,8 @@ class Cloze:
 
     def extras(self) -> dict[str, Tensor]:
         """See `Learner`: the head, so that a later pre-training goes on with it."""
-        return {HEAD + name: parameter for name, parameter in self._head.named_parameters()}
+        head = {HEAD + name: parameter for name, parameter in self._head.named_parameters()}
+        return head | ({MADE: torch.ones(1)} if self._made else {})
 
     def close(self) -> None:
         """See `Learner`."""
@@ -334,11 +349,15 @@ class Cloze:
         there = read_safetensors(self._job.backbone.weights, names)
         if there:
             self._head.put({name.removeprefix(HEAD): tensor for name, tensor in there.items()})
-            self._general = General.read(self.settings, self._job, self._length)
+            if self._made:
+                self._job.tell(Said("the head for words was made by an earlier pre-training"))
+                self._job.tell(Said(_UNMEASURED))
+            else:
+                self._general = General.read(self.settings, self._job, self._length)
             return
         plan: Any = self._job.memo("head-plan", self._head_plan).facts
         self._job.tell(Said("the encoder has no head for words: one is trained first"))
-        self._job.tell(Said("without such a head it is not measured what the encoder forgets"))
+        self._job.tell(Said(_UNMEASURED))
         learnt = self._job.memo("head", lambda: self._trained_head(plan["batches"])).tensors
         self._head.put({name: torch.from_numpy(some.copy()) for name, some in learnt.items()})
 
@@ -359,6 +378,12 @@ class Cloze:
         head = WordHead(self._table.detach(), self._count_v, self._job.seed)
         fit(head, kept, self._bf16)
         return Outcome({}, {name: array(p) for name, p in head.named_parameters()})
+
+
+def _comes_with_head(backbone: Backbone) -> bool:
+    """Whether it has a head for words that was not made on a pool."""
+    bias = HEAD + "bias"
+    return set(read_safetensors(backbone.weights, {bias, MADE})) == {bias}
 
 
 def _preprocessing(backbone: Backbone) -> TextPreprocessing:

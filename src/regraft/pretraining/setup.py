@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from regraft.backbones import Backbone
-from regraft.dataset import Dataset
+from regraft.dataset import Dataset, read_unlabelled_texts
 from regraft.events import Tell
 from regraft.pretraining.judge import Evaluator
 from regraft.pretraining.objective import Job, Objective
+from regraft.pretraining.settings import MaskedSettings
 from regraft.store import Outcome, Run
 
-FORMAT = 5
+FORMAT = 6
 """Raised where a training that was begun by an earlier rule must not be gone on with."""
 
 
@@ -46,7 +48,7 @@ class Setup:
         """Of every random choice."""
         return self.question["seed"]
 
-    @property
+    @cached_property
     def inputs(self) -> dict[str, Any]:
         """What the outcome depends on."""
         return {
@@ -59,7 +61,15 @@ class Setup:
             "settings": asdict(self.objective.settings),
             "seed": self.seed,
             "budget": self.question["budget"],
+            **self._general(),
         }
+
+    def _general(self) -> dict[str, str]:
+        """What the texts hold by which forgetting is measured, where some were named."""
+        settings = self.objective.settings
+        if not isinstance(settings, MaskedSettings) or settings.general is None:
+            return {}
+        return {"general": read_unlabelled_texts(settings.general).fingerprint()}
 
     def job(self, *, from_scratch: bool = False) -> Job:
         """What the objective is opened on."""

@@ -274,11 +274,9 @@ def area(one: Curve, weights_rn: np.ndarray) -> np.ndarray:
         return np.zeros(len(weights_rn))
     recall_rt, precision_rt = one.points(weights_rn)
     best_rt = np.maximum.accumulate(precision_rt[:, ::-1], axis=1)[:, ::-1]
-    area_r = np.zeros(len(weights_rn))
-    for r, (recall_t, best_t) in enumerate(zip(recall_rt, best_rt, strict=True)):
-        at = np.searchsorted(recall_t, _RECALLS, side="left")
-        area_r[r] = best_t[at[at < len(best_t)]].sum() / len(_RECALLS)
-    return area_r
+    reached_rt = np.searchsorted(_RECALLS, recall_rt, side="right")
+    first_rt = np.diff(reached_rt, axis=1, prepend=0)  # recalls that none before has reached
+    return (first_rt * best_rt).sum(axis=1) / len(_RECALLS)
 
 
 def precision_recall(one: Curve) -> list[tuple[float, float, float]]:

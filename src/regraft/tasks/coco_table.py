@@ -6,6 +6,8 @@ Decisions:
   under bootstrap weights is a sum over what was matched. A test holds the numbers to those of
   faster-coco-eval within 1e-6.
 - The intervals rest on the first `DRAWS` draws: of many categories each draw takes long.
+- That of a size or category goes at least as far as mistakes could have gone unseen in the pictures
+  that have such an object: all others say nothing of it, and draws without one do not count.
 
 Shapes: n pictures, k truths and d detections of one picture, c categories, a sizes ("all", "small",
 "medium", "large"), t overlaps (0.5, 0.55 … 0.95), r draws.
@@ -55,11 +57,12 @@ def coco_table(
     """
     some_rn = weights_rn[:DRAWS].astype(np.float64)
     once_each_rn = np.vstack([np.ones((1, len(targets))), some_rn])
-    reach = measure.least_reach(weights_rn)
-    ap_catr, ar_catr = _areas(_matched(answers, targets), once_each_rn, len(classes))
+    matched = _matched(answers, targets)
+    ap_catr, ar_catr = _areas(matched, once_each_rn, len(classes))
 
-    def told(**values: np.ndarray) -> dict[str, Any]:
+    def told(there_n: np.ndarray, **values: np.ndarray) -> dict[str, Any]:
         """Means over all axes but the draws, of which the first is of each picture once."""
+        reach = measure.least_reach(weights_rn[:, there_n])
         means = {
             name: _mean(value.reshape(-1, len(once_each_rn))) for name, value in values.items()
         }
@@ -79,20 +82,26 @@ def coco_table(
     counts_c = np.bincount(targets.labels_k[~targets.crowd_k], minlength=len(classes))
     return {
         **told(
-            ap=ap_catr[:, 0], ap50=ap_catr[:, 0, AP50], ap75=ap_catr[:, 0, AP75], ar=ar_catr[:, 0]
+            np.arange(len(targets)),
+            ap=ap_catr[:, 0], ap50=ap_catr[:, 0, AP50], ap75=ap_catr[:, 0, AP75], ar=ar_catr[:, 0],
         ),
         "sizes": {
-            name: told(ap=ap_catr[:, a], ar=ar_catr[:, a]) for a, name in enumerate(SIZES) if a
+            name: told(matched.having(a), ap=ap_catr[:, a], ar=ar_catr[:, a])
+            for a, name in enumerate(SIZES)
+            if a
         },
         "categories": [
             {
                 "name": name,
                 "truths": int(counts_c[c]),
-                **told(ap=ap_catr[c, 0], ap50=ap_catr[c, 0, AP50], ar=ar_catr[c, 0]),
+                **told(
+                    matched.having(0, c),
+                    ap=ap_catr[c, 0], ap50=ap_catr[c, 0, AP50], ar=ar_catr[c, 0],
+                ),
             }
             for c, name in enumerate(classes)
         ],
-    }
+    }  # fmt: skip
 
 
 def _mean(values_mr: np.ndarray) -> np.ndarray:
@@ -130,6 +139,11 @@ class _Matched:
     label_k: np.ndarray
     counts_ka: np.ndarray
     pictures: int
+
+    def having(self, size: int, label: int | None = None) -> np.ndarray:
+        """Numbers of the pictures that have a truth of this size, and of this category if given."""
+        of_k = True if label is None else self.label_k == label
+        return np.unique(self.picture_k[self.counts_ka[:, size] & of_k])
 
 
 def _matched(answers: BoxAnswers, targets: BoxTargets) -> _Matched:

@@ -20,7 +20,7 @@ from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, features, missing
 from regraft.transfer.head import HeadData
 from regraft.transfer.held_out import HeldOut
-from regraft.transfer.lexicon import RANK, Words, drawn
+from regraft.transfer.lexicon import Words, drawn
 from regraft.transfer.packing import Storage
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def head_facts(ground: Ground) -> Facts:
     return {
         "rung": "head",
         **({"views": ground.head_views} if ground.head_views > 1 else {}),
-        **({"words": RANK} if ground.reads_words else {}),
+        **({"words": sources.code(sources.WORDS)} if ground.reads_words else {}),
     }
 
 

@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from regraft.transfer.ground import Ground
     from regraft.transfer.step import Step
 
-FORMAT, FORMAT_WITH_WORDS = 2, 3
+FORMAT, FORMAT_WITH_WORDS = 2, 4
 """A head that reads words is not for those who know the second alone."""
+_OTHER_WORDS = 3
+"""Hashes of words that were found by a rule for scripts with spaces and accented letters alone."""
 NEIGHBOURS = 5
 REFERENCES = 2000
 USUAL = 0.99
@@ -246,7 +248,8 @@ def load(run: str | Path) -> Model:
         run: the run's folder, or the `model` folder in it.
 
     Raises:
-        StoreError: there is none, it is damaged, or a newer regraft wrote it.
+        StoreError: there is none, it is damaged, a newer regraft wrote it, or an earlier one to
+            which words were something else.
         BackboneError: its network is made by code that nobody has named on this machine.
     """
     from safetensors.numpy import load_file
@@ -308,6 +311,12 @@ def _read(path: Path) -> dict[str, Any]:
             "the description of the model is damaged",
             where=path,
             mend="repeat the fit command that made it, or copy the model folder again",
+        )
+    if content["format"] == _OTHER_WORDS:
+        raise StoreError(
+            "the model knows words as an earlier regraft found them, and would miss some now",
+            where=path,
+            mend="repeat the fit command that made it",
         )
     if content["format"] not in (FORMAT, FORMAT_WITH_WORDS):
         raise StoreError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, final
 from regraft.store import Outcome
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
-from regraft.transfer import twin
+from regraft.transfer import sources, twin
 from regraft.transfer.engine import Preparation
 from regraft.transfer.fine_tuning import trained
 from regraft.transfer.ground import Facts, Ground, inputs_of, tail_of
@@ -133,7 +133,8 @@ def tfidf(ground: Ground, climbed: Climbed) -> Facts:
         facts = rung_entry("tf-idf", 0, model.parameters, metric, cost)
         return Step.outcome(facts | {"steps": 0, "penalty": 1 / model.inverse_penalty}, {}, answers)
 
-    step = Step.of(ground.run.step("tf-idf", inputs_of(ground, {"rung": "tf-idf"}), compute))
+    inputs = inputs_of(ground, {"rung": "tf-idf", "words": sources.code(sources.WORDS)})
+    step = Step.of(ground.run.step("tf-idf", inputs, compute))
     announce(ground, step)
     gap = valid.compare(climbed.best.answers, step.answers)
     text = beside_tfidf(gap, len(valid.samples))

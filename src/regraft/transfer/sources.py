@@ -35,6 +35,8 @@ ROWS = (
     "transfer/tokens.py",
 )
 """Decide compiled networks and activations: from a file to what crosses a cut."""
+WORDS = ("dataset/words.py", "tasks/tfidf.py", "transfer/lexicon.py")
+"""Decide what is read of the words of a text, by a head or by what stands beside the ladder."""
 
 
 _PACKAGE = Path(__file__).parents[1]
