@@ -32,8 +32,7 @@ def number(
     if value is None:
         value = usual
     wanted = int if isinstance(least, int) else (int, float)
-    is_number = isinstance(value, wanted) and not isinstance(value, bool)
-    if not is_number or not least <= value <= _MOST:
+    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= _MOST:
         kind = "a whole number" if isinstance(least, int) else "a number"
         raise ValueError(f"{key}: {repr(value)[:_SHOWN]}, where {kind} of {least} or more belongs")
     return type(least)(value)
