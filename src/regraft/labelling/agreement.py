@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,7 @@ class Alpha:
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in labels.json."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "samples": self.samples,
-        }
+        return asdict(self)
 
 
 def alpha(

@@ -10,7 +10,7 @@ Legend: u samples, a annotators, v votes, c classes, r bootstrap draws.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -45,13 +45,7 @@ class Ceiling:
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in labels.json and report.json."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "samples": self.samples,
-            "mean_absolute_error": self.mean_absolute_error,
-        }
+        return asdict(self)
 
 
 def _credit(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
