@@ -19,12 +19,12 @@ def trained_curve(
     """Its points, and what each part of the training samples would be trained on."""
     seen: list[Ground] = []
 
-    def head_on(ground: Ground, name: str) -> Step:
+    def head_on(ground: Ground, name: str, views: int) -> Step:
         seen.append(ground)
         return Step({"metric": {"value": 0.5, "low": 0.4, "high": 0.6}}, {}, {})
 
     monkeypatch.setattr(curve, "_head_on", head_on)
     unused: Any = None
     ground = Ground(unused, rows, unused, task, unused, 0, None, unused)
-    head = Step({"metric": {"value": 0.6, "low": 0.5, "high": 0.7}}, {}, {})
+    head = Step({"metric": {"value": 0.6, "low": 0.5, "high": 0.7}, "views": 2}, {}, {})
     return curve._trained_curve(ground, head), seen

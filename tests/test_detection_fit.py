@@ -21,6 +21,7 @@ from regraft import dataset
 from regraft.backbones.backbone import Detector
 from regraft.errors import UsageError
 from regraft.seeds import generator
+from regraft.store import read_sealed
 from regraft.tasks import Detection
 from regraft.tasks.task import Pace
 
@@ -102,7 +103,9 @@ def write_shapes(folder: Path) -> Path:
     return folder
 
 
-PACE = Pace(batch=8, epochs=20, least_steps=80, most_steps=80, head_rate=1e-2, rate=5e-3)
+PACE = Pace(
+    batch=8, epochs=20, least_steps=80, most_steps=80, head_rate=1e-2, rate=5e-3, head_seen=60
+)
 """Short, because the network is small and knows nothing."""
 
 
@@ -137,6 +140,12 @@ def test_the_rungs_learn_and_what_is_frozen_stays(fitted: regraft.Fitted) -> Non
     assert "train.json" in problem["where"]
     assert fitted.report["untouched"] is None
     assert len(fitted.report["label_curve"]) == 3
+
+
+def test_a_point_of_the_curve_has_no_more_views_than_the_head(fitted: regraft.Fitted) -> None:
+    heads = [*fitted.folder.glob("steps/head-*.json"), *fitted.folder.glob("steps/curve-*.json")]
+    assert len(heads) == 3
+    assert {json.loads(read_sealed(path))["facts"]["views"] for path in heads} == {3}
 
 
 def test_repeating_the_command_changes_nothing(fitted: regraft.Fitted) -> None:

@@ -50,6 +50,7 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
     """
     pictures, valid = _pictures(ground.dataset.split("train")), ground.dataset.split("valid")
     order = generator(ground.seed, "label curve", 0).permutation(len(pictures))
+    views: Any = head.facts["views"]
     points: list[Facts] = []
     for size in _sizes(len(pictures), len(ground.task.classes))[-CURVE_POINTS:]:
         some = [sample for i in order[:size] for sample in pictures[i]]
@@ -60,7 +61,7 @@ def _trained_curve(ground: Ground, head: Step) -> list[Facts]:
                 dataset=ground.dataset.with_samples([*some, *valid]),
                 task=ground.task.learning_from(some),
             )
-            metric = _head_on(less, f"curve-{size}").facts["metric"]
+            metric = _head_on(less, f"curve-{size}", views).facts["metric"]
         points.append({"labels": size, **_spread(metric)})
     return points
 
@@ -74,9 +75,14 @@ def _pictures(samples: Sequence[Sample]) -> list[list[Sample]]:
     return list(tiles.values())
 
 
-def _head_on(ground: Ground, name: str) -> Step:
-    """The head trained by the loop on other training samples; a step of the run by this name."""
-    return trained(ground, name, replace(make_rung(ground, "head"), name=name), {})
+def _head_on(ground: Ground, name: str, views: int) -> Step:
+    """The head trained by the loop on fewer training samples; a step of the run by this name.
+
+    Of more views, as so few samples would otherwise get, each costs a pass through the network.
+    """
+    rung = make_rung(ground, "head")
+    rung = replace(rung, name=name, views=min(rung.views, views))
+    return trained(ground, name, rung, {})
 
 
 def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:

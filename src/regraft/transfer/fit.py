@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
 import torch
+import torch._dynamo  # noqa: F401 - optimisers would, when the network is long prepared
 from torch import nn
 
 from regraft.backbones.network import Network
