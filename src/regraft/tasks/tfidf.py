@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,6 @@ INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 UNJUDGED = 10.0
 """Taken where there are too few texts to choose."""
 MOST_WORDS = 50_000
-MOST_REMEMBERED = 1024
-"""Texts whose terms are remembered: the same ones are asked for again and again."""
 _FOLDS = 3
 _SURE = 10.0
 """Log-odds of a class that all texts have."""
@@ -73,7 +71,7 @@ def fit_tfidf(
         clusters: texts of one cluster stay in one fold; "" stands alone.
         balanced: every class counts the same.
     """
-    words = vectoriser(partial(terms, units=units_of(texts)), MOST_WORDS)
+    words = vectoriser(partial(terms_of, units=units_of(texts)), MOST_WORDS)
     x_nw: Any = words.fit_transform(texts)
     exclusive = bool((target_nc.sum(axis=1) == 1).all() and target_nc.any(axis=0).all())
     if not exclusive:
@@ -88,12 +86,6 @@ def fit_tfidf(
 def units_of(texts: Sequence[str]) -> str:
     """What texts are taken apart into: "word", or "char" where none has a word (emoji, letters)."""
     return "word" if any(map(has_words, texts)) else "char"
-
-
-@lru_cache(maxsize=MOST_REMEMBERED)
-def terms(text: str, units: str) -> tuple[str, ...]:
-    """What `terms_of` gives."""
-    return tuple(terms_of(text, units))
 
 
 def vectoriser(analyser: Callable[[str], Sequence[str]], most: int, vocabulary: Any = None) -> Any:

@@ -21,17 +21,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, final
 
 import numpy as np
 
 from regraft.dataset import Sample
+from regraft.dataset.words import terms_of
 from regraft.errors import StoreError
 from regraft.seeds import generator
 from regraft.tasks.probe import one_blas_thread
-from regraft.tasks.tfidf import terms, units_of, vectoriser
+from regraft.tasks.tfidf import units_of, vectoriser
 
 RANK = 64
 MOST_WORDS = 10_000
@@ -100,12 +101,11 @@ def _reader(units: str, keys: Sequence[str] | None = None) -> Any:
     """Texts to rows, a column for each hash of a word; of the columns that are given, if any."""
 
     def hashed(text: str) -> list[str]:
-        return [_key(term) for term in terms(text, units)]
+        return [_key(term) for term in terms_of(text, units)]
 
     return vectoriser(hashed, MOST_WORDS, keys)
 
 
-@lru_cache(maxsize=2**17)
 def _key(word: str) -> str:
     return blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
