@@ -204,7 +204,7 @@ def test_a_text_longer_than_pythons_limit_is_read(tmp_path: Path) -> None:
         ),
         (b"text,label\nx,a\ny \x81 z,b\n", "line 3: This is neither UTF-8 nor Windows-1252"),
         ("text,label\nGr\n".encode("utf-16") + b"\x00", "line 3: This is no UTF-16"),
-        ("text,label\nGr\n".encode("utf-32"), "The table is in UTF-32"),
+        ("text,label\nGr\n".encode("utf-32"), "line 1: This is in UTF-32"),
         (b"text|label\nhello|a\n", r"line 1: The cells are separated by \|"),
         (b"hello there,ham\nbye,ham\n", "line 1: The first row seems to be data"),
         (b"sep=;\ntext;label\nx;a\ny\n", "line 4: The row has 1 cells, the header 2"),
@@ -554,7 +554,7 @@ def test_which_files_are_texts(tmp_path: Path) -> None:
 def test_bytes_that_are_no_text() -> None:
     with pytest.raises(UnreadableSample, match="NUL"):
         texts.read_bytes(b"a\0b", "x")
-    with pytest.raises(UnreadableSample, match="no text"):
+    with pytest.raises(UnreadableSample, match="no UTF-16"):
         texts.read_bytes(b"\xff\xfe\x00", "x")
     for data, said in ((b"%PDF-1.7\nplain", "a PDF"), (b"PK\x03\x04\0", "a Word file")):
         with pytest.raises(UnreadableSample, match=said):

@@ -58,6 +58,13 @@ def test_pools_are_tables_folders_and_files(tmp_path: Path) -> None:
         read_unlabelled_texts(tmp_path / "nowhere")
 
 
+def test_a_guess_of_a_files_encoding_is_said(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_bytes("Grüße aus Köln".encode("cp1252"))
+    (block,) = found = read_unlabelled_texts(tmp_path / "book.txt", max_bad=0)
+    assert block.source == "Grüße aus Köln" and found.found == 1
+    assert [(p.kind, p.done) for p in found.problems] == [("encoding", "read as Windows-1252")]
+
+
 def test_a_long_line_is_divided_between_words(tmp_path: Path) -> None:
     spaced = " ".join(f"word{i}" for i in range(3000))
     unspaced = "".join(chr(0x4E00 + i) for i in range(9000))

@@ -1,26 +1,34 @@
-"""Characters: which encoding the bytes of a table are in, and what is refused.
+"""Characters: which encoding bytes are in, for tables and for files that are a text each.
 
 Decisions:
 
-- Tables are UTF-8 with or without a byte-order mark, or UTF-16 with one. Other files that programs
-  write are UTF-8.
-- What is not UTF-8 and has no line that is, nor mostly characters that UTF-8 writes as several
-  bytes, is taken for Windows-1252, of which Latin-1 text is a part: spreadsheets of Western Europe
-  save it. That is reported. What holds both is two encodings in one file, and what Windows-1252
-  has no character for, or no Western words, is another one still: refused, with the line, because
-  any guess would be wrong without a trace.
+- Bytes are UTF-8 with or without a byte-order mark, or UTF-16 with one. UTF-32 is told, not read.
+- UTF-16 without a mark, as some databases write it, is known where most of every other byte are
+  NULs, and hardly any of the rest. What is none of these is taken for Windows-1252, of which
+  Latin-1 text is a part: programs of Western Europe save it. Where it has bytes that Windows-1252
+  has no character for, it is taken for Latin-1. These are guesses, and reported.
+- What holds lines of UTF-8 besides is two encodings in one file, and what has no Western words is
+  another encoding still: such a guess is in doubt. A table in doubt is refused, with the line: the
+  guess would spoil all of its rows, and is mended by saving one file. A text in doubt is read, and
+  the doubt reported: it is one of many, and may be too short to tell words by.
+- Other files that programs write are UTF-8, as their formats say: nothing is guessed there.
+- E-mails say themselves in which character set each part is; see `mails.py`.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 from regraft.dataset import guard
 from regraft.dataset.rows import Problem
 from regraft.errors import DataError
 
+WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Byte-order marks of UTF-16."""
 _SEVERAL_BYTES = re.compile(
     rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
@@ -29,39 +37,108 @@ _WORDS = re.compile(r"[A-Za-z\x80-\U0010ffff]+")
 _END = re.compile(rb"\r\n?|\n")
 _FOREIGN = 2
 """So many letters beyond ASCII for each of ASCII are more than words of Western languages have."""
+_FEW = 20
+"""In UTF-16 of Western characters the high bytes have so many times more NULs than the low ones."""
 _HEAD_BYTES, _LONG_BYTES = 2**16, 2**22
 _SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
+@final
+class Undecodable(ValueError):
+    """Bytes are no characters.
+
+    Args:
+        what: the fault, as said of the file: "is no UTF-16".
+        line: at which it shows, from 1.
+    """
+
+    def __init__(self, what: str, line: int) -> None:
+        super().__init__(what)
+        self.what, self.line = what, line
+
+
+@final
+@dataclass(frozen=True)
+class Decoded:
+    """The characters of bytes.
+
+    Attributes:
+        text: without a byte-order mark.
+        guess: the encoding's name where it is a guess: "Windows-1252", "Latin-1" or "UTF-16"; else
+            "".
+        why: why it had to be guessed, as said of the file: "is not in UTF-8"; else "".
+        is_doubtful: whether `why` speaks against the guess.
+        line: that shows it, from 1.
+    """
+
+    text: str
+    guess: str = ""
+    why: str = ""
+    is_doubtful: bool = False
+    line: int = 1
+
+
+def decoded(data: bytes) -> Decoded:
+    """The characters of a table or a text.
+
+    Raises:
+        Undecodable: it is in UTF-32, or damaged UTF-16.
+    """
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise Undecodable("is in UTF-32", 1)
+    wide = wide_encoding(data)
+    try:
+        text = data.decode(wide or "utf-8-sig")
+    except UnicodeDecodeError as fault:
+        if not wide:
+            return _western(data, fault.start)
+        before = data[: fault.start].decode(wide, "ignore")
+        raise Undecodable("is no UTF-16", 1 + len(_END.findall(before.encode()))) from fault
+    if not wide or data.startswith(WIDE_MARKS):
+        return Decoded(text)
+    return Decoded(text, "UTF-16", "has two bytes a character, and no byte-order mark")
+
+
+def wide_encoding(data: bytes) -> str:
+    """The codec of UTF-16, by its mark or by the NULs of Western characters; else ""."""
+    if data.startswith(WIDE_MARKS):
+        return "utf-16"
+    if b"\0" not in data or len(data) % 2:
+        return ""
+    first, second = data[::2].count(0), data[1::2].count(0)
+    few, many = sorted((first, second))
+    if 4 * many <= len(data) or _FEW * few > many:
+        return ""
+    return "utf-16-be" if first > second else "utf-16-le"
+
+
 def read_characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
-    """The characters of a file, without a byte-order mark, and what is to be said about them.
+    """The characters of a table, without a byte-order mark, and what is to be said about them.
 
     Raises:
         DataError: it cannot be read, or not be told what is in it; names the line.
     """
     try:
-        data = path.read_bytes()
+        found = decoded(path.read_bytes())
     except OSError as fault:
         raise DataError(
             f"The table cannot be read: {fault.strerror}.",
             where=guard.shown(path),
             mend="check its permissions and the disk",
         ) from fault
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        try:
-            return data.decode("utf-16"), ()
-        except UnicodeDecodeError as fault:
-            before = data[: fault.start].decode("utf-16", "ignore")
-            line = 1 + len(_END.findall(before.encode()))
-            raise _refused(path, line, "This is no UTF-16.") from fault
-    try:
-        return data.decode("utf-8-sig"), ()
-    except UnicodeDecodeError:
-        return _western(path, data)
+    except Undecodable as fault:
+        raise _refused(path, fault.line, fault.what) from fault
+    if found.is_doubtful:
+        raise _refused(path, found.line, found.why)
+    if not found.guess:
+        return found.text, ()
+    what = f"The table {found.why} (line {found.line} is the first that shows it)."
+    note = Problem("encoding", guard.shown(path.name), what, f"read as {found.guess}")
+    return found.text, (note,)
 
 
 def read_utf8(file: Path, most: int = guard.MAX_BYTES) -> str:
-    """The characters of a file that a program wrote.
+    """The characters of a file that a program wrote, in a format that is UTF-8.
 
     Args:
         file: it.
@@ -93,8 +170,8 @@ def first_lines(path: Path) -> list[str]:
         if not any(line.strip() for line in _END.split(head)[:-1]):
             head += file.read(_LONG_BYTES)  # a line of JSON may hold a long text
         whole = not file.read(1)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = head[: len(head) // 2 * 2].decode("utf-16", "ignore")
+    if wide := wide_encoding(head):
+        text = head[: len(head) // 2 * 2].decode(wide, "ignore")
     else:
         try:
             text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, whole)
@@ -104,26 +181,24 @@ def first_lines(path: Path) -> list[str]:
     return lines if whole or len(lines) < 2 else lines[:-1]
 
 
-def _western(path: Path, data: bytes) -> tuple[str, tuple[Problem, ...]]:
-    """Bytes that are not UTF-8, as Windows-1252."""
-    first = _fault(data)
-    assert first is not None, "it was not UTF-8 before"
-    line = _line(data, first)
-    if b"\0" in data:
-        what = "There are NULs among the characters; this is no text."
-        raise _refused(path, _line(data, data.index(b"\0")), what)
-    if _holds_utf8(data):
-        raise _refused(path, line, "This is not UTF-8, though other lines are.")
+def _western(data: bytes, first: int) -> Decoded:
+    """Bytes that are not UTF-8 from `first` on, as Windows-1252, or as Latin-1."""
+    guess, missing = "Windows-1252", None
     try:
         text = data.decode("cp1252")
     except UnicodeDecodeError as fault:
-        what = "This is neither UTF-8 nor Windows-1252."
-        raise _refused(path, _line(data, fault.start), what) from fault
-    if not _is_western(text):
-        raise _refused(path, line, "This is not UTF-8, and as Windows-1252 it has no words.")
-    what = f"The table is not in UTF-8 (line {line} is the first that shows it)."
-    note = Problem("encoding", guard.shown(path.name), what, "read as Windows-1252")
-    return text, (note,)
+        guess, missing, text = "Latin-1", fault.start, data.decode("latin-1")
+    if b"\0" in data:
+        why, at = "has NULs among the characters; it is no text", data.index(b"\0")
+    elif _holds_utf8(data):
+        why, at = "is not UTF-8, though other lines are", first
+    elif missing is not None:
+        why, at = "is neither UTF-8 nor Windows-1252", missing
+    elif not _is_western(text):
+        why, at = "is not UTF-8, and as Windows-1252 it has no words", first
+    else:
+        return Decoded(text, guess, "is not in UTF-8", line=_line(data, first))
+    return Decoded(text, guess, why, is_doubtful=True, line=_line(data, at))
 
 
 def _holds_utf8(data: bytes) -> bool:
@@ -135,7 +210,7 @@ def _holds_utf8(data: bytes) -> bool:
     several = sum(map(len, _SEVERAL_BYTES.findall(data)))
     if not several or 2 * several > sum(map(len, _HIGH.findall(data))):
         return several > 0
-    return any(_fault(line) is None for line in _END.split(data) if not line.isascii())
+    return any(_is_utf8(line) for line in _END.split(data) if not line.isascii())
 
 
 def _is_western(text: str) -> bool:
@@ -159,14 +234,13 @@ def _line(data: bytes, at: int) -> int:
     return 1 + len(_END.findall(data, 0, at))
 
 
-def _fault(data: bytes) -> int | None:
-    """Where bytes are no UTF-8 first; None where they are."""
+def _is_utf8(data: bytes) -> bool:
     try:
         data.decode()
-    except UnicodeDecodeError as fault:
-        return fault.start
-    return None
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _refused(path: Path, line: int, what: str) -> DataError:
-    return DataError(what, where=f"{guard.shown(path)}, line {line}", mend=_SAVE)
+    return DataError(f"This {what}.", where=f"{guard.shown(path)}, line {line}", mend=_SAVE)

@@ -172,7 +172,7 @@ def brief(text: str) -> str:
 
 def _json_lines(path: Path) -> Table:
     """A JSON object on each line; a key that a line lacks is an empty cell there."""
-    characters, notes = _characters(path)
+    characters, notes = read_characters(path)
     objects: list[dict[str, Any]] = []
     lines: list[int] = []
     for number, line in enumerate(io.StringIO(characters), 1):
@@ -202,7 +202,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def _text(path: Path) -> Table:
     """A CSV or TSV file."""
-    characters, notes = _characters(path)
+    characters, notes = read_characters(path)
     file = io.StringIO(characters, newline="")
     first = file.readline()
     said = said_separator(first)
@@ -215,18 +215,6 @@ def _text(path: Path) -> Table:
         return _checked(path, reader, notes, begin=2 if said else 1)
     finally:
         csv.field_size_limit(usual)
-
-
-def _characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
-    """As `read_characters`, and UTF-32 is told from UTF-16, which its mark begins like."""
-    characters, notes = read_characters(path)
-    if characters.startswith("\0"):
-        raise DataError(
-            "The table is in UTF-32.",
-            where=guard.shown(path),
-            mend="save it as UTF-8 (in Excel: CSV UTF-8)",
-        )
-    return characters, notes
 
 
 def said_separator(first: str) -> str:

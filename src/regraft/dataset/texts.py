@@ -5,9 +5,8 @@ Decisions:
 - A file is a text by its name; where the name does not say what it is (51060, 00001.7c53336b), by
   its first bytes: no NUL, hardly a control character. JSON, tables and the like are none, as they
   lie beside texts to describe them; Word and PDF are meant as texts, and refused as what they are.
-- A file is UTF-8, or has the byte-order mark of UTF-16; else it is read as Windows-1252, or as
-  Latin-1 where it has bytes that Windows-1252 has no character for; which of them is reported.
-  What holds a NUL is no text.
+- `encoding.py` says which bytes are characters; a guess, and a doubt about it, is reported. What
+  holds a NUL is no text.
 - What is an e-mail, in a file or a cell, is read as `mails.py` says.
 """
 
@@ -15,26 +14,24 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 from regraft.dataset import guard
+from regraft.dataset.encoding import WIDE_MARKS, Undecodable, decoded, wide_encoding
 from regraft.dataset.guard import Refused
 from regraft.dataset.mails import mail_in
-from regraft.dataset.rows import Sample
+from regraft.dataset.rows import Problem, Sample
 from regraft.dataset.video import claims_video
 
 EXCERPT = 160
 """Characters of a text that are shown."""
-FOREIGN = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}
-"""Encodings that are guessed where bytes are no UTF-8, in this order, and what they are called."""
 _DATA = frozenset(".json .jsonl .ndjson .csv .tsv .parquet .pq .xml .yaml .yml".split())
 _DOCUMENTS = frozenset(".pdf .doc .docx .odt .rtf".split())
 _HEAD_BYTES = 4096
 _CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f]")
 _MOST_CONTROLS = 0.01
-_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -50,14 +47,18 @@ class Content:
 
     Attributes:
         text: with line ends as on Linux.
-        encoding: that of the bytes; one of `FOREIGN` is a guess.
+        guess: the encoding's name where it is a guess; else "".
+        why: why it had to be guessed, as said of the text: "is not in UTF-8"; else "".
+        is_doubtful: whether `why` speaks against the guess.
         is_mail: whether it is an e-mail, of which subject and text are read.
         ids: the message ids by which it is in a thread.
         stands: as for `Mail`.
     """
 
     text: str
-    encoding: str = "utf-8"
+    guess: str = ""
+    why: str = ""
+    is_doubtful: bool = False
     is_mail: bool = False
     ids: tuple[str, ...] = ()
     stands: bool = False
@@ -76,7 +77,7 @@ def is_text_file(path: Path) -> bool:
             head = file.read(_HEAD_BYTES)
     except OSError as fault:
         return isinstance(fault, PermissionError)
-    if head.startswith(_MARKS):
+    if head.startswith(WIDE_MARKS):
         return True
     plain = head and b"\0" not in head and not guard.document_of(head)
     return bool(plain) and len(_CONTROLS.findall(head)) <= _MOST_CONTROLS * len(head)
@@ -97,16 +98,16 @@ def read_bytes(data: bytes, where: str) -> Content:
     if document := guard.document_of(data):
         what, mend = f"This is no text; it looks like {document}.", "save it as plain text"
         raise Refused("not-a-text", what, where=where, mend=mend)
-    is_wide = data.startswith(_MARKS)
+    is_wide = bool(wide_encoding(data))
     if not is_wide and (content := _mail(data.removeprefix(codecs.BOM_UTF8), where)):
         return content
-    for encoding in ("utf-16",) if is_wide else ("utf-8-sig", *FOREIGN):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return read_cell(text, where) if is_wide else Content(_checked(text, where), encoding)
-    raise Refused("not-a-text", "This is no text.", where=where, mend="save it as UTF-8")
+    try:
+        found = decoded(data)
+    except Undecodable as fault:
+        what, mend = f"It {fault.what}.", "save it as UTF-8"
+        raise Refused("not-a-text", what, where=where, mend=mend) from fault
+    content = read_cell(found.text, where) if is_wide else Content(_checked(found.text, where))
+    return replace(content, guess=found.guess, why=found.why, is_doubtful=found.is_doubtful)
 
 
 def read_cell(text: str, where: str) -> Content:
@@ -117,6 +118,19 @@ def read_cell(text: str, where: str) -> Content:
     """
     checked = _checked(text, where)
     return _mail(checked.encode(), where) or Content(checked)
+
+
+def doubts(content: Content, where: str) -> list[Problem]:
+    """What is to be said about how the characters of a text were read."""
+    found = list[Problem]()
+    if content.guess:
+        mend = ": save it as UTF-8" if content.is_doubtful else ""
+        what, done = f"It {content.why}{mend}.", f"read as {content.guess}"
+        found.append(Problem("encoding", where, what, done))
+    if content.stands:
+        what = "A part of it is not in the transfer encoding that it names."
+        found.append(Problem("encoding", where, what, "read as it stands"))
+    return found
 
 
 def excerpt(sample: Sample) -> dict[str, str]:
@@ -132,8 +146,9 @@ def _mail(data: bytes, where: str) -> Content | None:
     mail = mail_in(data)
     if mail is None:
         return None
-    encoding = "cp1252" if mail.guessed else "utf-8"
-    return Content(_checked(mail.text, where), encoding, True, mail.ids, mail.stands)
+    guess, why = ("Windows-1252", "is not in UTF-8") if mail.guessed else ("", "")
+    text = _checked(mail.text, where)
+    return Content(text, guess, why, is_mail=True, ids=mail.ids, stands=mail.stands)
 
 
 def _checked(text: str, where: str) -> str:

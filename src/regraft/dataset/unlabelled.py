@@ -32,7 +32,7 @@ from regraft.dataset.holders import holders
 from regraft.dataset.rows import KEPT, Dataset, Problem, Sample
 from regraft.dataset.table_columns import lines_of
 from regraft.dataset.table_rows import TableReader, unlabelled_of
-from regraft.dataset.texts import is_text_file, read_bytes
+from regraft.dataset.texts import doubts, is_text_file, read_bytes
 from regraft.dataset.usable import VERIFY, check_max_bad, say_ignored, usable
 from regraft.dataset.video import passed_over
 from regraft.defaults import MAX_BAD
@@ -192,15 +192,16 @@ def _listed_texts(root: Path, column: str = "") -> Dataset:
     if not root.exists():
         raise DataError("There is no such file.", where=guard.shown(root), mend="check the path")
     problems: list[Problem] = []
+    notes: list[Problem] = []
     if root.is_dir():
         samples, problems = _folder(root.resolve())
     elif TableReader().recognises(root):
         samples = [Sample(line, text, None, split="train") for line, text in lines_of(root, column)]
     else:
         content = read_bytes(guard.read_file(root), guard.shown(root))
-        samples = _numbered(list(_blocks(content.text)))
-    found = len(samples) + len(problems)
-    return Dataset(root, "text-classification", (), tuple(samples), tuple(problems), found=found)
+        samples, notes = _numbered(list(_blocks(content.text))), doubts(content, guard.shown(root))
+    found, told = len(samples) + len(problems), (*problems, *notes)
+    return Dataset(root, "text-classification", (), tuple(samples), told, found=found)
 
 
 def _folder(root: Path) -> tuple[list[Sample], list[Problem]]:

@@ -92,12 +92,7 @@ def verify_texts(samples: Sequence[Sample], tell: Tell) -> Verified:
             good.append(replace(sample, source=content.text, sha256=sha256, format="text"))
             ids.append(content.ids)
             of_mails += [sample.id] * content.is_mail
-            if content.encoding in texts.FOREIGN:
-                what, done = "It is not in UTF-8.", f"read as {texts.FOREIGN[content.encoding]}"
-                problems.append(Problem("encoding", sample.id, what, done))
-            if content.stands:
-                what = "A part of it is not in the transfer encoding that it names."
-                problems.append(Problem("encoding", sample.id, what, "read as it stands"))
+            problems += texts.doubts(content, sample.id)
         if number % _BATCH == 0 or number == len(samples):
             tell(Advanced("reading", number, len(samples)))
     problems += _read_as_mails(of_mails, len(good))
