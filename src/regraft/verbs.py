@@ -8,13 +8,13 @@ run, so repeating the same call goes on where the last one stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regraft import dataset as data_sets
 from regraft import evaluating, fitting, predicting, reporting
-from regraft.backbones import DEFAULT, DEFAULTS, Backbone
+from regraft.backbones import DEFAULT, DEFAULTS
 from regraft.backbones.addresses import for_clips
 from regraft.dataset import Reader, boxes
 from regraft.dataset.classes import with_numbers_as
@@ -115,10 +115,8 @@ def fit(
     data = Path(data)
     _check_options(train, compare, budget)
     reads = _reading(columns, reader)
-    has_texts = isinstance(reads, TableReader) and reads.text
-    said_task = task or ("text-classification" if has_texts else None)
     data_sets.check_columns(reads, data)
-    kind = data_sets.guess_task(data, said_task, reader)
+    kind = data_sets.guess_task(data, task or _task_of(reads), reader)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
     _check_views(views, kind)
@@ -326,6 +324,12 @@ def _reading(columns: str | None, reader: Reader | None) -> Reader | None:
     return data_sets.reader_of(columns)
 
 
+def _task_of(reads: Reader | None) -> str | None:
+    """The task that columns tell; None where they tell none."""
+    has_texts = isinstance(reads, TableReader) and reads.text
+    return "text-classification" if has_texts else None
+
+
 def inspect(
     data: str | Path,
     *,
@@ -430,16 +434,16 @@ def labels(
         UsageError: options contradict each other, one is wrong, or labels were written into
             next.csv in `out`, or another table there is not one of an earlier call.
     """
-    from regraft.labelling.survey import surveyed
+    from regraft.labelling.survey import Request, surveyed
     from regraft.reporting import labels_page
 
     if out is not None:
         labels_page.refuse_worked_on(Path(out))
-    request = _request(
-        data, run=run, pool=pool, batch=batch, backbone=backbone, scale=scale, seed=seed,
-        max_bad=max_bad, columns=columns, reader=reader, clip=clip, label_studio=from_label_studio,
+    request = Request(
+        Path(data), _path(pool), batch=batch, scale=scale_of(scale), seed=seed, max_bad=max_bad,
+        columns=columns, reader=reader, clip_s=clip, label_studio=_path(from_label_studio),
     )  # fmt: skip
-    seen = surveyed(request, tell=tell)
+    seen = surveyed(_with_eyes(request, run, backbone), tell=tell)
     found = seen.facts
     if to_label_studio is not None:
         from regraft.labelling.label_studio_tasks import write_survey
@@ -494,72 +498,40 @@ def review(
         UsageError: the port is taken.
     """
     from regraft.labelling.review.opening import open_review
-    from regraft.labelling.survey import surveyed
+    from regraft.labelling.survey import Request, surveyed
 
-    request = _request(
-        data, run=run, pool=pool, batch=batch, backbone=backbone, scale=scale, seed=seed,
-        max_bad=max_bad, columns=columns, reader=reader, clip=clip,
+    request = Request(
+        Path(data), _path(pool), batch=batch, scale=scale_of(scale), seed=seed, max_bad=max_bad,
+        columns=columns, reader=reader, clip_s=clip,
     )  # fmt: skip
-    found = surveyed(request, tell=tell)
+    found = surveyed(_with_eyes(request, run, backbone), tell=tell)
     return open_review(Path(data), found, reviewer=reviewer, port=port, tell=tell)
 
 
-def _request(
-    data: str | Path,
-    *,
-    run: str | Path | None,
-    pool: str | Path | None,
-    batch: int,
-    backbone: str | None,
-    scale: str | None,
-    seed: int,
-    max_bad: float,
-    columns: str | None,
-    reader: Reader | None,
-    clip: float | None,
-    label_studio: str | Path | None = None,
-) -> Request:
-    """What `labels` and `review` look at, and with what."""
-    from regraft.labelling.survey import Request, check_batch
+def _with_eyes(request: Request, run: str | Path | None, backbone: str | None) -> Request:
+    """A request with the network that looks at its samples, and how that does.
 
-    check_batch(batch)
-    known_scale = scale_of(scale)
-    eyes, caution, columns, cut_s = _eyes(data, run, backbone, columns, reader)
-    return Request(
-        Path(data), eyes, _path(pool), batch=batch, scale=known_scale, seed=seed, max_bad=max_bad,
-        caution=caution, label_studio=_path(label_studio), columns=columns, reader=reader,
-        clip_s=cut_s if clip is None else clip,
-    )  # fmt: skip
-
-
-def _eyes(
-    data: str | Path,
-    run: str | Path | None,
-    backbone: str | None,
-    columns: str | None,
-    reader: Reader | None,
-) -> tuple[str | Backbone, str, str | None, float | None]:
-    """What looks at labels, and how.
-
-    Returns:
-        the network, what to bear in mind about it, the columns it reads, and the length in seconds
-        of the clips that it was fitted on.
+    The network of a run reads the columns, and looks at clips of the length, that it was fitted on,
+    unless others are asked for.
     """
     from regraft.labelling.survey import caution_about
 
-    reads = _reading(columns, reader)
+    reads = _reading(request.columns, request.reader)
     if run is None:
-        has_texts = isinstance(reads, TableReader) and reads.text
-        said = "text-classification" if has_texts else None
-        kind = data_sets.guess_task(Path(data), said, reader)
-        return _starting_from(kind, backbone), "", columns, None
+        kind = data_sets.guess_task(request.data, _task_of(reads), request.reader)
+        return replace(request, backbone=_starting_from(kind, backbone))
     if backbone is not None:
         raise UsageError(
             "a run has a backbone already", where="--run", mend="leave --backbone or --run out"
         )
     model = load(run)
-    columns = columns or (None if reader is not None else _columns_of(model, data))
-    return model.backbone, caution_about(model), columns, model.facts.get("cut_s")
+    return replace(
+        request,
+        backbone=model.backbone,
+        caution=caution_about(model),
+        columns=_columns_of(model, request.data) if reads is None else request.columns,
+        clip_s=model.facts.get("cut_s") if request.clip_s is None else request.clip_s,
+    )
 
 
 def report(run: str | Path) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regraft import dataset as data_sets
-from regraft.backbones import Backbone
+from regraft.backbones import DEFAULT, Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
 from regraft.dataset.table import read_table
@@ -40,20 +40,14 @@ from regraft.transfer.model import Model
 _STEPS = "Classes are steps of a scale here: a label one step off counts as wrong as any other."
 
 
-def check_batch(batch: int) -> None:
-    """Raise UsageError where a batch to label next holds nothing."""
-    if batch < 1:
-        raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
-
-
 @dataclass(frozen=True)
 class Request:
     """What is asked about the labels of some data; see `regraft.verbs.labels`.
 
     Attributes:
         data: labelled data or votes.
-        backbone: a name, or one that is open.
         pool: samples without labels, or None.
+        backbone: a name, or one that is open.
         batch: how many of them to choose, at least 1.
         scale: how votes differ; told from them if None.
         seed: of every draw.
@@ -63,11 +57,14 @@ class Request:
         columns: of a table of texts, where their names do not tell.
         reader: of labelled data in a format of one's own, or None.
         clip_s: longer videos, of the pool too, are cut into clips of this length; None cuts none.
+
+    Raises:
+        UsageError: the batch holds nothing.
     """
 
     data: Path
-    backbone: str | Backbone
     pool: Path | None = None
+    backbone: str | Backbone = DEFAULT
     batch: int = BATCH
     scale: Scale | None = None
     seed: int = 0
@@ -77,6 +74,10 @@ class Request:
     columns: str | None = None
     reader: Reader | None = None
     clip_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UsageError("the batch is not positive", where="--batch", mend="for example 100")
 
 
 @dataclass(frozen=True)
