@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from regraft import evaluating, predicting, terminal
+from regraft import evaluating, predicting, printing
 from regraft.backbones import Preprocessing
 from regraft.backbones.backbone import Detector
 from regraft.dataset import Dataset, Sample
@@ -140,7 +140,7 @@ def test_where_as_many_are_found_as_are_told_it_is_said(
     assert "at_most" not in find([path])[0]
     found = find([path], Wanted(precision=0.9))
     assert found[0]["at_most"] == 2
-    terminal.print_predictions(Console(width=200), found)
+    printing.print_predictions(Console(width=200), found)
     assert "2 red  and perhaps more: 2 on a picture or tile are told" in capsys.readouterr().out
 
 
@@ -351,7 +351,7 @@ def test_a_video_that_ends_before_it_says_so_is_said_to_on_its_last_frame(
     assert ["damage" in row for row in found] == [False, False, True]
     (what,) = found[-1]["damage"]
     assert what.startswith("The video ends after") and what.endswith("of 3.00 s.")
-    terminal.print_predictions(Console(width=200), found)
+    printing.print_predictions(Console(width=200), found)
     assert f"1 red  {what}" in capsys.readouterr().out
 
 
@@ -446,7 +446,7 @@ def test_what_the_terminal_says(capsys: pytest.CaptureFixture[str]) -> None:
         {"sample": "long.png", "width": 9, "height": 9, "objects": []},
         {"sample": "no.png", "problem": "There is no such file."},
     ]
-    terminal.print_predictions(Console(width=80), rows, Path("out"))
+    printing.print_predictions(Console(width=80), rows, Path("out"))
     assert capsys.readouterr().out.splitlines() == [
         "a.png     2 red, 1 blue",
         "long.png  nothing",
@@ -470,7 +470,7 @@ def test_what_evaluate_says(capsys: pytest.CaptureFixture[str]) -> None:
         "problems": [],
         "seen": 3,
     }  # fmt: skip
-    terminal.print_evaluation(Console(width=80), evaluation)
+    printing.print_evaluation(Console(width=80), evaluation)
     said = capsys.readouterr().out
     assert "AP50 50.0 % (40.0 to 60.0) on 12 tiles of pictures" in said
     assert "on the 2 pictures, put together from their tiles: AP50 40.0 %" in said

@@ -23,7 +23,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from regraft import stopping, terminal
+from regraft import printing, stopping, terminal
 from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.errors import Interrupted, RegraftError, StoreError, UsageError
 from regraft.events import Event, Tell
@@ -193,7 +193,7 @@ def fit(
             columns=columns,
             tell=tell,
         )
-    terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
+    printing.print_fit(printing.output(), fitted.report, fitted.folder)
 
 
 @app.command()
@@ -315,7 +315,7 @@ def pretrain(
             columns=columns,
             tell=tell,
         )
-    terminal.print_pretrained(terminal.output(), done.report, done.folder)
+    printing.print_pretrained(printing.output(), done.report, done.folder)
 
 
 @app.command()
@@ -369,7 +369,7 @@ def predict(
 
         print(table_of(predictions), end="")
     else:
-        terminal.print_predictions(terminal.output(), predictions, out)
+        printing.print_predictions(printing.output(), predictions, out)
     unread = [row for row in predictions if "problem" in row]
     failed = any("ignored" not in row for row in unread)
     if failed or (unread and len(unread) == len(predictions)):
@@ -392,7 +392,7 @@ def evaluate(
     if as_json:
         _print_json(evaluation)
     else:
-        terminal.print_evaluation(terminal.output(), evaluation)
+        printing.print_evaluation(printing.output(), evaluation)
 
 
 @app.command()
@@ -412,7 +412,7 @@ def inspect(
     if as_json:
         _print_json(description)
     else:
-        terminal.print_description(terminal.output(), description)
+        printing.print_description(printing.output(), description)
 
 
 @app.command()
@@ -525,7 +525,7 @@ def labels(
     if as_json:
         _print_json(found)
     else:
-        terminal.print_labels(terminal.output(), found, out)
+        printing.print_labels(printing.output(), found, out)
 
 
 def _refuse_given(options: Mapping[str, object], why: str) -> None:
@@ -568,7 +568,7 @@ def demo(
         from regraft import verbs
 
         fitted = verbs.demo(out, tell=tell)
-    terminal.print_fit(terminal.output(), fitted.report, fitted.folder)
+    printing.print_fit(printing.output(), fitted.report, fitted.folder)
 
 
 # Backbones, cache ---------------------------------------------------------------------------------
@@ -589,7 +589,7 @@ def list_backbones(as_json: _Json = False) -> None:
     if as_json:
         _print_json(rows)
     else:
-        terminal.print_backbones(terminal.output(), rows)
+        printing.print_backbones(printing.output(), rows)
 
 
 @_backbones.command("show")
@@ -634,7 +634,7 @@ def show_cache() -> None:
     entries = [
         {"kind": e.kind, "about": e.about, "bytes": e.bytes, "used_s": e.used} for e in cache.show()
     ]
-    terminal.print_cache(terminal.output(), cache_folder(), entries, cache.limit_bytes())
+    printing.print_cache(printing.output(), cache_folder(), entries, cache.limit_bytes())
 
 
 @_cache.command("clear")
@@ -650,7 +650,7 @@ def _print_backbone(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         _print_json(facts)
     else:
-        terminal.print_backbone(terminal.output(), facts)
+        printing.print_backbone(printing.output(), facts)
 
 
 # Helpers ------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import regraft
-from regraft import terminal
 from regraft.dataset.boxes import Box
 from regraft.labelling import agreement, box_agreement, ceiling
 from regraft.labelling.box_agreement import NOTHING, overlap
+from regraft.printing.labels import _agreement
 
 pytest.importorskip("cleanlab")
 
@@ -88,7 +88,7 @@ def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Where boxes lie" in page and "<script>" not in page
     assert "votes on 24 objects, by 3 people; Fleiss" in page
-    (first, *_) = terminal._agreement(found)
+    (first, *_) = _agreement(found)
     assert first.endswith(", 24 objects on 12 pictures")
     rows = agreement["divided"]
     assert sorted((row["picture"], len(row["boxes"])) for row in rows) == [

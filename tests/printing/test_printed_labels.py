@@ -1,0 +1,47 @@
+"""What is said of labels."""
+
+from __future__ import annotations
+
+import pytest
+from consoles import printed
+
+from regraft import printing
+from regraft.labelling.found import nothing
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.5, "and not what they are ordered by."), (None, "is the share of the pool")],
+)
+def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None, said: str) -> None:
+    row = {"sample": "a.png", "given": "cat", "suggested": "dog", "score": 0.5, "reason": "why",
+           "probability": probability}  # fmt: skip
+    text = row | {"sample": "line 3", "excerpt": "how the text begins"}
+    found = nothing() | {"likely_errors": [row, text], "next": [row, row]}
+    lines = printed(200, printing.print_labels, found).splitlines()
+    assert any("line 3  how the text begins" in line for line in lines)
+    errors = lines.index("Labels that are likely wrong, by score: 1 is surely wrong.")
+    assert lines[errors + 1].split() == ["sample", "given", "suggested", "score", "reason"]
+    after = next(n for n, line in enumerate(lines) if line.startswith("What to label next"))
+    assert said in lines[after]
+    assert lines[after + 1].split() == ["sample", "suggested", "score", "reason"]
+    assert lines[after - 1] == ""
+
+
+def test_classes_and_samples_in_doubt_are_named_on_a_line_each() -> None:
+    found = nothing() | {
+        "same_classes": [{"classes": ["crow", "raven"], "apart": 0.551}],
+        "outliers": [{"sample": f"{n}\n.png"} for n in range(7)],
+        "agreement": {
+            "alpha": {"value": None}, "place": None, "are_steps": False,
+            "divided": [{"sample": "a.png"}, {"sample": "b.png"}],
+        },
+        "consensus": {"why": "Few votes."},
+    }  # fmt: skip
+    lines = printed(200, printing.print_labels, found).splitlines()
+    assert lines[-3:] == [
+        "Classes that are hardly told apart, and may be one: crow and raven (55 %)",
+        "Unlike all others: 0\\n.png, 1\\n.png, 2\\n.png, 3\\n.png, 4\\n.png and 2 more",
+        "What divides people most: a.png, b.png",
+    ]
+    assert printed(200, printing.print_labels, nothing()).strip() == ""
