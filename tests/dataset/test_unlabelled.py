@@ -63,6 +63,9 @@ def test_a_guess_of_a_files_encoding_is_said(tmp_path: Path) -> None:
     (block,) = found = read_unlabelled_texts(tmp_path / "book.txt", max_bad=0)
     assert block.source == "Grüße aus Köln" and found.found == 1
     assert [(p.kind, p.done) for p in found.problems] == [("encoding", "read as Windows-1252")]
+    (tmp_path / "book.csv").write_bytes("text\nGrüße aus Köln\n".encode("cp1252"))
+    found = read_unlabelled_texts(tmp_path / "book.csv", max_bad=0)
+    assert [(p.kind, p.done) for p in found.problems] == [("encoding", "read as Windows-1252")]
 
 
 def test_a_long_line_is_divided_between_words(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def task_of(path: Path) -> str:
     return guessed_task(with_path(read_table(path)))
 
 
-def lines_of(path: Path, column: str = "") -> list[tuple[str, str]]:
+def lines_of(path: Path, column: str = "") -> tuple[list[tuple[str, str]], tuple[Problem, ...]]:
     """The column of texts of a table, each with its line, as samples are called: "line 07".
 
     Args:
@@ -68,7 +68,8 @@ def lines_of(path: Path, column: str = "") -> list[tuple[str, str]]:
         DataError: it cannot be read, or has no such column.
     """
     table = named(read_table(path), text=column)
-    return list(zip(table.line_ids, table.contents(text_column(table)), strict=True))
+    lines = list(zip(table.line_ids, table.contents(text_column(table)), strict=True))
+    return lines, table.notes
 
 
 def named(table: Table, text: str = "", label: str = "") -> Table:

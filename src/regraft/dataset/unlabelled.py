@@ -192,11 +192,12 @@ def _listed_texts(root: Path, column: str = "") -> Dataset:
     if not root.exists():
         raise DataError("There is no such file.", where=guard.shown(root), mend="check the path")
     problems: list[Problem] = []
-    notes: list[Problem] = []
+    notes: Sequence[Problem] = ()
     if root.is_dir():
         samples, problems = _folder(root.resolve())
     elif TableReader().recognises(root):
-        samples = [Sample(line, text, None, split="train") for line, text in lines_of(root, column)]
+        lines, notes = lines_of(root, column)
+        samples = [Sample(line, text, None, split="train") for line, text in lines]
     else:
         content = read_bytes(guard.read_file(root), guard.shown(root))
         samples, notes = _numbered(list(_blocks(content.text))), doubts(content, guard.shown(root))

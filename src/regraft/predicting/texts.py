@@ -45,7 +45,8 @@ def texts_of(
         for path, is_named in found_in([given], seen):
             if TableReader().recognises(path):
                 known = own if own in data_sets.columns_of(path) else ""
-                for line, text in data_sets.lines_of(path, column or known):
+                lines, _ = data_sets.lines_of(path, column or known)
+                for line, text in lines:
                     name = f"{path}, {line}"
                     yield name, _content(text, name)
             elif is_named or data_sets.texts.is_text_file(path):

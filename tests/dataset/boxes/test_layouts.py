@@ -14,6 +14,8 @@ from regraft.dataset.boxes.collector import Collector
 from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.errors import DataError
 
+COLUMNS = "path,left,top,right,bottom,category"
+
 
 def _places(path: Path) -> list[tuple[str, str, int]]:
     data = read_boxes(path)
@@ -51,6 +53,23 @@ def test_xml_with_a_mark(tmp_path: Path, code: str):
     file = voc(tmp_path, [thing(name="Bäume")]) / "Annotations" / "a.xml"
     file.write_bytes(file.read_text().encode(code))
     assert read_boxes(tmp_path).categories == ("Bäume",)
+
+
+@pytest.mark.parametrize("code", ["cp1252", "utf-16", "utf-8-sig"])
+def test_a_table_as_spreadsheets_save_it(tmp_path: Path, code: str):
+    file = table(tmp_path, ["a.png;10;10;30;30;Bäume"], head=COLUMNS.replace(",", ";"))
+    file.write_bytes(file.read_text().encode(code))
+    found = read_boxes(tmp_path)
+    assert found.categories == ("Bäume",)
+    guesses = [(p.kind, p.where, p.done) for p in found.problems]
+    assert guesses == [("encoding", "boxes.csv", "read as Windows-1252")] * (code == "cp1252")
+
+
+def test_a_table_in_an_encoding_that_cannot_be_told_is_refused(tmp_path: Path):
+    file = table(tmp_path, ["a.png,10,10,30,30,樹木の冠"])
+    file.write_bytes(file.read_text().encode("shift-jis"))
+    with pytest.raises(DataError, match="UTF-8"):
+        read_boxes(tmp_path)
 
 
 def test_voc_s_lists_of_one_class_have_a_second_column(tmp_path: Path):

@@ -30,7 +30,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.collector import TRUTH, Collector
 from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.dataset.boxes.rows import BoxData, number
-from regraft.dataset.encoding import read_utf8
+from regraft.dataset.encoding import first_lines, read_characters
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
 from regraft.dataset.table import said_separator
@@ -54,7 +54,6 @@ _VIA = "region_shape_attributes"
 _NOTHING = frozenset({"", "nan", "na", "none", "null"})
 """What an empty cell may be written as, in lower case."""
 _PREDICTED = frozenset({"score", "confidence", "probability"})
-_HEAD_BYTES = 10_000
 _ALIASES = {
     **dict.fromkeys(("image_path", "file", "filename", "image", "image_name"), "path"),
     **dict.fromkeys(("label", "class", "class_name", "category_name"), "category"),
@@ -169,17 +168,18 @@ def _is_of_boxes(file: Path) -> bool:
 def _head(file: Path) -> tuple[list[str], str]:
     """The columns of a table, as they are understood, and its second line."""
     try:
-        with file.open(encoding="utf-8-sig", errors="replace") as opened:
-            lines = [opened.readline(_HEAD_BYTES) for _ in range(3)]
+        lines = [*first_lines(file)[:3], "", "", ""]
     except OSError:
         return [], ""
     said = said_separator(lines[0])
-    first, second = lines[1:] if said else lines[:2]
+    first, second = lines[1:3] if said else lines[:2]
     return _columns(first.strip().split(said or _separator(first))), second
 
 
 def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
-    text = read_utf8(file)
+    text, notes = read_characters(file)
+    for note in notes:
+        into.say(note.kind, guard.shown(file.relative_to(root)), note.what, note.done)
     first = text.partition("\n")[0]
     said = said_separator(first)
     separator = said or _separator(first)
