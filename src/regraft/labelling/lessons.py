@@ -26,7 +26,7 @@ from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed, 
 from regraft.labelling.extra import require
 from regraft.labelling.likely_errors import judged_labels, why_not
 from regraft.labelling.named import spoken_of
-from regraft.labelling.reader import votes_on
+from regraft.labelling.reader import VotesReader, votes_on
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
 from regraft.tasks import Classification, measure
@@ -110,7 +110,7 @@ def check_mode(labels: str, data: Path, task: str) -> Mode:
             where=f"--labels {mode}",
             mend="leave it out; `regraft labels` says how far several people's boxes agree",
         )
-    if mode == "soft" and votes_on(data) is None:
+    if mode == "soft" and not VotesReader().recognises(data):
         raise UsageError(
             "Soft labels are made of votes, and these data have none.",
             where="--labels soft",
