@@ -13,10 +13,11 @@ import pytest
 
 from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError
-from regraft.labelling.decisions import Journal, reviewed, verdicts
+from regraft.labelling.journal import Journal
 from regraft.labelling.label_studio_exports import is_export, read_export, take_in, votes_in
 from regraft.labelling.label_studio_tasks import interface_of, write_tasks
 from regraft.labelling.review.items import Item, Queue
+from regraft.labelling.verdicts import reviewed, verdicts
 from regraft.labelling.votes_table import is_votes, read_votes
 
 EVIL = "<script>\"&'</script>"

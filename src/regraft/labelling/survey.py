@@ -23,15 +23,16 @@ from regraft.events import Tell, silent
 from regraft.labelling import agreement, box_agreement, ceiling, consensus
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
-from regraft.labelling.decisions import Journal, Verdict, heard, journal_of, reviewed, settled
 from regraft.labelling.extra import require
 from regraft.labelling.found import Facts, Found, nothing
+from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.judgement import about_lone_classes, beside_people, judgement
 from regraft.labelling.label_studio_exports import is_export, take_in
 from regraft.labelling.likely_errors import Judged, judged_labels, why_not
 from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, VotesReader
 from regraft.labelling.seeing import eyes
+from regraft.labelling.verdicts import Verdict, heard, reviewed, settled
 from regraft.labelling.votes import Scale, Votes
 from regraft.labelling.votes_table import is_votes, read_votes
 from regraft.labelling.worth import worth
