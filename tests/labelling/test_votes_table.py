@@ -98,3 +98,8 @@ def test_a_list_that_was_written_out_is_a_list_in_votes_too(tmp_path, text):
 def test_two_columns_of_one_person_are_refused(tmp_path, header):
     with pytest.raises(DataError, match="Two columns are"):
         read_votes(votes_file(tmp_path, f"{header}\nx,1,2,3\n"))
+
+
+def test_columns_without_a_name_are_no_votes_and_stand_in_nobodys_way(tmp_path):
+    votes = read_votes(votes_file(tmp_path, "id,rater_1,rater_2,,\nx,cat,dog,,\ny,cat,cat,,\n"))
+    assert (votes.annotators, votes.per_sample().tolist()) == (("1", "2"), [2, 2])

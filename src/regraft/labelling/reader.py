@@ -124,7 +124,7 @@ def _decided(read: VotesTable) -> tuple[Table, list[str], list[str]]:
         rows.setdefault(name, row)
     unvoted = [name for name in rows if name not in label]
     kept = {name: row for name, row in rows.items() if name in label}
-    votes_are_in = {"label", "labels", layout.annotator, *layout.columns, *layout.figures}
+    votes_are_in = {"label", "labels", *layout.read, *layout.figures}
     cells: dict[str, Sequence[Cell]] = {
         column: [table.cells[column][row] for row in kept.values()]
         for column in table.columns

@@ -60,9 +60,14 @@ class Layout:
     people: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()
 
+    @property
+    def read(self) -> tuple[str, ...]:
+        """All columns that votes are read from: who voted, where one says it, and what."""
+        return (self.annotator, *self.columns) if self.annotator else self.columns
+
     def said(self) -> str:
         """What is read as votes, a sentence."""
-        names = [guard.shown(name) for name in (self.annotator, *self.columns) if name]
+        names = [guard.shown(name) for name in self.read]
         listed = some_of(names, _NAMED)
         each = ", one person each" if self.people else ""
         if len(names) == 1:

@@ -104,7 +104,7 @@ def read_votes_table(path: Path, *, scale: Scale | None = None) -> VotesTable:
 
 def _refuse_namesakes(table: Table, layout: Layout) -> None:
     """Refuse columns of one name or one person: the votes in one of them would be lost."""
-    whose = {name: class_name(name) for name in (*layout.columns, layout.annotator)}
+    whose = {name: class_name(name) for name in layout.read}
     whose |= dict(zip(layout.columns, layout.people, strict=False))
     # A table has each name once, and the first of JSON lines may lack some.
     header = [name for name in columns_of(table.path) if name in whose]
