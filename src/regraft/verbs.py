@@ -25,7 +25,8 @@ from regraft.errors import UsageError
 from regraft.events import Said, Tell, silent
 from regraft.labelling import lessons
 from regraft.labelling.reader import AnyReader
-from regraft.labelling.votes import is_votes, scale_of
+from regraft.labelling.votes import scale_of
+from regraft.labelling.votes_table import is_votes
 from regraft.store import Run, folder_beside
 from regraft.transfer.engine import prepare
 from regraft.transfer.ladder import climb

@@ -53,9 +53,9 @@ def test_one_vote_that_names_nobody_is_named():
 
 
 def test_numbers_that_may_be_steps_of_a_scale_are_known():
-    assert votes_of([("a", "p", ("1",)), ("a", "q", ("3",)), ("b", "p", ("5",))]).numbered
-    assert not votes_of([("a", "p", ("0",)), ("a", "q", ("1",))]).numbered
-    assert not votes_of([("a", "p", ("1",)), ("a", "q", ("3",)), ("b", "p", ("cat",))]).numbered
+    assert votes_of([("a", "p", ("1",)), ("a", "q", ("3",)), ("b", "p", ("5",))]).may_be_steps
+    assert not votes_of([("a", "p", ("0",)), ("a", "q", ("1",))]).may_be_steps
+    assert not votes_of([("a", "p", ("1",)), ("a", "q", ("3",)), ("b", "p", ("cat",))]).may_be_steps
 
 
 def test_the_method_is_what_the_data_allow():

@@ -13,11 +13,12 @@ import pytest
 
 from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError
-from regraft.labelling import votes
-from regraft.labelling.decisions import Journal, reviewed, verdicts
+from regraft.labelling.journal import Journal
 from regraft.labelling.label_studio_exports import is_export, read_export, take_in, votes_in
 from regraft.labelling.label_studio_tasks import interface_of, write_tasks
 from regraft.labelling.review.items import Item, Queue
+from regraft.labelling.verdicts import reviewed, verdicts
+from regraft.labelling.votes_table import is_votes, read_votes
 
 EVIL = "<script>\"&'</script>"
 CLASSES = (EVIL, "cat", "dog")
@@ -302,8 +303,8 @@ def test_an_export_is_a_table_of_votes(tmp_path):
     other = _annotated(tasks, [["cat"], ["cat"], ["cat"], ["dog"]], {"id": 2})
     for task, more in zip(both, other, strict=True):
         task["annotations"] += more["annotations"]
-    found = votes.read_votes(_export(tmp_path, both))
-    assert votes.is_votes(tmp_path / "export.json")
+    found = read_votes(_export(tmp_path, both))
+    assert is_votes(tmp_path / "export.json")
     assert (len(found), found.annotators) == (7, ("annotator 1", "annotator 2"))
     assert found.samples == ("0.png", "1.png", "2.png", "3.png")
 
@@ -314,7 +315,7 @@ def test_tasks_that_begin_alike_are_several_samples(tmp_path):
     both = _annotated(tasks, [["cat"], ["dog"], ["cat"]], 1)
     for task, more in zip(both, _annotated(tasks, [["cat"]] * 3, 2), strict=True):
         task["annotations"] += more["annotations"]
-    found = votes.read_votes(_export(tmp_path, both))
+    found = read_votes(_export(tmp_path, both))
     assert len(found) == 6 and found.per_sample().tolist() == [2, 2, 2]
     assert found.samples[0].startswith("Dear customer") and "(task 3)" in found.samples[2]
 
@@ -325,7 +326,7 @@ def test_the_short_export_has_choices_of_any_name(tmp_path):
         for n, mood in ((1, "good"), (2, {"choices": ["bad"]}))
         for who in (1, 2)
     ]
-    found = votes.read_votes(_export(tmp_path, rows))
+    found = read_votes(_export(tmp_path, rows))
     assert (found.samples, found.classes, len(found)) == (("t1", "t2"), ("bad", "good"), 4)
 
 
@@ -342,17 +343,17 @@ def test_answers_to_several_questions_are_not_mixed(tmp_path, shape):
     path = _export(tmp_path, tasks)
     assert is_export(path)
     with pytest.raises(DataError, match="several questions: mood, topic"):
-        votes.read_votes(path)
+        read_votes(path)
 
 
 def test_an_annotation_without_a_class_is_no_vote_where_samples_have_one(tmp_path):
     tasks = [{"data": {"sample": f"{n}.png"}} for n in range(3)]
-    found = votes.read_votes(_export(tmp_path, _annotated(tasks, [["cat"], [], ["dog"]])))
+    found = read_votes(_export(tmp_path, _annotated(tasks, [["cat"], [], ["dog"]])))
     assert (found.scale, found.samples) == ("nominal", ("0.png", "2.png"))
     several = _export(tmp_path, _annotated(tasks, [["cat", "dog"], [], ["dog"]]))
-    assert votes.read_votes(several).values == ((), ("cat", "dog"), ("dog",))
+    assert read_votes(several).values == ((), ("cat", "dog"), ("dog",))
     one = _export(tmp_path, _annotated(tasks, [["cat"], [], ["dog"]]))
-    assert votes.read_votes(one, scale="multilabel").values == ((), ("cat",), ("dog",))
+    assert read_votes(one, scale="multilabel").values == ((), ("cat",), ("dog",))
 
 
 def test_one_class_has_to_be_chosen_and_of_several_none_may(tmp_path):
@@ -417,10 +418,10 @@ def test_what_was_asked_is_not_taken_for_an_answer(tmp_path, row):
 
 def test_an_answer_stands_behind_the_number_of_its_task(tmp_path):
     rows = [{"text": "text", "label": "old", "id": 1, "mood": mood} for mood in ("good", "bad")]
-    found = votes.read_votes(_export(tmp_path, _short_rows(*rows)))
+    found = read_votes(_export(tmp_path, _short_rows(*rows)))
     assert (found.samples, found.classes, len(found)) == (("text",), ("bad", "good"), 2)
     last = [{"id": 1, "text": "t", "label": "a"}, {"id": 2, "text": "u"}]
-    found = votes.read_votes(_export(tmp_path, _short_rows(*last)))
+    found = read_votes(_export(tmp_path, _short_rows(*last)))
     assert (found.samples, found.classes) == (("t",), ("a",))
 
 
@@ -435,13 +436,13 @@ def test_where_anybody_answers_label_other_questions_do_not_count(tmp_path, shap
     else:
         answers = [{"label": "news", "quality": "fine"}, {"quality": "poor"}]
         tasks = _short_rows(*({"text": "t", "id": 1, **said} for said in answers))
-    found = votes.read_votes(_export(tmp_path, tasks))
+    found = read_votes(_export(tmp_path, tasks))
     assert (found.samples, found.classes, len(found)) == (("t",), ("news",), 1)
 
 
 def test_answers_to_other_questions_do_not_tell_samples_apart(tmp_path):
     rows = [{"text": "t", "id": 1, "label": "news", "quality": q} for q in ("fine", "poor")]
-    found = votes.read_votes(_export(tmp_path, _short_rows(*rows)))
+    found = read_votes(_export(tmp_path, _short_rows(*rows)))
     assert found.samples == ("t",) and len(found) == 2
 
 

@@ -22,9 +22,11 @@ from regraft.dataset import Dataset, Sample
 from regraft.errors import DataError, UsageError
 from regraft.labelling.ceiling import beside_people
 from regraft.labelling.consensus import consensus, upheld
-from regraft.labelling.decisions import Decision, Journal, Verdict, content_key, journal_of
+from regraft.labelling.journal import Decision, Journal, journal_of
 from regraft.labelling.lessons import Spoken, soft_targets, spoken, vote_shares
+from regraft.labelling.matching import content_key
 from regraft.labelling.reader import AnyReader
+from regraft.labelling.verdicts import Verdict
 from regraft.labelling.votes import votes_of
 
 _COUNT = 90

@@ -19,8 +19,9 @@ from regraft.dataset import Dataset, Sample, read_all
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.labelling import judgement, seeing
-from regraft.labelling.decisions import Decision, Journal, content_key, journal_of
+from regraft.labelling.journal import Decision, Journal, journal_of
 from regraft.labelling.likely_errors import Judged, rows_judged
+from regraft.labelling.matching import content_key
 from regraft.labelling.share import Share
 
 pytest.importorskip("cleanlab")

@@ -26,9 +26,9 @@ from typing import Any, Literal
 import numpy as np
 
 from regraft.dataset import Dataset
-from regraft.labelling.decisions import names_of
 from regraft.labelling.extra import require
 from regraft.labelling.named import spoken_of
+from regraft.labelling.verdicts import names_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
 

@@ -44,15 +44,10 @@ from regraft.dataset.label_studio import (
 )
 from regraft.dataset.reader import class_name
 from regraft.errors import DataError
-from regraft.labelling.decisions import (
-    Decision,
-    Journal,
-    about,
-    content_key,
-    decision_of,
-    names_of,
-)
+from regraft.labelling.journal import Decision, Journal, decisions_in
+from regraft.labelling.matching import about, content_key
 from regraft.labelling.pool import as_in_journal
+from regraft.labelling.verdicts import names_of
 from regraft.store import digest
 
 CONTROL = "label"
@@ -309,7 +304,7 @@ def _decision(
 
 def _taken(journal: Journal, homes: _Homes) -> dict[_Taken, str]:
     """The keys of what was taken in before, and perhaps taken back; samples by their ids of now."""
-    made = (decision_of(line) for line in journal.lines() if "undo" not in line)
+    made = decisions_in(journal.lines())
     ours = (one for one in made if one.key.startswith(_KEY))
     found, _ = about(ours, homes.samples.values())
     taken: dict[_Taken, str] = {}

@@ -22,10 +22,12 @@ from regraft.dataset import Dataset, Sample
 from regraft.dataset.label_studio import Fact
 from regraft.dataset.video import parted
 from regraft.errors import DataError
-from regraft.labelling.decisions import Journal, content_key, heard, journal_of, settled
+from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.label_studio_exports import CONTENT, CONTROL
+from regraft.labelling.matching import content_key
 from regraft.labelling.review.items import ONE_OF_KIND, Item, Queue, queue_of
 from regraft.labelling.survey import Surveyed
+from regraft.labelling.verdicts import heard, settled
 from regraft.store import commit
 
 _SHOWN = {"image": "Image", "text": "Text", "video": "Video"}

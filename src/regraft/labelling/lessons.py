@@ -1,7 +1,7 @@
 """What `fit` learns from: labels as given, as the votes divide (soft), or without likely errors.
 
 Only what is learnt from changes. Validation and test are measured on the labels as they are:
-a model must not choose what it is measured by. What reviewers decided (see `decisions.py`) counts
+a model must not choose what it is measured by. What reviewers decided (see `verdicts.py`) counts
 everywhere, because people said it.
 
 Whether it helped is measured on the head: fitted once on these training labels and once on the
@@ -22,11 +22,12 @@ import numpy as np
 from regraft.dataset import Dataset, Problem
 from regraft.errors import UsageError
 from regraft.labelling import consensus, findings
-from regraft.labelling.decisions import Journal, Verdict, journal_of, reviewed, settled
 from regraft.labelling.extra import require
+from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.likely_errors import judged_labels, why_not
 from regraft.labelling.named import spoken_of
-from regraft.labelling.reader import votes_on
+from regraft.labelling.reader import VotesReader, votes_on
+from regraft.labelling.verdicts import Verdict, reviewed, settled
 from regraft.labelling.votes import Votes
 from regraft.store import Outcome
 from regraft.tasks import Classification, measure
@@ -110,7 +111,7 @@ def check_mode(labels: str, data: Path, task: str) -> Mode:
             where=f"--labels {mode}",
             mend="leave it out; `regraft labels` says how far several people's boxes agree",
         )
-    if mode == "soft" and votes_on(data) is None:
+    if mode == "soft" and not VotesReader().recognises(data):
         raise UsageError(
             "Soft labels are made of votes, and these data have none.",
             where="--labels soft",

@@ -24,7 +24,9 @@ from regraft.dataset.video import clip_id, parted
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError
 from regraft.events import Tell, silent
-from regraft.labelling.decisions import Journal, Verdict, about, decision_of, verdicts
+from regraft.labelling.journal import Journal, decisions_in
+from regraft.labelling.matching import about
+from regraft.labelling.verdicts import Verdict, verdicts
 from regraft.store import commit, file_sha256
 
 _PARTS = ("path", *SPAN)
@@ -102,7 +104,7 @@ def settled_by(
 ) -> tuple[Dataset, Dataset]:
     """Samples that reviewers have labelled move from the pool to the end of the labelled data.
 
-    There they are called by `name_of` and have no target yet; `decisions.reviewed` sets it.
+    There they are called by `name_of` and have no target yet; `verdicts.reviewed` sets it.
     Where nothing was labelled before, the classes are those that the reviewers named.
     """
     changed = {name: v.labels for name, v in said.items() if v.action == "change"}
@@ -220,7 +222,7 @@ def _still(rows: _Labelled, journal: Journal) -> _Labelled:
     A row that it never spoke of stays as it is; so does one that it says the same of now.
     """
     samples = [sample for sample, _ in rows]
-    every = [decision_of(line) for line in journal.lines() if "undo" not in line]
+    every = decisions_in(journal.lines())
     spoken = {one.sample for one in about(every, samples)[0]}
     # A file with another content than the one that was decided on is not what the row was about.
     files = {sample.id for sample in samples if isinstance(sample.source, Path)}

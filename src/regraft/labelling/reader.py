@@ -14,21 +14,14 @@ from regraft.dataset.table_columns import FILE_NAMES, named_text_column, with_pa
 from regraft.dataset.table_rows import dataset_of
 from regraft.errors import DataError
 from regraft.labelling.consensus import consensus
-from regraft.labelling.votes import (
-    Scale,
-    Votes,
-    is_votes,
-    layout_of,
-    read_votes,
-    sample_names,
-    votes_in_table,
-)  # fmt: skip
+from regraft.labelling.votes import Scale, Votes
+from regraft.labelling.votes_table import VotesTable, is_votes, read_votes, read_votes_table
 
 
 @final
 @dataclass(frozen=True)
 class VotesReader:
-    """Reads a table of votes on files or texts; see `votes.py` for its columns.
+    """Reads a table of votes on files or texts; see `votes_table.py` for its columns.
 
     Attributes:
         scale: how votes differ; told from them if None.
@@ -48,12 +41,11 @@ class VotesReader:
         Raises:
             DataError: the table is damaged, or holds no votes.
         """
-        table = with_path(read_table(path))
-        votes = votes_in_table(table, scale=self.scale)
-        decided, names, unvoted = _decided(table, votes)
+        read = read_votes_table(path, scale=self.scale)
+        decided, names, unvoted = _decided(read)
         dataset = dataset_of(decided).with_problems(
             [
-                *_read_as_votes(table, votes),
+                *_read_as_votes(read),
                 *(Problem("no-label", name, "Nobody voted on it.", "left out") for name in unvoted),
             ]
         )
@@ -101,12 +93,10 @@ def votes_on(path: Path) -> Votes | None:
     return read_votes(path) if VotesReader().recognises(path) else None
 
 
-def _read_as_votes(table: Table, votes: Votes) -> list[Problem]:
+def _read_as_votes(read: VotesTable) -> list[Problem]:
     """What is to be said about how a table is read: something else may have been meant."""
-    layout = layout_of(table.columns)
-    assert layout is not None, "it is a table of votes"
-    where = guard.shown(table.path.name)
-    return [Problem("votes", where, said) for said in (layout.said(), *votes.notes)]
+    where = guard.shown(read.table.path.name)
+    return [Problem("votes", where, said) for said in (read.layout.said(), *read.votes.notes)]
 
 
 def _has_samples(path: Path) -> bool:
@@ -121,22 +111,20 @@ def _has_samples(path: Path) -> bool:
         return True  # `read` says what is wrong with it
 
 
-def _decided(table: Table, votes: Votes) -> tuple[Table, list[str], list[str]]:
+def _decided(read: VotesTable) -> tuple[Table, list[str], list[str]]:
     """The table with one row for each sample and its label.
 
     Returns:
         the table, the samples' names, and the names of samples that nobody voted on.
     """
-    found = consensus(votes)
+    table, layout, found = read.table, read.layout, consensus(read.votes)
     label = dict(zip(found.samples, ("|".join(names) for names in found.labels()), strict=True))
     rows: dict[str, int] = {}
-    for row, name in enumerate(sample_names(table)):
+    for row, name in enumerate(read.names):
         rows.setdefault(name, row)
     unvoted = [name for name in rows if name not in label]
     kept = {name: row for name, row in rows.items() if name in label}
-    layout = layout_of(table.columns)
-    assert layout is not None, "it is a table of votes"
-    votes_are_in = {"label", "labels", layout.annotator, *layout.columns, *layout.figures}
+    votes_are_in = {"label", "labels", *layout.read, *layout.figures}
     cells: dict[str, Sequence[Cell]] = {
         column: [table.cells[column][row] for row in kept.values()]
         for column in table.columns

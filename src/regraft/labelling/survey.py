@@ -23,16 +23,18 @@ from regraft.events import Tell, silent
 from regraft.labelling import agreement, box_agreement, ceiling, consensus
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
-from regraft.labelling.decisions import Journal, Verdict, heard, journal_of, reviewed, settled
 from regraft.labelling.extra import require
 from regraft.labelling.found import Facts, Found, nothing
+from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.judgement import about_lone_classes, beside_people, judgement
 from regraft.labelling.label_studio_exports import is_export, take_in
 from regraft.labelling.likely_errors import Judged, judged_labels, why_not
 from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
-from regraft.labelling.reader import AnyReader, votes_on
+from regraft.labelling.reader import AnyReader, VotesReader
 from regraft.labelling.seeing import eyes
-from regraft.labelling.votes import Scale, Votes, is_votes, read_votes
+from regraft.labelling.verdicts import Verdict, heard, reviewed, settled
+from regraft.labelling.votes import Scale, Votes
+from regraft.labelling.votes_table import is_votes, read_votes
 from regraft.labelling.worth import worth
 from regraft.tasks.classification import Classification
 from regraft.transfer.model import Model
@@ -135,7 +137,7 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         _refuse_scale(request)
     votes = read_votes(data, scale=request.scale) if is_voted else None
     found = nothing() if votes is None else _of_votes(votes, request)
-    if votes is not None and votes_on(data) is None:
+    if votes is not None and not VotesReader().recognises(data):
         why, mend = "The table holds no texts and names no files", ""
         if is_export(data):
             why = "Of an export the annotations alone are read, not what its tasks show"
@@ -352,7 +354,7 @@ def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> F
     person = ceiling.ceiling(votes, seed=seed, clusters=clusters)
     found["agreement"] = {
         "scale": votes.scale,
-        "are_steps": request.scale is None and votes.scale == "nominal" and votes.numbered,
+        "are_steps": request.scale is None and votes.scale == "nominal" and votes.may_be_steps,
         "votes": len(votes),
         "samples": len(votes.samples),
         "annotators": len(votes.annotators),

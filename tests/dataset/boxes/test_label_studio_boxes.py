@@ -13,7 +13,7 @@ from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.dataset.boxes.predicted import write_predictions
 from regraft.dataset.choosing import guess_task
 from regraft.errors import DataError
-from regraft.labelling.votes import is_votes
+from regraft.labelling.votes_table import is_votes
 
 
 def _boxes(path: Path) -> list[tuple]:

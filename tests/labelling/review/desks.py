@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from regraft.dataset import Dataset, Sample
-from regraft.labelling.decisions import Journal, journal_of
+from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.review.desk import Desk
 from regraft.labelling.review.items import Item, Queue
 from regraft.labelling.review.server import ReviewServer

@@ -17,7 +17,8 @@ from desks import CLASSES, EVIL, desk_of, picture_queue, text_queue
 from PIL import Image
 from test_killed import Mortal
 
-from regraft.labelling.decisions import Decision, Journal, content_key
+from regraft.labelling.journal import Decision, Journal
+from regraft.labelling.matching import content_key
 from regraft.labelling.review.server import ReviewServer
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -12,9 +12,10 @@ from PIL import Image
 
 from regraft.dataset import Sample
 from regraft.errors import UnreadableSample
-from regraft.labelling.decisions import Decision, verdicts
+from regraft.labelling.journal import Decision
 from regraft.labelling.review.desk import NotThere, Unfit, reviewer_name
 from regraft.labelling.review.pictures import LARGE_PX, picture_of
+from regraft.labelling.verdicts import verdicts
 
 
 def _asked(**changed):

@@ -18,7 +18,8 @@ from typing import final
 
 from desks import CLASSES, ask, serve_pictures
 
-from regraft.labelling.decisions import Journal, verdicts
+from regraft.labelling.journal import Journal
+from regraft.labelling.verdicts import verdicts
 
 KILLS = int(os.environ.get("REGRAFT_KILLS", "24"))
 SAMPLES = [f"{n:03d}.png" for n in range(6)]

@@ -20,20 +20,15 @@ from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.clips import content
 from regraft.errors import DataError, UsageError
-from regraft.labelling.decisions import (
-    Decision,
-    Journal,
-    content_key,
-    heard,
-    journal_of,
-    verdicts,
-)
+from regraft.labelling.journal import Decision, Journal, journal_of
 from regraft.labelling.label_studio_tasks import write_tasks
 from regraft.labelling.likely_errors import Judged
+from regraft.labelling.matching import content_key
 from regraft.labelling.pool import as_in_journal, name_of, settled_by, write_labelled
 from regraft.labelling.review.items import queue_of
 from regraft.labelling.review.opening import open_review
 from regraft.labelling.survey import Surveyed
+from regraft.labelling.verdicts import heard, verdicts
 from regraft.store import file_sha256
 
 NOTHING = {"agreement": None, "outliers": [], "next": [], "not_judged": ""}

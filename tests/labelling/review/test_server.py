@@ -12,7 +12,7 @@ import pytest
 from desks import ask, desk_of, picture_queue
 
 from regraft.errors import StoreError
-from regraft.labelling.decisions import Journal
+from regraft.labelling.journal import Journal
 from regraft.labelling.review import server as serving
 from regraft.labelling.review.server import ReviewServer
 
@@ -262,7 +262,7 @@ def test_a_full_disk_is_said_and_the_decision_can_be_sent_again(tmp_path, monkey
             def full(*_: object) -> None:
                 raise StoreError("The disk is full.", mend="make room")
 
-            patch.setattr("regraft.labelling.decisions.append_line", full)
+            patch.setattr("regraft.labelling.journal.append_line", full)
             reply = ask(server.address, "decide", json.loads(BODY))
             assert (reply.status, reply.value["error"]) == (
                 507,

@@ -24,18 +24,11 @@ from typing import Any, final
 
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
-from regraft.labelling.decisions import (
-    ACTIONS,
-    Action,
-    Decision,
-    Journal,
-    about,
-    content_key,
-    decision_of,
-    names_of,
-)
+from regraft.labelling.journal import ACTIONS, Action, Decision, Journal, decisions_in
+from regraft.labelling.matching import about, content_key
 from regraft.labelling.review.items import KINDS, ONE_OF_KIND, Item, Queue
 from regraft.labelling.review.pictures import LARGE_PX, SMALL_PX, Picture, picture_of, text_of
+from regraft.labelling.verdicts import names_of
 from regraft.store import digest
 
 LONGEST_NAME = 60
@@ -113,11 +106,11 @@ class Desk:
     def events(self, since: int) -> Fact:
         """Lines of the journal from the one with this number on; all if the journal is shorter.
 
-        Each decision has "samples" besides: those that it is about now, see `decisions.about`.
+        Each decision has "samples" besides: those that it is about now, see `matching.about`.
         """
         lines = self.journal.lines()
         begin = since if since <= len(lines) else 0
-        asked = [decision_of(line) for line in lines[begin:] if "undo" not in line]
+        asked = decisions_in(lines[begin:])
         places: dict[str, list[str]] = {one.key: [] for one in asked}
         for one in about(asked, self.queue.samples)[0] if asked else ():
             places[one.key].append(one.sample)

@@ -16,10 +16,12 @@ from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
 from regraft.labelling import findings
 from regraft.labelling.asking import CHANCES
-from regraft.labelling.decisions import Decision, about, heard, names_of, settled
+from regraft.labelling.journal import Decision
 from regraft.labelling.likely_errors import Judged
+from regraft.labelling.matching import about
 from regraft.labelling.pool import as_in_journal
 from regraft.labelling.survey import Surveyed
+from regraft.labelling.verdicts import heard, names_of, settled
 
 Kind = Literal["error", "divided", "outlier", "next", "decided"]
 KINDS: dict[Kind, str] = {

@@ -10,12 +10,13 @@ from typing import final
 
 from regraft.errors import DataError, Interrupted, UsageError
 from regraft.events import Said, Tell, silent
-from regraft.labelling.decisions import Journal, heard, journal_of
+from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.pool import write_labelled
 from regraft.labelling.review.desk import Desk, Unfit, reviewer_name
 from regraft.labelling.review.items import queue_of
 from regraft.labelling.review.server import HOST, ReviewServer
 from regraft.labelling.survey import Surveyed
+from regraft.labelling.verdicts import heard
 from regraft.store import digest
 from regraft.wording import plural
 
