@@ -629,6 +629,8 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         _print(console, f"{plural(len(found['next']), 'sample')} to label next; {rest}.")
     if found["pool"] and not found["pool"]["samples"]:
         _print(console, "All of the pool is labelled already: nothing is left to label next.")
+    if found["pool"] and found["pool"]["left_out"]:
+        _print(console, _left_out(found["pool"]["left_out"], out))
     _print_label_studio(console, found)
     if out is not None:
         _print(console, "", f"report  {shown(out / 'report.html')}")
@@ -636,6 +638,17 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
             _print(console, f"labels  {shown(out / 'consensus.csv')}")
         if found["next"]:
             _print(console, f"next    {shown(out / 'next.csv')}")
+
+
+_WHY_LEFT_OUT = {"leak": "copies of what is labelled", "repeated": "copies of others in it"}
+
+
+def _left_out(problems: Sequence[Facts], out: Path | None) -> str:
+    """How many samples of a pool were left out, by why."""
+    kinds = Counter(problem["kind"] for problem in problems)
+    why = (f"{count:,} {shown(_WHY_LEFT_OUT.get(kind, kind))}" for kind, count in kinds.items())
+    rest = "--json lists them" if out is None else "labels.json lists them"
+    return f"{len(problems):,} of the pool left out ({', '.join(why)}); {rest}."
 
 
 def _agreement(found: Facts) -> Iterator[str]:

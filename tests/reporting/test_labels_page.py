@@ -65,7 +65,7 @@ def _found() -> dict:
             "expected": {"labels": 200, "value": 0.75},
             "text": "The next 100 labels are worth 0.4 points, less than your noise.",
         },
-        "pool": {"path": "pool", "samples": 10},
+        "pool": {"path": "pool", "samples": 10, "left_out": []},
         "data": {
             "path": _BAD, "task": "image-classification", "samples": 2, "classes": [_BAD, "b"]
         },

@@ -7,13 +7,14 @@ once (and kept), and the labels are judged by probes on its vectors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from regraft import dataset as data_sets
 from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
+from regraft.dataset.rows import DROPPED
 from regraft.dataset.table import read_table
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import excerpt
@@ -163,7 +164,10 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             found["worth"] = _worth(known, request, judged.penalty, tell)
         if pool is not None:
             found["next"] = _next(see, pool, known, judged, request)
-            found["pool"] = {"path": str(request.pool), "samples": len(pool)}
+            left_out = [asdict(one) for one in pool.problems if one.done in DROPPED]
+            found["pool"] = {
+                "path": str(request.pool), "samples": len(pool), "left_out": left_out,
+            }  # fmt: skip
     return Surveyed(found, had.given, dataset, judged, pool, agreed)
 
 
