@@ -18,6 +18,7 @@ from regraft import backbones
 from regraft.backbones.hub import licence_in
 from regraft.dataset import Sample
 from regraft.errors import BackboneError
+from regraft.events import Event, Said
 from regraft.store import digest
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
@@ -334,8 +335,10 @@ def test_an_encoder_of_the_hub_is_found_in_its_cache(hub: Path) -> None:
 
 
 def test_what_is_not_in_the_cache_is_not_fetched(hub: Path) -> None:
+    told: list[Event] = []
     with pytest.raises(BackboneError, match="not on this machine") as caught:
-        backbones.open_backbone("text:some/other")
+        backbones.show("text:some/other", tell=told.append)
+    assert told == [Said("Opening text:some/other for the first time")], "nothing is prepared"
     assert "regraft backbones pull text:some/other" in caught.value.mend
 
 
