@@ -329,7 +329,8 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     """Several people's boxes on the same pictures."""
     things, categories = box_agreement.objects(drawn)
     votes = box_agreement.votes_on_objects(things, categories)
-    found = _of_votes(votes, request, box_agreement.clusters(things, votes))
+    clusters = box_agreement.clusters(things, votes)
+    found = _of_votes(votes, request, clusters, box_agreement.NOTHING)
     assert found["agreement"] is not None
     found["agreement"] |= {
         "scale": "boxes",
@@ -349,7 +350,9 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     return found
 
 
-def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> Found:
+def _of_votes(
+    votes: Votes, request: Request, clusters: Sequence[str] = (), absent: str | None = None
+) -> Found:
     """What votes alone tell; samples of one cluster are drawn together for the intervals."""
     found, seed = nothing(), request.seed
     person = ceiling.ceiling(votes, seed=seed, clusters=clusters)
@@ -367,7 +370,7 @@ def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> F
         "divided": agreement.divided(votes),
         "place": None,
     }
-    found["consensus"] = consensus.summary(consensus.consensus(votes), votes)
+    found["consensus"] = consensus.summary(consensus.consensus(votes, absent=absent), votes)
     found["ceiling"] = person.to_json() if person else None
     found["caution"] = " ".join(votes.notes)
     return found
