@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
-from text_models import save_model
+from text_models import save_model, save_pooling
 
 import regraft
-from regraft import fitting
+from regraft import backbones, fitting
 from regraft.dataset import Sample
 from regraft.errors import DataError, StoreError, TooManyBadSamples, UsageError
 from regraft.store import canonical, digest, file_sha256
@@ -251,6 +252,30 @@ def test_few_texts_are_cross_validated_and_all_put_to_use(place: Path) -> None:
         table, place / "run-few", backbone=f"text:{place / 'model'}", train="head", seed=2
     )
     assert again.report["few_labels"] == few
+
+
+def test_how_tokens_are_pooled_stays_with_the_model(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model of a run whose encoder pools by the first token, where its folder is gone."""
+    save_model("bert", tmp_path / "model")
+    save_pooling(tmp_path / "model", {"pooling_mode": "cls"})
+    done = regraft.fit(
+        write_table(tmp_path / "texts.csv", 0, 60), tmp_path / "run",
+        backbone=f"text:{tmp_path / 'model'}", train="last:1", seed=1,
+    )  # fmt: skip
+    assert done.report["rungs"][1]["frozen_intact"]
+    shutil.rmtree(tmp_path / "model")
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path / "empty-cache"))
+    backbone = regraft_model.load(done.folder).backbone
+    network = backbones.build(backbone).read_at(())
+    ids_bl = torch.tensor([[2, *range(4, 24), 3]])
+    with torch.no_grad():
+        states_bld, length_b = network.run((network.entry(ids_bl),), 0, 2)
+        last_bld = network.stages[2].states(states_bld, length_b)  # pyright: ignore
+        torch.testing.assert_close(network(ids_bl), last_bld[:, 0])
+    report = regraft.evaluate(done.folder, write_table(tmp_path / "more.csv", 100, 40))
+    assert report["metric"]["value"] > 0.6
 
 
 def test_several_labels_a_text(place: Path) -> None:

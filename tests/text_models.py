@@ -56,3 +56,9 @@ def save_model(family: str, folder: Path, **more: Any) -> Any:
         {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
     )
     return model
+
+
+def save_pooling(folder: Path, said: Any) -> None:
+    """What sentence-transformers says beside an encoder of how its tokens are pooled."""
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))

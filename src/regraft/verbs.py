@@ -433,7 +433,7 @@ def labels(
         DataError: the data cannot be used as they are.
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other, one is wrong, or labels were written into
-            next.csv in `out`, or another table there is not one of an earlier call.
+            next.csv in `out`, or another file there is not one of an earlier call.
     """
     from regraft.labelling.survey import Request, surveyed
     from regraft.reporting import labels_page

@@ -9,14 +9,20 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from text_models import V3, save_model, tokenizer_json
+from text_models import V3, save_model, save_pooling, tokenizer_json
 
 from regraft import backbones
 from regraft.backbones.hub import licence_in
+from regraft.dataset import Sample
 from regraft.errors import BackboneError
+from regraft.events import Event, Said
+from regraft.store import digest
+from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
+from regraft.transfer.features import features
 
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", {}),
@@ -329,8 +335,10 @@ def test_an_encoder_of_the_hub_is_found_in_its_cache(hub: Path) -> None:
 
 
 def test_what_is_not_in_the_cache_is_not_fetched(hub: Path) -> None:
+    told: list[Event] = []
     with pytest.raises(BackboneError, match="not on this machine") as caught:
-        backbones.open_backbone("text:some/other")
+        backbones.show("text:some/other", tell=told.append)
+    assert told == [Said("Opening text:some/other for the first time")], "nothing is prepared"
     assert "regraft backbones pull text:some/other" in caught.value.mend
 
 
@@ -356,20 +364,56 @@ def test_a_folder_goes_before_a_name_of_the_hub(
 @pytest.mark.parametrize(
     ("pooling", "said"),
     [
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "by cls_token"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "by cls and mean "),
         ({"pooling_mode": "lasttoken"}, "by lasttoken"),
         ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, ""),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, ""),
         ({"pooling_mode": "mean"}, ""),
         ([1], ""),
     ],
 )
 def test_another_way_to_pool_than_ours_is_said(pooling: Any, said: str, tmp_path: Path) -> None:
     save_model("bert", tmp_path / "model")
-    (tmp_path / "model" / "1_Pooling").mkdir()
-    (tmp_path / "model" / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    save_pooling(tmp_path / "model", pooling)
     note = backbones.convert(f"text:{tmp_path / 'model'}").note
     assert said in note
     assert bool(note) == bool(said)
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta-v3", "modernbert"])
+def test_where_the_authors_pool_by_the_first_token_it_is_the_vector(
+    family: str, tmp_path: Path
+) -> None:
+    kind, more = FAMILIES[family]
+    model = save_model(kind, tmp_path / "model", **more)
+    save_pooling(
+        tmp_path / "model", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    )
+    backbone = backbones.convert(f"text:{tmp_path / 'model'}")
+    backbones.check_backbone(backbone)
+    ids_bl = torch.randint(4, 100, (3, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted = model(ids_bl).last_hidden_state[:, 0]
+        given = backbones.build(backbone)(ids_bl)
+    torch.testing.assert_close(given, wanted, rtol=1e-4, atol=2e-5)
+
+
+def test_another_way_to_pool_beside_the_same_weights_is_another_backbone(tmp_path: Path) -> None:
+    """Neither what is converted nor what is kept of a text serves for the other."""
+    save_model("bert", tmp_path / "model")
+    text = " ".join(f"w{n}" for n in range(20))
+    samples = [Sample("one", text, 0, sha256=digest(text))]
+    ids_bl = torch.tensor([[2, *range(4, 24), 3]])
+    for said in ({"pooling_mode": "mean"}, {"pooling_mode": "cls"}):
+        save_pooling(tmp_path / "model", said)
+        with prepare(f"text:{tmp_path / 'model'}") as preparation:
+            cut = Cut(preparation.backbone(), 3)
+            table = features(samples, cut, preparation.engine(3, samples))
+        assert table.computed == 1
+        (given,) = map(torch.from_numpy, table.rows(np.array([0])))
+        with torch.no_grad():
+            wanted = backbones.build(cut.backbone)(ids_bl)
+        assert torch.nn.functional.cosine_similarity(given, wanted).min() > 0.99
 
 
 def test_older_weights_are_read_without_running_them(tmp_path: Path) -> None:

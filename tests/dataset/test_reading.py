@@ -166,11 +166,12 @@ def test_a_group_in_two_given_splits_is_reported_and_kept(tmp_path: Path) -> Non
     rows = ["path,label,split,group"]
     for index, split in enumerate(["train", "train", "valid", "valid", "test", "test"]):
         saved(noise(index), tmp_path / f"{index}.png")
-        rows.append(f"{index}.png,{'cat' if index % 2 else 'dog'},{split},g{index % 5}")
+        rows.append(f"{index}.png,{'cat' if index % 2 else 'dog'},{split},g\x1b[2J{index % 5}")
     (tmp_path / "t.csv").write_text("\n".join(rows))
     dataset = read(tmp_path / "t.csv")
     assert len(dataset) == 6
-    assert [p.where for p in dataset.problems if p.kind == "group-across-splits"] == ["g0"]
+    divided = [p.where for p in dataset.problems if p.kind == "group-across-splits"]
+    assert divided == [r"g\x1b[2J0"], "as one printable line"
     assert describe(dataset)["divided_groups"] == 1
 
 

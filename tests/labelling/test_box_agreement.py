@@ -102,6 +102,26 @@ def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
     json.dumps(found, allow_nan=False)
 
 
+def test_of_three_who_say_three_things_two_that_drew_it_say_that_it_is_there(tmp_path):
+    """Most objects are seen by one person alone, so nothing has the most votes of all."""
+    for n in range(5):
+        Image.new("RGB", (80, 60)).save(tmp_path / f"{n}.png")
+    edges = (10, 10, 40, 40)
+    drawn = {
+        "ann": {0: "cat", 1: "cat", 2: "cat"},
+        "ben": {0: "dog", 3: "cat"},
+        "cec": {4: "cat"},
+    }
+    for person, saw in drawn.items():
+        rows = [(f"{n}.png", saw[n], *edges) if n in saw else (f"{n}.png", *[""] * 5)
+                for n in range(5)]  # fmt: skip
+        _write(tmp_path, person, rows)
+    rows = regraft.labels(tmp_path)["consensus"]["labels"]
+    label = {row["sample"][:5]: (row["label"], row["tied"]) for row in rows}
+    assert label["0.png"] in (("cat", True), ("dog", True))
+    assert [label[f"{n}.png"] for n in range(1, 5)] == [(NOTHING, False)] * 4
+
+
 def test_people_in_one_export_of_label_studio_are_compared(tmp_path):
     Image.new("RGB", (200, 100)).save(tmp_path / "a.png")
 

@@ -145,3 +145,27 @@ def test_every_restart_of_mace_begins_elsewhere(monkeypatch):
     assert len(begun) == 5
     assert all(not np.allclose(begun[0], other) for other in begun[1:])
     assert np.array_equal(c.consensus(votes, "mace").chance_uc, first)
+
+
+@pytest.mark.parametrize("method", ["majority", "dawid-skene"])
+def test_what_most_people_see_is_there_whatever_they_call_it(method):
+    rng = np.random.default_rng(0)
+    rows = []
+    for u in range(60):
+        truth = "abc"[rng.integers(3)]
+        rows += [(f"s{u}", p, (truth if rng.random() < 0.4 else "none",)) for p in "xyz"]
+    for name, said in {"two": "ab", "three": "abc", "one": "a"}.items():
+        told = [*said, "none", "none"][:3]
+        rows += [(name, p, (value,)) for p, value in zip("xyz", told, strict=True)]
+    votes = votes_of(rows, scale="nominal")
+    found = c.consensus(votes, method, absent="none")
+    label = dict(zip(found.samples, found.labels(), strict=True))
+    count_uc, none = votes.tally(), votes.classes.index("none")
+    seen_u = 2 * count_uc[:, none] < count_uc.sum(axis=1)
+    assert not any(label[votes.samples[u]] == ("none",) for u in np.flatnonzero(seen_u))
+    at = found.samples.index("two")
+    assert label["two"][0] in "ab" and found.tied_u[at]
+    np.testing.assert_allclose(found.chance_uc.sum(axis=1), 1)
+    plain = c.consensus(votes, method)
+    same_u = (found.chance_uc == plain.chance_uc).all(axis=1)
+    assert same_u[~seen_u].all() and not same_u.all(), "without it some are called nothing"

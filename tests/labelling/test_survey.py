@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -128,7 +129,13 @@ def test_pictures_of_a_pool_are_trained_on_once_their_table_is_filled_in(tmp_pat
         pixels = np.clip(rng.normal([60, 160][n % 2], 40, (48, 48, 3)), 0, 255)
         Image.fromarray(pixels.astype("uint8")).save(path)
     photos, out = tmp_path / "photos", tmp_path / "out"
+    shutil.copy(photos / "cat" / "=0.png", tmp_path / "pool" / "again.png")
     found = verbs.labels(photos, pool=tmp_path / "pool", batch=5, out=out)
+    assert found["pool"]["samples"] == 8
+    assert [(one["kind"], one["where"]) for one in found["pool"]["left_out"]] == [
+        ("leak", "again.png")
+    ]
+    assert "A copy of cat/=0.png in the labelled data." in (out / "report.html").read_text()
     rows = (out / "next.csv").read_text().splitlines()
     assert len(found["next"]) == len(rows) - 1 == 5
     filled = [row.replace(",,", ",dog,", 1) for row in rows[1:4]]

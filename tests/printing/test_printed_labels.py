@@ -28,6 +28,18 @@ def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None,
     assert lines[after - 1] == ""
 
 
+def test_what_was_left_out_of_a_pool_is_counted() -> None:
+    rows = [{"kind": kind, "where": "a.png", "what": "why"} for kind in ("leak", "leak", "bad\n")]
+    found = nothing() | {"pool": {"path": "pool", "samples": 3, "left_out": rows}}
+    text = printed(200, printing.print_labels, found).strip()
+    assert text == (
+        "3 of the pool left out (2 copies of what is labelled, 1 bad\\n); --json lists them."
+    )
+    assert "left out" not in printed(
+        200, printing.print_labels, found | {"pool": found["pool"] | {"left_out": []}}
+    )
+
+
 def test_classes_and_samples_in_doubt_are_named_on_a_line_each() -> None:
     found = nothing() | {
         "same_classes": [{"classes": ["crow", "raven"], "apart": 0.551}],

@@ -65,7 +65,7 @@ def _found() -> dict:
             "expected": {"labels": 200, "value": 0.75},
             "text": "The next 100 labels are worth 0.4 points, less than your noise.",
         },
-        "pool": {"path": "pool", "samples": 10},
+        "pool": {"path": "pool", "samples": 10, "left_out": []},
         "data": {
             "path": _BAD, "task": "image-classification", "samples": 2, "classes": [_BAD, "b"]
         },
@@ -170,6 +170,30 @@ def test_a_table_of_the_users_own_is_neither_written_over_nor_taken_away(
     with pytest.raises(UsageError, match=f"{name}.csv"):
         labels_page.write(tmp_path, _found())
     assert path.read_text() == f"{columns}\na,1\n" and not (tmp_path / "labels.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"report.html": "of another tool"}, "A file of this name[^/]*where: .*report.html"),
+        ({"labels.json": '{"0": "cat"}'}, "A file of this name[^/]*where: .*labels.json"),
+        ({"labels.json": "[1", "report.html": ""}, "A file of this name[^/]*where: .*labels.json"),
+        ({"run.json": "{}", "report.html": "of fit"}, "This is the folder of a run"),
+        ({"run.json": "{}"}, "This is the folder of a run"),
+    ],
+)
+def test_a_page_that_is_not_of_an_earlier_call_stays(
+    files: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for begin in (
+        lambda: labels_page.write(tmp_path, _found()),
+        lambda: regraft.labels(tmp_path / "not looked at", out=tmp_path),
+    ):
+        with pytest.raises(UsageError, match=said):
+            begin()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
 
 def test_tables_of_an_earlier_call_are_replaced_with_texts_and_without(tmp_path: Path) -> None:

@@ -118,6 +118,12 @@ def test_tiles_of_a_picture_come_from_few_decodings(
         decoded.clear()
         few = features(parts, cut, engine, [replace(view, crop=0.9) for view in ROLLED])
         assert few.computed and sorted(map(decoded.count, set(decoded))) == [3] * 4
+        decoded.clear()
+        index, view = np.array([0, 20, 5, 0, 35, 8]), np.array([0, 1, 2, 1, 0, 0])
+        live = LiveFeatures(parts, cut, engine, ROLLED).rows(index, view)
+        assert len(decoded) == len(set(decoded)) == 3
+        for mine, theirs in zip(live, table.rows(index, view), strict=True):
+            assert (mine == theirs).all()
     for at, part in enumerate(parts[:10]):
         picture = images.decode(Path(str(part.source))).crop(part.window)
         p = compiled.preprocessing

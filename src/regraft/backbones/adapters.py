@@ -113,7 +113,9 @@ ADAPTERS: Mapping[str, Adapter] = {
         "grants another",
     ),
     "text-encoder": Adapter(
-        "text_models:LIBRARY", "text", beside=("config.json", "tokenizer.json")
+        "text_models:LIBRARY",
+        "text",
+        beside=("config.json", "tokenizer.json", "1_Pooling/config.json"),
     ),
     "local": Adapter("local:LIBRARY", is_own_code=True),
     "run": Adapter("pretrained_runs:LIBRARY"),

@@ -49,7 +49,7 @@ class Address:
         """What else decides how it is converted."""
         beside = ADAPTERS[self.adapter].beside
         if beside and self.file is not None:
-            files = [self.file.with_name(name) for name in beside]
+            files = [self.file.parent / name for name in beside]
             return digest(*(path.read_bytes() for path in files if path.is_file()))
         packages = [ADAPTERS[name].package for name in self._adapters]
         return "".join(importlib.metadata.version(package) for package in packages if package)

@@ -77,7 +77,8 @@ class TextPreprocessing:
 
     A text that is longer than a window is several: each begins and ends with the network's own
     marks, and all but the last are full. They stand one after the other in the text's row of ids,
-    see no token of each other, and the text's vector is the mean over the tokens of all.
+    see no token of each other, and the text's vector is the mean of theirs, each counted by its
+    tokens.
 
     Attributes:
         max_tokens: of a window, with the two that mark beginning and end.

@@ -26,7 +26,14 @@ from torch import Tensor, nn
 
 from regraft.backbones.network import Part
 from regraft.backbones.text_config import FEWEST_TOKENS, heads, number
-from regraft.backbones.text_encoder import ACTIVATIONS, TOKENIZER, initialise, may_see, mean
+from regraft.backbones.text_encoder import (
+    ACTIVATIONS,
+    MEAN,
+    POOLINGS,
+    TOKENIZER,
+    initialise,
+    may_see,
+)
 from regraft.errors import BackboneError
 
 
@@ -52,6 +59,7 @@ class Shape:
         is_shared: whether distances go through the projections of the content.
         is_normed: whether the published table goes through a norm.
         tokenizer_bytes: length of the tokenizer's file.
+        pooling: how a text's vector is made of its hidden states; one of `POOLINGS`.
     """
 
     vocabulary: int
@@ -71,6 +79,7 @@ class Shape:
     is_shared: bool
     is_normed: bool
     tokenizer_bytes: int
+    pooling: str = MEAN
 
     def options(self) -> tuple[tuple[str, object], ...]:
         """As a recipe keeps them."""
@@ -231,18 +240,19 @@ def rows_of(shape: Shape) -> Tensor:
 
 
 class LastLayer(nn.Module):
-    """A layer, and the mean over the text's tokens: (B, L, D) and (B,) to (B, D)."""
+    """A layer, and the text's vector: (B, L, D) and (B,) to (B, D)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.layer = Layer(shape)
+        self.pool = POOLINGS[shape.pooling]
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
         """See the class."""
-        return mean(self.states(x_bld, length_b), length_b)
+        return self.pool(self.states(x_bld, length_b), length_b)
 
     def states(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
-        """The hidden states that the mean is taken over."""
+        """The hidden states that the vector is made of."""
         return self.layer(x_bld, length_b)[0]
 
 

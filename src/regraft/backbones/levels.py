@@ -12,8 +12,8 @@ Decisions:
   map before it, ResNet's makes one of its own, half as wide, so there the map before is a level.
   Its places are summed up by quarters: the mean, and three differences (left to right, top to
   bottom, across), which weigh less. Where things lie tells digits apart, and misleads on photos.
-- Of a text encoder the mean over the tokens, as its vector is, after `LAYERS` layers before the
-  last.
+- Of a text encoder the mean over the tokens, whatever its vector is made of, after `LAYERS` layers
+  before the last.
 - Every level, and the vector itself, is brought to mean 0 and variance 1 within the sample, and
   all weigh alike, however wide they are. Nothing is learnt, so there are no tensors of them. What
   comes out is as long as the default networks' own vectors, which the ladder's rates are made for.

@@ -2,7 +2,7 @@
 
 Positions are turns of queries and keys (Su et al. 2021, arXiv:2104.09864), so there is no table of
 them; norms come before what they serve; most layers see near tokens only. The last stage ends in
-the final norm and the mean over the text's tokens.
+the final norm and what makes a text's vector of its tokens.
 
 B: batch, L: tokens, D: width, H: heads, E: width of a head.
 """
@@ -20,7 +20,14 @@ from torch import Tensor, nn
 
 from regraft.backbones.network import Part
 from regraft.backbones.text_config import FEWEST_TOKENS, heads, number
-from regraft.backbones.text_encoder import ACTIVATIONS, TOKENIZER, initialise, may_see, mean
+from regraft.backbones.text_encoder import (
+    ACTIVATIONS,
+    MEAN,
+    POOLINGS,
+    TOKENIZER,
+    initialise,
+    may_see,
+)
 from regraft.errors import BackboneError
 
 
@@ -41,6 +48,7 @@ class Shape:
         turns: base of the turns, one entry a layer.
         has_bias: of the attention's projections, the feed-forward part's, and the norms.
         tokenizer_bytes: length of the tokenizer's file.
+        pooling: how a text's vector is made of its hidden states; one of `POOLINGS`.
     """
 
     vocabulary: int
@@ -55,6 +63,7 @@ class Shape:
     turns: tuple[float, ...]
     has_bias: tuple[bool, bool, bool]
     tokenizer_bytes: int
+    pooling: str = MEAN
 
     def options(self) -> tuple[tuple[str, object], ...]:
         """As a recipe keeps them."""
@@ -182,19 +191,20 @@ def _turned(x_bhle: Tensor, angle_le: Tensor) -> Tensor:
 
 
 class LastLayer(nn.Module):
-    """A layer, the final norm, and the mean over the text's tokens: to (B, D)."""
+    """A layer, the final norm, and the text's vector: to (B, D)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.layer = Layer(shape, shape.layers - 1)
         self.final = _norm(shape)
+        self.pool = POOLINGS[shape.pooling]
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
         """See the class."""
-        return mean(self.states(x_bld, length_b), length_b)
+        return self.pool(self.states(x_bld, length_b), length_b)
 
     def states(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
-        """The hidden states that the mean is taken over."""
+        """The hidden states that the vector is made of."""
         return self.final(self.layer(x_bld, length_b)[0])
 
 

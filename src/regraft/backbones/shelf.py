@@ -44,7 +44,8 @@ def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
     found = stored(wanted)
     if found is None:
         is_made = ADAPTERS[wanted.adapter].is_own_code
-        tell(Said(f"Making {name}" if is_made else f"Preparing {name} (once)"))
+        # Whether it is on this machine is found in that process.
+        tell(Said(f"Making {name}" if is_made else f"Opening {name} for the first time"))
         found = described(ask("convert", wanted)["key"])
     if found.note:
         tell(Said(f"{name}: {found.note}"))

@@ -8,7 +8,8 @@ Decisions:
 - What flows is the hidden states and how many of them are text: padding never changes a result.
 - The tokenizer is a tensor of the first stage, its file's bytes. Whatever moves, hashes or
   certifies weights then moves, hashes and certifies the tokenizer too.
-- A text's vector is the mean over its tokens; it is part of the last stage.
+- A text's vector is the mean over its tokens, or its first token's where its authors learnt that
+  one; it is part of the last stage.
 - There is no dropout: few labels are met by few steps, not by noise.
 
 B: batch, L: tokens, D: width, H: heads.
@@ -16,7 +17,7 @@ B: batch, L: tokens, D: width, H: heads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ TOKENIZER = "tokenizer_json"
 HEAD = "mlm_head."
 """Before the names of a head for hidden words, which may lie among the weights."""
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
+MEAN, CLS = "mean", "cls"
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 
 
@@ -52,6 +54,7 @@ class Shape:
         epsilon: of the layer norms.
         approximate: of GELU: "none" or "tanh".
         tokenizer_bytes: length of the tokenizer's file.
+        pooling: how a text's vector is made of its hidden states; one of `POOLINGS`.
     """
 
     vocabulary: int
@@ -65,6 +68,7 @@ class Shape:
     epsilon: float
     approximate: str
     tokenizer_bytes: int
+    pooling: str = MEAN
 
     def options(self) -> tuple[tuple[str, object], ...]:
         """As a recipe keeps them."""
@@ -165,18 +169,19 @@ class Layer(nn.Module):
 
 
 class LastLayer(nn.Module):
-    """A layer, and the mean over the text's tokens: (B, L, D) and (B,) to (B, D)."""
+    """A layer, and the text's vector: (B, L, D) and (B,) to (B, D)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.layer = Layer(shape)
+        self.pool = POOLINGS[shape.pooling]
 
     def forward(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
         """See the class."""
-        return mean(self.states(x_bld, length_b), length_b)
+        return self.pool(self.states(x_bld, length_b), length_b)
 
     def states(self, x_bld: Tensor, length_b: Tensor) -> Tensor:
-        """The hidden states that the mean is taken over."""
+        """The hidden states that the vector is made of."""
         return self.layer(x_bld, length_b)[0]
 
 
@@ -184,6 +189,14 @@ def mean(x_bld: Tensor, length_b: Tensor) -> Tensor:
     """The mean over the text's own hidden states: (B, D)."""
     kept_bld = x_bld * text_mask(x_bld, length_b)[:, :, None]
     return kept_bld.sum(dim=1) / length_b[:, None]
+
+
+def first(x_bld: Tensor, length_b: Tensor) -> Tensor:
+    """The hidden state of the text's first token, which stands for all of it: (B, D)."""
+    return x_bld[:, 0]
+
+
+POOLINGS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {MEAN: mean, CLS: first}
 
 
 def text_mask(x_bld: Tensor, length_b: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from regraft.backbones.text_encoder import CLS, MEAN
 from regraft.backbones.tokenizer import open_tokenizer, reading
 from regraft.errors import BackboneError, MissingExtra, RegraftError
 
@@ -17,8 +18,8 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names that weights have, the first one first."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
                "vocab.json", "merges.txt", "spm.model", "sentencepiece.bpe.model")  # fmt: skip
-_POOLING = "1_Pooling/config.json"
-OTHERS = ("config.json", "README.md", _POOLING, *_TOKENIZERS)
+POOLING = "1_Pooling/config.json"
+OTHERS = ("config.json", "README.md", POOLING, *_TOKENIZERS)
 """What else is read of a repository; see `hub.pull`."""
 
 
@@ -82,18 +83,26 @@ def _tokenizer(folder: Path) -> bytes:
         ) from fault
 
 
-def pooling_note(folder: Path) -> str:
-    """What to say where a folder of sentence-transformers takes other vectors than ours; or ""."""
+def pooling(folder: Path) -> tuple[str, str]:
+    """How a folder of sentence-transformers makes a text's vector of its tokens.
+
+    Returns:
+        "mean" or "cls", and what to say where its authors do neither, or "".
+    """
     try:
-        said = json.loads((folder / _POOLING).read_bytes())
+        said = json.loads((folder / POOLING).read_bytes())
         kinds = [key for key, value in said.items() if value is True or key == "pooling_mode"]
     except (OSError, ValueError, RecursionError, AttributeError):
-        return ""
+        return MEAN, ""
     modes = {k.removeprefix("pooling_mode_") for k in kinds if k.startswith("pooling_mode_")}
     modes |= {str(said[key]) for key in kinds if key == "pooling_mode"}
-    if not modes - {"mean_tokens", "mean"}:
-        return ""
-    return (
-        f"its authors pool tokens by {' and '.join(sorted(modes))} ({_POOLING}), here a text is "
-        "the mean of its tokens; if only a head is trained, take an encoder that pools likewise"
+    modes = {mode.removesuffix("_tokens").removesuffix("_token") for mode in modes}
+    if modes == {CLS}:
+        return CLS, ""
+    if not modes - {MEAN}:
+        return MEAN, ""
+    return MEAN, (
+        f"its authors pool tokens by {' and '.join(sorted(modes))} ({POOLING}), here a text is "
+        "the mean of its tokens; if only a head is trained, take an encoder that pools by mean or "
+        "cls alone"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 from regraft.backbones import hub, text_families, text_files
@@ -59,10 +60,11 @@ def convert(wanted: Address) -> Converted:
         wanted.windows or WINDOWS,
         max_tokens // OVERLAP_SHARE,
     )
-    recipe = Recipe(wanted.adapter, family, shape.options())
+    pooling, note = text_files.pooling(folder)
+    recipe = Recipe(wanted.adapter, family, replace(shape, pooling=pooling).options())
     blank = Backbone(wanted.name, "text", source, sha256, licence, (), preprocessing, recipe, file)
     network = assemble(recipe, preprocessing)
-    network.note = text_files.pooling_note(folder)
+    network.note = note
     return Converted(blank, network, tensors, wanted.file)
 
 

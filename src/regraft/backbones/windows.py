@@ -3,7 +3,7 @@
 A text's row holds its windows one after the other, all but the last of them full, so where one ends
 is known from the row's length alone. Before stages run, the windows of all texts become rows of
 their own; windows of nothing, which short texts beside long ones have, are left out. Behind the
-last stage each text has the mean over the tokens of its windows.
+last stage each text has the mean of its windows' vectors, each counted by its tokens.
 
 B: texts, L: tokens of the longest, W: windows of the longest, K: windows that are not empty,
 S: tokens of a window, D: width.
@@ -31,7 +31,7 @@ class Divided:
     length_bw: Tensor
 
     def joined(self, x_kd: Tensor) -> Tensor:
-        """Vectors of windows, (K, D), to those of texts, (B, D): means over tokens."""
+        """Vectors of windows, (K, D), to those of texts, (B, D): means by tokens."""
         length_bw = self.length_bw.to(x_kd.dtype)
         x_bwd = x_kd.new_zeros(*length_bw.shape, x_kd.shape[1])
         x_bwd[self.length_bw > 0] = x_kd

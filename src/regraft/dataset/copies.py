@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from regraft.dataset import clips, near_texts, video
+from regraft.dataset import clips, guard, near_texts, video
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
 from regraft.dataset.rows import KEPT, Dataset, Problem, Sample, Split, labels_of
 from regraft.wording import some_of
@@ -183,7 +183,7 @@ def _divided_groups(samples: Sequence[Sample]) -> list[Problem]:
     called: dict[str, str] = {}
     for sample in samples:
         if sample.group:
-            splits["group", sample.group].add(sample.split or "train")
+            splits["group", guard.shown(sample.group)].add(sample.split or "train")
         elif sample.file_sha256:
             name = called.setdefault(sample.file_sha256, video.parted(sample.id)[0])
             splits["file", name].add(sample.split or "train")

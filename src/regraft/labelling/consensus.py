@@ -14,6 +14,9 @@ Which method, by what the data allow:
 
 The models are crowd-kit's. Several classes a sample: each class is decided by majority.
 
+Where one answer is that nothing is there, as of boxes, whether something is goes before what it is:
+of people who draw a thing and call it differently, nobody says that there is none.
+
 Legend: u samples, v votes, c classes.
 """
 
@@ -135,12 +138,16 @@ def choose(votes: Votes) -> tuple[Method, str]:
     return "mace", f"{said}: enough to tell who guesses (MACE)."
 
 
-def consensus(votes: Votes, method: Method | None = None) -> Consensus:
+def consensus(
+    votes: Votes, method: Method | None = None, *, absent: str | None = None
+) -> Consensus:
     """One label for each sample.
 
     Args:
         votes: on any number of samples.
         method: chosen by what the votes allow if None.
+        absent: the class which says that nothing is there; it is no label of a sample that more
+            than half of the votes see something in.
     """
     chosen, why = choose(votes)
     if method is not None and method != chosen:
@@ -159,6 +166,8 @@ def consensus(votes: Votes, method: Method | None = None) -> Consensus:
         share_uc = _unequal(share_uc)
     is_counted = chosen in ("majority", "median")
     chance_uc = share_uc if is_counted else _modelled(votes, chosen)
+    if absent in votes.classes:
+        chance_uc = _present(chance_uc, share_uc, count_uc, votes.classes.index(absent))
     return Consensus(
         chosen, why, votes.samples, votes.classes, chance_uc, tied_u, multilabel
     )  # fmt: skip
@@ -170,6 +179,17 @@ def _unequal(share_uc: np.ndarray) -> np.ndarray:
     hair_uc = (share_uc > 0) * (_HAIR * total_c / max(1.0, float(total_c.max())))
     raised_uc = share_uc + hair_uc
     return raised_uc / raised_uc.sum(axis=1, keepdims=True)
+
+
+def _present(
+    chance_uc: np.ndarray, share_uc: np.ndarray, count_uc: np.ndarray, absent: int
+) -> np.ndarray:
+    """Chances by which nothing is only where half of the votes say so; else what the votes see."""
+    seen_u = 2 * count_uc[:, absent] < count_uc.sum(axis=1)
+    wrong_u = seen_u & (chance_uc.argmax(axis=1) == absent)
+    share_uc = np.where(np.arange(share_uc.shape[1]) == absent, 0.0, share_uc)
+    seen_uc = share_uc / np.maximum(share_uc.sum(axis=1, keepdims=True), _HAIR)
+    return np.where(wrong_u[:, None], seen_uc, chance_uc)
 
 
 def _modelled(votes: Votes, method: Method) -> np.ndarray:

@@ -7,13 +7,14 @@ once (and kept), and the labels are judged by probes on its vectors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from regraft import dataset as data_sets
 from regraft.backbones import DEFAULT, Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
+from regraft.dataset.rows import DROPPED
 from regraft.dataset.table import read_table
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import excerpt
@@ -166,7 +167,10 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             found["worth"] = _worth(known, request, judged.penalty, tell)
         if pool is not None:
             found["next"] = _next(see, pool, known, judged, request)
-            found["pool"] = {"path": str(request.pool), "samples": len(pool)}
+            left_out = [asdict(one) for one in pool.problems if one.done in DROPPED]
+            found["pool"] = {
+                "path": str(request.pool), "samples": len(pool), "left_out": left_out,
+            }  # fmt: skip
     return Surveyed(found, had.given, dataset, judged, pool, agreed)
 
 
@@ -328,7 +332,8 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     """Several people's boxes on the same pictures."""
     things, categories = box_agreement.objects(drawn)
     votes = box_agreement.votes_on_objects(things, categories)
-    found = _of_votes(votes, request, box_agreement.clusters(things, votes))
+    clusters = box_agreement.clusters(things, votes)
+    found = _of_votes(votes, request, clusters, box_agreement.NOTHING)
     assert found["agreement"] is not None
     found["agreement"] |= {
         "scale": "boxes",
@@ -348,7 +353,9 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     return found
 
 
-def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> Found:
+def _of_votes(
+    votes: Votes, request: Request, clusters: Sequence[str] = (), absent: str | None = None
+) -> Found:
     """What votes alone tell; samples of one cluster are drawn together for the intervals."""
     found, seed = nothing(), request.seed
     person = ceiling.ceiling(votes, seed=seed, clusters=clusters)
@@ -366,7 +373,7 @@ def _of_votes(votes: Votes, request: Request, clusters: Sequence[str] = ()) -> F
         "divided": agreement.divided(votes),
         "place": None,
     }
-    found["consensus"] = consensus.summary(consensus.consensus(votes), votes)
+    found["consensus"] = consensus.summary(consensus.consensus(votes, absent=absent), votes)
     found["ceiling"] = person.to_json() if person else None
     found["caution"] = " ".join(votes.notes)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         print_lines(console, f"{plural(len(found['next']), 'sample')} to label next; {rest}.")
     if found["pool"] and not found["pool"]["samples"]:
         print_lines(console, "All of the pool is labelled already: nothing is left to label next.")
+    if found["pool"] and found["pool"]["left_out"]:
+        print_lines(console, _left_out(found["pool"]["left_out"], out))
     _print_label_studio(console, found)
     if out is not None:
         print_lines(console, "", f"report  {shown(out / 'report.html')}")
@@ -58,6 +61,17 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
             print_lines(console, f"labels  {shown(out / 'consensus.csv')}")
         if found["next"]:
             print_lines(console, f"next    {shown(out / 'next.csv')}")
+
+
+_WHY_LEFT_OUT = {"leak": "copies of what is labelled", "repeated": "copies of others in it"}
+
+
+def _left_out(problems: Sequence[Facts], out: Path | None) -> str:
+    """How many samples of a pool were left out, by why."""
+    kinds = Counter(problem["kind"] for problem in problems)
+    why = (f"{count:,} {shown(_WHY_LEFT_OUT.get(kind, kind))}" for kind, count in kinds.items())
+    rest = "--json lists them" if out is None else "labels.json lists them"
+    return f"{len(problems):,} of the pool left out ({', '.join(why)}); {rest}."
 
 
 def _agreement(found: Facts) -> Iterator[str]:

@@ -39,12 +39,13 @@ LEAST_CERTAIN = 12
 
 
 def refuse_worked_on(folder: Path) -> None:
-    """Refuse a folder whose tables hold what a person wrote.
+    """Refuse a folder whose files hold what a person wrote, or what is not of an earlier call.
 
     Raises:
-        UsageError: next.csv has labels, or another table is not as `write` leaves it; it would be
-            written over, or taken away.
+        UsageError: next.csv has labels, or another table, the page or labels.json is not as `write`
+            leaves it; it would be written over, or taken away.
     """
+    _refuse_another_page(folder)
     path = folder / "next.csv"
     if path.is_file() and form.is_worked_on(path):
         raise UsageError(
@@ -62,6 +63,33 @@ def refuse_worked_on(folder: Path) -> None:
                 where=guard.shown(path),
                 mend="name another folder with --out; or move the table away",
             )
+
+
+def _refuse_another_page(folder: Path) -> None:
+    """Refuse a page and facts of another origin, and the folder of a run, which has its own."""
+    if (folder / "run.json").is_file():
+        raise UsageError(
+            "This is the folder of a run, which has a report of its own.",
+            where=guard.shown(folder),
+            mend="name another folder with --out",
+        )
+    facts = folder / "labels.json"
+    path = facts if facts.is_file() else folder / "report.html"
+    if path.is_file() and not _is_ours(facts):
+        raise UsageError(
+            "A file of this name goes there, and this one is not from an earlier call.",
+            where=guard.shown(path),
+            mend="name another folder with --out; or move the file away",
+        )
+
+
+def _is_ours(facts: Path) -> bool:
+    """Whether there is a labels.json that holds what `write` puts there."""
+    try:
+        found: object = json.loads(facts.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"likely_errors", "next"} <= found.keys()
 
 
 def _header(path: Path) -> tuple[str, ...]:

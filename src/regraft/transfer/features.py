@@ -47,7 +47,7 @@ from regraft.transfer.cache import LIMIT, features_folder, make_room
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import Engine, Serving
 from regraft.transfer.packing import Packing, Storage, stacked
-from regraft.transfer.pictures import look, look_at_parts
+from regraft.transfer.pictures import look_at_parts
 from regraft.transfer.pooling import AT_ONCE, Pooling
 from regraft.transfer.runners import Tensors
 from regraft.transfer.shards import Shards
@@ -172,7 +172,10 @@ def missing(
 
 @final
 class LiveFeatures:
-    """The same rows as `Features`, computed whenever they are asked for and never kept."""
+    """The same rows as `Features`, computed whenever they are asked for and never kept.
+
+    Of tiles of one picture that are asked for together the picture is decoded once.
+    """
 
     def __init__(
         self, samples: Sequence[Sample], cut: Cut, engine: Engine, views: Sequence[View]
@@ -186,13 +189,23 @@ class LiveFeatures:
     def rows(self, sample_index: np.ndarray, view_index: Index = 0) -> Tensors:
         """See `Features.rows`."""
         view_b = np.broadcast_to(view_index, len(sample_index))
-
-        def load(at: int) -> np.ndarray:
-            sample, view = self._samples[int(sample_index[at])], self._views[int(view_b[at])]
-            return look(sample, [view], self._cut.backbone)[0]
-
+        parts = [
+            (self._samples[int(n)], [self._views[int(v)]])
+            for n, v in zip(sample_index, view_b, strict=True)
+        ]
+        places: dict[str, list[int]] = {}
+        for at, (sample, _) in enumerate(parts):
+            key = str(at) if sample.window is None else _file_of(sample)
+            places.setdefault(key, []).append(at)
         with ThreadPoolExecutor(cores()) as pool:
-            tensors = list(self._engine.stream(pool.map(load, range(len(sample_index)))))
+            begun: dict[int, tuple[Future[list[np.ndarray]], int]] = {}
+            for of_one in places.values():
+                task = [parts[at] for at in of_one]
+                looking = pool.submit(look_at_parts, task, self._cut.backbone)
+                begun |= {at: (looking, place) for place, at in enumerate(of_one)}
+            waiting = (begun.pop(at) for at in range(len(parts)))  # what was used is let go
+            pictures = (looking.result()[place] for looking, place in waiting)
+            tensors = list(self._engine.stream(pictures))
         return tuple(stacked(parts) for parts in zip(*tensors, strict=True))
 
 
