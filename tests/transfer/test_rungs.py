@@ -75,22 +75,34 @@ def test_what_the_cache_may_not_hold_is_trained_live(cached_bytes: int, features
 
 @pytest.mark.parametrize(
     ("name", "seen", "count", "views"),
-    [("head", 200, 30, 4), ("head", 200, 67, 3), ("head", 200, 900, 2), ("head", None, 900, 4),
-     ("last:1", 200, 900, 4)],
+    [("head", 200, 30, 7), ("head", 200, 67, 3), ("head", 200, 900, 2), ("head", None, 900, 4),
+     ("last:1", 200, 900, 4), ("last:1", 200, 30, 15), ("last:1", 200, 3, 15)],
 )  # fmt: skip
-def test_of_many_pictures_a_head_sees_fewer_views(
+def test_the_fewer_pictures_the_more_views_of_each(
     name: str, seen: int | None, count: int, views: int
 ) -> None:
+    assert _views(Pace(head_seen=seen), name, count) == views
+
+
+def test_views_are_no_more_than_help_nor_than_the_cache_holds() -> None:
+    pace = Pace(least_steps=600)
+    assert _views(pace, "last:1", 30) == rungs.MOST_VIEWS
+    assert _views(pace, "last:1", 30, cached_bytes=30 * 30 * 9) == 9
+    assert _views(pace, "last:1", 30, cached_bytes=30 * 30) == 600, "live, one for each pass"
+
+
+def _views(pace: Pace, name: str, count: int, cached_bytes: int = 10**9) -> int:
+    """Of each of so many pictures, whose activations are 30 bytes."""
     ground: Any = SimpleNamespace(
         backbone=SimpleNamespace(
             frames=0, stages=range(6), modality="image", is_transformer=False, preprocessing=None
         ),
-        task=SimpleNamespace(pace=Pace(head_seen=seen)),
+        task=SimpleNamespace(pace=pace),
         dataset=SimpleNamespace(split=lambda name: range(count)),
         cut=lambda frozen: SimpleNamespace(shapes=((5, 3, 2),)),
-        cached_bytes=10**9,
+        cached_bytes=cached_bytes,
     )
-    assert rungs.make_rung(ground, name).views == views
+    return rungs.make_rung(ground, name).views
 
 
 def test_a_run_that_goes_on_keeps_to_the_limit_it_began_with(

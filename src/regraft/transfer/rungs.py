@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 
 DEPTHS = (1, 2, 4, 8, 16, 32)
 
-VIEWS, FEWEST_VIEWS = 4, 2
-"""Different views of each picture, at most and at least; index 0 is always the plain one."""
+VIEWS, MOST_VIEWS, FEWEST_VIEWS = 4, 32, 2
+"""Different views of each picture where stages are trained: of many pictures, of few, and of as
+many as teach a head alone enough. Index 0 is always the plain one."""
+PASSES_A_VIEW = 4
+"""Few pictures are passed over often, and a view that is seen more times than this is learnt by
+heart. Of 18 tiles of forest in 200 passes, 32 views instead of 4 bring last:1 · last:2 · last:4 of
+NanoDet-g from 14.5 · 20.3 · 20.5 to 14.8 · 22.0 · 26.1 % AP50 (one seed)."""
 
 TRIED = 8
 """Pictures by which it is measured how long one takes."""
@@ -94,7 +99,11 @@ def make_rung(ground: Ground, name: str) -> Rung:
     steps = pace.steps(count, batch)
     passes = math.ceil(steps / max(1, count // batch))
     is_head = frozen == stages
-    most = 1 if ground.backbone.modality == "text" else VIEWS
+    view_bytes = count * bytes_a_view(ground, frozen)
+    most = 1
+    if ground.backbone.modality != "text":
+        most = min(MOST_VIEWS, passes // PASSES_A_VIEW, ground.cached_bytes // view_bytes)
+        most = max(VIEWS, most)
     if is_head and pace.head_seen is not None:
         most = min(most, max(FEWEST_VIEWS, math.ceil(pace.head_seen / count)))
     rate = pace.head_rate if is_head else pace.rate
@@ -106,7 +115,7 @@ def make_rung(ground: Ground, name: str) -> Rung:
         decay=pace.transformer_decay if is_transformer else pace.decay,
         views=min(most, passes),
     )  # fmt: skip
-    if count * rung.views * bytes_a_view(ground, rung.frozen) <= ground.cached_bytes:
+    if rung.views * view_bytes <= ground.cached_bytes:
         return rung
     return replace(rung, features="live", views=passes if most > 1 else 1)
 
