@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import torch
 from text_models import V3, save_model, save_pooling, tokenizer_json
 
 from regraft import backbones
+from regraft.backbones import text_files
+from regraft.backbones.adapters import ADAPTERS
+from regraft.backbones.addresses import address
 from regraft.backbones.hub import licence_in
 from regraft.dataset import Sample
 from regraft.errors import BackboneError
 from regraft.events import Event, Said
-from regraft.store import digest
+from regraft.store import canonical, commit, commit_sealed, digest
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
 from regraft.transfer.features import features
@@ -414,6 +418,34 @@ def test_another_way_to_pool_beside_the_same_weights_is_another_backbone(tmp_pat
         with torch.no_grad():
             wanted = backbones.build(cut.backbone)(ids_bl)
         assert torch.nn.functional.cosine_similarity(given, wanted).min() > 0.99
+
+
+def test_an_encoder_of_the_hub_that_an_earlier_rule_converted_is_converted_anew(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_pooling(hub, {"pooling_mode": "cls"})
+    with monkeypatch.context() as patch:
+        patch.setitem(ADAPTERS, "text-encoder", replace(ADAPTERS["text-encoder"], rule=""))
+        patch.setattr(text_files, "pooling", lambda folder: ("mean", ""))
+        before = backbones.convert("text:some/encoder")
+    after = backbones.convert("text:some/encoder")
+    assert dict(before.recipe.options)["pooling"] == "mean"
+    assert dict(after.recipe.options)["pooling"] == "cls"
+
+
+def test_a_run_with_another_description_of_its_weights_is_another_backbone(tmp_path: Path) -> None:
+    save_model("bert", tmp_path / "model")
+    where, found = tmp_path / "run" / "backbone", list[tuple[Any, str]]()
+    for said in ("mean", "cls"):
+        save_pooling(tmp_path / "model", {"pooling_mode": said})
+        made = backbones.convert(f"text:{tmp_path / 'model'}")
+        commit(where / "weights.safetensors", made.weights.read_bytes())
+        commit_sealed(where / "backbone.json", canonical(made.to_json()))
+        again = backbones.convert(str(tmp_path / "run"))
+        of_clips = address(f"video:{tmp_path / 'run'}").versions
+        found.append((dict(again.recipe.options)["pooling"], of_clips))
+    assert [pooling for pooling, _ in found] == ["mean", "cls"]
+    assert found[0][1] != found[1][1]
 
 
 def test_older_weights_are_read_without_running_them(tmp_path: Path) -> None:

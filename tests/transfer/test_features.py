@@ -214,6 +214,27 @@ def test_live_rows_are_the_same(compiled: Backbone, samples: list[Sample]) -> No
 # What goes wrong ----------------------------------------------------------------------------------
 
 
+def test_of_a_live_batch_nothing_more_is_decoded_behind_what_cannot_be(
+    compiled: Backbone, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def slow(task: Any, backbone: Backbone) -> list[np.ndarray]:
+        (sample, _) = task[0]
+        seen.append(sample.id)
+        if sample == samples[0]:
+            raise DataError("cannot be read", where=sample.id)
+        time.sleep(0.05)
+        return [np.zeros((32, 32, 3), np.uint8)]
+
+    monkeypatch.setattr(module, "look_at_parts", slow)
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    live = LiveFeatures(samples, Cut(compiled, 0), prepare(compiled).engine(0, samples), [View()])
+    with pytest.raises(DataError, match="cannot be read"):
+        live.rows(np.arange(len(samples)))
+    assert len(seen) < len(samples) / 2
+
+
 def test_a_file_that_was_changed_is_named(
     compiled: Backbone, samples: list[Sample], tmp_path: Path
 ) -> None:

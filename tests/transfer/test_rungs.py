@@ -15,11 +15,13 @@ from regraft.backbones.backbone import (
     Stage,
     TextPreprocessing,
 )
+from regraft.dataset import Sample, View
 from regraft.errors import UsageError
 from regraft.store import Run
 from regraft.tasks.task import Pace
 from regraft.transfer import rungs
 from regraft.transfer.cut import Cut
+from regraft.transfer.fit import Rung
 from regraft.transfer.rungs import rung_names
 
 
@@ -132,6 +134,33 @@ def test_fewer_texts_are_in_a_step_where_each_is_several_windows(
         dataset=SimpleNamespace(split=lambda name: [SimpleNamespace(source="")] * 500),
     )
     assert rungs.batch_of(ground, frozen) == batch
+
+
+@pytest.mark.parametrize(("features", "pictures"), [("live", 8), ("cached", 1)])
+def test_a_rung_is_tried_on_samples_as_it_takes_them(
+    features: Any, pictures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live ones in any order; what is kept is computed one tile of a picture after the other."""
+    tiles = [Sample(f"{n}", Path(f"{n // 24}.jpg"), 0) for n in range(8 * 24)]
+    ground: Any = SimpleNamespace(
+        dataset=SimpleNamespace(split=lambda name: tiles), seed=0, task=None,
+        cut=lambda frozen: None, engine=lambda frozen: None, missing=lambda *_: 10,
+        views=lambda count: [View()] * count,
+        activations=lambda some, *_: SimpleNamespace(samples=some, computed=0),
+    )  # fmt: skip
+    tried: list[Any] = []
+    monkeypatch.setattr(rungs, "LiveFeatures", lambda some, *_: SimpleNamespace(samples=some))
+    monkeypatch.setattr(rungs, "seconds_a_picture", lambda ground, frozen, some: len(some))
+    monkeypatch.setattr(rungs, "tail_of", lambda *_: None)
+    monkeypatch.setattr(
+        "regraft.transfer.fit.seconds_a_step",
+        lambda rung, tail, task, some, rows: tried.append((some, rows.samples)) or 1.0,
+    )
+    rung = Rung("last:1", 3, 5, 32, features=features)
+    assert rungs._seconds_of(ground, rung, {}) > 5
+    ((some, of_rows),) = tried
+    assert some == of_rows and len(set(some)) == 32
+    assert len({sample.source for sample in some[:24]}) == pictures
 
 
 SHAPES = {

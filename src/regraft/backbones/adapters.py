@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from regraft.backbones.network import Network, Part
 
 
+POOLING = "1_Pooling/config.json"
+"""Says how a folder of sentence-transformers makes a text's vector of its tokens."""
+
+
 @dataclass(frozen=True)
 class Converted:
     """A network with its weights, as an adapter read it from what others have published.
@@ -74,6 +78,7 @@ class Adapter:
         finds_objects: whether all networks do.
         beside: files beside the weights that decide, too.
         package: whose version decides how names are converted, or "".
+        rule: of the conversion; another one makes what was converted by an earlier be done anew.
         is_own_code: whether networks are made by a function of the user's, which may give others
             when no file has changed.
         notice: what has to be known before a network is used, or "".
@@ -84,6 +89,7 @@ class Adapter:
     finds_objects: bool = False
     beside: tuple[str, ...] = ()
     package: str = ""
+    rule: str = ""
     is_own_code: bool = False
     notice: str = ""
 
@@ -115,10 +121,11 @@ ADAPTERS: Mapping[str, Adapter] = {
     "text-encoder": Adapter(
         "text_models:LIBRARY",
         "text",
-        beside=("config.json", "tokenizer.json", "1_Pooling/config.json"),
+        beside=("config.json", "tokenizer.json", POOLING),
+        rule="pooled as the authors do",
     ),
     "local": Adapter("local:LIBRARY", is_own_code=True),
-    "run": Adapter("pretrained_runs:LIBRARY"),
+    "run": Adapter("pretrained_runs:LIBRARY", beside=("backbone.json",)),
     "video": Adapter("video:LIBRARY"),
 }
 

@@ -47,12 +47,14 @@ class Address:
     @property
     def versions(self) -> str:
         """What else decides how it is converted."""
-        beside = ADAPTERS[self.adapter].beside
+        adapters = [ADAPTERS[name] for name in self._adapters]
+        found = [each.rule for each in adapters]
+        found += [importlib.metadata.version(each.package) for each in adapters if each.package]
+        beside = [name for each in adapters for name in each.beside]
         if beside and self.file is not None:
             files = [self.file.parent / name for name in beside]
-            return digest(*(path.read_bytes() for path in files if path.is_file()))
-        packages = [ADAPTERS[name].package for name in self._adapters]
-        return "".join(importlib.metadata.version(package) for package in packages if package)
+            found.append(digest(*(path.read_bytes() for path in files if path.is_file())))
+        return "".join(found)
 
     @property
     def _adapters(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from regraft.backbones.adapters import POOLING
 from regraft.backbones.text_encoder import CLS, MEAN
 from regraft.backbones.tokenizer import open_tokenizer, reading
 from regraft.errors import BackboneError, MissingExtra, RegraftError
@@ -18,7 +19,6 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names that weights have, the first one first."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
                "vocab.json", "merges.txt", "spm.model", "sentencepiece.bpe.model")  # fmt: skip
-POOLING = "1_Pooling/config.json"
 OTHERS = ("config.json", "README.md", POOLING, *_TOKENIZERS)
 """What else is read of a repository; see `hub.pull`."""
 

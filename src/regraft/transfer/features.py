@@ -174,7 +174,8 @@ def missing(
 class LiveFeatures:
     """The same rows as `Features`, computed whenever they are asked for and never kept.
 
-    Of tiles of one picture that are asked for together the picture is decoded once.
+    Of tiles of one picture that are asked for together the picture is decoded once. Where one
+    cannot be read, or the caller stops the work, those that were not begun are left.
     """
 
     def __init__(
@@ -189,23 +190,26 @@ class LiveFeatures:
     def rows(self, sample_index: np.ndarray, view_index: Index = 0) -> Tensors:
         """See `Features.rows`."""
         view_b = np.broadcast_to(view_index, len(sample_index))
-        parts = [
+        asked = [
             (self._samples[int(n)], [self._views[int(v)]])
             for n, v in zip(sample_index, view_b, strict=True)
         ]
         places: dict[str, list[int]] = {}
-        for at, (sample, _) in enumerate(parts):
+        for at, (sample, _) in enumerate(asked):
             key = str(at) if sample.window is None else _file_of(sample)
             places.setdefault(key, []).append(at)
-        with ThreadPoolExecutor(cores()) as pool:
+        pool = ThreadPoolExecutor(cores())
+        try:
             begun: dict[int, tuple[Future[list[np.ndarray]], int]] = {}
             for of_one in places.values():
-                task = [parts[at] for at in of_one]
+                task = [asked[at] for at in of_one]
                 looking = pool.submit(look_at_parts, task, self._cut.backbone)
                 begun |= {at: (looking, place) for place, at in enumerate(of_one)}
-            waiting = (begun.pop(at) for at in range(len(parts)))  # what was used is let go
+            waiting = (begun.pop(at) for at in range(len(asked)))  # what was used is let go
             pictures = (looking.result()[place] for looking, place in waiting)
             tensors = list(self._engine.stream(pictures))
+        finally:
+            pool.shutdown(cancel_futures=True)
         return tuple(stacked(parts) for parts in zip(*tensors, strict=True))
 
 

@@ -61,6 +61,10 @@ def fine_tune(
         start: tensors right of the cut and of the head; of a head alone that, or none.
         inputs: of the step.
     """
+    # The first optimiser imports it, which takes a second: now, while another process may still be
+    # preparing the network.
+    import torch._dynamo  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
     from regraft.transfer.fit import answers, train
 
     learn, valid = ground.dataset.split("train"), ground.validation

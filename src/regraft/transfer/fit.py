@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
 import torch
-import torch._dynamo  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from torch import nn
 
 from regraft.backbones.network import Network
@@ -36,9 +35,6 @@ from regraft.transfer.tokens import token_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# Optimisers import torch._dynamo when the first one is made. Here it is imported while another
-# process still prepares the network.
 
 WEIGHT_DECAY = 0.01
 AT_ONCE, AT_ONCE_NUMBERS = 64, 4 * 2**20

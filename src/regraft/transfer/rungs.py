@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from regraft.backbones import TextPreprocessing
-from regraft.dataset import View
+from regraft.dataset import Sample, View
 from regraft.errors import UsageError
+from regraft.seeds import generator
 from regraft.store import Outcome, Run
 from regraft.transfer.cache import limit_bytes
 from regraft.transfer.cut import frozen_stages, trained_stages
@@ -219,26 +221,36 @@ def _seconds_of(ground: Ground, rung: Rung, start: dict[str, np.ndarray]) -> flo
     """How long a rung would take, by a trial with a batch of its own samples."""
     from regraft.transfer.fit import seconds_a_step
 
-    some = ground.dataset.split("train")[: rung.batch]
+    train, some = ground.dataset.split("train"), drawn(ground, rung.batch)
     cut, engine = ground.cut(rung.frozen), ground.engine(rung.frozen)
     rows: Features | LiveFeatures = LiveFeatures(some, cut, engine, [View()])
-    picture_s = seconds_a_picture(ground, rung.frozen)
+    picture_s = seconds_a_picture(ground, rung.frozen, train[:TRIED])
     pictures = ground.missing(ground.dataset.split("valid"), rung.frozen)
     if rung.features == "cached":
-        # As it will be: what is computed here need not be again, what is there costs nothing.
-        views = ground.views(rung.views)
+        # As it will be, one after the other: what is computed here need not be again, what is
+        # there costs nothing.
+        some, views = train[: rung.batch], ground.views(rung.views)
         rows = ground.activations(some, rung.frozen, views)
         if rows.computed:
             picture_s = rows.seconds / rows.computed
-        pictures += ground.missing(ground.dataset.split("train"), rung.frozen, views)
+        pictures += ground.missing(train, rung.frozen, views)
     tail = tail_of(ground, rung.frozen, start)
     step_s = seconds_a_step(rung, tail, ground.task, some, rows)
     return step_s * rung.steps + picture_s * pictures
 
 
-def seconds_a_picture(ground: Ground, frozen: int, count: int = TRIED) -> float:
-    """Measured time of decoding a picture and running it through the frozen part."""
-    some = ground.dataset.split("train")[:count]
+def drawn(ground: Ground, count: int) -> Sequence[Sample]:
+    """So many training samples, drawn as a step draws them.
+
+    Tiles that follow each other come from one decoding, and would cost less than in the training.
+    """
+    train = ground.dataset.split("train")
+    order_n = generator(ground.seed, "trial").permutation(len(train))
+    return [train[n] for n in order_n[:count]]
+
+
+def seconds_a_picture(ground: Ground, frozen: int, some: Sequence[Sample]) -> float:
+    """Measured time of decoding one of some pictures and running it through the frozen part."""
     rows = LiveFeatures(some, ground.cut(frozen), ground.engine(frozen), [View()])
     rows.rows(np.arange(len(some)))  # the first call opens the engine
     began = time.perf_counter()

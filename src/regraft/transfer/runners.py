@@ -154,7 +154,8 @@ class Windowed(Runner):
     """Texts that may be longer than a window, by a runner of windows.
 
     Windows of some texts that follow each other are run in order of length, and put together again:
-    hidden states in a row, numbers of tokens added, vectors by their mean over tokens.
+    hidden states in a row, numbers of tokens added, of vectors the mean, each counted by its
+    tokens.
 
     Args:
         inner: what runs windows.
