@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -26,7 +28,10 @@ from typing import final
 from regraft.dataset import guard
 from regraft.dataset.rows import Problem
 from regraft.errors import DataError
+from regraft.wording import some_of
 
+ENCODING = "encoding"
+"""The kind of problem of characters that had to be guessed."""
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """Byte-order marks of UTF-16."""
 _SEVERAL_BYTES = re.compile(
@@ -39,6 +44,8 @@ _FOREIGN = 2
 """So many letters beyond ASCII for each of ASCII are more than words of Western languages have."""
 _FEW = 20
 """In UTF-16 of Western characters the high bytes have so many times more NULs than the low ones."""
+_PLACES = 3
+"""That are named where one thing is said of many."""
 _HEAD_BYTES, _LONG_BYTES = 2**16, 2**22
 _SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
@@ -133,7 +140,7 @@ def read_characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
     if not found.guess:
         return found.text, ()
     what = f"The table {found.why} (line {found.line} is the first that shows it)."
-    note = Problem("encoding", guard.shown(path.name), what, f"read as {found.guess}")
+    note = Problem(ENCODING, guard.shown(path.name), what, f"read as {found.guess}")
     return found.text, (note,)
 
 
@@ -157,6 +164,18 @@ def read_utf8(file: Path, most: int = guard.MAX_BYTES) -> str:
         raise DataError(
             "The file is not UTF-8.", where=f"{guard.shown(file)}:{line}", mend="save it as UTF-8"
         ) from fault
+
+
+def said_of_encodings(problems: Iterable[Problem]) -> list[str]:
+    """What problems say of encodings that were guessed: a sentence with the files it is true of."""
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for problem in problems:
+        if problem.kind == ENCODING:
+            places[problem.what, problem.done].append(problem.where)
+    return [
+        f"{some_of(where, _PLACES)}: {what} {done[:1].upper()}{done[1:]}."
+        for (what, done), where in places.items()
+    ]
 
 
 def first_lines(path: Path) -> list[str]:

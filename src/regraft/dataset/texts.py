@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import final
 
 from regraft.dataset import guard
-from regraft.dataset.encoding import WIDE_MARKS, Undecodable, decoded, wide_encoding
+from regraft.dataset.encoding import ENCODING, WIDE_MARKS, Undecodable, decoded, wide_encoding
 from regraft.dataset.guard import Refused
 from regraft.dataset.mails import mail_in
 from regraft.dataset.rows import Problem, Sample
@@ -126,10 +126,10 @@ def doubts(content: Content, where: str) -> list[Problem]:
     if content.guess:
         mend = ": save it as UTF-8" if content.is_doubtful else ""
         what, done = f"It {content.why}{mend}.", f"read as {content.guess}"
-        found.append(Problem("encoding", where, what, done))
+        found.append(Problem(ENCODING, where, what, done))
     if content.stands:
         what = "A part of it is not in the transfer encoding that it names."
-        found.append(Problem("encoding", where, what, "read as it stands"))
+        found.append(Problem(ENCODING, where, what, "read as it stands"))
     return found
 
 
