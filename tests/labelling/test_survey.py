@@ -278,3 +278,14 @@ def test_encodings_that_were_guessed_are_said_of_the_data_and_of_the_pool(tmp_pa
     rows = ["text,annotator,label", "Grüße,ann,ham", "ugly,ann,spam"]
     votes.write_bytes("\n".join(rows).encode("cp1252"))
     assert verbs.labels(votes)["caution"].count("Windows-1252") == 1
+
+
+def test_files_of_a_pool_that_are_no_samples_are_not_counted_as_left_out(tmp_path, blind):
+    table, pool = tmp_path / "mails.csv", tmp_path / "pool"
+    table.write_text("text,label\nfine words,ham\nugly,spam\n")
+    pool.mkdir()
+    for name, text in {"a.txt": "fine words", "b.txt": "others", "about.json": "{}"}.items():
+        (pool / name).write_text(text)
+    found = verbs.labels(table, pool=pool)["pool"]
+    assert found["samples"] == 1
+    assert [(one["kind"], one["where"]) for one in found["left_out"]] == [("leak", "a.txt")]

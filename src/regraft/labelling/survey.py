@@ -168,7 +168,9 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             found["worth"] = _worth(known, request, judged.penalty, tell)
         if pool is not None:
             found["next"] = _next(see, pool, known, judged, request)
-            left_out = [asdict(one) for one in pool.problems if one.done in DROPPED]
+            lost = [one for one in pool.problems if one.done in DROPPED]
+            # What is ignored is no sample: files that describe the others, links to folders.
+            left_out = [asdict(one) for one in lost if one.done != "ignored"]
             found["pool"] = {
                 "path": str(request.pool), "samples": len(pool), "left_out": left_out,
             }  # fmt: skip
