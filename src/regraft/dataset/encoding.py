@@ -39,7 +39,7 @@ _SEVERAL_BYTES = re.compile(
 )
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _WORDS = re.compile(r"[A-Za-z\x80-\U0010ffff]+")
-_END = re.compile(rb"\r\n?|\n")
+_END, _LINE_END = re.compile(rb"\r\n?|\n"), re.compile(r"\r\n?|\n")
 _FOREIGN = 2
 """So many letters beyond ASCII for each of ASCII are more than words of Western languages have."""
 _FEW = 20
@@ -47,6 +47,7 @@ _FEW = 20
 _PLACES = 3
 """That are named where one thing is said of many."""
 _HEAD_BYTES, _LONG_BYTES = 2**16, 2**22
+_NULS = "has NULs among the characters; it is no text"
 _SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
@@ -126,17 +127,30 @@ def read_characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
         DataError: it cannot be read, or not be told what is in it; names the line.
     """
     try:
-        found = decoded(path.read_bytes())
+        data = path.read_bytes()
     except OSError as fault:
         raise DataError(
             f"The table cannot be read: {fault.strerror}.",
             where=guard.shown(path),
             mend="check its permissions and the disk",
         ) from fault
+    return characters_in(data, path)
+
+
+def characters_in(data: bytes, path: Path) -> tuple[str, tuple[Problem, ...]]:
+    """The same of the bytes of a table that were read already.
+
+    Raises:
+        DataError: it cannot be told what is in it, or its header has a NUL; names the line.
+    """
+    try:
+        found = decoded(data)
     except Undecodable as fault:
         raise _refused(path, fault.line, fault.what) from fault
     if found.is_doubtful:
         raise _refused(path, found.line, found.why)
+    if "\0" in _LINE_END.split(found.text, maxsplit=1)[0]:
+        raise _refused(path, 1, _NULS)
     if not found.guess:
         return found.text, ()
     what = f"The table {found.why} (line {found.line} is the first that shows it)."
@@ -196,7 +210,7 @@ def first_lines(path: Path) -> list[str]:
             text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, whole)
         except UnicodeDecodeError:
             text = head.decode("cp1252", "replace")
-    lines = re.split(r"\r\n?|\n", text)
+    lines = _LINE_END.split(text)
     return lines if whole or len(lines) < 2 else lines[:-1]
 
 
@@ -208,7 +222,7 @@ def _western(data: bytes, first: int) -> Decoded:
     except UnicodeDecodeError as fault:
         guess, missing, text = "Latin-1", fault.start, data.decode("latin-1")
     if b"\0" in data:
-        why, at = "has NULs among the characters; it is no text", data.index(b"\0")
+        why, at = _NULS, data.index(b"\0")
     elif _holds_utf8(data):
         why, at = "is not UTF-8, though other lines are", first
     elif missing is not None:

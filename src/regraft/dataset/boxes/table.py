@@ -30,7 +30,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.collector import TRUTH, Collector
 from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.dataset.boxes.rows import BoxData, number
-from regraft.dataset.encoding import first_lines, read_characters
+from regraft.dataset.encoding import characters_in, first_lines
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
 from regraft.dataset.table import said_separator
@@ -177,7 +177,7 @@ def _head(file: Path) -> tuple[list[str], str]:
 
 
 def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
-    text, notes = read_characters(file)
+    text, notes = characters_in(guard.read_file(file), file)
     for note in notes:
         into.say(note.kind, guard.shown(file.relative_to(root)), note.what, note.done)
     first = text.partition("\n")[0]
