@@ -3,7 +3,7 @@
 Decisions:
 
 - A file is a text by its name; where the name does not say what it is (51060, 00001.7c53336b), by
-  its first bytes: no NUL, hardly a control character. JSON, tables and the like are none, as they
+  its first characters: no NUL, hardly a control one. JSON, tables and the like are none, as they
   lie beside texts to describe them; Word and PDF are meant as texts, and refused as what they are.
 - `encoding.py` says which bytes are characters; a guess, and a doubt about it, is reported. What
   holds a NUL is no text.
@@ -79,6 +79,8 @@ def is_text_file(path: Path) -> bool:
         return isinstance(fault, PermissionError)
     if head.startswith(WIDE_MARKS):
         return True
+    if wide := wide_encoding(head):
+        head = head.decode(wide, "ignore").encode()
     plain = head and b"\0" not in head and not guard.document_of(head)
     return bool(plain) and len(_CONTROLS.findall(head)) <= _MOST_CONTROLS * len(head)
 
