@@ -178,8 +178,9 @@ def _head(file: Path) -> tuple[list[str], str]:
 
 def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
     text, notes = characters_in(guard.read_file(file), file)
+    shown = guard.shown(file.relative_to(root))
     for note in notes:
-        into.say(note.kind, guard.shown(file.relative_to(root)), note.what, note.done)
+        into.say(note.kind, shown, note.what, note.done)
     first = text.partition("\n")[0]
     said = said_separator(first)
     separator = said or _separator(first)
@@ -192,7 +193,6 @@ def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
     _refuse_foreign(columns, at)
     _refuse_several(columns, header, at)
     _refuse_missing(columns, at)
-    shown = guard.shown(file.relative_to(root))
     lines = [(row, f"{shown}:{line}") for row, line in rows if row]
     table = _Table(into, file.parent, columns, separator == ";", split)
     named = [(cells, where) for row, where in lines if (cells := table.cells(row, where))]
