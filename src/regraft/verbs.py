@@ -218,7 +218,7 @@ def predict(
     things = "pictures or videos" if finds else _THINGS[modality]
     if not is_text:
         predicting.refuse_stdin(inputs, things)
-    texts = list(predicting.texts_of(inputs, column, own)) if is_text else []
+    texts = list(predicting.texts_of(inputs, column, own, tell)) if is_text else []
     paths = [] if is_text else list(predicting.files_of(inputs))
     if not texts and not paths:
         raise predicting.nothing_found(inputs, things)

@@ -134,3 +134,22 @@ def test_what_cannot_be_decoded_is_refused_in_either(
 def test_a_few_nuls_make_no_utf_16() -> None:
     for data in (b"a\0b", b"\0\0\0\0", b"a\0 text with a NUL!", b"\0a\0b\0c and so on", b""):
         assert not wide_encoding(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "text,label\nplain,a\n".encode("utf-32-be"),
+        "text,label\nplain,a\n".encode("utf-32-le"),
+        "text,label\nplain,a\n".encode("utf-16-le") + b"\n",
+        b"\0text,label\nplain,a\n",
+    ],
+)
+def test_a_table_whose_header_has_nuls_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="has NULs among the characters; it is no text") as caught:
+        read_characters(path)
+    assert caught.value.where == f"{path}, line 1"
+    path.write_bytes(b"text,label\na\0b,a\n")
+    assert read_characters(path) == ("text,label\na\0b,a\n", ())

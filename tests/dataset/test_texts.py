@@ -542,6 +542,7 @@ def test_which_files_are_texts(tmp_path: Path) -> None:
         "notes.md": b"", "51060": b"a text", "a.b7": "Grüße".encode("latin-1"), "report.pdf": b"x",
         "wide": "text".encode("utf-16"), "no.json": b"{}", "no.csv": b"a,b", "no.png": b"text",
         "no.bin": b"a\0b", "no": b"", "no7": bytes(range(1, 32)) * 9, "no8": b"PK\x03\x04text",
+        "unmarked": "a longer text".encode("utf-16-le"), "no9": bytes([7, 0, 20, 0]) * 9,
     }  # fmt: skip
     for name, data in some.items():
         (tmp_path / name).write_bytes(data)

@@ -152,6 +152,14 @@ def test_pictures_that_one_person_alone_lists_are_counted(folder):
     assert box_agreement.caution(box_agreement.annotators_in(folder)) == ""
 
 
+def test_encodings_that_were_guessed_are_said(folder):
+    path = folder / "ben.csv"
+    path.write_bytes(path.read_text().replace("dog", "Käfer").encode("cp1252"))
+    told = box_agreement.caution(box_agreement.annotators_in(folder))
+    assert told.startswith("ben.csv: The table is not in UTF-8 (line 15 is the first")
+    assert told.endswith("Read as Windows-1252.")
+
+
 def test_pictures_that_nobody_drew_on_are_counted(folder):
     shutil.copy(folder / "0.png", folder / "bare.png")
     for person in ("ann", "ben", "cec"):

@@ -167,5 +167,37 @@ def test_what_most_people_see_is_there_whatever_they_call_it(method):
     assert label["two"][0] in "ab" and found.tied_u[at]
     np.testing.assert_allclose(found.chance_uc.sum(axis=1), 1)
     plain = c.consensus(votes, method)
-    same_u = (found.chance_uc == plain.chance_uc).all(axis=1)
+    np.testing.assert_array_equal(found.chance_uc[~seen_u], plain.chance_uc[~seen_u])
+    same_u = found.label_u == plain.label_u
     assert same_u[~seen_u].all() and not same_u.all(), "without it some are called nothing"
+
+
+@pytest.mark.parametrize(
+    ("said", "label", "chance", "is_tied"),
+    [
+        ("nn ccd", "cat", 2 / 5, False),
+        ("nn ccc", "cat", 3 / 5, False),
+        ("nn cdb", "cat", 1 / 5, True),
+        ("nnn cd", "none", 3 / 5, False),
+        ("nn cc", "none", 1 / 2, True),
+    ],
+)
+def test_of_what_is_there_the_share_counts_nothing_and_a_tie_does_not(said, label, chance, is_tied):
+    called = {"n": "none", "c": "cat", "d": "dog", "b": "bird"}
+    rows = [("1", f"p{n}", (called[one],)) for n, one in enumerate(said.replace(" ", ""))]
+    # Nothing and then cat have most votes over all, by which a tie is decided.
+    rows += [(f"n{n}", "p0", ("none",)) for n in range(9)] + [("c", "p0", ("cat",))]
+    votes = votes_of(rows, scale="nominal")
+    found = c.consensus(votes, "majority", absent="none")
+    at = found.samples.index("1")
+    assert found.labels()[at] == (label,) and found.tied_u[at] == is_tied
+    assert found.sure()[at] == pytest.approx(chance)
+
+
+def test_a_model_that_sees_nothing_where_most_see_something_is_not_believed(monkeypatch):
+    votes = votes_of([("1", p, (v,)) for p, v in zip("xyz", ("dog", "none", "dog"), strict=True)])
+    chance_uc = np.array([[0.4, 0.6]])
+    assert votes.classes == ("dog", "none")
+    monkeypatch.setattr(c, "_modelled", lambda *_: chance_uc)
+    found = c.consensus(votes, "dawid-skene", absent="none")
+    assert found.labels() == [("dog",)] and found.sure() == pytest.approx([2 / 3])

@@ -19,7 +19,7 @@ from regraft.backbones.backbone import Detector, Recipe
 from regraft.dataset import Dataset, Sample, read_all
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
-from regraft.labelling import judgement, seeing
+from regraft.labelling import judgement, seeing, survey
 from regraft.labelling.journal import Decision, Journal, journal_of
 from regraft.labelling.likely_errors import Judged, rows_judged
 from regraft.labelling.matching import content_key
@@ -255,3 +255,37 @@ def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):
     assert found["caution"].startswith("Reviewers decided on line 4, and no sample fits")
     problems = verbs.inspect(table)["problems"]
     assert [p["count"] for p in problems if p["kind"] == "lost-review"] == [1]
+
+
+@pytest.fixture
+def blind(monkeypatch):
+    """No network is opened, and nothing is chosen."""
+    monkeypatch.setattr(survey, "eyes", lambda *_: nullcontext(lambda _: None))
+    monkeypatch.setattr(survey, "_next", lambda *_: [])
+
+
+def test_encodings_that_were_guessed_are_said_of_the_data_and_of_the_pool(tmp_path, blind):
+    table, pool = tmp_path / "mails.csv", tmp_path / "pool"
+    table.write_bytes("text,label\nGrüße,ham\nugly,spam\n".encode("cp1252"))
+    pool.mkdir()
+    for name, text in (("a", "Äpfel aus Köln"), ("b", "Birnen für Bonn")):
+        (pool / f"{name}.txt").write_bytes(text.encode("cp1252"))
+    assert verbs.labels(table, pool=pool)["caution"] == (
+        "mails.csv: The table is not in UTF-8 (line 2 is the first that shows it). "
+        "Read as Windows-1252. a.txt, b.txt: It is not in UTF-8. Read as Windows-1252."
+    )
+    votes = tmp_path / "votes.csv"
+    rows = ["text,annotator,label", "Grüße,ann,ham", "ugly,ann,spam"]
+    votes.write_bytes("\n".join(rows).encode("cp1252"))
+    assert verbs.labels(votes)["caution"].count("Windows-1252") == 1
+
+
+def test_files_of_a_pool_that_are_no_samples_are_not_counted_as_left_out(tmp_path, blind):
+    table, pool = tmp_path / "mails.csv", tmp_path / "pool"
+    table.write_text("text,label\nfine words,ham\nugly,spam\n")
+    pool.mkdir()
+    for name, text in {"a.txt": "fine words", "b.txt": "others", "about.json": "{}"}.items():
+        (pool / name).write_text(text)
+    found = verbs.labels(table, pool=pool)["pool"]
+    assert found["samples"] == 1
+    assert [(one["kind"], one["where"]) for one in found["left_out"]] == [("leak", "a.txt")]

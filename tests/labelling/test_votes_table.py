@@ -103,3 +103,14 @@ def test_two_columns_of_one_person_are_refused(tmp_path, header):
 def test_columns_without_a_name_are_no_votes_and_stand_in_nobodys_way(tmp_path):
     votes = read_votes(votes_file(tmp_path, "id,rater_1,rater_2,,\nx,cat,dog,,\ny,cat,cat,,\n"))
     assert (votes.annotators, votes.per_sample().tolist()) == (("1", "2"), [2, 2])
+
+
+def test_a_guessed_encoding_is_said_of_the_votes_and_once_of_the_data(tmp_path):
+    path = tmp_path / "votes.csv"
+    rows = ["text,annotator,label", "Grüße,ann,gut", "Grüße,ben,gut", "Äpfel,ann,schön"]
+    path.write_bytes("\n".join(rows).encode("cp1252"))
+    said = "The table is not in UTF-8 (line 2 is the first that shows it)."
+    assert read_votes(path).notes == (f"votes.csv: {said} Read as Windows-1252.",)
+    problems = VotesReader().read(path).problems
+    assert [p.what for p in problems].count(said) == 1
+    assert not any("Windows" in p.what for p in problems)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from regraft.errors import UnreadableSample
+from regraft.events import Event, Said
 from regraft.predicting.named import not_meant
 from regraft.predicting.texts import texts_of
 
@@ -28,3 +29,20 @@ def test_other_files_in_a_folder_are_ignored_and_what_is_named_is_read(tmp_path:
     assert isinstance(fault, UnreadableSample)
     (answer,) = not_meant([{"sample": name, "problem": fault.what}], [tmp_path], "text")
     assert answer == {"sample": str(file), "problem": "This is no text.", "ignored": True}
+
+
+def test_which_encodings_were_guessed_is_said_once(tmp_path: Path) -> None:
+    for name in "abcde":
+        (tmp_path / f"{name}.txt").write_bytes("Grüße".encode("cp1252"))
+    (tmp_path / "t.csv").write_bytes("text\nGrüße\nÄpfel\n".encode("cp1252"))
+    heard: list[Event] = []
+    texts = list(texts_of([tmp_path], tell=heard.append))
+    assert [text for _, text in texts] == ["Grüße"] * 6 + ["Äpfel"]
+    files = ", ".join(str(tmp_path / f"{name}.txt") for name in "abc")
+    assert heard == [
+        Said(f"{files} and 2 more: It is not in UTF-8. Read as Windows-1252."),
+        Said(
+            "t.csv: The table is not in UTF-8 (line 2 is the first that shows it). "
+            "Read as Windows-1252."
+        ),
+    ]

@@ -178,8 +178,15 @@ def test_a_table_of_the_users_own_is_neither_written_over_nor_taken_away(
         ({"report.html": "of another tool"}, "A file of this name[^/]*where: .*report.html"),
         ({"labels.json": '{"0": "cat"}'}, "A file of this name[^/]*where: .*labels.json"),
         ({"labels.json": "[1", "report.html": ""}, "A file of this name[^/]*where: .*labels.json"),
-        ({"run.json": "{}", "report.html": "of fit"}, "This is the folder of a run"),
-        ({"run.json": "{}"}, "This is the folder of a run"),
+        (
+            {"labels.json": '{"next": [], "likely_errors": []}', "report.html": "of another tool"},
+            "A file of this name[^/]*where: .*report.html",
+        ),
+        (
+            {"run.json": "{}", "report.html": '<meta name="generator" content="regraft">'},
+            "A file of this name[^/]*where: .*report.html",
+        ),
+        ({"run.json": "{}", "journal.jsonl": ""}, "This is the folder of a run"),
     ],
 )
 def test_a_page_that_is_not_of_an_earlier_call_stays(
@@ -194,6 +201,15 @@ def test_a_page_that_is_not_of_an_earlier_call_stays(
         with pytest.raises(UsageError, match=said):
             begin()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
+def test_either_file_of_an_earlier_call_is_known_without_the_other(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")  # as other programs call their files, too
+    for name in ("labels.json", "report.html"):
+        labels_page.write(tmp_path, _found())
+        (tmp_path / name).unlink()
+    labels_page.write(tmp_path, _found())
+    assert (tmp_path / "labels.json").is_file() and (tmp_path / "report.html").is_file()
 
 
 def test_tables_of_an_earlier_call_are_replaced_with_texts_and_without(tmp_path: Path) -> None:

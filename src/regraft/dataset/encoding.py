@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -26,7 +28,10 @@ from typing import final
 from regraft.dataset import guard
 from regraft.dataset.rows import Problem
 from regraft.errors import DataError
+from regraft.wording import some_of
 
+ENCODING = "encoding"
+"""The kind of problem of characters that had to be guessed."""
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """Byte-order marks of UTF-16."""
 _SEVERAL_BYTES = re.compile(
@@ -34,12 +39,15 @@ _SEVERAL_BYTES = re.compile(
 )
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _WORDS = re.compile(r"[A-Za-z\x80-\U0010ffff]+")
-_END = re.compile(rb"\r\n?|\n")
+_END, _LINE_END = re.compile(rb"\r\n?|\n"), re.compile(r"\r\n?|\n")
 _FOREIGN = 2
 """So many letters beyond ASCII for each of ASCII are more than words of Western languages have."""
 _FEW = 20
 """In UTF-16 of Western characters the high bytes have so many times more NULs than the low ones."""
+_PLACES = 3
+"""That are named where one thing is said of many."""
 _HEAD_BYTES, _LONG_BYTES = 2**16, 2**22
+_NULS = "has NULs among the characters; it is no text"
 _SAVE = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
@@ -119,21 +127,34 @@ def read_characters(path: Path) -> tuple[str, tuple[Problem, ...]]:
         DataError: it cannot be read, or not be told what is in it; names the line.
     """
     try:
-        found = decoded(path.read_bytes())
+        data = path.read_bytes()
     except OSError as fault:
         raise DataError(
             f"The table cannot be read: {fault.strerror}.",
             where=guard.shown(path),
             mend="check its permissions and the disk",
         ) from fault
+    return characters_in(data, path)
+
+
+def characters_in(data: bytes, path: Path) -> tuple[str, tuple[Problem, ...]]:
+    """The same of the bytes of a table that were read already.
+
+    Raises:
+        DataError: it cannot be told what is in it, or its header has a NUL; names the line.
+    """
+    try:
+        found = decoded(data)
     except Undecodable as fault:
         raise _refused(path, fault.line, fault.what) from fault
     if found.is_doubtful:
         raise _refused(path, found.line, found.why)
+    if "\0" in _LINE_END.split(found.text, maxsplit=1)[0]:
+        raise _refused(path, 1, _NULS)
     if not found.guess:
         return found.text, ()
     what = f"The table {found.why} (line {found.line} is the first that shows it)."
-    note = Problem("encoding", guard.shown(path.name), what, f"read as {found.guess}")
+    note = Problem(ENCODING, guard.shown(path.name), what, f"read as {found.guess}")
     return found.text, (note,)
 
 
@@ -159,6 +180,18 @@ def read_utf8(file: Path, most: int = guard.MAX_BYTES) -> str:
         ) from fault
 
 
+def said_of_encodings(problems: Iterable[Problem]) -> list[str]:
+    """What problems say of encodings that were guessed: a sentence with the files it is true of."""
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for problem in problems:
+        if problem.kind == ENCODING:
+            places[problem.what, problem.done].append(problem.where)
+    return [
+        f"{some_of(where, _PLACES)}: {what} {done[:1].upper()}{done[1:]}."
+        for (what, done), where in places.items()
+    ]
+
+
 def first_lines(path: Path) -> list[str]:
     """The first lines of a file as `read_characters` has them; none where they cannot be told.
 
@@ -177,7 +210,7 @@ def first_lines(path: Path) -> list[str]:
             text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, whole)
         except UnicodeDecodeError:
             text = head.decode("cp1252", "replace")
-    lines = re.split(r"\r\n?|\n", text)
+    lines = _LINE_END.split(text)
     return lines if whole or len(lines) < 2 else lines[:-1]
 
 
@@ -189,7 +222,7 @@ def _western(data: bytes, first: int) -> Decoded:
     except UnicodeDecodeError as fault:
         guess, missing, text = "Latin-1", fault.start, data.decode("latin-1")
     if b"\0" in data:
-        why, at = "has NULs among the characters; it is no text", data.index(b"\0")
+        why, at = _NULS, data.index(b"\0")
     elif _holds_utf8(data):
         why, at = "is not UTF-8, though other lines are", first
     elif missing is not None:

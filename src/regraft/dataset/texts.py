@@ -3,7 +3,7 @@
 Decisions:
 
 - A file is a text by its name; where the name does not say what it is (51060, 00001.7c53336b), by
-  its first bytes: no NUL, hardly a control character. JSON, tables and the like are none, as they
+  its first characters: no NUL, hardly a control one. JSON, tables and the like are none, as they
   lie beside texts to describe them; Word and PDF are meant as texts, and refused as what they are.
 - `encoding.py` says which bytes are characters; a guess, and a doubt about it, is reported. What
   holds a NUL is no text.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import final
 
 from regraft.dataset import guard
-from regraft.dataset.encoding import WIDE_MARKS, Undecodable, decoded, wide_encoding
+from regraft.dataset.encoding import ENCODING, WIDE_MARKS, Undecodable, decoded, wide_encoding
 from regraft.dataset.guard import Refused
 from regraft.dataset.mails import mail_in
 from regraft.dataset.rows import Problem, Sample
@@ -79,6 +79,8 @@ def is_text_file(path: Path) -> bool:
         return isinstance(fault, PermissionError)
     if head.startswith(WIDE_MARKS):
         return True
+    if wide := wide_encoding(head):
+        head = head.decode(wide, "ignore").encode()
     plain = head and b"\0" not in head and not guard.document_of(head)
     return bool(plain) and len(_CONTROLS.findall(head)) <= _MOST_CONTROLS * len(head)
 
@@ -126,10 +128,10 @@ def doubts(content: Content, where: str) -> list[Problem]:
     if content.guess:
         mend = ": save it as UTF-8" if content.is_doubtful else ""
         what, done = f"It {content.why}{mend}.", f"read as {content.guess}"
-        found.append(Problem("encoding", where, what, done))
+        found.append(Problem(ENCODING, where, what, done))
     if content.stands:
         what = "A part of it is not in the transfer encoding that it names."
-        found.append(Problem("encoding", where, what, "read as it stands"))
+        found.append(Problem(ENCODING, where, what, "read as it stands"))
     return found
 
 

@@ -27,6 +27,7 @@ import numpy as np
 
 from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
+from regraft.dataset.encoding import said_of_encodings
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.votes import Votes, votes_of
 from regraft.wording import plural
@@ -92,12 +93,12 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
 
 
 def caution(drawn: Mapping[str, BoxData]) -> str:
-    """What to bear in mind of pictures that say nothing about agreement; "" where none is."""
+    """What to bear in mind: files that were guessed at, pictures that say nothing; or ""."""
     looked = Counter(picture.id for data in drawn.values() for picture in data.pictures)
     seen = f"Of {plural(len(looked), 'picture')}"
     alone = sum(times == 1 for times in looked.values())
     bare = len(looked) - len(_drawn_on(drawn))
-    said: list[str] = []
+    said = said_of_encodings(note for data in drawn.values() for note in data.problems)
     if alone:
         are = "is" if alone == 1 else "are"
         said.append(

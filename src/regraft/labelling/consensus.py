@@ -23,6 +23,7 @@ Legend: u samples, v votes, c classes.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,9 +59,13 @@ class Consensus:
         why: the reason for the method, a sentence.
         samples: u names.
         classes: c names.
+        label_u: the class of each sample, where it has one.
         chance_uc: rows sum to 1; for several classes each column is a chance of its own. Shares
-            of the votes, or what a model of the people believes.
-        tied_u: no class has more votes than all others; of a scale, two steps are in the middle.
+            of the votes, or what a model of the people believes; where the model believes that
+            nothing is there and most people do not, shares too.
+        tied_u: no class has more votes than all others (where most people see something, than all
+            others that they see); of a scale, two steps are in the middle; of several classes, half
+            of the votes are for one.
         multilabel: several classes may apply.
     """
 
@@ -68,6 +73,7 @@ class Consensus:
     why: str
     samples: tuple[str, ...]
     classes: tuple[str, ...]
+    label_u: np.ndarray
     chance_uc: np.ndarray
     tied_u: np.ndarray
     multilabel: bool
@@ -79,21 +85,13 @@ class Consensus:
                 tuple(name for name, chance in zip(self.classes, row, strict=True) if chance > 0.5)
                 for row in self.chance_uc
             ]
-        return [(self.classes[int(c)],) for c in self._best_u()]
+        return [(self.classes[int(c)],) for c in self.label_u]
 
     def sure(self) -> np.ndarray:
         """Chance_u of the label; of several classes, of the one that is in most doubt."""
         if self.multilabel:
             return np.abs(self.chance_uc - 0.5).min(axis=1) + 0.5
-        return np.take_along_axis(self.chance_uc, self._best_u()[:, None], axis=1)[:, 0]
-
-    def _best_u(self) -> np.ndarray:
-        """The class of each sample, where it has one."""
-        if self.method != "median":
-            return self.chance_uc.argmax(axis=1)
-        low_u, high_u = middle(self.chance_uc)
-        mean_u = self.chance_uc @ np.arange(len(self.classes))
-        return np.where(high_u - mean_u < mean_u - low_u - _HAIR, high_u, low_u)
+        return np.take_along_axis(self.chance_uc, self.label_u[:, None], axis=1)[:, 0]
 
 
 def middle(share_uc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,21 +153,22 @@ def consensus(
     count_uc = votes.tally().astype(np.float64)
     share_uc = count_uc / np.maximum(votes.per_sample(), 1)[:, None]
     multilabel = votes.scale == "multilabel"
-    if multilabel:
-        tied_u = (share_uc == 0.5).any(axis=1)
-    elif chosen == "median":
-        low_u, high_u = middle(share_uc)
-        tied_u = low_u != high_u
-    else:
-        top_u = count_uc.max(axis=1)
-        tied_u = (count_uc == top_u[:, None]).sum(axis=1) > 1
+    if not multilabel and chosen != "median":
         share_uc = _unequal(share_uc)
     is_counted = chosen in ("majority", "median")
     chance_uc = share_uc if is_counted else _modelled(votes, chosen)
-    if absent in votes.classes:
-        chance_uc = _present(chance_uc, share_uc, count_uc, votes.classes.index(absent))
+    if multilabel:
+        label_u, tied_u = chance_uc.argmax(axis=1), (share_uc == 0.5).any(axis=1)
+    elif chosen == "median":
+        label_u, tied_u = _median(share_uc)
+    else:
+        barred_uc = _barred(count_uc, votes.classes, absent)
+        unseen_u = np.take_along_axis(barred_uc, chance_uc.argmax(axis=1)[:, None], axis=1)
+        chance_uc = np.where(unseen_u, share_uc, chance_uc)
+        label_u = np.where(barred_uc, -1, chance_uc).argmax(axis=1)
+        tied_u = _tied(np.where(barred_uc, 0, count_uc))
     return Consensus(
-        chosen, why, votes.samples, votes.classes, chance_uc, tied_u, multilabel
+        chosen, why, votes.samples, votes.classes, label_u, chance_uc, tied_u, multilabel
     )  # fmt: skip
 
 
@@ -181,15 +180,23 @@ def _unequal(share_uc: np.ndarray) -> np.ndarray:
     return raised_uc / raised_uc.sum(axis=1, keepdims=True)
 
 
-def _present(
-    chance_uc: np.ndarray, share_uc: np.ndarray, count_uc: np.ndarray, absent: int
-) -> np.ndarray:
-    """Chances by which nothing is only where half of the votes say so; else what the votes see."""
-    seen_u = 2 * count_uc[:, absent] < count_uc.sum(axis=1)
-    wrong_u = seen_u & (chance_uc.argmax(axis=1) == absent)
-    share_uc = np.where(np.arange(share_uc.shape[1]) == absent, 0.0, share_uc)
-    seen_uc = share_uc / np.maximum(share_uc.sum(axis=1, keepdims=True), _HAIR)
-    return np.where(wrong_u[:, None], seen_uc, chance_uc)
+def _barred(count_uc: np.ndarray, classes: Sequence[str], absent: str | None) -> np.ndarray:
+    """Where a class is no label: nothing, of samples that most votes see something in."""
+    is_absent_c = np.array([name == absent for name in classes])
+    return is_absent_c & (2 * count_uc < count_uc.sum(axis=1, keepdims=True))
+
+
+def _tied(count_uc: np.ndarray) -> np.ndarray:
+    """Whether no class has more votes than all others, by sample."""
+    return (count_uc == count_uc.max(axis=1, keepdims=True)).sum(axis=1) > 1
+
+
+def _median(share_uc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The step of each sample, and whether two are in the middle."""
+    low_u, high_u = middle(share_uc)
+    mean_u = share_uc @ np.arange(share_uc.shape[1])
+    label_u = np.where(high_u - mean_u < mean_u - low_u - _HAIR, high_u, low_u)
+    return label_u, low_u != high_u
 
 
 def _modelled(votes: Votes, method: Method) -> np.ndarray:

@@ -14,6 +14,7 @@ from regraft import dataset as data_sets
 from regraft.backbones import DEFAULT, Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
+from regraft.dataset.encoding import said_of_encodings
 from regraft.dataset.rows import DROPPED
 from regraft.dataset.table import read_table
 from regraft.dataset.table_rows import TableReader
@@ -167,7 +168,9 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             found["worth"] = _worth(known, request, judged.penalty, tell)
         if pool is not None:
             found["next"] = _next(see, pool, known, judged, request)
-            left_out = [asdict(one) for one in pool.problems if one.done in DROPPED]
+            lost = [one for one in pool.problems if one.done in DROPPED]
+            # What is ignored is no sample: files that describe the others, links to folders.
+            left_out = [asdict(one) for one in lost if one.done != "ignored"]
             found["pool"] = {
                 "path": str(request.pool), "samples": len(pool), "left_out": left_out,
             }  # fmt: skip
@@ -293,7 +296,10 @@ def _looked_at(found: Found, request: Request, had: _Gathered, votes: Votes | No
     # Decisions that fit no sample any more; and classes of which nothing can be said.
     lost = (problem.what for problem in dataset.problems if problem.kind == "lost-review")
     lone = "" if not_judged else about_lone_classes(dataset)
-    notes = votes.notes if votes is not None else ()
+    pool = had.pool.problems if had.pool is not None else ()
+    guessed = said_of_encodings((*dataset.problems, *pool))
+    # A table of votes says of itself what is said of the data that it names, too.
+    notes = dict.fromkeys((*(votes.notes if votes is not None else ()), *guessed))
     has_steps = votes is not None and votes.scale == "ordinal"
     steps = _STEPS if has_steps and not not_judged else ""
     if agreed is not None:

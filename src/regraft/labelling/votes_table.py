@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regraft.dataset import guard
+from regraft.dataset.encoding import said_of_encodings
 from regraft.dataset.reader import class_name
 from regraft.dataset.table import Table, columns_of, read_table
 from regraft.dataset.table_columns import with_path
@@ -78,7 +79,9 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
     if path.suffix.lower() == ".json":
         rows = votes_in(path, several=scale == "multilabel")
         return votes_of(rows, scale=scale, where=guard.shown(path))
-    return read_votes_table(path, scale=scale).votes
+    read = read_votes_table(path, scale=scale)
+    guessed = said_of_encodings(read.table.notes)
+    return replace(read.votes, notes=(*guessed, *read.votes.notes))
 
 
 def read_votes_table(path: Path, *, scale: Scale | None = None) -> VotesTable:

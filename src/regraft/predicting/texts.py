@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from regraft import dataset as data_sets
+from regraft.dataset import Problem
+from regraft.dataset.encoding import said_of_encodings
 from regraft.dataset.table_rows import TableReader
+from regraft.dataset.texts import Content, doubts, read_bytes, read_cell
 from regraft.errors import UnreadableSample
-from regraft.events import Advanced, Tell
+from regraft.events import Advanced, Said, Tell, silent
 from regraft.predicting.named import found_in
 from regraft.transfer.engine import TRIAL_SAMPLES, Preparation
 from regraft.transfer.model import Model
 
 Text = str | UnreadableSample
 """What is to be labelled, or what speaks against it."""
+_Data = TypeVar("_Data", str, bytes, Path)
 
 
 def texts_of(
-    inputs: Sequence[str | Path], column: str = "", own: str = ""
+    inputs: Sequence[str | Path], column: str = "", own: str = "", tell: Tell = silent
 ) -> Iterator[tuple[str, Text]]:
     """Names and texts behind files, folders, patterns, tables and "-", in order.
 
@@ -27,33 +31,38 @@ def texts_of(
         inputs: as for `predict`.
         column: that every table must have; "" takes what suits each.
         own: of a table, where none is named and it has one of this name.
+        tell: hears at the end which encodings were guessed.
 
     Raises:
         DataError: a table has no such column.
     """
     import sys
 
-    seen: set[Path] = set()
+    seen, notes = set[Path](), list[Problem]()
     for given in inputs:
         if str(given) == "-":
             # As bytes: a line that is no UTF-8 is read like a file that is none.
             for number, line in enumerate(sys.stdin.buffer, 1):
                 if not line.strip():
                     continue
-                yield f"line {number}", _decoded(line.rstrip(b"\r\n"), f"line {number}")
+                name, data = f"line {number}", line.rstrip(b"\r\n")
+                yield name, _text(read_bytes, data, name, notes)
             continue
         for path, is_named in found_in([given], seen):
             if TableReader().recognises(path):
                 known = own if own in data_sets.columns_of(path) else ""
-                lines, _ = data_sets.lines_of(path, column or known)
+                lines, told = data_sets.lines_of(path, column or known)
+                notes += told
                 for line, text in lines:
                     name = f"{path}, {line}"
-                    yield name, _content(text, name)
+                    yield name, _text(read_cell, text, name, notes)
             elif is_named or data_sets.texts.is_text_file(path):
-                yield str(path), _read_text(path)
+                yield str(path), _text(_read_file, path, str(path), notes)
             else:
                 what = data_sets.video.passed_over(path, "text")
                 yield str(path), data_sets.guard.Refused("not-a-text", what, where=path)
+    for said in said_of_encodings(notes):
+        tell(Said(said))
 
 
 def label_texts(
@@ -87,23 +96,17 @@ def label_texts(
     return answers
 
 
-def _content(text: str, where: str) -> Text:
+def _text(
+    read: Callable[[_Data, str], Content], what: _Data, name: str, notes: list[Problem]
+) -> Text:
+    """What is read of it; how its characters had to be guessed goes to the notes."""
     try:
-        return data_sets.texts.read_cell(text, where).text
+        content = read(what, name)
     except UnreadableSample as fault:
         return fault
+    notes += doubts(content, name)
+    return content.text
 
 
-def _decoded(data: bytes, where: str) -> Text:
-    try:
-        return data_sets.texts.read_bytes(data, where).text
-    except UnreadableSample as fault:
-        return fault
-
-
-def _read_text(path: Path) -> Text:
-    try:
-        data = data_sets.guard.read_file(path)
-    except UnreadableSample as fault:
-        return fault
-    return _decoded(data, str(path))
+def _read_file(path: Path, where: str) -> Content:
+    return read_bytes(data_sets.guard.read_file(path), where)

@@ -27,6 +27,10 @@ from regraft.wording import plural
 
 Facts = Mapping[str, Any]
 
+_FACTS, _PAGE = "labels.json", "report.html"
+_MARK = b'<p class="where"><b>regraft labels</b>'
+"""In labels.html.j2, of all versions; the pages of other commands are by regraft, too."""
+
 LIKELY_ERRORS = ("sample", "given", "suggested", "score", "reason")
 SCORES = ("sample", "given", "suggested", "score", "suspect")
 CONSENSUS = ("sample", "label", "probability", "tied", "votes")
@@ -67,29 +71,36 @@ def refuse_worked_on(folder: Path) -> None:
 
 def _refuse_another_page(folder: Path) -> None:
     """Refuse a page and facts of another origin, and the folder of a run, which has its own."""
-    if (folder / "run.json").is_file():
+    if guard.is_run(folder):
         raise UsageError(
             "This is the folder of a run, which has a report of its own.",
             where=guard.shown(folder),
             mend="name another folder with --out",
         )
-    facts = folder / "labels.json"
-    path = facts if facts.is_file() else folder / "report.html"
-    if path.is_file() and not _is_ours(facts):
-        raise UsageError(
-            "A file of this name goes there, and this one is not from an earlier call.",
-            where=guard.shown(path),
-            mend="name another folder with --out; or move the file away",
-        )
+    for path, is_ours in ((folder / _FACTS, _holds_facts), (folder / _PAGE, _is_page)):
+        if path.is_file() and not is_ours(path):
+            raise UsageError(
+                "A file of this name goes there, and this one is not from an earlier call.",
+                where=guard.shown(path),
+                mend="name another folder with --out; or move the file away",
+            )
 
 
-def _is_ours(facts: Path) -> bool:
-    """Whether there is a labels.json that holds what `write` puts there."""
+def _holds_facts(path: Path) -> bool:
+    """Whether a file holds what `write` puts into labels.json."""
     try:
-        found: object = json.loads(facts.read_bytes())
+        found: object = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"likely_errors", "next"} <= found.keys()
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file has the mark of a page as `render` makes it."""
+    try:
+        return _MARK in path.read_bytes()
+    except OSError:
+        return False
 
 
 def _header(path: Path) -> tuple[str, ...]:
@@ -123,7 +134,7 @@ def write(
     refuse_worked_on(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    store.commit(folder / "labels.json", text.encode("utf-8", "backslashreplace"))
+    store.commit(folder / _FACTS, text.encode("utf-8", "backslashreplace"))
     tables = {
         "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
         "scores": _with_texts(found["scores"], labelled, SCORES),
@@ -137,7 +148,7 @@ def write(
         else:
             path.unlink(missing_ok=True)
     page = render(found, *_thumbnails(found))
-    store.commit(folder / "report.html", page.encode("utf-8"))
+    store.commit(folder / _PAGE, page.encode("utf-8"))
 
 
 def render(

@@ -12,6 +12,7 @@ from made import HEAD, coco, label_studio, picture, rectangle, row, table, task,
 from PIL import Image, ImageOps
 
 from regraft import dataset
+from regraft.dataset import guard
 from regraft.dataset.boxes import read_boxes
 from regraft.errors import DataError
 
@@ -958,3 +959,14 @@ def test_a_turned_picture_counts_as_it_is_shown(tmp_path):
     data = read_boxes(tmp_path)
     assert (data.pictures[0].width_px, data.pictures[0].height_px) == (30, 40)
     assert (data.used, data.mended) == (1, 0)
+
+
+def test_an_empty_table_and_one_that_is_too_large_are_refused_as_such(tmp_path, monkeypatch):
+    path = table(tmp_path, ["a.png,1,2,11,12,tree"])
+    monkeypatch.setattr(guard, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(DataError, match="MiB; at most") as caught:
+        read_boxes(path)
+    assert caught.value.where == str(path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="The file is empty"):
+        read_boxes(tmp_path)

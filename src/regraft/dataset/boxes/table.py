@@ -30,7 +30,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.collector import TRUTH, Collector
 from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.dataset.boxes.rows import BoxData, number
-from regraft.dataset.encoding import first_lines, read_characters
+from regraft.dataset.encoding import characters_in, first_lines
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
 from regraft.dataset.table import said_separator
@@ -177,9 +177,10 @@ def _head(file: Path) -> tuple[list[str], str]:
 
 
 def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
-    text, notes = read_characters(file)
+    text, notes = characters_in(guard.read_file(file), file)
+    shown = guard.shown(file.relative_to(root))
     for note in notes:
-        into.say(note.kind, guard.shown(file.relative_to(root)), note.what, note.done)
+        into.say(note.kind, shown, note.what, note.done)
     first = text.partition("\n")[0]
     said = said_separator(first)
     separator = said or _separator(first)
@@ -192,7 +193,6 @@ def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
     _refuse_foreign(columns, at)
     _refuse_several(columns, header, at)
     _refuse_missing(columns, at)
-    shown = guard.shown(file.relative_to(root))
     lines = [(row, f"{shown}:{line}") for row, line in rows if row]
     table = _Table(into, file.parent, columns, separator == ";", split)
     named = [(cells, where) for row, where in lines if (cells := table.cells(row, where))]
