@@ -46,7 +46,8 @@ def rows(count: int = 12) -> list[tuple[str, str]]:
 
 
 def texts_in(path: Path, column: str = "") -> list[str]:
-    return [text for _, text in lines_of(path, column)]
+    lines, _ = lines_of(path, column)
+    return [text for _, text in lines]
 
 
 def write_csv(path: Path, header: list[str], lines: list[tuple[str, ...]]) -> Path:
