@@ -21,7 +21,7 @@ MEAN, CLS = (
 """The same weights, pooled in two ways."""
 
 
-def test_another_recipe_of_the_same_weights_is_another_training() -> None:
+def test_the_same_weights_with_other_options_are_another_training() -> None:
     objective: Any = SimpleNamespace(settings=MaskedSettings())
     pool: Any = SimpleNamespace(fingerprint=lambda: "pool")
     question: Any = {"objective": "masked-language", "seed": 0, "budget": None}
@@ -30,7 +30,7 @@ def test_another_recipe_of_the_same_weights_is_another_training() -> None:
     assert replace(one, start=replace(MEAN)).inputs == one.inputs
 
 
-def test_another_recipe_of_the_same_weights_is_fine_tuned_anew(
+def test_the_same_weights_with_other_options_are_fine_tuned_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept: list[Any] = []

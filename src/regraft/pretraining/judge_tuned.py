@@ -72,7 +72,8 @@ def fine_tuned(
         "code": sources.code(),
         "judge": evaluator.dataset.fingerprint(),
         "backbones": [backbone.sha256 for backbone in backbones],
-        "recipes": [repr(ground.backbone.recipe) for ground in grounds],
+        "options": [repr(backbone.recipe.options) for backbone in backbones],
+        "levels": list(grounds[0].backbone.recipe.levels),
         "seed": evaluator.seed,
         "budget": budget_s,
     }

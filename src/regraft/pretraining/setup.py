@@ -57,7 +57,7 @@ class Setup:
             "pool": self.pool.fingerprint(),
             "judge": self.evaluator.dataset.fingerprint() if self.evaluator else None,
             "backbone": self.start.sha256,
-            "recipe": repr(self.start.recipe),
+            "options": repr(self.start.recipe.options),
             "frozen": self.frozen,
             "settings": asdict(self.objective.settings),
             "seed": self.seed,
