@@ -19,8 +19,12 @@ def test_steps_of_a_scale_are_known_by_a_negative_one_and_keep_their_order(tmp_p
 
 
 def test_the_later_vote_of_one_person_counts(tmp_path):
-    votes = read_votes(votes_file(tmp_path, "id,annotator,label\n1,a,cat\n1,a,dog\n"))
-    assert as_rows(votes) == [("1", "a", ("dog",))]
+    rows = "id,annotator,label\n1,a,cat\n1,a,dog\n2,a,cat\n2,a,cat\n"
+    votes = read_votes(votes_file(tmp_path, rows))
+    assert as_rows(votes) == [("1", "a", ("dog",)), ("2", "a", ("cat",))]
+    (note,) = votes.notes
+    assert note.startswith("1 vote is followed by another of the same person")
+    assert note.endswith("of a on 1, first cat, then dog.")
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])

@@ -51,6 +51,8 @@ def test_names_like_markup_are_names(tmp_path):
 def test_votes_in_one_cell_are_separated_either_way(tmp_path):
     table = votes_file(tmp_path, "path,votes\na.jpg,cat;cat;dog\nb.jpg,dog|cat|dog\n")
     assert read_votes(table).tally().tolist() == [[2, 1], [1, 2]]
+    table = votes_file(tmp_path, """path,votes\na.jpg,"['cat', 'cat', 'dog']"\nb.jpg,['dog']\n""")
+    assert read_votes(table).tally().tolist() == [[2, 1], [0, 1]]
 
 
 @pytest.mark.parametrize("cell", ["3, nan, -2", "3 NaN -2", "(3, -2)", "[3. -2. nan]", "[3, -2.0]"])

@@ -72,7 +72,7 @@ def labels_in(table: Table) -> Labels:
     return Labels(names, several, tuple(problems))
 
 
-def _written_list(text: str) -> tuple[str, ...] | None:
+def written_list(text: str) -> tuple[str, ...] | None:
     """The items of a list that was written out (`['a', 'b']`, `[007]`); None for any other text."""
     if not _LIST.fullmatch(text.strip()):
         return None
@@ -134,7 +134,7 @@ def with_lists(table: Table, column: str) -> tuple[list[Cell], list[Problem]]:
                 f"The label is {brief(str(items[0]))}, no name of a class.",
                 "write its name, or a list of names",
             )
-        if isinstance(cell, str) and (written := _written_list(cell)) is not None:
+        if isinstance(cell, str) and (written := written_list(cell)) is not None:
             first = first or (line, cell)
             cell = written
         elif isinstance(cell, str) and _BEGINS.match(cell.strip()):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -165,10 +165,9 @@ def votes_of(
         raise DataError("There is no vote.", where=where, mend="write one vote per row or cell")
     nameless = tuple(sample for sample, annotator, _ in rows if not annotator)
     if not nameless:
-        rows = [
-            (sample, person, value)
-            for (sample, person), value in {(s, a): v for s, a, v in rows}.items()
-        ]
+        last = {(sample, person): value for sample, person, value in rows}
+        notes = (*notes, *_changed(rows, last))
+        rows = [(sample, person, value) for (sample, person), value in last.items()]
     else:
         nameless = nameless if len(nameless) < len(rows) else ()
         rows = [(sample, "", value) for sample, _, value in rows]
@@ -180,6 +179,22 @@ def votes_of(
         [(places[0][s], places[1].get(a, -1), places[2][v]) for s, a, v in rows], dtype=np.int64
     )
     return Votes(samples, people, values, scale, *table_v3.T, nameless=nameless, notes=notes)
+
+
+def _changed(
+    rows: Iterable[tuple[str, str, Value]], last: Mapping[tuple[str, str], Value]
+) -> tuple[str, ...]:
+    """What is said where somebody voted for one thing, and later for another on the same sample."""
+    changed = {(s, person): value for s, person, value in rows if last[s, person] != value}
+    if not changed:
+        return ()
+    (sample, person), value = next(iter(changed.items()))
+    first, then = ("|".join(one) or "no class" for one in (value, last[sample, person]))
+    return (
+        f"{plural(len(changed), 'vote is', 'votes are')} followed by another of the same person on "
+        f"the same sample, which counts instead: of {person} on {sample}, first {first}, then "
+        f"{then}.",
+    )
 
 
 def may_be_number(text: str) -> bool:

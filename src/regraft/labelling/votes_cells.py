@@ -18,7 +18,7 @@ from typing import Any
 
 from regraft.dataset.reader import class_name
 from regraft.dataset.table import Cell, Table, brief
-from regraft.dataset.table_labels import SEVERAL
+from regraft.dataset.table_labels import SEVERAL, written_list
 from regraft.dataset.texts import NoText
 from regraft.labelling.votes import Scale, Value, may_be_number
 
@@ -74,10 +74,15 @@ def all_votes(table: Table, line: int, cell: Cell) -> list[Value]:
 
 
 def _json_list(table: Table, line: int, cell: str) -> list[Value]:
-    """Votes as JSON; a list inside the list is a vote for several classes or none."""
+    """Votes as JSON, or as Python writes a list out.
+
+    A list inside the list is a vote for several classes or none.
+    """
     try:
         given: Any = json.loads(cell)
     except (ValueError, RecursionError):
+        if (items := written_list(cell)) is not None:
+            return [_value([item]) for item in items if item.strip()]
         raise table.fault(line, "The votes are no JSON list.", 'write ["cat", "dog"]') from None
     votes: list[Value] = []
     for vote in given:

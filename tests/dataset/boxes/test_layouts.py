@@ -12,6 +12,7 @@ from regraft import dataset
 from regraft.dataset.boxes import read_boxes
 from regraft.dataset.boxes.collector import Collector
 from regraft.dataset.boxes.elsewhere import found_elsewhere
+from regraft.dataset.boxes.predicted import list_place
 from regraft.errors import DataError
 
 COLUMNS = "path,left,top,right,bottom,category"
@@ -329,6 +330,16 @@ def test_pictures_of_coco_none_of_which_is_in_its_place(tmp_path: Path, name: st
     (tmp_path / "a.png").rename(tmp_path / "data" / "a.png")
     assert _places(file) == [("data/a.png", "", 1)]
     assert _kinds(file) == ["other-place"]
+
+
+def test_a_picture_that_predict_drew_on_is_not_taken_for_the_one_it_shows(tmp_path: Path):
+    file = coco(tmp_path, [row()])
+    (tmp_path / "drawn" / "photos").mkdir(parents=True)
+    (tmp_path / "a.png").rename(tmp_path / "drawn" / "photos" / "a.png")
+    assert _places(file) == [("drawn/photos/a.png", "", 1)], "a folder of somebody's"
+    list_place(tmp_path, "coco", draw=True)
+    with pytest.raises(DataError, match="no box"):
+        read_boxes(file)
 
 
 def test_a_missing_picture_is_not_taken_for_another_of_its_name(tmp_path: Path):

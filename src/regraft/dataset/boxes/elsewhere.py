@@ -6,6 +6,7 @@ Decisions:
   others is missing, and no other of its name is taken for it.
 - Of several files with the name, the one is meant whose folders agree with the path the furthest
   from its end. Where two agree as far, or one would be meant by two paths, none is.
+- Pictures on which `predict` drew what it found are never meant.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from regraft.dataset import guard
 from regraft.dataset.boxes.collector import Collector
+from regraft.dataset.boxes.predicted import is_drawn
 
 
 def found_elsewhere(
@@ -37,7 +39,7 @@ def found_elsewhere(
     bare = {parts[-1] for parts in wanted.values() if parts}
     by_end: dict[tuple[str, ...], list[Path]] = {}
     for file, problem in guard.files(root):
-        if problem is None and file.name in bare:
+        if problem is None and file.name in bare and not is_drawn(file):
             for end in _ends(file.relative_to(root).parts):
                 by_end.setdefault(end, []).append(file)
     found: dict[str, Path] = {}

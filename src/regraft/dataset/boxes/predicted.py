@@ -36,6 +36,12 @@ DRAWN = "drawn"
 _LIST = ".regraft-predict"
 """A file with the names of what was written into a folder; hidden, so that it is no data."""
 
+
+def is_drawn(file: Path) -> bool:
+    """Whether a picture was written by `predict`, with boxes on it."""
+    return any(at.name == DRAWN and DRAWN in _listed(at.parent) for at in file.parents)
+
+
 Row = Mapping[str, Any]
 """What `predict` says of a picture: "sample", and "width", "height" and "objects", or "problem"."""
 
