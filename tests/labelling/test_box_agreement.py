@@ -102,6 +102,12 @@ def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
     json.dumps(found, allow_nan=False)
 
 
+def test_what_was_written_beside_the_boxes_is_nobody_s(folder):
+    before = regraft.labels(folder, out=folder)
+    assert (folder / "labels.json").is_file()
+    assert regraft.labels(folder)["agreement"] == before["agreement"]
+
+
 def test_of_three_who_say_three_things_two_that_drew_it_say_that_it_is_there(tmp_path):
     """Most objects are seen by one person alone, so nothing has the most votes of all."""
     for n in range(5):

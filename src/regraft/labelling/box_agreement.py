@@ -81,7 +81,7 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     files = [
         file
         for file in sorted(folder.iterdir())
-        if file.is_file() and file.suffix.lower() in (".json", ".csv")
+        if file.is_file() and file.suffix.lower() in (".json", ".csv") and not _is_result(file)
     ]
     known = [(f, form) for f in files for form in FORMATS if form.recognises(f)]
     if len(known) < 2:
@@ -90,6 +90,11 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     seen = [{picture.id for picture in data.pictures} for data in drawn.values()]
     together = any(first & second for first, second in combinations(seen, 2))
     return drawn if together and len(drawn) == len(known) else None
+
+
+def _is_result(file: Path) -> bool:
+    """Whether it is what `labels` itself wrote, into the folder that it had looked at."""
+    return file.name == "labels.json" and b'"likely_errors"' in file.read_bytes()
 
 
 def caution(drawn: Mapping[str, BoxData]) -> str:
