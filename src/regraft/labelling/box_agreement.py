@@ -29,6 +29,7 @@ from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.dataset.encoding import said_of_encodings
 from regraft.labelling.agreement import bootstrap
+from regraft.labelling.found import FILE, holds_found
 from regraft.labelling.votes import Votes, votes_of
 from regraft.wording import plural
 
@@ -81,7 +82,10 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     files = [
         file
         for file in sorted(folder.iterdir())
-        if file.is_file() and file.suffix.lower() in (".json", ".csv") and not _is_result(file)
+        if file.is_file()
+        and file.suffix.lower() in (".json", ".csv")
+        # What `labels` itself wrote, into the folder that it had looked at, is nobody's.
+        and not (file.name == FILE and holds_found(file))
     ]
     known = [(f, form) for f in files for form in FORMATS if form.recognises(f)]
     if len(known) < 2:
@@ -90,11 +94,6 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     seen = [{picture.id for picture in data.pictures} for data in drawn.values()]
     together = any(first & second for first, second in combinations(seen, 2))
     return drawn if together and len(drawn) == len(known) else None
-
-
-def _is_result(file: Path) -> bool:
-    """Whether it is what `labels` itself wrote, into the folder that it had looked at."""
-    return file.name == "labels.json" and b'"likely_errors"' in file.read_bytes()
 
 
 def caution(drawn: Mapping[str, BoxData]) -> str:

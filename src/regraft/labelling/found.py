@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, TypedDict
 
+FILE = "labels.json"
 Facts = dict[str, Any]
 
 
@@ -52,6 +55,15 @@ class Found(TypedDict):
     from_label_studio: Facts | None
     to_label_studio: Facts | None
     not_judged: str
+
+
+def holds_found(path: Path) -> bool:
+    """Whether a file holds what is found about labels, as that of an earlier call does."""
+    try:
+        found: object = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"likely_errors", "next"} <= found.keys()
 
 
 def nothing() -> Found:

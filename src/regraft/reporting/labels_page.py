@@ -19,6 +19,7 @@ from regraft.dataset.clips import named_part
 from regraft.dataset.table import SPAN
 from regraft.dataset.times import as_cells
 from regraft.errors import UnreadableSample, UsageError
+from regraft.labelling.found import FILE, holds_found
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
@@ -27,7 +28,7 @@ from regraft.wording import plural
 
 Facts = Mapping[str, Any]
 
-_FACTS, _PAGE = "labels.json", "report.html"
+_PAGE = "report.html"
 _MARK = b'<p class="where"><b>regraft labels</b>'
 """In labels.html.j2, of all versions; the pages of other commands are by regraft, too."""
 
@@ -77,22 +78,13 @@ def _refuse_another_page(folder: Path) -> None:
             where=guard.shown(folder),
             mend="name another folder with --out",
         )
-    for path, is_ours in ((folder / _FACTS, _holds_facts), (folder / _PAGE, _is_page)):
+    for path, is_ours in ((folder / FILE, holds_found), (folder / _PAGE, _is_page)):
         if path.is_file() and not is_ours(path):
             raise UsageError(
                 "A file of this name goes there, and this one is not from an earlier call.",
                 where=guard.shown(path),
                 mend="name another folder with --out; or move the file away",
             )
-
-
-def _holds_facts(path: Path) -> bool:
-    """Whether a file holds what `write` puts into labels.json."""
-    try:
-        found: object = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and {"likely_errors", "next"} <= found.keys()
 
 
 def _is_page(path: Path) -> bool:
@@ -134,7 +126,7 @@ def write(
     refuse_worked_on(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    store.commit(folder / _FACTS, text.encode("utf-8", "backslashreplace"))
+    store.commit(folder / FILE, text.encode("utf-8", "backslashreplace"))
     tables = {
         "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
         "scores": _with_texts(found["scores"], labelled, SCORES),

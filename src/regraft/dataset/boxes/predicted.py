@@ -36,12 +36,6 @@ DRAWN = "drawn"
 _LIST = ".regraft-predict"
 """A file with the names of what was written into a folder; hidden, so that it is no data."""
 
-
-def is_drawn(file: Path) -> bool:
-    """Whether a picture was written by `predict`, with boxes on it."""
-    return any(at.name == DRAWN and DRAWN in _listed(at.parent) for at in file.parents)
-
-
 Row = Mapping[str, Any]
 """What `predict` says of a picture: "sample", and "width", "height" and "objects", or "problem"."""
 
@@ -77,6 +71,11 @@ def list_place(folder: Path, to: str, draw: bool) -> None:
     """
     names = sorted(_names(to, draw) | _listed(folder))
     store.commit(folder / _LIST, "".join(f"{name}\n" for name in names).encode())
+
+
+def is_drawn(file: Path) -> bool:
+    """Whether a picture was written by `predict`, with boxes on it."""
+    return any(at.name == DRAWN and DRAWN in _listed(at.parent) for at in file.parents)
 
 
 def _names(to: str, draw: bool) -> set[str]:
