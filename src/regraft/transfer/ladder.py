@@ -1,8 +1,9 @@
 """The climb: head first, then more and more of the network, each step measured.
 
-Every rung starts from the best one so far (a head that reads words gives way to one on the vectors
-alone), is measured on the same validation samples, and is compared with the best so far by a paired
-test. The climb stops when two rungs in a row bring no gain outside the noise, when even a perfect
+Every rung starts from the head (one that reads words gives way to one on the vectors alone), is
+measured on the same validation samples, and is compared with the best so far by a paired test. A
+rung that started from one before would begin where the training samples are known by heart: of 18
+tiles of forest `all` reaches 39 % AP50 from the head, 31 % from rung after rung. The climb stops when two rungs in a row bring no gain outside the noise, when even a perfect
 rung could bring none, or when the next would exceed the budget. The test split is touched once, by
 the chosen rung.
 """
@@ -68,7 +69,7 @@ def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbe
         elif best is None:
             step = trained(ground, name, make_rung(ground, name), {})
         else:
-            start = _start_of(ground, best)
+            start = _start_of(ground, steps[0])
             plan = make_plan(ground, name, start, seconds_spent(entries))
             plans.append(plan.to_json())
             if plan.over_budget:
@@ -131,10 +132,10 @@ def _head(ground: Ground) -> Step:
     return Step.of(ground.run.step("head", inputs_of(ground, head_facts(ground)), compute))
 
 
-def _start_of(ground: Ground, best: Step) -> dict[str, np.ndarray]:
-    """What a deeper rung begins with: for a head that reads words, one on the vectors alone."""
-    if not reads_words(best.weights):
-        return best.weights
+def _start_of(ground: Ground, head: Step) -> dict[str, np.ndarray]:
+    """What deeper rungs begin with: for a head that reads words, one on the vectors alone."""
+    if not reads_words(head.weights):
+        return head.weights
     plain, train = replace(ground, reads_words=False), ground.dataset.split("train")
 
     def compute() -> Outcome:
