@@ -14,8 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from regraft.reporting import lettering
+
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     from regraft.dataset import Sample
 
@@ -59,7 +61,7 @@ def drawn(
         marks: the later ones lie on top.
         longest_px: the longer side of the copy at most; None keeps the size.
     """
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     copy = picture.copy()
     if longest_px is not None:
@@ -68,7 +70,7 @@ def drawn(
     thing_px = _usual_px(marks) * scale[0]
     width_px = max(2, round(min(max(copy.size) / 240, thing_px / 12)))
     brush = ImageDraw.Draw(copy)
-    font = ImageFont.load_default(max(11, round(min(max(copy.size) / 45, thing_px / 2))))
+    letters_px = max(11, round(min(max(copy.size) / 45, thing_px / 2)))
     names: list[tuple[str, Edges, tuple[int, int, int]]] = []
     for mark in marks:
         left, top, right, bottom = (edge * scale[i % 2] for i, edge in enumerate(mark.edges))
@@ -80,7 +82,7 @@ def drawn(
             names.append((mark.text, edges, colour))
     written: list[Edges] = []
     for name in names:  # on top of all outlines
-        written.append(_write(brush, *name, font, written))
+        written.append(_write(brush, *name, letters_px, written))
     return copy
 
 
@@ -117,7 +119,7 @@ def _write(
     text: str,
     edges: Edges,
     colour: tuple[int, int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    letters_px: int,
     written: Sequence[Edges],
 ) -> Edges:
     """White on the box's colour, above its corner, or inside or below where there is no room above.
@@ -128,6 +130,7 @@ def _write(
         where it stands; on nothing that was `written` before if one of the places is free.
     """
     image_px, image_high_px = brush.im.size
+    text, font = lettering.written(text, letters_px)
     kept = len(text)
     while kept > 1 and brush.textbbox((0, 0), _cut(text, kept), font=font)[2] + 6 > image_px:
         kept -= 1
