@@ -367,7 +367,7 @@ def predict(
     elif as_csv:
         from regraft.predicting import as_csv as table_of
 
-        print(table_of(predictions), end="")
+        typer.echo(table_of(predictions), nl=False)  # bytes: a table's encoding is its own
     else:
         printing.print_predictions(printing.output(), predictions, out)
     unread = [row for row in predictions if "problem" in row]

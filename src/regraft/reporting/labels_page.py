@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from regraft import dataset as data_sets
 from regraft import store
-from regraft.dataset import Sample, form, guard
+from regraft.dataset import Sample, cells, form, guard
 from regraft.dataset.clips import named_part
 from regraft.dataset.table import SPAN
 from regraft.dataset.times import as_cells
@@ -97,7 +97,7 @@ def _is_page(path: Path) -> bool:
 
 def _header(path: Path) -> tuple[str, ...]:
     """The names of the columns of a table as `_table` writes it; any others of another."""
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         return tuple(file.readline(1000).rstrip("\r\n").split(","))
 
 
@@ -136,7 +136,7 @@ def write(
     for name, table in tables.items():
         path = folder / f"{name}.csv"
         if table:
-            store.commit(path, table.encode("utf-8", "backslashreplace"))
+            store.commit(path, cells.encoded(table))
         else:
             path.unlink(missing_ok=True)
     page = render(found, *_thumbnails(found))
@@ -249,7 +249,7 @@ def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
 
 def _plain(value: object) -> object:
     if isinstance(value, str):
-        return form.to_cell(value)
+        return cells.to_cell(value)
     return "" if value is None else value
 
 
