@@ -373,6 +373,8 @@ def predict(
     unread = [row for row in predictions if "problem" in row]
     failed = any("ignored" not in row for row in unread)
     if failed or (unread and len(unread) == len(predictions)):
+        if as_json or as_csv:
+            terminal.say(f"regraft: {printing.outcome(predictions, out)}")
         raise typer.Exit(1)
 
 
