@@ -99,6 +99,9 @@ def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
         box for row in rows for box in row["boxes"]
     ]
     assert page.count("<img") == 2 and "no picture" not in page
+    for drew in ("<b>1</b> ann: dog", "<b>3</b> cec: dog", "<b>2</b> ben: cat"):
+        assert page.count(drew) == 1
+    assert page.count("<b>3</b> cec: nothing") == 1
     json.dumps(found, allow_nan=False)
 
 

@@ -215,8 +215,8 @@ def divided(
     """What divides people (see `agreement.divided`), each object with its picture and boxes.
 
     Returns:
-        the rows with "picture" and "boxes": of each "annotator", "category" and "edges" (left,
-        top, right, bottom in pixels).
+        the rows with "picture", "looked", the people who saw the picture, and "boxes": of each
+        "annotator", "category" and "edges" (left, top, right, bottom in pixels).
     """
     named = {called(one, number): one for number, one in enumerate(found)}
     return [row | _drawn(named[row["sample"]], categories) for row in rows]
@@ -231,7 +231,7 @@ def _drawn(one: Object, categories: Sequence[str]) -> Facts:
         }
         for person, box in sorted(one.boxes.items())
     ]
-    return {"picture": one.picture, "boxes": boxes}
+    return {"picture": one.picture, "looked": list(one.looked), "boxes": boxes}
 
 
 def place(found: Sequence[Object], seed: int = 0) -> Facts | None:

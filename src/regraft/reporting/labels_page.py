@@ -167,6 +167,7 @@ def render(
             least_certain=LEAST_CERTAIN,
             curve=_curve(found["worth"]),
             classes=_agreed(found["agreement"]),
+            numbers=_numbers(found),
             pictures=inlined(thumbnails),
             pool_pictures=inlined(of_pool or {}),
         )
@@ -261,7 +262,7 @@ def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
     divided = found["agreement"]["divided"][:FEW] if found["agreement"] else []
     root, task = Path(data["path"]), data["task"]
     if task == "object-detection":
-        return dict(_objects(root, divided)), {}
+        return dict(_objects(root, divided, _numbers(found))), {}
     labelled = [*found["likely_errors"][:SHOWN], *found["outliers"][:FEW], *divided]
     return (
         of_samples(root, task, labelled),
@@ -269,8 +270,19 @@ def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
     )
 
 
-def _objects(root: Path, rows: Sequence[Facts]) -> Iterator[tuple[str, bytes]]:
-    """Objects and JPEGs of what lies around them; those whose picture is gone are left out."""
+def _numbers(found: Facts) -> dict[str, int]:
+    """A number for each person, who may be called too long, or in too many letters, for a box."""
+    people = found["agreement"]["people"] if found["agreement"] else []
+    return {name: n for n, name in enumerate(sorted(row["annotator"] for row in people), 1)}
+
+
+def _objects(
+    root: Path, rows: Sequence[Facts], numbers: Mapping[str, int]
+) -> Iterator[tuple[str, bytes]]:
+    """Objects and JPEGs of what lies around them; those whose picture is gone are left out.
+
+    Each box has the number of the person who drew it.
+    """
     folder = root if root.is_dir() else root.parent
     for row in rows:
         try:
@@ -279,7 +291,11 @@ def _objects(root: Path, rows: Sequence[Facts]) -> Iterator[tuple[str, bytes]]:
             continue
         most = max(row["votes"].values())
         marks = [
-            drawing.Mark(tuple(box["edges"]), "", row["votes"][box["category"]] < most)
+            drawing.Mark(
+                tuple(box["edges"]),
+                str(numbers[box["annotator"]]),
+                row["votes"][box["category"]] < most,
+            )
             for box in row["boxes"]
         ]
         yield row["sample"], drawing.jpeg(detection.around(picture, marks))
