@@ -19,7 +19,8 @@ from regraft.dataset.clips import named_part
 from regraft.dataset.table import SPAN
 from regraft.dataset.times import as_cells
 from regraft.errors import UnreadableSample, UsageError
-from regraft.labelling.found import FILE, holds_found
+from regraft.labelling.box_agreement import NOTHING
+from regraft.labelling.found import CONSENSUS_OF_BOXES, FILE, columns_of, holds_found
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
@@ -62,7 +63,8 @@ def refuse_worked_on(folder: Path) -> None:
     columns = {"likely_errors": LIKELY_ERRORS, "scores": SCORES, "consensus": CONSENSUS}
     for name, usual in columns.items():
         path = folder / f"{name}.csv"
-        if path.is_file() and _header(path) not in (usual, _with_text(usual)):
+        known = (usual, _with_text(usual), *([CONSENSUS_OF_BOXES] if name == "consensus" else []))
+        if path.is_file() and columns_of(path) not in known:
             raise UsageError(
                 "A table of this name goes there, and this one is not from an earlier call.",
                 where=guard.shown(path),
@@ -95,12 +97,6 @@ def _is_page(path: Path) -> bool:
         return False
 
 
-def _header(path: Path) -> tuple[str, ...]:
-    """The names of the columns of a table as `_table` writes it; any others of another."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return tuple(file.readline(1000).rstrip("\r\n").split(","))
-
-
 def _with_text(columns: Sequence[str]) -> tuple[str, ...]:
     """The columns of a table about texts: the text stands behind the name."""
     return columns[0], "text", *columns[1:]
@@ -131,7 +127,7 @@ def write(
         "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
         "scores": _with_texts(found["scores"], labelled, SCORES),
         "next": _next(found["next"], pool, folder.resolve()),
-        "consensus": _with_texts(_agreed_on(found["consensus"]), labelled, CONSENSUS),
+        "consensus": _consensus(found["consensus"], labelled),
     }
     for name, table in tables.items():
         path = folder / f"{name}.csv"
@@ -196,13 +192,35 @@ def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequ
     return _table(held, _with_text(columns) if texts else columns)
 
 
-def _agreed_on(consensus: Facts | None) -> list[Facts]:
-    """The label of each sample that was voted on, the votes in one cell."""
-    rows: Sequence[Facts] = consensus["labels"] if consensus else ()
-    return [
+def _consensus(consensus: Facts | None, labelled: Iterable[Sample]) -> str:
+    """The label of each sample that was voted on, as CSV, the votes in one cell."""
+    if consensus is None:
+        return ""
+    rows: list[Facts] = [
         {**row, "votes": ", ".join(f"{name}: {times}" for name, times in row["votes"].items())}
-        for row in rows
+        for row in consensus["labels"]
     ]
+    if "crowds" in consensus:
+        return _table(list(_boxes(rows, consensus)), CONSENSUS_OF_BOXES)
+    return _with_texts(rows, labelled, CONSENSUS)
+
+
+def _boxes(rows: Sequence[Facts], consensus: Facts) -> Iterator[Facts]:
+    """Rows of a table of boxes; where nothing is there, a row has no category and no edges."""
+    for row in rows:
+        box = _box(row["label"], row["edges"], 0) if row["label"] != NOTHING else {}
+        path = cells.path_cell(row["picture"])
+        yield {**row, "path": path, "chance": row["probability"], **box}
+    for crowd in consensus["crowds"]:
+        box = _box(crowd["category"], crowd["edges"], 1)
+        yield {"path": cells.path_cell(crowd["picture"]), **box}
+    for picture in consensus["bare"]:
+        yield {"path": cells.path_cell(picture)}
+
+
+def _box(category: str, edges: Sequence[float], crowd: int) -> dict[str, Any]:
+    sides = dict(zip(("left", "top", "right", "bottom"), edges, strict=True))
+    return {"category": category, **sides, "crowd": crowd}
 
 
 def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
