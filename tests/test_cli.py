@@ -304,3 +304,18 @@ def test_a_file_that_regraft_itself_misses_is_its_own_fault(
         Path("no such template").read_bytes()
     assert cli._told_unforeseen(missing.value) == 1
     assert "fault in regraft" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_predict_says_at_the_end_what_is_not_done(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [
+        {"sample": "a.jpg", "label": "Käfer", "probability": 0.9, "unlike_training": False},
+        {"sample": "b.jpg", "problem": "There is no such file."},
+    ]
+    monkeypatch.setattr("regraft.verbs.predict", lambda *given, **options: answers)
+    ended = CliRunner().invoke(cli.app, ["predict", "run", "a.jpg", "b.jpg", form])
+    assert ended.exit_code == 1
+    assert ended.stderr.splitlines() == ["regraft: 1 done, 1 not read"]
+    assert "1 done" not in ended.stdout

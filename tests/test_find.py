@@ -305,6 +305,17 @@ def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
         assert json.loads((tmp_path / "out/predictions.json").read_text()) == found
 
 
+def test_names_that_no_font_has_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regraft.predicting.objects.respelt", list)  # a machine without fonts
+    finder: Any = Finder()
+    finder.task = SimpleNamespace(classes=("狗", "猫"))
+    paths, told = [photo(tmp_path / "a.png", (32, 64))], list[Any]()
+    for draw in (False, True):
+        find_objects(finder, PREPARATION, paths, Wanted(tmp_path / "out", draw=draw), told.append)
+    (said,) = (event.text for event in told if isinstance(event, Said))
+    assert said.startswith("No font of this machine has all characters of 猫: ")
+
+
 def walk(path: Path) -> Path:
     """Three seconds of a red square that goes to the right."""
     av = pytest.importorskip("av")
@@ -453,7 +464,7 @@ def test_what_the_terminal_says(capsys: pytest.CaptureFixture[str]) -> None:
         "no.png    not read: There is no such file.",
         "",
         "2 red, 1 blue in all",
-        "written to out",
+        "2 done, 1 not read; written to out",
     ]
 
 

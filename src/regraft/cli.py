@@ -367,12 +367,14 @@ def predict(
     elif as_csv:
         from regraft.predicting import as_csv as table_of
 
-        print(table_of(predictions), end="")
+        typer.echo(table_of(predictions), nl=False)  # bytes: a table's encoding is its own
     else:
         printing.print_predictions(printing.output(), predictions, out)
     unread = [row for row in predictions if "problem" in row]
     failed = any("ignored" not in row for row in unread)
     if failed or (unread and len(unread) == len(predictions)):
+        if as_json or as_csv:
+            terminal.say(f"regraft: {printing.outcome(predictions, out)}")
         raise typer.Exit(1)
 
 

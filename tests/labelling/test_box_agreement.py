@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import regraft
-from regraft.dataset.boxes import Box
+from regraft.dataset.boxes import Box, read_boxes
 from regraft.labelling import agreement, box_agreement, ceiling
 from regraft.labelling.box_agreement import NOTHING, overlap
 from regraft.printing.labels import _agreement
@@ -99,6 +99,9 @@ def test_the_verb_says_how_far_people_agree_on_boxes(folder, tmp_path):
         box for row in rows for box in row["boxes"]
     ]
     assert page.count("<img") == 2 and "no picture" not in page
+    for drew in ("<b>1</b> ann: dog", "<b>3</b> cec: dog", "<b>2</b> ben: cat"):
+        assert page.count(drew) == 1
+    assert page.count("<b>3</b> cec: nothing") == 1
     json.dumps(found, allow_nan=False)
 
 
@@ -106,6 +109,46 @@ def test_what_was_written_beside_the_boxes_is_nobody_s(folder):
     before = regraft.labels(folder, out=folder)
     assert (folder / "labels.json").is_file()
     assert regraft.labels(folder)["agreement"] == before["agreement"]
+
+
+def test_the_consensus_is_a_table_of_boxes_to_go_on_from(folder):
+    for name in ("bare", "=crowded"):
+        shutil.copy(folder / "0.png", folder / f"{name}.png")
+    for person in ("ann", "ben"):
+        path = folder / f"{person}.csv"
+        path.write_text(path.read_text().replace("dog", "=dög") + "bare.png,,,,,\r\n")
+    header, *rows = (folder / "cec.csv").read_text().replace("dog", "=dög").splitlines()
+    rows = [f"{header},crowd", *(f"{row}," for row in rows), "=crowded.png,cat,1,1,9,9,1"]
+    (folder / "cec.csv").write_text("\n".join(rows))
+
+    before = regraft.labels(folder, out=folder)
+    table = folder / "consensus.csv"
+    read = read_boxes(table)
+    assert not read.problems and (read.used, read.mended) == (25, 0)
+    assert read.categories == ("=dög", "cat")
+    drawn = {picture.id: picture.boxes for picture in read.pictures}
+    assert len(drawn) == 14 and drawn["bare.png"] == ()
+    assert [box.crowd for box in drawn["=crowded.png"]] == [True]
+    dog = {box.category: box for box in drawn["5.png"]}[0]  # two drew the same, one 2 px off
+    assert [dog.left, dog.top, dog.right, dog.bottom] == [45.67, 10.67, 75.67, 50.67]
+    assert regraft.inspect(table)["task"] == "object-detection"
+
+    assert regraft.labels(folder, out=folder) == before  # it is nobody's
+
+
+def test_what_nobody_else_saw_is_no_box_of_the_consensus(tmp_path):
+    Image.new("RGB", (80, 60)).save(tmp_path / "0.png")
+    edges = {"ann": (10, 10, 40, 40), "ben": (10, 10, 40, 40), "cec": (10, 10, 40, 40)}
+    for person, four in edges.items():
+        rows = [("0.png", "cat", *four)]
+        _write(tmp_path, person, rows + [("0.png", "dog", 50, 5, 79, 50)] * (person == "cec"))
+    regraft.labels(tmp_path, out=tmp_path / "out")
+    with (tmp_path / "out" / "consensus.csv").open(newline="") as file:
+        rows = {row["votes"]: row for row in csv.DictReader(file)}
+    assert rows["cat: 3"]["category"] == "cat" and rows["cat: 3"]["left"] == "10.0"
+    alone = rows["(nothing): 2, dog: 1"]
+    assert (alone["path"], alone["category"], alone["left"]) == ("0.png", "", "")
+    assert alone["sample"].startswith("0.png [50, 5, 79, 50]")
 
 
 def test_of_three_who_say_three_things_two_that_drew_it_say_that_it_is_there(tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 
 from regraft.predicting import as_csv
 
 
-def _rows(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
+def _rows(table: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(table.decode("utf-8-sig"))))
 
 
 def test_a_row_for_each_sample_and_what_could_not_be_read() -> None:
@@ -44,3 +45,18 @@ def test_of_objects_there_is_a_row_for_each_box() -> None:
 def test_what_a_spreadsheet_would_compute_is_text() -> None:
     (row,) = _rows(as_csv([{"sample": "=1+1.jpg", "label": "-cat", "probability": 0.5}]))
     assert (row["sample"], row["label"]) == ("'=1+1.jpg", "'-cat")
+    thing = {"label": "=cat", "probability": 0.5, "box": [1.0, 2.0, 3.0, 4.5]}
+    box, none = _rows(
+        as_csv([{"sample": "@a.jpg", "objects": [thing]}, {"sample": "-b.jpg", "objects": []}])
+    )
+    assert (box["path"], box["category"], none["path"]) == ("./@a.jpg", "'=cat", "./-b.jpg")
+
+
+def test_a_spreadsheet_is_told_the_encoding_where_it_matters() -> None:
+    said = {"probability": 0.5, "unlike_training": False}
+    assert as_csv([{"sample": "a.jpg", "label": "cat", **said}]).startswith(b"sample,")
+    marked = as_csv([{"sample": "a.jpg", "label": "Käfer", **said}])
+    assert marked.startswith(codecs.BOM_UTF8)
+    assert _rows(marked)[0]["label"] == "Käfer"
+    thing = {"label": "猫", "probability": 0.5, "box": [1.0, 2.0, 3.0, 4.5]}
+    assert as_csv([{"sample": "a.jpg", "objects": [thing]}]).startswith(codecs.BOM_UTF8)

@@ -104,3 +104,5 @@ def test_boxes_on_tiles_are_said_to_be_on_tiles(tile_px: int) -> None:
         assert "tiles of 400 px" in said and "all that follows is counted on the tiles" in said
     assert first.endswith("too large for the tiles") == bool(tile_px)
     assert len(tiles) == bool(tile_px)
+    *_, sides, _ = _boxes(boxes | {"negatives": 1})
+    assert sides.endswith(f"; 1 {things.removesuffix('s')} without any")

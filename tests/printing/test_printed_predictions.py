@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from consoles import printed
 
 from regraft import printing
@@ -21,7 +23,20 @@ def test_predictions_are_aligned_and_say_what_is_unlike_the_training_data() -> N
         "c.jpg       not read: truncated",
         "d           x, y   0.900",
         "e           none   0.400",
+        "4 done, 1 not read",
     ]
+
+
+def test_the_last_line_says_how_much_was_done_and_where_it_is_written() -> None:
+    labelled = {"sample": "a.jpg", "label": "cat", "probability": 0.97, "unlike_training": False}
+    unread = {"sample": "c.jpg", "problem": "truncated"}
+    ignored = {"sample": "notes.txt", "problem": "This is no picture.", "ignored": True}
+    assert printing.outcome([labelled]) == ""
+    assert printing.outcome([labelled], Path("out")) == "written to out"
+    assert printing.outcome([labelled, unread, ignored]) == "1 done, 1 not read, 1 ignored"
+    assert printing.outcome([unread] * 1200, Path("out")) == (
+        "0 done, 1,200 not read; written to out"
+    )
 
 
 def test_a_stretch_of_a_video_says_that_it_is_unlike_the_training_data() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,19 @@ def test_boxes_of_one_object_are_shown_together() -> None:
     for x, colour in ((10, drawing.RIGHT), (40, drawing.WRONG)):
         column = [shown.getpixel((round(x * 320 / 60), y)) for y in range(107, 213)]
         assert colour in column
+
+
+def test_who_drew_a_box_stands_at_it_and_hides_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[drawing.Edges] = []
+    write = drawing._write
+    monkeypatch.setattr(drawing, "_write", lambda *given: said.append(write(*given)) or said[-1])
+    plain = Image.new("RGB", (200, 200))
+    shown = detection.around(plain, [drawing.Mark((60, 60, 140, 140), str(n)) for n in range(9)])
+    assert len(said) == 9
+    assert not any(drawing._meet(one, other) for one, other in combinations(said, 2))
+    for left, top, right, bottom in said:
+        letters = np.asarray(shown.crop((round(left), round(top), round(right), round(bottom))))
+        assert 20 < (letters > 200).all(axis=2).sum() < 200
 
 
 def test_what_a_box_is_can_be_read_at_the_edge_of_a_picture() -> None:

@@ -255,6 +255,18 @@ def test_what_a_person_wrote_is_not_written_over(
     assert path.read_text() == written
 
 
+def test_tables_tell_spreadsheets_their_encoding(tmp_path: Path) -> None:
+    found = _found()
+    found["likely_errors"] = [{**found["likely_errors"][0], "given": "猫"}]
+    found["scores"] = [{**found["scores"][1], "sample": "b.png"}]
+    found["next"] = [{**found["next"][1], "sample": "Käfer.png"}]
+    for _ in range(2):  # they are still its own, so they are written again
+        labels_page.write(tmp_path, found)
+    heads = {path.stem: path.read_bytes()[:9] for path in tmp_path.glob("*.csv")}
+    marked = b"\xef\xbb\xbfsample"
+    assert heads == {"likely_errors": marked, "scores": b"sample,gi", "next": marked}
+
+
 def test_a_table_of_nothing_is_not_written_and_an_old_one_is_taken_away(tmp_path: Path) -> None:
     for following in ([], [], _found()["next"]):
         labels_page.write(tmp_path, _found() | {"next": following})

@@ -9,18 +9,17 @@ Decisions:
 - Rows without a label are passed over and counted: nobody has to fill in all of them.
 - Files lie in the pool, outside of the form's folder as a rule. Such a path is followed to a
   picture or a video whose content has the checksum that the form has for it, and to nothing else.
-- In a cell that a spreadsheet would take for a formula an apostrophe stands first. Where one stood
-  there already it is doubled, so that taking one off gives back every text.
+- Texts are cells as `cells.py` makes them.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 from regraft.dataset import guard
+from regraft.dataset.cells import from_cell
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.table import Table, columns_of, read_table
 from regraft.dataset.table_rows import TableReader, dataset_of
@@ -29,8 +28,6 @@ from regraft.wording import plural
 
 COLUMNS = ("label", "suggested", "probability", "score", "reason")
 """Of a form, behind what names the sample and holds or finds it."""
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 @final
@@ -97,13 +94,3 @@ def is_worked_on(path: Path) -> bool:
     except DataError:
         return len(path.read_bytes().splitlines()) > 1  # of a header alone nothing is lost
     return "label" not in table.columns or any(text.strip() for text in table.texts("label"))
-
-
-def to_cell(text: str) -> str:
-    """A text as a cell that no spreadsheet takes for a formula; numbers stay as they are."""
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
-
-
-def from_cell(text: str) -> str:
-    """The text that `to_cell` was given."""
-    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text

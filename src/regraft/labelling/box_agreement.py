@@ -29,7 +29,7 @@ from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.dataset.encoding import said_of_encodings
 from regraft.labelling.agreement import bootstrap
-from regraft.labelling.found import FILE, holds_found
+from regraft.labelling.found import is_ours
 from regraft.labelling.votes import Votes, votes_of
 from regraft.wording import plural
 
@@ -85,7 +85,7 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
         if file.is_file()
         and file.suffix.lower() in (".json", ".csv")
         # What `labels` itself wrote, into the folder that it had looked at, is nobody's.
-        and not (file.name == FILE and holds_found(file))
+        and not is_ours(file)
     ]
     known = [(f, form) for f in files for form in FORMATS if form.recognises(f)]
     if len(known) < 2:
@@ -215,8 +215,8 @@ def divided(
     """What divides people (see `agreement.divided`), each object with its picture and boxes.
 
     Returns:
-        the rows with "picture" and "boxes": of each "annotator", "category" and "edges" (left,
-        top, right, bottom in pixels).
+        the rows with "picture", "looked", the people who saw the picture, and "boxes": of each
+        "annotator", "category" and "edges" (left, top, right, bottom in pixels).
     """
     named = {called(one, number): one for number, one in enumerate(found)}
     return [row | _drawn(named[row["sample"]], categories) for row in rows]
@@ -231,7 +231,43 @@ def _drawn(one: Object, categories: Sequence[str]) -> Facts:
         }
         for person, box in sorted(one.boxes.items())
     ]
-    return {"picture": one.picture, "boxes": boxes}
+    return {"picture": one.picture, "looked": list(one.looked), "boxes": boxes}
+
+
+def settled(consensus: Facts, drawn: Mapping[str, BoxData], found: Sequence[Object]) -> Facts:
+    """The consensus, with all that makes it a data set of boxes.
+
+    Args:
+        consensus: what the votes on the objects come to; see `consensus.summary`.
+        drawn: by person.
+        found: the objects of `drawn`.
+
+    Returns:
+        the consensus; each of its "labels" has "picture" and "edges", the mean of the object's
+        boxes (left, top, right, bottom in pixels). "crowds" are all that anybody drew, with
+        "picture", "category" and "edges"; "bare" the pictures on which nobody drew anything.
+    """
+    named = {called(one, number): one for number, one in enumerate(found)}
+    rows = [_placed(row, named[row["sample"]]) for row in consensus["labels"]]
+    boxes = {
+        (picture.id, data.categories[box.category], _edges(box), box.crowd)
+        for data in drawn.values()
+        for picture in data.pictures
+        for box in picture.boxes
+    }
+    crowds = [
+        {"picture": picture, "category": name, "edges": list(edges)}
+        for picture, name, edges, is_crowd in sorted(boxes)
+        if is_crowd
+    ]
+    every = {picture.id for data in drawn.values() for picture in data.pictures}
+    bare = sorted(every - {picture for picture, *_ in boxes})
+    return consensus | {"labels": rows, "crowds": crowds, "bare": bare}
+
+
+def _placed(row: Facts, one: Object) -> Facts:
+    edges = [round(float(edge), 2) for edge in one.middle_4]
+    return row | {"picture": one.picture, "edges": edges}
 
 
 def place(found: Sequence[Object], seed: int = 0) -> Facts | None:

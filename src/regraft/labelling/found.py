@@ -1,4 +1,4 @@
-"""What is found about labels, as `regraft labels --json` prints it and labels.json keeps it."""
+"""What is found about labels, as `regraft labels --json` prints it and `--out` keeps it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 FILE = "labels.json"
+_TABLE = "consensus.csv"
+CONSENSUS_OF_BOXES = (
+    "path", "category", "left", "top", "right", "bottom", "crowd", "sample", "chance", "tied",
+    "votes",
+)  # fmt: skip
+"""Its columns where people drew boxes: a table of boxes. Of one with a "probability" the readers of
+boxes say that a model found them."""
 Facts = dict[str, Any]
 
 
@@ -16,7 +23,8 @@ class Found(TypedDict):
     Attributes:
         agreement: how far people agree, by class, person and pair, and what divides them; None
             without votes, as all that is made of them.
-        consensus: the label that the votes come to, of every sample.
+        consensus: the label that the votes come to, of every sample; see `consensus.summary` and,
+            of boxes, `box_agreement.settled`.
         ceiling: how often one person agrees with the majority of the others.
         beside_people: how a new head agrees with them, on samples that it never saw.
         reviewed: on how many samples reviewers had an opinion.
@@ -64,6 +72,19 @@ def holds_found(path: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"likely_errors", "next"} <= found.keys()
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file that may lie among people's boxes is what an earlier call left there."""
+    if path.name == _TABLE:
+        return columns_of(path) == CONSENSUS_OF_BOXES
+    return path.name == FILE and holds_found(path)
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The names of the columns of a table as `labels` writes it; any others of another."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return tuple(file.readline(1000).rstrip("\r\n").split(","))
 
 
 def nothing() -> Found:

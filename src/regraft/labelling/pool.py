@@ -15,6 +15,7 @@ from pathlib import Path
 
 from regraft import dataset as data_sets
 from regraft.dataset import Dataset, Sample, guard
+from regraft.dataset.cells import encoded
 from regraft.dataset.clips import content, named_part
 from regraft.dataset.table import SPAN, read_table
 from regraft.dataset.table_rows import TableReader
@@ -155,7 +156,7 @@ def write_labelled(
     before_only = [(one, labels) for one, labels in before if _content(one) not in done]
     labelled += _still(before_only, journal)
     if labelled:
-        commit(path, _table(labelled, pool.parent).encode())
+        commit(path, encoded(_table(labelled, pool.parent)))
         return path
     if before:
         path.unlink()

@@ -346,6 +346,8 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
         "place": box_agreement.place(things, request.seed),
         "divided": box_agreement.divided(found["agreement"]["divided"], things, categories),
     }
+    assert found["consensus"] is not None
+    found["consensus"] = box_agreement.settled(found["consensus"], drawn, things)
     found["data"] = {
         "path": str(request.data),
         "task": "object-detection",

@@ -29,6 +29,7 @@ from regraft.dataset.video import claims_video
 from regraft.errors import UnreadableSample, UsageError
 from regraft.events import Advanced, Said, Tell
 from regraft.reporting.drawing import Mark, drawn, jpeg
+from regraft.reporting.lettering import respelt
 from regraft.store import commit
 from regraft.tasks.box_metrics import steps_of
 from regraft.tasks.boxes import BoxAnswers
@@ -36,10 +37,12 @@ from regraft.tasks.family import KEPT
 from regraft.transfer.engine import Preparation
 from regraft.transfer.model import Model
 from regraft.transfer.pictures import pixels_of
-from regraft.wording import plural
+from regraft.wording import plural, some_of
 
 TRIED = 8
 """Pictures or tiles that the engine is judged by."""
+_NAMED = 3
+"""Categories that are named where one thing is said of several."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ def find_objects(
             _draw(look.picture, answers[-1], model.task.classes, file)
         tell(Advanced("predicting", len(answers), max(len(answers), len(paths))))
     _say_larger(model, answers, tell)
+    if wanted.draw:
+        _say_respelt(model.task.classes, answers, tell)
     if wanted.out is not None:
         write_predictions(answers, model.task.classes, wanted.out, wanted.to)
     return answers
@@ -165,6 +170,21 @@ def _say_larger(model: Model, answers: Sequence[dict[str, Any]], tell: Tell) -> 
                 f"high), {shown(most['sample'])} {most['times_larger']:g} times: objects are seen "
                 "that much smaller there, and many may be missed. Cut such pictures into smaller "
                 "ones, or learn from some of their size"
+            )
+        )
+
+
+def _say_respelt(classes: Sequence[str], answers: Sequence[dict[str, Any]], tell: Tell) -> None:
+    """Say so where names stand on the pictures otherwise than they are."""
+    found = {thing["label"] for answer in answers for thing in answer.get("objects", ())}
+    names = respelt(name for name in classes if name in found)
+    if names:
+        tell(
+            Said(
+                f"No font of this machine has all characters of {some_of(names, _NAMED)}: on the "
+                f"pictures in {DRAWN}/ they are spelt in English letters and numbers. Install a "
+                "font that has them, such as GNU Unifont or, of Chinese, Japanese and Korean, Noto "
+                "Sans CJK"
             )
         )
 

@@ -8,26 +8,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from regraft.dataset.boxes.predicted import csv_of
-from regraft.dataset.form import to_cell
+from regraft.dataset.cells import encoded, to_cell
 from regraft.dataset.guard import shown
 
 _COLUMNS = ("sample", "label", "probability", "unlike_training", "problem")
 _SPAN = ("start_s", "stop_s")
 
 
-def as_csv(answers: Sequence[Mapping[str, Any]]) -> str:
+def as_csv(answers: Sequence[Mapping[str, Any]]) -> bytes:
     """What `predict` says, a row for each sample and, below it, one for each part of a video.
 
     Several labels are separated by "|", as in tables of labels. Parts have "start_s" and "stop_s".
-    Before what a spreadsheet would take for a formula stands an apostrophe; see `dataset/form.py`.
+    Before what a spreadsheet would take for a formula stands an apostrophe; see `dataset/cells.py`.
 
-    Of objects there is a row for each box, as in the files that `predict` writes.
+    Of objects there is a row for each box, as in the files that `predict` writes; but paths lead
+    from where one stands, as in all that is printed.
 
     Args:
         answers: what `predict` gave.
+
+    Returns:
+        UTF-8; see `dataset/cells.py`.
     """
     if any("objects" in answer for answer in answers):
-        return csv_of(answers)
+        return encoded(csv_of(answers))
     rows = [row for answer in answers for row in _rows(answer)]
     has_parts = any("start_s" in row for row in rows)
     out = io.StringIO(newline="")
@@ -36,7 +40,7 @@ def as_csv(answers: Sequence[Mapping[str, Any]]) -> str:
     table = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="ignore")
     table.writeheader()
     table.writerows(rows)
-    return out.getvalue()
+    return encoded(out.getvalue())
 
 
 def _rows(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -12,9 +12,10 @@ from regraft.printing.evaluated import print_evaluation
 from regraft.printing.fitted import print_fit, print_pretrained
 from regraft.printing.labels import print_labels
 from regraft.printing.lines import output
-from regraft.printing.predicted import print_predictions
+from regraft.printing.predicted import outcome, print_predictions
 
 __all__ = [
+    "outcome",
     "output",
     "print_backbone",
     "print_backbones",

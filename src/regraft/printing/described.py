@@ -69,7 +69,7 @@ def _boxes(boxes: Facts) -> Iterator[str]:
         f"({boxes['mended']:,} mended{crowds}), {boxes['refused']:,} refused, "
         f"{boxes['left_out']:,} left out with their picture{why}"
     )
-    things = "tiles" if boxes["tile_px"] else "pictures"
+    negatives = plural(boxes["negatives"], "tile" if boxes["tile_px"] else "picture")
     if boxes["tile_px"]:
         yield (
             f"large pictures are cut into tiles of {boxes['tile_px']:,} px, which overlap; "
@@ -78,7 +78,7 @@ def _boxes(boxes: Facts) -> Iterator[str]:
     sides = boxes["sides"]
     yield (
         f"objects {sides['min']:g} to {sides['max']:g} px across (median {sides['median']:g}); "
-        f"{boxes['negatives']:,} {things} without any"
+        f"{negatives} without any"
     )
     yield ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
 

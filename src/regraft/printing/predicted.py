@@ -26,7 +26,34 @@ def print_predictions(
         out: the folder it was written to, if any.
     """
     if any("objects" in row for row in predictions):
-        return _print_objects(console, predictions, out)
+        _print_objects(console, predictions)
+    else:
+        _print_labels(console, predictions)
+    if ending := outcome(predictions, out):
+        print_lines(console, ending)
+
+
+def outcome(predictions: Sequence[Facts], out: Path | None = None) -> str:
+    """How many samples were done and how many not, where some were not, and where it is written.
+
+    Args:
+        predictions: what `predict` gave.
+        out: the folder it was written to, if any.
+
+    Returns:
+        one line, "" where there is nothing to say.
+    """
+    unread = [row for row in predictions if "problem" in row]
+    ignored = sum("ignored" in row for row in unread)
+    failed, done = len(unread) - ignored, len(predictions) - len(unread)
+    said = [f"{done:,} done"] if unread else []
+    said += [f"{failed:,} not read"] if failed else []
+    said += [f"{ignored:,} ignored"] if ignored else []
+    where = [f"written to {shown(out)}"] if out is not None else []
+    return "; ".join(filter(None, [", ".join(said), *where]))
+
+
+def _print_labels(console: Console, predictions: Sequence[Facts]) -> None:
     names = [shown(row["sample"]) for row in predictions]
     labels = [_label(row) for row in predictions]
     name_width = max(map(len, names), default=0)
@@ -85,7 +112,7 @@ def _label(row: Facts) -> str:
     return shown(row["label"])
 
 
-def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | None) -> None:
+def _print_objects(console: Console, predictions: Sequence[Facts]) -> None:
     """A line a picture: how many objects of each category, the most frequent first."""
     width = max(len(shown(row["sample"])) for row in predictions)
     total: Counter[str] = Counter()
@@ -99,8 +126,6 @@ def _print_objects(console: Console, predictions: Sequence[Facts], out: Path | N
         print_lines(console, f"{shown(row['sample']):<{width}}  {rest}")
     if len(predictions) > 1:
         print_lines(console, "", f"{_counted(total) or 'nothing'} in all")
-    if out is not None:
-        print_lines(console, f"written to {shown(out)}")
 
 
 def _counted(counts: Counter[str]) -> str:

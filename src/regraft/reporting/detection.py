@@ -9,7 +9,7 @@ Shapes: n samples in order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,7 @@ _POINTS = 120
 _BOXES = 300
 _SIDE_PX = 640
 _CROP_PX = 160
+"""As it is shown; it has twice as many, for sharp screens."""
 _MEANING = {
     "missed": "an object that nothing was found on",
     "background": "a box where there is nothing",
@@ -297,7 +298,7 @@ def around(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
 
     Args:
         picture: mode RGB.
-        marks: at least one, drawn without text.
+        marks: at least one; their texts should be short.
     """
     edges_4n = list(zip(*(mark.edges for mark in marks), strict=True))
     (left, top), (right, bottom) = map(min, edges_4n[:2]), map(max, edges_4n[2:])
@@ -310,8 +311,8 @@ def around(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
     moved: list[Mark] = []
     for mark in marks:
         e = [(edge - whole[i % 2]) * scale for i, edge in enumerate(mark.edges)]
-        moved.append(Mark((e[0], e[1], e[2], e[3]), "", mark.wrong))
-    return drawn(part, moved)
+        moved.append(replace(mark, edges=(e[0], e[1], e[2], e[3])))
+    return drawn(part, moved, letters_px=_CROP_PX // 7)
 
 
 def curves(facts: Facts) -> Markup | None:

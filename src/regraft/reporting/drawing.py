@@ -14,8 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from regraft.reporting import lettering
+
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     from regraft.dataset import Sample
 
@@ -50,7 +52,10 @@ class Mark:
 
 
 def drawn(
-    picture: Image.Image, marks: Sequence[Mark], longest_px: int | None = None
+    picture: Image.Image,
+    marks: Sequence[Mark],
+    longest_px: int | None = None,
+    letters_px: int | None = None,
 ) -> Image.Image:
     """A copy of the picture with boxes on it.
 
@@ -58,8 +63,9 @@ def drawn(
         picture: mode RGB.
         marks: the later ones lie on top.
         longest_px: the longer side of the copy at most; None keeps the size.
+        letters_px: how high letters are; None goes by the picture and the boxes.
     """
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     copy = picture.copy()
     if longest_px is not None:
@@ -68,7 +74,8 @@ def drawn(
     thing_px = _usual_px(marks) * scale[0]
     width_px = max(2, round(min(max(copy.size) / 240, thing_px / 12)))
     brush = ImageDraw.Draw(copy)
-    font = ImageFont.load_default(max(11, round(min(max(copy.size) / 45, thing_px / 2))))
+    if letters_px is None:
+        letters_px = max(11, round(min(max(copy.size) / 45, thing_px / 2)))
     names: list[tuple[str, Edges, tuple[int, int, int]]] = []
     for mark in marks:
         left, top, right, bottom = (edge * scale[i % 2] for i, edge in enumerate(mark.edges))
@@ -80,7 +87,7 @@ def drawn(
             names.append((mark.text, edges, colour))
     written: list[Edges] = []
     for name in names:  # on top of all outlines
-        written.append(_write(brush, *name, font, written))
+        written.append(_write(brush, *name, letters_px, written))
     return copy
 
 
@@ -117,17 +124,19 @@ def _write(
     text: str,
     edges: Edges,
     colour: tuple[int, int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    letters_px: int,
     written: Sequence[Edges],
 ) -> Edges:
     """White on the box's colour, above its corner, or inside or below where there is no room above.
 
-    It is moved to the left where it would leave the picture, and shortened where it is too long.
+    It is moved to the left where it would leave the picture, to the right, as far as the box goes,
+    where others stand, and shortened where it is too long.
 
     Returns:
         where it stands; on nothing that was `written` before if one of the places is free.
     """
     image_px, image_high_px = brush.im.size
+    text, font = lettering.written(text, letters_px)
     kept = len(text)
     while kept > 1 and brush.textbbox((0, 0), _cut(text, kept), font=font)[2] + 6 > image_px:
         kept -= 1
@@ -135,12 +144,14 @@ def _write(
     *_, wide, high = brush.textbbox((0, 0), text, font=font)
     left, line_px = max(0.0, min(edges[0], image_px - wide - 6)), high + 4
     tops = [edges[1] - line_px, edges[1], edges[3], edges[3] - line_px]
-    places = [(left, top, left + wide + 6, top + line_px) for top in tops]
+    columns = max(1, int((min(edges[2], image_px) - left) // (wide + 6)))
+    lefts = [left + n * (wide + 6) for n in range(columns)]
+    places = [(x, top, x + wide + 6, top + line_px) for x in lefts for top in tops]
     inside = [place for place in places if place[1] >= 0 and place[3] <= image_high_px]
     free = [place for place in inside if not any(_meet(place, other) for other in written)]
     place = (free or inside or places[1:])[0]
     brush.rectangle(place, fill=colour)
-    brush.text((left + 3, place[1] + 1), text, fill=_HALO, font=font)
+    brush.text((place[0] + 3, place[1] + 1), text, fill=_HALO, font=font)
     return place
 
 

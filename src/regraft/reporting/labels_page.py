@@ -14,12 +14,13 @@ from markupsafe import Markup
 
 from regraft import dataset as data_sets
 from regraft import store
-from regraft.dataset import Sample, form, guard
+from regraft.dataset import Sample, cells, form, guard
 from regraft.dataset.clips import named_part
 from regraft.dataset.table import SPAN
 from regraft.dataset.times import as_cells
 from regraft.errors import UnreadableSample, UsageError
-from regraft.labelling.found import FILE, holds_found
+from regraft.labelling.box_agreement import NOTHING
+from regraft.labelling.found import CONSENSUS_OF_BOXES, FILE, columns_of, holds_found
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
@@ -62,7 +63,8 @@ def refuse_worked_on(folder: Path) -> None:
     columns = {"likely_errors": LIKELY_ERRORS, "scores": SCORES, "consensus": CONSENSUS}
     for name, usual in columns.items():
         path = folder / f"{name}.csv"
-        if path.is_file() and _header(path) not in (usual, _with_text(usual)):
+        known = (usual, _with_text(usual), *([CONSENSUS_OF_BOXES] if name == "consensus" else []))
+        if path.is_file() and columns_of(path) not in known:
             raise UsageError(
                 "A table of this name goes there, and this one is not from an earlier call.",
                 where=guard.shown(path),
@@ -95,12 +97,6 @@ def _is_page(path: Path) -> bool:
         return False
 
 
-def _header(path: Path) -> tuple[str, ...]:
-    """The names of the columns of a table as `_table` writes it; any others of another."""
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return tuple(file.readline(1000).rstrip("\r\n").split(","))
-
-
 def _with_text(columns: Sequence[str]) -> tuple[str, ...]:
     """The columns of a table about texts: the text stands behind the name."""
     return columns[0], "text", *columns[1:]
@@ -131,12 +127,12 @@ def write(
         "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
         "scores": _with_texts(found["scores"], labelled, SCORES),
         "next": _next(found["next"], pool, folder.resolve()),
-        "consensus": _with_texts(_agreed_on(found["consensus"]), labelled, CONSENSUS),
+        "consensus": _consensus(found["consensus"], labelled),
     }
     for name, table in tables.items():
         path = folder / f"{name}.csv"
         if table:
-            store.commit(path, table.encode("utf-8", "backslashreplace"))
+            store.commit(path, cells.encoded(table))
         else:
             path.unlink(missing_ok=True)
     page = render(found, *_thumbnails(found))
@@ -167,6 +163,7 @@ def render(
             least_certain=LEAST_CERTAIN,
             curve=_curve(found["worth"]),
             classes=_agreed(found["agreement"]),
+            numbers=_numbers(found),
             pictures=inlined(thumbnails),
             pool_pictures=inlined(of_pool or {}),
         )
@@ -195,13 +192,35 @@ def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequ
     return _table(held, _with_text(columns) if texts else columns)
 
 
-def _agreed_on(consensus: Facts | None) -> list[Facts]:
-    """The label of each sample that was voted on, the votes in one cell."""
-    rows: Sequence[Facts] = consensus["labels"] if consensus else ()
-    return [
+def _consensus(consensus: Facts | None, labelled: Iterable[Sample]) -> str:
+    """The label of each sample that was voted on, as CSV, the votes in one cell."""
+    if consensus is None:
+        return ""
+    rows: list[Facts] = [
         {**row, "votes": ", ".join(f"{name}: {times}" for name, times in row["votes"].items())}
-        for row in rows
+        for row in consensus["labels"]
     ]
+    if "crowds" in consensus:
+        return _table(list(_boxes(rows, consensus)), CONSENSUS_OF_BOXES)
+    return _with_texts(rows, labelled, CONSENSUS)
+
+
+def _boxes(rows: Sequence[Facts], consensus: Facts) -> Iterator[Facts]:
+    """Rows of a table of boxes; where nothing is there, a row has no category and no edges."""
+    for row in rows:
+        box = _box(row["label"], row["edges"], 0) if row["label"] != NOTHING else {}
+        path = cells.path_cell(row["picture"])
+        yield {**row, "path": path, "chance": row["probability"], **box}
+    for crowd in consensus["crowds"]:
+        box = _box(crowd["category"], crowd["edges"], 1)
+        yield {"path": cells.path_cell(crowd["picture"]), **box}
+    for picture in consensus["bare"]:
+        yield {"path": cells.path_cell(picture)}
+
+
+def _box(category: str, edges: Sequence[float], crowd: int) -> dict[str, Any]:
+    sides = dict(zip(("left", "top", "right", "bottom"), edges, strict=True))
+    return {"category": category, **sides, "crowd": crowd}
 
 
 def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
@@ -249,7 +268,7 @@ def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
 
 def _plain(value: object) -> object:
     if isinstance(value, str):
-        return form.to_cell(value)
+        return cells.to_cell(value)
     return "" if value is None else value
 
 
@@ -261,7 +280,7 @@ def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
     divided = found["agreement"]["divided"][:FEW] if found["agreement"] else []
     root, task = Path(data["path"]), data["task"]
     if task == "object-detection":
-        return dict(_objects(root, divided)), {}
+        return dict(_objects(root, divided, _numbers(found))), {}
     labelled = [*found["likely_errors"][:SHOWN], *found["outliers"][:FEW], *divided]
     return (
         of_samples(root, task, labelled),
@@ -269,8 +288,19 @@ def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
     )
 
 
-def _objects(root: Path, rows: Sequence[Facts]) -> Iterator[tuple[str, bytes]]:
-    """Objects and JPEGs of what lies around them; those whose picture is gone are left out."""
+def _numbers(found: Facts) -> dict[str, int]:
+    """A number for each person, who may be called too long, or in too many letters, for a box."""
+    people = found["agreement"]["people"] if found["agreement"] else []
+    return {name: n for n, name in enumerate(sorted(row["annotator"] for row in people), 1)}
+
+
+def _objects(
+    root: Path, rows: Sequence[Facts], numbers: Mapping[str, int]
+) -> Iterator[tuple[str, bytes]]:
+    """Objects and JPEGs of what lies around them; those whose picture is gone are left out.
+
+    Each box has the number of the person who drew it.
+    """
     folder = root if root.is_dir() else root.parent
     for row in rows:
         try:
@@ -279,7 +309,11 @@ def _objects(root: Path, rows: Sequence[Facts]) -> Iterator[tuple[str, bytes]]:
             continue
         most = max(row["votes"].values())
         marks = [
-            drawing.Mark(tuple(box["edges"]), "", row["votes"][box["category"]] < most)
+            drawing.Mark(
+                tuple(box["edges"]),
+                str(numbers[box["annotator"]]),
+                row["votes"][box["category"]] < most,
+            )
             for box in row["boxes"]
         ]
         yield row["sample"], drawing.jpeg(detection.around(picture, marks))

@@ -11,7 +11,7 @@ from made import picture
 
 from regraft.dataset.boxes import read_boxes
 from regraft.dataset.boxes.predicted import below, common_folder, write_predictions
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 
 CLASSES = ("car", "tree")
 
@@ -49,6 +49,25 @@ def test_csv_has_a_line_a_box_and_one_for_an_empty_picture(rows, tmp_path: Path)
         ("b.jpg", "tree", "0.9"),
     ]
     assert lines[0]["right"] == "11.5"
+
+
+def test_csv_is_read_again_as_boxes(rows, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # names begin in the pictures' own folder, wherever one stands
+    rows[0]["sample"] = "in/a.png"
+    picture(tmp_path / "in/=1+1.png")
+    thing = {"label": "=Käfer", "probability": 0.5, "box": [1.0, 2.0, 11.5, 12.0]}
+    rows.append({"sample": "in/=1+1.png", "width": 40, "height": 30, "objects": [thing]})
+    (file,) = write_predictions(rows, (*CLASSES, "=Käfer"), tmp_path / "in", "csv")
+    text = file.read_bytes().decode("utf-8")
+    assert text.startswith("\ufeffpath,category,") and "\n./=1+1.png,'=Käfer,1,2," in text
+    data = read_boxes(file)
+    assert not data.problems
+    assert [p.id for p in data.pictures] == ["=1+1.png", "a.png", "sub/b.jpg", "sub/b.png"]
+    assert (data.used, data.categories) == (4, ("=Käfer", *CLASSES))
+    (elsewhere,) = write_predictions(rows, (*CLASSES, "=Käfer"), tmp_path / "out", "csv")
+    with pytest.raises(DataError) as fault:
+        read_boxes(elsewhere)
+    assert fault.value.mend.startswith("put the file where its paths lead to the pictures, or ")
 
 
 def test_coco_is_read_again_as_boxes(rows, tmp_path: Path):

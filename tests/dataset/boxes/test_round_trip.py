@@ -43,6 +43,7 @@ PLACES = [
     ("deep/er/a.png", "deep/a.png", "other/a.jpg"),
     ("train/a.png", "val/a.png", "Annotations/x/b.png"),
     ("images/a.png", "a.png", "x/images/c.png"),
+    ("=1/a.png", "-a.png", "@/c.png"),
 ]
 
 edge = st.one_of(st.floats(-2, 1400), st.integers(-2, 1400), st.floats(0, 1))
@@ -52,7 +53,9 @@ box = st.tuples(
     edge,
     edge,
     edge,
-    st.sampled_from(["tree", "Bäume & <b>", "car, red", "yes", "3", 'a "b"', "a\\b", " x: y "]),
+    st.sampled_from(
+        ["tree", "Bäume & <b>", "car, red", "yes", "3", 'a "b"', "a\\b", " x: y ", "=1", "'-a"]
+    ),
     st.booleans(),
 )
 splits = st.tuples(*[st.sampled_from(["", "train", "valid", "test"])] * 3)

@@ -408,7 +408,8 @@ class Collector:
         if "missing-split" in kinds:
             return "let train and val name folders or lists that are in the data's folder"
         if kinds & {"missing", "outside"}:
-            return (
+            is_file = not self._path.is_dir()
+            return is_file * "put the file where its paths lead to the pictures, or " + (
                 "give the annotations the names that the pictures have, with / between folders; "
                 "upper and lower case count, and pictures lie inside of the data's folder"
             )

@@ -2,7 +2,8 @@
 
 All hold the confidence: COCO as "score" of each annotation, YOLO as a sixth column, as programs
 that read predictions expect it; Label Studio shows them to be mended, the least sure ones first.
-COCO and YOLO name pictures from the folder on that all have in common: beside them, they are data.
+COCO, YOLO and CSV name pictures from the folder on that all have in common: put there, they are
+data.
 
 Labels that people made have the same names as what is written here, so a folder has a list of what
 was written into it; nothing else is replaced.
@@ -21,6 +22,7 @@ from typing import Any
 from regraft import store
 from regraft.dataset import guard
 from regraft.dataset.boxes.label_studio import predicted_tasks
+from regraft.dataset.cells import encoded, path_cell, to_cell
 from regraft.errors import UsageError
 
 _WRITTEN = {
@@ -124,7 +126,8 @@ def write_predictions(
     }
     files = writers[to](rows, classes)
     for name, text in files.items():
-        store.commit(folder / name, text.encode("utf-8", "backslashreplace"))
+        data = encoded(text) if to == "csv" else text.encode("utf-8", "backslashreplace")
+        store.commit(folder / name, data)
     return [folder / name for name in files]
 
 
@@ -144,21 +147,27 @@ def _as_json(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
 
 
 def csv_of(rows: Sequence[Row]) -> str:
-    """A row for each box; one without edges for a picture on which nothing was found."""
+    """A row for each box; one without edges for a picture on which nothing was found.
+
+    Cells are as `dataset/cells.py` makes them.
+    """
     out = io.StringIO(newline="")
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["path", "category", "left", "top", "right", "bottom", "score"])
     for row in rows:
+        name = path_cell(row["sample"])
         for thing in row.get("objects", ()):
             edges = [f"{edge:g}" for edge in thing["box"]]
-            table.writerow([row["sample"], thing["label"], *edges, thing["probability"]])
+            table.writerow([name, to_cell(thing["label"]), *edges, thing["probability"]])
         if "objects" in row and not row["objects"]:
-            table.writerow([row["sample"], *[""] * 6])
+            table.writerow([name, *[""] * 6])
     return out.getvalue()
 
 
 def _as_csv(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:
-    return {"predictions.csv": csv_of(rows)}
+    folder = common_folder(row["sample"] for row in rows)
+    named = [{**row, "sample": below(row["sample"], folder)} for row in rows]
+    return {"predictions.csv": csv_of(named)}
 
 
 def _as_coco(rows: Sequence[Row], classes: Sequence[str]) -> dict[str, str]:

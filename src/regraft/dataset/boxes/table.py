@@ -30,6 +30,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes.collector import TRUTH, Collector
 from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.dataset.boxes.rows import BoxData, number
+from regraft.dataset.cells import encoded, from_cell, path_cell, to_cell
 from regraft.dataset.encoding import characters_in, first_lines
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
@@ -101,12 +102,12 @@ class TableReader:
         table.writerow(["path", "category", *_EDGES, "crowd", "split"])
         for picture in data.pictures:
             if not picture.boxes:
-                table.writerow([picture.id, *[""] * 6, picture.split])
+                table.writerow([path_cell(picture.id), *[""] * 6, picture.split])
             for box in picture.boxes:
                 edges = [box.left, box.top, box.right, box.bottom]
-                name = data.categories[box.category]
-                table.writerow([picture.id, name, *edges, int(box.crowd), picture.split])
-        store.commit(folder / _NAME, out.getvalue().encode())
+                words = [path_cell(picture.id), to_cell(data.categories[box.category])]
+                table.writerow([*words, *edges, int(box.crowd), picture.split])
+        store.commit(folder / _NAME, encoded(out.getvalue()))
 
 
 # Files --------------------------------------------------------------------------------------------
@@ -363,7 +364,7 @@ class _Table:
             what = "All edges are 0."
             return into.say("no-object", where, what, "read as a picture without objects")
         crowd = into.crowd(cells.get("crowd"), where, _CROWD)
-        into.box(id_, cells["category"], edges, where, crowd)
+        into.box(id_, from_cell(cells["category"]), edges, where, crowd)
 
     def _declare(
         self, id_: str, cells: Mapping[str, str], edges: Sequence[str], where: str
