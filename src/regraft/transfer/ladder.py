@@ -3,9 +3,9 @@
 Every rung starts from the head (one that reads words gives way to one on the vectors alone), is
 measured on the same validation samples, and is compared with the best so far by a paired test. A
 rung that started from one before would begin where the training samples are known by heart: of 18
-tiles of forest `all` reaches 39 % AP50 from the head, 31 % from rung after rung. The climb stops when two rungs in a row bring no gain outside the noise, when even a perfect
-rung could bring none, or when the next would exceed the budget. The test split is touched once, by
-the chosen rung.
+tiles of forest `all` reaches 39 % AP50 from the head, 31 % from rung after rung. The climb stops
+when two rungs in a row bring no gain outside the noise, when even a perfect rung could bring none,
+or when the next would exceed the budget. The test split is touched once, by the chosen rung.
 """
 
 from __future__ import annotations

@@ -408,11 +408,12 @@ class Collector:
         if "missing-split" in kinds:
             return "let train and val name folders or lists that are in the data's folder"
         if kinds & {"missing", "outside"}:
-            is_file = not self._path.is_dir()
-            return is_file * "put the file where its paths lead to the pictures, or " + (
+            mend = (
                 "give the annotations the names that the pictures have, with / between folders; "
                 "upper and lower case count, and pictures lie inside of the data's folder"
             )
+            first = "put the file where its paths lead to the pictures"
+            return mend if self._path.is_dir() else f"{first}, or {mend}"
         if self._refused:
             return "mend these boxes; docs/boxes.md says how each format counts"
         return "draw a box around at least one object"
