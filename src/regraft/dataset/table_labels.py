@@ -84,7 +84,7 @@ def _by_columns(table: Table) -> Labels:
     problems: tuple[Problem, ...] = ()
     columns = [name for name in table.columns if name.startswith("label_")]
     if not columns:
-        columns = [n for n in table.columns if n not in KNOWN and n and _is_truth(table, n)]
+        columns = [n for n in table.columns if n not in KNOWN and _is_truth(table, n)]
         if len(columns) < 2:
             raise _no_label(table)
         named, where = ", ".join(map(brief, columns)), guard.shown(table.path.name)
@@ -112,7 +112,7 @@ def _no_label(table: Table) -> DataError:
 def _option_for(table: Table) -> str:
     """What to give as --columns, as far as it can be told."""
     text = text_column(table) if guessed_task(table) == "text-classification" else "path"
-    others = [name for name in table.columns if name and name not in (text, *KNOWN, *SPAN)]
+    others = [name for name in table.columns if name not in (text, *KNOWN, *SPAN)]
     label = f"label={others[0] if len(others) == 1 else '…'}"
     own = next((name for name, called in table.own.items() if called == text), text)
     return shlex.quote(label if text == "path" else f"text={own},{label}")
