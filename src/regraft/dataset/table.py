@@ -38,6 +38,11 @@ TEXT_NAMES = (
 """What columns of texts are usually called."""
 LABEL_NAMES = ("category", "class", "target", "topic", "sentiment")
 """What columns of classes are usually called where they are not called `label`."""
+OF_PEOPLE = (
+    "; or, where each column is what one person said, call these rater_NAME, beside a column "
+    "`text`, `path` or `id`"
+)
+"""How to mend a table that may be one of votes and has no column of classes; see docs/labels.md."""
 _MEANT = frozenset((*KNOWN, *TEXT_NAMES, *LABEL_NAMES))
 _MOST_CHARACTERS = 64 * 2**20
 """In one cell of a CSV file; Python's own limit is 128 KiB, and mails are longer."""

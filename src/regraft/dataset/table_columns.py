@@ -28,6 +28,7 @@ from regraft.dataset.rows import Problem
 from regraft.dataset.table import (
     KNOWN,
     LABEL_NAMES,
+    OF_PEOPLE,
     TEXT_NAMES,
     Table,
     brief,
@@ -183,7 +184,7 @@ def text_column(table: Table) -> str:
         + (f"; --columns takes {taken} for the classes." if taken is not None else "."),
         where=guard.shown(table.path),
         mend="call it `text` (or `path` for pictures), and the column with the classes `label`; "
-        "or give their names: --columns text=…,label=…",
+        f"or give their names: --columns text=…,label=…{OF_PEOPLE}",
     )
 
 

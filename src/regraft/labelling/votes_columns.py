@@ -22,9 +22,9 @@ from regraft.labelling.votes_samples import names_samples
 from regraft.wording import some_of
 
 _ROLES = ("annotator", "rater", "worker", "coder", "labeller", "labeler")
-_ANNOTATORS = (*_ROLES, *(f"{role}_id" for role in _ROLES))
+_ANNOTATORS = (*_ROLES, *(f"{role}{end}" for role in _ROLES for end in ("_id", "id")))
 _LABELS = ("label", "labels", *LABEL_NAMES)
-_VOTED = ("label", "labels", "vote", "rating", "answer", *LABEL_NAMES)
+_VOTED = ("label", "labels", "vote", "rating", "answer", "choice", *LABEL_NAMES)
 _LISTED = ("votes", "ratings")
 _PERSON = re.compile(rf"(?:{'|'.join(_ROLES)})(?:[_ -](.+)|([0-9]+))", re.IGNORECASE)
 _NOBODY = re.compile("vote[_ -]?[0-9]+", re.IGNORECASE)
