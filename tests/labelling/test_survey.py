@@ -41,7 +41,7 @@ def test_votes_alone_give_agreement_and_consensus(tmp_path):
     assert found["agreement"]["divided"][0]["sample"] == "8"
     assert found["consensus"]["method"] == "majority"
     assert found["ceiling"]["value"] == pytest.approx(16 / 18)
-    assert found["likely_errors"] == [] and "names no files" in found["not_judged"]
+    assert found["likely_errors"] == [] and "no files that are there" in found["not_judged"]
     json.dumps(found, allow_nan=False)
 
 
