@@ -93,6 +93,7 @@ def test_a_table_without_a_header_is_refused(tmp_path: Path, order: tuple[int, i
         with pytest.raises(DataError, match="first row seems to be data") as caught:
             reads(path)
         assert "write a header above it" in caught.value.mend
+        assert "of a form with a question a column" in caught.value.mend
     header = ("0", "1")
     path.write_text(f"{header[order[0]]},{header[order[1]]}\n" + path.read_text())
     dataset = TableReader(text="0", label="1").read(path)

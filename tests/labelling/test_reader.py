@@ -163,9 +163,13 @@ def test_the_votes_of_an_export_are_no_data_to_learn_from(tmp_path):
     assert "text,annotator,label" in caught.value.mend
 
 
-@pytest.mark.parametrize("header", ["text,Ann,Ben", "id,Ann,Ben", "Bemerkung,rater_a,rater_b"])
+@pytest.mark.parametrize(
+    "header",
+    ["text,Ann,Ben", "id,Ann,Ben", "Bemerkung,rater_a,rater_b", "text,label_ann,label_ben"],
+)
 def test_where_no_column_is_known_as_a_persons_it_is_said_what_these_are_called(tmp_path, header):
     rows = ["so it was as it is,good,bad", "so it is as it was,bad,bad"]
     with pytest.raises(DataError) as caught:
         AnyReader().read(votes_file(tmp_path, "\n".join([header, *rows])))
-    assert "call these rater_NAME, beside a column `text`" in caught.value.mend
+    assert "text,annotator,label with one vote a row" in caught.value.mend
+    assert "text,rater_anna,rater_ben,…" in caught.value.mend

@@ -39,8 +39,8 @@ TEXT_NAMES = (
 LABEL_NAMES = ("category", "class", "target", "topic", "sentiment")
 """What columns of classes are usually called where they are not called `label`."""
 OF_PEOPLE = (
-    "; or, where each column is what one person said, call these rater_NAME, beside a column "
-    "`text`, `path` or `id`"
+    "; or, where several people labelled: text,annotator,label with one vote a row, or "
+    "text,rater_anna,rater_ben,… (path or id may stand for text)"
 )
 """How to mend a table that may be one of votes and has no column of classes; see docs/labels.md."""
 _MEANT = frozenset((*KNOWN, *TEXT_NAMES, *LABEL_NAMES))

@@ -248,7 +248,8 @@ def headless(table: Table) -> DataError:
         f"The first row seems to be data, not names of columns: it has {table.listed}.",
         where=f"{guard.shown(table.path)}, line 1",
         mend="write a header above it, for example text,label; or, if these are names, say which "
-        "columns are meant: --columns text=…,label=…",
+        "columns are meant: --columns text=…,label=…; or, of a form with a question a column, turn "
+        "rows into columns",
     )
 
 

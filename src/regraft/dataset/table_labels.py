@@ -207,7 +207,7 @@ def _truths(table: Table, column: str) -> list[bool]:
             raise table.fault(
                 line,
                 f"Column {column} holds '{brief(text)}'.",
-                "write 1 where the label applies, else 0",
+                f"write 1 where the label applies, else 0{OF_PEOPLE}",
             )
         values.append(_TRUTH[text.strip().lower()])
     return values
