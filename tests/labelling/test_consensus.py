@@ -111,9 +111,9 @@ def test_a_label_is_doubtful_where_less_than_four_in_five_say_it():
     ]
 
 
-@pytest.mark.parametrize("method", ["dawid-skene", "glad", "mace"])
+@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
 def test_a_tie_is_doubtful_however_sure_a_model_of_the_people_is(method):
-    votes, _ = crowd_of({"a": 0.98, "b": 0.98, "c": 0.4, "d": 0.4}, 200, 2, seed=3)
+    votes, _ = crowd_of({"a": 0.98, "b": 0.98, "c": 0.4, "d": 0.4}, 80, 2, seed=3)
     found = c.consensus(votes, method)
     sure_u, said = found.sure(), c.summary(found, votes)
     assert (sure_u[found.tied_u] > 0.8).any()

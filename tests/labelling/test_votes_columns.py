@@ -95,6 +95,13 @@ def test_classes_beside_columns_about_people_are_labels(header):
     assert layout_of(header.split(",")) is None
 
 
+@pytest.mark.parametrize("column", ["rater_comment", "Rater Notes", "annotator_timestamp"])
+def test_what_stands_beside_votes_is_no_person(column):
+    layout = layout_of(("id", "rater_a", "rater_b", column))
+    assert (layout.columns, layout.figures) == (("rater_a", "rater_b"), (column,))
+    assert f"Of {column} nothing is read" in layout.said()
+
+
 def test_what_is_said_of_all_people_is_no_person_and_initials_are_one():
     figures = ("majority", "mean_score", "agreement_pct", "gold", "consensus_label", "final")
     header = ("id", "rater_a", "rater_b", "rater_sd", *(f"rater_{name}" for name in figures))
