@@ -377,6 +377,14 @@ def test_a_split_of_one_group_is_a_doubt(tmp_path: Path) -> None:
     assert doubt.what.startswith("All 8 texts of the validation split are of one group (mailbox):")
 
 
+def test_a_group_of_copies_is_called_by_one_of_them_and_not_by_its_checksum(tmp_path: Path) -> None:
+    rows = [f"{' '.join(f'{n}{k}x' for k in range(9))},{n % 2},train" for n in range(12)]
+    rows += ["what stands in validation is one text,0,valid"] * 2
+    (tmp_path / "t.csv").write_text("\n".join(["text,label,split", *rows]))
+    (doubt,) = (p for p in read(tmp_path / "t.csv").problems if p.kind == "one-group")
+    assert "validation split are of one group (that of line 14): intervals" in doubt.what
+
+
 def test_samples_without_a_label_are_left_out(tmp_path: Path) -> None:
     class Unsure(ListReader):
         def read(self, path: Path) -> Dataset:

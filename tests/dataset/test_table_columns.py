@@ -7,6 +7,7 @@ from made_pictures import noise, saved
 from made_tables import table, targets
 
 from regraft.dataset import Dataset, check_reader, read_all
+from regraft.dataset.table import columns_of, read_table
 from regraft.dataset.table_columns import lines_of, task_of
 from regraft.dataset.table_rows import TableReader
 from regraft.errors import DataError
@@ -92,6 +93,7 @@ def test_a_table_without_a_header_is_refused(tmp_path: Path, order: tuple[int, i
         with pytest.raises(DataError, match="first row seems to be data") as caught:
             reads(path)
         assert "write a header above it" in caught.value.mend
+        assert "of a form with a question a column" in caught.value.mend
     header = ("0", "1")
     path.write_text(f"{header[order[0]]},{header[order[1]]}\n" + path.read_text())
     dataset = TableReader(text="0", label="1").read(path)
@@ -140,3 +142,24 @@ def test_short_texts_are_found_where_no_other_column_has_words(tmp_path: Path) -
             lines_of(path)
     path.write_text("sentence,label\nsehr gut,a\nschlecht,b\n")
     assert not read(path).problems
+
+
+def test_columns_without_a_name_are_called_by_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"{n},A letter about the garden number {n},{k},,{k}" for n, k in enumerate("abab")]
+    path.write_text("\n".join([",,,,label", *rows]))
+    dataset = read(path)
+    assert dataset.samples[0].source == "A letter about the garden number 0"
+    assert read_table(path).columns == ("column 1", "column 2", "column 3", "label")
+    assert "column 2" in columns_of(path)
+    with pytest.raises(DataError, match="there are column 1, column 2, column 3, label"):
+        TableReader(text="column 4").read(path)
+
+
+def test_of_columns_of_one_name_it_is_said_which_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,label,note,note\none more,a,first,last\none less,b,first,last\n")
+    assert read_table(path).cells["note"] == ("last", "last")
+    (problem,) = read(path).problems
+    assert (problem.kind, problem.what) == ("columns", "Several columns are called note.")
+    assert problem.done == "the last of a name is kept"

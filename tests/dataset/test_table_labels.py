@@ -68,6 +68,13 @@ def test_lists_that_were_written_out_are_lists(tmp_path: Path, column: str) -> N
     ]
 
 
+def test_several_choices_of_label_studio_are_a_list(tmp_path: Path) -> None:
+    dataset = read(texts(tmp_path, "label", ['{"choices": ["a", "b"]}', "a", '{"choices": []}']))
+    assert targets(dataset) == [("a", "b"), ("a",), ()]
+    with pytest.raises(DataError, match="is a list or an object"):
+        READER.read(texts(tmp_path, "label", ["c", '{"taxonomy": [["a", "b"]]}']))
+
+
 def test_items_of_lists_are_taken_as_they_are_written(tmp_path: Path) -> None:
     number = "1" * 5000
     cells = ["[007]", "['a\nb', 'c']", f"[{number}]", "['[\"x\"]']"]

@@ -178,6 +178,15 @@ def test_where_people_disagree_is_found():
     assert agreement.per_class(votes)[0]["class"] == "owl"
 
 
+def test_a_tie_divides_people_more_than_two_to_one_however_many_they_are():
+    said = {"a": "xxy", "b": "xxyy", "c": "xxx", "d": "xxxyyy", "e": "xy", "f": "xxxy"}
+    votes = votes_of([(name, "", (vote,)) for name, row in said.items() for vote in row])
+    assert [row["sample"] for row in agreement.divided(votes)] == ["b", "d", "e", "a", "f"]
+    steps = [(name, "", (str("yx".index(v) * 3 - 1),)) for name, row in said.items() for v in row]
+    found = [row["sample"] for row in agreement.divided(votes_of(steps))]
+    assert found == ["b", "d", "e", "a", "f"]
+
+
 def test_steps_of_a_scale_stand_in_their_order():
     votes = votes_of([(f"s{n}", p, (str(n - 2),)) for n in range(5) for p in "ab"])
     names = [row["class"] for row in agreement.per_class(votes)]

@@ -111,6 +111,20 @@ def test_a_label_is_doubtful_where_less_than_four_in_five_say_it():
     ]
 
 
+@pytest.mark.parametrize("method", ["dawid-skene", "mace"])
+def test_a_tie_is_doubtful_however_sure_a_model_of_the_people_is(method):
+    votes, _ = crowd_of({"a": 0.98, "b": 0.98, "c": 0.4, "d": 0.4}, 80, 2, seed=3)
+    found = c.consensus(votes, method)
+    sure_u, said = found.sure(), c.summary(found, votes)
+    assert (sure_u[found.tied_u] > 0.8).any()
+    doubtful = int((found.tied_u | (sure_u < 0.8)).sum())
+    assert said["doubtful"]["samples"] == doubtful >= said["ties"] == found.tied_u.sum()
+    first, rest = said["labels"][:doubtful], said["labels"][doubtful:]
+    assert all(row["tied"] or row["probability"] < 0.8 for row in first)
+    assert not any(row["tied"] for row in rest)
+    assert first == sorted(first, key=lambda row: row["probability"])
+
+
 def test_people_are_sure_where_three_or_more_nearly_all_say_the_same():
     rows = [("1", "", ("cat",))] * 4 + [("1", "", ("dog",))] + [("2", "", ("cat",))] * 2
     rows += [("3", "", (name,)) for name in ("cat", "cat", "dog")]

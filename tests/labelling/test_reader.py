@@ -134,3 +134,42 @@ def test_a_damaged_table_of_votes_is_recognised_and_refused_where_it_is_read(tmp
     assert VotesReader().recognises(path)
     with pytest.raises(DataError, match="2 cells"):
         VotesReader().read(path)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "id,rater_ann,rater_ben\nx,good,bad\ny,bad,bad\n",
+        "id,Bemerkung,annotator,label\nx,so schoen war es noch nie,ann,good\n",
+        "image,worker,label\nhttps://a.org/1.jpg,ann,good\n",
+        "id,votes\nx,good|bad\n",
+    ],
+)
+def test_votes_without_what_they_are_on_are_refused_as_data_and_not_read_as_labels(tmp_path, table):
+    path = votes_file(tmp_path, table)
+    assert is_votes(path)
+    with pytest.raises(DataError, match="without the texts or the files") as caught:
+        AnyReader().read(path)
+    assert caught.value.where == str(path)
+    assert "call the column with the texts `text`" in caught.value.mend
+    assert "regraft labels" in caught.value.mend
+
+
+def test_the_votes_of_an_export_are_no_data_to_learn_from(tmp_path):
+    result = [{"from_name": "label", "type": "choices", "value": {"choices": ["good"]}}]
+    task = {"id": 1, "data": {"text": "fine"}, "annotations": [{"id": 1, "result": result}]}
+    with pytest.raises(DataError, match="without the texts or the files") as caught:
+        AnyReader().read(votes_file(tmp_path, json.dumps([task]), "export.json"))
+    assert "text,annotator,label" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["text,Ann,Ben", "id,Ann,Ben", "Bemerkung,rater_a,rater_b", "text,label_ann,label_ben"],
+)
+def test_where_no_column_is_known_as_a_persons_it_is_said_what_these_are_called(tmp_path, header):
+    rows = ["so it was as it is,good,bad", "so it is as it was,bad,bad"]
+    with pytest.raises(DataError) as caught:
+        AnyReader().read(votes_file(tmp_path, "\n".join([header, *rows])))
+    assert "text,annotator,label with one vote a row" in caught.value.mend
+    assert "text,rater_anna,rater_ben,…" in caught.value.mend

@@ -41,7 +41,7 @@ def test_votes_alone_give_agreement_and_consensus(tmp_path):
     assert found["agreement"]["divided"][0]["sample"] == "8"
     assert found["consensus"]["method"] == "majority"
     assert found["ceiling"]["value"] == pytest.approx(16 / 18)
-    assert found["likely_errors"] == [] and "names no files" in found["not_judged"]
+    assert found["likely_errors"] == [] and "no files that are there" in found["not_judged"]
     json.dumps(found, allow_nan=False)
 
 
@@ -133,7 +133,7 @@ def test_pictures_of_a_pool_are_trained_on_once_their_table_is_filled_in(tmp_pat
     found = verbs.labels(photos, pool=tmp_path / "pool", batch=5, out=out)
     assert found["pool"]["samples"] == 8
     assert [(one["kind"], one["where"]) for one in found["pool"]["left_out"]] == [
-        ("leak", "again.png")
+        ("labelled", "again.png")
     ]
     assert "A copy of cat/=0.png in the labelled data." in (out / "report.html").read_text()
     rows = (out / "next.csv").read_text().splitlines()
@@ -288,4 +288,4 @@ def test_files_of_a_pool_that_are_no_samples_are_not_counted_as_left_out(tmp_pat
         (pool / name).write_text(text)
     found = verbs.labels(table, pool=pool)["pool"]
     assert found["samples"] == 1
-    assert [(one["kind"], one["where"]) for one in found["left_out"]] == [("leak", "a.txt")]
+    assert [(one["kind"], one["where"]) for one in found["left_out"]] == [("labelled", "a.txt")]

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from voted import as_rows, votes_file
 
+from regraft.labelling.votes import votes_of
 from regraft.labelling.votes_table import read_votes
 
 
@@ -74,3 +75,9 @@ def test_numbers_that_are_none_are_counted(tmp_path):
     assert votes.notes == (
         "3 votes of NaN or null are read as missing, because all others are numbers.",
     )
+
+
+def test_classes_that_differ_in_capitals_alone_are_named():
+    said = ("cat", "Cat", "dog", "CAT")
+    (note,) = votes_of([("1", f"p{n}", (name,)) for n, name in enumerate(said)]).notes
+    assert note.startswith("CAT and Cat, CAT and cat differ in upper and lower case alone")

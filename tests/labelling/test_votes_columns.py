@@ -19,6 +19,7 @@ from regraft.labelling.votes_table import is_votes, read_votes
         "path,Rater_id,label",
         "path,worker,label",
         "path,WORKER_ID,label",
+        "path,WorkerId,label",
     ],
 )
 def test_who_voted_may_stand_in_a_column_of_another_name(tmp_path, header):
@@ -58,7 +59,13 @@ def test_means_of_all_people_are_no_people(tmp_path):
 
 @pytest.mark.parametrize(
     "header",
-    ["item,coder,rating", "task,worker,label", "filename,annotator,label", "text,rater,vote"],
+    [
+        "item,coder,rating",
+        "task,worker,label",
+        "filename,annotator,label",
+        "text,rater,vote",
+        "text,annotator,choice",
+    ],
 )
 def test_long_tables_have_several_names_for_their_columns(tmp_path, header):
     votes = read_votes(votes_file(tmp_path, f"{header}\na,ann,x\na,ben,y\nb,ann,x\n"))
@@ -86,6 +93,13 @@ def test_a_column_of_ratings_beside_classes_is_no_vote():
 )
 def test_classes_beside_columns_about_people_are_labels(header):
     assert layout_of(header.split(",")) is None
+
+
+@pytest.mark.parametrize("column", ["rater_comment", "Rater Notes", "annotator_timestamp"])
+def test_what_stands_beside_votes_is_no_person(column):
+    layout = layout_of(("id", "rater_a", "rater_b", column))
+    assert (layout.columns, layout.figures) == (("rater_a", "rater_b"), (column,))
+    assert f"Of {column} nothing is read" in layout.said()
 
 
 def test_what_is_said_of_all_people_is_no_person_and_initials_are_one():

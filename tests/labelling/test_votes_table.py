@@ -114,3 +114,24 @@ def test_a_guessed_encoding_is_said_of_the_votes_and_once_of_the_data(tmp_path):
     problems = VotesReader().read(path).problems
     assert [p.what for p in problems].count(said) == 1
     assert not any("Windows" in p.what for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("id,rater_1,,rater_2,", "column 3, column 5 hold"),
+        ("id,rater_1,Eva,rater_2,note", "Eva holds"),
+        ("id,vote_1,,vote_2,", "column 3, column 5 hold"),
+    ],
+)
+def test_a_column_that_holds_what_was_voted_and_is_not_read_is_named(tmp_path, header, said):
+    rows = ["x,cat,cat,dog,dog", "y,cat,dog,dog,dog", "z,cat,cat,cat,cat"]
+    if header.endswith("note"):
+        rows = [f"{row.rpartition(',')[0]},unsure" for row in rows]
+    (note,) = read_votes(votes_file(tmp_path, "\n".join([header, *rows, ""]))).notes
+    assert note.startswith(f"{said} what was voted, too") and "rater_NAME" in note
+
+
+def test_numbers_of_rows_and_what_all_people_say_are_no_votes_that_are_missed(tmp_path):
+    text = ",id,rater_1,rater_2,rater_majority\n1,x,1,2,1\n2,y,2,2,2\n3,z,1,1,1\n"
+    assert read_votes(votes_file(tmp_path, text)).notes == ()

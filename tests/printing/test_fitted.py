@@ -68,6 +68,14 @@ def test_how_labels_were_read_and_corrected_is_no_problem_of_the_data() -> None:
     assert "1 problem found in the data" in page
 
 
+def test_a_guessed_encoding_is_said_and_is_no_problem_of_the_data() -> None:
+    said = {"kind": "encoding", "what": "It is not in UTF-8.", "done": "read as Windows-1252"}
+    data = REPORT["data"] | {"problems": [said | {"where": name} for name in ("a.txt", "b.txt")]}
+    page = printed(200, printing.print_fit, REPORT | {"data": data}, Path("run"))
+    assert "a.txt, b.txt: It is not in UTF-8. Read as Windows-1252.\n" in page
+    assert "found in the data" not in page
+
+
 def test_problems_of_data_that_are_given_besides_are_listed_in_the_report() -> None:
     problems = [
         {

@@ -29,7 +29,8 @@ def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None,
 
 
 def test_what_was_left_out_of_a_pool_is_counted() -> None:
-    rows = [{"kind": kind, "where": "a.png", "what": "why"} for kind in ("leak", "leak", "bad\n")]
+    kinds = ("labelled", "labelled", "bad\n")
+    rows = [{"kind": kind, "where": "a.png", "what": "why"} for kind in kinds]
     found = nothing() | {"pool": {"path": "pool", "samples": 3, "left_out": rows}}
     text = printed(200, printing.print_labels, found).strip()
     assert text == (

@@ -121,15 +121,15 @@ def test_votes_for_numbers_are_told_from_how_many_there_are() -> None:
     assert "-4 ×1, -1 ×2" in labels_page.render(found, {}).replace("&nbsp;", " ")
 
 
-def test_the_least_certain_of_the_consensus_are_listed() -> None:
+def test_the_doubtful_labels_of_the_consensus_are_listed() -> None:
     rows: list[tuple[str, str, Value]] = [("a", "", (name,)) for name in ("-4", "-1")]
     rows += [(f"s{n:02d}", "", (name,)) for n in range(14) for name in ("-4", "-4", "-1")]
     rows += [("sure", "", ("-1",))] * 5
     votes = votes_of(rows)
     found = _found() | {"consensus": consensus.summary(consensus.consensus(votes), votes)}
     page = labels_page.render(found, {}).replace("&nbsp;", " ").replace("\u00a0", " ")
-    assert "Of 16 samples 1 is a tie; for 15 the chance of the label is below 80 %." in page
-    table = page[page.index("least certain</th>") :].partition("</table>")[0]
+    assert "Of 16 samples 1 is a tie; 15 are doubtful (a tie, or a chance of the label" in page
+    table = page[page.index("doubtful</th>") :].partition("</table>")[0]
     cells = [re.sub(r"<[^>]+>", "|", row) for row in table.split("<tr>")[1:]]
     assert [re.sub(r"\|+", "|", row).strip("|\n ") for row in cells] == [
         "a|-4 |tie|50.0 %|-4 ×1, -1 ×1",

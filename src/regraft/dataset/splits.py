@@ -18,6 +18,7 @@ Decisions:
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ _NAMED = 5
 MANY_CLASSES, FEW_OF_EACH = 20, 3
 """So many classes, with fewer samples of each than this, may be another column than was meant."""
 
+_DIGEST = re.compile("[0-9a-f]{64}")
+"""What a group without a name is called by; see `copies.py`."""
 _DIVIDED = "Clips of one file count as one; in a table a column split may divide them"
 
 
@@ -188,7 +191,10 @@ def _of_one_group(dataset: Dataset, name: Split) -> list[Problem]:
         return []
     split = "validation" if name == "valid" else name
     first = samples[0]
-    whose, mend = f"group ({guard.shown(first.group)})", ""
+    called = first.group
+    if _DIGEST.fullmatch(called):  # nobody knows copies by their checksum
+        called = f"that of {first.id}"
+    whose, mend = f"group ({guard.shown(called)})", ""
     if first.group == first.file_sha256:
         whose, mend = f"file ({guard.shown(video.parted(first.id)[0])})", f" {_DIVIDED}."
     what = (

@@ -6,6 +6,8 @@ Decisions:
   A row with another number of cells than the header stops the reading, with file and line: what
   was meant cannot be known. A row that spans lines is called by its first.
 - `encoding.py` says which bytes are characters.
+- A column without a name is called by its place, `column 3`; where nothing stands in it, as
+  spreadsheets leave some, there is none.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,16 @@ TEXT_NAMES = (
 """What columns of texts are usually called."""
 LABEL_NAMES = ("category", "class", "target", "topic", "sentiment")
 """What columns of classes are usually called where they are not called `label`."""
+OF_PEOPLE = (
+    "; or, where several people labelled: text,annotator,label with one vote a row, or "
+    "text,rater_anna,rater_ben,… (path or id may stand for text)"
+)
+"""How to mend a table that may be one of votes and has no column of classes; see docs/labels.md."""
 _MEANT = frozenset((*KNOWN, *TEXT_NAMES, *LABEL_NAMES))
 _MOST_CHARACTERS = 64 * 2**20
 """In one cell of a CSV file; Python's own limit is 128 KiB, and mails are longer."""
 _NAMED = 5
-"""Lines that a message lists."""
+"""Lines or columns that a message lists."""
 _BRIEF = 60
 """Characters of a cell that a message shows."""
 _SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
@@ -89,9 +96,7 @@ class Table:
         return (
             self.path.suffix.lower() in (".csv", ".tsv")
             and not any(map(_has_meaning, self.columns))
-            and any(
-                len(name) > _BRIEF or (name and name in cells) for name, cells in self.cells.items()
-            )
+            and any(len(name) > _BRIEF or name in cells for name, cells in self.cells.items())
         )
 
     def texts(self, column: str) -> list[str]:
@@ -142,15 +147,15 @@ def columns_of(path: Path) -> tuple[str, ...]:
         if suffix in (".parquet", ".pq"):
             import pyarrow.parquet as parquet
 
-            return tuple(column_name(name) for name in parquet.read_schema(path).names)
+            return tuple(_column_names(parquet.read_schema(path).names))
         lines = (line for line in first_lines(path) if line.strip())
         first = next(lines, "")
         said = said_separator(first)
         first = next(lines, "") if said else first
         if suffix in (".jsonl", ".ndjson"):
-            return tuple(column_name(name) for name in _object(path, 1, first))
+            return tuple(_column_names(_object(path, 1, first)))
         separator = said or _separator(path, first)
-        return tuple(map(column_name, next(csv.reader([first], delimiter=separator), [])))
+        return tuple(_column_names(next(csv.reader([first], delimiter=separator), [])))
     except (DataError, ValueError, OSError, csv.Error):
         return ()
 
@@ -159,6 +164,11 @@ def column_name(text: str) -> str:
     """A column's name; those with a meaning are known in capitals too."""
     name = text.strip()
     return name.lower() if name.lower() in KNOWN else name
+
+
+def _column_names(header: Iterable[str]) -> list[str]:
+    """The names in a header; a column that has none is called by its place."""
+    return [column_name(text) or f"column {place}" for place, text in enumerate(header, 1)]
 
 
 def _has_meaning(name: str) -> bool:
@@ -181,7 +191,7 @@ def _json_lines(path: Path) -> Table:
             lines.append(number)
     names = list(dict.fromkeys(name for values in objects for name in values))
     cells = [[_cell(values.get(name)) for values in objects] for name in names]
-    return _with_header(path, [column_name(name) for name in names], cells, lines, notes)
+    return _with_header(path, names, cells, lines, notes)
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -271,8 +281,7 @@ def _checked(path: Path, reader: Any, notes: tuple[Problem, ...], begin: int) ->
     if again:
         what = f"The header stands again in line {some_of(list(map(str, again)), _NAMED)}."
         notes = (*notes, Problem("repeated-header", guard.shown(path.name), what, "no row"))
-    names = [column_name(cell) for cell in header or []]
-    return _with_header(path, names, list(zip(*rows, strict=True)), lines, notes)
+    return _with_header(path, header or [], list(zip(*rows, strict=True)), lines, notes)
 
 
 def _damaged(path: Path, why: str, first: int, last: int) -> DataError:
@@ -298,7 +307,7 @@ def _parquet(path: Path) -> Table:
     except (pyarrow.ArrowException, OSError, OverflowError) as fault:
         raise _unreadable(path, str(fault)) from fault
     lines = range(1, 1 + (len(cells[0]) if cells else 0))
-    table = _with_header(path, [column_name(name) for name in names], cells, lines)
+    table = _with_header(path, names, cells, lines)
     return replace(table, unread=unread)
 
 
@@ -347,15 +356,17 @@ def _written(value: object) -> str:
 
 def _with_header(
     path: Path,
-    header: list[str],
+    header: Sequence[str],
     cells: Sequence[Sequence[Cell]],
     lines: Sequence[int],
     notes: tuple[Problem, ...] = (),
 ) -> Table:
-    repeated = sorted({n for n in header if header.count(n) > 1 and n.lower() in _MEANT})
-    if repeated:
+    names = _column_names(header)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    meant = [name for name in repeated if name.lower() in _MEANT]
+    if meant:
         raise DataError(
-            f"Two columns are called {repeated[0]}.",
+            f"Two columns are called {meant[0]}.",
             where=guard.shown(path),
             mend="rename or take out one of them",
         )
@@ -363,7 +374,13 @@ def _with_header(
         raise DataError(
             "The table has no rows.", where=guard.shown(path), mend="write one row per sample"
         )
-    return Table(path, dict(zip(header, cells, strict=True)), lines, notes)
+    if repeated:
+        what = f"Several columns are called {some_of(list(map(brief, repeated)), _NAMED)}."
+        said = Problem("columns", guard.shown(path.name), what, "the last of a name is kept")
+        notes = (*notes, said)
+    columns = zip(header, names, cells, strict=True)
+    held = {name: column for own, name, column in columns if own.strip() or any(column)}
+    return Table(path, held, lines, notes)
 
 
 def _unreadable(path: Path, why: str | None) -> DataError:

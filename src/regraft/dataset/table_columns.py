@@ -28,6 +28,7 @@ from regraft.dataset.rows import Problem
 from regraft.dataset.table import (
     KNOWN,
     LABEL_NAMES,
+    OF_PEOPLE,
     TEXT_NAMES,
     Table,
     brief,
@@ -183,7 +184,7 @@ def text_column(table: Table) -> str:
         + (f"; --columns takes {taken} for the classes." if taken is not None else "."),
         where=guard.shown(table.path),
         mend="call it `text` (or `path` for pictures), and the column with the classes `label`; "
-        "or give their names: --columns text=…,label=…",
+        f"or give their names: --columns text=…,label=…{OF_PEOPLE}",
     )
 
 
@@ -247,7 +248,8 @@ def headless(table: Table) -> DataError:
         f"The first row seems to be data, not names of columns: it has {table.listed}.",
         where=f"{guard.shown(table.path)}, line 1",
         mend="write a header above it, for example text,label; or, if these are names, say which "
-        "columns are meant: --columns text=…,label=…",
+        "columns are meant: --columns text=…,label=…; or, of a form with a question a column, turn "
+        "rows into columns",
     )
 
 

@@ -6,8 +6,9 @@ Decisions:
   holds several, separated by `|` or `;`, or a list. Several as columns: `label_cat`, `label_dog`, …
   with 0 or 1; without any of these, two or more columns that hold only 0 and 1 are classes, and
   that is said. One alone may as well be something else.
-- A list that was written out (`['a', 'b']`, as pandas does) is a list, and that is said. What else
-  begins like one, or like an object, is refused: its characters would be the name of a class.
+- A list that was written out (`['a', 'b']`, as pandas does, or `{"choices": ["a", "b"]}`, as Label
+  Studio does) is a list, and that is said. What else begins like one, or like an object, is
+  refused: its characters would be the name of a class.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import final
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
 from regraft.dataset.rows import Problem
-from regraft.dataset.table import KNOWN, SPAN, Cell, Table, brief
+from regraft.dataset.table import KNOWN, OF_PEOPLE, SPAN, Cell, Table, brief
 from regraft.dataset.table_columns import guessed_task, text_column
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError
@@ -33,6 +34,8 @@ _SELDOM = 0.01
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 _ITEM = re.compile(r"""'([^'\\]*)'|"([^"\\]*)"|(\d+)""")
 _LIST = re.compile(rf"\[\s*(({_ITEM.pattern})(\s*,\s*({_ITEM.pattern}))*)?\s*\]")
+_CHOICES = re.compile(r'\{\s*"choices"\s*:\s*(\[.*\])\s*\}', re.DOTALL)
+"""What Label Studio writes into a cell of CSV where several classes were chosen."""
 _BEGINS = re.compile(r"""[\[{(]\s*['"]""")
 """How lists and objects begin that were written out, of NumPy too, which sets no commas."""
 
@@ -74,7 +77,10 @@ def labels_in(table: Table) -> Labels:
 
 def written_list(text: str) -> tuple[str, ...] | None:
     """The items of a list that was written out (`['a', 'b']`, `[007]`); None for any other text."""
-    if not _LIST.fullmatch(text.strip()):
+    text = text.strip()
+    if choices := _CHOICES.fullmatch(text):
+        text = choices[1]
+    if not _LIST.fullmatch(text):
         return None
     return tuple("".join(item.groups("")) for item in _ITEM.finditer(text))
 
@@ -84,7 +90,7 @@ def _by_columns(table: Table) -> Labels:
     problems: tuple[Problem, ...] = ()
     columns = [name for name in table.columns if name.startswith("label_")]
     if not columns:
-        columns = [n for n in table.columns if n not in KNOWN and n and _is_truth(table, n)]
+        columns = [n for n in table.columns if n not in KNOWN and _is_truth(table, n)]
         if len(columns) < 2:
             raise _no_label(table)
         named, where = ", ".join(map(brief, columns)), guard.shown(table.path.name)
@@ -105,14 +111,14 @@ def _no_label(table: Table) -> DataError:
         f"The table has no column `label`; it has {table.listed}.",
         where=guard.shown(table.path),
         mend="call the column with the classes `label`, or have columns label_… with 0 and 1; "
-        f"or give its name: --columns {_option_for(table)}",
+        f"or give its name: --columns {_option_for(table)}{OF_PEOPLE}",
     )
 
 
 def _option_for(table: Table) -> str:
     """What to give as --columns, as far as it can be told."""
     text = text_column(table) if guessed_task(table) == "text-classification" else "path"
-    others = [name for name in table.columns if name and name not in (text, *KNOWN, *SPAN)]
+    others = [name for name in table.columns if name not in (text, *KNOWN, *SPAN)]
     label = f"label={others[0] if len(others) == 1 else '…'}"
     own = next((name for name, called in table.own.items() if called == text), text)
     return shlex.quote(label if text == "path" else f"text={own},{label}")
@@ -201,7 +207,7 @@ def _truths(table: Table, column: str) -> list[bool]:
             raise table.fault(
                 line,
                 f"Column {column} holds '{brief(text)}'.",
-                "write 1 where the label applies, else 0",
+                f"write 1 where the label applies, else 0{OF_PEOPLE}",
             )
         values.append(_TRUTH[text.strip().lower()])
     return values

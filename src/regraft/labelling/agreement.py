@@ -261,7 +261,9 @@ def bootstrap(
 def disagreement(votes: Votes) -> np.ndarray:
     """Apart_u in 0…1: how much two votes on a sample disagree on average; 0 with fewer than two.
 
-    Steps of a scale disagree by the share of the scale that lies between them.
+    The same vote may be drawn twice, so that a tie divides people alike, however many they are: 3
+    to 3 as 1 to 1, and more than 2 to 1. Steps of a scale disagree by the share of the scale that
+    lies between them.
     """
     from scipy.sparse import csr_array
 
@@ -280,7 +282,7 @@ def disagreement(votes: Votes) -> np.ndarray:
         apart_u = total_u**2 - np.asarray((count_uk**2).sum(axis=1)).ravel()
     else:
         apart_u = np.asarray((count_uk * (count_uk @ apart_kk)).sum(axis=1)).ravel()
-    return apart_u / np.maximum(total_u * (total_u - 1), 1)
+    return apart_u / np.maximum(total_u**2, 1)
 
 
 def per_class(votes: Votes, seed: int = 0, clusters: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -258,7 +258,9 @@ def upheld(votes: Votes, dataset: Dataset) -> frozenset[str]:
 
 
 def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
-    """The consensus as it stands in labels.json, the least certain samples first.
+    """The consensus as it stands in labels.json, what is doubtful first, the least certain of it.
+
+    A tie is doubtful however sure a model of the people is: what it knows of them is a guess.
 
     Args:
         found: of `consensus`.
@@ -266,7 +268,8 @@ def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
     """
     sure_u = found.sure()
     labels, said = found.labels(), votes.listed()
-    order = [int(u) for u in np.argsort(sure_u, kind="stable")]
+    doubtful_u = found.tied_u | (sure_u < SURE_SHARE - _HAIR)
+    order = [int(u) for u in np.lexsort((sure_u, ~doubtful_u))]
     rows: list[Json] = [
         {
             "sample": found.samples[u],
@@ -277,12 +280,11 @@ def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
         }
         for u in order
     ]
-    doubtful = int((sure_u < SURE_SHARE - _HAIR).sum())
     return {
         "method": found.method,
         "why": found.why,
         "samples": len(found.samples),
         "ties": int(found.tied_u.sum()),
-        "doubtful": {"below": SURE_SHARE, "samples": doubtful},
+        "doubtful": {"below": SURE_SHARE, "samples": int(doubtful_u.sum())},
         "labels": rows,
     }

@@ -30,6 +30,8 @@ from regraft.labelling.matching import about
 from regraft.labelling.verdicts import Verdict, verdicts
 from regraft.store import commit, file_sha256
 
+LABELLED = "labelled"
+"""The kind of problem of a sample of a pool whose content is labelled already."""
 _PARTS = ("path", *SPAN)
 _COLUMNS = tuple(
     (*what, kind) for what in (("path",), _PARTS, ("text",)) for kind in ("label", "labels")
@@ -66,8 +68,10 @@ def read_pool(
     """
     known = labelled.samples
     if labelled.task != "text-classification":
-        return data_sets.read_unlabelled(
-            path, apart_from=known, max_bad=max_bad, clip_s=clip_s, tell=tell
+        return _without_leaks(
+            data_sets.read_unlabelled(
+                path, apart_from=known, max_bad=max_bad, clip_s=clip_s, tell=tell
+            )
         )
     if path.is_file() and not TableReader().recognises(path):
         raise DataError(
@@ -75,9 +79,20 @@ def read_pool(
             where=guard.shown(path),
             mend="give a table with a column of texts, or a folder with a file for each",
         )
-    return data_sets.read_unlabelled_texts(
-        path, column=column, apart_from=known, max_bad=max_bad, tell=tell
+    return _without_leaks(
+        data_sets.read_unlabelled_texts(
+            path, column=column, apart_from=known, max_bad=max_bad, tell=tell
+        )
     )
+
+
+def _without_leaks(pool: Dataset) -> Dataset:
+    """The pool with its copies of labelled samples called so: nothing is measured on them here."""
+    problems = (
+        replace(problem, kind=LABELLED) if problem.kind == "leak" else problem
+        for problem in pool.problems
+    )
+    return replace(pool, problems=tuple(problems))
 
 
 def place_of(data: Path, pool: Path) -> str:

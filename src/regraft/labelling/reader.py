@@ -14,6 +14,7 @@ from regraft.dataset.table_columns import FILE_NAMES, named_text_column, with_pa
 from regraft.dataset.table_rows import dataset_of
 from regraft.errors import DataError
 from regraft.labelling.consensus import consensus
+from regraft.labelling.label_studio_exports import is_export
 from regraft.labelling.votes import Scale, Votes
 from regraft.labelling.votes_table import VotesTable, is_votes, read_votes, read_votes_table
 
@@ -80,10 +81,16 @@ class AnyReader:
         return any(reader.recognises(path) for reader in READERS)
 
     def read(self, path: Path) -> Dataset:
-        """The rows; see `Reader`."""
+        """The rows; see `Reader`.
+
+        Raises:
+            DataError: there are votes, and not what they are on.
+        """
         votes = VotesReader(self.scale)
         if votes.recognises(path):
             return votes.read(path)
+        if is_votes(path):
+            raise _nothing_voted_on(path)
         known = (reader for reader in READERS if reader.recognises(path))
         return (asked_for(self.task, path) or next(known)).read(path)
 
@@ -97,6 +104,18 @@ def _read_as_votes(read: VotesTable) -> list[Problem]:
     """What is to be said about how a table is read: something else may have been meant."""
     where = guard.shown(read.table.path.name)
     return [Problem("votes", where, said) for said in (read.layout.said(), *read.votes.notes)]
+
+
+def _nothing_voted_on(path: Path) -> DataError:
+    """What to say of votes whose samples are not there; as labels each would be a sample."""
+    mend = "call the column with the texts `text`, or that with the names of files `path`"
+    if is_export(path):
+        mend = "give a table text,annotator,label or path,annotator,label, with one vote a row"
+    return DataError(
+        "These are votes, without the texts or the files that they are on.",
+        where=guard.shown(path),
+        mend=f"{mend}; `regraft labels` says how far people agree without them, too",
+    )
 
 
 def _has_samples(path: Path) -> bool:

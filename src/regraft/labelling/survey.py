@@ -140,7 +140,8 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
     votes = read_votes(data, scale=request.scale) if is_voted else None
     found = nothing() if votes is None else _of_votes(votes, request)
     if votes is not None and not VotesReader().recognises(data):
-        why, mend = "The table holds no texts and names no files", ""
+        why = "The table has no column of texts (`text`), and no files that are there (`path`)"
+        mend = ""
         if is_export(data):
             why = "Of an export the annotations alone are read, not what its tasks show"
             mend = (

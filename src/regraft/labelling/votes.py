@@ -24,8 +24,9 @@ from typing import Literal
 import numpy as np
 
 from regraft.dataset import guard
+from regraft.dataset.reader import alike
 from regraft.errors import DataError, UsageError
-from regraft.wording import plural
+from regraft.wording import plural, some_of
 
 Scale = Literal["nominal", "ordinal", "multilabel"]
 SCALES: tuple[Scale, ...] = ("nominal", "ordinal", "multilabel")
@@ -36,6 +37,8 @@ _NUMBER = re.compile(r"[+\-\u2212]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?")
 _MISSING = frozenset({"nan", "null", "<na>"})
 """What stands for a missing vote among numbers, in small letters."""
 _MOST_STEPS = 64
+_NAMED = 3
+"""Pairs of classes that a message names."""
 
 
 def scale_of(name: str | None) -> Scale | None:
@@ -178,7 +181,17 @@ def votes_of(
     table_v3 = np.array(
         [(places[0][s], places[1].get(a, -1), places[2][v]) for s, a, v in rows], dtype=np.int64
     )
-    return Votes(samples, people, values, scale, *table_v3.T, nameless=nameless, notes=notes)
+    votes = Votes(samples, people, values, scale, *table_v3.T, nameless=nameless, notes=notes)
+    return replace(votes, notes=(*notes, *_alike(votes.classes)))
+
+
+def _alike(classes: Iterable[str]) -> tuple[str, ...]:
+    """What is said of classes that may be one, by their names: people differ in how they write."""
+    pairs = [f"{one} and {other}" for one, other in alike(classes)]
+    if not pairs:
+        return ()
+    what = "differ in upper and lower case alone, and count as different classes"
+    return (f"{some_of(pairs, _NAMED)} {what}.",)
 
 
 def _changed(

@@ -5,7 +5,7 @@ Decisions:
 - Capitals in the columns' names do not matter.
 - A table with labels (in `category` or `sentiment` too) that does not say whose they are is a table
   of labels, whatever else stands in it: `votes`, `rater_age` and the like are about the sample.
-- A wide table's mean, count, majority and spread are no people's.
+- A wide table's mean, count, majority and spread are no people's, nor are comments and times.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from regraft.labelling.votes_samples import names_samples
 from regraft.wording import some_of
 
 _ROLES = ("annotator", "rater", "worker", "coder", "labeller", "labeler")
-_ANNOTATORS = (*_ROLES, *(f"{role}_id" for role in _ROLES))
+_ANNOTATORS = (*_ROLES, *(f"{role}{end}" for role in _ROLES for end in ("_id", "id")))
 _LABELS = ("label", "labels", *LABEL_NAMES)
-_VOTED = ("label", "labels", "vote", "rating", "answer", *LABEL_NAMES)
+_VOTED = ("label", "labels", "vote", "rating", "answer", "choice", *LABEL_NAMES)
 _LISTED = ("votes", "ratings")
 _PERSON = re.compile(rf"(?:{'|'.join(_ROLES)})(?:[_ -](.+)|([0-9]+))", re.IGNORECASE)
 _NOBODY = re.compile("vote[_ -]?[0-9]+", re.IGNORECASE)
@@ -32,10 +32,11 @@ _NOBODY = re.compile("vote[_ -]?[0-9]+", re.IGNORECASE)
 _MEAN = re.compile("(?:mean|average|avg)(?:[_ -].+)?", re.IGNORECASE)
 _FIGURE = re.compile(
     rf"{_MEAN.pattern}|(?:median|majority|consensus|agreement|confidence)(?:[_ -].+)?"
-    "|std|stdev|variance|count|total|sum|gold|final",
+    "|std|stdev|variance|count|total|sum|gold|final"
+    "|comments?|notes?|remarks?|reasons?|time|timestamp|date",
     re.IGNORECASE,
 )
-"""What a column of a wide table says of all people together."""
+"""What a column of a wide table says of all people together, or beside their votes."""
 _SPREAD = re.compile("sd|var", re.IGNORECASE)
 """What it says beside a mean; else these are initials."""
 _NAMED = 5
@@ -51,7 +52,7 @@ class Layout:
         columns: that hold what was voted.
         annotator: of a long table, the column that says who; "" of others.
         people: of a wide table, whose votes each column holds; empty where nobody is named.
-        figures: columns about all people together, which are not read.
+        figures: columns about all people together, and beside votes, which are not read.
     """
 
     kind: Literal["long", "wide", "listed"]

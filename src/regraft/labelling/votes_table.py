@@ -28,7 +28,7 @@ from pathlib import Path
 from regraft.dataset import guard
 from regraft.dataset.encoding import said_of_encodings
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import Table, columns_of, read_table
+from regraft.dataset.table import Table, brief, columns_of, read_table
 from regraft.dataset.table_columns import with_path
 from regraft.dataset.table_labels import with_lists
 from regraft.dataset.table_rows import TableReader
@@ -38,7 +38,10 @@ from regraft.labelling.votes import Scale, Value, Votes, votes_of
 from regraft.labelling.votes_cells import all_votes, may_name_several, one_vote
 from regraft.labelling.votes_columns import Layout, layout_of
 from regraft.labelling.votes_samples import sample_names
-from regraft.wording import plural
+from regraft.wording import plural, some_of
+
+_NAMED = 5
+"""Columns that a message names."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def read_votes_table(path: Path, *, scale: Scale | None = None) -> VotesTable:
         cells, layout, names, scale
     )
     votes = votes_of(rows, scale=scale, where=where)
-    votes = replace(votes, notes=(*lists, *notes, *votes.notes, *nameless))
+    unread = _like_votes(table, layout)
+    votes = replace(votes, notes=(*lists, *notes, *votes.notes, *nameless, *unread))
     return VotesTable(table, layout, names, votes)
 
 
@@ -121,6 +125,26 @@ def _refuse_namesakes(table: Table, layout: Layout) -> None:
             where=guard.shown(table.path),
             mend="rename or take out one of them",
         )
+
+
+def _like_votes(table: Table, layout: Layout) -> tuple[str, ...]:
+    """What is said of columns beside those of people that hold what these hold, and not each once.
+
+    They may be a person's whose name is not known as one.
+    """
+    if layout.kind != "wide":
+        return ()
+    voted = {text for column in layout.columns for text in table.texts(column)} - {""}
+    found: list[str] = []
+    for name in table.columns:
+        filled = [text for text in table.texts(name) if text.strip()]
+        values = set(filled)
+        if name not in (*layout.columns, *layout.figures) and len(values) < len(filled):
+            found += [brief(name)] * (2 * len(values & voted) > len(values))
+    if not found:
+        return ()
+    said = f"{some_of(found, _NAMED)} {'holds' if len(found) == 1 else 'hold'} what was voted, too"
+    return (f"{said}, and no vote is read there: a person's column is called rater_NAME.",)
 
 
 def _with_lists(table: Table, layout: Layout) -> tuple[Table, tuple[str, ...]]:

@@ -58,6 +58,7 @@ def _findings(report: Facts, folder: Path) -> Iterator[str]:
             yield shown(report[part]["text"])
     data: Facts = report["data"]
     yield from _learnt_besides(data)
+    yield from _guessed(data)
     problems = [problem for problem in data["problems"] if _is_of_data(problem)]
     many = plural(len(problems), "problem")
     if problems and "given" in data:  # which `inspect` does not look at
@@ -71,7 +72,17 @@ def _findings(report: Facts, folder: Path) -> Iterator[str]:
 
 def _is_of_data(problem: Facts) -> bool:
     """Whether something is wrong with the data; else it says how they were read or corrected."""
-    return problem["kind"] not in ("likely-error", "votes") and problem["done"] != "relabelled"
+    said = ("likely-error", "votes", "encoding")
+    return problem["kind"] not in said and problem["done"] != "relabelled"
+
+
+def _guessed(data: Facts) -> Iterator[str]:
+    """Which encodings were guessed, and of what; as a rule rightly, so that it is no problem."""
+    from regraft.dataset.encoding import ENCODING, said_of_encodings
+    from regraft.dataset.rows import Problem
+
+    guesses = (Problem(**p) for p in data["problems"] if p["kind"] == ENCODING)
+    yield from map(shown, said_of_encodings(guesses))
 
 
 def _learnt_besides(data: Facts) -> Iterator[str]:

@@ -63,7 +63,7 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
             print_lines(console, f"next    {shown(out / 'next.csv')}")
 
 
-_WHY_LEFT_OUT = {"leak": "copies of what is labelled", "repeated": "copies of others in it"}
+_WHY_LEFT_OUT = {"labelled": "copies of what is labelled", "repeated": "copies of others in it"}
 
 
 def _left_out(problems: Sequence[Facts], out: Path | None) -> str:
