@@ -20,7 +20,7 @@ from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, features, missing
 from regraft.transfer.head import HeadData
 from regraft.transfer.held_out import HeldOut
-from regraft.transfer.lexicon import Words, drawn
+from regraft.transfer.lexicon import Words, subsample
 from regraft.transfer.packing import Storage
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Ground:
         """The words of the training texts; found once."""
         key = self.dataset.fingerprint(), self.backbone.sha256
         if key not in self.known_words:
-            some = drawn(self.dataset.split("train"))
+            some = subsample(self.dataset.split("train"))
             self.known_words[key] = Words(some, self.vectors(some))
         return self.known_words[key]
 
