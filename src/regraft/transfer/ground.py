@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.backbones import Backbone, TextPreprocessing
+from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample, View
 from regraft.events import Tell
 from regraft.store import Run, digest
@@ -203,19 +203,11 @@ def inputs_of(ground: Ground, more: Facts) -> Facts:
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "recipe": repr(ground.backbone.recipe),
-        **_windows(ground.backbone),
+        "preprocessing": repr(ground.backbone.preprocessing),
         "seed": ground.seed,
         **({"soft": digest_of(dict(ground.soft))} if ground.soft else {}),
         **more,
     }
-
-
-def _windows(backbone: Backbone) -> Facts:
-    """What of a text is read, where that is not the same for all backbones of these weights."""
-    preprocessing = backbone.preprocessing
-    if not isinstance(preprocessing, TextPreprocessing):
-        return {}
-    return {"windows": preprocessing.windows, "overlap": preprocessing.overlap}
 
 
 def head_facts(ground: Ground) -> Facts:
