@@ -65,14 +65,16 @@ class CocoReader:
             root = root.parent
         into = Collector(path, root, self.name)
         declared: set[str] = set()
-        splits = {file: _split(file, root) if path.is_dir() else "" for file in _of_boxes(found)}
+        splits: dict[Path, Split] = {
+            file: _split(file, root) if path.is_dir() else "" for file in _of_boxes(found)
+        }
         for file in sorted(splits, key=lambda file: not splits[file]):
             declared |= set(_read_file(into, file, root, splits[file]).values())
+        places = some_of([_shown(file, root) for file in splits], 3)
         for file in sorted({*found, *others} - set(splits)):
-            what = f"The boxes are in {some_of([_shown(each, root) for each in splits], 3)}."
-            what = (
-                what if _has_lists(file) else "It does not have the lists images and annotations."
-            )
+            what = "It does not have the lists images and annotations."
+            if _has_lists(file):
+                what = f"The boxes are in {places}."
             into.say("other-json", _shown(file, root), what, "not read")
         return into.finish(declared)
 
