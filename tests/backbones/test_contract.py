@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pretrained import timm_checkpoint
 
-from regraft.backbones import check_backbone, convert, open_backbone
-from regraft.errors import BackboneError
+from regraft.backbones import check_backbone, convert, open_backbone, pull, shelf, show
+from regraft.errors import BackboneError, MissingExtra, NotHere
 
 FAMILIES = (
     "resnet18",
@@ -37,6 +38,39 @@ def test_every_family_keeps_the_contract(architecture: str, tmp_path: Path) -> N
     assert check_backbone(backbone)
     assert len(backbone.stages) >= 4, backbone.note
     assert not backbone.note
+
+
+def test_what_is_not_here_is_shown_as_timm_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    known = show("timm:resnet10t.c3_in1k")
+    assert (known["ready"], known["size_px"], known["licence"]) == (False, 176, "Apache-2.0")
+    assert known["mend"] == "regraft backbones pull timm:resnet10t.c3_in1k"
+
+
+def test_weights_that_nobody_publishes_are_not_fetched() -> None:
+    with pytest.raises(NotHere, match="timm publishes no weights") as fault:
+        pull("timm:beit3_giant_patch14_224")
+    assert fault.value.mend == "give your own: timm:beit3_giant_patch14_224@FILE"
+
+
+def test_what_is_known_is_shown_without_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path))
+
+    def ask(*_: object) -> dict[str, Any]:
+        raise MissingExtra("the package is not installed", mend="pip install it")
+
+    monkeypatch.setattr(shelf, "ask", ask)
+    known = show("minilm-l6")
+    assert (known["licence"], known["ready"]) == ("Apache-2.0", False)
+    assert known["mend"] == "pip install it"
+    with pytest.raises(MissingExtra):
+        show("text:some/other")
 
 
 def test_the_default_network_is_timms(tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from regraft.backbones import check_backbone, conversion, nanodet, open_backbone, pull, shelf
+from regraft.backbones import check_backbone, conversion, nanodet, open_backbone, pull, shelf, show
 from regraft.backbones.adapters import Converted
 from regraft.backbones.addresses import Address
 from regraft.backbones.backbone import Backbone, Preprocessing, Recipe
 from regraft.backbones.network import assemble, build, read_safetensors
-from regraft.errors import BackboneError, StoreError
+from regraft.errors import BackboneError, NotHere, StoreError
 from regraft.seeds import generator
 from regraft.store import files
 
@@ -110,9 +110,12 @@ def test_what_is_not_pulled_yet_names_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REGRAFT_CACHE", str(tmp_path))
-    with pytest.raises(BackboneError, match="not on this machine") as fault:
+    with pytest.raises(NotHere, match="not on this machine") as fault:
         open_backbone("nanodet-g")
     assert "regraft backbones pull nanodet-g" in fault.value.mend
+    known = show("nanodet-g")
+    assert (known["parameters"], known["size_px"]) == (3_738_080, 416)
+    assert (known["ready"], known["mend"]) == (False, fault.value.mend)
 
 
 def test_what_another_process_pulled_meanwhile_is_not_fetched_again(

@@ -342,7 +342,8 @@ def test_what_is_not_in_the_cache_is_not_fetched(hub: Path) -> None:
     told: list[Event] = []
     with pytest.raises(BackboneError, match="not on this machine") as caught:
         backbones.show("text:some/other", tell=told.append)
-    assert told == [Said("Opening text:some/other for the first time")], "nothing is prepared"
+    looked = "looking for text:some/other on this machine, to convert it once"
+    assert told == [Said(looked)], "nothing is prepared"
     assert "regraft backbones pull text:some/other" in caught.value.mend
 
 

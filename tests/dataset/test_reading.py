@@ -20,7 +20,7 @@ from regraft.dataset import (
     read_all,
     read_to_inspect,
 )
-from regraft.errors import DataError, UsageError
+from regraft.errors import DataError, TooManyBadSamples, UsageError
 from regraft.events import Advanced, Event
 
 
@@ -285,6 +285,17 @@ def test_training_pictures_without_boxes_can_be_inspected(tmp_path: Path) -> Non
     assert told["splits"] == {"train": 1, "valid": 1, "test": 0}
     assert "no-fit" in [problem["kind"] for problem in told["problems"]]
     assert told["imbalance"]["text"] == "No training sample has a class."
+
+
+def test_more_bad_files_than_fit_takes_are_said_where_data_are_inspected(tmp_path: Path) -> None:
+    broken(classes(tmp_path, cat=4, dog=4), 1)
+    assert not [p for p in read_to_inspect(tmp_path).problems if p.kind == "no-fit"]
+    broken(tmp_path, 3)
+    (stop,) = (p for p in read_to_inspect(tmp_path).problems if p.kind == "no-fit")
+    assert "cannot be used; at most 1 may be set aside." in stop.what
+    with pytest.raises(TooManyBadSamples) as caught:
+        read(tmp_path)
+    assert caught.value.what.startswith(stop.what)
 
 
 def test_what_cannot_be_read_cannot_be_inspected(tmp_path: Path) -> None:

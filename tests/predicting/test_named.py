@@ -123,7 +123,7 @@ def test_what_cannot_be_looked_into_is_said(
     assert "no files (only/link: This link leads nowhere.)" in nothing_found(["only"], "texts").what
 
 
-def test_a_pattern_that_nothing_fits_is_said_beside_others(
+def test_a_pattern_or_folder_with_nothing_in_it_is_said_beside_others(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
@@ -133,6 +133,9 @@ def test_a_pattern_that_nothing_fits_is_said_beside_others(
     assert not_entered(asked) == [
         {"sample": name, "problem": "No file fits this pattern."}
         for name in ("*.mkv", ".thum*/no*")
+    ]
+    assert not_entered(["a.jpg", "empty"]) == [
+        {"sample": "empty", "problem": "The folder has no files; hidden ones do not count."}
     ]
 
 

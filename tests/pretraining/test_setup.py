@@ -21,16 +21,20 @@ MEAN, CLS = (
 """The same weights, pooled in two ways."""
 
 
-def test_the_same_weights_with_other_options_are_another_training() -> None:
+WORDS = replace(MEAN, preprocessing=TextPreprocessing(256, "another tokenizer"))
+
+
+def test_the_same_weights_with_other_options_or_tokens_are_another_training() -> None:
     objective: Any = SimpleNamespace(settings=MaskedSettings())
     pool: Any = SimpleNamespace(fingerprint=lambda: "pool")
     question: Any = {"objective": "masked-language", "seed": 0, "budget": None}
     one = Setup(Any, question, objective, MEAN, 0, pool, None, print)
     assert replace(one, start=CLS).inputs != one.inputs
+    assert replace(one, start=WORDS).inputs != one.inputs
     assert replace(one, start=replace(MEAN)).inputs == one.inputs
 
 
-def test_the_same_weights_with_other_options_are_fine_tuned_anew(
+def test_the_same_weights_with_other_options_or_tokens_are_fine_tuned_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept: list[Any] = []
@@ -46,6 +50,6 @@ def test_the_same_weights_with_other_options_are_fine_tuned_anew(
         judge_tuned, "_ground",
         lambda run, evaluator, backbone, tell: SimpleNamespace(backbone=backbone, dataset=data),
     )  # fmt: skip
-    for pair in ((MEAN, MEAN), (CLS, CLS)):
+    for pair in ((MEAN, MEAN), (CLS, CLS), (WORDS, WORDS)):
         judge_tuned.fine_tuned(run, evaluator, pair, None, print)
-    assert len(kept) == len(set(kept)) == 6
+    assert len(kept) == len(set(kept)) == 9

@@ -24,6 +24,14 @@ def test_backbones_are_listed_with_size_and_checksum() -> None:
     assert "not known until it is pulled" in printed(80, printing.print_backbone, unknown)
 
 
+def test_a_text_encoders_sizes_are_those_of_tokens() -> None:
+    stage = {"name": "layer.0", "parameters": 5, "shapes": [[-1, 384], []]}
+    facts = {"name": "a", "modality": "text", "sha256": "1", "size_px": 256, "stages": [stage]}
+    lines = printed(80, printing.print_backbone, facts | {"ready": True}).splitlines()
+    assert ["tokens", "256"] in [line.split() for line in lines]
+    assert lines[-1].endswith("tokens × 384, 1")
+
+
 def test_the_cache_shows_what_is_in_it_and_how_much() -> None:
     entries = [
         {"kind": "features", "about": "backbone b", "bytes": 3_200_000, "used_s": 1.7e9},

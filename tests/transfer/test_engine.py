@@ -14,7 +14,7 @@ import tiny
 
 from regraft.backbones import Backbone, build
 from regraft.dataset import Sample
-from regraft.errors import BackboneError, UsageError
+from regraft.errors import BackboneError, NotHere, UsageError
 from regraft.events import Event, Said
 from regraft.machine import has_bfloat16
 from regraft.transfer import cache, runners
@@ -332,6 +332,21 @@ def test_what_goes_wrong_there_is_raised_here() -> None:
         pytest.raises(BackboneError, match="no such file"),
     ):
         preparation.backbone()
+
+
+def test_a_preparation_is_announced_when_it_is_known_to_be_possible(own_cache: Path) -> None:
+    said: list[Event] = []
+    with (
+        prepare("nanodet-g", tell=said.append) as preparation,
+        pytest.raises(NotHere, match="not on this machine"),
+    ):
+        preparation.backbone()
+    assert said == [Said("looking for nanodet-g on this machine, to convert it once")]
+    said.clear()
+    with prepare(tiny.address("offset"), tell=said.append) as preparation:
+        preparation.backbone()
+    name = tiny.address("offset")
+    assert said == [Said(f"making {name}"), Said(f"preparing {name} for this machine (once)")]
 
 
 def test_its_death_is_an_error(compiled: Backbone, samples: list[Sample], own_cache: Path) -> None:

@@ -11,9 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from regraft.backbones import Backbone, Preprocessing, Recipe
 from regraft.dataset import Dataset, Sample
 from regraft.events import silent
-from regraft.transfer.ground import Ground
+from regraft.transfer.ground import Ground, inputs_of
+
+
+def test_what_the_same_weights_read_otherwise_is_another_step() -> None:
+    unused: Any = None
+    rows = Dataset(Path("a"), "image-classification", ("a", "b"), ())
+    recipe = Recipe("timm", "resnet18")
+    small = Backbone("r", "image", "", "5ad", "", (), Preprocessing(64), recipe, Path())
+    ground = Ground(unused, rows, small, unused, unused, 0, None, silent)
+    for other in (Preprocessing(96), Preprocessing(64, mean=(0, 0, 0))):
+        ground_of_other = replace(ground, backbone=replace(small, preprocessing=other))
+        assert inputs_of(ground_of_other, {}) != inputs_of(ground, {})
+    assert inputs_of(replace(ground, backbone=replace(small)), {}) == inputs_of(ground, {})
 
 
 def test_words_are_shared_where_data_and_network_are_the_same(

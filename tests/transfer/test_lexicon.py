@@ -87,9 +87,9 @@ def test_axes_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_many_texts_some_of_each_kind_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """However they are ordered; here every other one is of the other class."""
     samples = texts(True)
-    assert lexicon.drawn(samples) == samples
+    assert lexicon.subsample(samples) == samples
     monkeypatch.setattr(lexicon, "MOST_TEXTS", 60)
-    some = lexicon.drawn(samples)
+    some = lexicon.subsample(samples)
     assert len(some) == 60 and 15 < sum(sample.target == 1 for sample in some) < 45
 
 

@@ -26,7 +26,7 @@ from regraft.backbones.backbone import (
 )
 from regraft.backbones.catalogue import DEFAULT, DEFAULT_TEXT, DEFAULTS, ROWS, Row
 from regraft.backbones.shelf import open_backbone
-from regraft.errors import BackboneError
+from regraft.errors import MissingExtra, NotHere
 from regraft.events import Tell, silent
 
 if TYPE_CHECKING:
@@ -90,19 +90,24 @@ def listing() -> list[dict[str, Any]]:
 def show(name: str, *, tell: Tell = silent) -> dict[str, Any]:
     """All that is known about a backbone; what is on this machine is opened for it.
 
+    What is not here is shown as far as the catalogue or timm knows it, with "mend".
+
     Raises:
         UsageError: the name means nothing.
+        NotHere: its weights are not here, and nothing is known of it without them.
+        MissingExtra: likewise, the package that it needs.
         BackboneError: its weights are here and cannot be used.
     """
     facts = next((asdict(row) for row in ROWS if row.name == name), {})
     try:
         backbone = open_backbone(name, tell=tell)
-    except BackboneError as fault:
+    except (NotHere, MissingExtra) as fault:
         wanted = address(name)
-        if wanted.adapter != "timm" or wanted.file is not None:
+        if wanted.adapter == "timm":
+            facts = {"sha256": "", **facts, **shelf.ask("card", wanted)}
+        if not facts:
             raise
-        card = {"sha256": "", **facts, **shelf.ask("card", wanted)}
-        return {**card, "ready": False, "mend": fault.mend}
+        return {**facts, "ready": False, "mend": fault.mend}
     described = backbone.to_json()
     return {
         **facts,

@@ -109,6 +109,7 @@ def _card(wanted: Address) -> dict[str, Any]:
         "licence": about.licence,
         "source": about.hub[0] if about.hub else about.url,
         "preprocessing": asdict(about.preprocessing),
+        "size_px": about.preprocessing.size_px,
     }
 
 

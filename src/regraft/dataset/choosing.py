@@ -159,9 +159,7 @@ def list_rows(path: Path, reader: Reader | None, task: str | None, mend: str = "
 
 def _rows_of(path: Path, reader: Reader | None) -> Dataset:
     if not path.exists():
-        raise DataError(
-            "There is no such file or folder.", where=guard.shown(path), mend="check the path"
-        )
+        raise guard.nothing_at(path)
     refuse_run(path)
     check_columns(reader, path)
     for candidate in READERS if reader is None else (reader,):

@@ -26,11 +26,13 @@ from pathlib import Path
 from typing import final
 
 from regraft.dataset.rows import Problem
-from regraft.errors import UnreadableSample
+from regraft.errors import DataError, UnreadableSample
 
 MAX_PIXELS = 100_000_000
 """300 MB as RGB, in each thread that decodes: an aerial picture of 10,000 × 10,000 passes."""
 MAX_BYTES = 512 * 2**20
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|file):/")
+"""As a path has it, which keeps one slash of two."""
 SNIFFED = 500
 """Files whose names are looked at to tell what a folder holds."""
 
@@ -234,6 +236,14 @@ def is_file(file: Path) -> bool:
         return file.is_file()
     except (OSError, ValueError):
         return False
+
+
+def nothing_at(path: Path) -> DataError:
+    """What is said of data that do not exist; of an address of the network, that it is one."""
+    mend = "check the path"
+    if _ADDRESS.match(str(path)):
+        mend = "this is an address: fetch what lies there yourself, and give the file or folder"
+    return DataError("There is no such file or folder.", where=shown(path), mend=mend)
 
 
 def is_there(path: Path) -> bool:

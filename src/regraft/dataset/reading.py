@@ -29,7 +29,7 @@ from regraft.dataset.merging import (
 from regraft.dataset.reader import LAYOUT, Reader, alike
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.splits import refuse_lost, refuse_without_valid, with_splits
-from regraft.dataset.usable import check_max_bad, say_ignored, usable
+from regraft.dataset.usable import check_max_bad, refuse_too_many_bad, say_ignored, usable
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError
 from regraft.events import Tell, silent
@@ -116,7 +116,12 @@ def read_to_inspect(
     """
     check_task(task)
     listed = with_named_splits(list_rows(Path(path), reader, task, "leave --task out, or "))
-    dataset, faults = cut(_settled(listed, 0.999, tell), clip_s), list[DataError]()
+    settled, faults = _settled(listed, 0.999, tell), list[DataError]()
+    try:
+        refuse_too_many_bad(settled, MAX_BAD)
+    except DataError as fault:
+        faults.append(fault)
+    dataset = cut(settled, clip_s)
     try:
         dataset = learnable(dataset)
         refuse_lost(listed, dataset)

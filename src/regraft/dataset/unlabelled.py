@@ -190,7 +190,7 @@ def _listed_files(root: Path) -> Dataset:
 def _listed_texts(root: Path, column: str = "") -> Dataset:
     """What lies at a path, before it is read."""
     if not root.exists():
-        raise DataError("There is no such file.", where=guard.shown(root), mend="check the path")
+        raise guard.nothing_at(root)
     problems: list[Problem] = []
     notes: Sequence[Problem] = ()
     if root.is_dir():

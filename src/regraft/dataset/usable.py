@@ -43,7 +43,7 @@ def usable(listed: Dataset, max_bad: float, tell: Tell) -> tuple[Dataset, Thumbn
     """
     verified = VERIFY[listed.task](listed.samples, tell)
     dataset = listed.with_samples(verified.samples).with_problems(verified.problems)
-    _refuse_too_many_bad(dataset, max_bad)
+    refuse_too_many_bad(dataset, max_bad)
     return dataset, verified.thumbnails_nhw
 
 
@@ -77,8 +77,12 @@ def say_ignored(dataset: Dataset, tell: Tell) -> None:
             tell(Said(f"{count:,} {other}{are} not read: most files here are {most}"))
 
 
-def _refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
+def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
     """Stop where more files were set aside than allowed.
+
+    Args:
+        dataset: with the problems of reading it.
+        max_bad: share of files that may be set aside.
 
     Raises:
         TooManyBadSamples: names them.

@@ -180,7 +180,7 @@ def worth(
     double = _gained(value_s, accuracy_rs, sizes, count, count)
     gained_r = second_r - accuracy_rs[:, -1]
     gained = float(second[0]) - accuracy.value
-    ahead_r = _drawn(accuracy_rs, sizes, count, count + batch) - gained_r
+    ahead_r = _extrapolated(accuracy_rs, sizes, count, count + batch) - gained_r
     return Worth(
         count,
         batch,
@@ -191,7 +191,7 @@ def worth(
         Gain.of(gained, gained_r),
         Gain.of(new.value - gained, ahead_r),
         tuple((round(size), float(value)) for size, value in zip(sizes, value_s[0], strict=True)),
-        (2 * count, accuracy.value + float(_drawn(value_s, sizes, sizes[-1], 2 * count)[0])),
+        (2 * count, accuracy.value + float(_extrapolated(value_s, sizes, sizes[-1], 2 * count)[0])),
     )
 
 
@@ -271,11 +271,13 @@ def _means(
 def _gained(
     value_s: np.ndarray, drawn_rs: np.ndarray, sizes: Sequence[float], have: int, more: int
 ) -> Gain:
-    value = float(_drawn(value_s, sizes, have, have + more)[0])
-    return Gain.of(value, _drawn(drawn_rs, sizes, have, have + more))
+    value = float(_extrapolated(value_s, sizes, have, have + more)[0])
+    return Gain.of(value, _extrapolated(drawn_rs, sizes, have, have + more))
 
 
-def _drawn(accuracy_rs: np.ndarray, sizes: Sequence[float], have: float, goal: float) -> np.ndarray:
+def _extrapolated(
+    accuracy_rs: np.ndarray, sizes: Sequence[float], have: float, goal: float
+) -> np.ndarray:
     """Gain_r of that many labels, by a line of log error against log labels; never negative."""
     log_s = np.log(sizes)
     error_rs = np.log(np.maximum(1 - accuracy_rs, 1e-4))

@@ -13,6 +13,7 @@ from regraft.dataset.texts import is_text_file
 from regraft.dataset.video import claims_video
 from regraft.errors import DataError, UsageError
 
+_EMPTY = "The folder has no files; hidden ones do not count."
 _TABLE = "Tables are read of texts alone; name the files themselves, or folders of them."
 
 
@@ -71,8 +72,8 @@ def _whole(path: Path) -> Path:
 def not_entered(inputs: Iterable[str | Path]) -> list[dict[str, Any]]:
     """Answers for what cannot be looked into, each with what speaks against it.
 
-    These are patterns that nothing fits, and in folders: folders that may not be read, links that
-    lead nowhere or to folders elsewhere, pipes.
+    These are patterns that nothing fits, folders that are named and empty, and in folders: folders
+    that may not be read, links that lead nowhere or to folders elsewhere, pipes.
 
     Args:
         inputs: names, folders and patterns.
@@ -134,10 +135,11 @@ def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:
 
     def place(name: str) -> str:
         if Path(name).is_dir():
-            folder = f"the folder {guard.shown(name)} has no files"
+            folder, why = f"the folder {guard.shown(name)} has no files", "hidden ones do not count"
             for unread in not_entered([name]):
-                return f"{folder} ({guard.shown(unread['sample'])}: {unread['problem']})"
-            return f"{folder} (hidden ones do not count)"
+                if unread["problem"] != _EMPTY:
+                    why = f"{guard.shown(unread['sample'])}: {unread['problem']}"
+            return f"{folder} ({why})"
         return "stdin is empty" if name == "-" else f"no file fits {guard.shown(name)}"
 
     places = "; ".join(place(str(given)) for given in inputs)
@@ -157,7 +159,9 @@ def _behind(given: str | Path) -> Iterator[tuple[Path, bool, str]]:
     """
     path = Path(given)
     if path.is_dir():
-        yield from _below(path)
+        found = _below(path)
+        yield next(found, (path, True, _EMPTY))
+        yield from found
     elif path.exists() or not set("*?[") & set(str(given)):
         yield path, True, ""
     else:

@@ -8,8 +8,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from regraft.dataset import refuse_run
-from regraft.errors import DataError, UsageError
+from regraft.dataset import guard, refuse_run
+from regraft.errors import UsageError
 from regraft.pretraining.objective import Objective
 from regraft.pretraining.settings import AnySettings, MaskedSettings
 
@@ -81,7 +81,7 @@ def choose(name: str, data: Path, settings: AnySettings | None = None) -> Object
     if settings is not None and not isinstance(settings, type(usual)):
         raise UsageError(f"these are not settings of {name}", where="settings")
     if not data.exists():
-        raise DataError("there is no such file or folder", where=data, mend="check the path")
+        raise guard.nothing_at(data)
     refuse_run(data)
     kind = next((kind for kind in kinds if kind().recognises(data)), None)
     if kind is None:

@@ -58,6 +58,7 @@ class Setup:
             "judge": self.evaluator.dataset.fingerprint() if self.evaluator else None,
             "backbone": self.start.sha256,
             "options": repr(self.start.recipe.options),
+            "preprocessing": repr(self.start.preprocessing),
             "frozen": self.frozen,
             "settings": asdict(self.objective.settings),
             "seed": self.seed,

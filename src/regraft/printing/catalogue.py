@@ -51,18 +51,25 @@ def print_backbone(console: Console, facts: Facts) -> None:
             print_lines(console, f"{key:<10}  {shown(facts[key])}")
     if not facts["sha256"]:
         print_lines(console, f"{'sha256':<10}  not known until it is pulled")
-    for key in ("parameters", "size_px", "width"):
+    is_text = facts.get("modality") == "text"
+    sizes = {"parameters": "parameters", "size_px": "tokens" if is_text else "size_px"}
+    for key, heading in (sizes | {"width": "width"}).items():
         if facts.get(key):
-            print_lines(console, f"{key:<10}  {facts[key]:,}")
+            print_lines(console, f"{heading:<10}  {facts[key]:,}")
     if not facts["ready"]:
         print_lines(console, f"{'here':<10}  no; {shown(facts['mend'])}")
         return
     table = table_of("stage", "parameters", "gives, for one sample", right=("parameters",))
     for stage in facts["stages"]:
-        shapes = ", ".join(" × ".join(map(str, shape)) for shape in stage["shapes"])
+        shapes = ", ".join(map(_spelt, stage["shapes"]))
         table.add_row(Text(shown(stage["name"])), count(stage["parameters"]), shapes)
     print_lines(console, "")
     print_table(console, table)
+
+
+def _spelt(shape: Sequence[int]) -> str:
+    """A stage's shape (see `Stage`); that of a single number, such as a text's length, is empty."""
+    return " × ".join("tokens" if size == -1 else str(size) for size in shape) or "1"
 
 
 def print_cache(console: Console, folder: Path, entries: Sequence[Facts], limit_bytes: int) -> None:

@@ -138,20 +138,26 @@ def prepare(backbone: str | Backbone, *, tell: Tell = silent) -> Preparation:
             backbone = with_levels(open_backbone(backbone, tell=tell))
         return Preparation(backbone, None)
     known, request = _known(backbone)
-    if known is not None and find(place(known)) is not None:
+    if known is None:
+        assert isinstance(backbone, str)
+        tell(shelf.looking_for(backbone))
+    elif find(place(known)) is not None:
         return Preparation(known, None)
-    name = backbone if isinstance(backbone, str) else backbone.name
-    tell(Said(f"preparing {name} for this machine (once)"))
-    return Preparation(known, _start(request))
+    else:
+        tell(_preparing(known))
+    return Preparation(known, _start(request), tell)
 
 
 @final
 class Preparation:
     """A backbone that is being made ready, or is; made by `prepare`, closed after use."""
 
-    def __init__(self, backbone: Backbone | None, worker: Worker | None) -> None:
+    def __init__(
+        self, backbone: Backbone | None, worker: Worker | None, tell: Tell = silent
+    ) -> None:
         self._known = backbone
         self._worker = worker
+        self._tell = tell
 
     def backbone(self) -> Backbone:
         """The backbone; waits for its conversion.
@@ -165,6 +171,8 @@ class Preparation:
             self._known = Backbone.from_json(facts["backbone"], Path(facts["weights"]))
             if find(place(self._known)) is not None:
                 self.close()
+            else:
+                self._tell(_preparing(self._known))
         return self._known
 
     def engine(self, frozen: int, samples: Sequence[Sample]) -> Engine:
@@ -470,6 +478,10 @@ class Engine:
 
 def _name_of(serving: Serving) -> str:
     return f"{serving.name} {serving.precision} {serving.batched}"
+
+
+def _preparing(backbone: Backbone) -> Said:
+    return Said(f"preparing {backbone.name} for this machine (once)")
 
 
 def _known(backbone: str | Backbone) -> tuple[Backbone | None, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regraft.backbones import Backbone, TextPreprocessing
+from regraft.backbones import Backbone
 from regraft.dataset import Dataset, Sample, View
 from regraft.events import Tell
 from regraft.store import Run, digest
@@ -20,7 +20,7 @@ from regraft.transfer.engine import Engine
 from regraft.transfer.features import Features, features, missing
 from regraft.transfer.head import HeadData
 from regraft.transfer.held_out import HeldOut
-from regraft.transfer.lexicon import Words, drawn
+from regraft.transfer.lexicon import Words, subsample
 from regraft.transfer.packing import Storage
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Ground:
         """The words of the training texts; found once."""
         key = self.dataset.fingerprint(), self.backbone.sha256
         if key not in self.known_words:
-            some = drawn(self.dataset.split("train"))
+            some = subsample(self.dataset.split("train"))
             self.known_words[key] = Words(some, self.vectors(some))
         return self.known_words[key]
 
@@ -203,19 +203,11 @@ def inputs_of(ground: Ground, more: Facts) -> Facts:
         "data": ground.dataset.fingerprint(),
         "backbone": ground.backbone.sha256,
         "recipe": repr(ground.backbone.recipe),
-        **_windows(ground.backbone),
+        "preprocessing": repr(ground.backbone.preprocessing),
         "seed": ground.seed,
         **({"soft": digest_of(dict(ground.soft))} if ground.soft else {}),
         **more,
     }
-
-
-def _windows(backbone: Backbone) -> Facts:
-    """What of a text is read, where that is not the same for all backbones of these weights."""
-    preprocessing = backbone.preprocessing
-    if not isinstance(preprocessing, TextPreprocessing):
-        return {}
-    return {"windows": preprocessing.windows, "overlap": preprocessing.overlap}
 
 
 def head_facts(ground: Ground) -> Facts:

@@ -45,7 +45,7 @@ _UNITS = ("word", "char")
 _NAMES = ("weight", "idf", "keys", "units")
 
 
-def drawn(samples: Sequence[Sample]) -> list[Sample]:
+def subsample(samples: Sequence[Sample]) -> list[Sample]:
     """Of training texts those that `Words` is made of; in order."""
     some = generator(0, "words").permutation(len(samples))[:MOST_TEXTS]
     return [samples[i] for i in sorted(some)]

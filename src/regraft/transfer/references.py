@@ -19,7 +19,7 @@ from regraft.transfer.fine_tuning import trained
 from regraft.transfer.ground import Facts, Ground, inputs_of, tail_of
 from regraft.transfer.ladder import Climbed, seconds_spent
 from regraft.transfer.meter import PeakMemory
-from regraft.transfer.rungs import batch_of, bytes_a_view, drawn, seconds_a_picture
+from regraft.transfer.rungs import batch_of, bytes_a_view, seconds_a_picture, trial_samples
 from regraft.transfer.step import Cost, Step, announce, rung_entry
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _plan_twin(ground: Ground, allowed_s: float) -> Facts:
         tail = tail_of(own, 0, {}, ground.seed)
         rate = twin.rate_of(tail.network)
         rung = twin.rung_of(len(train), 1, batch, rate)
-        some = drawn(own, rung.batch)
+        some = trial_samples(own, rung.batch)
         train_s = seconds_a_step(rung, tail, ground.task, some)
         return train_s, rung.batch * seconds_a_picture(own, 0, some), rate
 

@@ -221,7 +221,7 @@ def _seconds_of(ground: Ground, rung: Rung, start: dict[str, np.ndarray]) -> flo
     """How long a rung would take, by a trial with a batch of its own samples."""
     from regraft.transfer.fit import seconds_a_step
 
-    train, some = ground.dataset.split("train"), drawn(ground, rung.batch)
+    train, some = ground.dataset.split("train"), trial_samples(ground, rung.batch)
     cut, engine = ground.cut(rung.frozen), ground.engine(rung.frozen)
     rows: Features | LiveFeatures = LiveFeatures(some, cut, engine, [View()])
     picture_s = seconds_a_picture(ground, rung.frozen, train[:TRIED])
@@ -239,7 +239,7 @@ def _seconds_of(ground: Ground, rung: Rung, start: dict[str, np.ndarray]) -> flo
     return step_s * rung.steps + picture_s * pictures
 
 
-def drawn(ground: Ground, count: int) -> Sequence[Sample]:
+def trial_samples(ground: Ground, count: int) -> Sequence[Sample]:
     """So many training samples, drawn as a step draws them.
 
     Tiles that follow each other come from one decoding, and would cost less than in the training.

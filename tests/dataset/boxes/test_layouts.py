@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -146,9 +147,69 @@ def test_coco_s_captions_and_keypoints_are_not_read(tmp_path: Path):
     (inner / "captions_val2017.json").write_text('{"images": [], "annotations": []}')
     data = read_boxes(tmp_path)
     assert (data.used, data.refused) == (1, 0)
-    assert [p.where for p in data.problems if p.kind == "no-instances"] == [
+    assert [p.where for p in data.problems if p.kind == "other-json"] == [
         "annotations/captions_val2017.json"
     ]
+
+
+def test_coco_s_own_files_are_not_read_beside_others_of_boxes(tmp_path: Path):
+    """Keypoints have the boxes of people once more, captions have no categories."""
+    inner = tmp_path / "annotations"
+    _in_splits(tmp_path, {"annotations/train.json": "train", "annotations/val.json": "val"})
+    content = (inner / "train.json").read_text()
+    (inner / "person_keypoints_train.json").write_text(content.replace("tree", "person"))
+    (inner / "captions_val.json").write_text('{"images": [], "annotations": []}')
+    data = read_boxes(tmp_path)
+    assert (data.used, data.refused, data.categories) == (2, 0, ("tree",))
+    assert [p.where for p in data.problems if p.kind == "other-json"] == [
+        "annotations/captions_val.json",
+        "annotations/person_keypoints_train.json",
+    ]
+    for file in ("train.json", "val.json"):
+        (inner / file).unlink()
+    data = read_boxes(tmp_path)  # without others, the boxes of people are read
+    assert (data.used, data.categories) == (1, ("person",))
+    assert [p.where for p in data.problems if p.kind == "other-json"] == [
+        "annotations/captions_val.json"
+    ]
+
+
+def test_json_that_is_not_read_is_named(tmp_path: Path):
+    files = {"annotations/Instances_Train.JSON": "train", "annotations/instances_val.json": "val"}
+    _in_splits(tmp_path, files)
+    inner = tmp_path / "annotations"
+    (inner / "instances_test.json").write_text('{"images": [')
+    (tmp_path / "train" / "_annotations.coco.json").write_text(
+        (inner / "instances_val.json").read_text()
+    )
+    data = read_boxes(tmp_path)
+    assert [p.split for p in data.pictures] == ["train", "valid"]
+    problems = [p for p in data.problems if p.kind == "other-json"]
+    assert [(p.where, p.done) for p in problems] == [
+        ("annotations/instances_test.json", "not read"),
+        ("train/_annotations.coco.json", "not read"),
+    ]
+    assert problems[0].what == "It does not have the lists images and annotations."
+    assert "in annotations/Instances_Train.JSON, annotations/inst" in problems[1].what
+
+
+def test_the_split_of_a_file_that_is_called_for_one_counts(tmp_path: Path):
+    """Whatever a file of all pictures is called; COCO has instances_trainval…json, too."""
+    _in_splits(tmp_path, {"all_boxes.json": "train", "b_train.json": "train", "c_val.json": "val"})
+    one, other = (json.loads((tmp_path / f).read_text()) for f in ("b_train.json", "c_val.json"))
+    for image in other["images"]:
+        image["id"] += 1
+    for annotation in other["annotations"]:
+        annotation["image_id"] += 1
+    whole = {part: one[part] + other[part] for part in ("images", "annotations")}
+    whole["images"][1]["file_name"], whole["images"][0]["file_name"] = "val/a.png", "train/a.png"
+    (tmp_path / "all_boxes.json").write_text(json.dumps(whole | {"categories": one["categories"]}))
+    data = read_boxes(tmp_path)
+    assert [(p.id, p.split) for p in data.pictures] == [
+        ("train/a.png", "train"),
+        ("val/a.png", "valid"),
+    ]
+    assert "two-splits" not in {p.kind for p in data.problems}
 
 
 def test_a_picture_that_is_missing_is_told_where_it_was_looked_for(tmp_path: Path):

@@ -3,8 +3,12 @@
 Decisions:
 
 - Files lie in the folder, in its annotations/, or one in the folder of each split, as Roboflow has
-  it. Where some are called instances_…, these hold the boxes: COCO's own captions and keypoints,
-  which lie beside them, are not read.
+  it. The first of these places that has some is read; what JSON there and of other places is not is
+  a problem.
+- Where some are called instances_…, these hold the boxes: COCO's own captions and keypoints, which
+  lie beside them, hold others, or the same once more. Nor are those read beside other names.
+- Files that say by their name which split they are come first: of a picture that a file of all
+  names, too, theirs counts.
 - A picture is looked for beside its file, then in the folder called like the file's last words or
   its split (train2017/ for instances_train2017.json), then in images/; see `elsewhere.py`, too.
 """
@@ -29,8 +33,11 @@ from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
+from regraft.wording import some_of
 
 _PLACES = ("images", "..", "../images")
+_OTHERS = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
+"""How COCO's own files begin that lie beside the instances; the first have boxes of people."""
 _WORDS = re.compile(r"[_.-]")
 
 
@@ -46,26 +53,29 @@ class CocoReader:
         if path.is_file():
             return path.suffix.lower() == ".json"
         try:
-            return bool(_found(path))
+            return bool(_found(path)[0])
         except OSError:
             return False
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `BoxReader`."""
-        found = [path] if path.is_file() else _found(path)
+        found, others = ([path], []) if path.is_file() else _found(path)
         root = path.resolve() if path.is_dir() else path.resolve().parent
         if root.name == "annotations":
             root = root.parent
         into = Collector(path, root, self.name)
         declared: set[str] = set()
-        files = _of_boxes(found)
-        for file in files:
-            names = _read_file(into, file, root, _split(file, root) if path.is_dir() else "")
-            declared |= set(names.values())
-        for file in found:
-            if file not in files:
-                what = "The boxes are in the files called instances_…."
-                into.say("no-instances", _shown(file, root), what, "not read")
+        splits: dict[Path, Split] = {
+            file: _split(file, root) if path.is_dir() else "" for file in _of_boxes(found)
+        }
+        for file in sorted(splits, key=lambda file: not splits[file]):
+            declared |= set(_read_file(into, file, root, splits[file]).values())
+        places = some_of([_shown(file, root) for file in splits], 3)
+        for file in sorted({*found, *others} - set(splits)):
+            what = "It does not have the lists images and annotations."
+            if _has_lists(file):
+                what = f"The boxes are in {places}."
+            into.say("other-json", _shown(file, root), what, "not read")
         return into.finish(declared)
 
     def place(self, name: str, split: str) -> str:
@@ -103,24 +113,33 @@ class CocoReader:
             store.commit(folder / f"{split or 'boxes'}.json", json.dumps(content).encode())
 
 
-def _found(folder: Path) -> list[Path]:
-    """The files of the first of the places where they may lie."""
+def _found(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of the first of the places where they may lie, and other JSON that may be meant."""
     if not folder.is_dir():
-        return []
+        return [], []
     tops = [place for place, is_folder in guard.listed(folder) if is_folder]
     splits = [place for place in tops if _split_in(place.name)]
+    found, others = list[Path](), list[Path]()
     for places in ([folder], [folder / "annotations"], splits):
-        inside = [entry for place in places if place.is_dir() for entry in guard.listed(place)]
-        files = [file for file, is_folder in inside if not is_folder]
-        named = [file for file in files if file.suffix.lower() == ".json" and file.is_file()]
-        found = [file for file in named if _has_lists(file)]
-        if found:
-            return found
-    return []
+        files = [file for place in places if place.is_dir() for file in _json_in(place)]
+        lists = [file for file in files if _has_lists(file)]
+        others += lists if found else [file for file in files if file not in lists]
+        found = found or lists
+    return found, others
+
+
+def _json_in(folder: Path) -> list[Path]:
+    files = [file for file, is_folder in guard.listed(folder) if not is_folder]
+    return [file for file in files if file.suffix.lower() == ".json" and file.is_file()]
 
 
 def _of_boxes(files: Sequence[Path]) -> Sequence[Path]:
-    return [file for file in files if file.name.startswith("instances")] or files
+    """Those of boxes, as COCO's own are called, else all but COCO's own of other things."""
+    of = {file: file.name.lower() for file in files}
+    instances = [file for file in files if of[file].startswith("instances")]
+    others = [file for file in files if not of[file].startswith(_OTHERS)]
+    people = [file for file in files if of[file].startswith(_OTHERS[0])]
+    return instances or others or people or files
 
 
 def _has_lists(file: Path) -> bool:

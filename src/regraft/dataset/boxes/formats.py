@@ -73,9 +73,11 @@ def known_form_of(path: Path) -> BoxFormat:
 
 
 def no_boxes_at(path: Path) -> DataError:
-    """What is said of a path where nothing is in a known format."""
+    """What is said of a path where nothing is in a known format, or nothing at all."""
+    if not path.exists():
+        return guard.nothing_at(path)
     return DataError(
-        "These are no boxes in a known format." if path.exists() else "There is no such file.",
+        "These are no boxes in a known format.",
         where=guard.shown(path),
         mend="give a COCO JSON file, a folder with a YOLO data.yaml, a folder of Pascal VOC "
         "XML, a CSV of boxes, or an export of Label Studio",
