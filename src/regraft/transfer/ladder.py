@@ -58,6 +58,7 @@ def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbe
     entries: list[Facts] = []
     plans: list[Facts] = []
     best: Step | None = None
+    start: dict[str, np.ndarray] | None = None
     vain: list[str] = []
     why_not = ""
     for name in names:
@@ -69,7 +70,7 @@ def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbe
         elif best is None:
             step = trained(ground, name, make_rung(ground, name), {})
         else:
-            start = _start_of(ground, steps[0])
+            start = start or _start_of(ground, steps[0])
             plan = make_plan(ground, name, start, seconds_spent(entries))
             plans.append(plan.to_json())
             if plan.over_budget:
