@@ -4,15 +4,18 @@ Every rung starts from the head (one that reads words gives way to one on the ve
 measured on the same validation samples, and is compared with the best so far by a paired test. A
 rung that started from one before would begin where the training samples are known by heart: of 18
 tiles of forest `all` reaches 39 % AP50 from the head, 31 % from rung after rung. The climb stops
-when two rungs in a row bring no gain outside the noise, when even a perfect rung could bring none,
-or when the next would exceed the budget. The test split is touched once, by the chosen rung.
+after two rungs that bring no gain outside the noise and are no higher than those before, when even
+a perfect rung could bring none, or when the next would exceed the budget. The test split is touched
+once, by the chosen rung.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +31,9 @@ from regraft.transfer.step import Cost, Step, announce, rung_entry
 from regraft.wording import metric_name
 
 PATIENCE = 2
-"""The climb stops after so many rungs in a row without a gain. One alone says little: on 200
-handwritten digits the last stage brings 3 points, within noise, the last two bring 8."""
+"""The climb stops after so many rungs without a gain that are no higher than all before. One alone
+says little, and of those that rise within noise a deeper one may show it: of 30 composed pictures
+`last:1` · `last:2` · `last:4` of a detector reach 84.5 · 85.4 · 85.9 % AP50, `all` 90.8 %."""
 
 _FITTED = ("head.weight", "head.bias", "words.weight")
 """Tensors of a convex head whose numbers were fitted."""
@@ -51,8 +55,8 @@ def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbe
     Args:
         ground: what is shared.
         names: of the rungs, see `rung_names`.
-        stops: after two in a row without a gain, and where none could be shown. What was asked for
-            by name is tried all the same.
+        stops: after `PATIENCE` rungs in vain, and where none could be shown. What was asked for by
+            name is tried all the same.
     """
     steps: list[Step] = []
     entries: list[Facts] = []
@@ -60,6 +64,7 @@ def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbe
     best: Step | None = None
     start: dict[str, np.ndarray] | None = None
     vain: list[str] = []
+    highest = -math.inf
     why_not = ""
     for name in names:
         if why_not:
@@ -83,11 +88,14 @@ def climb(ground: Ground, names: Sequence[str], *, stops: bool = True) -> Climbe
         entries.append(step.facts | {"verdict": verdict, "why": why})
         steps.append(step)
         ground.tell(Said(f"{name}: {verdict}. {why}"))
-        vain = [] if verdict == "kept" else [*vain, name]
+        value: Any = step.facts["metric"]["value"]
+        if value <= highest:
+            vain.append(name)
+        highest = max(highest, value)
         if verdict == "kept":
-            best = step
+            best, vain = step, []
             why_not = _nothing_to_show(ground, best) if stops else ""
-        elif len(vain) == PATIENCE and stops:
+        elif len(vain) >= PATIENCE and stops:
             why_not = f"the climb stopped: {' and '.join(vain)} brought no gain"
     assert best is not None
     return Climbed(tuple(steps), best, tuple(entries), tuple(plans))
