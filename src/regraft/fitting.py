@@ -252,7 +252,7 @@ def _report(
         "task": ground.task.name,
         "data": content.data_facts(rows)
         | content.truncated(ground)
-        | _clips(rows, question)
+        | _as_read(rows, question)
         | _given(rows, question),
         "backbone": content.provenance(ground),
         "rungs": list(climbed.entries),
@@ -279,10 +279,11 @@ def _reference(ground: Ground, climbed: Climbed, compare: str | None) -> dict[st
     return references.scratch(ground, climbed) if compare == "scratch" else None
 
 
-def _clips(rows: Dataset, question: dict[str, Any]) -> dict[str, Any]:
-    """How long clips are, and what they were cut to; nothing for pictures and texts."""
+def _as_read(rows: Dataset, question: dict[str, Any]) -> dict[str, Any]:
+    """How long clips are, what they were cut to and which columns were named, where any were."""
     cut = {} if question["clip"] is None else {"cut_s": question["clip"]}
-    return content.clip_length(rows) | cut
+    columns = {"columns": question["columns"]} if "columns" in question else {}
+    return content.clip_length(rows) | cut | columns
 
 
 def _given(rows: Dataset, question: dict[str, Any]) -> dict[str, Any]:
@@ -299,15 +300,13 @@ def _model_facts(
     ground: Ground, best: Step, tested: Outcome | None, question: dict[str, Any]
 ) -> dict[str, Any]:
     """What a model says of itself besides what `save` knows."""
-    columns = {"columns": question["columns"]} if "columns" in question else {}
     return {
         "metric": best.facts["metric"],
         "rung": best.facts["name"],
         "test": tested.facts["metric"] if tested else None,
         "tile_px": ground.dataset.tile_px,
         **_sizes(ground),
-        **_clips(ground.dataset, question),
-        **columns,
+        **_as_read(ground.dataset, question),
     }
 
 

@@ -54,6 +54,9 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
     cut = REPORT | {"data": REPORT["data"] | {"cut_s": 1.5}}
     words = " ".join(printed(width, printing.print_fit, cut, Path("r")).split())
     assert "list them with: regraft inspect 'my photos' --clip 1.5s" in words
+    named = REPORT | {"data": REPORT["data"] | {"columns": "label=my kind"}}
+    words = " ".join(printed(width, printing.print_fit, named, Path("r")).split())
+    assert "regraft inspect 'my photos' --columns 'label=my kind'" in words
     assert "\x1b" not in page
 
 

@@ -20,7 +20,7 @@ def test_lists_of_labels_say_what_they_are_ordered_by(probability: float | None,
     found = nothing() | {"likely_errors": [row, text], "next": [row, row]}
     lines = printed(200, printing.print_labels, found).splitlines()
     assert any("line 3  how the text begins" in line for line in lines)
-    errors = lines.index("Labels that are likely wrong, by score: 1 is surely wrong.")
+    errors = lines.index("Labels that are likely wrong, by score, which is 1 at most.")
     assert lines[errors + 1].split() == ["sample", "given", "suggested", "score", "reason"]
     after = next(n for n, line in enumerate(lines) if line.startswith("What to label next"))
     assert said in lines[after]

@@ -67,6 +67,8 @@ def _findings(report: Facts, folder: Path) -> Iterator[str]:
     elif problems:
         path = shlex.quote(str(data["path"]))
         cut = f" --clip {data['cut_s']:g}s" if "cut_s" in data else ""
+        if "columns" in data:
+            cut = f" --columns {shlex.quote(shown(data['columns']))}"
         yield f"{many} found in the data; list them with: regraft inspect {shown(path)}{cut}"
 
 

@@ -42,7 +42,7 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         print_lines(console, shown(found["worth"]["text"]))
     rest = "--json lists all" if out is None else "the tables list all"
     if found["likely_errors"]:
-        print_lines(console, "", "Labels that are likely wrong, by score: 1 is surely wrong.")
+        print_lines(console, "", "Labels that are likely wrong, by score, which is 1 at most.")
         _print_ranked(console, found["likely_errors"], ("sample", "given", "suggested"))
         print_lines(console, f"{plural(len(found['likely_errors']), 'label')} to look at; {rest}.")
     print_lines(console, *_doubtful(found))

@@ -31,6 +31,8 @@ MOST = 100
 SURE_IOU = 0.5
 _STEPS = 100
 """Of precision, for which a confidence is kept."""
+_JUST_BELOW = 0.999
+"""Of the lowest score there is, which none is below."""
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _ROWS = 128
 """Draws at once, so that memory stays small."""
@@ -293,7 +295,7 @@ def choose_confidence(matches: Matches, precision: float | None = None) -> Confi
     """The confidence from which boxes are shown.
 
     Args:
-        matches: on validation data.
+        matches: on validation data. The confidence lies between two of its scores.
         precision: the least share of shown boxes that must be right; the confidence is then the
             lowest that keeps it (where none does, the one with the highest precision). None asks
             for the best F1.
@@ -315,11 +317,22 @@ def choose_confidence(matches: Matches, precision: float | None = None) -> Confi
         (kept,) = np.nonzero(precision_e >= precision)
         best = int(kept[-1]) if len(kept) else int(precision_e.argmax())
     return Confidence(
-        float(score_d[ends[best]]),
+        _between(score_d, int(ends[best])),
         float(precision_e[best]),
         float(recall_e[best]),
         float(f1_e[best]),
     )
+
+
+def _between(score_d: np.ndarray, last: int) -> float:
+    """The middle between the last score that is shown and the next, both falling.
+
+    At the score itself its box would be shown or not by the rounding of another batch.
+    """
+    lowest = np.float32(score_d[last])
+    below = np.float32(score_d[last + 1] if last + 1 < len(score_d) else _JUST_BELOW * lowest)
+    middle = (lowest + below) / np.float32(2)
+    return float(middle if middle > below else lowest)  # nothing lies between neighbours
 
 
 def confidences(matches: Matches) -> dict[str, Any]:
