@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from PIL import Image
 from voted import empty_files, votes_file
 
 from regraft.dataset import check_reader
@@ -153,6 +154,26 @@ def test_votes_without_what_they_are_on_are_refused_as_data_and_not_read_as_labe
     assert caught.value.where == str(path)
     assert "call the column with the texts `text`" in caught.value.mend
     assert "regraft labels" in caught.value.mend
+
+
+@pytest.mark.parametrize("task", [None, "object-detection"])
+@pytest.mark.parametrize(
+    ("header", "folder"),
+    [
+        ("filename,label,xmin,ymin,xmax,ymax,annotator", ""),
+        ("image_path,class,xmin,ymin,xmax,ymax,labeler", ""),
+        ("path,category,left,top,right,bottom,annotator", "images/"),
+    ],
+)
+def test_boxes_that_say_who_drew_them_are_boxes_and_no_votes(tmp_path, header, folder, task):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (60, 60)).save(tmp_path / "images" / "1.jpg")
+    rows = [f"{folder}1.jpg,cat,1,2,30,40,ann", f"{folder}1.jpg,dog,20,2,50,40,ben"]
+    table = votes_file(tmp_path, "\n".join([header, *rows]), "boxes.csv")
+    assert not is_votes(table)
+    dataset = AnyReader(task=task).read(table)
+    assert (dataset.task, dataset.classes) == ("object-detection", ("cat", "dog"))
+    assert len(dataset.samples[0].boxes) == 2
 
 
 def test_the_votes_of_an_export_are_no_data_to_learn_from(tmp_path):

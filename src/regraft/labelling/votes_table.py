@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regraft.dataset import guard
+from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.encoding import said_of_encodings
 from regraft.dataset.reader import class_name
 from regraft.dataset.table import Table, brief, columns_of, read_table
@@ -62,10 +63,15 @@ class VotesTable:
 
 
 def is_votes(path: Path) -> bool:
-    """Whether a file is a table of votes, by its columns, or an export of Label Studio."""
+    """Whether a file is a table of votes, by its columns, or an export of Label Studio.
+
+    A table of boxes is none, though it may say who drew each.
+    """
     if is_export(path):
         return True
-    return TableReader().recognises(path) and layout_of(columns_of(path)) is not None
+    if not TableReader().recognises(path) or BoxReader().recognises(path):
+        return False
+    return layout_of(columns_of(path)) is not None
 
 
 def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
