@@ -143,6 +143,7 @@ def test_a_damaged_table_of_votes_is_recognised_and_refused_where_it_is_read(tmp
         "id,rater_ann,rater_ben\nx,good,bad\ny,bad,bad\n",
         "id,Bemerkung,annotator,label\nx,so schoen war es noch nie,ann,good\n",
         "image,worker,label\nhttps://a.org/1.jpg,ann,good\n",
+        "filename,annotator,label\ngone/1.jpg,ann,good\ngone/1.jpg,ben,bad\n",
         "id,votes\nx,good|bad\n",
     ],
 )
@@ -153,6 +154,7 @@ def test_votes_without_what_they_are_on_are_refused_as_data_and_not_read_as_labe
         AnyReader().read(path)
     assert caught.value.where == str(path)
     assert "call the column with the texts `text`" in caught.value.mend
+    assert "let it lead to the files from the table's folder" in caught.value.mend
     assert "regraft labels" in caught.value.mend
 
 

@@ -107,8 +107,11 @@ def _read_as_votes(read: VotesTable) -> list[Problem]:
 
 
 def _nothing_voted_on(path: Path) -> DataError:
-    """What to say of votes whose samples are not there; as labels each would be a sample."""
-    mend = "call the column with the texts `text`, or that with the names of files `path`"
+    """What to say of votes whose samples are not there; as labels each vote would be a sample."""
+    mend = (
+        "call the column with the texts `text`, or that with the names of files `path` and let it "
+        "lead to the files from the table's folder"
+    )
     if is_export(path):
         mend = "give a table text,annotator,label or path,annotator,label, with one vote a row"
     return DataError(
