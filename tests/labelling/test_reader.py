@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from voted import empty_files, votes_file
 
-from regraft.dataset import check_reader
+from regraft.dataset import check_reader, read_all
 from regraft.errors import DataError
 from regraft.labelling.reader import AnyReader, VotesReader
 from regraft.labelling.votes_table import is_votes, read_votes
@@ -26,6 +26,17 @@ def test_what_empty_cells_are_taken_for_is_said_of_the_data(tmp_path):
 def test_labels_stand_beside_columns_about_the_voting(tmp_path):
     table = votes_file(tmp_path, "text,label,votes\nfine,good,3\nugly,bad,12\n")
     assert AnyReader().read(table).classes == ("bad", "good")
+
+
+def test_classes_that_may_be_one_are_said_of_the_data_once(tmp_path):
+    rows = ["text,annotator,label", "a text,a,Spam", "a text,b,Spam", "another,a,spam"]
+    path = votes_file(tmp_path, "\n".join(rows))
+    said = [p for p in read_all(path, reader=AnyReader()).problems if "upper and lower" in p.what]
+    assert [p.kind for p in said] == ["alike-classes"]
+    # A class that never has the most votes is none of the data, so the votes alone can tell.
+    path = votes_file(tmp_path, "\n".join([*rows, "a text,c,SPAM"]))
+    said = [p.what for p in VotesReader().read(path).problems if "upper and lower" in p.what]
+    assert len(said) == 1 and said[0].startswith("SPAM and Spam, SPAM and spam differ")
 
 
 def test_lines_of_json_hold_votes_too_and_what_is_read_as_votes_is_said(tmp_path):
