@@ -42,6 +42,14 @@ def test_one_column_of_0_and_1_is_no_class(tmp_path: Path) -> None:
     assert "--columns text=text,label=spam" in caught.value.mend
 
 
+def test_a_column_without_a_name_is_no_class(tmp_path: Path) -> None:
+    path = texts(tmp_path, ",spam", [(0, 1), (1, 0)])
+    with pytest.raises(DataError) as caught:
+        READER.read(path)
+    assert "--columns text=text,label=spam" in caught.value.mend
+    assert read(texts(tmp_path, ",spam,late", [(0, 1, 0), (1, 0, 1)])).classes == ("late", "spam")
+
+
 def test_several_columns_of_0_and_1_are_said_to_be_classes(tmp_path: Path) -> None:
     dataset = read(texts(tmp_path, "stars,rude,late", [(4, 1, 1), (3, 0, 1), (2, 0, 0)]))
     assert targets(dataset) == [("late", "rude"), ("late",), ()]

@@ -12,9 +12,12 @@ from PIL import Image
 
 import regraft
 from regraft.dataset.boxes import Box, read_boxes
+from regraft.errors import UsageError
 from regraft.labelling import agreement, box_agreement, ceiling
 from regraft.labelling.box_agreement import NOTHING, overlap
+from regraft.labelling.found import CONSENSUS_OF_BOXES
 from regraft.printing.labels import _agreement
+from regraft.reporting.labels_page import refuse_worked_on
 
 pytest.importorskip("cleanlab")
 
@@ -134,6 +137,17 @@ def test_the_consensus_is_a_table_of_boxes_to_go_on_from(folder):
     assert regraft.inspect(table)["task"] == "object-detection"
 
     assert regraft.labels(folder, out=folder) == before  # it is nobody's
+
+
+def test_a_consensus_that_was_saved_again_or_copied_is_nobody_s(folder):
+    header = ",".join(CONSENSUS_OF_BOXES)
+    row = '0.png,cat,1,1,9,9,0,"0.png [1, 1, 9, 9]",0.9,False,cat: 3'
+    (folder / "mended.csv").write_text(f"{header}\n{row}\n")
+    again = f"{header}\n{row.replace(', ', ' ')}\n".replace(",", ";")
+    (folder / "consensus.csv").write_text(again, encoding="utf-8-sig")
+    assert set(box_agreement.annotators_in(folder)) == {"ann", "ben", "cec"}
+    with pytest.raises(UsageError, match="not from an earlier call"):
+        refuse_worked_on(folder)
 
 
 def test_what_nobody_else_saw_is_no_box_of_the_consensus(tmp_path):

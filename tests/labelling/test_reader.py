@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from PIL import Image
 from voted import empty_files, votes_file
 
-from regraft.dataset import check_reader
+from regraft.dataset import check_reader, read_all
 from regraft.errors import DataError
 from regraft.labelling.reader import AnyReader, VotesReader
 from regraft.labelling.votes_table import is_votes, read_votes
@@ -25,6 +26,17 @@ def test_what_empty_cells_are_taken_for_is_said_of_the_data(tmp_path):
 def test_labels_stand_beside_columns_about_the_voting(tmp_path):
     table = votes_file(tmp_path, "text,label,votes\nfine,good,3\nugly,bad,12\n")
     assert AnyReader().read(table).classes == ("bad", "good")
+
+
+def test_classes_that_may_be_one_are_said_of_the_data_once(tmp_path):
+    rows = ["text,annotator,label", "a text,a,Spam", "a text,b,Spam", "another,a,spam"]
+    path = votes_file(tmp_path, "\n".join(rows))
+    said = [p for p in read_all(path, reader=AnyReader()).problems if "upper and lower" in p.what]
+    assert [p.kind for p in said] == ["alike-classes"]
+    # A class that never has the most votes is none of the data, so the votes alone can tell.
+    path = votes_file(tmp_path, "\n".join([*rows, "a text,c,SPAM"]))
+    said = [p.what for p in VotesReader().read(path).problems if "upper and lower" in p.what]
+    assert len(said) == 1 and said[0].startswith("SPAM and Spam, SPAM and spam differ")
 
 
 def test_lines_of_json_hold_votes_too_and_what_is_read_as_votes_is_said(tmp_path):
@@ -142,6 +154,7 @@ def test_a_damaged_table_of_votes_is_recognised_and_refused_where_it_is_read(tmp
         "id,rater_ann,rater_ben\nx,good,bad\ny,bad,bad\n",
         "id,Bemerkung,annotator,label\nx,so schoen war es noch nie,ann,good\n",
         "image,worker,label\nhttps://a.org/1.jpg,ann,good\n",
+        "filename,annotator,label\ngone/1.jpg,ann,good\ngone/1.jpg,ben,bad\n",
         "id,votes\nx,good|bad\n",
     ],
 )
@@ -152,7 +165,28 @@ def test_votes_without_what_they_are_on_are_refused_as_data_and_not_read_as_labe
         AnyReader().read(path)
     assert caught.value.where == str(path)
     assert "call the column with the texts `text`" in caught.value.mend
+    assert "let it lead to the files from the table's folder" in caught.value.mend
     assert "regraft labels" in caught.value.mend
+
+
+@pytest.mark.parametrize("task", [None, "object-detection"])
+@pytest.mark.parametrize(
+    ("header", "folder"),
+    [
+        ("filename,label,xmin,ymin,xmax,ymax,annotator", ""),
+        ("image_path,class,xmin,ymin,xmax,ymax,labeler", ""),
+        ("path,category,left,top,right,bottom,annotator", "images/"),
+    ],
+)
+def test_boxes_that_say_who_drew_them_are_boxes_and_no_votes(tmp_path, header, folder, task):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (60, 60)).save(tmp_path / "images" / "1.jpg")
+    rows = [f"{folder}1.jpg,cat,1,2,30,40,ann", f"{folder}1.jpg,dog,20,2,50,40,ben"]
+    table = votes_file(tmp_path, "\n".join([header, *rows]), "boxes.csv")
+    assert not is_votes(table)
+    dataset = AnyReader(task=task).read(table)
+    assert (dataset.task, dataset.classes) == ("object-detection", ("cat", "dog"))
+    assert len(dataset.samples[0].boxes) == 2
 
 
 def test_the_votes_of_an_export_are_no_data_to_learn_from(tmp_path):

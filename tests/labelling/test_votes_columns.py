@@ -95,7 +95,21 @@ def test_classes_beside_columns_about_people_are_labels(header):
     assert layout_of(header.split(",")) is None
 
 
-@pytest.mark.parametrize("column", ["rater_comment", "Rater Notes", "annotator_timestamp"])
+def test_a_class_is_what_was_voted_rather_than_a_choice_beside_it():
+    assert layout_of(("text", "annotator", "choice", "category")).columns == ("category",)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "rater_comment",
+        "rater_comment_1",
+        "Rater Notes",
+        "annotator_timestamp",
+        "rater_time_s",
+        "rater_duration",
+    ],
+)
 def test_what_stands_beside_votes_is_no_person(column):
     layout = layout_of(("id", "rater_a", "rater_b", column))
     assert (layout.columns, layout.figures) == (("rater_a", "rater_b"), (column,))

@@ -135,3 +135,8 @@ def test_a_column_that_holds_what_was_voted_and_is_not_read_is_named(tmp_path, h
 def test_numbers_of_rows_and_what_all_people_say_are_no_votes_that_are_missed(tmp_path):
     text = ",id,rater_1,rater_2,rater_majority\n1,x,1,2,1\n2,y,2,2,2\n3,z,1,1,1\n"
     assert read_votes(votes_file(tmp_path, text)).notes == ()
+
+
+def test_columns_with_a_meaning_of_their_own_are_no_votes_that_are_missed(tmp_path):
+    text = "id,group,rater_a,rater_b\nw,1,1,2\nx,1,2,2\ny,2,1,1\nz,2,1,1\n"
+    assert read_votes(votes_file(tmp_path, text)).notes == ()

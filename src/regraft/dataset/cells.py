@@ -3,8 +3,11 @@
 Decisions:
 
 - In a cell that a spreadsheet would take for a formula an apostrophe stands first. Where one stood
-  there already it is doubled, so that taking one off gives back every text. A path begins with "./"
-  instead, which leads to the same file in every program.
+  there already it is doubled, so that taking one off gives back every text. A column `path` has
+  "./" instead, which leads to the same file in every program; names of samples lead nowhere.
+- Only readers of forms and of boxes take the apostrophe off: in any other table it may be the
+  user's own. So what is labelled of a pool (`labelling/pool.py`), which is learnt from like any
+  table, is written without it.
 - A table with other characters than ASCII begins with a byte-order mark: without it Excel takes
   UTF-8 for the encoding of its country. One of ASCII has none, as some programs do not know it.
 """

@@ -50,6 +50,7 @@ _NAMED = 5
 """Lines or columns that a message lists."""
 _BRIEF = 60
 """Characters of a cell that a message shows."""
+_BY_PLACE = re.compile("column [0-9]+")
 _SEPARATOR_LINE = re.compile('"?sep=([^\\w"\'\\s]|\\t)"?', re.I)
 
 Cell = str | tuple[str, ...]
@@ -169,6 +170,11 @@ def column_name(text: str) -> str:
 def _column_names(header: Iterable[str]) -> list[str]:
     """The names in a header; a column that has none is called by its place."""
     return [column_name(text) or f"column {place}" for place, text in enumerate(header, 1)]
+
+
+def is_nameless(column: str) -> bool:
+    """Whether a column is called by its place, as that of pandas' row numbers is."""
+    return _BY_PLACE.fullmatch(column) is not None
 
 
 def _has_meaning(name: str) -> bool:

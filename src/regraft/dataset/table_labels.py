@@ -5,7 +5,7 @@ Decisions:
 - One label a row: the column `label`. Several: a column `labels`, or `label` as soon as one cell
   holds several, separated by `|` or `;`, or a list. Several as columns: `label_cat`, `label_dog`, …
   with 0 or 1; without any of these, two or more columns that hold only 0 and 1 are classes, and
-  that is said. One alone may as well be something else.
+  that is said. One alone may as well be something else, and one without a name may number rows.
 - A list that was written out (`['a', 'b']`, as pandas does, or `{"choices": ["a", "b"]}`, as Label
   Studio does) is a list, and that is said. What else begins like one, or like an object, is
   refused: its characters would be the name of a class.
@@ -22,7 +22,7 @@ from typing import final
 from regraft.dataset import guard
 from regraft.dataset.reader import class_name
 from regraft.dataset.rows import Problem
-from regraft.dataset.table import KNOWN, OF_PEOPLE, SPAN, Cell, Table, brief
+from regraft.dataset.table import KNOWN, OF_PEOPLE, SPAN, Cell, Table, brief, is_nameless
 from regraft.dataset.table_columns import guessed_task, text_column
 from regraft.dataset.texts import NoText
 from regraft.errors import DataError
@@ -90,11 +90,12 @@ def _by_columns(table: Table) -> Labels:
     problems: tuple[Problem, ...] = ()
     columns = [name for name in table.columns if name.startswith("label_")]
     if not columns:
-        columns = [n for n in table.columns if n not in KNOWN and _is_truth(table, n)]
+        named = (n for n in table.columns if n not in KNOWN and not is_nameless(n))
+        columns = [name for name in named if _is_truth(table, name)]
         if len(columns) < 2:
             raise _no_label(table)
-        named, where = ", ".join(map(brief, columns)), guard.shown(table.path.name)
-        what = f"There is no column `label`; {named} hold nothing but 0 and 1."
+        listed, where = ", ".join(map(brief, columns)), guard.shown(table.path.name)
+        what = f"There is no column `label`; {listed} hold nothing but 0 and 1."
         problems = (Problem("columns", where, what, "read as classes"),)
     truths = {name: _truths(table, name) for name in columns}
     names = {column: class_name(column.removeprefix("label_")) for column in columns}
@@ -118,7 +119,8 @@ def _no_label(table: Table) -> DataError:
 def _option_for(table: Table) -> str:
     """What to give as --columns, as far as it can be told."""
     text = text_column(table) if guessed_task(table) == "text-classification" else "path"
-    others = [name for name in table.columns if name not in (text, *KNOWN, *SPAN)]
+    known = (text, *KNOWN, *SPAN)
+    others = [n for n in table.columns if n not in known and not is_nameless(n)]
     label = f"label={others[0] if len(others) == 1 else '…'}"
     own = next((name for name, called in table.own.items() if called == text), text)
     return shlex.quote(label if text == "path" else f"text={own},{label}")

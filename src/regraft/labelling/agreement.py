@@ -259,10 +259,10 @@ def bootstrap(
 
 
 def disagreement(votes: Votes) -> np.ndarray:
-    """Apart_u in 0…1: how much two votes on a sample disagree on average; 0 with fewer than two.
+    """Apart_u in 0…1: how much two votes on a sample, drawn with replacement, disagree on average.
 
-    The same vote may be drawn twice, so that a tie divides people alike, however many they are: 3
-    to 3 as 1 to 1, and more than 2 to 1. Steps of a scale disagree by the share of the scale that
+    So a tie divides people alike, however many they are: 3 to 3 as 1 to 1, and more than 2 to 1;
+    and 0 with fewer than two votes. Steps of a scale disagree by the share of the scale that
     lies between them.
     """
     from scipy.sparse import csr_array

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any, TypedDict
 
+from regraft.dataset.table import columns_of
+
 FILE = "labels.json"
-_TABLE = "consensus.csv"
 CONSENSUS_OF_BOXES = (
     "path", "category", "left", "top", "right", "bottom", "crowd", "sample", "chance", "tied",
     "votes",
 )  # fmt: skip
 """Its columns where people drew boxes: a table of boxes. Of one with a "probability" the readers of
 boxes say that a model found them."""
+_OWN = frozenset({"chance", "tied", "votes"})
+"""Those that no person's boxes have."""
 Facts = dict[str, Any]
 
 
@@ -75,16 +78,10 @@ def holds_found(path: Path) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file that may lie among people's boxes is what an earlier call left there."""
-    if path.name == _TABLE:
-        return columns_of(path) == CONSENSUS_OF_BOXES
-    return path.name == FILE and holds_found(path)
-
-
-def columns_of(path: Path) -> tuple[str, ...]:
-    """The names of the columns of a table as `labels` writes it; any others of another."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return tuple(file.readline(1000).rstrip("\r\n").split(","))
+    """Whether a file among people's boxes is what an earlier call left there, mended or not."""
+    if path.name == FILE:
+        return holds_found(path)
+    return path.suffix.lower() == ".csv" and {*columns_of(path)} >= _OWN
 
 
 def nothing() -> Found:

@@ -30,8 +30,6 @@ from regraft.labelling.matching import about
 from regraft.labelling.verdicts import Verdict, verdicts
 from regraft.store import commit, file_sha256
 
-LABELLED = "labelled"
-"""The kind of problem of a sample of a pool whose content is labelled already."""
 _PARTS = ("path", *SPAN)
 _COLUMNS = tuple(
     (*what, kind) for what in (("path",), _PARTS, ("text",)) for kind in ("label", "labels")
@@ -68,7 +66,7 @@ def read_pool(
     """
     known = labelled.samples
     if labelled.task != "text-classification":
-        return _without_leaks(
+        return _with_labelled(
             data_sets.read_unlabelled(
                 path, apart_from=known, max_bad=max_bad, clip_s=clip_s, tell=tell
             )
@@ -79,17 +77,17 @@ def read_pool(
             where=guard.shown(path),
             mend="give a table with a column of texts, or a folder with a file for each",
         )
-    return _without_leaks(
+    return _with_labelled(
         data_sets.read_unlabelled_texts(
             path, column=column, apart_from=known, max_bad=max_bad, tell=tell
         )
     )
 
 
-def _without_leaks(pool: Dataset) -> Dataset:
-    """The pool with its copies of labelled samples called so: nothing is measured on them here."""
+def _with_labelled(pool: Dataset) -> Dataset:
+    """The pool with its leaks called copies of what is labelled: nothing is measured on them."""
     problems = (
-        replace(problem, kind=LABELLED) if problem.kind == "leak" else problem
+        replace(problem, kind="labelled") if problem.kind == "leak" else problem
         for problem in pool.problems
     )
     return replace(pool, problems=tuple(problems))

@@ -15,7 +15,7 @@ from regraft.dataset.table_rows import dataset_of
 from regraft.errors import DataError
 from regraft.labelling.consensus import consensus
 from regraft.labelling.label_studio_exports import is_export
-from regraft.labelling.votes import Scale, Votes
+from regraft.labelling.votes import Scale, Votes, said_alike
 from regraft.labelling.votes_table import VotesTable, is_votes, read_votes, read_votes_table
 
 
@@ -44,9 +44,10 @@ class VotesReader:
         """
         read = read_votes_table(path, scale=self.scale)
         decided, names, unvoted = _decided(read)
-        dataset = dataset_of(decided).with_problems(
+        dataset = dataset_of(decided)
+        dataset = dataset.with_problems(
             [
-                *_read_as_votes(read),
+                *_read_as_votes(read, dataset.classes),
                 *(Problem("no-label", name, "Nobody voted on it.", "left out") for name in unvoted),
             ]
         )
@@ -100,15 +101,22 @@ def votes_on(path: Path) -> Votes | None:
     return read_votes(path) if VotesReader().recognises(path) else None
 
 
-def _read_as_votes(read: VotesTable) -> list[Problem]:
-    """What is to be said about how a table is read: something else may have been meant."""
+def _read_as_votes(read: VotesTable, classes: Sequence[str]) -> list[Problem]:
+    """What is to be said about how a table is read: something else may have been meant.
+
+    That classes may be one is said of all data, so not of the votes once more.
+    """
     where = guard.shown(read.table.path.name)
-    return [Problem("votes", where, said) for said in (read.layout.said(), *read.votes.notes)]
+    notes = (note for note in read.votes.notes if note not in said_alike(classes))
+    return [Problem("votes", where, said) for said in (read.layout.said(), *notes)]
 
 
 def _nothing_voted_on(path: Path) -> DataError:
-    """What to say of votes whose samples are not there; as labels each would be a sample."""
-    mend = "call the column with the texts `text`, or that with the names of files `path`"
+    """What to say of votes whose samples are not there; as labels each vote would be a sample."""
+    mend = (
+        "call the column with the texts `text`, or that with the names of files `path` and let it "
+        "lead to the files from the table's folder"
+    )
     if is_export(path):
         mend = "give a table text,annotator,label or path,annotator,label, with one vote a row"
     return DataError(

@@ -275,7 +275,7 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
         data_sets.check_columns(reader, data)
     elif request.reader is None and data_sets.guess_task(data) == "object-detection":
         raise DataError(
-            "These boxes are from one hand; boxes are judged by how far people agree.",
+            "These boxes are read as from one hand; boxes are judged by how far people agree.",
             where=data,
             mend="give a folder with the pictures and a file of boxes for each person",
         )

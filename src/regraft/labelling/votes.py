@@ -182,10 +182,10 @@ def votes_of(
         [(places[0][s], places[1].get(a, -1), places[2][v]) for s, a, v in rows], dtype=np.int64
     )
     votes = Votes(samples, people, values, scale, *table_v3.T, nameless=nameless, notes=notes)
-    return replace(votes, notes=(*notes, *_alike(votes.classes)))
+    return replace(votes, notes=(*notes, *said_alike(votes.classes)))
 
 
-def _alike(classes: Iterable[str]) -> tuple[str, ...]:
+def said_alike(classes: Iterable[str]) -> tuple[str, ...]:
     """What is said of classes that may be one, by their names: people differ in how they write."""
     pairs = [f"{one} and {other}" for one, other in alike(classes)]
     if not pairs:

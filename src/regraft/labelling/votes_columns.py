@@ -24,16 +24,16 @@ from regraft.wording import some_of
 _ROLES = ("annotator", "rater", "worker", "coder", "labeller", "labeler")
 _ANNOTATORS = (*_ROLES, *(f"{role}{end}" for role in _ROLES for end in ("_id", "id")))
 _LABELS = ("label", "labels", *LABEL_NAMES)
-_VOTED = ("label", "labels", "vote", "rating", "answer", "choice", *LABEL_NAMES)
+_VOTED = ("label", "labels", "vote", "rating", "answer", *LABEL_NAMES, "choice")
 _LISTED = ("votes", "ratings")
 _PERSON = re.compile(rf"(?:{'|'.join(_ROLES)})(?:[_ -](.+)|([0-9]+))", re.IGNORECASE)
 _NOBODY = re.compile("vote[_ -]?[0-9]+", re.IGNORECASE)
 """What columns are called of which each has one vote on a sample, and none says whose."""
 _MEAN = re.compile("(?:mean|average|avg)(?:[_ -].+)?", re.IGNORECASE)
 _FIGURE = re.compile(
-    rf"{_MEAN.pattern}|(?:median|majority|consensus|agreement|confidence)(?:[_ -].+)?"
-    "|std|stdev|variance|count|total|sum|gold|final"
-    "|comments?|notes?|remarks?|reasons?|time|timestamp|date",
+    rf"{_MEAN.pattern}|std|stdev|variance|count|total|sum|gold|final"
+    "|(?:median|majority|consensus|agreement|confidence"
+    "|comments?|notes?|remarks?|reasons?|time|timestamp|date|duration)(?:[_ -].+)?",
     re.IGNORECASE,
 )
 """What a column of a wide table says of all people together, or beside their votes."""

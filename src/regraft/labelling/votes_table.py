@@ -3,8 +3,8 @@
 Three tables are read (CSV, TSV, Parquet, JSON lines), told apart by their columns:
 
 - long: one vote a row, `path,annotator,label`; `annotator` may also be called `rater`, `worker`,
-  `coder` or `labeller`, each with `_id` or without, and `label` as in tables of labels, or `vote`,
-  `rating` or `answer`. An empty annotator makes all votes anonymous.
+  `coder` or `labeller`, each with `_id` or `Id` or without, and `label` as in tables of labels, or
+  `vote`, `rating`, `answer` or `choice`. An empty annotator makes all votes anonymous.
 - wide: one sample a row and a column for each person, two or more:
   `path,annotator_anna,annotator_ben`, `rater 1`, `worker1`, …. Of columns `vote_1,vote_2,…` nobody
   knows whose they are.
@@ -26,9 +26,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regraft.dataset import guard
+from regraft.dataset.boxes.samples import BoxReader
 from regraft.dataset.encoding import said_of_encodings
 from regraft.dataset.reader import class_name
-from regraft.dataset.table import Table, brief, columns_of, read_table
+from regraft.dataset.table import KNOWN, Table, brief, columns_of, read_table
 from regraft.dataset.table_columns import with_path
 from regraft.dataset.table_labels import with_lists
 from regraft.dataset.table_rows import TableReader
@@ -62,10 +63,15 @@ class VotesTable:
 
 
 def is_votes(path: Path) -> bool:
-    """Whether a file is a table of votes, by its columns, or an export of Label Studio."""
+    """Whether a file is a table of votes, by its columns, or an export of Label Studio.
+
+    A table of boxes is none, though it may say who drew each.
+    """
     if is_export(path):
         return True
-    return TableReader().recognises(path) and layout_of(columns_of(path)) is not None
+    if not TableReader().recognises(path) or BoxReader().recognises(path):
+        return False
+    return layout_of(columns_of(path)) is not None
 
 
 def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
@@ -139,7 +145,8 @@ def _like_votes(table: Table, layout: Layout) -> tuple[str, ...]:
     for name in table.columns:
         filled = [text for text in table.texts(name) if text.strip()]
         values = set(filled)
-        if name not in (*layout.columns, *layout.figures) and len(values) < len(filled):
+        known = (*layout.columns, *layout.figures, *KNOWN)
+        if name not in known and len(values) < len(filled):
             found += [brief(name)] * (2 * len(values & voted) > len(values))
     if not found:
         return ()

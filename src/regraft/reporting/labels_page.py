@@ -20,7 +20,7 @@ from regraft.dataset.table import SPAN
 from regraft.dataset.times import as_cells
 from regraft.errors import UnreadableSample, UsageError
 from regraft.labelling.box_agreement import NOTHING
-from regraft.labelling.found import CONSENSUS_OF_BOXES, FILE, columns_of, holds_found
+from regraft.labelling.found import CONSENSUS_OF_BOXES, FILE, holds_found
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
@@ -64,12 +64,18 @@ def refuse_worked_on(folder: Path) -> None:
     for name, usual in columns.items():
         path = folder / f"{name}.csv"
         known = (usual, _with_text(usual), *([CONSENSUS_OF_BOXES] if name == "consensus" else []))
-        if path.is_file() and columns_of(path) not in known:
+        if path.is_file() and _header(path) not in known:
             raise UsageError(
                 "A table of this name goes there, and this one is not from an earlier call.",
                 where=guard.shown(path),
                 mend="name another folder with --out; or move the table away",
             )
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    """The columns of a table as `write` leaves it; of one that was saved otherwise, others."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return tuple(file.readline(1000).rstrip("\r\n").split(","))
 
 
 def _refuse_another_page(folder: Path) -> None:
