@@ -465,7 +465,7 @@ def test_what_the_terminal_says(capsys: pytest.CaptureFixture[str]) -> None:
         "no.png    not read: There is no such file.",
         "",
         "2 red, 1 blue in all",
-        "2 done, 1 not read; written to out",
+        "2 pictures or frames done, 1 not read; written to out",
     ]
 
 
