@@ -6,7 +6,7 @@ RegraftError (ValueError)          says what is wrong, where, and how to mend it
 │   ├── UnreadableSample           one file is damaged, lies about itself or is no picture
 │   └── TooManyBadSamples          more files were set aside than allowed
 ├── BackboneError                  a network cannot be opened, cut or trusted
-│   ├── NotHere                    its weights are not on this machine
+│   ├── NotHere                    its weights are not on this machine, or not published
 │   └── ContractBroken             a check_… function found a promise that is not kept
 ├── TrainingFailed                 what is learnt is no number, or of no use: it is not gone on with
 ├── StoreError                     something on disk is damaged, locked or full
@@ -69,7 +69,7 @@ class BackboneError(RegraftError):
 
 
 class NotHere(BackboneError):
-    """A network's weights are not on this machine."""
+    """A network's weights are not on this machine, or nobody publishes any."""
 
 
 class ContractBroken(BackboneError):

@@ -76,11 +76,19 @@ def test_columns_are_of_tables_alone(tmp_path: Path) -> None:
         read(tmp_path / "none.csv", reader=reader_of("label=foo"))
 
 
-@pytest.mark.parametrize("given", ["https://example.com/photos.zip", "s3://bucket/photos"])
+@pytest.mark.parametrize("given", ["HTTPS://example.com/photos.zip", "s3://bucket/photos"])
 def test_an_address_is_not_fetched_and_said_to_be_one(given: str) -> None:
     with pytest.raises(DataError, match="no such file or folder") as caught:
         read(given)
+    assert caught.value.where == given
     assert caught.value.mend.startswith("this is an address: fetch what lies there yourself")
+
+
+def test_of_an_address_of_a_file_the_path_is_to_be_given() -> None:
+    with pytest.raises(DataError, match="no such file or folder") as caught:
+        read("file:///home/photos")
+    assert caught.value.where == "file:///home/photos"
+    assert caught.value.mend.endswith("give the path alone, /home/photos")
 
 
 def test_data_for_another_task_lead_to_the_option_where_there_is_one(tmp_path: Path) -> None:

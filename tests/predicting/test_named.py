@@ -130,13 +130,14 @@ def test_a_pattern_or_folder_with_nothing_in_it_is_said_beside_others(
     (place / "empty").mkdir()
     asked = ["a.jpg", "*.mkv", ".thum*/no*", "s*/*.jpg", "em*"]
     assert [str(path) for path in files_of(asked)] == ["a.jpg", "sub/b.jpg"]
+    no_files = "The folder has no files; hidden ones and runs of regraft do not count."
     assert not_entered(asked) == [
-        {"sample": name, "problem": "No file fits this pattern."}
-        for name in ("*.mkv", ".thum*/no*")
+        {"sample": "*.mkv", "problem": "No file fits this pattern."},
+        {"sample": ".thum*/no*", "problem": "No file fits this pattern."},
+        {"sample": "empty", "problem": no_files},
     ]
-    assert not_entered(["a.jpg", "empty"]) == [
-        {"sample": "empty", "problem": "The folder has no files; hidden ones do not count."}
-    ]
+    written("empty/run/run.json", "empty/run/journal.jsonl")
+    assert not_entered(["a.jpg", "empty"]) == [{"sample": "empty", "problem": no_files}]
 
 
 def test_texts_alone_are_read_from_stdin(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,8 +181,8 @@ def test_where_nothing_was_found_is_said(place: Path, monkeypatch: pytest.Monkey
     (place / ".thumbs" / "none").mkdir()
     fault = nothing_found(asked, "pictures")
     assert fault.what == (
-        "No pictures were found: the folder .thumbs/none has no files (hidden ones do not count); "
-        "no file fits none*.jpg; stdin is empty."
+        "No pictures were found: the folder .thumbs/none has no files "
+        "(hidden ones and runs of regraft do not count); no file fits none*.jpg; stdin is empty."
     )
     assert fault.where == ".thumbs/none, none*.jpg, -"
     assert "files or folders of pictures" in fault.mend

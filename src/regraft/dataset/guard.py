@@ -31,8 +31,8 @@ from regraft.errors import DataError, UnreadableSample
 MAX_PIXELS = 100_000_000
 """300 MB as RGB, in each thread that decodes: an aerial picture of 10,000 × 10,000 passes."""
 MAX_BYTES = 512 * 2**20
-_ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|file):/")
-"""As a path has it, which keeps one slash of two."""
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|file):/+", re.IGNORECASE)
+"""As a path has it, which keeps one slash of two or three."""
 SNIFFED = 500
 """Files whose names are looked at to tell what a folder holds."""
 
@@ -240,10 +240,15 @@ def is_file(file: Path) -> bool:
 
 def nothing_at(path: Path) -> DataError:
     """What is said of data that do not exist; of an address of the network, that it is one."""
-    mend = "check the path"
-    if _ADDRESS.match(str(path)):
+    where, mend = shown(path), "check the path"
+    if address := _ADDRESS.match(where):
+        scheme, rest = address[1], where[address.end() :]
+        where = f"{scheme}://{rest}"
         mend = "this is an address: fetch what lies there yourself, and give the file or folder"
-    return DataError("There is no such file or folder.", where=shown(path), mend=mend)
+        if scheme.lower() == "file":
+            where = f"{scheme}:///{rest}"
+            mend = f"this is an address: give the path alone, /{rest}"
+    return DataError("There is no such file or folder.", where=where, mend=mend)
 
 
 def is_there(path: Path) -> bool:

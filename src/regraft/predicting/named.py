@@ -13,7 +13,7 @@ from regraft.dataset.texts import is_text_file
 from regraft.dataset.video import claims_video
 from regraft.errors import DataError, UsageError
 
-_EMPTY = "The folder has no files; hidden ones do not count."
+_NOT_COUNTED = "hidden ones and runs of regraft do not count"
 _TABLE = "Tables are read of texts alone; name the files themselves, or folders of them."
 
 
@@ -72,8 +72,8 @@ def _whole(path: Path) -> Path:
 def not_entered(inputs: Iterable[str | Path]) -> list[dict[str, Any]]:
     """Answers for what cannot be looked into, each with what speaks against it.
 
-    These are patterns that nothing fits, folders that are named and empty, and in folders: folders
-    that may not be read, links that lead nowhere or to folders elsewhere, pipes.
+    These are patterns that nothing fits, folders that are named or fit one and are empty, and in
+    folders: folders that may not be read, links that lead nowhere or to folders elsewhere, pipes.
 
     Args:
         inputs: names, folders and patterns.
@@ -135,11 +135,8 @@ def nothing_found(inputs: Sequence[str | Path], things: str) -> DataError:
 
     def place(name: str) -> str:
         if Path(name).is_dir():
-            folder, why = f"the folder {guard.shown(name)} has no files", "hidden ones do not count"
-            for unread in not_entered([name]):
-                if unread["problem"] != _EMPTY:
-                    why = f"{guard.shown(unread['sample'])}: {unread['problem']}"
-            return f"{folder} ({why})"
+            unread = (f"{guard.shown(at)}: {what}" for at, _, what in _below(Path(name)) if what)
+            return f"the folder {guard.shown(name)} has no files ({next(unread, _NOT_COUNTED)})"
         return "stdin is empty" if name == "-" else f"no file fits {guard.shown(name)}"
 
     places = "; ".join(place(str(given)) for given in inputs)
@@ -159,9 +156,7 @@ def _behind(given: str | Path) -> Iterator[tuple[Path, bool, str]]:
     """
     path = Path(given)
     if path.is_dir():
-        found = _below(path)
-        yield next(found, (path, True, _EMPTY))
-        yield from found
+        yield from _in_folder(path)
     elif path.exists() or not set("*?[") & set(str(given)):
         yield path, True, ""
     else:
@@ -175,11 +170,18 @@ def _matching(pattern: Path) -> Iterator[tuple[Path, bool, str]]:
             continue
         fits = True
         if found.is_dir():
-            yield from _below(found)
+            yield from _in_folder(found)
         else:
             yield found, True, ""
     if not fits:
         yield pattern, True, "No file fits this pattern."
+
+
+def _in_folder(folder: Path) -> Iterator[tuple[Path, bool, str]]:
+    """What is in a folder that is named or fits a pattern, or that it is empty; see `_behind`."""
+    found = _below(folder)
+    yield next(found, (folder, True, f"The folder has no files; {_NOT_COUNTED}."))
+    yield from found
 
 
 def _below(folder: Path) -> Iterator[tuple[Path, bool, str]]:

@@ -181,10 +181,10 @@ def _say_respelt(classes: Sequence[str], answers: Sequence[dict[str, Any]], tell
     if names:
         tell(
             Said(
-                f"No font of this machine has all characters of {some_of(names, _NAMED)}: on the "
-                f"pictures in {DRAWN}/ they are spelt in English letters and numbers. Install a "
-                "font that has them, such as GNU Unifont or, of Chinese, Japanese and Korean, Noto "
-                "Sans CJK"
+                "None of the fonts of this machine that regraft knows has all characters of "
+                f"{some_of(names, _NAMED)}: on the pictures in {DRAWN}/ they are spelt in English "
+                "letters and numbers. Install GNU Unifont or, for Chinese, Japanese and Korean, "
+                "Noto Sans CJK"
             )
         )
 

@@ -73,7 +73,7 @@ def fine_tuned(
         "judge": evaluator.dataset.fingerprint(),
         "backbones": [backbone.sha256 for backbone in backbones],
         "options": [repr(backbone.recipe.options) for backbone in backbones],
-        "preprocessing": repr(backbones[0].preprocessing),
+        "preprocessing": [repr(backbone.preprocessing) for backbone in backbones],
         "levels": list(grounds[0].backbone.recipe.levels),
         "seed": evaluator.seed,
         "budget": budget_s,

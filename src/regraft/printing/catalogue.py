@@ -52,8 +52,8 @@ def print_backbone(console: Console, facts: Facts) -> None:
     if not facts["sha256"]:
         print_lines(console, f"{'sha256':<10}  not known until it is pulled")
     is_text = facts.get("modality") == "text"
-    sizes = {"parameters": "parameters", "size_px": "tokens" if is_text else "size_px"}
-    for key, heading in (sizes | {"width": "width"}).items():
+    size_of = "tokens" if is_text else "size_px"
+    for key, heading in (("parameters", "parameters"), ("size_px", size_of), ("width", "width")):
         if facts.get(key):
             print_lines(console, f"{heading:<10}  {facts[key]:,}")
     if not facts["ready"]:

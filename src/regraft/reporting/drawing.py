@@ -27,6 +27,8 @@ Edges = tuple[float, float, float, float]
 RIGHT = (10, 92, 214)
 WRONG = (232, 94, 0)
 _HALO = (255, 255, 255)
+_COLUMNS = 8
+"""Places for a name along a box, at most: each is held against all names before."""
 COLOURS = (
     RIGHT, (196, 30, 58), (0, 122, 61), (123, 44, 191), (158, 84, 0), (0, 118, 133), (190, 24, 147),
     (84, 84, 84),
@@ -144,7 +146,7 @@ def _write(
     *_, wide, high = brush.textbbox((0, 0), text, font=font)
     left, line_px = max(0.0, min(edges[0], image_px - wide - 6)), high + 4
     tops = [edges[1] - line_px, edges[1], edges[3], edges[3] - line_px]
-    columns = max(1, int((min(edges[2], image_px) - left) // (wide + 6)))
+    columns = max(1, min(_COLUMNS, int((min(edges[2], image_px) - left) // (wide + 6))))
     lefts = [left + n * (wide + 6) for n in range(columns)]
     places = [(x, top, x + wide + 6, top + line_px) for x in lefts for top in tops]
     inside = [place for place in places if place[1] >= 0 and place[3] <= image_high_px]

@@ -4,8 +4,10 @@ Decisions:
 
 - What Pillow's own font has is written in it, so pictures are the same on every machine. It has the
   letters of English: no umlauts, no Greek, no Chinese.
-- Other names are written in the first font of the machine that has all of their characters. None is
-  brought along: fonts of all scripts are larger than the networks.
+- Other names are written in the first of some well-known fonts, where the machine has it, that has
+  all of their characters. None is brought along: fonts of all scripts are larger than the networks.
+- Fonts are opened from where the system keeps them alone. The working folder, which Pillow would
+  look into first, may hold a stranger's data.
 - Where no font has a character, the letter below its accents stands for it ("a" for "ä"), or else
   its number ("\u732b"): an empty square would make all names alike.
 """
@@ -14,7 +16,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ _FONTS = (
     "NotoSansCJK-VF.ttc",
     "wqy-microhei.ttc",
     "wqy-zenhei.ttc",
+    "msyh.ttc",
+    "PingFang.ttc",
     "DroidSansFallbackFull.ttf",
     "Arial Unicode.ttf",
     "FreeSans.ttf",
@@ -36,6 +41,8 @@ _FONTS = (
     "unifont.ttf",
 )
 """Names of files that Pillow finds where systems keep fonts, the best first."""
+_NOWHERE = Path(__file__)
+"""No folder: Pillow finds nothing in it and looks where systems keep fonts."""
 _PROBE_PX = 16
 _NO_CHARACTER = "\uffff"
 """What no font has: it is drawn as whatever else a font lacks."""
@@ -48,16 +55,14 @@ def written(text: str, size_px: int) -> tuple[str, Font]:
         text: on one line.
         size_px: of the letters.
     """
-    from PIL import ImageFont
-
     name = _font_with(_beyond_ascii(text))
-    if name is None:
-        return _respelt(text), ImageFont.load_default(size_px)
-    return text, ImageFont.truetype(name, size_px) if name else ImageFont.load_default(size_px)
+    font = _font(name or "", size_px)
+    assert font is not None, name  # it was opened in another size
+    return (_respelt(text) if name is None else text), font
 
 
 def respelt(names: Iterable[str]) -> list[str]:
-    """The names that no font of this machine can write as they are."""
+    """The names that none of the fonts can write as they are."""
     return [name for name in names if _font_with(_beyond_ascii(name)) is None]
 
 
@@ -71,14 +76,24 @@ def _font_with(letters: frozenset[str]) -> str | None:
     return next((name for name in ("", *_FONTS) if letters <= _had(name, letters)), None)
 
 
-@cache
-def _had(name: str, letters: frozenset[str]) -> frozenset[str]:
-    """Those of the letters that a font has; none where it is not on this machine."""
+@lru_cache(64)  # each may hold a file open
+def _font(name: str, size_px: int) -> Font | None:
+    """A font: "" is Pillow's own, None says that it is not on this machine."""
     from PIL import ImageFont
 
     try:
-        font = ImageFont.truetype(name, _PROBE_PX) if name else ImageFont.load_default(_PROBE_PX)
+        if name:
+            return ImageFont.truetype(_NOWHERE / name, size_px)
+        return ImageFont.load_default(size_px)
     except OSError:
+        return None
+
+
+@cache
+def _had(name: str, letters: frozenset[str]) -> frozenset[str]:
+    """Those of the letters that a font has; none where it is not on this machine."""
+    font = _font(name, _PROBE_PX)
+    if font is None:
         return frozenset()
     lacking = _drawn(font, _NO_CHARACTER)
     return frozenset(

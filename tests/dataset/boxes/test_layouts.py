@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made import coco, picture, row, table, thing, voc, yolo
@@ -162,8 +164,7 @@ def test_coco_s_own_files_are_not_read_beside_others_of_boxes(tmp_path: Path):
     data = read_boxes(tmp_path)
     assert (data.used, data.refused, data.categories) == (2, 0, ("tree",))
     assert [p.where for p in data.problems if p.kind == "other-json"] == [
-        "annotations/captions_val.json",
-        "annotations/person_keypoints_train.json",
+        "annotations/captions_val.json, annotations/person_keypoints_train.json"
     ]
     for file in ("train.json", "val.json"):
         (inner / file).unlink()
@@ -184,13 +185,55 @@ def test_json_that_is_not_read_is_named(tmp_path: Path):
     )
     data = read_boxes(tmp_path)
     assert [p.split for p in data.pictures] == ["train", "valid"]
-    problems = [p for p in data.problems if p.kind == "other-json"]
+    problems = sorted(
+        (p for p in data.problems if p.kind == "other-json"), key=lambda problem: problem.where
+    )
     assert [(p.where, p.done) for p in problems] == [
         ("annotations/instances_test.json", "not read"),
         ("train/_annotations.coco.json", "not read"),
     ]
-    assert problems[0].what == "It does not have the lists images and annotations."
+    assert problems[0].what == "JSON without the lists images and annotations."
     assert "in annotations/Instances_Train.JSON, annotations/inst" in problems[1].what
+
+
+def test_json_that_may_not_be_read_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Wherever it lies: it may have the boxes that are missed."""
+    _in_splits(tmp_path, {"annotations/train.json": "train"})
+    (tmp_path / "val.json").write_text("{" + " " * 2000 + "}")
+    (tmp_path / "annotations" / "test.json").write_text("{}")
+    opened = Path.open
+
+    def closed(self: Path, *args: Any, **more: Any) -> Any:
+        if self.name == "test.json":  # root may read everything
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(self, *args, **more)
+
+    monkeypatch.setattr(Path, "open", closed)
+    monkeypatch.setattr("regraft.dataset.guard.MAX_BYTES", 2000)
+    problems = [p for p in read_boxes(tmp_path).problems if p.kind == "other-json"]
+    assert [(p.where, p.what) for p in problems] == [
+        ("val.json", "JSON larger than 512 MiB."),
+        ("annotations/test.json", "JSON that cannot be read."),
+    ]
+
+
+def test_json_of_other_programs_beside_coco_s_folder_is_no_problem(tmp_path: Path):
+    """Such as a file of LabelMe's for each picture; in the folder that is read, it is one."""
+    _in_splits(tmp_path, {"annotations/instances_train.json": "train"})
+    for place in (tmp_path, tmp_path / "annotations"):
+        for number in range(5):
+            (place / f"{number}.json").write_text('{"shapes": []}')
+    (only,) = (p for p in read_boxes(tmp_path).problems if p.kind == "other-json")
+    assert only.where == "annotations/0.json, annotations/1.json, annotations/2.json and 2 more"
+
+
+def test_a_name_that_begins_like_one_of_coco_s_own_is_another(tmp_path: Path):
+    _in_splits(tmp_path, {"stuffed_animals_train.json": "train", "toys_val.json": "val"})
+    data = read_boxes(tmp_path)
+    assert [p.split for p in data.pictures] == ["train", "valid"]
+    assert "other-json" not in {p.kind for p in data.problems}
 
 
 def test_the_split_of_a_file_that_is_called_for_one_counts(tmp_path: Path):

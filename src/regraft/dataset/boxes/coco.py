@@ -3,8 +3,8 @@
 Decisions:
 
 - Files lie in the folder, in its annotations/, or one in the folder of each split, as Roboflow has
-  it. The first of these places that has some is read; what JSON there and of other places is not is
-  a problem.
+  it. The first of these places that has some is read. What JSON there is not, and what of other
+  places has boxes or may have, is a problem; other JSON there, as LabelMe's, is not.
 - Where some are called instances_…, these hold the boxes: COCO's own captions and keypoints, which
   lie beside them, hold others, or the same once more. Nor are those read beside other names.
 - Files that say by their name which split they are come first: of a picture that a file of all
@@ -18,11 +18,12 @@ from __future__ import annotations
 import json
 import mmap
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 from regraft import store
 from regraft.dataset import guard
@@ -37,8 +38,16 @@ from regraft.wording import some_of
 
 _PLACES = ("images", "..", "../images")
 _OTHERS = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
-"""How COCO's own files begin that lie beside the instances; the first have boxes of people."""
+"""First words of COCO's own files that lie beside the instances; the first have people's boxes."""
+_Kind = Literal["of boxes", "other", "large", "unreadable"]
+_UNREAD: Mapping[_Kind, str] = {
+    "other": "JSON without the lists images and annotations.",
+    "large": f"JSON larger than {guard.MAX_BYTES // 2**20} MiB.",
+    "unreadable": "JSON that cannot be read.",
+}
 _WORDS = re.compile(r"[_.-]")
+_NAMED = 3
+"""Files that are named where one thing is said of several."""
 
 
 @final
@@ -53,13 +62,14 @@ class CocoReader:
         if path.is_file():
             return path.suffix.lower() == ".json"
         try:
-            return bool(_found(path)[0])
+            places = list(_json_by_place(path))
+            return any(_kind(file) == "of boxes" for files in places for file in files)
         except OSError:
             return False
 
     def read(self, path: Path) -> BoxData:
         """The rows; see `BoxReader`."""
-        found, others = ([path], []) if path.is_file() else _found(path)
+        found, others = _found(path)
         root = path.resolve() if path.is_dir() else path.resolve().parent
         if root.name == "annotations":
             root = root.parent
@@ -70,12 +80,8 @@ class CocoReader:
         }
         for file in sorted(splits, key=lambda file: not splits[file]):
             declared |= set(_read_file(into, file, root, splits[file]).values())
-        places = some_of([_shown(file, root) for file in splits], 3)
-        for file in sorted({*found, *others} - set(splits)):
-            what = "It does not have the lists images and annotations."
-            if _has_lists(file):
-                what = f"The boxes are in {places}."
-            into.say("other-json", _shown(file, root), what, "not read")
+        others["of boxes"] += [file for file in found if file not in splits]
+        _say_unread(into, others, list(splits), root)
         return into.finish(declared)
 
     def place(self, name: str, split: str) -> str:
@@ -113,19 +119,40 @@ class CocoReader:
             store.commit(folder / f"{split or 'boxes'}.json", json.dumps(content).encode())
 
 
-def _found(folder: Path) -> tuple[list[Path], list[Path]]:
+def _say_unread(
+    into: Collector, others: Mapping[_Kind, Sequence[Path]], read: Sequence[Path], root: Path
+) -> None:
+    """Say once of each kind of JSON that it is not read, however many files there are."""
+    elsewhere = f"The boxes are in {some_of([_shown(file, root) for file in read], _NAMED)}."
+    for kind, files in others.items():
+        if files:
+            where = some_of([_shown(file, root) for file in files], _NAMED)
+            into.say("other-json", where, _UNREAD.get(kind, elsewhere), "not read")
+
+
+def _found(path: Path) -> tuple[list[Path], dict[_Kind, list[Path]]]:
     """The files of the first of the places where they may lie, and other JSON that may be meant."""
+    found, others = [path] * path.is_file(), defaultdict[_Kind, list[Path]](list)
+    for files in _json_by_place(path):
+        here = defaultdict[_Kind, list[Path]](list)
+        for file in files:
+            here[_kind(file)].append(file)
+        if here["of boxes"] and not found:
+            found = here.pop("of boxes")
+        else:
+            here.pop("other", None)
+        for kind, some in here.items():
+            others[kind] += some
+    return found, others
+
+
+def _json_by_place(folder: Path) -> Iterator[list[Path]]:
     if not folder.is_dir():
-        return [], []
+        return
     tops = [place for place, is_folder in guard.listed(folder) if is_folder]
     splits = [place for place in tops if _split_in(place.name)]
-    found, others = list[Path](), list[Path]()
     for places in ([folder], [folder / "annotations"], splits):
-        files = [file for place in places if place.is_dir() for file in _json_in(place)]
-        lists = [file for file in files if _has_lists(file)]
-        others += lists if found else [file for file in files if file not in lists]
-        found = found or lists
-    return found, others
+        yield [file for place in places if place.is_dir() for file in _json_in(place)]
 
 
 def _json_in(folder: Path) -> list[Path]:
@@ -135,25 +162,33 @@ def _json_in(folder: Path) -> list[Path]:
 
 def _of_boxes(files: Sequence[Path]) -> Sequence[Path]:
     """Those of boxes, as COCO's own are called, else all but COCO's own of other things."""
-    of = {file: file.name.lower() for file in files}
-    instances = [file for file in files if of[file].startswith("instances")]
-    others = [file for file in files if not of[file].startswith(_OTHERS)]
-    people = [file for file in files if of[file].startswith(_OTHERS[0])]
-    return instances or others or people or files
+
+    def called(*starts: str) -> list[Path]:
+        """The files whose name is one of these, or has it before a `_`."""
+        begin = tuple(f"{start}_" for start in starts)
+        return [file for file in files if f"{file.stem.lower()}_".startswith(begin)]
+
+    own = called(*_OTHERS)
+    others = [file for file in files if file not in own]
+    return called("instances") or others or called(_OTHERS[0]) or files
 
 
-def _has_lists(file: Path) -> bool:
+def _kind(file: Path) -> _Kind:
     """Whether a file speaks of images and annotations; a large one is not read."""
     try:
-        if not 0 < file.stat().st_size <= guard.MAX_BYTES:
-            return False
+        size = file.stat().st_size
+        if size > guard.MAX_BYTES:
+            return "large"
+        if size == 0:
+            return "other"
         with (
             file.open("rb") as opened,
             mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
-            return all(content.find(b'"%b"' % part) >= 0 for part in (b"images", b"annotations"))
+            has = all(content.find(b'"%b"' % part) >= 0 for part in (b"images", b"annotations"))
     except (OSError, ValueError):
-        return False
+        return "unreadable"
+    return "of boxes" if has else "other"
 
 
 def _split(file: Path, root: Path) -> Split:
