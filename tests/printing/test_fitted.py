@@ -57,6 +57,9 @@ def test_a_fit_is_told_at_any_width(width: int) -> None:
     named = REPORT | {"data": REPORT["data"] | {"columns": "label=my kind"}}
     words = " ".join(printed(width, printing.print_fit, named, Path("r")).split())
     assert "regraft inspect 'my photos' --columns 'label=my kind'" in words
+    both = REPORT | {"data": cut["data"] | named["data"]}
+    words = " ".join(printed(width, printing.print_fit, both, Path("r")).split())
+    assert "regraft inspect 'my photos' --clip 1.5s --columns 'label=my kind'" in words
     assert "\x1b" not in page
 
 

@@ -66,10 +66,9 @@ def _findings(report: Facts, folder: Path) -> Iterator[str]:
         yield f"{many} found in the data; {listed} in {shown(folder / 'report.html')}"
     elif problems:
         path = shlex.quote(str(data["path"]))
-        cut = f" --clip {data['cut_s']:g}s" if "cut_s" in data else ""
-        if "columns" in data:
-            cut = f" --columns {shlex.quote(shown(data['columns']))}"
-        yield f"{many} found in the data; list them with: regraft inspect {shown(path)}{cut}"
+        read = f" --clip {data['cut_s']:g}s" if "cut_s" in data else ""
+        read += f" --columns {shlex.quote(shown(data['columns']))}" if "columns" in data else ""
+        yield f"{many} found in the data; list them with: regraft inspect {shown(path)}{read}"
 
 
 def _is_of_data(problem: Facts) -> bool:
