@@ -140,3 +140,20 @@ def test_numbers_of_rows_and_what_all_people_say_are_no_votes_that_are_missed(tm
 def test_columns_with_a_meaning_of_their_own_are_no_votes_that_are_missed(tmp_path):
     text = "id,group,rater_a,rater_b\nw,1,1,2\nx,1,2,2\ny,2,1,1\nz,2,1,1\n"
     assert read_votes(votes_file(tmp_path, text)).notes == ()
+
+
+@pytest.mark.parametrize("columns", ["text,rater_ann,rater_ben", "id,rater_ann,rater_ben"])
+def test_rows_about_one_sample_are_said_where_each_sample_has_a_row(tmp_path, columns):
+    name = "line 2" if columns.startswith("text") else "hello"
+    text = f"{columns}\nhello,cat,cat\nhello,cat,cat\nother,dog,dog\n"
+    votes = read_votes(votes_file(tmp_path, text))
+    assert votes.samples == tuple(sorted((name, "line 4" if "text" in columns else "other")))
+    (note,) = votes.notes
+    assert note.startswith(f"Several rows are about one sample ({name}), and are read as one.")
+    listed = read_votes(votes_file(tmp_path, "text,votes\nhello,cat|cat\nhello,dog\n", "l.csv"))
+    assert listed.listed() == [{"cat": 2, "dog": 1}] and len(listed.notes) == 1
+    # With a row for each vote, or a name for each text, nothing is put together.
+    long = votes_file(tmp_path, "text,rater,label\nhello,ann,cat\nhello,ben,cat\n", "long.csv")
+    text = "id,text,rater_a,rater_b\n1,hello,cat,cat\n2,hello,cat,cat\n"
+    ids = votes_file(tmp_path, text, "ids.csv")
+    assert read_votes(long).notes == read_votes(ids).notes == ()

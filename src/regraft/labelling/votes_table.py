@@ -15,7 +15,8 @@ An export of Label Studio ("JSON" or "JSON-MIN") holds votes too; see `label_stu
 
 A missing vote is an empty cell or a row that is not there, and normal everywhere. Only in a long
 table of votes for several classes an empty cell is its annotator's vote that none applies: as the
-row is there, somebody looked. Both are counted in `notes`.
+row is there, somebody looked. Both are counted in `notes`, which also say where several rows of a
+wide or a listed table are about one sample.
 """
 
 from __future__ import annotations
@@ -110,8 +111,8 @@ def read_votes_table(path: Path, *, scale: Scale | None = None) -> VotesTable:
         cells, layout, names, scale
     )
     votes = votes_of(rows, scale=scale, where=where)
-    unread = _like_votes(table, layout)
-    votes = replace(votes, notes=(*lists, *notes, *votes.notes, *nameless, *unread))
+    more = (*nameless, *_together(table, layout, names), *_like_votes(table, layout))
+    votes = replace(votes, notes=(*lists, *notes, *votes.notes, *more))
     return VotesTable(table, layout, names, votes)
 
 
@@ -131,6 +132,18 @@ def _refuse_namesakes(table: Table, layout: Layout) -> None:
             where=guard.shown(table.path),
             mend="rename or take out one of them",
         )
+
+
+def _together(table: Table, layout: Layout, names: Sequence[str]) -> tuple[str, ...]:
+    """What is said of rows about one sample, in a table that has a row for each."""
+    rows = Counter(names)
+    again = [name for name, count in rows.items() if count > 1]
+    if layout.kind == "long" or not again:
+        return ()
+    said = f"Several rows are about one sample ({some_of(again, _NAMED)}), and are read as one."
+    if "path" in table.columns:
+        return (said,)
+    return (f"{said} Where these are several samples, name each in a column called id.",)
 
 
 def _like_votes(table: Table, layout: Layout) -> tuple[str, ...]:
