@@ -30,7 +30,7 @@ def test_a_model_as_good_as_a_person_is_within_noise_and_a_better_one_is_not():
     said = against_people(votes, bad, model="a new head")
     person, model = percent(said["person"]), percent(said["model"])
     assert said["text"] == (
-        f"A single expert ({person}) agrees with the others more often than a new head ({model})."
+        f"One annotator ({person}) agrees with the others more often than a new head ({model})."
     )
     assert against_people(votes, perfect)["low"] > 0
     assert against_people(votes, bad)["high"] < 0

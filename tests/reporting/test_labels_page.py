@@ -28,7 +28,7 @@ def _found() -> dict:
     error = {"sample": _BAD, "given": _BAD, "suggested": _BAD, "score": 0.9, "reason": _BAD}
     people = {
         "model": 0.7, "person": 0.8, "gap": -0.1, "low": -0.2, "high": 0.1, "p": 0.2,
-        "samples": 3, "text": "The model is within noise of a single expert.",
+        "samples": 3, "text": "The model is within noise of one annotator.",
     }  # fmt: skip
     gain = {"value": 0.004, "low": 0.001, "high": 0.01}
     return {

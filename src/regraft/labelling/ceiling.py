@@ -26,15 +26,15 @@ from regraft.wording import percent
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How often one person agrees with the majority of the others on the same sample.
+    """How often one annotator agrees with the majority of the others on the same sample.
 
     Attributes:
         value: the share, over samples with at least two votes.
         low: of the 95 % interval over samples.
         high: of the 95 % interval over samples.
         samples: with at least two votes.
-        mean_absolute_error: of one person from the median of the others, in the numbers that the
-            steps of a scale are; None of other votes.
+        mean_absolute_error: of one annotator from the median of the others, in the numbers that
+            the steps of a scale are; None of other votes.
     """
 
     value: float
@@ -75,7 +75,7 @@ def _agreed(votes: Votes, said_vc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ceiling(votes: Votes, *, seed: int = 0, clusters: Sequence[str] = ()) -> Ceiling | None:
-    """The agreement of one person with the consensus of the others; None without company.
+    """The agreement of one annotator with the consensus of the others; None without company.
 
     Several classes a sample: the share of classes answered as the others do.
 
@@ -97,7 +97,7 @@ def ceiling(votes: Votes, *, seed: int = 0, clusters: Sequence[str] = ()) -> Cei
 
 
 def _off_median(votes: Votes) -> float:
-    """How far one person is from the median of the others, on average; of steps of a scale."""
+    """How far one annotator is from the median of the others, on average; of steps of a scale."""
     kept_v = np.flatnonzero(votes.per_sample()[votes.sample_v] >= 2)
     others_vc = votes.tally()[votes.sample_v[kept_v]] - votes.said()[kept_v]
     low_v, high_v = middle(others_vc / others_vc.sum(axis=1, keepdims=True))
@@ -129,14 +129,14 @@ def against_people(
     model_v, _ = _agreed(votes, answer_uc[votes.sample_v])
     gap, low, high, p = bootstrap(model_v - person_v, sample_v, seed)
     told, others = float(model_v.mean()), float(person_v.mean())
-    expert, machine = f"a single expert ({percent(others)})", f"{model} ({percent(told)})"
+    human, machine = f"one annotator ({percent(others)})", f"{model} ({percent(told)})"
     if p >= NOISE:
         low, high = min(low, 0.0), max(high, 0.0)
-        text = f"In agreeing with the others, {machine} is within noise of {expert}."
+        text = f"In agreeing with the others, {machine} is within noise of {human}."
     elif gap > 0:
-        text = f"{machine} agrees with the others more often than {expert}."
+        text = f"{machine} agrees with the others more often than {human}."
     else:
-        text = f"{expert} agrees with the others more often than {machine}."
+        text = f"{human} agrees with the others more often than {machine}."
     return {
         "model": told,
         "person": others,

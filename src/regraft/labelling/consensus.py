@@ -35,6 +35,7 @@ from regraft.labelling.named import spoken_of
 from regraft.labelling.verdicts import names_of
 from regraft.labelling.votes import Votes
 from regraft.store import Json
+from regraft.wording import plural
 
 Method = Literal["majority", "median", "dawid-skene", "glad", "mace"]
 
@@ -110,27 +111,34 @@ def choose(votes: Votes) -> tuple[Method, str]:
     if votes.nameless:
         return counted, (
             f"Of {len(votes):,} votes {len(votes.nameless):,} name nobody (the first is on "
-            f"{votes.nameless[0]}), so nobody's reliability can be known: {counted}. "
+            f"{votes.nameless[0]}), so nobody's reliability can be known, and labels "
+            f"are decided by {'the median' if counted == 'median' else counted}. "
             "Say whose they are, or take them out."
         )
     if counted == "median":
         return counted, "The votes are steps of a scale: the label is their median."
     if votes.anonymous:
         return "majority", (
-            "The votes are anonymous, so nobody's reliability can be known: majority."
+            "The votes are anonymous, so nobody's reliability can be known, and labels are decided "
+            "by majority."
         )
     if votes.scale == "multilabel":
         return "majority", "Samples may have several classes: each is decided by majority."
     people = len(votes.annotators)
     if people < PEOPLE:
-        return "majority", f"With {people} people there is no telling who is right: majority."
+        return "majority", (
+            f"With {plural(people, 'annotator')} there is no telling who is right, so labels are "
+            "decided by majority, and ties are marked."
+        )
     shared_v = votes.per_sample()[votes.sample_v] >= 2
     each = float(np.median(np.bincount(votes.annotator_v[shared_v], minlength=people)))
     said = f"{people} people with {each:.0f} votes each (median) on samples that others saw too"
     if each >= VOTES_A_CONFUSION * len(votes.classes) ** 2:
         return "dawid-skene", f"{said}: enough for a table of confusions each (Dawid-Skene)."
     if each < VOTES_A_SKILL:
-        return "majority", f"{said}: too few to know who is reliable: majority."
+        return "majority", (
+            f"{said}: too few to know who is reliable, so labels are decided by majority."
+        )
     if np.median(votes.per_sample()) >= VOTES_A_HARD_SAMPLE and len(votes) <= MOST_FOR_GLAD:
         return "glad", f"{said}, several on each sample: skill and difficulty are told (GLAD)."
     return "mace", f"{said}: enough to tell who guesses (MACE)."

@@ -28,7 +28,7 @@ class Found(TypedDict):
             without votes, as all that is made of them.
         consensus: the label that the votes come to, of every sample; see `consensus.summary` and,
             of boxes, `box_agreement.settled`.
-        ceiling: how often one person agrees with the majority of the others.
+        ceiling: how often one annotator agrees with the majority of the others.
         beside_people: how a new head agrees with them, on samples that it never saw.
         reviewed: on how many samples reviewers had an opinion.
         likely_errors: labels that are likely wrong, the likeliest first; see `Finding.facts`.

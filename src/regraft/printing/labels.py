@@ -102,7 +102,7 @@ def _agreement(found: Facts) -> Iterator[str]:
     if ceiling:
         off = ceiling["mean_absolute_error"]
         span = "" if off is None else f", and is {off:.2f} from their median on average"
-        yield f"One person agrees with the others on {interval(ceiling)}{span}."
+        yield f"One annotator agrees with the others on {interval(ceiling)}{span}."
 
 
 def _doubtful(found: Facts) -> Iterator[str]:
