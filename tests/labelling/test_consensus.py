@@ -58,6 +58,11 @@ def test_numbers_that_may_be_steps_of_a_scale_are_known():
     assert not votes_of([("a", "p", ("1",)), ("a", "q", ("3",)), ("b", "p", ("cat",))]).may_be_steps
 
 
+def test_chances_are_written_without_the_hair_that_decides_a_tie():
+    votes = votes_of([("1", "ann", ("x",)), ("1", "ben", ("y",)), ("2", "ann", ("x",))])
+    assert c.summary(c.consensus(votes), votes)["labels"][0]["probability"] == 0.5
+
+
 def test_the_method_is_what_the_data_allow():
     assert c.choose(crowd_of(_SKILL, 400, 3, 0)[0])[0] == "dawid-skene"
     assert c.choose(crowd_of(_SKILL, 120, 6, 0)[0])[0] == "glad"

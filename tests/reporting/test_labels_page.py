@@ -285,7 +285,7 @@ def test_the_consensus_is_a_table_too(tmp_path: Path) -> None:
     (row,) = csv.DictReader(io.StringIO((tmp_path / "consensus.csv").read_text()))
     assert row == {
         "sample": "line 2", "text": "'=1+1 as she wrote", "label": "-1",
-        "probability": str(2 / 3), "tied": "False", "votes": "'-4: 1, -1: 2",
+        "probability": "0.666667", "tied": "False", "votes": "'-4: 1, -1: 2",
     }  # fmt: skip
 
 

@@ -282,7 +282,7 @@ def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
         {
             "sample": found.samples[u],
             "label": "|".join(labels[u]),
-            "probability": float(sure_u[u]),
+            "probability": round(float(sure_u[u]), 6),
             "tied": bool(found.tied_u[u]),
             "votes": {**said[u]},
         }
