@@ -20,7 +20,11 @@ def test_plain_progress_says_a_line_every_few_seconds() -> None:
         "features: 480 of 1,000, about 6.5 s left",
         "features: 720 of 1,000, about 3.5 s left",
         "features: 960 of 1,000, about 0.5 s left",
+        "features: 1,000 of 1,000",
     ]
+    for done in range(3):
+        progress(Advanced("judging labels", done, 2))
+    assert len(lines) == 5  # of what is over at once nothing is said
 
 
 def test_plain_progress_passes_on_what_is_said_and_measured() -> None:

@@ -125,7 +125,7 @@ class LiveProgress:
 
 @final
 class PlainProgress:
-    """A line every few seconds, for logs and pipes.
+    """A line every few seconds, for logs and pipes; of work that a line was said of, the end too.
 
     Args:
         say: takes one line.
@@ -139,6 +139,7 @@ class PlainProgress:
         self._clock_s = clock_s
         self._said_s = clock_s()
         self._began: dict[str, tuple[float, int]] = {}
+        self._told: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Say one event, or keep quiet about it."""
@@ -155,11 +156,15 @@ class PlainProgress:
         name = event.what if isinstance(event, Advanced) else event.rung
         now_s = self._clock_s()
         began_s, done_before = self._began.setdefault(name, (now_s, done))
+        is_end_of_told = done >= total and name in self._told
         if done >= total:
             del self._began[name]
-        if now_s - self._said_s < _LINE_EVERY_S:
+            self._told.discard(name)
+        if now_s - self._said_s < _LINE_EVERY_S and not is_end_of_told:
             return
         self._said_s = now_s
+        if done < total:
+            self._told.add(name)
         line = f"{text}: {done:,} of {total:,}"
         if done_before < done < total:
             left_s = (now_s - began_s) * (total - done) / (done - done_before)
