@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from regraft.labelling import choose
-from regraft.labelling.worth import worth
+from regraft.labelling.worth import Gain, Worth, worth
 
 
 def _blobs(count: int, seed: int, classes: int = 6, first: float = 0.5):
@@ -114,7 +114,24 @@ def test_what_labels_are_worth_is_near_what_they_bring():
     labels, expected = few.expected
     assert labels == 600
     assert few.accuracy.value + few.double.value <= expected < 1  # the curve ends at two thirds
-    assert few.stop and "less than your noise" in few.text()
+    assert all_of_them.stop and "cannot be told whether" not in all_of_them.text()
+
+
+@pytest.mark.parametrize(
+    ("noise", "high", "stop"), [(0.03, 0.019, True), (0.03, 0.021, False), (0.01, 0.019, False)]
+)
+def test_a_place_to_stop_is_one_where_the_gain_is_surely_small(noise, high, stop):
+    some = Gain(0.005, 0.0, 0.01)
+    found = Worth(500, 100, some, noise, some, Gain(0.008, 0.0, high), some, some, (), (1000, 0.9))
+    assert found.stop == stop
+    said = f"As many as {100 * high:.1f} are possible, so it cannot be told whether"
+    assert (said in found.text()) == (not stop)
+
+
+def test_a_steep_curve_of_few_labels_is_no_place_to_stop():
+    pytest.importorskip("cleanlab")
+    found = _worth(*_clouds(100, 0.0, seed=0), 50)
+    assert found.double.value < found.noise and not found.stop
 
 
 def test_labels_without_a_mistake_are_no_reason_to_ask_for_more():

@@ -110,6 +110,8 @@ def test_what_the_next_labels_bring_is_said_with_the_rule_for_stopping() -> None
     assert "75\u00a0% expected at 200" in page
     assert "learning from 80 of the 100 labels" in page
     found["worth"]["stop"] = False
+    assert "cannot be told whether this is a place to stop" in labels_page.render(found, {})
+    found["worth"]["double"] = {**found["worth"]["double"], "value": 0.02}
     assert "too small to show, as many labels as there are would" in labels_page.render(found, {})
     found["worth"]["new"] = {**found["worth"]["new"], "value": 0.03}
     assert "the next labels bring more than that" in labels_page.render(found, {})

@@ -7,9 +7,9 @@ the labels that fit worst are set to what the others suggest, and the same held-
 asked again. A person's second opinion sets right more than that, so what is measured is the least
 that it brings.
 
-Labels are no longer worth asking for when what they bring is less than the noise of the
-measurement: the half width of the 95 % interval of the accuracy. A gain that small could not be
-told from chance.
+A gain below the noise of the measurement, the half width of the 95 % interval of the accuracy,
+could not be told from chance. That alone is no reason to stop, as of few samples the noise is wide
+and the curve steep: it takes a gain whose upper end is below the noise, and small.
 
 Legend: n samples, d features, c classes, s sizes, r bootstrap draws.
 """
@@ -38,6 +38,8 @@ MOST = 4000
 LEAST = 60
 PARTS = (0.125, 0.25, 0.5, 1.0)
 DRAWS = 400
+SMALL = 0.02
+"""Accuracy; whatever the noise, more than that is worth having."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,12 @@ class Worth:
 
     @property
     def stop(self) -> bool:
-        """Neither the next labels nor as many as there are bring more than can be measured."""
-        return max(self.new.value, self.double.value) < self.noise
+        """What labels bring is surely small: the next ones, and as many as there are."""
+        return self._at_most < min(self.noise, SMALL)
+
+    @property
+    def _at_most(self) -> float:
+        return max(self.new.high, self.double.high)
 
     def text(self) -> str:
         """The outcome in words."""
@@ -103,6 +109,9 @@ class Worth:
         if self.batch != self.labels:
             said += f"; {self.labels:,} more would be worth {100 * self.double.value:.1f}"
         said += "."
+        if not self.stop and max(self.new.value, self.double.value) < self.noise:
+            said += f" As many as {100 * self._at_most:.1f} are possible, "
+            said += "so it cannot be told whether this is a place to stop."
         second = f"{self.batch} second opinions on the worst labels"
         if one:
             second = "A second opinion on the worst label"
