@@ -16,7 +16,7 @@ Legend: g objects, a annotators, k boxes, 4 edges (left, top, right, bottom) in 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -57,7 +57,7 @@ class Object:
     @property
     def middle_4(self) -> np.ndarray:
         """The mean box."""
-        return np.mean([_edges(box) for box in self.boxes.values()], axis=0)
+        return middle(self.boxes.values())
 
 
 def annotators_in(folder: Path) -> dict[str, BoxData] | None:
@@ -159,8 +159,8 @@ def _matched(boxes: Mapping[str, Sequence[Box]]) -> Iterator[dict[str, Box]]:
         mine = list(boxes[person])
         left = set(range(len(mine)))
         if groups and mine:
-            middle_g4 = np.array([np.mean([_edges(b) for b in g.values()], axis=0) for g in groups])
-            iou_gk = overlap(middle_g4, np.array([_edges(b) for b in mine]))
+            middle_g4 = np.array([middle(group.values()) for group in groups])
+            iou_gk = overlap(middle_g4, np.array([edges_of(b) for b in mine]))
             rows, columns = linear_sum_assignment(-np.where(iou_gk >= LEAST_IOU, iou_gk, 0.0))
             for g, k in zip(rows.tolist(), columns.tolist(), strict=True):
                 if iou_gk[g, k] >= LEAST_IOU:
@@ -170,8 +170,14 @@ def _matched(boxes: Mapping[str, Sequence[Box]]) -> Iterator[dict[str, Box]]:
     yield from groups
 
 
-def _edges(box: Box) -> tuple[float, float, float, float]:
+def edges_of(box: Box) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom, in pixels."""
     return (box.left, box.top, box.right, box.bottom)
+
+
+def middle(boxes: Iterable[Box]) -> np.ndarray:
+    """The mean box, 4 edges."""
+    return np.mean([edges_of(box) for box in boxes], axis=0)
 
 
 def overlap(first_g4: np.ndarray, second_k4: np.ndarray) -> np.ndarray:
@@ -227,47 +233,11 @@ def _drawn(one: Object, categories: Sequence[str]) -> Facts:
         {
             "annotator": person,
             "category": categories[box.category],
-            "edges": [round(edge, 2) for edge in _edges(box)],
+            "edges": [round(edge, 2) for edge in edges_of(box)],
         }
         for person, box in sorted(one.boxes.items())
     ]
     return {"picture": one.picture, "looked": list(one.looked), "boxes": boxes}
-
-
-def settled(consensus: Facts, drawn: Mapping[str, BoxData], found: Sequence[Object]) -> Facts:
-    """The consensus, with all that makes it a data set of boxes.
-
-    Args:
-        consensus: what the votes on the objects come to; see `consensus.summary`.
-        drawn: by person.
-        found: the objects of `drawn`.
-
-    Returns:
-        the consensus; each of its "labels" has "picture" and "edges", the mean of the object's
-        boxes (left, top, right, bottom in pixels). "crowds" are all that anybody drew, with
-        "picture", "category" and "edges"; "bare" the pictures on which nobody drew anything.
-    """
-    named = {called(one, number): one for number, one in enumerate(found)}
-    rows = [_placed(row, named[row["sample"]]) for row in consensus["labels"]]
-    boxes = {
-        (picture.id, data.categories[box.category], _edges(box), box.crowd)
-        for data in drawn.values()
-        for picture in data.pictures
-        for box in picture.boxes
-    }
-    crowds = [
-        {"picture": picture, "category": name, "edges": list(edges)}
-        for picture, name, edges, is_crowd in sorted(boxes)
-        if is_crowd
-    ]
-    every = {picture.id for data in drawn.values() for picture in data.pictures}
-    bare = sorted(every - {picture for picture, *_ in boxes})
-    return consensus | {"labels": rows, "crowds": crowds, "bare": bare}
-
-
-def _placed(row: Facts, one: Object) -> Facts:
-    edges = [round(float(edge), 2) for edge in one.middle_4]
-    return row | {"picture": one.picture, "edges": edges}
 
 
 def place(found: Sequence[Object], seed: int = 0) -> Facts | None:
@@ -283,7 +253,7 @@ def place(found: Sequence[Object], seed: int = 0) -> Facts | None:
     pairs: dict[tuple[str, str], list[float]] = {}
     for one in found:
         for first, second in combinations(sorted(one.boxes), 2):
-            a, b = (np.array([_edges(one.boxes[name])]) for name in (first, second))
+            a, b = (np.array([edges_of(one.boxes[name])]) for name in (first, second))
             iou.append(float(overlap(a, b)[0, 0]))
             edges += np.abs(a - b)[0].tolist()
             picture.append(one.picture)

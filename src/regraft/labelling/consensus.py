@@ -15,7 +15,8 @@ Which method, by what the data allow:
 The models are crowd-kit's. Several classes a sample: each class is decided by majority.
 
 Where one answer is that nothing is there, as of boxes, whether something is goes before what it is:
-of people who draw a thing and call it differently, nobody says that there is none.
+of people who draw a thing and call it differently, nobody says that there is none. Half of them are
+enough: a thing is overlooked more easily than invented, and what is left out is learnt as nothing.
 
 Legend: u samples, v votes, c classes.
 """
@@ -63,10 +64,10 @@ class Consensus:
         label_u: the class of each sample, where it has one.
         chance_uc: rows sum to 1; for several classes each column is a chance of its own. Shares
             of the votes, or what a model of the people believes; where the model believes that
-            nothing is there and most people do not, shares too.
+            nothing is there and half of the people do not, shares too.
         tied_u: no class has more votes than all others (where most people see something, than all
-            others that they see); of a scale, two steps are in the middle; of several classes, half
-            of the votes are for one.
+            others that they see), or half of the people see nothing; of a scale, two steps are in
+            the middle; of several classes, half of the votes are for one.
         multilabel: several classes may apply.
     """
 
@@ -152,8 +153,8 @@ def consensus(
     Args:
         votes: on any number of samples.
         method: chosen by what the votes allow if None.
-        absent: the class which says that nothing is there; it is no label of a sample that more
-            than half of the votes see something in.
+        absent: the class which says that nothing is there; it is no label of a sample that half
+            of the votes or more see something in.
     """
     chosen, why = choose(votes)
     if method is not None and method != chosen:
@@ -174,7 +175,8 @@ def consensus(
         unseen_u = np.take_along_axis(barred_uc, chance_uc.argmax(axis=1)[:, None], axis=1)
         chance_uc = np.where(unseen_u, share_uc, chance_uc)
         label_u = np.where(barred_uc, -1, chance_uc).argmax(axis=1)
-        tied_u = _tied(np.where(barred_uc, 0, count_uc))
+        half_uc = barred_uc & (2 * count_uc == votes.per_sample()[:, None])
+        tied_u = _tied(np.where(barred_uc, 0, count_uc)) | half_uc.any(axis=1)
     return Consensus(
         chosen, why, votes.samples, votes.classes, label_u, chance_uc, tied_u, multilabel
     )  # fmt: skip
@@ -189,9 +191,9 @@ def _unequal(share_uc: np.ndarray) -> np.ndarray:
 
 
 def _barred(count_uc: np.ndarray, classes: Sequence[str], absent: str | None) -> np.ndarray:
-    """Where a class is no label: nothing, of samples that most votes see something in."""
+    """Where a class is no label: nothing, of samples that half of the votes see something in."""
     is_absent_c = np.array([name == absent for name in classes])
-    return is_absent_c & (2 * count_uc < count_uc.sum(axis=1, keepdims=True))
+    return is_absent_c & (2 * count_uc <= count_uc.sum(axis=1, keepdims=True))
 
 
 def _tied(count_uc: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from regraft.dataset.texts import excerpt
 from regraft.defaults import MAX_BAD
 from regraft.errors import DataError, UsageError
 from regraft.events import Tell, silent
-from regraft.labelling import agreement, box_agreement, ceiling, consensus
+from regraft.labelling import agreement, box_agreement, box_consensus, ceiling, consensus
 from regraft.labelling.asking import BATCH, Seen, ask_next
 from regraft.labelling.box_agreement import annotators_in
 from regraft.labelling.extra import require
@@ -348,7 +348,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
         "divided": box_agreement.divided(found["agreement"]["divided"], things, categories),
     }
     assert found["consensus"] is not None
-    found["consensus"] = box_agreement.settled(found["consensus"], drawn, things)
+    found["consensus"] = box_consensus.settled(found["consensus"], drawn, things)
     found["data"] = {
         "path": str(request.data),
         "task": "object-detection",
@@ -358,7 +358,8 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
     found["not_judged"] = (
         "Several people's boxes on the same pictures: their agreement was looked at."
     )
-    found["caution"] = box_agreement.caution(drawn)
+    doubts = box_consensus.caution(found["consensus"]["labels"])
+    found["caution"] = " ".join(filter(None, (box_agreement.caution(drawn), doubts)))
     return found
 
 
