@@ -7,6 +7,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -201,6 +202,16 @@ def test_people_in_one_export_of_label_studio_are_compared(tmp_path):
     assert found["agreement"]["annotators"] == 2
     assert found["agreement"]["place"]["iou"]["value"] == pytest.approx(19 / 21)
     assert found["data"]["samples"] == 1
+
+
+def test_people_s_boxes_may_be_in_other_tables_than_csv(folder):
+    before = box_agreement.objects(box_agreement.annotators_in(folder))
+    ben, cec = (pandas.read_csv(folder / f"{name}.csv") for name in ("ben", "cec"))
+    ben.to_csv(folder / "ben.tsv", sep="\t", index=False)
+    cec.to_parquet(folder / "cec.parquet")
+    for name in ("ben", "cec"):
+        (folder / f"{name}.csv").unlink()
+    assert box_agreement.objects(box_agreement.annotators_in(folder)) == before
 
 
 def test_pictures_that_one_person_alone_lists_are_counted(folder):

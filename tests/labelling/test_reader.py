@@ -187,6 +187,8 @@ def test_boxes_that_say_who_drew_them_are_boxes_and_no_votes(tmp_path, header, f
     dataset = AnyReader(task=task).read(table)
     assert (dataset.task, dataset.classes) == ("object-detection", ("cat", "dog"))
     assert len(dataset.samples[0].boxes) == 2
+    tabs = votes_file(tmp_path, table.read_text().replace(",", "\t"), "tabs.tsv")
+    assert not is_votes(tabs) and AnyReader(task=task).read(tabs).samples == dataset.samples
 
 
 def test_the_votes_of_an_export_are_no_data_to_learn_from(tmp_path):

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.dataset import guard
 from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.dataset.encoding import said_of_encodings
@@ -64,7 +65,7 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     """Boxes that different people drew on the same pictures, by person.
 
     Args:
-        folder: with two files or more (COCO JSON or CSV) and the pictures, each file called by
+        folder: with two files or more (COCO JSON or tables) and the pictures, each file called by
             who drew them; or one export of Label Studio.
 
     Returns:
@@ -83,7 +84,7 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
         file
         for file in sorted(folder.iterdir())
         if file.is_file()
-        and file.suffix.lower() in (".json", ".csv")
+        and file.suffix.lower() in {".json", *guard.TABLE_SUFFIXES}
         # What `labels` itself wrote, into the folder that it had looked at, is nobody's.
         and not is_ours(file)
     ]

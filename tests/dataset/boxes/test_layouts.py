@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from made import coco, picture, row, table, thing, voc, yolo
 
@@ -579,6 +580,28 @@ def test_a_folder_may_have_a_table_of_boxes_of_another_name(tmp_path: Path):
     assert dataset.guess_task(tmp_path) == "object-detection"
     with pytest.raises(DataError, match="several tables of boxes: annotations.csv, more.csv"):
         dataset.read(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["tsv", "parquet", "jsonl"])
+def test_a_table_of_boxes_may_be_written_in_other_formats(tmp_path: Path, kind: str):
+    lines = ["a.png,1,2,11,12.5,tree", "b.png,,,,,", "a.png,30,2,12,12,car"]
+    for name in "ab":
+        picture(tmp_path / f"{name}.png")
+    wanted = read_boxes(table(tmp_path, lines))
+    frame = pandas.read_csv(tmp_path / "boxes.csv")
+    (tmp_path / "boxes.csv").unlink()
+    path = tmp_path / f"all.{kind}"
+    if kind == "tsv":
+        frame.to_csv(path, sep="\t", index=False)
+    elif kind == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    for place in (path, tmp_path):
+        found = read_boxes(place)
+        assert (found.pictures, found.categories) == (wanted.pictures, wanted.categories)
+        assert (found.used, found.mended) == (wanted.used, wanted.mended) == (2, 1)
+        assert [p.what for p in found.problems] == [p.what for p in wanted.problems]
 
 
 def test_each_split_may_have_a_table(tmp_path: Path):

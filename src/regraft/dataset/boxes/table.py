@@ -1,4 +1,4 @@
-"""A CSV of boxes: path, category, left, top, right, bottom, and perhaps crowd and split.
+"""A table of boxes: path, category, left, top, right, bottom, and perhaps crowd and split.
 
 Edges are pixels from 0; they may be called otherwise (`xmin`, `x1`, …), and `width` and `height`
 may stand for right and bottom beside `left` and `top`; beside all four they are the picture's.
@@ -13,6 +13,8 @@ A row with only a path is a picture without boxes, whether the other cells are e
 pandas writes them. So is, and that is said, one whose edges are all 0, as DeepForest writes it.
 
 A folder may have boxes.csv or another such table, or one in the folder of each split (Roboflow).
+
+TSV, Parquet and JSON lines are read as CSV is.
 """
 
 from __future__ import annotations
@@ -34,11 +36,13 @@ from regraft.dataset.cells import encoded, from_cell, path_cell, to_cell
 from regraft.dataset.encoding import characters_in, first_lines
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Split
-from regraft.dataset.table import said_separator
+from regraft.dataset.table import columns_of, read_table, said_separator
 from regraft.errors import DataError
 from regraft.wording import plural, some_of
 
 _NAME = "boxes.csv"
+_WRITTEN = frozenset({".csv", ".tsv"})
+"""What tables end in whose cells are parted by separators."""
 _EDGES = ("left", "top", "right", "bottom")
 _SIDES = (("width", "height"), ("w", "h"))
 _ENOUGH = 3
@@ -70,12 +74,12 @@ _FROM_0 = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
 @final
 @dataclass(frozen=True)
 class TableReader:
-    """Reads and writes a CSV of boxes."""
+    """Reads a table of boxes, and writes it as CSV."""
 
     name: str = "csv"
 
     def recognises(self, path: Path) -> bool:
-        """A .csv file whose first line names what boxes have; or a folder with such."""
+        """A table whose columns are called what boxes have; or a folder with such."""
         try:
             return bool(_tables_in(path)) if path.is_dir() else _is_of_boxes(path)
         except DataError:  # there are too many
@@ -151,7 +155,7 @@ def _of_ground_truth(files: Iterable[Path]) -> list[Path]:
 
 
 def _is_of_boxes(file: Path) -> bool:
-    if file.suffix.lower() != ".csv" or not file.is_file():
+    if file.suffix.lower() not in guard.TABLE_SUFFIXES or not file.is_file():
         return False
     names, second = _head(file)
     columns = {*names}
@@ -167,7 +171,9 @@ def _is_of_boxes(file: Path) -> bool:
 
 
 def _head(file: Path) -> tuple[list[str], str]:
-    """The columns of a table, as they are understood, and its second line."""
+    """The columns of a table, as they are understood, and its second line if it is written."""
+    if file.suffix.lower() not in _WRITTEN:
+        return _columns(columns_of(file)), ""
     try:
         lines = [*first_lines(file)[:3], "", "", ""]
     except OSError:
@@ -178,8 +184,34 @@ def _head(file: Path) -> tuple[list[str], str]:
 
 
 def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
-    text, notes = characters_in(guard.read_file(file), file)
     shown = guard.shown(file.relative_to(root))
+    rows, commas = _cells(into, file, shown)
+    header, line = next(rows, ([], 1))
+    columns = _columns(header)
+    at = f"{guard.shown(file)}:{line}"
+    _refuse_foreign(columns, at)
+    _refuse_several(columns, header, at)
+    _refuse_missing(columns, at)
+    lines = [(row, f"{shown}:{line}") for row, line in rows if row]
+    table = _Table(into, file.parent, columns, commas, split)
+    named = [(cells, where) for row, where in lines if (cells := table.cells(row, where))]
+    table.locate((cells["path"] for cells, _ in named), root, shown)
+    for cells, where in named:
+        table.read(cells, where)
+
+
+_Rows = Iterator[tuple[list[str], int]]
+"""The rows of a table, its columns first, and the line that each ends in."""
+
+
+def _cells(into: Collector, file: Path, shown: str) -> tuple[_Rows, bool]:
+    """The rows of a table, and whether numbers in them may have decimal commas."""
+    if file.suffix.lower() not in _WRITTEN:
+        table = read_table(file)
+        cells = zip(*map(table.texts, table.columns), strict=True)
+        rows = [[*table.columns], *map(list, cells)]
+        return zip(rows, (1, *table.lines), strict=True), False
+    text, notes = characters_in(guard.read_file(file), file)
     for note in notes:
         into.say(note.kind, shown, note.what, note.done)
     first = text.partition("\n")[0]
@@ -188,22 +220,11 @@ def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
     rows = _rows(file, text, separator)
     if said:
         next(rows)
-    header, line = next(rows, ([], 1))
-    columns = _columns(header)
-    at = f"{guard.shown(file)}:{line}"
-    _refuse_foreign(columns, at)
-    _refuse_several(columns, header, at)
-    _refuse_missing(columns, at)
-    lines = [(row, f"{shown}:{line}") for row, line in rows if row]
-    table = _Table(into, file.parent, columns, separator == ";", split)
-    named = [(cells, where) for row, where in lines if (cells := table.cells(row, where))]
-    table.locate((cells["path"] for cells, _ in named), root, shown)
-    for cells, where in named:
-        table.read(cells, where)
+    return rows, separator == ";"
 
 
-def _rows(file: Path, text: str, separator: str) -> Iterator[tuple[list[str], int]]:
-    """The rows of a table, and the line that each ends in.
+def _rows(file: Path, text: str, separator: str) -> _Rows:
+    """The rows of a table that is written.
 
     Raises:
         DataError: it is none.
@@ -272,7 +293,7 @@ def _refuse_missing(columns: list[str], where: str) -> None:
     raise DataError(f"There {lack}; there are {there}.", where=where, mend=mend)
 
 
-def _columns(names: list[str]) -> list[str]:
+def _columns(names: Iterable[str]) -> list[str]:
     plain = [_PREFIX.sub("", name.strip().strip('"').lower()) for name in names]
     aliases = {**_ALIASES, **_FROM_0} if "x0" in plain else _ALIASES
     return [aliases.get(name, name) for name in plain]
