@@ -117,6 +117,16 @@ def test_what_the_next_labels_bring_is_said_with_the_rule_for_stopping() -> None
     assert "the next labels bring more than that" in labels_page.render(found, {})
 
 
+def test_what_stands_between_backticks_is_code() -> None:
+    found = _found() | {"not_judged": f"There is no column (`text`) {_BAD}.", "caution": "`a`"}
+    page = labels_page.render(found, {})
+    assert 'no column <span class="nowrap">(<code>text</code>)</span> &lt;script&gt;' in page
+    assert "<code>a</code>" in page and "`" not in page
+    lone = found | dict.fromkeys(("agreement", "share", "beside_people", "next"))
+    page = labels_page.render(lone | {"consensus": None}, {})
+    assert "<title>There is no column (text)" in page
+
+
 def test_votes_for_numbers_are_told_from_how_many_there_are() -> None:
     found = _found()
     found["agreement"]["divided"][0]["votes"] = {"-4": 1, "-1": 2}

@@ -44,6 +44,7 @@ LARGEST_MATRIX = 24
 _PAIRS = 10
 _BEFORE_UNIT = re.compile(r"(?<=\d) ")
 _PARENTHESIS = re.compile(r"\([^()<>]{1,32}\)[.,;]?")
+_CODE = re.compile("`([^`]+)`")
 HARDLY = 0.001
 """A smaller share of wrong labels is said to be hardly any."""
 
@@ -187,9 +188,13 @@ def listed(labels: str | Sequence[str]) -> str:
 
 
 def unbroken(text: str) -> Markup:
-    """The text, escaped, with short parentheses kept on one line and signs with their numbers."""
+    """The text, escaped, with short parentheses kept on one line and signs with their numbers.
+
+    What stands between backticks is code.
+    """
     safe = str(escape(figures.visible(text).replace(" %", "\u00a0%")))
-    return Markup(_PARENTHESIS.sub(r'<span class="nowrap">\g<0></span>', safe))  # noqa: S704 (escaped above)
+    safe = _PARENTHESIS.sub(r'<span class="nowrap">\g<0></span>', safe)
+    return Markup(_CODE.sub(r"<code>\1</code>", safe))  # noqa: S704 (escaped above)
 
 
 def _finished(value: object) -> object:
