@@ -28,7 +28,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         "formats": {"JPEG": 60, "PNG": 1},
         "leaks": 2,
         "divided_groups": 0,
-        "imbalance": {"ratio": 1.0, "text": "The classes are about equally large."},
+        "imbalance": {"ratio": 1.0, "text": "Classes are near enough to equal."},
         "problems": [
             {
                 "kind": "truncated",
@@ -48,7 +48,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         "d\\x07g  1,400      3     3  1,406",
         "all     1,415      6     6     61",
         "",
-        "The classes are about equally large.",
+        "Classes are near enough to equal.",
         "2 leaks between splits.",
         "",
         "truncated: 12 (set aside)",
