@@ -305,6 +305,21 @@ def test_files_and_drawings_are_written(tmp_path: Path, to: str) -> None:
         assert json.loads((tmp_path / "out/predictions.json").read_text()) == found
 
 
+def test_files_of_an_earlier_call_are_said_to_be_there(tmp_path: Path) -> None:
+    out, told = tmp_path / "out", list[Any]()
+    paths = [photo(tmp_path / f"in/{name}.png", (32, 64)) for name in "abc"]
+    for some in (paths, paths, paths[:1]):
+        wanted = Wanted(out, "yolo", draw=True)
+        find_objects(Finder(), PREPARATION, some, wanted, told.append)
+    find_objects(Finder(), PREPARATION, paths[:1], Wanted(out), told.append)
+    (out / "mine.txt").write_text("mine")
+    first, second = (e.text for e in told if isinstance(e, Said) and "did not write" in e.text)
+    assert first.startswith(f"4 files lie in {out} that this call did not write: ")
+    assert "drawn/b.png.jpg, drawn/c.png.jpg, labels/b.txt and 1 more" in first
+    assert second.startswith("7 files lie in ")
+    assert (out / "labels/b.txt").is_file()
+
+
 def test_names_that_no_font_has_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("regraft.predicting.objects.respelt", list)  # a machine without fonts
     finder: Any = Finder()

@@ -1,10 +1,14 @@
-"""What a person sees on stderr: progress."""
+"""What a person sees on stderr: progress, faults."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from regraft import terminal
+from regraft.dataset import guard
+from regraft.errors import DataError
 from regraft.events import Advanced, Measured, Said, Saved, Stepped
 
 
@@ -56,3 +60,12 @@ def test_nothing_moves_the_cursor_where_stderr_is_no_terminal(
         tell(Said("one"))
         tell(Advanced("features", 1, 2))
     assert capsys.readouterr() == ("", "one\n")
+
+
+def test_a_fault_names_paths_of_windows_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    path = r"C:\Users\ann\new.png"
+    missing = guard.nothing_at(Path(path))
+    fault = DataError(f"{guard.shown(path)} is bad\n  {path!r}", where=missing.where, mend=path)
+    terminal.say_fault(fault)
+    told = f"{path} is bad\n  '{path}'\n  where: {path}\n  mend:  {path}"
+    assert capsys.readouterr().err == f"regraft: {told}\n"

@@ -241,15 +241,26 @@ def test_few_texts_are_cross_validated_and_all_put_to_use(place: Path) -> None:
     save_model("bert", place / "model")
     table = write_table(place / "few.csv", 0, 16)
     done = regraft.fit(
-        table, place / "run-few", backbone=f"text:{place / 'model'}", train="head", seed=2
+        table,
+        place / "run-few",
+        backbone=f"text:{place / 'model'}",
+        train="head",
+        seed=2,
+        budget=600.0,
     )
+    assert done.report["budget_s"] == 600
     few = done.report["few_labels"]
     assert (few["how"], few["draws"]) == ("cross-validated", 10)
     splits = done.report["data"]["splits"]
     assert done.report["refitted_on"] == splits["train"] + splits["valid"]
     assert "because they are few" in done.report["verdict"]
     again = regraft.fit(
-        table, place / "run-few", backbone=f"text:{place / 'model'}", train="head", seed=2
+        table,
+        place / "run-few",
+        backbone=f"text:{place / 'model'}",
+        train="head",
+        seed=2,
+        budget=600.0,
     )
     assert again.report["few_labels"] == few
 

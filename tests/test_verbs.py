@@ -55,6 +55,14 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path / "mine.pairs"
 
 
+def test_a_column_that_is_not_there_is_said_before_what_depends_on_it(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("text,label\nsome,a\nmore,b\n")
+    with pytest.raises(RegraftError, match="no column Foo; there are text, label") as caught:
+        regraft.fit(table, tmp_path, columns="text=Foo", backbone="efficientnet-lite0", views=2)
+    assert caught.value.where == str(table)
+
+
 @pytest.mark.parametrize(
     ("options", "what", "where"),
     [

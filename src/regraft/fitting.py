@@ -269,6 +269,7 @@ def _report(
         "reproduce": content.command(question, ground.run.folder),
         "seed": ground.seed,
         "seconds": seconds_spent(climbed.entries),
+        "budget_s": ground.budget_s,
     }
 
 

@@ -42,6 +42,14 @@ def shown(value: object) -> str:
     )
 
 
+def plainly(text: str) -> str:
+    r"""A message with names as people write them: C:\Users, not C:\\Users.
+
+    Messages name things so that different names stay different, with each backslash doubled.
+    """
+    return text.replace("\\\\", "\\")
+
+
 # Progress -----------------------------------------------------------------------------------------
 
 
@@ -75,14 +83,13 @@ def show_cursor() -> None:
 
 def say_fault(fault: RegraftError) -> None:
     """What is wrong, where, and how to mend it, on stderr."""
-    told = RegraftError(
-        _lines_shown(fault.what), where=shown(fault.where), mend=_lines_shown(fault.mend)
-    )
+    where = shown(plainly(fault.where))
+    told = RegraftError(_lines_shown(fault.what), where=where, mend=_lines_shown(fault.mend))
     say(f"regraft: {told}")
 
 
 def _lines_shown(text: str) -> str:
-    return "\n".join(map(shown, text.split("\n")))
+    return "\n".join(map(shown, plainly(text).split("\n")))
 
 
 def _piece_of_work(event: Advanced | Stepped) -> tuple[str, int, int]:

@@ -117,6 +117,7 @@ def fit(
     _check_options(train, compare, budget)
     reads = _reading(columns, reader)
     data_sets.check_columns(reads, data)
+    data_sets.check_column_names(reads, data)
     kind = data_sets.guess_task(data, task or _task_of(reads), reader)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)

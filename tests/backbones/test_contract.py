@@ -10,7 +10,7 @@ import pytest
 from pretrained import timm_checkpoint
 
 from regraft.backbones import check_backbone, convert, open_backbone, pull, shelf, show
-from regraft.errors import BackboneError, MissingExtra, NotHere
+from regraft.errors import BackboneError, MissingExtra, NotHere, UsageError
 
 FAMILIES = (
     "resnet18",
@@ -55,6 +55,17 @@ def test_weights_that_nobody_publishes_are_not_fetched() -> None:
     with pytest.raises(NotHere, match="timm publishes no weights") as fault:
         pull("timm:beit3_giant_patch14_224")
     assert fault.value.mend == "give your own: timm:beit3_giant_patch14_224@FILE"
+
+
+def test_names_that_timm_may_mean_are_given_as_backbones_are_named() -> None:
+    with pytest.raises(UsageError) as fault:
+        show("resnet18d")
+    assert "timm:resnet18.a1_in1k" in fault.value.mend
+    assert "timm:resnet18d here" in fault.value.mend
+    for adapter in ("timm", "random"):
+        with pytest.raises(UsageError) as fault:
+            convert(f"{adapter}:resnet18dd")
+        assert fault.value.mend.startswith(f"did you mean {adapter}:resnet18d, {adapter}:")
 
 
 def test_what_is_known_is_shown_without_the_package(

@@ -8,6 +8,7 @@ import pytest
 from made_pictures import classes, noise, saved
 
 from regraft.dataset import (
+    check_column_names,
     guess_task,
     read,
     read_all,
@@ -95,10 +96,35 @@ def test_data_for_another_task_lead_to_the_option_where_there_is_one(tmp_path: P
     classes(tmp_path, cat=3, dog=3)
     with pytest.raises(DataError, match="not for object-detection") as caught:
         read(tmp_path, task="object-detection")
-    assert caught.value.mend == "leave --task out, or give data for object-detection"
+    assert caught.value.mend == "leave --task out, or give pictures with boxes"
     with pytest.raises(DataError, match="not for object-detection") as caught:
         read_all(tmp_path, task="object-detection")
-    assert caught.value.mend == "give data for object-detection"
+    assert caught.value.mend == "give pictures with boxes"
+
+
+@pytest.mark.parametrize("columns", ["text,label", "text,kind", "remark,comment,kind"])
+def test_texts_where_boxes_are_needed_lead_to_boxes_and_to_no_columns(
+    tmp_path: Path, columns: str
+) -> None:
+    row = ",".join(["some words that are no box"] * len(columns.split(",")))
+    (tmp_path / "a.csv").write_text(f"{columns}\n{row}\n{row}\n")
+    with pytest.raises(DataError) as caught:
+        read_all(tmp_path / "a.csv", task="object-detection", reader=AnyReader())
+    assert "boxes" in caught.value.what and "column" not in str(caught.value)
+    if columns.startswith("text"):
+        assert "these are texts with their classes, and pictures with boxes" in caught.value.what
+        with pytest.raises(DataError, match="these are texts .*, and pictures with their classes"):
+            read_all(tmp_path / "a.csv", task="image-classification", reader=AnyReader())
+
+
+def test_a_column_that_is_not_there_is_named_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nsome,a\n")
+    (tmp_path / "a.jsonl").write_text('{"text": "some"}\n{"text": "more", "kind": "a"}\n')
+    with pytest.raises(DataError, match="no column Foo; there are text, label") as caught:
+        check_column_names(reader_of("text=Foo"), tmp_path / "a.csv")
+    assert caught.value.where == str(tmp_path / "a.csv")
+    check_column_names(reader_of("text=text,label=LABEL"), tmp_path / "a.csv")
+    check_column_names(reader_of("label=kind"), tmp_path / "a.jsonl")
 
 
 def test_pictures_without_boxes_are_told_of_boxes_where_these_are_asked_for(

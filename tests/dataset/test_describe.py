@@ -10,6 +10,7 @@ import pytest
 from made_pictures import classes, jpeg, saved, scenes
 
 from regraft.dataset import Dataset, Sample, describe, read
+from regraft.tasks.classification import Classification
 
 
 def test_describe(tmp_path: Path) -> None:
@@ -55,14 +56,14 @@ def test_classes_that_are_numbers_stand_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ([4, 4], "about equally large"),
-        ([6, 4], "about equally large"),
-        ([8, 4], "a has 2 times as many training samples as b."),
+        ([4, 4], "near enough to equal"),
+        ([11, 4], "near enough to equal"),
+        ([12, 4], "a has 3 times as many training samples as b."),
         ([4, 0], "No training sample is of another class than a."),
         ([4], "There is one class, a."),
     ],
 )
-def test_classes_are_called_equal_where_they_are(sizes: list[int], said: str) -> None:
+def test_classes_are_called_equal_where_they_are_learnt_so(sizes: list[int], said: str) -> None:
     samples = [
         Sample(f"{label}{n}", "text", label, split="train")
         for label, size in enumerate(sizes)
@@ -70,6 +71,8 @@ def test_classes_are_called_equal_where_they_are(sizes: list[int], said: str) ->
     ]
     rows = Dataset(Path(), "text-classification", ("a", "b")[: len(sizes)], tuple(samples))
     assert said in describe(rows)["imbalance"]["text"]
+    if min(sizes) and sizes[1:]:
+        assert Classification.of(rows).balanced == ("times as many" in said)
 
 
 def test_reading_photos_imports_nothing_slow(tmp_path: Path) -> None:

@@ -46,3 +46,18 @@ def test_which_encodings_were_guessed_is_said_once(tmp_path: Path) -> None:
             "Read as Windows-1252."
         ),
     ]
+
+
+def test_a_named_file_that_is_no_text_is_told_what_the_model_reads(tmp_path: Path) -> None:
+    for name in ("a.png", "b.mp4", "c.bin", "d.txt"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (tmp_path / "e.png").write_text("a text, whatever its name")
+    found = dict(texts_of(sorted(tmp_path.iterdir())))
+    told = {Path(name).name: getattr(text, "what", text) for name, text in found.items()}
+    assert told == {
+        "a.png": "This is a picture, by its name; this model reads texts.",
+        "b.mp4": "This is a video, by its name; this model reads texts.",
+        "c.bin": "This is no text; this model reads texts.",
+        "d.txt": "It is no text: it holds a NUL, as binary files do.",
+        "e.png": "a text, whatever its name",
+    }

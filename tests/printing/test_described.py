@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from consoles import printed
 
@@ -28,7 +30,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         "formats": {"JPEG": 60, "PNG": 1},
         "leaks": 2,
         "divided_groups": 0,
-        "imbalance": {"ratio": 1.0, "text": "The classes are about equally large."},
+        "imbalance": {"ratio": 1.0, "text": "Classes are near enough to equal."},
         "problems": [
             {
                 "kind": "truncated",
@@ -48,7 +50,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
         "d\\x07g  1,400      3     3  1,406",
         "all     1,415      6     6     61",
         "",
-        "The classes are about equally large.",
+        "Classes are near enough to equal.",
         "2 leaks between splits.",
         "",
         "truncated: 12 (set aside)",
@@ -69,7 +71,7 @@ def test_a_description_shows_classes_sizes_leaks_and_problems() -> None:
     ],
 )
 def test_a_description_says_what_is_in_two_splits(leaks: int, groups: int, said: str) -> None:
-    description = {
+    description: dict[str, Any] = {
         "path": "t.csv",
         "task": "image-classification",
         "multilabel": False,
@@ -85,6 +87,10 @@ def test_a_description_says_what_is_in_two_splits(leaks: int, groups: int, said:
     }
     lines = printed(100, printing.print_description, description).splitlines()
     assert lines[-1].rstrip() == said
+    missing = {"where": r"C:\\new\\a.png", "what": "There is no such file."}
+    description["problems"] = [{"kind": "missing", "count": 1, "done": [], "examples": [missing]}]
+    lines = printed(100, printing.print_description, description).splitlines()
+    assert lines[-1].rstrip() == r"  C:\new\a.png: There is no such file."
 
 
 @pytest.mark.parametrize("tile_px", [0, 400])

@@ -36,7 +36,7 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
         "absent": ["elk", "<ox>"],
         "confusion": [[5, 1, 0, 0], [7, 5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
         "problems": [
-            {"kind": "truncated", "where": "a\n.jpg", "what": "Cut.", "done": "set aside"}
+            {"kind": "truncated", "where": "C:\\\\a\n.jpg", "what": "Cut.", "done": "set aside"}
         ],
     }
     assert [
@@ -56,7 +56,7 @@ def test_an_evaluation_names_the_metric_and_the_classes_confused_most() -> None:
         "cat    dog            1",
         "",
         "problems",
-        "  a\\n.jpg: Cut. (set aside)",
+        "  C:\\a\\n.jpg: Cut. (set aside)",
     ]
 
 

@@ -67,6 +67,32 @@ def test_what_the_budget_cut_off_is_said(verdicts: list[str], over: str, said: l
     assert text.count("The budget") == len(said)
 
 
+@pytest.mark.parametrize(
+    ("budget_s", "head_s", "said"),
+    [
+        (None, 20.0, ""),
+        (21.0, 20.0, ""),  # of a second more or less nothing is said
+        (
+            9.0,
+            20.0,
+            "took 21 s, the budget was 9.0 s: the first of them, head, is trained whatever",
+        ),
+        (
+            15.0,
+            4.0,
+            "took 21 s, the budget was 15 s: one took longer than its trial had let expect.",
+        ),
+    ],
+)
+def test_a_budget_that_was_exceeded_is_said(
+    budget_s: float | None, head_s: float, said: str
+) -> None:
+    report = _climbed(["kept", "no gain"], "head")
+    report["rungs"][0]["seconds"] = {"total": head_s}
+    text = verdict(report | {"seconds": 21.2, "budget_s": budget_s})
+    assert (said in text) and ("the budget was" in text) == bool(said)
+
+
 def test_of_one_picture_no_interval_is_said() -> None:
     data = DATA | {"splits": {"train": 9, "valid": 1, "test": 0}}
     metric = METRIC | {"name": "ap50", "low": 0.0, "high": 1.0}

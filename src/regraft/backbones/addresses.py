@@ -17,6 +17,8 @@ from regraft.store import digest, read_sealed
 MOST_WINDOWS = 64
 _HUB_NAME = re.compile(r"([\w.-]+/)?[\w.-]+(@[\w./-]+)?")
 """The first models have no organisation: bert-base-uncased, xlm-roberta-base."""
+_ARCHITECTURE = re.compile(r"[a-z]\w*(\.\w+)?")
+"""How timm's names are built: resnet18d, resnet18.a1_in1k."""
 _SAVED = {"text": "text-encoder", "transformers": "transformers"}
 """How names of what transformers has saved begin, and what reads it."""
 
@@ -221,6 +223,8 @@ def _unknown(name: str) -> UsageError:
         )
     near = difflib.get_close_matches(name, [row.name for row in ROWS], n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
+    if _ARCHITECTURE.fullmatch(name):  # to ask timm would take seconds
+        hint += f"If timm has {name}, it is called timm:{name} here. "
     return UsageError(
         f"there is no backbone {name!r}",
         where=name,

@@ -123,8 +123,12 @@ def _dominant(stage: nn.Module, depth: int) -> str:
     return max(sizes, key=lambda key: sizes[key])
 
 
-def card(architecture: str) -> Card:
+def card(architecture: str, adapter: str = "timm") -> Card:
     """What timm says, without creating the network.
+
+    Args:
+        architecture: its name at timm.
+        adapter: what stands before it in the names of backbones.
 
     Raises:
         UsageError: timm does not know the architecture.
@@ -133,7 +137,7 @@ def card(architecture: str) -> Card:
     import timm
     from timm.data.config import resolve_data_config
 
-    _known(architecture)
+    _known(architecture, adapter)
     config = timm.get_pretrained_cfg(architecture)
     facts: dict[str, Any] = config.to_dict() if config else {}
     data = resolve_data_config({}, pretrained_cfg=facts)
@@ -164,13 +168,14 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _known(architecture: str) -> None:
+def _known(architecture: str, adapter: str = "timm") -> None:
     import timm
 
     name = architecture.partition(".")[0]
     if ":" in name or not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+        meant = ", ".join(f"{adapter}:{one}" for one in near)
+        hint = f"did you mean {meant}?" if near else "see timm.list_models()"
         raise UsageError(f"timm has no architecture {name!r}", where=architecture, mend=hint)
 
 
@@ -336,7 +341,7 @@ def untrained(wanted: Address) -> Converted:
     Raises:
         UsageError: timm does not know the architecture.
     """
-    about = card(wanted.architecture)
+    about = card(wanted.architecture, wanted.adapter)
     recipe = _recipe(wanted)
     network = assemble(recipe, about.preprocessing)
     tensors = {name: tensor.detach() for name, tensor in network.tensors().items()}

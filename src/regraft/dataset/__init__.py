@@ -7,7 +7,13 @@ for sample in dataset.split("train"):
 """
 
 from regraft.dataset import clips, guard, images, texts, video, views
-from regraft.dataset.choosing import check_columns, guess_task, reader_for, refuse_run
+from regraft.dataset.choosing import (
+    check_column_names,
+    check_columns,
+    guess_task,
+    reader_for,
+    refuse_run,
+)
 from regraft.dataset.reader import Reader, check_reader
 from regraft.dataset.reading import read, read_all, read_to_inspect
 from regraft.dataset.rows import SPLITS, Dataset, Problem, Sample, Split, Target
@@ -27,6 +33,7 @@ __all__ = [
     "Split",
     "Target",
     "View",
+    "check_column_names",
     "check_columns",
     "check_reader",
     "clips",

@@ -17,14 +17,21 @@ from regraft.dataset.folder import FolderReader, TextFolderReader, reader_asked_
 from regraft.dataset.form import FormReader
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import Dataset, Problem
-from regraft.dataset.table import columns_of
-from regraft.dataset.table_columns import task_of
+from regraft.dataset.table import columns_of, read_table
+from regraft.dataset.table_columns import named, named_text_column, task_of
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.usable import TASKS
 from regraft.errors import DataError, UsageError
 
 _SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 _ARCHIVES = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".tar", ".zip", ".7z", ".rar")
+_SAMPLES = {
+    "image-classification": "pictures with their classes",
+    "object-detection": "pictures with boxes",
+    "text-classification": "texts with their classes",
+    "video-classification": "videos with their classes",
+}
+"""What each task learns from."""
 
 READERS: tuple[Reader, ...] = (
     BoxReader(),
@@ -121,6 +128,17 @@ def check_columns(reader: Reader | None, path: Path) -> None:
             )
 
 
+def check_column_names(reader: Reader | None, path: Path) -> None:
+    """Refuse columns that were named for a table that does not have them, before it is read.
+
+    Raises:
+        DataError: the table has none of this name, or cannot be read.
+    """
+    if isinstance(reader, TableReader) and reader.recognises(path):
+        if not {reader.text, reader.label} - {""} <= set(columns_of(path)):
+            named(read_table(path), reader.text, reader.label)  # a line of JSON may lack some
+
+
 def asked_for(task: str | None, path: Path) -> Reader | None:
     """The reader of the files that a task is for, where a folder may hold several kinds."""
     reader = None if task is None else reader_asked_for(task, path)
@@ -143,18 +161,35 @@ def list_rows(path: Path, reader: Reader | None, task: str | None, mend: str = "
     try:
         found = _rows_of(path, reader or asked_for(task, path))
     except DataError as fault:
-        if task == "object-detection" and path.is_dir() and form_of(path) is None:
-            raise no_boxes_at(path) from fault  # not that classes lack
+        # Not that classes lack, or columns, where they would not help.
+        if task not in (None, "text-classification") and _is_of_texts(path):
+            raise _for_another(path, "text-classification", task, mend) from fault
+        is_read = path.is_dir() or TableReader().recognises(path)
+        if task == "object-detection" and is_read and form_of(path) is None:
+            raise no_boxes_at(path) from fault
         raise
     if task not in (None, found.task):
-        if found.modality == "text" and TableReader().recognises(path):
-            mend += "call the column with the names of the files `path`, or "
-        raise DataError(
-            f"This looks like data for {found.task}, not for {task}.",
-            where=guard.shown(path),
-            mend=f"{mend}give data for {task}",
-        )
+        raise _for_another(path, found.task, task, mend)
     return found
+
+
+def _is_of_texts(path: Path) -> bool:
+    """Whether this is a table whose columns say that it is of texts, not of files."""
+    columns = columns_of(path) if TableReader().recognises(path) else ()
+    return "path" not in columns and named_text_column(columns) is not None
+
+
+def _for_another(path: Path, found: str, task: str, mend: str) -> DataError:
+    """What is said of data that are for another task than was asked for."""
+    is_table = TableReader().recognises(path)
+    if found == "text-classification" and task != "object-detection" and is_table:
+        mend += "call the column with the names of the files `path`, or "
+    return DataError(
+        f"This looks like data for {found}, not for {task}: these are {_SAMPLES[found]}, "
+        f"and {_SAMPLES[task]} are needed.",
+        where=guard.shown(path),
+        mend=f"{mend}give {_SAMPLES[task]}",
+    )
 
 
 def _rows_of(path: Path, reader: Reader | None) -> Dataset:

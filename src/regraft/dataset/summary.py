@@ -10,10 +10,8 @@ from typing import Any
 from regraft.dataset.rows import NEW_CLASS, SPLITS, Dataset, Problem, Sample, labels_of
 
 _EXAMPLES = 10
-IMBALANCED = 3.0
+_IMBALANCED = 3.0
 """From this ratio of the largest to the smallest class on, each counts the same, however rare."""
-EVEN = 1.5
-"""Up to this ratio they are about equally large."""
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -69,10 +67,21 @@ def training_ratio(dataset: Dataset) -> float:
 
     A class that `--more` alone has does not count: nothing is measured on it, and it may be a slip.
     """
-    counts = Counter(c for s in dataset.split("train") for c in labels_of(s.target))
-    new = {problem.where for problem in dataset.problems if problem.kind == NEW_CLASS}
-    sizes = [counts[c] for c, name in enumerate(dataset.classes) if name not in new]
+    sizes = _training_sizes(dataset).values()
     return max(sizes, default=0) / max(1, min(sizes, default=0))
+
+
+def is_imbalanced(dataset: Dataset) -> bool:
+    """Whether training classes differ so much in size that each is to count the same."""
+    return training_ratio(dataset) >= _IMBALANCED
+
+
+def _training_sizes(dataset: Dataset) -> dict[str, int]:
+    """How many training samples each class has; of all samples where none is to train on."""
+    samples = dataset.split("train") or dataset.samples
+    counts = Counter(c for s in samples for c in labels_of(s.target))
+    new = {problem.where for problem in dataset.problems if problem.kind == NEW_CLASS}
+    return {name: counts[c] for c, name in enumerate(dataset.classes) if name not in new}
 
 
 def _classes(dataset: Dataset) -> list[dict[str, Any]]:
@@ -142,21 +151,19 @@ def _boxes(dataset: Dataset) -> dict[str, Any]:
 
 
 def _imbalance(dataset: Dataset) -> dict[str, Any]:
-    samples = dataset.split("train") or dataset.samples
-    counts = Counter(c for s in samples for c in labels_of(s.target))
-    if not counts:
+    sizes = Counter(_training_sizes(dataset)).most_common()
+    filled = [name for name, size in sizes if size]
+    if not filled:
         return {"ratio": 0.0, "text": "No training sample has a class."}
-    (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
-    ratio = round(high / low, 2)
-    names = dataset.classes
-    if len(names) == 1:
-        text = f"There is one class, {names[0]}."
-    elif len(counts) == 1:
-        text = f"No training sample is of another class than {names[most]}."
-    elif ratio <= EVEN:
-        text = "The classes are about equally large."
+    ratio = round(training_ratio(dataset), 2)
+    if len(sizes) == 1:
+        text = f"There is one class, {filled[0]}."
+    elif len(filled) == 1:
+        text = f"No training sample is of another class than {filled[0]}."
+    elif is_imbalanced(dataset):
+        text = f"{filled[0]} has {ratio:g} times as many training samples as {filled[-1]}."
     else:
-        text = f"{names[most]} has {ratio:g} times as many training samples as {names[least]}."
+        text = "Classes are near enough to equal."
     return {"ratio": ratio, "text": text}
 
 

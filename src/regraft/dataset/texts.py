@@ -163,7 +163,8 @@ def _checked(text: str, where: str) -> str:
         what, mend = "It is a list or an object, no text.", "write one text in quotes"
         raise Refused("not-a-text", what, where=where, mend=mend)
     if "\0" in text:
-        raise Refused("not-a-text", "It holds a NUL.", where=where, mend="save it as plain text")
+        what = "It is no text: it holds a NUL, as binary files do."
+        raise Refused("not-a-text", what, where=where, mend="save it as plain text")
     if _HALF.search(text):
         what = "It holds half of a character (a lone surrogate)."
         raise Refused("not-a-text", what, where=where, mend="save it again as UTF-8")

@@ -20,6 +20,7 @@ from regraft.dataset.boxes.predicted import (
     check_place,
     common_folder,
     list_place,
+    others_in,
     write_predictions,
 )
 from regraft.dataset.boxes.tiles import Found, Window, cut, stitch, times_larger, windows
@@ -154,8 +155,21 @@ def find_objects(
     if wanted.draw:
         _say_respelt(model.task.classes, answers, tell)
     if wanted.out is not None:
-        write_predictions(answers, model.task.classes, wanted.out, wanted.to)
+        files = write_predictions(answers, model.task.classes, wanted.out, wanted.to)
+        _say_others(wanted.out, {*files, *taken}, tell)
     return answers
+
+
+def _say_others(out: Path, written: set[Path], tell: Tell) -> None:
+    """Say so where files of an earlier call lie among those of this one."""
+    if others := [shown(name) for name in others_in(out, written)]:
+        lie = "file lies" if len(others) == 1 else "files lie"
+        tell(
+            Said(
+                f"{len(others):,} {lie} in {shown(out)} that this call did not write: "
+                f"{some_of(others, _NAMED)}. Name a new folder to keep what is found apart"
+            )
+        )
 
 
 def _say_larger(model: Model, answers: Sequence[dict[str, Any]], tell: Tell) -> None:

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 from regraft import dataset as data_sets
 from regraft.dataset import Problem
 from regraft.dataset.encoding import said_of_encodings
+from regraft.dataset.guard import Refused, read_file
 from regraft.dataset.table_rows import TableReader
-from regraft.dataset.texts import Content, doubts, read_bytes, read_cell
+from regraft.dataset.texts import Content, doubts, is_text_file, read_bytes, read_cell
+from regraft.dataset.video import passed_over
 from regraft.errors import UnreadableSample
 from regraft.events import Advanced, Said, Tell, silent
 from regraft.predicting.named import found_in
@@ -56,11 +58,10 @@ def texts_of(
                 for line, text in lines:
                     name = f"{path}, {line}"
                     yield name, _text(read_cell, text, name, notes)
-            elif is_named or data_sets.texts.is_text_file(path):
+            elif is_named or is_text_file(path):
                 yield str(path), _text(_read_file, path, str(path), notes)
             else:
-                what = data_sets.video.passed_over(path, "text")
-                yield str(path), data_sets.guard.Refused("not-a-text", what, where=path)
+                yield str(path), Refused("not-a-text", passed_over(path, "text"), where=path)
     for said in said_of_encodings(notes):
         tell(Said(said))
 
@@ -109,4 +110,10 @@ def _text(
 
 
 def _read_file(path: Path, where: str) -> Content:
-    return read_bytes(data_sets.guard.read_file(path), where)
+    try:
+        return read_bytes(read_file(path), where)
+    except Refused as fault:
+        if fault.kind != "not-a-text" or is_text_file(path):
+            raise
+        what = passed_over(path, "text").removesuffix(".")
+        raise Refused(fault.kind, f"{what}; this model reads texts.", where=where) from fault

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from regraft.printing.lines import CLASSES, Facts, done_about, print_lines, print_table, table_of
-from regraft.terminal import shown
+from regraft.terminal import plainly, shown
 from regraft.wording import plural
 
 
@@ -102,6 +102,7 @@ def _print_kind(console: Console, kind: Facts) -> None:
     """A kind of problem: how often, what was done, and examples."""
     print_lines(console, "", f"{shown(kind['kind'])}: {kind['count']:,}{done_about(kind['done'])}")
     for example in kind["examples"]:
-        print_lines(console, f"  {shown(example['where'])}: {shown(example['what'])}")
+        where, what = (shown(plainly(example[part])) for part in ("where", "what"))
+        print_lines(console, f"  {where}: {what}")
     if kind["count"] > len(kind["examples"]):
         print_lines(console, f"  and {kind['count'] - len(kind['examples']):,} more")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regraft.printing.lines import CLASSES, Facts, done_about, print_lines, print_table, table_of
-from regraft.terminal import shown
+from regraft.terminal import plainly, shown
 from regraft.wording import interval, metric_name, percent, plural, some_of
 
 _PAIRS = 10
@@ -139,5 +139,6 @@ def _print_problems(console: Console, problems: Sequence[Facts]) -> None:
         return
     print_lines(console, "", "problems")
     for problem in problems:
-        place = f"{shown(problem['where'])}: " if problem["where"] else ""
-        print_lines(console, f"  {place}{shown(problem['what'])}{done_about([problem['done']])}")
+        where, what = (shown(plainly(problem[part])) for part in ("where", "what"))
+        place = f"{where}: " if where else ""
+        print_lines(console, f"  {place}{what}{done_about([problem['done']])}")

@@ -14,7 +14,7 @@ from regraft import dataset as data_sets
 from regraft.backbones import DEFAULTS, TextPreprocessing
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
-from regraft.dataset.summary import IMBALANCED, training_ratio
+from regraft.dataset.summary import is_imbalanced, training_ratio
 from regraft.defaults import LABELS, MAX_BAD, TRAIN
 from regraft.events import Said
 from regraft.machine import cores
@@ -182,14 +182,13 @@ def tallies(counts: dict[str, Any] | None, classes: int) -> list[tuple[int, int,
 
 def imbalance(rows: Dataset, task: Classification) -> dict[str, Any]:
     """How unequal the classes are, and what is done about it."""
-    ratio = training_ratio(rows)
     if task.balanced:
         text = "Classes are unequal: each counts the same in the loss and in the metric."
-    elif task.multilabel and ratio >= IMBALANCED:
+    elif task.multilabel and is_imbalanced(rows):
         text = "Classes are unequal: each counts the same in the metric, however rare it is."
     else:
         text = "Classes are near enough to equal; samples count alike."
-    return {"ratio": ratio, "text": text}
+    return {"ratio": training_ratio(rows), "text": text}
 
 
 def galleries(

@@ -8,7 +8,7 @@ from typing import Any
 from regraft.tasks import measure
 from regraft.transfer.ladder import Climbed, seconds_spent
 from regraft.transfer.twin import PASSES_TO_COMPARE
-from regraft.wording import ends, metric_name, percent, plural
+from regraft.wording import duration, ends, metric_name, percent, plural
 
 NEXT_TO_NOTHING = 0.01
 """A twin below says nothing about what labels are worth."""
@@ -93,7 +93,7 @@ def verdict(report: dict[str, Any]) -> str:
             f" It was fitted once more on all {report['refitted_on']} labels for training and "
             "validation, because they are few."
         )
-    text = " ".join([text, *_deeper(report)])
+    text = " ".join([text, *_deeper(report), *_over_budget(report)])
     scratch = report["scratch"]
     if scratch and report["task"] == "text-classification":
         text += f" {scratch['text']}"
@@ -124,6 +124,19 @@ def _deeper(report: dict[str, Any]) -> Iterator[str]:
     over = [plan["rung"] for plan in report.get("plan", ()) if plan.get("over_budget")]
     if over:
         yield f"The budget ended the climb before {over[0]}."
+
+
+def _over_budget(report: dict[str, Any]) -> Iterator[str]:
+    """A sentence where the rungs took longer than they should."""
+    budget_s = report.get("budget_s")
+    if budget_s is None or round(report["seconds"]) <= round(budget_s):
+        return
+    first = report["rungs"][0]
+    why = "one took longer than its trial had let expect"
+    if first["seconds"]["total"] > budget_s:
+        why = f"the first of them, {first['name']}, is trained whatever it takes"
+    spent, given = duration(report["seconds"]), duration(budget_s)
+    yield f"The rungs took {spent}, the budget was {given}: {why}."
 
 
 def _guessed(report: dict[str, Any], metric: dict[str, Any], split: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from regraft.backbones.backbone import Backbone
 from regraft.dataset.rows import Dataset, Sample
-from regraft.dataset.summary import IMBALANCED, training_ratio
+from regraft.dataset.summary import is_imbalanced
 from regraft.dataset.views import View
 from regraft.seeds import seed_of
 from regraft.tasks import measure
@@ -53,7 +53,7 @@ class Classification:
     def of(rows: Dataset) -> Classification:
         """For a data set with splits; balanced where its training classes differ much in size."""
         task = Classification(rows.task, rows.classes, rows.multilabel)
-        is_balanced = not rows.multilabel and training_ratio(rows) >= IMBALANCED
+        is_balanced = not rows.multilabel and is_imbalanced(rows)
         return replace(task, balanced=is_balanced)
 
     @property

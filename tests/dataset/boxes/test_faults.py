@@ -589,19 +589,20 @@ def test_numbers_of_a_box_may_be_texts(tmp_path):
 @pytest.mark.parametrize(
     ("plant", "message"),
     [
-        (in_coco(row(("x", 2, 5, 5), 5)), "The box is ['x', 2, 5, 5]."),
-        (in_coco(row((1, None, 5, 5), 5)), "The box is [1, nothing, 5, 5]."),
-        (in_coco(row(("NaN", 2, 5, 5), 5)), "The box is ['NaN', 2, 5, 5]."),
-        (in_coco(dict(row(id_=5), bbox="1 2 5 5")), "The box is ['1 2 5 5']."),
+        (in_coco(row(("x", 2, 5, 5), 5)), "The box is (x, 2, 5, 5)."),
+        (in_coco(row((1, None, 5, 5), 5)), "The box is (1, nothing, 5, 5)."),
+        (in_coco(row((1, "", 5, 5), 5)), "The box is (1, nothing, 5, 5)."),
+        (in_coco(row(("NaN", 2, 5, 5), 5)), "The box is (NaN, 2, 5, 5)."),
+        (in_coco(dict(row(id_=5), bbox="1 2 5 5")), "The box is (1 2 5 5)."),
         (in_coco(dict(row(id_=5), bbox=None)), "There is no box."),
         (
             in_yolo("0 0.1 0.1 x 0.1 0.5 0.5"),
-            "The box is ['0.1', '0.1', 'x', '0.1', '0.5', '0.5'].",
+            "The box is (0.1, 0.1, x, 0.1, 0.5, 0.5).",
         ),
         (in_voc("<object><name>tree</name><bndbox/></object>"), "There is no box."),
-        (in_yolo("0 nan 0.5 0.1 0.1"), "The box is ['nan', '0.5', '0.1', '0.1']."),
-        (in_voc(thing("inf", 3, 9, 12)), "The box is ['inf', '3', '9', '12']."),
-        (in_voc(thing("one", 3, 9, 12)), "The box is ['one', '3', '9', '12']."),
+        (in_yolo("0 nan 0.5 0.1 0.1"), "The box is (nan, 0.5, 0.1, 0.1)."),
+        (in_voc(thing("inf", 3, 9, 12)), "The box is (inf, 3, 9, 12)."),
+        (in_voc(thing("one", 3, 9, 12)), "The box is (one, 3, 9, 12)."),
     ],
 )
 def test_a_refused_box_is_shown_as_it_stands_in_the_file(tmp_path, plant, message):
@@ -695,7 +696,7 @@ def test_what_may_be_another_number_is_refused_as_it_stands_there(tmp_path, edge
     rows = ["a.png;1;2;11;12;tree", f"a.png;2,5;3;{edge};9;tree"]
     data = read_boxes(table(tmp_path, rows, "path;left;top;right;bottom;category"))
     (said,) = [problem for problem in data.problems if problem.kind == "not-a-number"]
-    assert said.what == f"The box is ['2,5', '3', '{edge}', '9']."
+    assert said.what == f"The box is (2,5; 3; {edge}; 9)."
 
 
 def test_a_name_with_backslashes_is_escaped_once(tmp_path):

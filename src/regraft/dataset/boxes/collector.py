@@ -423,8 +423,9 @@ def _words_for(edges: Sequence[object]) -> str:
     """What stands in the place of the four edges of a box."""
     if all(edge is None for edge in edges):
         return "There is no box."
-    listed = ", ".join("nothing" if edge is None else repr(edge) for edge in edges)
-    return f"The box is [{listed}]."[:_MOST_SHOWN]
+    shown = ["nothing" if edge in (None, "") else guard.shown(str(edge)) for edge in edges]
+    between = "; " if any("," in edge for edge in shown) else ", "  # decimal commas
+    return f"The box is ({between.join(shown)})."[:_MOST_SHOWN]
 
 
 def _fit(boxes: Iterable[Box], wide: int, high: int) -> bool:

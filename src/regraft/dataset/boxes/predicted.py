@@ -6,7 +6,8 @@ COCO, YOLO and CSV name pictures from the folder on that all have in common: put
 data.
 
 Labels that people made have the same names as what is written here, so a folder has a list of what
-was written into it; nothing else is replaced.
+was written into it; nothing else is replaced. Nothing is removed: what an earlier call wrote of
+other pictures stays, and may have been mended since.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -73,6 +75,20 @@ def list_place(folder: Path, to: str, draw: bool) -> None:
     """
     names = sorted(_names(to, draw) | _listed(folder))
     store.commit(folder / _LIST, "".join(f"{name}\n" for name in names).encode())
+
+
+def others_in(folder: Path, written: Collection[Path]) -> list[str]:
+    """What lies in a folder where `predict` writes, and is not of this call; named from it on.
+
+    Args:
+        folder: that was written into.
+        written: the files of this call.
+    """
+    known = {DRAWN, *chain.from_iterable(_WRITTEN.values())}
+    places = [folder / name for name in sorted(known & _listed(folder))]
+    files = [file for place in places for file in (place, *sorted(place.rglob("*")))]
+    others = [file for file in files if file.is_file() and file not in written]
+    return [file.relative_to(folder).as_posix() for file in others]
 
 
 def is_drawn(file: Path) -> bool:
