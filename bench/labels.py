@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -41,9 +42,10 @@ from regraft.dataset import Dataset, Sample, View, read_all
 from regraft.events import silent
 from regraft.labelling import agreement, choose, consensus
 from regraft.labelling.ceiling import beside_people, ceiling
-from regraft.labelling.likely_errors import fit_of, judge
+from regraft.labelling.likely_errors import fit_of
 from regraft.labelling.votes import Votes, votes_of
-from regraft.tasks.probe import fit_probe
+from regraft.tasks.clusters import folds
+from regraft.tasks.probe import Axes, chances, fit_probe
 from regraft.transfer import features as caching
 from regraft.transfer.cut import Cut
 from regraft.transfer.engine import prepare
@@ -113,11 +115,27 @@ def vectors(name: str, samples: Sequence[Sample]) -> np.ndarray:
 
 
 def alike(x_nd: np.ndarray, truth_n: np.ndarray) -> np.ndarray:
-    """How often a probe takes one class for another: what people would confuse too."""
-    classes = int(truth_n.max()) + 1
+    """How often a probe takes one class for another: what people would confuse too.
+
+    It depends on nothing that ranks labels, so that the same labels stay planted when that changes.
+    """
+    classes, everything = int(truth_n.max()) + 1, [""] * len(truth_n)
     target_nc = np.eye(classes, dtype=np.float32)[truth_n]
-    judged = judge(lambda rows: x_nd[rows], target_nc, [""] * len(x_nd), exclusive=True, rounds=1)
-    table = np.array([judged.chance_nc[truth_n == c].mean(axis=0) for c in range(classes)])
+    fold_n = folds(target_nc, everything, 0, 5)
+    axes = Axes.of(x_nd)
+    fit = partial(fit_probe, exclusive=True, seed=0, axes=axes)
+    chance_nc = np.empty(target_nc.shape)
+    penalty: float | None = None
+    for fold in range(5):
+        held = fold_n == fold
+        count = np.count_nonzero(~held)
+        probe = fit(
+            x_nd[~held], target_nc[~held], weight_n=np.ones(count), clusters=[""] * count,
+            penalty=penalty,
+        )  # fmt: skip
+        penalty = probe.penalty
+        chance_nc[held] = chances(probe.logits(x_nd[held]), exclusive=True)
+    table = np.array([chance_nc[truth_n == c].mean(axis=0) for c in range(classes)])
     return table + 1e-4
 
 

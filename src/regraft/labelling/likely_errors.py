@@ -13,12 +13,17 @@ Decisions:
   the first round's, which are strictly out of sample, are what a model is measured by.
 - A probe learns from at most `MOST_TO_LEARN` samples, and rows are read in pieces: memory grows
   with probabilities (n x c), not with features.
-- The penalty is chosen by cross-validated log-loss, once a round; it is shared by all folds. Wrong
+- The penalty is chosen by cross-validated log-loss, once a round; all folds share it. Wrong
   labels ask for a stronger one than the truth does, and the labels that the first round trusts for
   a weaker one, since they were trusted for being easy to tell: the second round takes the middle of
   the two (geometric mean).
-- The axes that the probes are found on are shared by all folds too: they are made of features
-  alone, not of labels, and to find them anew for each fold took longer than the probes.
+- Probes look at signed square roots of features (power normalisation, Perronnin et al. 2010) on
+  their first principal axes: else a few large features outweigh the many small ones.
+- The axes are shared by all folds too: they are made of features alone, not of labels, and to find
+  them anew for each fold took longer than the probes.
+- All is done for several divisions into folds, and the answers on a sample are averaged: which
+  others a probe learnt from is chance, and the ranking should not be. Penalties are those of the
+  first division, and so are the first round's answers, which are to be those of one model.
 - A class that lies in one group alone (one file, one patient) is in no other fold to be learnt
   from: nothing is said against its labels.
 - Features are looked at as vectors; what they come from (pictures, texts, clips) does not matter.
@@ -29,16 +34,17 @@ Legend: n samples, d features, c classes, f folds, b rows of a piece.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from regraft.dataset.rows import Dataset, labels_of
 from regraft.events import Advanced, Tell, silent
-from regraft.seeds import generator
+from regraft.seeds import generator, seed_of
 from regraft.tasks.classification import Classification
 from regraft.tasks.clusters import folds, lone, numbered
 from regraft.tasks.probe import Axes, Probe, chances, chosen_penalty, fit_probe, one_blas_thread
@@ -46,7 +52,9 @@ from regraft.tasks.probe import Axes, Probe, chances, chosen_penalty, fit_probe,
 FOLDS = 5
 MOST_TO_LEARN = 12_000
 PIECE = 4096
-ROUNDS = 2
+DIVISIONS = 3
+MOST_AXES = 256
+"""And no fewer than classes."""
 LEAST = 20
 """Fewer samples tell nothing about each other."""
 
@@ -61,7 +69,7 @@ class Judged:
     Attributes:
         chance_nc: float32; rows sum to 1, or one chance a class for several classes. Of a sample
             of a lone class, which nothing is said of, it is the label itself.
-        first_nc: the same from the first round, whose probes learnt from all labels.
+        first_nc: the same from the first round of one division; its probes learnt from all labels.
         quality_n: how well the given label fits, 0…1; the lowest are the likeliest errors.
         suspect_n: confident learning would call the label wrong.
         distance_n: to the nearest samples of other folds, relative to the typical distance.
@@ -123,7 +131,6 @@ def judge(
     *,
     exclusive: bool,
     seed: int = 0,
-    rounds: int = ROUNDS,
     tell: Tell = silent,
 ) -> Judged:
     """Out-of-sample answers on every sample, and how well its label fits them.
@@ -134,55 +141,69 @@ def judge(
         clusters: n names; samples that share a non-empty one stay in one fold.
         exclusive: one class a sample.
         seed: of the folds.
-        rounds: 1 learns from all labels, 2 once more without the suspects.
         tell: hears `Advanced("judging labels", …)`.
     """
-    fold_n = folds(target_nc, clusters, seed, FOLDS)
-    axes = axes_of(rows, len(target_nc), seed)
-    judging = _Judging(
-        rows, target_nc, clusters, fold_n, axes, exclusive, seed, tell, rounds * FOLDS
+    looked_at = rooted(rows)
+    axes = axes_of(looked_at, target_nc, seed)
+    first, *others = (
+        _Division(looked_at, target_nc, clusters, axes, exclusive, seed_of(seed, "division", d))
+        for d in range(DIVISIONS)
     )
-    trusted_n = np.ones(len(target_nc), dtype=bool)
-    penalty = judging.penalty(trusted_n)
-    chance_nc, distance_n = judging.answers(trusted_n, penalty, 0)
-    found = Judged(
-        chance_nc, chance_nc, *fit_of(target_nc, chance_nc, exclusive), distance_n, penalty
+    done = count(1)
+
+    def advance() -> None:
+        tell(Advanced("judging labels", next(done), DIVISIONS * 2 * FOLDS))
+
+    def trusted(chance_nc: np.ndarray) -> np.ndarray:
+        return ~fit_of(target_nc, chance_nc, exclusive)[1]
+
+    all_n = np.ones(len(target_nc), dtype=bool)
+    penalty = first.penalty(all_n)
+    first_nc = first.answers(all_n, penalty, advance)
+    trusted_n = trusted(first_nc)
+    weaker = math.sqrt(penalty * first.penalty(trusted_n))
+    chance_nc = first.answers(trusted_n, weaker, advance) / DIVISIONS
+    for other in others:
+        believed_n = trusted(other.answers(all_n, penalty, advance))
+        chance_nc += other.answers(believed_n, weaker, advance) / DIVISIONS
+    distance_n = first.distances(rows, trusted_n)
+    return Judged(
+        chance_nc, first_nc, *fit_of(target_nc, chance_nc, exclusive), distance_n, penalty
     )
-    for turn in range(1, rounds):
-        trusted_n = ~found.suspect_n
-        between = math.sqrt(penalty * judging.penalty(trusted_n))
-        chance_nc, distance_n = judging.answers(trusted_n, between, turn)
-        quality_n, suspect_n = fit_of(target_nc, chance_nc, exclusive)
-        found = replace(
-            found,
-            chance_nc=chance_nc,
-            quality_n=quality_n,
-            suspect_n=suspect_n,
-            distance_n=distance_n,
-        )
-    return found
 
 
-def axes_of(rows: Rows, count: int, seed: int) -> Axes:
-    """The axes of so many samples, or of some by chance if there are very many."""
-    some = np.sort(generator(seed, "axes").permutation(count)[:MOST_TO_LEARN])
+def rooted(rows: Rows) -> Rows:
+    """Features as probes look at them."""
+
+    def roots(index: np.ndarray) -> np.ndarray:
+        x_nd = rows(index)
+        return np.sign(x_nd) * np.sqrt(np.abs(x_nd))
+
+    return roots
+
+
+def axes_of(rows: Rows, target_nc: np.ndarray, seed: int) -> Axes:
+    """The first axes of all samples, or of some by chance if there are very many."""
+    n, c = target_nc.shape
+    some = np.sort(generator(seed, "axes").permutation(n)[:MOST_TO_LEARN])
     with one_blas_thread():
-        return Axes.of(rows(some))
+        return Axes.of(rows(some), most=max(MOST_AXES, c))
 
 
 @dataclass(frozen=True)
-class _Judging:
-    """One question to all folds; see `judge`."""
+class _Division:
+    """One division into folds, and what is asked of it; see `judge`."""
 
     rows: Rows
     target_nc: np.ndarray
     clusters: Sequence[str]
-    fold_n: np.ndarray
     axes: Axes
     exclusive: bool
     seed: int
-    tell: Tell
-    pieces: int
+
+    @cached_property
+    def fold_n(self) -> np.ndarray:
+        return folds(self.target_nc, self.clusters, self.seed, FOLDS)
 
     @cached_property
     def lone_n(self) -> np.ndarray:
@@ -203,25 +224,32 @@ class _Judging:
         )
 
     def answers(
-        self, trusted_n: np.ndarray, penalty: float, turn: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Chance_nc and distance_n, from probes on trusted samples."""
+        self, trusted_n: np.ndarray, penalty: float, advance: Callable[[], None]
+    ) -> np.ndarray:
+        """Chance_nc from probes on trusted samples of the other folds."""
         chance_nc = np.empty(self.target_nc.shape, dtype=np.float32)
-        distance_n = np.empty(len(self.fold_n), dtype=np.float32)
         for fold in range(FOLDS):
             learn = self._to_learn(fold, trusted_n)
-            x_nd = self.rows(learn)
-            probe = self._probe(x_nd, learn, penalty)
-            held = np.flatnonzero(self.fold_n == fold)
-            near = _Near.of(x_nd, self.seed)
-            for begin in range(0, len(held), PIECE):
-                some = held[begin : begin + PIECE]
-                x_bd = self.rows(some)
-                chance_nc[some] = chances(probe.logits(x_bd), self.exclusive)
-                distance_n[some] = near.distances(x_bd)
-            self.tell(Advanced("judging labels", turn * FOLDS + fold + 1, self.pieces))
+            probe = self._probe(self.rows(learn), learn, penalty)
+            for some in self._held(fold):
+                chance_nc[some] = chances(probe.logits(self.rows(some)), self.exclusive)
+            advance()
         chance_nc[self.lone_n] = self.target_nc[self.lone_n]
-        return chance_nc, distance_n
+        return chance_nc
+
+    def distances(self, rows: Rows, trusted_n: np.ndarray) -> np.ndarray:
+        """Distance_n of features to trusted samples of the other folds."""
+        distance_n = np.empty(len(self.fold_n), dtype=np.float32)
+        for fold in range(FOLDS):
+            near = _Near.of(rows(self._to_learn(fold, trusted_n)), self.seed)
+            for some in self._held(fold):
+                distance_n[some] = near.distances(rows(some))
+        return distance_n
+
+    def _held(self, fold: int) -> Iterator[np.ndarray]:
+        """Indices of its samples, in pieces."""
+        held = np.flatnonzero(self.fold_n == fold)
+        yield from (held[begin : begin + PIECE] for begin in range(0, len(held), PIECE))
 
     def _to_learn(self, fold: int, trusted_n: np.ndarray) -> np.ndarray:
         """Indices of trusted samples of the other folds; a class keeps its last ones."""

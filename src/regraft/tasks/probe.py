@@ -183,17 +183,18 @@ class Axes:
     basis_dk: np.ndarray
 
     @staticmethod
-    def of(x_nd: np.ndarray) -> Axes:
-        """Of x_nd; there are no more of them than samples or features."""
+    def of(x_nd: np.ndarray, most: int | None = None) -> Axes:
+        """Of x_nd, the first ones; there are no more of them than samples or features."""
         mean_d = x_nd.mean(axis=0)
         centred_nd = x_nd - mean_d
         scale = float(np.sqrt((centred_nd**2).sum(axis=1).mean())) or 1.0
         wide = len(x_nd) < x_nd.shape[1]
         gram = centred_nd @ centred_nd.T if wide else centred_nd.T @ centred_nd
         value_k, vector_k = np.linalg.eigh(gram.astype(np.float64))
-        keep = value_k > value_k[-1] * 1e-7
-        vector_k = vector_k[:, keep]
-        basis_dk = centred_nd.T @ (vector_k / np.sqrt(value_k[keep])) if wide else vector_k
+        least = np.count_nonzero(value_k <= value_k[-1] * 1e-7)
+        first = max(least, 0 if most is None else len(value_k) - most)
+        value_k, vector_k = value_k[first:], vector_k[:, first:]
+        basis_dk = centred_nd.T @ (vector_k / np.sqrt(value_k)) if wide else vector_k
         return Axes(mean_d, scale, basis_dk.astype(np.float32))
 
     def coordinates(self, x_nd: np.ndarray) -> np.ndarray:
