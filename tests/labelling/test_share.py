@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
+from regraft.labelling.likely_errors import judge
 from regraft.labelling.share import wrong_share
 
 
@@ -48,3 +49,30 @@ def test_answers_that_say_nothing_leave_an_interval_and_no_value(seed: int):
     assert share.value is None and share.high > share.low + 0.5
     part = share.of_part(0.5)
     assert part.to_json() == {"value": None, "low": share.low / 2, "high": share.high / 2}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_wrong_labels_of_the_rarer_of_two_classes_are_told_by_their_share(seed: int):
+    """Defects overlooked: probes that learn from the labels take them for rarer than they are."""
+    pytest.importorskip("cleanlab")
+    rng = np.random.default_rng(seed)
+    is_rare = rng.random(1200) < 0.15
+    given = is_rare & ~(rng.random(1200) < 0.25)
+    x_nd = rng.normal(size=(1200, 8)).astype(np.float32)
+    x_nd[:, :4] += 2.0 * is_rare[:, None]
+    target_nc = np.eye(2, dtype=np.float32)[given.astype(int)]
+    judged = judge(lambda rows: x_nd[rows], target_nc, [""] * 1200, exclusive=True)
+    share = wrong_share(given.astype(int), (judged.first_nc, judged.chance_nc))
+    wrong = (given != is_rare).mean()
+    assert share.low <= wrong <= share.high < wrong + 0.02
+    assert share.value == pytest.approx(wrong, abs=0.025)
+
+
+@pytest.mark.parametrize("rare", [0.1, 0.5])
+def test_two_classes_that_overlap_are_not_called_wrong(rare: float):
+    rng = np.random.default_rng(0)
+    logit_n = rng.normal(0, 1.5, 600) + np.where(rng.random(600) < rare, 2.0, -2.0)
+    given = rng.random(600) < expit(logit_n)
+    chance_nc = np.stack([1 - expit(logit_n), expit(logit_n)], axis=1)
+    share = wrong_share(given.astype(int), (chance_nc,) * 2)
+    assert share.low == 0 and share.high < 0.15

@@ -17,6 +17,10 @@ wrong labels do.
 - Wrong labels are alike for all classes, or go where answers are divided, or half and half. Where
   they go is not fitted to the labels: of many classes with few samples each the fit would learn the
   hard samples by heart and call them wrong.
+- Of two classes one is often mislabelled much more than the other: what is looked for and rare is
+  overlooked. So there the rates of the two are fitted, and a shift of the answers, which learnt
+  from such labels that the class is rarer than it is. Of more classes the same was tried and told
+  more wrong labels than there were.
 - Samples that belong together are no more evidence than one, so the log-likelihood is divided by
   their design effect (Kish 1965).
 - Probes that learnt from all labels believe wrong ones a little, and probes that learnt without the
@@ -32,7 +36,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from scipy.stats import chi2
 
 from regraft.seeds import generator
@@ -49,6 +53,13 @@ _FLAT = 0.4
 _SCALES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.3)
 _OF_SIMILAR = (0.0, 0.3, 0.6, 0.9)
 """How much of a logit is taken to the classes that its class is taken for."""
+
+_SCALES_OF_TWO = (*_SCALES, 4.5, 6.0)
+_SHIFTS = (-2.0, -1.5, -1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0, 1.5, 2.0)
+_TIMES_AS_OFTEN = (1 / 30, 1 / 10, 1 / 3, 1, 3, 10, 30)
+"""The second of two classes is wrong, to the first."""
+_GRAIN = 0.05
+"""Answers of two classes are rounded to this, in logits: equal ones are counted."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,8 @@ def wrong_share(
     names = [""] * len(some) if clusters is None else [clusters[int(n)] for n in some]
     size_k = np.bincount(numbered(names))
     design_effect = float((size_k**2).sum()) / len(some)
-    told = [_told(_fit(given_n, chance_nc[some]) / design_effect) for chance_nc in answers]
+    fit = _fit_of_two if answers[0].shape[1] == 2 else _fit
+    told = [_told(fit(given_n, chance_nc[some]) / design_effect) for chance_nc in answers]
     values, lows, highs = zip(*told, strict=True)
     value = max(surely, float(np.mean(values)))
     low, high = min(lows), max(highs)
@@ -130,6 +142,27 @@ def _fit(given_n: np.ndarray, chance_nc: np.ndarray) -> np.ndarray:
         for wrong_n in (any_n, divided_n, (any_n + divided_n) / 2):
             seen_sn = right_n + SHARES_S[:, None] * (wrong_n - right_n)
             best_s = np.maximum(best_s, np.log(np.maximum(seen_sn, 1e-300)).sum(axis=1))
+    return best_s
+
+
+def _fit_of_two(given_n: np.ndarray, chance_nc: np.ndarray) -> np.ndarray:
+    """The same of two classes, one of which may be wrong more often than the other."""
+    chance_n = np.clip(chance_nc[:, 1].astype(np.float64), 1e-7, 1 - 1e-7)
+    cell_n = np.stack([np.round(np.log(chance_n / (1 - chance_n)) / _GRAIN), given_n])
+    (grain_k, given_k), count_k = np.unique(cell_n, axis=1, return_counts=True)
+    best_s = np.full(len(SHARES_S), -np.inf)
+    for scale, shift in product(_SCALES_OF_TWO, _SHIFTS):
+        second_k = expit(scale * _GRAIN * grain_k + shift)
+        right_k = np.where(given_k == 1, second_k, 1 - second_k)
+        for times in _TIMES_AS_OFTEN:
+            often_k = times * second_k + (1 - second_k)
+            once = float(count_k @ often_k) / len(given_n)  # all wrong labels, at a rate of 1
+            to_first_k = (times * second_k - (1 - second_k)) / once
+            more_k = np.where(given_k == 1, -to_first_k, to_first_k)
+            seen_sk = right_k + SHARES_S[:, None] * more_k
+            fit_s = np.log(np.maximum(seen_sk, 1e-300)) @ count_k
+            possible_s = SHARES_S * max(1, times) < once
+            best_s = np.maximum(best_s, np.where(possible_s, fit_s, -np.inf))
     return best_s
 
 
