@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
 from regraft.labelling.likely_errors import judge
 from regraft.labelling.share import wrong_share
@@ -64,15 +64,19 @@ def test_wrong_labels_of_the_rarer_of_two_classes_are_told_by_their_share(seed: 
     judged = judge(lambda rows: x_nd[rows], target_nc, [""] * 1200, exclusive=True)
     share = wrong_share(given.astype(int), (judged.first_nc, judged.chance_nc))
     wrong = (given != is_rare).mean()
+    assert 0 < share.value < wrong + 0.01
     assert share.low <= wrong <= share.high < wrong + 0.02
-    assert share.value == pytest.approx(wrong, abs=0.025)
 
 
-@pytest.mark.parametrize("rare", [0.1, 0.5])
-def test_two_classes_that_overlap_are_not_called_wrong(rare: float):
-    rng = np.random.default_rng(0)
-    logit_n = rng.normal(0, 1.5, 600) + np.where(rng.random(600) < rare, 2.0, -2.0)
-    given = rng.random(600) < expit(logit_n)
-    chance_nc = np.stack([1 - expit(logit_n), expit(logit_n)], axis=1)
-    share = wrong_share(given.astype(int), (chance_nc,) * 2)
-    assert share.low == 0 and share.high < 0.15
+@pytest.mark.parametrize("seed", range(4))
+def test_of_two_classes_that_overlap_no_label_need_be_wrong(seed: int):
+    pytest.importorskip("cleanlab")
+    rng = np.random.default_rng(seed)
+    given = rng.random(600) < 0.15
+    x_nd = rng.normal(size=(600, 12)).astype(np.float32)
+    x_nd[:, :4] += 0.8 * given[:, None]
+    target_nc = np.eye(2, dtype=np.float32)[given.astype(int)]
+    judged = judge(lambda rows: x_nd[rows], target_nc, [""] * 600, exclusive=True)
+    share = wrong_share(given.astype(int), (judged.first_nc, judged.chance_nc))
+    assert share.low == 0
+    assert share.value is None or share.value < 0.05

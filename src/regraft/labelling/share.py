@@ -18,9 +18,10 @@ wrong labels do.
   they go is not fitted to the labels: of many classes with few samples each the fit would learn the
   hard samples by heart and call them wrong.
 - Of two classes one is often mislabelled much more than the other: what is looked for and rare is
-  overlooked. So there the rates of the two are fitted, and a shift of the answers, which learnt
-  from such labels that the class is rarer than it is. Of more classes the same was tried and told
-  more wrong labels than there were.
+  overlooked, and probes learn from such labels that it is rarer than it is. So there the rates of
+  the two are fitted, too, with a shift of the answers. That this bends to overlap more easily is why
+  the interval spans both explanations, and the value is their mean. Of ten classes, one of which is
+  mislabelled more often, such a fit brought nothing.
 - Samples that belong together are no more evidence than one, so the log-likelihood is divided by
   their design effect (Kish 1965).
 - Probes that learnt from all labels believe wrong ones a little, and probes that learnt without the
@@ -103,8 +104,12 @@ def wrong_share(
     names = [""] * len(some) if clusters is None else [clusters[int(n)] for n in some]
     size_k = np.bincount(numbered(names))
     design_effect = float((size_k**2).sum()) / len(some)
-    fit = _fit_of_two if answers[0].shape[1] == 2 else _fit
-    told = [_told(fit(given_n, chance_nc[some]) / design_effect) for chance_nc in answers]
+    fits = (_fit, _fit_of_two) if answers[0].shape[1] == 2 else (_fit,)
+    told = [
+        _told(fit(given_n, chance_nc[some]) / design_effect)
+        for chance_nc in answers
+        for fit in fits
+    ]
     values, lows, highs = zip(*told, strict=True)
     value = max(surely, float(np.mean(values)))
     low, high = min(lows), max(highs)
@@ -146,7 +151,7 @@ def _fit(given_n: np.ndarray, chance_nc: np.ndarray) -> np.ndarray:
 
 
 def _fit_of_two(given_n: np.ndarray, chance_nc: np.ndarray) -> np.ndarray:
-    """The same of two classes, one of which may be wrong more often than the other."""
+    """The same where the labels of one of two classes may be wrong more often."""
     chance_n = np.clip(chance_nc[:, 1].astype(np.float64), 1e-7, 1 - 1e-7)
     cell_n = np.stack([np.round(np.log(chance_n / (1 - chance_n)) / _GRAIN), given_n])
     (grain_k, given_k), count_k = np.unique(cell_n, axis=1, return_counts=True)
