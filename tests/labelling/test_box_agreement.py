@@ -151,6 +151,15 @@ def test_a_consensus_that_was_saved_again_or_copied_is_nobody_s(folder):
         refuse_worked_on(folder)
 
 
+def test_a_consensus_in_another_table_than_csv_is_nobody_s(folder):
+    row = ("0.png", "cat", 1, 1, 9, 9, 0, "0.png [1, 1, 9, 9]", 0.9, False, "cat: 3")
+    table = pandas.DataFrame([row], columns=list(CONSENSUS_OF_BOXES))
+    table.to_csv(folder / "again.tsv", sep="\t", index=False)
+    table.to_parquet(folder / "consensus.parquet")
+    table.to_json(folder / "lines.jsonl", orient="records", lines=True)
+    assert set(box_agreement.annotators_in(folder)) == {"ann", "ben", "cec"}
+
+
 def test_what_nobody_else_saw_is_no_box_of_the_consensus(tmp_path):
     Image.new("RGB", (80, 60)).save(tmp_path / "0.png")
     edges = {"ann": (10, 10, 40, 40), "ben": (10, 10, 40, 40), "cec": (10, 10, 40, 40)}
