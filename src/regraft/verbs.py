@@ -422,9 +422,9 @@ def labels(
         tell: listens to events.
 
     Returns:
-        "agreement" and "consensus" (None without votes), "ceiling" (how often one person says what
-        the others say) and "beside_people" (the network beside them); "likely_errors" and "next"
-        (ranked), "scores" (every label that was judged and is open, the likeliest wrong first),
+        "agreement" and "consensus" (None without votes), "ceiling" (how often one annotator says
+        what the others say) and "beside_people" (the network beside them); "likely_errors" and
+        "next" (ranked), "scores" (every label that was judged and is open, likeliest wrong first),
         "share" of wrong labels, "worth" of the next labels, "outliers", "same_classes";
         "reviewed" (how many samples reviewers had an opinion on), "caution" (what to bear in mind)
         and "not_judged" (why no label was); "data" and "pool" (what was looked at); and

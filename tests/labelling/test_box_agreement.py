@@ -13,7 +13,7 @@ from PIL import Image
 
 import regraft
 from regraft.dataset.boxes import Box, read_boxes
-from regraft.errors import UsageError
+from regraft.errors import DataError, UsageError
 from regraft.labelling import agreement, box_agreement, ceiling
 from regraft.labelling.box_agreement import NOTHING, overlap
 from regraft.labelling.found import CONSENSUS_OF_BOXES
@@ -149,6 +149,31 @@ def test_a_consensus_that_was_saved_again_or_copied_is_nobody_s(folder):
     assert set(box_agreement.annotators_in(folder)) == {"ann", "ben", "cec"}
     with pytest.raises(UsageError, match="not from an earlier call"):
         refuse_worked_on(folder)
+
+
+def test_a_consensus_in_another_table_than_csv_is_nobody_s(folder):
+    row = ("0.png", "cat", 1, 1, 9, 9, 0, "0.png [1, 1, 9, 9]", 0.9, False, "cat: 3")
+    table = pandas.DataFrame([row], columns=list(CONSENSUS_OF_BOXES))
+    table.to_csv(folder / "again.tsv", sep="\t", index=False)
+    table.to_parquet(folder / "consensus.parquet")
+    table.to_json(folder / "lines.jsonl", orient="records", lines=True)
+    assert set(box_agreement.annotators_in(folder)) == {"ann", "ben", "cec"}
+
+
+def test_two_files_of_one_person_are_refused_and_named(folder):
+    pandas.read_csv(folder / "ann.csv").to_parquet(folder / "ann.parquet")
+    with pytest.raises(
+        DataError, match=r"2 files of boxes are called ann \(ann.csv, ann.parquet\)"
+    ):
+        regraft.labels(folder)
+
+
+def test_a_category_called_as_what_stands_for_no_box_is_refused(folder):
+    path = folder / "ben.csv"
+    path.write_text(path.read_text().replace("dog", NOTHING))
+    with pytest.raises(DataError, match=r"A category is called \(nothing\)") as told:
+        regraft.labels(folder)
+    assert told.value.where == str(path)
 
 
 def test_what_nobody_else_saw_is_no_box_of_the_consensus(tmp_path):

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import regraft
-from regraft.dataset.boxes import read_boxes
-from regraft.labelling.box_agreement import NOTHING
+from regraft.dataset.boxes import Box, read_boxes
+from regraft.labelling import box_consensus
+from regraft.labelling.box_agreement import NOTHING, Object, called
 
 pytest.importorskip("cleanlab")
 
@@ -45,7 +46,7 @@ def test_an_object_that_two_people_placed_differently_is_in_the_table_once(label
     found, there, rows = labelled(ann=[("cat", 10, 10)], ben=[("cat", 25, 20), ("dog", 80, 10)])
     cat, dog = sorted(there, key=lambda row: row["category"])
     assert [float(cat[edge]) for edge in ("left", "top", "right", "bottom")] == [17.5, 15, 47.5, 45]
-    assert (cat["tied"], cat["chance"], cat["votes"]) == ("True", "0.5", "(nothing): 1, cat: 1")
+    assert (cat["tied"], cat["chance"], cat["votes"]) == ("True", "1.0", "cat: 2")
     assert (dog["tied"], dog["left"]) == ("True", "80.0")
     (same,) = [row for row in found["consensus"]["labels"] if row["label"] == NOTHING]
     assert same["same_as"] == cat["sample"] and same["sample"] in [row["sample"] for row in rows]
@@ -63,7 +64,74 @@ def test_an_object_that_three_people_placed_differently_is_not_lost(labelled):
         ann=[("cat", 10, 10)], ben=[("cat", 25, 20)], cec=[("cat", 0, 22)]
     )
     assert len(rows) == 3 and float(cat["left"]) == pytest.approx(35 / 3, abs=0.01)
-    assert cat["chance"] == "0.333333" and found["consensus"]["doubtful"]["samples"] == 3
+    assert (cat["chance"], cat["votes"]) == ("1.0", "cat: 3")
+    assert found["consensus"]["doubtful"]["samples"] == 3
+
+
+_PLACES = [(18, 18), (10, 10), (26, 10), (10, 26), (26, 26)]
+"""Left and top of boxes of which each two overlap by a tenth or more, and none by half."""
+
+
+@pytest.mark.parametrize(
+    ("drew", "bare", "doubtful"),
+    [
+        ((1, 1), 2, 2),
+        ((1, 1, 1), 2, 1),
+        ((1, 1, 1, 1, 1), 5, 1),
+        ((5, 4), 1, 2),
+    ],
+)
+def test_what_people_placed_differently_is_in_doubt_with_the_votes_of_all(
+    labelled, drew, bare, doubtful
+):
+    """`drew` people at each place, and `bare` who drew nothing."""
+    at = [place for place, people in zip(_PLACES, drew, strict=False) for _ in range(people)]
+    boxes = [[("cat", *place)] for place in at] + [[]] * bare
+    people = {f"p{n}": drawn for n, drawn in enumerate(boxes)}
+    found, (cat,), rows = labelled(**people)
+    assert len(rows) == len(drew) and cat["tied"] == "True"
+    assert float(cat["chance"]) == pytest.approx(len(at) / len(people), abs=1e-6)
+    assert cat["votes"] == f"(nothing): {bare}, cat: {len(at)}"
+    # It is counted among what is in doubt, and is above what is not.
+    assert found["consensus"]["doubtful"]["samples"] == doubtful
+    labels = found["consensus"]["labels"]
+    assert cat["sample"] in [row["sample"] for row in labels[:doubtful]]
+    assert found["consensus"]["ties"] == sum(row["tied"] for row in labels) > 0
+    half = "1 object is in the consensus though half of those who looked drew nothing there"
+    assert (half in found["caution"]) == (2 * len(at) == len(people))
+    assert "placed differently" in found["caution"]
+
+
+def test_what_is_taken_for_another_keeps_the_chance_that_a_model_gave_it():
+    boxes = {name: Box(0, left, 10, left + 30, 40) for name, left in (("a", 10), ("b", 25))}
+    found = [Object("0.png", {name: box}, ("a", "b", "c")) for name, box in boxes.items()]
+    votes = {NOTHING: 2, "cat": 1}
+    said = [(0.7, "cat"), (0.9, NOTHING)]
+    rows = [
+        {"sample": called(one, n), "label": label, "probability": p, "tied": False, "votes": votes}
+        for n, (one, (p, label)) in enumerate(zip(found, said, strict=True))
+    ]
+    cat, other = box_consensus.settled({"labels": rows}, {}, found)["labels"]
+    assert (cat["label"], cat["probability"], cat["votes"]) == (
+        "cat",
+        0.666667,
+        {NOTHING: 1, "cat": 2},
+    )
+    assert (other["label"], other["probability"], other["same_as"]) == (NOTHING, 0.9, cat["sample"])
+
+
+def test_a_row_of_objects_is_not_one_because_each_overlaps_the_next(labelled):
+    _, (car,), _ = labelled(ann=[("car", 0, 10)], ben=[("car", 20, 10)], cec=[("car", 40, 10)])
+    assert (car["left"], car["right"], car["votes"]) == ("10.0", "40.0", "(nothing): 1, car: 2")
+
+
+def test_what_an_object_is_seen_as_is_asked_once_however_many_overlap(monkeypatch):
+    asked = []
+    monkeypatch.setattr(box_consensus, "_seen_as", lambda row: asked.append(row) or "cat")
+    found = [Object("0.png", {"a": Box(0, n, 0, n + 300, 30)}, ("a", "b")) for n in range(50)]
+    named = {called(one, n): one for n, one in enumerate(found)}
+    assert list(box_consensus._drawn_apart(dict.fromkeys(named, {}), named)) == []
+    assert len(asked) == len(found)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,9 @@ def test_columns_with_a_meaning_of_their_own_are_no_votes_that_are_missed(tmp_pa
     assert read_votes(votes_file(tmp_path, text)).notes == ()
 
 
-@pytest.mark.parametrize("columns", ["text,rater_ann,rater_ben", "id,rater_ann,rater_ben"])
+@pytest.mark.parametrize(
+    "columns", [f"{name},rater_ann,rater_ben" for name in ("text", "id", "sample")]
+)
 def test_rows_about_one_sample_are_said_where_each_sample_has_a_row(tmp_path, columns):
     name = "line 2" if columns.startswith("text") else "hello"
     text = f"{columns}\nhello,cat,cat\nhello,cat,cat\nother,dog,dog\n"
@@ -150,6 +152,7 @@ def test_rows_about_one_sample_are_said_where_each_sample_has_a_row(tmp_path, co
     assert votes.samples == tuple(sorted((name, "line 4" if "text" in columns else "other")))
     (note,) = votes.notes
     assert note.startswith(f"Several rows are about one sample ({name}), and are read as one.")
+    assert ("in a column called id" in note) == columns.startswith("text")
     listed = read_votes(votes_file(tmp_path, "text,votes\nhello,cat|cat\nhello,dog\n", "l.csv"))
     assert listed.listed() == [{"cat": 2, "dog": 1}] and len(listed.notes) == 1
     # With a row for each vote, or a name for each text, nothing is put together.

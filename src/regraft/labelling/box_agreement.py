@@ -29,6 +29,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.dataset.encoding import said_of_encodings
+from regraft.errors import DataError
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.found import is_ours
 from regraft.labelling.votes import Votes, votes_of
@@ -73,7 +74,7 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
         one data set).
 
     Raises:
-        DataError: one of the files cannot be read.
+        DataError: one of the files cannot be read, or two are called by one person's name.
     """
     people = annotators_of(folder)
     if len(people) > 1:
@@ -91,10 +92,21 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
     known = [(f, form) for f in files for form in FORMATS if form.recognises(f)]
     if len(known) < 2:
         return None
-    drawn = {file.stem: form.read(file) for file, form in known}
-    seen = [{picture.id for picture in data.pictures} for data in drawn.values()]
-    together = any(first & second for first, second in combinations(seen, 2))
-    return drawn if together and len(drawn) == len(known) else None
+    read = [form.read(file) for file, form in known]
+    seen = [{picture.id for picture in data.pictures} for data in read]
+    if not any(first & second for first, second in combinations(seen, 2)):
+        return None
+    names = [file.stem for file, _ in known]
+    again = next((name for name in names if names.count(name) > 1), None)
+    if again is not None:
+        files = [guard.shown(file.name) for file, _ in known if file.stem == again]
+        raise DataError(
+            f"{plural(len(files), 'file')} of boxes are called {guard.shown(again)} "
+            f"({', '.join(files)}), and each is read as another annotator's.",
+            where=guard.shown(folder),
+            mend="take out all but one of them, or call each by who drew its boxes",
+        )
+    return dict(zip(names, read, strict=True))
 
 
 def caution(drawn: Mapping[str, BoxData]) -> str:
@@ -132,7 +144,18 @@ def objects(drawn: Mapping[str, BoxData]) -> tuple[list[Object], tuple[str, ...]
 
     Args:
         drawn: by person; categories are compared by name.
+
+    Raises:
+        DataError: a category is called `NOTHING`.
     """
+    for data in drawn.values():
+        if NOTHING in data.categories:
+            raise DataError(
+                f"A category is called {NOTHING}, which stands for no box.",
+                where=guard.shown(data.path),
+                mend="call it otherwise; a picture on which there is nothing is listed without a "
+                "box: under `images` in COCO, in a table in a row of its path alone",
+            )
     categories = tuple(sorted({name for data in drawn.values() for name in data.categories}))
     at = {name: c for c, name in enumerate(categories)}
     by_picture: dict[str, dict[str, list[Box]]] = {}

@@ -2,20 +2,23 @@
 
 Boxes of one object that lie too far apart to be matched are objects of their own, which half of the
 people drew at most: two people who place a box differently would put it into the table twice, three
-not at all. So of such objects those of one category that overlap at all (`NEAR_IOU`: a box in the
-wrong place, says TIDE, Bolya et al. 2020), and of which nobody drew two, are taken for one. That is
-about the table alone: in the agreement of people they remain a disagreement.
+not at all. So of such objects those of one category that overlap (by `NEAR_IOU`: a box in the wrong
+place, says TIDE, Bolya et al. 2020; of more than two, each overlaps every other at all), and of
+which nobody drew two, are taken for one. That is about the table alone: in the agreement of people
+they remain a disagreement.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, groupby
+from itertools import groupby
 
 import numpy as np
 
 from regraft.dataset.boxes import BoxData
 from regraft.labelling.box_agreement import NOTHING, Object, called, edges_of, middle, overlap
+from regraft.labelling.consensus import ranked
 from regraft.labelling.found import Facts
 from regraft.tasks.box_errors import NEAR_IOU
 from regraft.wording import plural, some_of
@@ -35,9 +38,9 @@ def settled(consensus: Facts, drawn: Mapping[str, BoxData], found: Sequence[Obje
     Returns:
         the consensus; each of its "labels" has "picture" and "edges", the mean of the object's
         boxes (left, top, right, bottom in pixels). One that is taken for another is labelled
-        `NOTHING` and has "same_as", what that is called, whose edges are the mean of all. "crowds"
-        are all that anybody drew, with "picture", "category" and "edges"; "bare" the pictures on
-        which nobody drew anything.
+        `NOTHING` and has "same_as", what that is called, whose edges are the mean of all, and which
+        has the votes of all and is tied. "crowds" are all that anybody drew, with "picture",
+        "category" and "edges"; "bare" the pictures on which nobody drew anything.
     """
     named = {called(one, number): one for number, one in enumerate(found)}
     rows = {row["sample"]: row | _place([named[row["sample"]]]) for row in consensus["labels"]}
@@ -56,7 +59,7 @@ def settled(consensus: Facts, drawn: Mapping[str, BoxData], found: Sequence[Obje
     ]
     every = {picture.id for data in drawn.values() for picture in data.pictures}
     bare = sorted(every - {picture for picture, *_ in boxes})
-    return consensus | {"labels": [*rows.values()], "crowds": crowds, "bare": bare}
+    return consensus | ranked([*rows.values()]) | {"crowds": crowds, "bare": bare}
 
 
 def caution(rows: Sequence[Facts]) -> str:
@@ -66,7 +69,6 @@ def caution(rows: Sequence[Facts]) -> str:
         row["sample"]
         for row in rows
         if row["label"] != NOTHING
-        and row["sample"] not in same
         and 2 * row["votes"].get(NOTHING, 0) == sum(row["votes"].values())
     ]
     said: list[str] = []
@@ -96,16 +98,15 @@ def _drawn_apart(rows: Mapping[str, Facts], named: Mapping[str, Object]) -> Iter
         people = [named[name].boxes for name in names]
         middle_g4 = np.array([named[name].middle_4 for name in names])
         iou_gg = overlap(middle_g4, middle_g4)
-        near = [
-            (a, b)
-            for a, b in combinations(range(len(names)), 2)
-            if iou_gg[a, b] >= NEAR_IOU and _seen_as(rows[names[a]]) == _seen_as(rows[names[b]])
-        ]
+        seen_g = np.array([_seen_as(rows[name]) for name in names])
+        near_gg = (iou_gg >= NEAR_IOU) & (seen_g[:, None] == seen_g)
+        pairs = np.argwhere(np.triu(near_gg, 1)).tolist()
         together = [[n] for n in range(len(names))]
-        for a, b in sorted(near, key=lambda pair: -iou_gg[pair]):
+        for a, b in sorted(pairs, key=lambda pair: -iou_gg[*pair]):
             both = [*together[a], *together[b]]
             drew = [person for n in both for person in people[n]]
-            if len({*drew}) == len(drew):
+            # Else a row of objects would be one, as each overlaps the next.
+            if len({*drew}) == len(drew) and (iou_gg[np.ix_(together[a], together[b])] > 0).all():
                 for n in both:
                     together[n] = both
         for n, group in enumerate(together):
@@ -122,21 +123,30 @@ def _seen_as(row: Facts) -> str:
 def _as_one(rows: Sequence[Facts], things: Sequence[Object]) -> dict[str, Facts]:
     """Rows of objects that are likely one, by name: the first stands for all.
 
-    None where it is no object of the consensus: less than half of the people drew it.
+    It has the votes of all who looked, and the label's share of these as its chance: what a model
+    of the people believes is about one place alone. It is tied, as no place has most of them.
+
+    Returns:
+        the rows that become others; none where it is no object of the consensus, as less than half
+        of the people drew it.
     """
+    looked, drew = len(things[0].looked), sum(len(one.boxes) for one in things)
     labels = [row["label"] for row in rows if row["label"] != NOTHING]
-    if not labels and 2 * sum(len(one.boxes) for one in things) < len(things[0].looked):
+    if not labels and 2 * drew < looked:
         return {}
     first, *others = rows
-    label = labels[0] if labels else _seen_as(first)
-    same = {"same_as": first["sample"]}
-    found = [_labelled(first, label) | _place(things)]
-    found += [_labelled(row, NOTHING) | same for row in others]
+    votes = sum((Counter[str](row["votes"]) for row in rows), Counter[str]())
+    votes[NOTHING] = looked - drew
+    one = first | {"votes": dict(sorted((+votes).items())), "tied": True} | _place(things)
+    found = [_labelled(one, labels[0] if labels else _seen_as(first))]
+    for row in others:
+        nothing = row if row["label"] == NOTHING else _labelled(row, NOTHING)
+        found.append(nothing | {"same_as": first["sample"]})
     return {row["sample"]: row for row in found}
 
 
 def _labelled(row: Facts, label: str) -> Facts:
-    """A row with another label; its chance is the share of the votes."""
+    """A row with a label and its share of the votes as the chance."""
     share = row["votes"].get(label, 0) / sum(row["votes"].values())
     return row | {"label": label, "probability": round(share, 6)}
 

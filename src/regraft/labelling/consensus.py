@@ -32,10 +32,10 @@ import numpy as np
 
 from regraft.dataset import Dataset
 from regraft.labelling.extra import require
+from regraft.labelling.found import Facts
 from regraft.labelling.named import spoken_of
 from regraft.labelling.verdicts import names_of
 from regraft.labelling.votes import Votes
-from regraft.store import Json
 from regraft.wording import plural
 
 Method = Literal["majority", "median", "dawid-skene", "glad", "mace"]
@@ -267,10 +267,8 @@ def upheld(votes: Votes, dataset: Dataset) -> frozenset[str]:
     )
 
 
-def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
-    """The consensus as it stands in labels.json, what is doubtful first, the least certain of it.
-
-    A tie is doubtful however sure a model of the people is: what it knows of them is a guess.
+def summary(found: Consensus, votes: Votes) -> Facts:
+    """The consensus as it stands in labels.json; see `ranked`.
 
     Args:
         found: of `consensus`.
@@ -278,23 +276,37 @@ def summary(found: Consensus, votes: Votes) -> dict[str, Json]:
     """
     sure_u = found.sure()
     labels, said = found.labels(), votes.listed()
-    doubtful_u = found.tied_u | (sure_u < SURE_SHARE - _HAIR)
-    order = [int(u) for u in np.lexsort((sure_u, ~doubtful_u))]
-    rows: list[Json] = [
+    rows = [
         {
-            "sample": found.samples[u],
+            "sample": name,
             "label": "|".join(labels[u]),
             "probability": round(float(sure_u[u]), 6),
             "tied": bool(found.tied_u[u]),
-            "votes": {**said[u]},
+            "votes": said[u],
         }
-        for u in order
+        for u, name in enumerate(found.samples)
     ]
+    head = {"method": found.method, "why": found.why, "samples": len(found.samples)}
+    return head | ranked(rows)
+
+
+def ranked(rows: Sequence[Facts]) -> Facts:
+    """Labels, what is doubtful first, the least certain of it, with how many are.
+
+    A tie is doubtful however sure a model of the people is: what it knows of them is a guess.
+
+    Args:
+        rows: each with "probability" and "tied".
+
+    Returns:
+        "ties", "doubtful" and "labels" of a consensus.
+    """
+
+    def is_doubtful(row: Facts) -> bool:
+        return row["tied"] or row["probability"] < SURE_SHARE
+
     return {
-        "method": found.method,
-        "why": found.why,
-        "samples": len(found.samples),
-        "ties": int(found.tied_u.sum()),
-        "doubtful": {"below": SURE_SHARE, "samples": int(doubtful_u.sum())},
-        "labels": rows,
+        "ties": sum(row["tied"] for row in rows),
+        "doubtful": {"below": SURE_SHARE, "samples": sum(map(is_doubtful, rows))},
+        "labels": sorted(rows, key=lambda row: (not is_doubtful(row), row["probability"])),
     }

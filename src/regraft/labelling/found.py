@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, TypedDict
 
+from regraft.dataset import guard
 from regraft.dataset.table import columns_of
 
 FILE = "labels.json"
@@ -78,10 +79,10 @@ def holds_found(path: Path) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file among people's boxes is what an earlier call left there, mended or not."""
+    """Whether a file among people's boxes is what an earlier call left, as it is or saved again."""
     if path.name == FILE:
         return holds_found(path)
-    return path.suffix.lower() == ".csv" and {*columns_of(path)} >= _OWN
+    return path.suffix.lower() in guard.TABLE_SUFFIXES and {*columns_of(path)} >= _OWN
 
 
 def nothing() -> Found:

@@ -141,7 +141,7 @@ def _together(table: Table, layout: Layout, names: Sequence[str]) -> tuple[str, 
     if layout.kind == "long" or not again:
         return ()
     said = f"Several rows are about one sample ({some_of(again, _NAMED)}), and are read as one."
-    if "path" in table.columns:
+    if {"path", "sample", "id"} & {name.lower() for name in table.columns}:
         return (said,)
     return (f"{said} Where these are several samples, name each in a column called id.",)
 
