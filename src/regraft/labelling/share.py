@@ -19,8 +19,8 @@ wrong labels do.
   hard samples by heart and call them wrong.
 - Of two classes one is often mislabelled much more than the other: what is looked for and rare is
   overlooked, and probes learn from such labels that it is rarer than it is. So there the rates of
-  the two are fitted, too, with a shift of the answers. That this bends to overlap more easily is why
-  the interval spans both explanations, and the value is their mean. Of ten classes, one of which is
+  the two are fitted, too, with a shift of the answers. As that bends to overlap more easily, the
+  interval spans both explanations, and the value is their mean. Of ten classes, one of which is
   mislabelled more often, such a fit brought nothing.
 - Samples that belong together are no more evidence than one, so the log-likelihood is divided by
   their design effect (Kish 1965).
