@@ -3,7 +3,7 @@
 Edges are pixels from 0; they may be called otherwise (`xmin`, `x1`, …), and `width` and `height`
 may stand for right and bottom beside `left` and `top`; beside all four they are the picture's.
 Columns are parted by commas, semicolons, tabs, or what a line `sep=` above the first names. Between
-semicolons edges may have a decimal comma, as spreadsheets of many countries write it; with
+semicolons or tabs edges may have a decimal comma, as spreadsheets of many countries write it; with
 a point besides they are no numbers. A table that seems to be of boxes but lacks columns is refused,
 and the columns that it has are named: as a table of labels it would fail without a word of boxes.
 So are two columns of one meaning, `x` and `y`, which may be a corner or the middle, boxes in one
@@ -223,7 +223,7 @@ def _cells(into: Collector, file: Path, shown: str) -> tuple[_Rows, bool]:
     rows = _rows(file, text, separator)
     if said:
         next(rows)
-    return rows, separator == ";"
+    return rows, separator != ","
 
 
 def _say(into: Collector, notes: Iterable[Problem], where: str) -> None:
