@@ -136,6 +136,19 @@ def test_pictures_without_boxes_are_told_of_boxes_where_these_are_asked_for(
     assert "COCO" in caught.value.mend
 
 
+@pytest.mark.parametrize("task", ["object-detection", None])
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [("a.parquet", "PAR1 no", "The table cannot be read: "), ("a.jsonl", "[{}]", "a JSON array")],
+)
+def test_a_damaged_table_is_told_as_such_whatever_is_asked_for(
+    tmp_path: Path, task: str | None, name: str, content: str, what: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=what):
+        read_all(tmp_path / name, task=task, reader=AnyReader())
+
+
 def test_paths_that_are_no_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         read(tmp_path / "nowhere")
