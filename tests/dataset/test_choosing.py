@@ -133,7 +133,7 @@ def test_pictures_without_boxes_are_told_of_boxes_where_these_are_asked_for(
     classes(tmp_path, images=3)
     with pytest.raises(DataError, match="no boxes in a known format") as caught:
         read_all(tmp_path / "images", task="object-detection", reader=AnyReader())
-    assert "COCO" in caught.value.mend
+    assert "COCO" in caught.value.mend and "a table of boxes" in caught.value.mend
 
 
 @pytest.mark.parametrize("task", ["object-detection", None])
