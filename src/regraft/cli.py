@@ -422,7 +422,7 @@ def convert(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="BOXES", help="COCO JSON, YOLO, Pascal VOC, CSV or a Label Studio export."
+            metavar="BOXES", help="COCO JSON, YOLO, Pascal VOC, a table or a Label Studio export."
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],

@@ -83,8 +83,8 @@ def fit(
 
     Args:
         data: a folder of classes (pictures, videos or text files), a table with `path` or `text`,
-            and `label[,split,group]` or votes; or pictures with boxes (COCO, YOLO, Pascal VOC, CSV
-            or an export of Label Studio).
+            and `label[,split,group]` or votes; or pictures with boxes (COCO, YOLO, Pascal VOC, a
+            table or an export of Label Studio).
         out: the run's folder; "<data>-regraft" in the working folder by default.
         task: inferred from the data by default.
         backbone: a name that `regraft backbones list` shows, another of docs/backbones.md such as
@@ -368,7 +368,7 @@ def convert(data: str | Path, out: str | Path, to: str = "coco") -> dict[str, An
 
     Args:
         data: a COCO JSON file or a folder of them, a YOLO folder, a folder of Pascal VOC XML, a
-            CSV of boxes, or an export of Label Studio with rectangles.
+            table of boxes, or an export of Label Studio with rectangles.
         out: a new folder outside of `data`; the pictures are copied into it.
         to: "coco", "yolo", "voc", "csv" or "label-studio".
 

@@ -133,7 +133,20 @@ def test_pictures_without_boxes_are_told_of_boxes_where_these_are_asked_for(
     classes(tmp_path, images=3)
     with pytest.raises(DataError, match="no boxes in a known format") as caught:
         read_all(tmp_path / "images", task="object-detection", reader=AnyReader())
-    assert "COCO" in caught.value.mend
+    assert "COCO" in caught.value.mend and "a table of boxes" in caught.value.mend
+
+
+@pytest.mark.parametrize("task", ["object-detection", None])
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [("a.parquet", "PAR1 no", "The table cannot be read: "), ("a.jsonl", "[{}]", "a JSON array")],
+)
+def test_a_damaged_table_is_told_as_such_whatever_is_asked_for(
+    tmp_path: Path, task: str | None, name: str, content: str, what: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=what):
+        read_all(tmp_path / name, task=task, reader=AnyReader())
 
 
 def test_paths_that_are_no_data(tmp_path: Path) -> None:

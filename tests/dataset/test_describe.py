@@ -56,10 +56,12 @@ def test_classes_that_are_numbers_stand_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ([4, 4], "near enough to equal"),
-        ([11, 4], "near enough to equal"),
+        ([4, 4], "Classes are near enough to equal."),
+        ([11, 4], "Classes are near enough to equal."),
         ([12, 4], "a has 3 times as many training samples as b."),
         ([4, 0], "No training sample is of another class than a."),
+        ([12, 6, 0], "No training sample is of c."),
+        ([40, 4, 0], "No training sample is of c. a has 10 times as many training samples as b."),
         ([4], "There is one class, a."),
     ],
 )
@@ -69,8 +71,8 @@ def test_classes_are_called_equal_where_they_are_learnt_so(sizes: list[int], sai
         for label, size in enumerate(sizes)
         for n in range(size)
     ]
-    rows = Dataset(Path(), "text-classification", ("a", "b")[: len(sizes)], tuple(samples))
-    assert said in describe(rows)["imbalance"]["text"]
+    rows = Dataset(Path(), "text-classification", ("a", "b", "c")[: len(sizes)], tuple(samples))
+    assert describe(rows)["imbalance"]["text"] == said
     if min(sizes) and sizes[1:]:
         assert Classification.of(rows).balanced == ("times as many" in said)
 

@@ -156,6 +156,14 @@ def test_columns_without_a_name_are_called_by_their_place(tmp_path: Path) -> Non
         TableReader(text="column 4").read(path)
 
 
+def test_json_lines_have_the_columns_of_their_first_lines(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('\n{"text": "a"}\n{"text": "b", "label": "c"}\nno object\n{"group": "d"}\n')
+    assert columns_of(path) == ("text", "label")
+    path.write_text("no object\n")
+    assert columns_of(path) == ()
+
+
 def test_of_columns_of_one_name_it_is_said_which_is_read(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("text,label,note,note\none more,a,first,last\none less,b,first,last\n")

@@ -122,6 +122,9 @@ def test_what_stands_between_backticks_is_code() -> None:
     page = labels_page.render(found, {})
     assert 'no column <span class="nowrap">(<code>text</code>)</span> &lt;script&gt;' in page
     assert "<code>a</code>" in page and "`" not in page
+    found["caution"] = "x `a (b` c) and (d `e) f` and (`g`, (h))."
+    halves = "x <code>a (b</code> c) and (d <code>e) f</code> and (<code>g</code>, "
+    assert f'{halves}<span class="nowrap">(h)</span>).' in labels_page.render(found, {})
     lone = found | dict.fromkeys(("agreement", "share", "beside_people", "next"))
     page = labels_page.render(lone | {"consensus": None}, {})
     assert "<title>There is no column (text)" in page

@@ -129,7 +129,9 @@ def check_columns(reader: Reader | None, path: Path) -> None:
 
 
 def check_column_names(reader: Reader | None, path: Path) -> None:
-    """Refuse columns that were named for a table that does not have them, before it is read.
+    """Refuse columns that were named for a table that does not have them.
+
+    The whole of it is read only where its first lines lack them.
 
     Raises:
         DataError: the table has none of this name, or cannot be read.
@@ -164,7 +166,7 @@ def list_rows(path: Path, reader: Reader | None, task: str | None, mend: str = "
         # Not that classes lack, or columns, where they would not help.
         if task not in (None, "text-classification") and _is_of_texts(path):
             raise _for_another(path, "text-classification", task, mend) from fault
-        is_read = path.is_dir() or TableReader().recognises(path)
+        is_read = path.is_dir() or (TableReader().recognises(path) and columns_of(path) != ())
         if task == "object-detection" and is_read and form_of(path) is None:
             raise no_boxes_at(path) from fault
         raise

@@ -26,7 +26,7 @@ LAYOUT_OF_CLASSES = """make one folder for each class and put its pictures in:
 or write a table (CSV, TSV or Parquet) with the columns path and label,
 beside the pictures, and give the table"""
 LAYOUT = f"""{LAYOUT_OF_CLASSES};
-or give boxes: COCO JSON, YOLO, Pascal VOC or a CSV of them"""
+or give boxes: COCO JSON, YOLO, Pascal VOC or a table of them"""
 LAYOUT_OF_VIDEOS = """make one folder for each class and put its videos in:
   clips/walking/1.mp4
   clips/walking/2.mp4

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from regraft.dataset.rows import NEW_CLASS, SPLITS, Dataset, Problem, Sample, labels_of
+from regraft.wording import some_of
 
 _EXAMPLES = 10
 _IMBALANCED = 3.0
@@ -152,19 +153,22 @@ def _boxes(dataset: Dataset) -> dict[str, Any]:
 
 def _imbalance(dataset: Dataset) -> dict[str, Any]:
     sizes = Counter(_training_sizes(dataset)).most_common()
-    filled = [name for name, size in sizes if size]
+    filled = [(name, size) for name, size in sizes if size]
     if not filled:
         return {"ratio": 0.0, "text": "No training sample has a class."}
-    ratio = round(training_ratio(dataset), 2)
+    (largest, most), (smallest, least) = filled[0], filled[-1]
+    lacking = [name for name, size in sizes if not size]
+    text = f"No training sample is of {some_of(lacking, _EXAMPLES)}." if lacking else ""
     if len(sizes) == 1:
-        text = f"There is one class, {filled[0]}."
+        text = f"There is one class, {largest}."
     elif len(filled) == 1:
-        text = f"No training sample is of another class than {filled[0]}."
-    elif is_imbalanced(dataset):
-        text = f"{filled[0]} has {ratio:g} times as many training samples as {filled[-1]}."
-    else:
+        text = f"No training sample is of another class than {largest}."
+    elif most >= _IMBALANCED * least:
+        many = f"{round(most / least, 2):g} times as many"
+        text = f"{text} {largest} has {many} training samples as {smallest}.".lstrip()
+    elif not lacking:
         text = "Classes are near enough to equal."
-    return {"ratio": ratio, "text": text}
+    return {"ratio": round(training_ratio(dataset), 2), "text": text}
 
 
 def _kind(kind: str, problems: Sequence[Problem]) -> dict[str, Any]:

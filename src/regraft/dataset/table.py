@@ -16,7 +16,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,10 @@ def read_table(path: Path) -> Table:
 
 
 def columns_of(path: Path) -> tuple[str, ...]:
-    """The columns of a table, without reading the rest of it; none where it cannot be read."""
+    """The columns of a table, without reading the rest of it; none where it cannot be read.
+
+    Of JSON lines, those of the first lines: each may lack some.
+    """
     suffix = path.suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
@@ -150,11 +153,11 @@ def columns_of(path: Path) -> tuple[str, ...]:
 
             return tuple(_column_names(parquet.read_schema(path).names))
         lines = (line for line in first_lines(path) if line.strip())
+        if suffix in (".jsonl", ".ndjson"):
+            return tuple(_column_names(_keys(_objects_until_damaged(path, lines))))
         first = next(lines, "")
         said = said_separator(first)
         first = next(lines, "") if said else first
-        if suffix in (".jsonl", ".ndjson"):
-            return tuple(_column_names(_object(path, 1, first)))
         separator = said or _separator(path, first)
         return tuple(_column_names(next(csv.reader([first], delimiter=separator), [])))
     except (DataError, ValueError, OSError, csv.Error):
@@ -195,9 +198,22 @@ def _json_lines(path: Path) -> Table:
         if line.strip():
             objects.append(_object(path, number, line))
             lines.append(number)
-    names = list(dict.fromkeys(name for values in objects for name in values))
+    names = _keys(objects)
     cells = [[_cell(values.get(name)) for values in objects] for name in names]
     return _with_header(path, names, cells, lines, notes)
+
+
+def _keys(objects: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Those of all, each once."""
+    return list(dict.fromkeys(name for values in objects for name in values))
+
+
+def _objects_until_damaged(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            yield _object(path, 1, line)
+        except DataError:
+            return
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:

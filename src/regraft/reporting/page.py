@@ -43,8 +43,9 @@ LARGEST_MATRIX = 24
 
 _PAIRS = 10
 _BEFORE_UNIT = re.compile(r"(?<=\d) ")
-_PARENTHESIS = re.compile(r"\([^()<>]{1,32}\)[.,;]?")
 _CODE = re.compile("`([^`]+)`")
+_MARKED = re.compile(r"`[^`]+`|\((?=[^()]{1,32}\))(?:[^`)]|`[^`)]+`)+\)[.,;]?")
+"""Code, or a short parenthesis, which may hold code, but not half of it."""
 HARDLY = 0.001
 """A smaller share of wrong labels is said to be hardly any."""
 
@@ -193,8 +194,12 @@ def unbroken(text: str) -> Markup:
     What stands between backticks is code.
     """
     safe = str(escape(figures.visible(text).replace(" %", "\u00a0%")))
-    safe = _PARENTHESIS.sub(r'<span class="nowrap">\g<0></span>', safe)
-    return Markup(_CODE.sub(r"<code>\1</code>", safe))  # noqa: S704 (escaped above)
+    return Markup(_MARKED.sub(_with_marks, safe))  # noqa: S704 (escaped above)
+
+
+def _with_marks(found: re.Match[str]) -> str:
+    inside = _CODE.sub(r"<code>\1</code>", found[0])
+    return f'<span class="nowrap">{inside}</span>' if found[0].startswith("(") else inside
 
 
 def _finished(value: object) -> object:

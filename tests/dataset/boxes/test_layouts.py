@@ -604,6 +604,59 @@ def test_a_table_of_boxes_may_be_written_in_other_formats(tmp_path: Path, kind: 
         assert [p.what for p in found.problems] == [p.what for p in wanted.problems]
 
 
+_BOX = {"path": "a.png", "category": "tree", "left": 1, "top": 2, "right": 11, "bottom": 12}
+
+
+def _json_lines(folder: Path, *rows: dict[str, object]) -> Path:
+    for name in "ab":
+        picture(folder / f"{name}.png")
+    path = folder / "all.jsonl"
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_bytes(text.encode("latin-1"))
+    return path
+
+
+def test_the_first_of_json_lines_may_be_a_picture_without_boxes(tmp_path: Path):
+    path = _json_lines(tmp_path, {"path": "b.png"}, _BOX)
+    assert dataset.guess_task(path) == dataset.guess_task(tmp_path) == "object-detection"
+    assert _places(path) == [("a.png", "", 1), ("b.png", "", 0)]
+
+
+def test_a_guessed_encoding_of_json_lines_is_said(tmp_path: Path):
+    data = read_boxes(_json_lines(tmp_path, _BOX | {"category": "café"}))
+    assert data.categories == ("café",)
+    said = [(p.kind, p.where, p.done) for p in data.problems]
+    assert said == [("encoding", "all.jsonl", "read as Windows-1252")]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("category", {"name": "cat"}), ("category", ["cat", "dog"]), ("top", [2])]
+)
+def test_a_list_or_an_object_is_no_value_of_a_box(tmp_path: Path, column: str, value: object):
+    data = read_boxes(_json_lines(tmp_path, _BOX, _BOX | {column: value, "path": "b.png"}))
+    assert (data.categories, data.used, data.refused) == (("tree",), 1, 1)
+    said = [(p.kind, p.where) for p in data.problems]
+    assert said == [("not-one-value", "all.jsonl:2"), ("no-box-left", "b.png")]
+    assert f"in {column!r}" in data.problems[0].what
+
+
+def test_a_list_or_an_object_names_no_picture(tmp_path: Path):
+    data = read_boxes(_json_lines(tmp_path, _BOX, _BOX | {"path": ["a.png"]}, _BOX | {"more": [1]}))
+    said = [(p.kind, p.where) for p in data.problems]
+    assert said == [("no-picture", "all.jsonl:2"), ("duplicate-box", "all.jsonl:3")]
+
+
+def test_a_column_of_boxes_that_parquet_has_as_bytes_is_refused_as_such(tmp_path: Path):
+    picture(tmp_path / "a.png")
+    frame = pandas.DataFrame([_BOX | {"category": b"tree"}])
+    frame.rename(columns={"category": "label"}).to_parquet(tmp_path / "all.parquet")
+    with pytest.raises(DataError, match="Column label is of type binary, no text"):
+        read_boxes(tmp_path)
+    frame["label"] = "tree"
+    frame.to_parquet(tmp_path / "all.parquet")
+    assert read_boxes(tmp_path).categories == ("tree",)
+
+
 def test_each_split_may_have_a_table(tmp_path: Path):
     """As Roboflow's export for TensorFlow has it."""
     for level, split in enumerate(("train", "valid")):

@@ -80,5 +80,5 @@ def no_boxes_at(path: Path) -> DataError:
         "These are no boxes in a known format.",
         where=guard.shown(path),
         mend="give a COCO JSON file, a folder with a YOLO data.yaml, a folder of Pascal VOC "
-        "XML, a CSV of boxes, or an export of Label Studio",
+        "XML, a table of boxes, or an export of Label Studio",
     )

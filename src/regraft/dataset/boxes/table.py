@@ -3,18 +3,19 @@
 Edges are pixels from 0; they may be called otherwise (`xmin`, `x1`, …), and `width` and `height`
 may stand for right and bottom beside `left` and `top`; beside all four they are the picture's.
 Columns are parted by commas, semicolons, tabs, or what a line `sep=` above the first names. Between
-semicolons edges may have a decimal comma, as spreadsheets of many countries write it; with a point
-besides they are no numbers. A table that seems to be of boxes but lacks columns is refused, and the
-columns that it has are named: as a table of labels it would fail without a word of boxes. So are
-two columns of one meaning, `x` and `y`, which may be a corner or the middle, boxes in one column
-(WKT, lists), and VIA's own CSV.
+semicolons or tabs edges may have a decimal comma, as spreadsheets of many countries write it; with
+a point besides they are no numbers. A table that seems to be of boxes but lacks columns is refused,
+and the columns that it has are named: as a table of labels it would fail without a word of boxes.
+So are two columns of one meaning, `x` and `y`, which may be a corner or the middle, boxes in one
+column (WKT, lists), and VIA's own CSV.
 
 A row with only a path is a picture without boxes, whether the other cells are empty or NaN, as
 pandas writes them. So is, and that is said, one whose edges are all 0, as DeepForest writes it.
 
 A folder may have boxes.csv or another such table, or one in the folder of each split (Roboflow).
 
-TSV, Parquet and JSON lines are read as CSV is.
+TSV, Parquet and JSON lines are read as CSV is. A list or an object where one value belongs, which
+the latter two can have, is refused.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ from regraft.dataset.boxes.rows import BoxData, number
 from regraft.dataset.cells import encoded, from_cell, path_cell, to_cell
 from regraft.dataset.encoding import characters_in, first_lines
 from regraft.dataset.reader import SPLIT_NAMES
-from regraft.dataset.rows import Split
-from regraft.dataset.table import columns_of, read_table, said_separator
+from regraft.dataset.rows import Problem, Split
+from regraft.dataset.table import Table, columns_of, read_table, said_separator
+from regraft.dataset.texts import NoText
 from regraft.errors import DataError
 from regraft.wording import plural, some_of
 
@@ -208,19 +210,25 @@ def _cells(into: Collector, file: Path, shown: str) -> tuple[_Rows, bool]:
     """The rows of a table, and whether numbers in them may have decimal commas."""
     if file.suffix.lower() not in _WRITTEN:
         table = read_table(file)
-        cells = zip(*map(table.texts, table.columns), strict=True)
+        _say(into, table.notes, shown)
+        _refuse_unread(table)
+        cells = zip(*map(table.contents, table.columns), strict=True)
         rows = [[*table.columns], *map(list, cells)]
         return zip(rows, (1, *table.lines), strict=True), False
     text, notes = characters_in(guard.read_file(file), file)
-    for note in notes:
-        into.say(note.kind, shown, note.what, note.done)
+    _say(into, notes, shown)
     first = text.partition("\n")[0]
     said = said_separator(first)
     separator = said or _separator(first)
     rows = _rows(file, text, separator)
     if said:
         next(rows)
-    return rows, separator == ";"
+    return rows, separator != ","
+
+
+def _say(into: Collector, notes: Iterable[Problem], where: str) -> None:
+    for note in notes:
+        into.say(note.kind, where, note.what, note.done)
 
 
 def _rows(file: Path, text: str, separator: str) -> _Rows:
@@ -262,9 +270,17 @@ def _refuse_foreign(columns: Collection[str], where: str) -> None:
         )
 
 
+def _refuse_unread(table: Table) -> None:
+    """Refuse a column that is meant, is of a type that is not read, and has none in its place."""
+    columns = _columns([*table.columns, *table.unread])
+    there, unread = columns[: len(table.columns)], columns[len(table.columns) :]
+    for own, name in zip(table.unread, unread, strict=True):
+        if name in _read_of(columns) and name not in there:
+            table.refuse_unread(own)
+
+
 def _refuse_several(columns: Sequence[str], header: Sequence[str], where: str) -> None:
-    read = ("path", "category", *_EDGES, *(_sides_in(columns) or ()), "crowd", "split")
-    twice = next((name for name in read if columns.count(name) > 1), None)
+    twice = next((name for name in _read_of(columns) if columns.count(name) > 1), None)
     if twice is None:
         return
     given = zip(columns, header, strict=True)
@@ -299,6 +315,11 @@ def _columns(names: Iterable[str]) -> list[str]:
     return [aliases.get(name, name) for name in plain]
 
 
+def _read_of(columns: Collection[str]) -> tuple[str, ...]:
+    """What columns are read as."""
+    return ("path", "category", *_EDGES, *(_sides_in(columns) or ()), "crowd", "split")
+
+
 def _sides_in(columns: Collection[str]) -> tuple[str, str] | None:
     """The columns that stand for right and bottom where there are none."""
     if {"right", "bottom"} & {*columns} or not {"left", "top"} <= {*columns}:
@@ -316,6 +337,12 @@ def _edges(cells: Mapping[str, str], commas: bool) -> list[str]:
         return edges
     left, top, wide, high = (value for value in numbers if value is not None)
     return [*edges[:2], repr(left + wide), repr(top + high)]
+
+
+def _without_one_value(cells: Mapping[str, str]) -> str | None:
+    """The first column of a box that has a list or an object in this row."""
+    of_box = ("category", *_EDGES, *(_sides_in(cells) or ()))
+    return next((name for name in of_box if isinstance(cells.get(name), NoText)), None)
 
 
 def _with_points(edges: list[str]) -> list[str]:
@@ -355,10 +382,12 @@ class _Table:
             self.into.refuse("wrong-columns", where, what)
             return None
         given = dict(zip(self.columns, row, strict=True))
-        cells = {name: cell.strip() for name, cell in given.items()}
+        cells = {
+            name: cell if isinstance(cell, NoText) else cell.strip() for name, cell in given.items()
+        }
         if given["path"] != cells["path"] and guard.is_file(self.base / given["path"]):
             cells["path"] = given["path"]  # space around it belongs to the name
-        if not cells["path"] or "\0" in cells["path"]:
+        if not cells["path"] or "\0" in cells["path"] or isinstance(cells["path"], NoText):
             self.into.refuse("no-picture", where, "The line names no picture.")
             return None
         return cells
@@ -381,6 +410,9 @@ class _Table:
             self._declare(id_, cells, edges, where)
         if _NOTHING.issuperset(cell.lower() for cell in (cells["category"], *edges)):
             return
+        if (several := _without_one_value(cells)) is not None:
+            what = f"There is a list or an object in {several!r}; one value belongs there."
+            return into.refuse("not-one-value", where, what, id_=id_)
         if all(number(edge) == 0 for edge in edges):
             what = "All edges are 0."
             return into.say("no-object", where, what, "read as a picture without objects")
