@@ -121,7 +121,7 @@ def caution(drawn: Mapping[str, BoxData]) -> str:
         said.append(
             f"{seen} {alone:,} {are} in one person's file alone, and say nothing about agreement. "
             "Who looked at a picture and drew nothing lists it without a box: under `images` in "
-            "COCO, in CSV in a row of its path alone."
+            "COCO, in a table in a row of its path alone."
         )
     if bare:
         none = "has no box of anybody" if bare == 1 else "have no box of anybody"
