@@ -183,7 +183,13 @@ def rooted(rows: Rows) -> Rows:
 
 
 def axes_of(rows: Rows, target_nc: np.ndarray, seed: int) -> Axes:
-    """The first axes of all samples, or of some by chance if there are very many."""
+    """The first axes of all samples, or of some by chance if there are very many.
+
+    Args:
+        rows: features as the probes look at them.
+        target_nc: of which each class may have an axis.
+        seed: of the draw.
+    """
     n, c = target_nc.shape
     some = np.sort(generator(seed, "axes").permutation(n)[:MOST_TO_LEARN])
     with one_blas_thread():

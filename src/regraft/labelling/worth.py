@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from regraft.events import Advanced, Tell, silent
-from regraft.labelling.likely_errors import Rows, axes_of, fit_of, rooted
+from regraft.labelling.likely_errors import Rows, axes_of, fit_of
 from regraft.seeds import generator
 from regraft.store import Json
 from regraft.tasks.clusters import folds, numbered
@@ -174,7 +174,7 @@ def worth(
         return None
     if np.count_nonzero(target_nc[some].sum(axis=0)) < 2:
         return None
-    x_nd = rooted(rows)(some)
+    x_nd = rows(some)
     axes = axes_of(lambda index: x_nd[index], target_nc[some], seed)
     asked = _Asked(x_nd, target_nc[some], names, axes, penalty, seed)
     share = len(some) / count
