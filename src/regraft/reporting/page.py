@@ -47,7 +47,8 @@ _CODE = re.compile("`([^`]+)`")
 _MARKED = re.compile(r"`[^`]+`|\((?=[^()]{1,32}\))(?:[^`)]|`[^`)]+`)+\)[.,;]?")
 """Code, or a short parenthesis, which may hold code, but not half of it."""
 HARDLY = 0.001
-"""A smaller share of wrong labels is said to be hardly any."""
+"""A smaller share of wrong labels is said to be hardly any, where no more than `_FEW` may be."""
+_FEW = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,9 @@ def share_wrong(share: Facts) -> str:
     if share["value"] is None:
         return f"How many labels are wrong can hardly be told ({span})."
     if share["value"] < HARDLY:
-        return f"Hardly any label seems wrong (up to {percent(share['high'])} may be)."
+        if share["high"] < _FEW:
+            return f"Hardly any label seems wrong (up to {percent(share['high'])} may be)."
+        return f"Perhaps no label is wrong, perhaps up to {percent(share['high'])} are."
     surely = "are" if share["low"] > 0 else "may be"
     return f"About {percent(share['value'])} of the labels {surely} wrong ({span})."
 
