@@ -257,6 +257,25 @@ def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):
     assert [p["count"] for p in problems if p["kind"] == "lost-review"] == [1]
 
 
+@pytest.mark.parametrize("many", [1, 2])
+def test_lines_of_the_journal_that_were_altered_are_said(tmp_path, many):
+    table = tmp_path / "mails.csv"
+    table.write_text("text,label\nfine,ham\nugly,spam\nnew,ham\n")
+    journal = Journal(journal_of(table))
+    for sample in read_all(table):
+        content = content_key(sample)
+        journal.decide(Decision(sample.id, sample.id, "ann", "keep", content=content))
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    altered = [line.replace(b"keep", b"skip") for line in lines[:many]]
+    journal.path.write_bytes(b"".join([*altered, *lines[many:]]))
+    found = verbs.labels(table)
+    assert found["reviewed"] == 3 - many
+    assert found["caution"].startswith(["", "1 line cannot", "2 lines cannot"][many])
+    problems = verbs.inspect(table)["problems"]
+    (lost,) = [p for p in problems if p["kind"] == "lost-review"]
+    assert lost["examples"][0]["where"] == "mails.csv.decisions.jsonl"
+
+
 @pytest.fixture
 def blind(monkeypatch):
     """No network is opened, and nothing is chosen."""

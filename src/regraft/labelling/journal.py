@@ -2,7 +2,8 @@
 
 `photos/` has `photos.decisions.jsonl`, `votes.csv` has `votes.csv.decisions.jsonl`. Each decision
 is one line with a checksum, written through to the disk before it is acknowledged. Undoing writes
-another line. A line that was torn by a crash is left out, and what was acknowledged is all there.
+another line. A line that was torn by a crash or altered is left out and counted, and what was
+acknowledged is all there.
 
 A decision carries a key made by the page; the same key again changes nothing, so a page that did
 not hear the answer can safely ask again.
@@ -142,6 +143,12 @@ class Journal:
             return list(self._look().lines)
 
     @property
+    def damaged(self) -> int:
+        """How many whole lines cannot be read: torn by a crash, or altered since."""
+        with self._reading:
+            return self._look().damaged
+
+    @property
     def _lock(self) -> Path:
         return self.path.with_name(self.path.name + ".lock")
 
@@ -162,6 +169,7 @@ class _Seen:
     size: int = 0
     lines: list[Fact] = field(default_factory=list[Fact])
     keys: dict[str, Fact] = field(default_factory=dict[str, Fact])
+    damaged: int = 0
 
 
 def _read_on(path: Path, seen: _Seen) -> _Seen:
@@ -175,14 +183,17 @@ def _read_on(path: Path, seen: _Seen) -> _Seen:
             whole, end, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
         return _Seen()
-    for line in whole.split(b"\n"):
+    damaged = seen.damaged
+    for line in filter(None, whole.split(b"\n")):
         mark, _, body = line.partition(b" ")
-        if body and mark == digest(body)[:16].encode():
-            fact: Fact = json.loads(body)
-            if fact["key"] not in seen.keys:
-                seen.keys[fact["key"]] = fact
-                seen.lines.append(fact)
-    return replace(seen, size=seen.size + len(whole) + len(end))
+        if not body or mark != digest(body)[:16].encode():
+            damaged += 1
+            continue
+        fact: Fact = json.loads(body)
+        if fact["key"] not in seen.keys:
+            seen.keys[fact["key"]] = fact
+            seen.lines.append(fact)
+    return replace(seen, size=seen.size + len(whole) + len(end), damaged=damaged)
 
 
 def decisions_in(lines: Iterable[Fact]) -> list[Decision]:

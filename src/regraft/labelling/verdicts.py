@@ -17,7 +17,7 @@ from regraft.dataset import Dataset, Problem, Sample, guard
 from regraft.dataset.rows import DROPPED, Target, labels_of
 from regraft.labelling.journal import Action, Decision, Journal
 from regraft.labelling.matching import about
-from regraft.wording import some_of
+from regraft.wording import plural, some_of
 
 _NAMED = 5
 """Samples that a message names."""
@@ -105,7 +105,7 @@ def reviewed(
     """The data set with labels as its reviewers changed them, and the verdicts on its samples.
 
     A change to a class that the data do not have is reported and is no verdict; nor are decisions
-    that fit no sample.
+    that fit no sample, or that are damaged.
 
     Args:
         dataset: as it was read.
@@ -113,14 +113,15 @@ def reviewed(
         prefix: that the data set puts before the journal's sample ids.
     """
     standing = [replace(one, sample=prefix + one.sample) for one in journal.standing()]
+    problems = _damaged(journal)
     if not standing or dataset.task == "object-detection":  # whose targets are one class a box
-        return dataset, {}
+        return dataset.with_problems(problems), {}
     own = [sample for sample in dataset if sample.id.startswith(prefix)]
     known, lost = about(standing, own)
     given = {sample.id: names_of(dataset, sample) for sample in own}
     found = verdicts(known, given)
     kept = {(one.sample, one.kept) for one in known if one.action == "keep"}
-    problems = _lost(lost, dataset, journal, prefix)
+    problems += _lost(lost, dataset, journal, prefix)
     samples: list[Sample] = []
     for sample in dataset:
         verdict = found.get(sample.id)
@@ -149,6 +150,20 @@ def _target(dataset: Dataset, labels: tuple[str, ...]) -> Target:
         return None
     target = tuple(sorted(map(dataset.classes.index, labels)))
     return target if dataset.multilabel else target[0]
+
+
+def _damaged(journal: Journal) -> list[Problem]:
+    """What is to be said of lines that cannot be read."""
+    if not journal.damaged:
+        return []
+    lines = plural(
+        journal.damaged, "line cannot be read and does not", "lines cannot be read and do not"
+    )
+    what = (
+        f"{lines} count: torn before the decision was acknowledged, or altered since. If decisions "
+        "are missing, take them from a copy of the file, or make them again."
+    )
+    return [Problem("lost-review", guard.shown(journal.path.name), what)]
 
 
 def _lost(
