@@ -442,7 +442,7 @@ def votes_figures(found: dict) -> list[Figure]:
             "", "≤ 1e-6", f"alpha {alpha['value']:.4f} ({alpha['low']:.4f} to {alpha['high']:.4f})",
         ),
         Figure(
-            "Amazon: one person agrees with the others", 100 * person["value"], "%", "",
+            "Amazon: one annotator agrees with the others", 100 * person["value"], "%", "",
             f"{person['low']:.1%} to {person['high']:.1%}; sign of the rating; a model: "
             f"{found['beside']['model']:.1%}, {found['beside']['text']}",
         ),
