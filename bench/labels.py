@@ -122,7 +122,7 @@ def vectors(name: str, samples: Sequence[Sample]) -> np.ndarray:
 def alike(x_nd: np.ndarray, truth_n: np.ndarray) -> np.ndarray:
     """How often a probe takes one class for another: what people would confuse too.
 
-    It depends on nothing that ranks labels, so that the same labels stay planted when that changes.
+    It does not ask `judge`, so that the same labels stay planted when the ranking changes.
     """
     classes, everything = int(truth_n.max()) + 1, [""] * len(truth_n)
     target_nc = np.eye(classes, dtype=np.float32)[truth_n]

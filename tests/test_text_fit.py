@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -240,28 +241,18 @@ def test_data_that_changed_are_said_to_have(place: Path) -> None:
 def test_few_texts_are_cross_validated_and_all_put_to_use(place: Path) -> None:
     save_model("bert", place / "model")
     table = write_table(place / "few.csv", 0, 16)
-    done = regraft.fit(
-        table,
-        place / "run-few",
-        backbone=f"text:{place / 'model'}",
-        train="head",
-        seed=2,
-        budget=600.0,
-    )
+    fit = partial(
+        regraft.fit, table, place / "run-few",
+        backbone=f"text:{place / 'model'}", train="head", seed=2, budget=600.0,
+    )  # fmt: skip
+    done = fit()
     assert done.report["budget_s"] == 600
     few = done.report["few_labels"]
     assert (few["how"], few["draws"]) == ("cross-validated", 10)
     splits = done.report["data"]["splits"]
     assert done.report["refitted_on"] == splits["train"] + splits["valid"]
     assert "because they are few" in done.report["verdict"]
-    again = regraft.fit(
-        table,
-        place / "run-few",
-        backbone=f"text:{place / 'model'}",
-        train="head",
-        seed=2,
-        budget=600.0,
-    )
+    again = fit()
     assert again.report["few_labels"] == few
 
 

@@ -242,13 +242,19 @@ def test_a_scale_is_refused_where_there_are_no_votes(tmp_path):
     assert refused.value.where == "--scale"
 
 
-def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):
-    table = tmp_path / "mails.csv"
-    table.write_text("text,label\nfine,ham\nugly,spam\ngone,ham\n")
+def _all_kept(table: Path) -> Journal:
+    """The journal beside a table, with a decision that keeps each label."""
     journal = Journal(journal_of(table))
     for sample in read_all(table):
         content = content_key(sample)
         journal.decide(Decision(sample.id, sample.id, "ann", "keep", content=content))
+    return journal
+
+
+def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):
+    table = tmp_path / "mails.csv"
+    table.write_text("text,label\nfine,ham\nugly,spam\ngone,ham\n")
+    _all_kept(table)
     table.write_text("text,label\nnew,ham\nfine,ham\nugly,spam\n")
     found = verbs.labels(table)
     assert found["reviewed"] == 2 and found["not_judged"]
@@ -261,10 +267,7 @@ def test_decisions_that_fit_no_sample_are_said_and_not_counted(tmp_path):
 def test_lines_of_the_journal_that_were_altered_are_said(tmp_path, many):
     table = tmp_path / "mails.csv"
     table.write_text("text,label\nfine,ham\nugly,spam\nnew,ham\n")
-    journal = Journal(journal_of(table))
-    for sample in read_all(table):
-        content = content_key(sample)
-        journal.decide(Decision(sample.id, sample.id, "ann", "keep", content=content))
+    journal = _all_kept(table)
     lines = journal.path.read_bytes().splitlines(keepends=True)
     altered = [line.replace(b"keep", b"skip") for line in lines[:many]]
     journal.path.write_bytes(b"".join([*altered, *lines[many:]]))

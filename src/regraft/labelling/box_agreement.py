@@ -41,6 +41,8 @@ NOTHING = "(nothing)"
 
 Facts = dict[str, Any]
 
+_WITHOUT_A_BOX = "without a box: under `images` in COCO, in a table in a row of its path alone"
+
 
 @dataclass(frozen=True)
 class Object:
@@ -120,8 +122,7 @@ def caution(drawn: Mapping[str, BoxData]) -> str:
         are = "is" if alone == 1 else "are"
         said.append(
             f"{seen} {alone:,} {are} in one person's file alone, and say nothing about agreement. "
-            "Who looked at a picture and drew nothing lists it without a box: under `images` in "
-            "COCO, in a table in a row of its path alone."
+            f"Who looked at a picture and drew nothing lists it {_WITHOUT_A_BOX}."
         )
     if bare:
         none = "has no box of anybody" if bare == 1 else "have no box of anybody"
@@ -153,8 +154,8 @@ def objects(drawn: Mapping[str, BoxData]) -> tuple[list[Object], tuple[str, ...]
             raise DataError(
                 f"A category is called {NOTHING}, which stands for no box.",
                 where=guard.shown(data.path),
-                mend="call it otherwise; a picture on which there is nothing is listed without a "
-                "box: under `images` in COCO, in a table in a row of its path alone",
+                mend="call it otherwise; a picture on which there is nothing is listed "
+                f"{_WITHOUT_A_BOX}",
             )
     categories = tuple(sorted({name for data in drawn.values() for name in data.categories}))
     at = {name: c for c, name in enumerate(categories)}
