@@ -231,6 +231,11 @@ def test_clean_sets_aside_training_samples_only_and_says_whether_it_helped(place
     assert _model_bytes(_fit(place, "clean-again", labels="clean")) == _model_bytes(clean)
 
 
+def test_without_likely_errors_the_head_keeps_the_penalty_of_all_labels(place: Path) -> None:
+    given, clean = _fit(place, "given").report, _fit(place, "clean", labels="clean").report
+    assert clean["rungs"][0]["penalty"] == given["rungs"][0]["penalty"]
+
+
 def test_what_reviewers_decided_is_learnt_and_the_table_is_left_alone(place: Path) -> None:
     table = (place / "votes.csv").read_bytes()
     journal = Journal(journal_of(place / "votes.csv"))

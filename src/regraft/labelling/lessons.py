@@ -170,7 +170,9 @@ def _chances(
 def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
     """The ground without likely errors among the training samples, and what they are.
 
-    They are found by probes that learn from training samples alone.
+    They are found by probes that learn from training samples alone. The head keeps the penalty that
+    is chosen on all labels: those left agree with probes, so that to cross-validation hardly any
+    penalty seems too small.
 
     Returns:
         the ground; and "sample", "given", "suggested", "score", "reason" of each.
@@ -199,13 +201,36 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
     inputs = inputs_of(ground, {"settled": sorted(sure)})
     found: Any = ground.run.step("likely-errors", inputs, compute)
     errors = _sparing(train, found.facts["errors"])
+    if not errors:
+        return ground, []
     wrong = {error["sample"] for error in errors}
     kept = [s for s in ground.dataset if not (s.split == "train" and s.id in wrong)]
     problems = [
         Problem("likely-error", error["sample"], error["reason"], "left out") for error in errors
     ]
     dataset = ground.dataset.with_samples(kept).with_problems(problems)
-    return replace(ground, dataset=dataset), errors
+    penalty: Any = _head_as_given(ground, {}).facts["penalty"]
+    return replace(ground, dataset=dataset, penalty=penalty), errors
+
+
+def _head_as_given(ground: Ground, shares: Mapping[str, np.ndarray]) -> Outcome:
+    """The head on the labels as given, or as most votes are: its penalty, and its answers."""
+    train, valid, task = ground.dataset.split("train"), ground.validation, ground.task
+    assert isinstance(task, Classification), task
+
+    def compute() -> Outcome:
+        data, held_nd, _ = ground.head_data(train, valid.samples)
+        target_nc = task.targets(train)
+        for n, sample in enumerate(train):
+            if sample.id in shares:
+                target_nc[n] = _most(shares[sample.id], task.multilabel)
+        head = replace(data, target_nc=target_nc).fit(task, ground.seed)
+        answers = {"logits": head.logits(held_nd).astype(np.float32)}
+        return Outcome({"penalty": head.penalty}, answers)
+
+    shared = {"shares": digest_of(dict(shares))} if shares else {}
+    inputs = inputs_of(ground, head_facts(ground) | shared)
+    return ground.run.step("head-of-given-labels", inputs, compute)
 
 
 def _sparing(train: Dataset, errors: list[Facts]) -> list[Facts]:
@@ -239,23 +264,10 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         "gap", "low", "high", "p" (these labels less the others), "text"; "log_loss" against the
         votes for soft labels.
     """
-    train, valid, task = before.dataset.split("train"), before.validation, before.task
+    valid, task, head = before.validation, before.task, climbed.steps[0]
     assert isinstance(task, Classification), task
-
-    def compute() -> Outcome:
-        data, held_nd, _ = before.head_data(train, valid.samples)
-        target_nc = task.targets(train)
-        for n, sample in enumerate(train):
-            if sample.id in shares:
-                target_nc[n] = _most(shares[sample.id], task.multilabel)
-        plain = replace(data, target_nc=target_nc).fit(task, before.seed)
-        return Outcome({}, {"logits": plain.logits(held_nd).astype(np.float32)})
-
-    shared = {"shares": digest_of(dict(shares))} if shares else {}
-    inputs = inputs_of(before, head_facts(before) | shared)
-    step = before.run.step("head-as-given", inputs, compute)
-    head = climbed.steps[0]
-    gap = valid.compare(head.answers, step.tensors)
+    as_given = _head_as_given(before, shares)
+    gap = valid.compare(head.answers, as_given.tensors)
     helped = "made no difference beyond noise" if gap.p >= measure.NOISE else "helped"
     if gap.p < measure.NOISE and gap.value < 0:
         helped = "did harm"
@@ -267,7 +279,7 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         share_nc = np.array([shares[held[n].id] for n in rows])
         before_n, after_n = (
             _log_loss(task.probabilities(logits_nc[rows]), share_nc, task.multilabel)
-            for logits_nc in (step.tensors["logits"], head.answers["logits"])
+            for logits_nc in (as_given.tensors["logits"], head.answers["logits"])
         )
         facts["log_loss"] = {"given": before_n, "soft": after_n}
         facts["text"] += (

@@ -90,8 +90,8 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
 
     The penalty, which is per sample, is the one chosen on all of them.
     """
-    penalty = whole.facts["penalty"]
     train, valid = ground.dataset.split("train"), ground.validation
+    ground = replace(ground, penalty=whole.facts["penalty"])
     *sizes, _ = _sizes(len(train), len(ground.task.classes))
 
     def compute() -> Outcome:
@@ -99,7 +99,7 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
         orders = [_nested(data.target_nc, ground.seed, draw) for draw in range(draws)]
 
         def score(some: np.ndarray) -> measure.Score:
-            head = data.fit(ground.task, ground.seed, some, penalty)
+            head = data.fit(ground.task, ground.seed, some)
             return valid.score({"logits": head.logits(held_nd)})
 
         with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
@@ -111,7 +111,7 @@ def _convex_curve(ground: Ground, whole: Step, draws: int = 3) -> list[Facts]:
             points.append({"labels": size, **_spread(valid.estimate(mean).to_json())})
         return Outcome({"points": points}, {})
 
-    inputs = inputs_of(ground, head_facts(ground) | {"penalty": penalty, "draws": draws})
+    inputs = inputs_of(ground, head_facts(ground) | {"draws": draws})
     points: Any = ground.run.step("label-curve", inputs, compute).facts["points"]
     return [*points, {"labels": len(train), **_spread(whole.facts["metric"])}]
 

@@ -64,6 +64,7 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
     is_drawn = len(draws[0]) == 1
     held = samples[count:] if is_drawn else samples
     held_nc = target_nc[count:] if is_drawn else target_nc
+    penalty = None if is_drawn else ground.penalty
 
     def compute() -> Outcome:
         x_nd = ground.vectors(samples)
@@ -75,7 +76,7 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
             for learn, out in parts:
                 clusters = groups[learn].tolist()
                 x_bd, out_bd = _rows(ground, samples, x_nd, learn, out)
-                head = task.fit_head(x_bd, target_nc[learn], clusters, ground.seed)
+                head = task.fit_head(x_bd, target_nc[learn], clusters, ground.seed, penalty)
                 place = out - count if is_drawn else out
                 logits["head"][place] = head.logits(out_bd)
                 if "tfidf" in logits:
@@ -112,7 +113,7 @@ def refitted(ground: Ground, task: Classification, best: Step) -> Step:
         if words is not None:
             x_nd = words.beside(x_nd, samples)
         clusters = [sample.group for sample in samples]
-        head = task.fit_head(x_nd, target_nc, clusters, ground.seed)
+        head = task.fit_head(x_nd, target_nc, clusters, ground.seed, ground.penalty)
         weights = ground.head_weights(head, words)
         return Outcome({"penalty": head.penalty, "labels": len(samples)}, weights)
 

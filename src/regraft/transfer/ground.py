@@ -52,6 +52,7 @@ class Ground:
         soft: by sample id, chances of the classes to learn from instead of the label.
         cached_bytes: activations of a rung that need more than this are computed live.
         head_views: of each training sample that a convex head is fitted on.
+        penalty: of a convex head; chosen by cross-validation if None.
         reads_words: whether a convex head reads the words of texts beside their vectors.
         known_words: those that were asked for, by the data set's fingerprint and the sha256 of the
             backbone: they are laid out as long as its vectors.
@@ -68,6 +69,7 @@ class Ground:
     soft: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     cached_bytes: int = CACHED_BYTES
     head_views: int = 1
+    penalty: float | None = None
     reads_words: bool = False
     known_words: dict[tuple[str, str], Words] = field(
         default_factory=dict[tuple[str, str], Words], compare=False
@@ -108,7 +110,7 @@ class Ground:
         table = self.activations([*learn, *held], frozen)
         x_nd = self._with_words(table.rows(np.arange(len(learn) + len(held)))[0], [*learn, *held])
         x_knd = x_knd if count > 1 else x_nd[None, : len(learn)]
-        data = HeadData(x_knd, self.training_targets(learn), learn)
+        data = HeadData(x_knd, self.training_targets(learn), learn, self.penalty)
         return data, x_nd[len(learn) :], computed + table.computed
 
     def vectors(self, samples: Sequence[Sample]) -> np.ndarray:
@@ -215,6 +217,7 @@ def head_facts(ground: Ground) -> Facts:
     return {
         "rung": "head",
         **({"views": ground.head_views} if ground.head_views > 1 else {}),
+        **({} if ground.penalty is None else {"penalty": ground.penalty}),
         **({"words": sources.code(sources.WORDS)} if ground.reads_words else {}),
     }
 

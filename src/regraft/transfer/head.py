@@ -26,19 +26,15 @@ class HeadData:
             first.
         target_nc: what is to be said of each, whatever the view.
         samples: themselves.
+        penalty: of the head; chosen by cross-validation if None.
     """
 
     x_knd: np.ndarray
     target_nc: np.ndarray
     samples: Sequence[Sample]
+    penalty: float | None = None
 
-    def fit(
-        self,
-        task: Task[Any],
-        seed: int,
-        some: np.ndarray | None = None,
-        penalty: float | None = None,
-    ) -> Any:
+    def fit(self, task: Task[Any], seed: int, some: np.ndarray | None = None) -> Any:
         """The head that `Task.fit_head` finds on all of them, or on some, positions (b,).
 
         Views of a sample stay in one fold where the penalty is chosen.
@@ -50,4 +46,4 @@ class HeadData:
         count = len(x_knd)
         names = [s.group or (s.id if count > 1 else "") for s in samples] * count
         x_nd = x_knd.reshape(-1, x_knd.shape[-1])  # no copy is made: there may be many pictures
-        return task.fit_head(x_nd, np.tile(target_nc, (count, 1)), names, seed, penalty)
+        return task.fit_head(x_nd, np.tile(target_nc, (count, 1)), names, seed, self.penalty)
