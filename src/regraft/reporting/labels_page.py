@@ -180,15 +180,17 @@ def headline(found: Facts) -> str:
     """The outcome in one or two sentences."""
     said: list[str] = []
     agreement = found["agreement"]
-    if agreement and agreement["alpha"]["value"] is not None:
-        said.append(f"Krippendorff's alpha is {agreement['alpha']['value']:.2f}.")
+    if agreement:
+        alpha = agreement["alpha"]["value"]
+        none = "No sample has two votes."
+        said.append(none if alpha is None else f"Krippendorff's alpha is {alpha:.2f}.")
     if found["share"]:
         said.append(share_wrong(found["share"]))
     if found["beside_people"]:
         said.append(found["beside_people"]["text"])
     if found["next"]:
         said.append(f"{plural(len(found['next']), 'sample')} to label next.")
-    return " ".join(said) or found["not_judged"] or "Nothing was found."
+    return " ".join(said[:2]) or found["not_judged"] or "Nothing was found."
 
 
 def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequence[str]) -> str:
