@@ -55,6 +55,17 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path / "mine.pairs"
 
 
+def test_no_network_is_prepared_where_the_samples_would_be_names_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regraft.verbs.prepare", None)
+    table = tmp_path / "labels.csv"
+    table.write_text("picture,label\nimg/1.png,a\nimg/2.png,b\n")
+    with pytest.raises(DataError, match="were looked for in"):
+        regraft.fit(table, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_column_that_is_not_there_is_said_before_what_depends_on_it(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text("text,label\nsome,a\nmore,b\n")

@@ -119,6 +119,8 @@ def fit(
     data_sets.check_columns(reads, data)
     data_sets.check_column_names(reads, data)
     kind = data_sets.guess_task(data, task or _task_of(reads), reader)
+    if kind == "text-classification" and reads is None and not is_votes(data):
+        data_sets.check_texts(data)
     mode = lessons.check_mode(labels, data, kind)
     name = _starting_from(kind, backbone, frames)
     _check_views(views, kind)

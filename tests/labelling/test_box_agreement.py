@@ -142,7 +142,7 @@ def test_the_consensus_is_a_table_of_boxes_to_go_on_from(folder):
 
 def test_a_consensus_that_was_saved_again_or_copied_is_nobody_s(folder):
     header = ",".join(CONSENSUS_OF_BOXES)
-    row = '0.png,cat,1,1,9,9,0,"0.png [1, 1, 9, 9]",0.9,False,cat: 3'
+    row = '0.png,cat,1,1,9,9,0,"0.png [1, 1, 9, 9]",0.9,False,cat: 3,'
     (folder / "mended.csv").write_text(f"{header}\n{row}\n")
     again = f"{header}\n{row.replace(', ', ' ')}\n".replace(",", ";")
     (folder / "consensus.csv").write_text(again, encoding="utf-8-sig")
@@ -152,7 +152,7 @@ def test_a_consensus_that_was_saved_again_or_copied_is_nobody_s(folder):
 
 
 def test_a_consensus_in_another_table_than_csv_is_nobody_s(folder):
-    row = ("0.png", "cat", 1, 1, 9, 9, 0, "0.png [1, 1, 9, 9]", 0.9, False, "cat: 3")
+    row = ("0.png", "cat", 1, 1, 9, 9, 0, "0.png [1, 1, 9, 9]", 0.9, False, "cat: 3", "")
     table = pandas.DataFrame([row], columns=list(CONSENSUS_OF_BOXES))
     table.to_csv(folder / "again.tsv", sep="\t", index=False)
     table.to_parquet(folder / "consensus.parquet")
@@ -187,7 +187,7 @@ def test_what_nobody_else_saw_is_no_box_of_the_consensus(tmp_path):
         rows = {row["votes"]: row for row in csv.DictReader(file)}
     assert rows["cat: 3"]["category"] == "cat" and rows["cat: 3"]["left"] == "10.0"
     alone = rows["(nothing): 2, dog: 1"]
-    assert (alone["path"], alone["category"], alone["left"]) == ("0.png", "", "")
+    assert (alone["path"], alone["category"], alone["left"]) == ("../0.png", "", "")
     assert alone["sample"].startswith("0.png [50, 5, 79, 50]")
 
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 import regraft
-from regraft.dataset.boxes import Box, read_boxes
+from regraft.dataset.boxes import Box, convert_boxes, read_boxes
+from regraft.errors import DataError
 from regraft.labelling import box_consensus
 from regraft.labelling.box_agreement import NOTHING, Object, called
 
@@ -36,7 +37,7 @@ def labelled(tmp_path):
                 table.writerow(["agreed.png", "bird", 10, 10, 40, 40])
         found = regraft.labels(tmp_path, out=tmp_path / "out")
         with (tmp_path / "out" / "consensus.csv").open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["path"] == "0.png"]
+            rows = [row for row in csv.DictReader(file) if row["path"] == "../0.png"]
         return found, [row for row in rows if row["category"]], rows
 
     return write
@@ -55,8 +56,26 @@ def test_an_object_that_two_people_placed_differently_is_in_the_table_once(label
     assert len(found["agreement"]["divided"]) == 3
     assert f"placed differently: {cat['sample']}." in found["caution"]
     assert "1 object is in the consensus though half of those who looked drew" in found["caution"]
-    table = (tmp_path / "out" / "consensus.csv").rename(tmp_path / "consensus.csv")
-    assert read_boxes(table).used == 3
+
+
+def test_the_table_is_read_where_it_was_written_as_long_as_the_pictures_are_the_same(
+    labelled, tmp_path
+):
+    labelled(ann=[("=cat", 10, 10)], ben=[("=cat", 10, 10)])
+    table = tmp_path / "out" / "consensus.csv"
+    read = read_boxes(table)
+    assert (read.used, read.categories, read.problems) == (2, ("=cat", "bird"), ())
+    assert [p.source for p in read.pictures] == [tmp_path / "0.png", tmp_path / "agreed.png"]
+    convert_boxes(table, tmp_path / "coco", "coco")
+    assert {"0.png", "agreed.png"} == {p.name for p in (tmp_path / "coco").rglob("*.png")}
+    assert read_boxes(tmp_path / "coco").used == 2
+    Image.new("RGB", (121, 80)).save(tmp_path / "0.png")
+    read = read_boxes(table)
+    assert [p.kind for p in read.problems] == ["changed", "no-picture"] and read.used == 1
+    # Without the checksum it is a table like any other, which names nothing outside of its folder.
+    table.write_text(table.read_text().replace("sha256", "else"))
+    with pytest.raises(DataError, match="leaves the data's folder"):
+        read_boxes(table)
 
 
 def test_an_object_that_three_people_placed_differently_is_not_lost(labelled):

@@ -71,6 +71,7 @@ def test_the_method_is_what_the_data_allow():
     assert c.choose(crowd_of({"a": 0.9, "b": 0.9}, 400, 2, 0)[0])[0] == "majority"
     method, why = c.choose(votes_of([("1", "", ("x",)), ("1", "", ("y",))]))
     assert method == "majority" and "anonymous" in why
+    assert "of one person" in c.choose(votes_of([("1", "ann", ("x",))]))[1]
     _, why = c.choose(votes_of([("1", "ann", ("x",)), ("1", "ben", ("y",))]))
     assert why == (
         "With 2 annotators there is no telling who is right, so labels are decided by majority, "

@@ -49,6 +49,27 @@ def test_lines_of_json_hold_votes_too_and_what_is_read_as_votes_is_said(tmp_path
     assert [p.what for p in dataset.problems if p.kind == "votes"] == [said]
 
 
+def test_files_that_are_not_there_are_said_to_be_looked_for_and_what_votes_do_without(tmp_path):
+    rows = [f"{n}.png,{person},cat" for n in range(3) for person in ("ann", "ben")]
+    table = votes_file(tmp_path, "\n".join(["path,annotator,label", *rows]))
+    with pytest.raises(DataError) as fault:
+        read_all(table, reader=AnyReader())
+    assert f"at its folder, {tmp_path}:" in fault.value.mend
+    assert "call the column `id`" in fault.value.mend
+    read_votes(votes_file(tmp_path, "\n".join(["id,annotator,label", *rows])))
+
+
+def test_votes_that_nobody_is_named_for_are_told_how_to_be_votes(tmp_path):
+    empty_files(tmp_path, "1.png", "2.png", "3.png")
+    rows = ["1.png,cat", "1.png,dog", "2.png,cat", "2.png,dog", "3.png,cat"]
+    with pytest.raises(DataError) as fault:
+        read_all(votes_file(tmp_path, "\n".join(["path,label", *rows])), reader=AnyReader())
+    assert "add a column `annotator` that says who (empty" in fault.value.mend
+    named = [row.replace(",", ",,") for row in rows]
+    table = votes_file(tmp_path, "\n".join(["path,annotator,label", *named]))
+    assert read_votes(table).per_sample().tolist() == [2, 2, 1]
+
+
 def test_however_a_path_is_written_votes_and_samples_are_called_alike(tmp_path):
     empty_files(tmp_path, "img/1.jpg", "img/2.jpg")
     spelt = ["img/1.jpg", "./img/1.jpg", "img//1.jpg", "img\\1.jpg", str(tmp_path / "img/1.jpg")]

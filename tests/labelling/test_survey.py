@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from contextlib import nullcontext
@@ -12,18 +13,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from voted import votes_file
 
 from regraft import cli, verbs
 from regraft.backbones import Backbone, Preprocessing
 from regraft.backbones.backbone import Detector, Recipe
 from regraft.dataset import Dataset, Sample, read_all
+from regraft.dataset.rows import labels_of
+from regraft.dataset.video import clip_id
 from regraft.errors import DataError, UsageError
 from regraft.events import silent
 from regraft.labelling import judgement, seeing, survey
 from regraft.labelling.journal import Decision, Journal, journal_of
 from regraft.labelling.likely_errors import Judged, rows_judged
 from regraft.labelling.matching import content_key
+from regraft.labelling.reader import AnyReader
 from regraft.labelling.share import Share
+from regraft.reporting import labels_page
 
 pytest.importorskip("cleanlab")
 
@@ -43,6 +49,50 @@ def test_votes_alone_give_agreement_and_consensus(tmp_path):
     assert found["ceiling"]["value"] == pytest.approx(16 / 18)
     assert found["likely_errors"] == [] and "no files that are there" in found["not_judged"]
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "written", "learnt", "votes"),
+    [
+        (["=1+1", "b\\n"], ["'=1+1", "b\\n"], [{"=1+1"}, {"b\\\\n"}], ["=1+1: 2", "b\\\\n: 2"]),
+        (["=1|b", "|"], ["'=1|b", "|"], [{"=1", "b"}, set()], ["=1|b: 2", "none: 2"]),
+    ],
+)
+def test_a_consensus_on_files_is_read_where_it_was_written(tmp_path, said, written, learnt, votes):
+    place = tmp_path / "votes" / "pics"
+    place.mkdir(parents=True)
+    rows = ["path,annotator,label"]
+    for n, label in enumerate(said):
+        Image.new("RGB", (20, 20), (90 * n, 9, 9)).save(place / f"={n}.png")
+        rows += [f"pics/={n}.png,{person},{label}" for person in ("ann", "ben")]
+    table = place.parent / "votes.csv"
+    table.write_text("\n".join(rows))
+    for out in (tmp_path / "far" / "out", table.parent):
+        for _ in range(2):  # the first is known to be of an earlier call
+            verbs.labels(table, out=out)
+        with (out / "consensus.csv").open(newline="") as file:
+            found = sorted(csv.DictReader(file), key=lambda row: row["sample"])
+        assert [row["label"] for row in found] == written
+        assert [row["votes"].removeprefix("'") for row in found] == votes
+        data = read_all(out / "consensus.csv", reader=AnyReader())
+        assert [sample.source for sample in data] == sorted(place.resolve().iterdir())
+        assert [{data.classes[c] for c in labels_of(sample.target)} for sample in data] == learnt
+    Image.new("RGB", (20, 20)).save(place / "=1.png")
+    with pytest.raises(DataError, match="no longer the same"):
+        read_all(tmp_path / "far" / "out" / "consensus.csv", max_bad=0)
+
+
+def test_a_consensus_on_a_whole_video_names_it_though_clips_were_cut_of_it(tmp_path):
+    spans_s = [(0.0, 1.0), (1.0, 2.0)]
+    named = [Sample(clip_id("a.mp4", span_s), tmp_path / "a.mp4", 0) for span_s in spans_s]
+    films = [
+        replace(film, file_sha256="f", span_s=s) for film, s in zip(named, spans_s, strict=True)
+    ]
+    found = verbs.labels(votes_file(tmp_path, "id,annotator,label\na.mp4,ann,x\na.mp4,ben,x\n"))
+    labels_page.write(tmp_path / "out", found, labelled=films)
+    with (tmp_path / "out" / "consensus.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["path"], row["label"], row["sha256"]) == ("../a.mp4", "x", "f")
 
 
 def test_the_command_prints_text_or_json(tmp_path, capsys):

@@ -52,7 +52,7 @@ def test_an_empty_cell_of_somebody_is_the_vote_that_nothing_applies(tmp_path):
 def test_empty_cells_of_a_wide_table_are_missing_votes_and_counted(tmp_path):
     text = "id,annotator_ann,annotator_ben\nx,cat|dog,\ny,cat,|\nz,,\n"
     votes = read_votes(votes_file(tmp_path, text))
-    assert votes.listed() == [{"cat, dog": 1}, {"cat": 1, "none": 1}]
+    assert votes.listed() == [{"cat|dog": 1}, {"cat": 1, "none": 1}]
     (note,) = votes.notes
     assert note == "3 empty cells are read as missing votes. | alone says that no class applies."
 

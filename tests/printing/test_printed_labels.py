@@ -58,3 +58,15 @@ def test_classes_and_samples_in_doubt_are_named_on_a_line_each() -> None:
         "What divides people most: a.png, b.png",
     ]
     assert printed(200, printing.print_labels, nothing()).strip() == ""
+
+
+def test_of_one_annotation_it_is_said_that_it_is_one() -> None:
+    lost = {"count": 1, "examples": ["a.png"]}
+    taken = {"written": 1, "known": 0, "unmatched": lost, "unknown_classes": {"owl": 1, "emu": 2}}
+    found = nothing() | {"from_label_studio": taken}
+    assert printed(200, printing.print_labels, found).splitlines() == [
+        "1 decision from Label Studio.",
+        "1 annotation fits no sample here: a.png",
+        "1 annotation says owl, which is no class here.",
+        "2 annotations say emu, which is no class here.",
+    ]

@@ -151,6 +151,31 @@ def test_the_doubtful_labels_of_the_consensus_are_listed() -> None:
         "a|-4 |tie|50.0 %|-4 ×1, -1 ×1",
         *(f"s{n:02d}|-4|66.7 %|-4 ×2, -1 ×1" for n in range(11)),
     ]
+    assert page.count("3 more are listed in consensus.csv.") == page.count("more are listed") == 1
+
+
+def test_lists_that_are_cut_say_how_much_more_there_is() -> None:
+    found = _found()
+    agreement = found["agreement"]
+    agreement["classes"] *= 42
+    agreement["people"] *= 43
+    agreement["pairs"] *= 24
+    agreement["divided"] *= 29
+    found["outliers"] *= 30
+    found["pool"]["left_out"] = [{"kind": "labelled", "where": "a.png", "what": "why"}] * 61
+    page = labels_page.render(found, {})
+    for said in ("1 more is", *(f"{n} more are" for n in (2, 3, 4, 5, 6))):
+        assert page.count(f">{said} listed in labels.json.<") == 1
+
+
+def test_the_headline_has_two_sentences_at_most() -> None:
+    found = _found()
+    assert labels_page.headline(found) == (
+        "Krippendorff's alpha is 0.50. About 10.0 % of the labels may be wrong (0.0 % to 20.0 %)."
+    )
+    found |= {"share": None, "beside_people": None, "next": [], "not_judged": "Too few."}
+    found["agreement"]["alpha"] = {"value": None}
+    assert labels_page.headline(found) == "No sample has two votes."
 
 
 def test_every_part_may_be_missing() -> None:

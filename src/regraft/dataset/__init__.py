@@ -10,6 +10,7 @@ from regraft.dataset import clips, guard, images, texts, video, views
 from regraft.dataset.choosing import (
     check_column_names,
     check_columns,
+    check_texts,
     guess_task,
     reader_for,
     refuse_run,
@@ -36,6 +37,7 @@ __all__ = [
     "check_column_names",
     "check_columns",
     "check_reader",
+    "check_texts",
     "clips",
     "describe",
     "guard",

@@ -18,7 +18,13 @@ from regraft.dataset.form import FormReader
 from regraft.dataset.reader import LAYOUT, Reader
 from regraft.dataset.rows import Dataset, Problem
 from regraft.dataset.table import columns_of, read_table
-from regraft.dataset.table_columns import named, named_text_column, task_of
+from regraft.dataset.table_columns import (
+    named,
+    named_text_column,
+    task_of,
+    text_column,
+    with_path,
+)
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.usable import TASKS
 from regraft.errors import DataError, UsageError
@@ -139,6 +145,18 @@ def check_column_names(reader: Reader | None, path: Path) -> None:
     if isinstance(reader, TableReader) and reader.recognises(path):
         if not {reader.text, reader.label} - {""} <= set(columns_of(path)):
             named(read_table(path), reader.text, reader.label)  # a line of JSON may lack some
+
+
+def check_texts(path: Path) -> None:
+    """Refuse a table that is taken for one of texts, and has no column that can hold them.
+
+    It is read only where no column is called as those of texts are.
+
+    Raises:
+        DataError: there is none, or it is not clear which; or the table cannot be read.
+    """
+    if TableReader().recognises(path) and named_text_column(columns_of(path)) is None:
+        text_column(with_path(read_table(path)))
 
 
 def asked_for(task: str | None, path: Path) -> Reader | None:

@@ -1,15 +1,18 @@
-"""Reader: what to label next, as `regraft labels --out` writes it, with some labels filled in.
+"""Reader: what `regraft labels --out` writes to learn from.
+
+What to label next, with some labels filled in; and the consensus of votes:
 
     sample,path,label,suggested,…,sha256        sample,text,label,suggested,…
+    sample,path,label,probability,…,sha256      sample,text,label,probability,…
 
 Decisions:
 
 - It may be data to train on besides others (`fit --more`), or all that there is: what was labelled
   first of a pool.
 - Rows without a label are passed over and counted: nobody has to fill in all of them.
-- Files lie in the pool, outside of the form's folder as a rule. Such a path is followed to a
-  picture or a video whose content has the checksum that the form has for it, and to nothing else.
-- Texts are cells as `cells.py` makes them.
+- Files lie outside of the form's folder as a rule. Such a path is followed to a picture or a video
+  whose content has the checksum that the form has for it, and to nothing else.
+- Texts and labels are cells as `cells.py` makes them.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ from regraft.errors import DataError
 from regraft.wording import plural
 
 COLUMNS = ("label", "suggested", "probability", "score", "reason")
-"""Of a form, behind what names the sample and holds or finds it."""
+"""Of what to label next, behind what names the sample and holds or finds it."""
+CONSENSUS = ("label", "probability", "tied", "votes")
+"""Of the consensus of votes, likewise; of votes on what has neither text nor file, all."""
 
 
 @final
@@ -43,7 +48,10 @@ class FormReader:
 
     def recognises(self, path: Path) -> bool:
         """A table that has all columns of a form."""
-        return TableReader().recognises(path) and {"sample", *COLUMNS} <= set(columns_of(path))
+        columns = {*columns_of(path)} if TableReader().recognises(path) else set[str]()
+        return {"sample", *COLUMNS} <= columns or (
+            {"sample", *CONSENSUS} <= columns and bool({"path", "text"} & columns)
+        )
 
     def read(self, path: Path) -> Dataset:
         """The rows that have a label; see `Reader`.
@@ -52,10 +60,13 @@ class FormReader:
             DataError: none has, or as `TableReader.read`.
         """
         table = _filled_in(read_table(path))
-        if "text" in table.columns:
-            texts = [from_cell(text) for text in table.texts("text")]
-            return dataset_of(replace(table, cells={**table.cells, "text": texts}))
-        if "sha256" not in table.columns:
+        written = {
+            name: [from_cell(text) for text in table.texts(name)]
+            for name in ("text", "label")
+            if name in table.columns
+        }
+        table = replace(table, cells={**table.cells, **written})
+        if "text" in table.columns or "sha256" not in table.columns:
             return dataset_of(table)
         named = zip(table.texts("path"), table.texts("sha256"), strict=True)
         return dataset_of(table, {text: sha256.strip().lower() for text, sha256 in named})

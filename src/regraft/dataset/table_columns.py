@@ -322,10 +322,13 @@ def _may_be_texts(table: Table, column: str) -> bool:
 
 
 def _no_path(table: Table, column: str) -> DataError:
-    """What to say of file names where texts should be."""
+    """What to say of file names where texts should be; `with_path` has looked for the files."""
     own = next((name for name, called in table.own.items() if called == column), column)
+    first = next(filter(str.strip, table.texts(column)), "")
+    folder = guard.shown(table.path.resolve().parent)
     return DataError(
-        f"There is no column `path`, and {brief(own)} seems to name files, not to hold texts.",
+        f"There is no column `path`, and {brief(own)} seems to name files, not to hold texts. "
+        f"{brief(first)} and the others were looked for in {folder}, and most are not there.",
         where=guard.shown(table.path),
         mend="call it `path` and let it lead to the files from the table's folder; or, if the "
         f"names themselves are the texts: --columns {shlex.quote(f'text={own}')}",

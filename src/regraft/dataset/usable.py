@@ -96,6 +96,11 @@ def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
         f"{len(bad)} of {meant} {dataset.thing}s cannot be used; at most {allowed} may be set aside"
     )
     mend = f"mend or remove them, or allow more: --max-bad {_share_above(len(bad), meant)}"
+    if any(problem.kind == "conflict" for problem in bad):
+        mend = (
+            "where several people labelled them, add a column `annotator` that says who (empty "
+            f"where nobody knows), and rows are read as votes; else {mend}"
+        )
     raise TooManyBadSamples(
         f"{head}.{listing(bad)}",
         where=guard.shown(dataset.path),
@@ -106,7 +111,11 @@ def refuse_too_many_bad(dataset: Dataset, max_bad: float) -> None:
 def _none_usable(dataset: Dataset, bad: Sequence[Problem]) -> str:
     """How to mend data of which nothing can be used."""
     if dataset.path.is_file() and all(problem.kind == "missing" for problem in bad):
-        return "paths in a table begin at its folder: move it, or write them anew"
+        folder = guard.shown(dataset.path.resolve().parent)
+        mend = f"paths in a table begin at its folder, {folder}: move it, or write them anew"
+        if any(problem.kind == "votes" for problem in dataset.problems):
+            mend += "; or call the column `id`, and `regraft labels` looks at the votes alone"
+        return mend
     return "mend them; not one of them can be used"
 
 

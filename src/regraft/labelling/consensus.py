@@ -36,7 +36,6 @@ from regraft.labelling.found import Facts
 from regraft.labelling.named import spoken_of
 from regraft.labelling.verdicts import names_of
 from regraft.labelling.votes import Votes
-from regraft.wording import plural
 
 Method = Literal["majority", "median", "dawid-skene", "glad", "mace"]
 
@@ -126,10 +125,12 @@ def choose(votes: Votes) -> tuple[Method, str]:
     if votes.scale == "multilabel":
         return "majority", "Samples may have several classes: each is decided by majority."
     people = len(votes.annotators)
+    if people == 1:
+        return "majority", "All votes are of one person, so they are the labels."
     if people < PEOPLE:
         return "majority", (
-            f"With {plural(people, 'annotator')} there is no telling who is right, so labels are "
-            "decided by majority, and ties are marked."
+            f"With {people} annotators there is no telling who is right, so labels are decided by "
+            "majority, and ties are marked."
         )
     shared_v = votes.per_sample()[votes.sample_v] >= 2
     each = float(np.median(np.bincount(votes.annotator_v[shared_v], minlength=people)))

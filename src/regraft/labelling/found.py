@@ -12,7 +12,7 @@ from regraft.dataset.table import columns_of
 FILE = "labels.json"
 CONSENSUS_OF_BOXES = (
     "path", "category", "left", "top", "right", "bottom", "crowd", "sample", "chance", "tied",
-    "votes",
+    "votes", "sha256",
 )  # fmt: skip
 """Its columns where people drew boxes: a table of boxes. Of one with a "probability" the readers of
 boxes say that a model found them."""

@@ -25,7 +25,7 @@ from regraft.errors import DataError
 from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.label_studio_exports import CONTENT, CONTROL
 from regraft.labelling.matching import content_key
-from regraft.labelling.review.items import ONE_OF_KIND, Item, Queue, queue_of
+from regraft.labelling.review.items import ONE_OF_KIND, Item, Queue, nothing_to_show, queue_of
 from regraft.labelling.survey import Surveyed
 from regraft.labelling.verdicts import heard, settled
 from regraft.store import commit
@@ -90,10 +90,7 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
         StoreError: the files cannot be written.
     """
     if found.given is None:
-        raise DataError(
-            "There is nothing to show: the table names no files and no texts.",
-            mend="add a column `path`",
-        )
+        raise nothing_to_show(found)
     decisions = Journal(journal_of(found.given.path)).standing()
     queue = queue_of(found, decisions)
     done = write_tasks(queue, path, settled(heard(decisions, queue.dataset, queue.samples)))

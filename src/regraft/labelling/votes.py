@@ -124,11 +124,11 @@ class Votes:
         return count_uc
 
     def listed(self) -> list[dict[str, int]]:
-        """How often each value was voted, sample by sample; several classes in one name."""
+        """How often each value was voted, sample by sample; `|` between its classes."""
         count = Counter(zip(self.sample_v.tolist(), self.value_v.tolist(), strict=True))
         found: list[dict[str, int]] = [{} for _ in self.samples]
         for u, k in sorted(count):
-            found[u][", ".join(self.values[k]) or "none"] = count[u, k]
+            found[u]["|".join(self.values[k]) or "none"] = count[u, k]
         return found
 
     def where(self, keep_v: np.ndarray) -> Votes:

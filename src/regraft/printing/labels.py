@@ -126,17 +126,18 @@ def _print_label_studio(console: Console, found: Facts) -> None:
     taken, written = found["from_label_studio"], found["to_label_studio"]
     if taken:
         known = f", {taken['known']:,} known before" if taken["known"] else ""
-        print_lines(console, f"{taken['written']:,} decisions from Label Studio{known}.")
+        decisions = plural(taken["written"], "decision")
+        print_lines(console, f"{decisions} from Label Studio{known}.")
         lost = taken["unmatched"]
         if lost["count"]:
             examples = ", ".join(map(shown, lost["examples"]))
-            print_lines(console, f"{lost['count']:,} annotations fit no sample here: {examples}")
+            fit = plural(lost["count"], "annotation fits", "annotations fit")
+            print_lines(console, f"{fit} no sample here: {examples}")
         if taken.get("labelled"):
             print_lines(console, f"labelled   {shown(taken['labelled'])}")
         for name, count in taken["unknown_classes"].items():
-            print_lines(
-                console, f"{count:,} annotations say {shown(name)}, which is no class here."
-            )
+            say = plural(count, "annotation says", "annotations say")
+            print_lines(console, f"{say} {shown(name)}, which is no class here.")
     if written:
         print_lines(console, "", f"tasks      {shown(written['tasks'])} ({written['count']:,})")
         print_lines(console, f"interface  {shown(written['interface'])}")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from regraft.dataset import Sample, cells, form, guard
 from regraft.dataset.clips import named_part
 from regraft.dataset.table import SPAN
 from regraft.dataset.times import as_cells
+from regraft.dataset.video import parted
 from regraft.errors import UnreadableSample, UsageError
 from regraft.labelling.box_agreement import NOTHING
 from regraft.labelling.found import CONSENSUS_OF_BOXES, FILE, holds_found
@@ -35,7 +37,14 @@ _MARK = b'<p class="where"><b>regraft labels</b>'
 
 LIKELY_ERRORS = ("sample", "given", "suggested", "score", "reason")
 SCORES = ("sample", "given", "suggested", "score", "suspect")
-CONSENSUS = ("sample", "label", "probability", "tied", "votes")
+CONSENSUS = ("sample", *form.CONSENSUS)
+_OTHER_CONSENSUS = (
+    ("sample", "path", *form.CONSENSUS, "sha256"),
+    ("sample", "path", *SPAN, *form.CONSENSUS, "sha256"),
+    CONSENSUS_OF_BOXES,
+    CONSENSUS_OF_BOXES[:-1],
+)
+"""Where samples are files, or objects; older versions wrote no checksums."""
 SHOWN = 60
 """Samples in the galleries of likely errors and of what to label next."""
 FEW = 24
@@ -63,7 +72,7 @@ def refuse_worked_on(folder: Path) -> None:
     columns = {"likely_errors": LIKELY_ERRORS, "scores": SCORES, "consensus": CONSENSUS}
     for name, usual in columns.items():
         path = folder / f"{name}.csv"
-        known = (usual, _with_text(usual), *([CONSENSUS_OF_BOXES] if name == "consensus" else []))
+        known = (usual, _with_text(usual), *(_OTHER_CONSENSUS if name == "consensus" else ()))
         if path.is_file() and _header(path) not in known:
             raise UsageError(
                 "A table of this name goes there, and this one is not from an earlier call.",
@@ -133,7 +142,7 @@ def write(
         "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
         "scores": _with_texts(found["scores"], labelled, SCORES),
         "next": _next(found["next"], pool, folder.resolve()),
-        "consensus": _consensus(found["consensus"], labelled),
+        "consensus": _consensus(found, labelled, folder.resolve()),
     }
     for name, table in tables.items():
         path = folder / f"{name}.csv"
@@ -180,15 +189,17 @@ def headline(found: Facts) -> str:
     """The outcome in one or two sentences."""
     said: list[str] = []
     agreement = found["agreement"]
-    if agreement and agreement["alpha"]["value"] is not None:
-        said.append(f"Krippendorff's alpha is {agreement['alpha']['value']:.2f}.")
+    if agreement:
+        alpha = agreement["alpha"]["value"]
+        none = "No sample has two votes."
+        said.append(none if alpha is None else f"Krippendorff's alpha is {alpha:.2f}.")
     if found["share"]:
         said.append(share_wrong(found["share"]))
     if found["beside_people"]:
         said.append(found["beside_people"]["text"])
     if found["next"]:
         said.append(f"{plural(len(found['next']), 'sample')} to label next.")
-    return " ".join(said) or found["not_judged"] or "Nothing was found."
+    return " ".join(said[:2]) or found["not_judged"] or "Nothing was found."
 
 
 def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequence[str]) -> str:
@@ -198,8 +209,12 @@ def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequ
     return _table(held, _with_text(columns) if texts else columns)
 
 
-def _consensus(consensus: Facts | None, labelled: Iterable[Sample]) -> str:
-    """The label of each sample that was voted on, as CSV, the votes in one cell."""
+def _consensus(found: Facts, labelled: Iterable[Sample], folder: Path) -> str:
+    """The label of each sample that was voted on, as CSV in this folder that `fit` takes.
+
+    The votes are in one cell. Where a sample may have several classes, `|` says that it has none.
+    """
+    consensus = found["consensus"]
     if consensus is None:
         return ""
     rows: list[Facts] = [
@@ -207,21 +222,59 @@ def _consensus(consensus: Facts | None, labelled: Iterable[Sample]) -> str:
         for row in consensus["labels"]
     ]
     if "crowds" in consensus:
-        return _table(list(_boxes(rows, consensus)), CONSENSUS_OF_BOXES)
-    return _with_texts(rows, labelled, CONSENSUS)
+        return _table(list(_boxes(rows, found, folder)), CONSENSUS_OF_BOXES)
+    voted = _voted_on(labelled, folder)
+    held: list[Facts] = [
+        # Classes were made printable, and are when they are read as labels.
+        {
+            **row,
+            "label": guard.unshown(row["label"]) or "|",
+            **voted.get(row["sample"], {}),
+        }
+        for row in rows
+    ]
+    return _of_samples(held, form.CONSENSUS) if voted else _table(held, CONSENSUS)
 
 
-def _boxes(rows: Sequence[Facts], consensus: Facts) -> Iterator[Facts]:
-    """Rows of a table of boxes; where nothing is there, a row has no category and no edges."""
+def _voted_on(labelled: Iterable[Sample], folder: Path) -> dict[str, Facts]:
+    """The content of what votes may be on, by name: samples, and videos that clips were cut of."""
+    found: dict[str, Facts] = {}
+    for sample in labelled:
+        found[sample.id] = content = _content(sample, folder)
+        whole = {name: cell for name, cell in content.items() if name not in SPAN}
+        found.setdefault(parted(sample.id)[0], whole)
+    return found
+
+
+def _boxes(rows: Sequence[Facts], found: Facts, folder: Path) -> Iterator[Facts]:
+    """Rows of a table of boxes; where nothing is there, a row has no category and no edges.
+
+    Args:
+        rows: the consensus on objects, the votes in one cell.
+        found: what `regraft.labels` gives.
+        folder: of the table.
+    """
+    root, consensus = _root(found["data"]), found["consensus"]
+
+    @cache
+    def place(picture: str) -> Facts:
+        file = root / guard.unshown(picture)
+        return _place(file, store.file_sha256(file), folder)
+
     for row in rows:
         box = _box(row["label"], row["edges"], 0) if row["label"] != NOTHING else {}
-        path = cells.path_cell(row["picture"])
-        yield {**row, "path": path, "chance": row["probability"], **box}
+        yield {**row, **place(row["picture"]), "chance": row["probability"], **box}
     for crowd in consensus["crowds"]:
         box = _box(crowd["category"], crowd["edges"], 1)
-        yield {"path": cells.path_cell(crowd["picture"]), **box}
+        yield {**place(crowd["picture"]), **box}
     for picture in consensus["bare"]:
-        yield {"path": cells.path_cell(picture)}
+        yield place(picture)
+
+
+def _root(data: Facts) -> Path:
+    """The folder that pictures with boxes are called by their ways from."""
+    path = Path(data["path"]).resolve()
+    return path if path.is_dir() else path.parent
 
 
 def _box(category: str, edges: Sequence[float], crowd: int) -> dict[str, Any]:
@@ -239,22 +292,31 @@ def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
         {**row, **_content(named[row["sample"]], folder)} if row["sample"] in named else row
         for row in rows
     ]
-    if any("text" in row for row in held):
-        return _table(held, ("sample", "text", *form.COLUMNS))
-    span = SPAN if any("start" in row for row in held) else ()
-    return _table(held, ("sample", "path", *span, *form.COLUMNS, "sha256"))
+    return _of_samples(held, form.COLUMNS)
+
+
+def _of_samples(rows: Sequence[Facts], columns: Sequence[str]) -> str:
+    """Rows with what `_content` gives of their samples, as CSV with these columns besides."""
+    if any("text" in row for row in rows):
+        return _table(rows, ("sample", "text", *columns))
+    span = SPAN if any("start" in row for row in rows) else ()
+    return _table(rows, ("sample", "path", *span, *columns, "sha256"))
 
 
 def _content(sample: Sample, folder: Path) -> Facts:
     """A sample's text; or the way to its file from a folder, which part it is, and its checksum."""
     if isinstance(sample.source, str):
         return {"text": sample.source}
-    place, span_s = os.path.relpath(sample.source, folder), named_part(sample)
+    span_s = named_part(sample)
     part = {} if span_s is None else dict(zip(SPAN, as_cells(span_s), strict=True))
-    return part | {
-        "path": place if place.startswith("../") else f"./{place}",  # or it might be a formula
-        "sha256": sample.file_sha256 or sample.sha256,
-    }
+    return {**part, **_place(sample.source, sample.file_sha256 or sample.sha256, folder)}
+
+
+def _place(file: Path, sha256: str, folder: Path) -> Facts:
+    """The way to a file from a folder, and its checksum, without which a table may not leave it."""
+    place = os.path.relpath(file, folder)
+    path = place if place.startswith("../") else f"./{place}"  # or it might be a formula
+    return {"path": path, "sha256": sha256}
 
 
 def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
@@ -286,7 +348,7 @@ def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
     divided = found["agreement"]["divided"][:FEW] if found["agreement"] else []
     root, task = Path(data["path"]), data["task"]
     if task == "object-detection":
-        return dict(_objects(root, divided, _numbers(found))), {}
+        return dict(_objects(_root(data), divided, _numbers(found))), {}
     labelled = [*found["likely_errors"][:SHOWN], *found["outliers"][:FEW], *divided]
     return (
         of_samples(root, task, labelled),
@@ -307,10 +369,9 @@ def _objects(
 
     Each box has the number of the person who drew it.
     """
-    folder = root if root.is_dir() else root.parent
     for row in rows:
         try:
-            picture = data_sets.images.decode(folder / row["picture"])
+            picture = data_sets.images.decode(root / guard.unshown(row["picture"]))
         except (UnreadableSample, OSError):
             continue
         most = max(row["votes"].values())

@@ -327,8 +327,14 @@ def test_nothing_to_review_is_said(tmp_path):
     data = _data(tmp_path / "photos", ["0.png"])
     with pytest.raises(DataError, match="nothing to review"):
         open_review(data.path, Surveyed(NOTHING, data, data))
-    with pytest.raises(DataError, match="nothing to show"):
-        open_review(data.path, Surveyed(NOTHING))
+    facts = {**NOTHING, "data": None, "not_judged": "The table has no files."}
+    with pytest.raises(DataError, match=r"nothing to show. The table has no files\.") as fault:
+        open_review(data.path, Surveyed(facts))
+    assert "`path`" in fault.value.mend
+    facts |= {"data": {"task": "object-detection"}}
+    with pytest.raises(DataError, match="Boxes of several people are not reviewed") as fault:
+        open_review(data.path, Surveyed(facts))
+    assert fault.value.where == str(data.path) and "--out" in fault.value.mend
 
 
 def test_ctrl_c_ends_a_review_in_peace(tmp_path):

@@ -73,7 +73,12 @@ class Collector:
         self._found = self._mended = self._refused = 0
 
     def picture(
-        self, file: Path, where: str, split: Split = "", looked: Sequence[Path] = ()
+        self,
+        file: Path,
+        where: str,
+        split: Split = "",
+        looked: Sequence[Path] = (),
+        is_known: bool = False,
     ) -> str | None:
         """A picture was named; its id, or None when it cannot be used (said).
 
@@ -82,8 +87,9 @@ class Collector:
             where: file and line, or file and id, that name it.
             split: as given, or "".
             looked: the paths at which it was looked for, where there are several.
+            is_known: its content is the one that was drawn on, so it may lie elsewhere.
         """
-        id_, fault = self._named(file)
+        id_, fault = self._named(file, is_known)
         if id_ in self._pictures:
             if split and split != self._pictures[id_].split:
                 self.say("two-splits", where, f"{id_} is in two splits.", "the first one counts")
@@ -108,8 +114,10 @@ class Collector:
             self._seen.add(whole)
             self.say(kind, where, what, "set aside")
 
-    def _named(self, file: Path) -> tuple[str, tuple[str, str] | None]:
+    def _named(self, file: Path, is_known: bool) -> tuple[str, tuple[str, str] | None]:
         real = guard.resolved(file)
+        if is_known:
+            return guard.shown(os.path.relpath(real, self._root)), None
         if not real.is_relative_to(self._root):
             return guard.shown(file), ("outside", f"{guard.shown(file)} leaves the data's folder.")
         return guard.shown(real.relative_to(self._root)), None

@@ -16,6 +16,8 @@ from regraft.dataset.boxes.rows import BoxData, Picture
 from regraft.errors import DataError, UsageError
 
 _KNOWN_FOLDERS = re.compile(r"^(?:(?:images|JPEGImages)/(?:(?:train|valid|test)/)?)+")
+_WAY_OUT = re.compile(r"^(?:\.\./)+")
+"""Of pictures outside of the data, which `table.py` reads; their copies lie inside."""
 
 
 def read_boxes(path: str | Path) -> BoxData:
@@ -98,9 +100,10 @@ def plain_names(data: BoxData) -> list[str]:
     # What the format itself puts before a name goes first: below that, train/ may be a folder of
     # the user's.
     own = [p.id.removeprefix(form.place("", p.split) if form else "") for p in data.pictures]
-    plain = [_KNOWN_FOLDERS.sub("", name) for name in own]
+    plain = [_KNOWN_FOLDERS.sub("", _WAY_OUT.sub("", name)) for name in own]
     differ = (names for names in (plain, own) if len(set(names)) == len(names))
-    return next(differ, [picture.id for picture in data.pictures])
+    names = next(differ, [picture.id for picture in data.pictures])
+    return [_WAY_OUT.sub(lambda way: way[0].replace("..", "_"), name) for name in names]
 
 
 def describe_boxes(data: BoxData) -> dict[str, Any]:

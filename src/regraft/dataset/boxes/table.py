@@ -12,6 +12,9 @@ column (WKT, lists), and VIA's own CSV.
 A row with only a path is a picture without boxes, whether the other cells are empty or NaN, as
 pandas writes them. So is, and that is said, one whose edges are all 0, as DeepForest writes it.
 
+A picture with its `sha256` may lie outside of the table's folder: what several people drew comes to
+such a table, which `regraft labels` writes to wherever it is told to.
+
 A folder may have boxes.csv or another such table, or one in the folder of each split (Roboflow).
 
 TSV, Parquet and JSON lines are read as CSV is. A list or an object where one value belongs, which
@@ -35,6 +38,7 @@ from regraft.dataset.boxes.elsewhere import found_elsewhere
 from regraft.dataset.boxes.rows import BoxData, number
 from regraft.dataset.cells import encoded, from_cell, path_cell, to_cell
 from regraft.dataset.encoding import characters_in, first_lines
+from regraft.dataset.places import Places
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import Problem, Split
 from regraft.dataset.table import Table, columns_of, read_table, said_separator
@@ -403,8 +407,7 @@ class _Table:
         into, named = self.into, cells.get("split", "").lower()
         if named and named not in SPLIT_NAMES:
             into.say("unknown-split", where, f"There is no split {named!r}.", "read as none")
-        file = self.places.get(cells["path"], self.base / cells["path"])
-        id_ = into.picture(file, where, SPLIT_NAMES.get(named, self.split))
+        id_ = self._picture(cells, where, SPLIT_NAMES.get(named, self.split))
         edges = _edges(cells, self.commas)
         if id_ is not None:
             self._declare(id_, cells, edges, where)
@@ -418,6 +421,19 @@ class _Table:
             return into.say("no-object", where, what, "read as a picture without objects")
         crowd = into.crowd(cells.get("crowd"), where, _CROWD)
         into.box(id_, from_cell(cells["category"]), edges, where, crowd)
+
+    def _picture(self, cells: Mapping[str, str], where: str, split: Split) -> str | None:
+        """The picture of a row, by its path or by what lies there; None where it is not used."""
+        path, sha256 = cells["path"], cells.get("sha256", "").lower()
+        file = self.places.get(path, self.base / path)
+        if path in self.places or not sha256:
+            return self.into.picture(file, where, split)
+        found = Places(self.base, {path: sha256}).find(path)
+        if found == "changed":
+            what = f"{guard.shown(file)} is not there, or no longer the picture that was drawn on."
+            self.into.set_aside(file, "changed", where, what)
+            return None
+        return self.into.picture(file, where, split, is_known=isinstance(found, Path))
 
     def _declare(
         self, id_: str, cells: Mapping[str, str], edges: Sequence[str], where: str

@@ -14,6 +14,7 @@ import numpy as np
 
 from regraft.dataset import Dataset, Sample
 from regraft.dataset.rows import labels_of
+from regraft.errors import DataError
 from regraft.labelling import findings
 from regraft.labelling.asking import CHANCES
 from regraft.labelling.journal import Decision
@@ -113,6 +114,22 @@ def queue_of(found: Surveyed, decisions: Iterable[Decision] = ()) -> Queue:
 
 def _root(path: Path) -> Path:
     return path if path.is_dir() else path.parent
+
+
+def nothing_to_show(found: Surveyed, where: object = "") -> DataError:
+    """What is said where a survey was of votes or boxes alone, so that there is no queue."""
+    if found.facts["data"] is not None:
+        return DataError(
+            "Boxes of several people are not reviewed one by one.",
+            where=where,
+            mend="give a folder with --out: report.html in it shows the objects that divide them, "
+            "and a copy of consensus.csv can be mended and learnt from",
+        )
+    return DataError(
+        f"There is nothing to show. {found.facts['not_judged']}",
+        where=where,
+        mend="let a column `path` lead to the files, or review the samples where they are",
+    )
 
 
 def _errors(

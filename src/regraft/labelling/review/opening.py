@@ -13,7 +13,7 @@ from regraft.events import Said, Tell, silent
 from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.pool import write_labelled
 from regraft.labelling.review.desk import Desk, Unfit, reviewer_name
-from regraft.labelling.review.items import queue_of
+from regraft.labelling.review.items import nothing_to_show, queue_of
 from regraft.labelling.review.server import HOST, ReviewServer
 from regraft.labelling.survey import Surveyed
 from regraft.labelling.verdicts import heard
@@ -113,11 +113,7 @@ def open_review(
     """
     journal = Journal(journal_of(data))
     if found.given is None:
-        raise DataError(
-            "There is nothing to show: the table names no files and no texts.",
-            where=data,
-            mend="add a column `path`, or review the samples where they are",
-        )
+        raise nothing_to_show(found, data)
     queue = queue_of(found, journal.standing())
     if not queue.items:
         why = found.facts["not_judged"] or "Nothing speaks against any label."
