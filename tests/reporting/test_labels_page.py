@@ -125,6 +125,11 @@ def test_what_stands_between_backticks_is_code() -> None:
     assert "<title>There is no column (text)" in page
 
 
+def test_classes_that_are_numbers_and_may_be_one_are_in_quotes() -> None:
+    found = _found() | {"same_classes": [{"classes": ["3", "8"], "apart": 0.6}]}
+    assert "&#34;3&#34; and &#34;8&#34;" in labels_page.render(found, {})
+
+
 def test_votes_for_numbers_are_told_from_how_many_there_are() -> None:
     found = _found()
     found["agreement"]["divided"][0]["votes"] = {"-4": 1, "-1": 2}
