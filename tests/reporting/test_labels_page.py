@@ -67,7 +67,8 @@ def _found() -> dict:
         },
         "pool": {"path": "pool", "samples": 10, "left_out": []},
         "data": {
-            "path": _BAD, "task": "image-classification", "samples": 2, "classes": [_BAD, "b"]
+            "path": _BAD, "task": "image-classification", "samples": 2, "classes": [_BAD, "b"],
+            "left_out": [],
         },
         "caution": _BAD,
         "not_judged": "",
