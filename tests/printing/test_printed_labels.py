@@ -6,6 +6,7 @@ import pytest
 from consoles import printed
 
 from regraft import printing
+from regraft.dataset import guard
 from regraft.labelling.found import nothing
 
 
@@ -39,6 +40,13 @@ def test_what_was_left_out_of_a_pool_is_counted() -> None:
     assert "left out" not in printed(
         200, printing.print_labels, found | {"pool": found["pool"] | {"left_out": []}}
     )
+
+
+def test_files_in_the_caution_are_named_as_people_write_them() -> None:
+    said = "1 picture was set aside on reading (damaged): {}."
+    found = nothing() | {"caution": said.format(guard.shown("a\\b\a.png"))}
+    text = printed(200, printing.print_labels, found).strip()
+    assert text == said.format("a\\b\\x07.png")
 
 
 def test_classes_and_samples_in_doubt_are_named_on_a_line_each() -> None:

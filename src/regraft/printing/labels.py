@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from regraft.printing.lines import Facts, print_lines, print_table, table_of
-from regraft.terminal import shown
+from regraft.terminal import plainly, shown
 from regraft.wording import NOTHING, class_name, interval, plural, some_of
 
 _RANKED = 15
@@ -37,7 +37,7 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         print_lines(console, page.share_wrong(found["share"]))
     for key in ("not_judged", "caution"):
         if found[key]:
-            print_lines(console, shown(found[key]))
+            print_lines(console, shown(plainly(found[key])))
     if found["worth"]:
         print_lines(console, shown(found["worth"]["text"]))
     rest = "--json lists all" if out is None else "the tables list all"
