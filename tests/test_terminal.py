@@ -62,8 +62,10 @@ def test_nothing_moves_the_cursor_where_stderr_is_no_terminal(
     assert capsys.readouterr() == ("", "one\n")
 
 
-def test_a_fault_names_paths_of_windows_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    path = r"C:\Users\ann\new.png"
+@pytest.mark.parametrize("path", [r"C:\Users\ann\new.png", r"\\nas\new\a.png"])
+def test_a_fault_names_paths_of_windows_as_they_are(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     missing = guard.nothing_at(Path(path))
     fault = DataError(f"{guard.shown(path)} is bad\n  {path!r}", where=missing.where, mend=path)
     terminal.say_fault(fault)

@@ -7,6 +7,7 @@ or hide is shown escaped.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -29,6 +30,7 @@ from regraft.events import Advanced, Event, Measured, Said, Saved, Stepped, Tell
 from regraft.wording import duration, interval, metric_name
 
 _LINE_EVERY_S = 3.0
+_DOUBLED = re.compile(r"(?!\A\\\\[^\\])\\\\")
 
 
 # Words --------------------------------------------------------------------------------------------
@@ -45,9 +47,10 @@ def shown(value: object) -> str:
 def plainly(text: str) -> str:
     r"""A message with names as people write them: C:\Users, not C:\\Users.
 
-    Messages name things so that different names stay different, with each backslash doubled.
+    Messages name things so that different names stay different, with each backslash doubled. Two
+    that a text begins with are the share of a path that stands there as it was given.
     """
-    return text.replace("\\\\", "\\")
+    return _DOUBLED.sub(r"\\", text)
 
 
 # Progress -----------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ NOTHING = "–"
 NO_INTERVAL = "no interval: too few samples"
 """Where all that a number could be lies within its interval, as it does of one sample."""
 
+_SIGNS = frozenset('.,;:()%"')
+
 
 def percent(share: float | None) -> str:
     """A share: "91.2 %"; what is not quite all or nothing is not rounded to it."""
@@ -96,6 +98,15 @@ def span_of_points(low: float, high: float, p: float | None = None) -> str:
     if low > -1 or high < 1:
         said = f"{100 * low:+.1f} to {100 * high:+.1f}"
     return said if p is None else f"{said}, p = {p:.3f}"
+
+
+def class_name(name: str) -> str:
+    """A class in a sentence: plain words as they are, all else in quotes: 3 is `"3"`.
+
+    Else a number would be taken for one of the sentence's own, and a comma for its comma.
+    """
+    is_plain = name[:1].isalpha() and not any(mark.isnumeric() or mark in _SIGNS for mark in name)
+    return name if is_plain else f'"{name}"'
 
 
 def metric_name(name: str) -> str:

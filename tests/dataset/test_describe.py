@@ -77,6 +77,13 @@ def test_classes_are_called_equal_where_they_are_learnt_so(sizes: list[int], sai
         assert Classification.of(rows).balanced == ("times as many" in said)
 
 
+def test_classes_that_are_numbers_are_told_from_how_many_there_are() -> None:
+    samples = tuple(Sample(f"{n}", "text", int(n > 11), split="train") for n in range(16))
+    rows = Dataset(Path(), "text-classification", ("3", "8"), samples)
+    text = '"3" has 3 times as many training samples as "8".'
+    assert describe(rows)["imbalance"]["text"] == text
+
+
 def test_reading_photos_imports_nothing_slow(tmp_path: Path) -> None:
     classes(tmp_path, cat=5, dog=5)
     code = (

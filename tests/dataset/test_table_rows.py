@@ -142,8 +142,9 @@ def test_damaged_parquet(tmp_path: Path) -> None:
     for content in (b"", b"PAR1", b"PAR1" + bytes(range(256)) + b"PAR1", b"path,label\n"):
         path = tmp_path / "labels.parquet"
         path.write_bytes(content)
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match="cannot be read") as refused:
             READER.read(path)
+        assert not refused.value.what.endswith("..")  # some of pyarrow's reasons end in one
 
 
 def test_paths_may_not_leave_the_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def test_of_several_classes_the_one_that_is_open_is_asked_about():
         assert known == {name for c, name in ((0, "cat"), (2, "elk")) if applies_nc[200 + n, c]}
         assert row["score"] > 0.5 and len(row["chances"]) == 3
         assert row["probability"] == pytest.approx(row["chances"][0][1])
+
+
+def test_classes_that_are_numbers_are_told_from_chances():
+    label_n = np.arange(40) % 2
+    x_nd = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    x_nd[:, 0] += 4 * label_n
+    samples = [Sample(f"{n}", f"text {n}", int(c)) for n, c in enumerate(label_n)]
+    known = Dataset(Path("texts"), "text-classification", ("3", "8"), tuple(samples))
+    (asked,) = ask_next(_seen(x_nd[:20], None), Seen(known, lambda index: x_nd[index]), batch=1)
+    assert re.match(r'"[38]" [\d.]+ % or "[38]" [\d.]+ %; stands for', asked["reason"])
 
 
 @pytest.mark.parametrize("labelled", [0, 40], ids=["cold", "warm"])

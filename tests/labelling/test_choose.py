@@ -121,11 +121,36 @@ def test_what_labels_are_worth_is_near_what_they_bring():
     ("noise", "high", "stop"), [(0.03, 0.019, True), (0.03, 0.021, False), (0.01, 0.019, False)]
 )
 def test_a_place_to_stop_is_one_where_the_gain_is_surely_small(noise, high, stop):
-    some = Gain(0.005, 0.0, 0.01)
-    found = Worth(500, 100, some, noise, some, Gain(0.008, 0.0, high), some, some, (), (1000, 0.9))
+    found = _found(0.005, Gain(0.008, 0.0, high), noise)
     assert found.stop == stop
     said = f"As many as {100 * high:.1f} are possible, so it cannot be told whether"
     assert (said in found.text()) == (not stop)
+    assert ("less, so this is a place to stop. 100 second opinions" in found.text()) == stop
+
+
+@pytest.mark.parametrize(
+    ("new", "double", "said"),
+    [
+        (0.005, 0.04, "(±3.0 points); 500 more would be worth 4.0. That is too small to show; as"),
+        (
+            0.035,
+            0.04,
+            "worth 3.5 points of accuracy, more than your noise (±3.0 points); 500 more would",
+        ),
+    ],
+)
+def test_it_is_said_of_what_the_next_labels_bring_points(new, double, said):
+    text = _found(new, Gain(double, 0.0, 0.05), 0.03).text()
+    now = "On samples held out the accuracy is 90.0 % (87.0 to 93.0), learning from 333 of the 500"
+    assert text.startswith(f"{now} labels. Beyond what all of them bring, the next 100 labels are")
+    assert said in text and "place to stop" not in text
+
+
+def _found(new, double, noise):
+    """Worth of 100 labels more; second opinions bring what these do, by chance."""
+    gain, accuracy = Gain(new, 0.0, new + 0.005), Gain(0.9, 0.87, 0.93)
+    ahead, curve = Gain(0.0, -0.01, 0.01), ((42, 0.8), (333, 0.9))
+    return Worth(500, 100, accuracy, noise, gain, double, gain, ahead, curve, (1000, 0.9))
 
 
 def test_a_steep_curve_of_few_labels_is_no_place_to_stop():

@@ -14,7 +14,7 @@ pytest.importorskip("cleanlab")
 
 from regraft.dataset import Dataset, Sample, read_all
 from regraft.labelling import findings
-from regraft.labelling.likely_errors import judge, lone_classes, why_not
+from regraft.labelling.likely_errors import Judged, judge, lone_classes, why_not
 from regraft.labelling.share import wrong_share
 from regraft.tasks.clusters import folds
 
@@ -240,9 +240,9 @@ def test_near_copies_are_not_called_the_same():
     assert others[0] in sure and others[1] not in sure  # what looks alike may be of two classes
     judged.quality_n[others[1]] = 0.4
     said = {one.row: one.reason for one in findings.likely_errors(dataset, judged, settled)}
-    label = dataset.classes[given[0]]
-    assert said[others[0]] == f"The same content as 0.png, which is labelled {label}."
-    assert said[others[1]] == f"Nearly the same content as 0.png, which is labelled {label}."
+    which = 'which is labelled "<script>".'
+    assert said[others[0]] == f"The same content as 0.png, {which}"
+    assert said[others[1]] == f"Nearly the same content as 0.png, {which}"
 
 
 def test_copies_contradict_each_other_in_whatever_group_they_are(tmp_path):
@@ -354,6 +354,24 @@ def test_of_several_classes_the_one_that_fits_least_is_doubted():
         assert one.reason.startswith(f"Models that never saw it give {name} ")
         assert one.reason.endswith("it is given." if is_given else "it is not given.")
     assert findings.same_classes(dataset, judged) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "target", "said"),
+    [
+        (("crow", "raven"), 0, "give raven 96 % and crow 4 %."),
+        (("5", "6"), 0, 'give "6" 96 % and "5" 4 %.'),
+        (("5", "6"), (0, 1), 'give "5" 4 %, and it is given.'),
+    ],
+)
+def test_classes_that_are_numbers_are_told_from_chances(names, target, said):
+    chance_nc = np.array([[0.04, 0.96]])
+    judged = Judged(chance_nc, chance_nc, chance_nc[:, 0], np.array([True]), np.ones(1), 1e-2)
+    sample = Sample("a.png", Path("a.png"), target, sha256="a" * 64)
+    several = isinstance(target, tuple)
+    dataset = Dataset(Path(), "image-classification", names, (sample,), multilabel=several)
+    (one,) = findings.likely_errors(dataset, judged)
+    assert one.reason == f"Models that never saw it {said}"
 
 
 @pytest.mark.filterwarnings("error")

@@ -329,6 +329,30 @@ def test_lines_of_the_journal_that_were_altered_are_said(tmp_path, many):
     assert lost["examples"][0]["where"] == "mails.csv.decisions.jsonl"
 
 
+def test_files_that_could_not_be_read_are_named(tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for n in range(4):
+        path = photos / ("cat", "dog")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), (60 * n, 0, 0)).save(path)
+    (photos / "cat" / "bad.png").write_bytes(b"no picture")
+    found = verbs.labels(photos, out=out)
+    said = "1 picture was set aside on reading (not-an-image): cat/bad.png."
+    assert found["caution"] == said
+    assert [(one["where"], one["done"]) for one in found["data"]["left_out"]] == [
+        ("cat/bad.png", "set aside")
+    ]
+    page = (out / "report.html").read_text()
+    assert f"<h2>What was left out of {photos.name}</h2>" in page
+    assert page.count("cat/bad.png") == 2
+    rows = ["path,left,top,right,bottom,label", "0.png,1,1,20,20,cat", "bad.png,1,1,20,20,cat"]
+    for person in ("ann", "ben"):
+        (photos / "cat" / f"{person}.csv").write_text("\n".join(rows))
+    drawn = verbs.labels(photos / "cat")
+    assert [one["where"] for one in drawn["data"]["left_out"]] == ["ann.csv:3", "ben.csv:3"]
+    assert "2 entries were set aside on reading" in drawn["caution"]
+
+
 @pytest.fixture
 def blind(monkeypatch):
     """No network is opened, and nothing is chosen."""

@@ -6,6 +6,7 @@ import pytest
 from consoles import printed
 
 from regraft import printing
+from regraft.dataset import guard
 from regraft.labelling.found import nothing
 
 
@@ -41,9 +42,18 @@ def test_what_was_left_out_of_a_pool_is_counted() -> None:
     )
 
 
+def test_files_in_the_caution_are_named_as_people_write_them() -> None:
+    said = "1 picture was set aside on reading (damaged): {}."
+    found = nothing() | {"caution": said.format(guard.shown("a\\b\a.png"))}
+    text = printed(200, printing.print_labels, found).strip()
+    assert text == said.format("a\\b\\x07.png")
+
+
 def test_classes_and_samples_in_doubt_are_named_on_a_line_each() -> None:
     found = nothing() | {
-        "same_classes": [{"classes": ["crow", "raven"], "apart": 0.551}],
+        "same_classes": [
+            {"classes": ["crow", "raven"], "apart": 0.551}, {"classes": ["3", "8"], "apart": 0.6},
+        ],
         "outliers": [{"sample": f"{n}\n.png"} for n in range(7)],
         "agreement": {
             "alpha": {"value": None}, "place": None, "are_steps": False,
@@ -53,7 +63,8 @@ def test_classes_and_samples_in_doubt_are_named_on_a_line_each() -> None:
     }  # fmt: skip
     lines = printed(200, printing.print_labels, found).splitlines()
     assert lines[-3:] == [
-        "Classes that are hardly told apart, and may be one: crow and raven (55 %)",
+        "Classes that are hardly told apart, and may be one: crow and raven (55 %), "
+        '"3" and "8" (60 %)',
         "Unlike all others: 0\\n.png, 1\\n.png, 2\\n.png, 3\\n.png, 4\\n.png and 2 more",
         "What divides people most: a.png, b.png",
     ]

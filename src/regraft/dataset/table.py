@@ -405,7 +405,6 @@ def _with_header(
     return Table(path, held, lines, notes)
 
 
-def _unreadable(path: Path, why: str | None) -> DataError:
-    return DataError(
-        f"The table cannot be read: {why}.", where=guard.shown(path), mend="save it again"
-    )
+def _unreadable(path: Path, why: str) -> DataError:
+    what = f"The table cannot be read: {why.rstrip('.')}."
+    return DataError(what, where=guard.shown(path), mend="save it again")

@@ -17,6 +17,7 @@ from regraft.labelling.likely_errors import MOST_TO_LEARN, PIECE, Rows
 from regraft.seeds import generator
 from regraft.tasks.classification import Classification
 from regraft.tasks.probe import Probe
+from regraft.wording import class_name
 
 BATCH = 100
 FEW_A_CLASS = 2
@@ -135,11 +136,12 @@ def _warm(
     if known.multilabel:
         said = "|".join(name for name, p in zip(names, chance_c, strict=True) if p > 0.5)
         unsure = int(np.abs(chance_c - 0.5).argmin())
-        reason = f"{names[unsure]} {_percent(chance_c[unsure])}"
+        reason = f"{class_name(names[unsure])} {_percent(chance_c[unsure])}"
     else:
         said = names[first]
-        reason = f"{names[first]} {_percent(chance_c[first])} or {names[second]} "
-        reason += _percent(chance_c[second])
+        reason = " or ".join(
+            f"{class_name(names[c])} {_percent(chance_c[c])}" for c in (first, second)
+        )
     return {
         "sample": sample.id,
         "suggested": said,

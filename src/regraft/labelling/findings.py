@@ -16,6 +16,7 @@ from regraft.dataset.duplicates import Forest
 from regraft.dataset.rows import Dataset, Sample, labels_of
 from regraft.dataset.texts import excerpt
 from regraft.labelling.likely_errors import Judged, rows_judged
+from regraft.wording import class_name
 
 ONE_CLASS = 0.65
 """Two classes whose samples are told apart less often than this may be one."""
@@ -86,6 +87,7 @@ def likely_errors(
         best = max(copies, key=lambda n: fit[n])
         other = dataset.samples[best]
         label = given(dataset, other)
+        called = ", ".join(class_name(dataset.classes[c]) for c in labels_of(other.target))
         for n in copies:
             if dataset.samples[n].target == other.target:
                 continue
@@ -94,7 +96,7 @@ def likely_errors(
             if not alike and judged.quality_n[n] >= _SURE:
                 continue
             said = "The same content as" if alike else "Nearly the same content as"
-            reason = f"{said} {other.id}, which is labelled {label}."
+            reason = f"{said} {other.id}, which is labelled {called or 'none'}."
             found[n] = Finding(n, label, score, reason, labels_of(other.target))
     kept = [one for n, one in found.items() if dataset.samples[n].id not in settled - looked_at]
     return sorted(kept, key=lambda one: (-one.score, dataset.samples[one.row].id))
@@ -156,7 +158,8 @@ def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
         applies = np.zeros(len(chance_c), dtype=bool)
         applies[list(labels_of(sample.target))] = True
         worst = int(np.abs(chance_c - applies).argmax())
-        name, percent = dataset.classes[worst], f"{100 * float(chance_c[worst]):.0f} %"
+        name = class_name(dataset.classes[worst])
+        percent = f"{100 * float(chance_c[worst]):.0f} %"
         reason = f"Models that never saw it give {name} {percent}, and it is "
         reason += "given." if applies[worst] else "not given."
         applies[worst] = not applies[worst]
@@ -166,10 +169,11 @@ def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
         (label,) = labels_of(sample.target)
         best = int(np.where(np.arange(len(chance_c)) == label, -1, chance_c).argmax())
         classes, said = (best,), dataset.classes[best]
-        reason = (
-            f"Models that never saw it give {said} {100 * float(chance_c[best]):.0f} % and "
-            f"{dataset.classes[label]} {100 * float(chance_c[label]):.0f} %."
+        chances = (
+            f"{class_name(dataset.classes[c])} {100 * float(chance_c[c]):.0f} %"
+            for c in (best, label)
         )
+        reason = f"Models that never saw it give {' and '.join(chances)}."
     return Finding(n, said, 1 - float(judged.quality_n[n]), reason, classes)
 
 

@@ -41,8 +41,9 @@ class Found(TypedDict):
         outliers: samples unlike all others.
         same_classes: classes that cannot be told apart.
         worth: what the next labels would bring; None where it cannot be told.
-        pool: {"path", "samples": without labels}; None without one.
-        data: {"path", "task", "samples", "classes"}; None where no files are named.
+        pool: {"path", "samples": without labels, "left_out"}; None without one.
+        data: {"path", "task", "samples", "classes", "left_out"}; None where no files are named.
+            "left_out" are files and rows that are not among the samples; see `left_out`.
         caution: what to bear in mind about all this, or "".
         from_label_studio: what an export brought; see `label_studio_exports.take_in`.
         to_label_studio: what was written; see `label_studio_tasks.write_survey`.

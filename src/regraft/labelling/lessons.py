@@ -283,8 +283,8 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         )
         facts["log_loss"] = {"given": before_n, "soft": after_n}
         facts["text"] += (
-            f" How far its probabilities are from the votes (log-loss): {after_n:.3f} "
-            f"against {before_n:.3f}."
+            f" How far its probabilities are from the votes (log-loss, the lower the better): "
+            f"{after_n:.3f} with soft labels, {before_n:.3f} with those of the majority."
         )
     return facts
 

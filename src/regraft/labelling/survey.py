@@ -7,7 +7,7 @@ once (and kept), and the labels are judged by probes on its vectors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from regraft import dataset as data_sets
@@ -15,7 +15,6 @@ from regraft.backbones import DEFAULT, Backbone
 from regraft.dataset import Dataset, Reader
 from regraft.dataset.boxes import BoxData
 from regraft.dataset.encoding import said_of_encodings
-from regraft.dataset.rows import DROPPED
 from regraft.dataset.table import read_table
 from regraft.dataset.table_rows import TableReader
 from regraft.dataset.texts import excerpt
@@ -30,6 +29,7 @@ from regraft.labelling.found import Facts, Found, nothing
 from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.judgement import about_lone_classes, beside_people, judgement
 from regraft.labelling.label_studio_exports import is_export, take_in
+from regraft.labelling.left_out import left_out, said_of
 from regraft.labelling.likely_errors import Judged, judged_labels, why_not
 from regraft.labelling.pool import as_in_journal, read_pool, settled_by, write_labelled
 from regraft.labelling.reader import AnyReader, VotesReader
@@ -169,12 +169,11 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
             found["worth"] = _worth(known, request, judged.penalty, tell)
         if pool is not None:
             found["next"] = _next(see, pool, known, judged, request)
-            lost = [one for one in pool.problems if one.done in DROPPED]
-            # What is ignored is no sample: files that describe the others, links to folders.
-            left_out = [asdict(one) for one in lost if one.done != "ignored"]
             found["pool"] = {
-                "path": str(request.pool), "samples": len(pool), "left_out": left_out,
-            }  # fmt: skip
+                "path": str(request.pool),
+                "samples": len(pool),
+                "left_out": left_out(pool.problems),
+            }
     return Surveyed(found, had.given, dataset, judged, pool, agreed)
 
 
@@ -303,6 +302,8 @@ def _looked_at(found: Found, request: Request, had: _Gathered, votes: Votes | No
     notes = dict.fromkeys((*(votes.notes if votes is not None else ()), *guessed))
     has_steps = votes is not None and votes.scale == "ordinal"
     steps = _STEPS if has_steps and not not_judged else ""
+    unread = left_out(dataset.problems)
+    said = said_of(unread, dataset.thing)
     if agreed is not None:
         agreed = agreed | {"divided": _with_excerpts(agreed["divided"], dataset)}
     if settled_on is not None:
@@ -317,8 +318,9 @@ def _looked_at(found: Found, request: Request, had: _Gathered, votes: Votes | No
             "task": dataset.task,
             "samples": len(dataset),
             "classes": list(dataset.classes),
+            "left_out": unread,
         },
-        "caution": " ".join(filter(None, (request.caution, *notes, steps, *lost, lone))),
+        "caution": " ".join(filter(None, (request.caution, *notes, said, steps, *lost, lone))),
         "from_label_studio": had.imported,
         "not_judged": not_judged,
     }
@@ -348,18 +350,21 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
         "divided": box_agreement.divided(found["agreement"]["divided"], things, categories),
     }
     assert found["consensus"] is not None
+    unread = left_out(one for data in drawn.values() for one in data.problems)
     found["consensus"] = box_consensus.settled(found["consensus"], drawn, things)
     found["data"] = {
         "path": str(request.data),
         "task": "object-detection",
         "samples": box_agreement.pictures(drawn),
         "classes": list(categories),
+        "left_out": unread,
     }
     found["not_judged"] = (
         "Several people's boxes on the same pictures: their agreement was looked at."
     )
     doubts = box_consensus.caution(found["consensus"]["labels"])
-    found["caution"] = " ".join(filter(None, (box_agreement.caution(drawn), doubts)))
+    said = (box_agreement.caution(drawn), said_of(unread, "entry", "entries"), doubts)
+    found["caution"] = " ".join(filter(None, said))
     return found
 
 

@@ -30,6 +30,7 @@ from regraft.tasks.clusters import folds, numbered
 from regraft.tasks.measure import accuracy as accuracy_of
 from regraft.tasks.measure import bootstrap_weights, estimate
 from regraft.tasks.probe import Axes, chances, fit_probe
+from regraft.wording import interval
 
 OUTER, INNER = 3, 3
 """Folds that are held out, and those of second opinions within the rest."""
@@ -101,18 +102,39 @@ class Worth:
 
     def text(self) -> str:
         """The outcome in words."""
-        noise = f"your noise (±{100 * self.noise:.1f} points)"
+        said = (self._new_labels(), self._verdict(), self._second_opinions())
+        return " ".join(filter(None, said))
+
+    def _new_labels(self) -> str:
+        """Where the accuracy stands, and what new labels add to what there are."""
         one = self.batch == 1
-        what = "next label is" if one else f"next {self.batch} labels are"
-        said = f"The {what} worth {100 * self.new.value:.1f} points, "
-        said += f"{'less' if self.new.value < self.noise else 'more'} than {noise}"
-        if self.batch != self.labels:
-            said += f"; {self.labels:,} more would be worth {100 * self.double.value:.1f}"
-        said += "."
-        if not self.stop and max(self.new.value, self.double.value) < self.noise:
-            said += f" As many as {100 * self._at_most:.1f} are possible, "
-            said += "so it cannot be told whether this is a place to stop."
-        second = f"{self.batch} second opinions on the worst labels"
+        what = "the next label is" if one else f"the next {self.batch:,} labels are"
+        less = "less" if self.new.value < self.noise else "more"
+        double = f"; {self.labels:,} more would be worth {100 * self.double.value:.1f}"
+        return (
+            f"On samples held out the accuracy is {interval(self.accuracy.to_json())}, learning "
+            f"from {self.curve[-1][0]:,} of the {self.labels:,} labels. Beyond what all of them "
+            f"bring, {what} worth {100 * self.new.value:.1f} points of accuracy, {less} than your "
+            f"noise (±{100 * self.noise:.1f} points){'' if self.batch == self.labels else double}."
+        )
+
+    def _verdict(self) -> str:
+        """Whether to go on; "" where what new labels bring says it."""
+        if self.stop:
+            return "Even as many labels as there are would bring less, so this is a place to stop."
+        if self.new.value >= self.noise:
+            return ""
+        if self.double.value >= self.noise:
+            return "That is too small to show; as many labels as there are would show."
+        return (
+            f"As many as {100 * self._at_most:.1f} are possible, so it cannot be told whether this "
+            "is a place to stop."
+        )
+
+    def _second_opinions(self) -> str:
+        """What they bring, and which pay more, they or new labels."""
+        one = self.batch == 1
+        second = f"{self.batch:,} second opinions on the worst labels"
         if one:
             second = "A second opinion on the worst label"
         if self.second.value > 0:
@@ -120,12 +142,12 @@ class Worth:
         else:
             second += f" {'brings' if one else 'bring'} nothing that could be measured"
         if self.stop and self.second.value < self.noise:
-            return f"{said} {second}. Neither can be told from chance."
+            return f"{second}{', less than the noise, too' if self.second.value > 0 else ''}."
         if self.ahead.low > 0:
-            return f"{said} New labels pay more: {second}."
+            return f"New labels pay more: {second}."
         if self.ahead.high < 0:
-            return f"{said} Second opinions pay more: {second}."
-        return f"{said} {second}: which of them pays more is within noise."
+            return f"Second opinions pay more: {second}."
+        return f"{second}: which of them pays more is within noise."
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in labels.json."""

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from regraft.printing.lines import CLASSES, Facts, done_about, print_lines, print_table, table_of
 from regraft.terminal import plainly, shown
-from regraft.wording import plural
+from regraft.wording import class_name, plural
 
 
 def print_description(console: Console, description: Facts) -> None:
@@ -80,7 +80,8 @@ def _boxes(boxes: Facts) -> Iterator[str]:
         f"objects {sides['min']:g} to {sides['max']:g} px across (median {sides['median']:g}); "
         f"{negatives} without any"
     )
-    yield ", ".join(f"{shown(name)} {count:,}" for name, count in boxes["categories"].items())
+    counted = boxes["categories"].items()
+    yield ", ".join(f"{shown(class_name(name))} {count:,}" for name, count in counted)
 
 
 def _formats(formats: Mapping[str, int]) -> str:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from regraft.printing.lines import Facts, print_lines, print_table, table_of
-from regraft.terminal import shown
-from regraft.wording import NOTHING, interval, plural, some_of
+from regraft.terminal import plainly, shown
+from regraft.wording import NOTHING, class_name, interval, plural, some_of
 
 _RANKED = 15
 _NAMED = 5
@@ -37,7 +37,7 @@ def print_labels(console: Console, found: Facts, out: Path | None = None) -> Non
         print_lines(console, page.share_wrong(found["share"]))
     for key in ("not_judged", "caution"):
         if found[key]:
-            print_lines(console, shown(found[key]))
+            print_lines(console, shown(plainly(found[key])))
     if found["worth"]:
         print_lines(console, shown(found["worth"]["text"]))
     rest = "--json lists all" if out is None else "the tables list all"
@@ -108,7 +108,7 @@ def _agreement(found: Facts) -> Iterator[str]:
 def _doubtful(found: Facts) -> Iterator[str]:
     """Classes and samples in doubt, each kind on one line; nothing where there are none."""
     pairs = [
-        f"{shown(' and '.join(row['classes']))} ({100 * row['apart']:.0f} %)"
+        f"{shown(' and '.join(map(class_name, row['classes'])))} ({100 * row['apart']:.0f} %)"
         for row in found["same_classes"]
     ]
     if pairs:
@@ -137,7 +137,8 @@ def _print_label_studio(console: Console, found: Facts) -> None:
             print_lines(console, f"labelled   {shown(taken['labelled'])}")
         for name, count in taken["unknown_classes"].items():
             say = plural(count, "annotation says", "annotations say")
-            print_lines(console, f"{say} {shown(name)}, which is no class here.")
+            called = shown(class_name(name))
+            print_lines(console, f"{say} {called}, which is no class here.")
     if written:
         print_lines(console, "", f"tasks      {shown(written['tasks'])} ({written['count']:,})")
         print_lines(console, f"interface  {shown(written['interface'])}")

@@ -21,6 +21,7 @@ from regraft.reporting.figures import Axis, Bin, Kind, Point
 from regraft.wording import (
     NO_INTERVAL,
     NOTHING,
+    class_name,
     count,
     duration,
     is_untold,
@@ -125,6 +126,7 @@ def environment() -> Environment:
         "seconds": seconds,
         "size": _joined(size),
         "metric": metric_name,
+        "class_name": class_name,
         "listed": listed,
         "unbroken": unbroken,
     }

@@ -40,7 +40,6 @@ _TITLES = {"helped": "helped", "hurt": "hurt", "no difference": "made no differe
 _CLIPS_ONLY = ("clip_s", "frames", "pairs")
 _PICTURE_PX, _FRAME_PX, _FRAMES = 72, 56, 3
 """Of thumbnails: a picture's longer side, the side of a clip's frames, how many of them."""
-_PROBLEMS = 50
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,6 @@ def render(report: Facts, thumbnails: Mapping[str, bytes]) -> str:
             colours=len(_COLOURS),
             examples=list(_examples(report)),
             settings=_settings(report),
-            most_problems=_PROBLEMS,
             pictures=inlined(thumbnails),
         )
     )

@@ -502,6 +502,12 @@ def test_a_path_that_is_no_boxes_is_shown_on_one_line(tmp_path: Path):
     assert raised.value.where == f"{tmp_path}/a\\x1b\\nb"
 
 
+def test_a_table_that_is_damaged_is_said_to_be_so(tmp_path: Path):
+    (tmp_path / "boxes.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="The table cannot be read"):
+        read_boxes(tmp_path / "boxes.parquet")
+
+
 def test_folders_of_classes_may_be_called_images_and_labels(tmp_path: Path):
     """Pictures of stickers, say."""
     for name in ("images", "labels"):

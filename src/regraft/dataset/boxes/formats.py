@@ -13,6 +13,7 @@ from regraft.dataset.boxes.table import TableReader
 from regraft.dataset.boxes.voc import VocReader
 from regraft.dataset.boxes.yolo import YoloReader
 from regraft.dataset.boxes.yolo_layout import is_bare
+from regraft.dataset.table import columns_of, read_table
 from regraft.errors import DataError
 
 
@@ -73,9 +74,14 @@ def known_form_of(path: Path) -> BoxFormat:
 
 
 def no_boxes_at(path: Path) -> DataError:
-    """What is said of a path where nothing is in a known format, or nothing at all."""
+    """What is said of a path with nothing at it, a damaged table, or nothing in a known format."""
     if not path.exists():
         return guard.nothing_at(path)
+    if path.suffix.lower() in guard.TABLE_SUFFIXES and path.is_file() and not columns_of(path):
+        try:
+            read_table(path)
+        except DataError as fault:
+            return fault
     return DataError(
         "These are no boxes in a known format.",
         where=guard.shown(path),
