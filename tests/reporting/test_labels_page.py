@@ -162,7 +162,8 @@ def test_lists_that_are_cut_say_how_much_more_there_is() -> None:
     agreement["pairs"] *= 24
     agreement["divided"] *= 29
     found["outliers"] *= 30
-    found["pool"]["left_out"] = [{"kind": "labelled", "where": "a.png", "what": "why"}] * 61
+    lost = {"kind": "labelled", "where": "a.png", "what": "why", "done": "left out"}
+    found["pool"]["left_out"] = [lost] * 61
     page = labels_page.render(found, {})
     for said in ("1 more is", *(f"{n} more are" for n in (2, 3, 4, 5, 6))):
         assert page.count(f">{said} listed in labels.json.<") == 1
