@@ -353,6 +353,9 @@ def test_of_several_classes_the_one_that_fits_least_is_doubted():
         name, is_given = dataset.classes[changed], changed in samples[one.row].target
         assert one.reason.startswith(f"Models that never saw it give {name} ")
         assert one.reason.endswith("it is given." if is_given else "it is not given.")
+        labels = (samples[one.row].target, one.classes)
+        written = [one.facts(dataset)[name] for name in ("given", "suggested")]
+        assert written == ["|".join(dataset.classes[c] for c in some) or "none" for some in labels]
     assert findings.same_classes(dataset, judged) == []
 
 

@@ -60,7 +60,7 @@ class Finding:
 
 def given(dataset: Dataset, sample: Sample) -> str:
     """A sample's label as people read it."""
-    return ", ".join(dataset.classes[c] for c in labels_of(sample.target)) or "none"
+    return "|".join(dataset.classes[c] for c in labels_of(sample.target)) or "none"
 
 
 def likely_errors(
@@ -87,7 +87,7 @@ def likely_errors(
         best = max(copies, key=lambda n: fit[n])
         other = dataset.samples[best]
         label = given(dataset, other)
-        called = ", ".join(class_name(dataset.classes[c]) for c in labels_of(other.target))
+        called = "|".join(class_name(dataset.classes[c]) for c in labels_of(other.target))
         for n in copies:
             if dataset.samples[n].target == other.target:
                 continue
@@ -164,7 +164,7 @@ def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
         reason += "given." if applies[worst] else "not given."
         applies[worst] = not applies[worst]
         classes = tuple(map(int, np.flatnonzero(applies)))
-        said = ", ".join(dataset.classes[c] for c in classes) or "none"
+        said = "|".join(dataset.classes[c] for c in classes) or "none"
     else:
         (label,) = labels_of(sample.target)
         best = int(np.where(np.arange(len(chance_c)) == label, -1, chance_c).argmax())

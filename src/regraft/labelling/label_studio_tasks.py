@@ -127,7 +127,7 @@ def _task(queue: Queue, item: Item, root: Path | None) -> Fact:
         name: sample.source if isinstance(sample.source, str) else _address(sample.source, root),
         "sample": sample.id,
         CONTENT: content_key(sample),
-        "given": ", ".join(item.given or ()),
+        "given": "|".join(item.given or ()),
         "reason": _part(sample) + item.reason,
         "why": ONE_OF_KIND[item.kind],
     }
