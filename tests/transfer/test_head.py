@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ def data(views: int) -> HeadData:
 
 
 def test_views_of_a_sample_teach_the_same_and_stay_in_one_fold() -> None:
-    task, three = Overheard(), data(3)
-    three.fit(task, 7, np.array([5, 1]), 0.1)
+    task, three = Overheard(), replace(data(3), penalty=0.1)
+    three.fit(task, 7, np.array([5, 1]))
     x_nd, target_nc, clusters, seed, penalty = task.given
     assert np.array_equal(x_nd, np.concatenate([x_nd[[5, 1]] for x_nd in three.x_knd]))
     assert np.array_equal(target_nc, np.tile(TARGETS[[5, 1]], (3, 1)))
