@@ -70,7 +70,8 @@ def test_other_words_are_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     stand: Any = SimpleNamespace(
         dataset=SimpleNamespace(fingerprint=lambda: "data", split=lambda _: []),
         backbone=SimpleNamespace(sha256="", recipe="", preprocessing=None), seed=0, soft={},
-        head_views=1, penalty=None, reads_words=True, validation=None, run=SimpleNamespace(step=step),
+        head_views=1, penalty=None, reads_words=True, validation=None,
+        run=SimpleNamespace(step=step),
     )  # fmt: skip
 
     def keys() -> list[Any]:
