@@ -11,6 +11,7 @@ import pytest
 from regraft.dataset import Sample
 from regraft.tasks.classification import Classification
 from regraft.transfer import few_labels as module
+from regraft.transfer.step import Step
 
 TASK = Classification("text-classification", ("ham", "spam"))
 
@@ -58,3 +59,18 @@ def test_labels_of_few_groups_are_called_so(groups: list[int], said: str) -> Non
     samples = of_groups(*ham, *((1, f"spam{g}", 1) for g in range(12)))
     found = module._few_groups(TASK, samples, TASK.targets(samples))
     assert said in found and bool(found) == bool(said)
+
+
+@pytest.mark.parametrize("penalty", [0.3, 3.0])
+def test_a_head_fitted_again_has_the_penalty_that_is_set(penalty: float) -> None:
+    samples = of_groups(*((n % 2, f"g{n}", 2) for n in range(12)))
+    x_nd = np.random.default_rng(0).normal(size=(len(samples), 3)).astype(np.float32)
+    ground: Any = SimpleNamespace(
+        dataset=SimpleNamespace(fingerprint=str, split={"train": samples, "valid": []}.get),
+        backbone=SimpleNamespace(sha256="", recipe="", preprocessing=None),
+        run=SimpleNamespace(step=lambda name, inputs, compute: compute()),
+        vectors=lambda _: x_nd, head_weights=lambda head, _: {"penalty": np.array(head.penalty)},
+        head_views=1, penalty=penalty, reads_words=False, seed=0, soft={},
+    )  # fmt: skip
+    head = Step({"name": "head"}, {}, {})
+    assert module.refitted(ground, TASK, head).weights["penalty"] == penalty

@@ -14,7 +14,7 @@ import pytest
 from regraft.backbones import Backbone, Preprocessing, Recipe
 from regraft.dataset import Dataset, Sample
 from regraft.events import silent
-from regraft.transfer.ground import Ground, inputs_of
+from regraft.transfer.ground import Ground, head_facts, inputs_of
 
 
 def test_what_the_same_weights_read_otherwise_is_another_step() -> None:
@@ -27,6 +27,13 @@ def test_what_the_same_weights_read_otherwise_is_another_step() -> None:
         ground_of_other = replace(ground, backbone=replace(small, preprocessing=other))
         assert inputs_of(ground_of_other, {}) != inputs_of(ground, {})
     assert inputs_of(replace(ground, backbone=replace(small)), {}) == inputs_of(ground, {})
+
+
+def test_heads_with_other_penalties_are_other_steps() -> None:
+    unused: Any = None
+    ground = Ground(*[unused] * 5, 0, None, silent)
+    facts = [head_facts(replace(ground, penalty=penalty)) for penalty in (None, 0.1, 0.2)]
+    assert facts[0] != facts[1] != facts[2] != facts[0]
 
 
 def test_words_are_shared_where_data_and_network_are_the_same(

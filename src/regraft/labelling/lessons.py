@@ -170,9 +170,8 @@ def _chances(
 def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
     """The ground without likely errors among the training samples, and what they are.
 
-    They are found by probes that learn from training samples alone. The head keeps the penalty that
-    is chosen on all labels: those left agree with probes, so that to cross-validation hardly any
-    penalty seems too small.
+    They are found by probes that learn from training samples alone. The head keeps the penalty of
+    all labels: those left agree with probes, so to cross-validation hardly any seems too small.
 
     Returns:
         the ground; and "sample", "given", "suggested", "score", "reason" of each.
@@ -209,28 +208,19 @@ def set_aside(ground: Ground, said: Spoken) -> tuple[Ground, list[Facts]]:
         Problem("likely-error", error["sample"], error["reason"], "left out") for error in errors
     ]
     dataset = ground.dataset.with_samples(kept).with_problems(problems)
-    penalty: Any = _head_as_given(ground, {}).facts["penalty"]
-    return replace(ground, dataset=dataset, penalty=penalty), errors
+    return replace(ground, dataset=dataset, penalty=_penalty(ground)), errors
 
 
-def _head_as_given(ground: Ground, shares: Mapping[str, np.ndarray]) -> Outcome:
-    """The head on the labels as given, or as most votes are: its penalty, and its answers."""
-    train, valid, task = ground.dataset.split("train"), ground.validation, ground.task
-    assert isinstance(task, Classification), task
+def _penalty(ground: Ground) -> float:
+    """What cross-validation chooses for the head, on plain views: they were looked at before."""
+    plain, train = replace(ground, head_views=1), ground.dataset.split("train")
 
     def compute() -> Outcome:
-        data, held_nd, _ = ground.head_data(train, valid.samples)
-        target_nc = task.targets(train)
-        for n, sample in enumerate(train):
-            if sample.id in shares:
-                target_nc[n] = _most(shares[sample.id], task.multilabel)
-        head = replace(data, target_nc=target_nc).fit(task, ground.seed)
-        answers = {"logits": head.logits(held_nd).astype(np.float32)}
-        return Outcome({"penalty": head.penalty}, answers)
+        data, _, _ = plain.head_data(train, ())
+        return Outcome({"penalty": data.fit(plain.task, plain.seed).penalty}, {})
 
-    shared = {"shares": digest_of(dict(shares))} if shares else {}
-    inputs = inputs_of(ground, head_facts(ground) | shared)
-    return ground.run.step("head-of-given-labels", inputs, compute)
+    found: Any = plain.run.step("penalty", inputs_of(plain, head_facts(plain)), compute)
+    return found.facts["penalty"]
 
 
 def _sparing(train: Dataset, errors: list[Facts]) -> list[Facts]:
@@ -264,10 +254,23 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         "gap", "low", "high", "p" (these labels less the others), "text"; "log_loss" against the
         votes for soft labels.
     """
-    valid, task, head = before.validation, before.task, climbed.steps[0]
+    train, valid, task = before.dataset.split("train"), before.validation, before.task
     assert isinstance(task, Classification), task
-    as_given = _head_as_given(before, shares)
-    gap = valid.compare(head.answers, as_given.tensors)
+
+    def compute() -> Outcome:
+        data, held_nd, _ = before.head_data(train, valid.samples)
+        target_nc = task.targets(train)
+        for n, sample in enumerate(train):
+            if sample.id in shares:
+                target_nc[n] = _most(shares[sample.id], task.multilabel)
+        plain = replace(data, target_nc=target_nc).fit(task, before.seed)
+        return Outcome({}, {"logits": plain.logits(held_nd).astype(np.float32)})
+
+    shared = {"shares": digest_of(dict(shares))} if shares else {}
+    inputs = inputs_of(before, head_facts(before) | shared)
+    step = before.run.step("head-as-given", inputs, compute)
+    head = climbed.steps[0]
+    gap = valid.compare(head.answers, step.tensors)
     helped = "made no difference beyond noise" if gap.p >= measure.NOISE else "helped"
     if gap.p < measure.NOISE and gap.value < 0:
         helped = "did harm"
@@ -279,7 +282,7 @@ def effect(before: Ground, climbed: Climbed, mode: Mode, shares: Mapping[str, np
         share_nc = np.array([shares[held[n].id] for n in rows])
         before_n, after_n = (
             _log_loss(task.probabilities(logits_nc[rows]), share_nc, task.multilabel)
-            for logits_nc in (as_given.tensors["logits"], head.answers["logits"])
+            for logits_nc in (step.tensors["logits"], head.answers["logits"])
         )
         facts["log_loss"] = {"given": before_n, "soft": after_n}
         facts["text"] += (

@@ -64,7 +64,6 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
     is_drawn = len(draws[0]) == 1
     held = samples[count:] if is_drawn else samples
     held_nc = target_nc[count:] if is_drawn else target_nc
-    penalty = None if is_drawn else ground.penalty
 
     def compute() -> Outcome:
         x_nd = ground.vectors(samples)
@@ -76,7 +75,7 @@ def few_labels(ground: Ground, task: Classification) -> Facts | None:
             for learn, out in parts:
                 clusters = groups[learn].tolist()
                 x_bd, out_bd = _rows(ground, samples, x_nd, learn, out)
-                head = task.fit_head(x_bd, target_nc[learn], clusters, ground.seed, penalty)
+                head = task.fit_head(x_bd, target_nc[learn], clusters, ground.seed)
                 place = out - count if is_drawn else out
                 logits["head"][place] = head.logits(out_bd)
                 if "tfidf" in logits:
