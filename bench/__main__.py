@@ -21,6 +21,7 @@ QUICK = {
     "labels": ["--samples", "120", "--shares", "0.1", "--folds", "2", "--rung", "last:1"]
     + ["--loop-folds", "1", "--epochs", "1"]
     + ["--seeds", "2", "--learn", "100", "--pool", "300", "--rounds", "2", "--many", "500", "1000"],
+    "overlooked": ["share", "--draws", "1"],
     "boxes": ["speed", "predict", "--train", "32", "--rounds", "1", "--epochs", "1"],
     "texts": ["--mails", "200", "--rounds", "1", "--epochs", "1", "--labels", "8"]
     + ["--seeds", "1", "--setfit-seeds", "1", "--steps", "5", "--test", "60"],
