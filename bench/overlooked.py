@@ -90,11 +90,10 @@ def digits() -> labels.Labelled:
 
 def _of_two() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, vectors_nd and true classes of each set of two classes; the second is rare."""
-    backbones = labels.BACKBONES | {"digits": labels.BACKBONES["fashion"]}
     known = (digits(), labels.fashion(2000), labels.mail(2000))
     rare = {"digits": {"eights": 8, "threes": 3}, "fashion": {"coats": 4, "shirts": 6}}
     for one in known:
-        x_nd = labels.vectors(backbones[one.name], one.dataset.samples)
+        x_nd = labels.vectors("mail" if one.name == "mail" else "fashion", one.dataset.samples)
         for name, c in rare.get(one.name, {"spam": 1}).items():
             yield name, x_nd, (one.truth_n == c).astype(int)
 
