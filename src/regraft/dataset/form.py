@@ -11,7 +11,8 @@ Decisions:
   first of a pool.
 - Rows without a label are passed over and counted: nobody has to fill in all of them.
 - Files lie outside of the form's folder as a rule. Such a path is followed to a picture or a video
-  whose content has the checksum that the form has for it, and to nothing else.
+  whose content has the checksum that the form has for it, and to nothing else. A file inside has
+  to have its checksum, too.
 - Texts and labels are cells as `cells.py` makes them.
 """
 
@@ -44,7 +45,7 @@ class FormReader:
         name: see `Reader`.
     """
 
-    name: str = "table of what to label next"
+    name: str = "table by regraft labels"
 
     def recognises(self, path: Path) -> bool:
         """A table that has all columns of a form."""
