@@ -12,6 +12,7 @@ from regraft.dataset.boxes import Box, convert_boxes, read_boxes
 from regraft.errors import DataError
 from regraft.labelling import box_consensus
 from regraft.labelling.box_agreement import NOTHING, Object, called
+from regraft.reporting import labels_page
 
 pytest.importorskip("cleanlab")
 
@@ -76,6 +77,14 @@ def test_the_table_is_read_where_it_was_written_as_long_as_the_pictures_are_the_
     table.write_text(table.read_text().replace("sha256", "else"))
     with pytest.raises(DataError, match="leaves the data's folder"):
         read_boxes(table)
+
+
+def test_nothing_is_written_where_a_picture_is_gone(labelled, tmp_path):
+    found, *_ = labelled(ann=[("cat", 10, 10)], ben=[("cat", 10, 10)])
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(DataError, match="The picture was there, and is gone"):
+        labels_page.write(tmp_path / "new", found)
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_object_that_three_people_placed_differently_is_not_lost(labelled):

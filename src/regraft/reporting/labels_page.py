@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from regraft import store
 from regraft.dataset import Sample, cells, form, guard
 from regraft.dataset.clips import named_part
 from regraft.dataset.table import SPAN
-from regraft.dataset.times import as_cells
+from regraft.dataset.times import Span, as_cells
 from regraft.dataset.video import parted
-from regraft.errors import UnreadableSample, UsageError
+from regraft.errors import DataError, UnreadableSample, UsageError
 from regraft.labelling.box_agreement import NOTHING
 from regraft.labelling.found import CONSENSUS_OF_BOXES, FILE, holds_found
+from regraft.labelling.named import spoken_of
 from regraft.reporting import detection, drawing, figures
 from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
@@ -131,26 +132,27 @@ def write(
         labelled: those whose labels may be wrong.
 
     Raises:
+        DataError: a picture with boxes is gone; nothing is written.
         StoreError: the disk is full, or the folder cannot be written to.
         UsageError: as `refuse_worked_on`; somebody may have begun to write meanwhile.
     """
     refuse_worked_on(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    store.commit(folder / FILE, text.encode("utf-8", "backslashreplace"))
     tables = {
         "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
         "scores": _with_texts(found["scores"], labelled, SCORES),
         "next": _next(found["next"], pool, folder.resolve()),
         "consensus": _consensus(found, labelled, folder.resolve()),
     }
+    page = render(found, *_thumbnails(found))
+    folder.mkdir(parents=True, exist_ok=True)
+    store.commit(folder / FILE, text.encode("utf-8", "backslashreplace"))
     for name, table in tables.items():
         path = folder / f"{name}.csv"
         if table:
             store.commit(path, cells.encoded(table))
         else:
             path.unlink(missing_ok=True)
-    page = render(found, *_thumbnails(found))
     store.commit(folder / _PAGE, page.encode("utf-8"))
 
 
@@ -212,7 +214,9 @@ def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequ
 def _consensus(found: Facts, labelled: Iterable[Sample], folder: Path) -> str:
     """The label of each sample that was voted on, as CSV in this folder that `fit` takes.
 
-    The votes are in one cell. Where a sample may have several classes, `|` says that it has none.
+    The votes are in one cell. Where a sample may have several classes, each label has a bar: `|`
+    alone says that none applies. Where there are samples, votes on others are left out, as on a
+    file that could not be read.
     """
     consensus = found["consensus"]
     if consensus is None:
@@ -223,26 +227,28 @@ def _consensus(found: Facts, labelled: Iterable[Sample], folder: Path) -> str:
     ]
     if "crowds" in consensus:
         return _table(list(_boxes(rows, found, folder)), CONSENSUS_OF_BOXES)
-    voted = _voted_on(labelled, folder)
-    held: list[Facts] = [
-        # Classes were made printable, and are when they are read as labels.
-        {
-            **row,
-            "label": guard.unshown(row["label"]) or "|",
-            **voted.get(row["sample"], {}),
-        }
-        for row in rows
-    ]
-    return _of_samples(held, form.CONSENSUS) if voted else _table(held, CONSENSUS)
+    # Classes were made printable, and are when they are read as labels.
+    held = [{**row, "label": guard.unshown(row["label"])} for row in rows]
+    if found["agreement"]["scale"] == "multilabel":
+        held = [
+            row if "|" in row["label"] else {**row, "label": f"{row['label']}|"} for row in held
+        ]
+    samples = list(labelled)
+    if not samples:
+        return _table(held, CONSENSUS)
+    content = _voted_on([row["sample"] for row in held], samples, folder)
+    held = [{**row, **content[row["sample"]]} for row in held if row["sample"] in content]
+    return _of_samples(held, form.CONSENSUS)
 
 
-def _voted_on(labelled: Iterable[Sample], folder: Path) -> dict[str, Facts]:
-    """The content of what votes may be on, by name: samples, and videos that clips were cut of."""
-    found: dict[str, Facts] = {}
+def _voted_on(names: Collection[str], labelled: Iterable[Sample], folder: Path) -> dict[str, Facts]:
+    """The content of what votes are on, by name: of samples, and of what clips were cut of."""
+    spoken, found = spoken_of(names), dict[str, Facts]()
     for sample in labelled:
-        found[sample.id] = content = _content(sample, folder)
-        whole = {name: cell for name, cell in content.items() if name not in SPAN}
-        found.setdefault(parted(sample.id)[0], whole)
+        name = spoken(sample.id)
+        if name is not None and name not in found:
+            part = named_part(sample) if name == sample.id else parted(name)[1]
+            found[name] = _content(sample, part, folder)
     return found
 
 
@@ -259,7 +265,14 @@ def _boxes(rows: Sequence[Facts], found: Facts, folder: Path) -> Iterator[Facts]
     @cache
     def place(picture: str) -> Facts:
         file = root / guard.unshown(picture)
-        return _place(file, store.file_sha256(file), folder)
+        try:
+            return _place(file, store.file_sha256(file), folder)
+        except FileNotFoundError:
+            raise DataError(
+                "The picture was there, and is gone.",
+                where=guard.shown(file),
+                mend="put it back, or call `regraft labels` again",
+            ) from None
 
     for row in rows:
         box = _box(row["label"], row["edges"], 0) if row["label"] != NOTHING else {}
@@ -287,11 +300,9 @@ def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
 
     Files are outside of the folder as a rule; a table may name such ones with their checksums.
     """
-    named = {sample.id: sample for sample in pool}
-    held = [
-        {**row, **_content(named[row["sample"]], folder)} if row["sample"] in named else row
-        for row in rows
-    ]
+    chosen = {row["sample"] for row in rows}
+    content = {one.id: _content(one, named_part(one), folder) for one in pool if one.id in chosen}
+    held = [{**row, **content.get(row["sample"], {})} for row in rows]
     return _of_samples(held, form.COLUMNS)
 
 
@@ -303,11 +314,10 @@ def _of_samples(rows: Sequence[Facts], columns: Sequence[str]) -> str:
     return _table(rows, ("sample", "path", *span, *columns, "sha256"))
 
 
-def _content(sample: Sample, folder: Path) -> Facts:
-    """A sample's text; or the way to its file from a folder, which part it is, and its checksum."""
+def _content(sample: Sample, span_s: Span | None, folder: Path) -> Facts:
+    """A sample's text; or the way to its file from a folder, which part is meant, its checksum."""
     if isinstance(sample.source, str):
         return {"text": sample.source}
-    span_s = named_part(sample)
     part = {} if span_s is None else dict(zip(SPAN, as_cells(span_s), strict=True))
     return {**part, **_place(sample.source, sample.file_sha256 or sample.sha256, folder)}
 
