@@ -79,6 +79,21 @@ def test_the_table_is_read_where_it_was_written_as_long_as_the_pictures_are_the_
         read_boxes(table)
 
 
+def test_the_table_has_the_splits_of_the_pictures(tmp_path):
+    header = "path,category,left,top,right,bottom,split"
+    for n, name in enumerate(("a", "b", "c")):
+        Image.new("RGB", (64, 48), (90 * n, 9, 9)).save(tmp_path / f"{name}.png")
+    for person, split in (("ann", "test"), ("ben", "valid")):
+        boxes = ("a.png,x,1,1,20,20,train", f"b.png,x,1,1,20,20,{split}", "c.png,,,,,,test")
+        (tmp_path / f"{person}.csv").write_text("\n".join([header, *boxes]))
+    for _ in range(2):  # the first is known to be of an earlier call
+        found = regraft.labels(tmp_path, out=tmp_path / "out")
+    read = read_boxes(tmp_path / "out" / "consensus.csv")
+    assert [picture.split for picture in read.pictures] == ["train", "test", "test"]
+    assert "1 picture is in another split with one person than with another" in found["caution"]
+    assert found["caution"].endswith("the first one counts: b.png.")
+
+
 def test_nothing_is_written_where_a_picture_is_gone(labelled, tmp_path):
     found, *_ = labelled(ann=[("cat", 10, 10)], ben=[("cat", 10, 10)])
     (tmp_path / "0.png").unlink()

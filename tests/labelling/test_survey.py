@@ -95,6 +95,22 @@ def test_a_consensus_on_a_whole_video_names_it_though_clips_were_cut_of_it(tmp_p
     assert (row["path"], row["label"], row["sha256"]) == ("../a.mp4", "x", "f")
 
 
+@pytest.mark.parametrize("kind", ["files", "texts"])
+def test_a_consensus_has_the_splits_and_groups_of_the_votes(tmp_path, kind):
+    votes, out = votes_file(tmp_path, ""), tmp_path / "out"
+    rows = [f"{'path' if kind == 'files' else 'text'},annotator,label,split,group"]
+    for n, split in enumerate(("train", "Train", "valid", "test")):
+        Image.new("RGB", (20, 20), (60 * n, 9, 9)).save(tmp_path / f"{n}.png")
+        named = f"{n}.png" if kind == "files" else f"what was said as number {n}"
+        rows += [f"{named},{person},{'xy'[n % 2]},{split},=g{n // 2}" for person in ("ann", "ben")]
+    votes.write_text("\n".join(rows))
+    for _ in range(2):  # the first is known to be of an earlier call
+        verbs.labels(votes, out=out)
+    data = sorted(AnyReader().read(out / "consensus.csv"), key=lambda sample: str(sample.source))
+    assert [sample.split for sample in data] == ["train", "train", "valid", "test"]
+    assert [sample.group for sample in data] == ["=g0", "=g0", "=g1", "=g1"]
+
+
 def test_a_consensus_of_one_class_each_says_that_there_may_be_several(tmp_path):
     said = {"one text": ("cat", "cat", "cat|dog"), "another": ("dog", "dog", "dog")}
     rows = [f"{text},{n},{vote}" for text, votes in said.items() for n, vote in enumerate(votes)]

@@ -181,7 +181,7 @@ def _rows(
     table: Table, labels: Labels, known: Mapping[str, str]
 ) -> tuple[list[_Row], list[Problem]]:
     places = Places.of(table.path)
-    splits, groups = _splits(table), _groups(table)
+    splits, groups = splits_in(table), groups_in(table)
     spans = _parts(table)
     rows: list[_Row] = []
     problems: list[Problem] = []
@@ -244,7 +244,7 @@ def _parts(table: Table) -> list[Span | None | str]:
 
 
 def _text_rows(table: Table, column: str, labels: Labels) -> tuple[list[_Row], list[Problem]]:
-    splits, groups = _splits(table), _groups(table)
+    splits, groups = splits_in(table), groups_in(table)
     called = zip(table.line_ids, table.lines, table.contents(column), strict=True)
     rows = [
         _Row(id_, text, labels.of_rows[number], splits[number], groups[number], line)
@@ -297,7 +297,7 @@ def _once(rows: Iterable[_Row]) -> tuple[list[_Row], list[Problem]]:
     return kept, problems
 
 
-def _groups(table: Table) -> list[str]:
+def groups_in(table: Table) -> list[str]:
     """The group of each row; half a character in it, which JSON can have, is escaped."""
     if "group" not in table.columns:
         return [""] * len(table.lines)
@@ -306,7 +306,12 @@ def _groups(table: Table) -> list[str]:
     ]
 
 
-def _splits(table: Table) -> list[Split]:
+def splits_in(table: Table) -> list[Split]:
+    """The split of each row, "" where it has none.
+
+    Raises:
+        DataError: a split is called what none is.
+    """
     if "split" not in table.columns:
         return [""] * len(table.lines)
     splits: list[Split] = []

@@ -33,7 +33,7 @@ from regraft.errors import DataError
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.found import is_ours
 from regraft.labelling.votes import Votes, votes_of
-from regraft.wording import plural
+from regraft.wording import plural, some_of
 
 LEAST_IOU = 0.5
 NOTHING = "(nothing)"
@@ -41,6 +41,8 @@ NOTHING = "(nothing)"
 
 Facts = dict[str, Any]
 
+_NAMED = 3
+"""Pictures that a message names."""
 _WITHOUT_A_BOX = "without a box: under `images` in COCO, in a table in a row of its path alone"
 
 
@@ -112,7 +114,7 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
 
 
 def caution(drawn: Mapping[str, BoxData]) -> str:
-    """What to bear in mind: files that were guessed at, pictures that say nothing; or ""."""
+    """What to bear in mind: what was guessed at, pictures that say nothing or twice; or ""."""
     looked = Counter(picture.id for data in drawn.values() for picture in data.pictures)
     seen = f"Of {plural(len(looked), 'picture')}"
     alone = sum(times == 1 for times in looked.values())
@@ -127,12 +129,29 @@ def caution(drawn: Mapping[str, BoxData]) -> str:
     if bare:
         none = "has no box of anybody" if bare == 1 else "have no box of anybody"
         said.append(f"{seen} {bare:,} {none}: agreement is about objects that somebody saw.")
+    twice = [picture for picture, names in splits(drawn).items() if len(names) > 1]
+    if twice:
+        whose = "is in another split" if len(twice) == 1 else "are in other splits"
+        said.append(
+            f"{plural(len(twice), 'picture')} {whose} with one person than with another, and the "
+            f"first one counts: {some_of(twice, _NAMED)}."
+        )
     return " ".join(said)
 
 
 def pictures(drawn: Mapping[str, BoxData]) -> int:
     """How many pictures anybody looked at, with boxes or without."""
     return len({picture.id for data in drawn.values() for picture in data.pictures})
+
+
+def splits(drawn: Mapping[str, BoxData]) -> dict[str, list[str]]:
+    """The splits that people have a picture in, each once; without pictures that are in none."""
+    found: dict[str, list[str]] = {}
+    for data in drawn.values():
+        for picture in data.pictures:
+            if picture.split and picture.split not in found.setdefault(picture.id, []):
+                found[picture.id].append(picture.split)
+    return found
 
 
 def _drawn_on(drawn: Mapping[str, BoxData]) -> set[str]:

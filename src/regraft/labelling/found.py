@@ -28,7 +28,8 @@ class Found(TypedDict):
         agreement: how far people agree, by class, person and pair, and what divides them; None
             without votes, as all that is made of them.
         consensus: the label that the votes come to, of every sample; see `consensus.summary` and,
-            of boxes, `box_consensus.settled`.
+            of boxes, `box_consensus.settled`. Where a table of votes has a "split" or a "group",
+            so have its "labels".
         ceiling: how often one annotator agrees with the majority of the others.
         beside_people: how a new head agrees with them, on samples that it never saw.
         reviewed: on how many samples reviewers had an opinion.

@@ -39,13 +39,8 @@ _MARK = b'<p class="where"><b>regraft labels</b>'
 LIKELY_ERRORS = ("sample", "given", "suggested", "score", "reason")
 SCORES = ("sample", "given", "suggested", "score", "suspect")
 CONSENSUS = ("sample", *form.CONSENSUS)
-_OTHER_CONSENSUS = (
-    ("sample", "path", *form.CONSENSUS, "sha256"),
-    ("sample", "path", *SPAN, *form.CONSENSUS, "sha256"),
-    CONSENSUS_OF_BOXES,
-    CONSENSUS_OF_BOXES[:-1],
-)
-"""Where samples are files, or objects; older versions wrote no checksums."""
+_BESIDE = ("split", "group")
+"""Behind the others of a consensus, where the data have them."""
 SHOWN = 60
 """Samples in the galleries of likely errors and of what to label next."""
 FEW = 24
@@ -70,16 +65,33 @@ def refuse_worked_on(folder: Path) -> None:
             mend="learn from it with `regraft fit --more`, and name another folder with --out; "
             "or move it away",
         )
-    columns = {"likely_errors": LIKELY_ERRORS, "scores": SCORES, "consensus": CONSENSUS}
-    for name, usual in columns.items():
+    known = {
+        "likely_errors": (LIKELY_ERRORS, _with_text(LIKELY_ERRORS)),
+        "scores": (SCORES, _with_text(SCORES)),
+        "consensus": tuple(_consensus_columns()),
+    }
+    for name, columns in known.items():
         path = folder / f"{name}.csv"
-        known = (usual, _with_text(usual), *(_OTHER_CONSENSUS if name == "consensus" else ()))
-        if path.is_file() and _header(path) not in known:
+        if path.is_file() and _header(path) not in columns:
             raise UsageError(
                 "A table of this name goes there, and this one is not from an earlier call.",
                 where=guard.shown(path),
                 mend="name another folder with --out; or move the table away",
             )
+
+
+def _consensus_columns() -> Iterator[tuple[str, ...]]:
+    """Those that a consensus may have: of names, texts, files, parts of these, and objects."""
+    yield CONSENSUS
+    yield CONSENSUS_OF_BOXES[:-1]  # older versions wrote no checksums
+    for columns in (
+        _with_text(CONSENSUS),
+        ("sample", "path", *form.CONSENSUS, "sha256"),
+        ("sample", "path", *SPAN, *form.CONSENSUS, "sha256"),
+        CONSENSUS_OF_BOXES,
+    ):
+        for beside in ((), _BESIDE[:1], _BESIDE[1:], _BESIDE):
+            yield (*columns, *beside)
 
 
 def _header(path: Path) -> tuple[str, ...]:
@@ -226,7 +238,8 @@ def _consensus(found: Facts, labelled: Iterable[Sample], folder: Path) -> str:
         for row in consensus["labels"]
     ]
     if "crowds" in consensus:
-        return _table(list(_boxes(rows, found, folder)), CONSENSUS_OF_BOXES)
+        boxes = list(_boxes(rows, found, folder))
+        return _table(boxes, (*CONSENSUS_OF_BOXES, *_beside(boxes)))
     # Classes were made printable, and are when they are read as labels.
     held = [{**row, "label": guard.unshown(row["label"])} for row in rows]
     if found["agreement"]["scale"] == "multilabel":
@@ -238,7 +251,11 @@ def _consensus(found: Facts, labelled: Iterable[Sample], folder: Path) -> str:
         return _table(held, CONSENSUS)
     content = _voted_on([row["sample"] for row in held], samples, folder)
     held = [{**row, **content[row["sample"]]} for row in held if row["sample"] in content]
-    return _of_samples(held, form.CONSENSUS)
+    return _of_samples(held, form.CONSENSUS, _beside(held))
+
+
+def _beside(rows: Sequence[Facts]) -> tuple[str, ...]:
+    return tuple(name for name in _BESIDE if any(name in row for row in rows))
 
 
 def _voted_on(names: Collection[str], labelled: Iterable[Sample], folder: Path) -> dict[str, Facts]:
@@ -261,12 +278,13 @@ def _boxes(rows: Sequence[Facts], found: Facts, folder: Path) -> Iterator[Facts]
         folder: of the table.
     """
     root, consensus = _root(found["data"]), found["consensus"]
+    splits = {picture: {"split": split} for picture, split in consensus["splits"].items()}
 
     @cache
     def place(picture: str) -> Facts:
         file = root / guard.unshown(picture)
         try:
-            return _place(file, store.file_sha256(file), folder)
+            return {**_place(file, store.file_sha256(file), folder), **splits.get(picture, {})}
         except FileNotFoundError:
             raise DataError(
                 "The picture was there, and is gone.",
@@ -306,12 +324,12 @@ def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
     return _of_samples(held, form.COLUMNS)
 
 
-def _of_samples(rows: Sequence[Facts], columns: Sequence[str]) -> str:
+def _of_samples(rows: Sequence[Facts], columns: Sequence[str], last: Sequence[str] = ()) -> str:
     """Rows with what `_content` gives of their samples, as CSV with these columns besides."""
     if any("text" in row for row in rows):
-        return _table(rows, ("sample", "text", *columns))
+        return _table(rows, ("sample", "text", *columns, *last))
     span = SPAN if any("start" in row for row in rows) else ()
-    return _table(rows, ("sample", "path", *span, *columns, "sha256"))
+    return _table(rows, ("sample", "path", *span, *columns, "sha256", *last))
 
 
 def _content(sample: Sample, span_s: Span | None, folder: Path) -> Facts:
