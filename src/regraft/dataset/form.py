@@ -47,7 +47,7 @@ class FormReader:
         name: see `Reader`.
     """
 
-    name: str = "table by regraft labels"
+    name: str = "table that regraft labels wrote"
 
     def recognises(self, path: Path) -> bool:
         """A table that has all columns of a form."""
