@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,7 @@ from regraft.dataset import guard
 from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.dataset.encoding import said_of_encodings
+from regraft.dataset.rows import DROPPED
 from regraft.errors import DataError
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.found import is_ours
@@ -120,6 +121,7 @@ def caution(drawn: Mapping[str, BoxData]) -> str:
     alone = sum(times == 1 for times in looked.values())
     bare = len(looked) - len(_drawn_on(drawn))
     said = said_of_encodings(note for data in drawn.values() for note in data.problems)
+    said += _refused_or_mended(drawn)
     if alone:
         are = "is" if alone == 1 else "are"
         said.append(
@@ -137,6 +139,36 @@ def caution(drawn: Mapping[str, BoxData]) -> str:
             f"first one counts: {some_of(twice, _NAMED)}."
         )
     return " ".join(said)
+
+
+def _refused_or_mended(drawn: Mapping[str, BoxData]) -> list[str]:
+    """Whose boxes count otherwise than they were drawn."""
+    counts = {
+        "refused": {name: data.refused for name, data in drawn.items() if data.refused},
+        "mended": {name: data.mended for name, data in drawn.items() if data.mended},
+    }
+    said = [
+        f"Boxes were {what} on reading: "
+        f"{some_of([f'{n:,} of {guard.shown(name)}' for name, n in of.items()], _NAMED)}."
+        for what, of in counts.items()
+        if of
+    ]
+    if counts["refused"]:
+        said.append(
+            "Who drew a box that was refused counts as having drawn nothing there; where no other "
+            "is left on the picture, as not having looked."
+        )
+    return said
+
+
+def notes(drawn: Mapping[str, BoxData]) -> list[Facts]:
+    """What was refused, mended or read otherwise than it is written, with whose it is."""
+    return [
+        {"annotator": person, **asdict(one)}
+        for person, data in drawn.items()
+        for one in data.problems
+        if one.done not in DROPPED
+    ]
 
 
 def pictures(drawn: Mapping[str, BoxData]) -> int:

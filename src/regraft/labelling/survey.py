@@ -362,6 +362,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
         "samples": box_agreement.pictures(drawn),
         "classes": list(categories),
         "left_out": unread,
+        "notes": box_agreement.notes(drawn),
     }
     found["not_judged"] = (
         "Several people's boxes on the same pictures: their agreement was looked at."
