@@ -54,3 +54,17 @@ def test_a_picture_with_a_checksum_is_looked_for_in_its_place_alone(data):
         (data / "boxes.csv").write_text(f"{HEADER}\ngone/{name},a,1,1,20,20,{mine}\n")
         with pytest.raises(DataError, match="not there, or no longer"):
             read_boxes(data)
+
+
+def test_copies_of_pictures_outside_do_not_fall_on_others(data, tmp_path):
+    rows = [HEADER]
+    for place, level in (("../a", 10), ("a", 90), ("_/a", 170)):
+        picture = data / place / "x.png"
+        picture.parent.mkdir(parents=True)
+        Image.new("RGB", (64, 48), (level, 9, 9)).save(picture)
+        checksum = sha256(picture.read_bytes()).hexdigest()
+        rows.append(f"{place}/x.png,a,1,1,20,20,{checksum}")
+    (data / "boxes.csv").write_text("\n".join(rows))
+    convert_boxes(data / "boxes.csv", tmp_path / "out", "csv")
+    reds = [Image.open(p).getpixel((0, 0))[0] for p in sorted((tmp_path / "out").rglob("x.png"))]
+    assert sorted(reds) == [10, 90, 170]
