@@ -54,6 +54,10 @@ def test_a_picture_with_a_checksum_is_looked_for_in_its_place_alone(data):
         (data / "boxes.csv").write_text(f"{HEADER}\ngone/{name},a,1,1,20,20,{mine}\n")
         with pytest.raises(DataError, match="not there, or no longer"):
             read_boxes(data)
+    # Nor is another, as long as one is in its place.
+    rows = [HEADER, f"own.png,a,1,1,20,20,{mine}", "gone/secret.png,a,1,1,20,20,"]
+    (data / "boxes.csv").write_text("\n".join(rows))
+    assert [picture.id for picture in read_boxes(data).pictures] == ["own.png"]
 
 
 def test_copies_of_pictures_outside_do_not_fall_on_others(data, tmp_path):

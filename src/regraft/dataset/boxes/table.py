@@ -404,9 +404,10 @@ class _Table:
 
     def locate(self, rows: Iterable[Mapping[str, str]], root: Path, where: str) -> None:
         """Find the pictures where none is in its place, but for those whose checksum is known."""
-        names = dict.fromkeys(cells["path"] for cells in rows if not cells.get("sha256"))
-        if not any(guard.is_file(self.base / name) for name in names):
-            self.elsewhere = found_elsewhere(self.into, root, names, where)
+        known = {cells["path"]: bool(cells.get("sha256")) for cells in rows}
+        wanted = [name for name, is_known in known.items() if not is_known]
+        if wanted and not any(guard.is_file(self.base / name) for name in known):
+            self.elsewhere = found_elsewhere(self.into, root, wanted, where)
 
     def read(self, cells: Mapping[str, str], where: str) -> None:
         """A row: a picture, and perhaps a box on it."""
