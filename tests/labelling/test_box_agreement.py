@@ -140,6 +140,27 @@ def test_the_consensus_is_a_table_of_boxes_to_go_on_from(folder):
     assert regraft.labels(folder, out=folder) == before  # it is nobody's
 
 
+def test_boxes_that_were_refused_or_mended_on_reading_are_said_with_whose_they_are(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
+    header, good = "path,category,left,top,right,bottom", "0.png,x,1,1,20,20"
+    for person, rows in {
+        "ann": [good],
+        "ben": [good, "0.png,x,30,1,20,40", "0.png,x,5,5,5,9"],
+    }.items():
+        (tmp_path / f"{person}.csv").write_text("\n".join([header, *rows]))
+    found = regraft.labels(tmp_path, out=tmp_path / "out")
+    assert found["caution"].startswith(
+        "Boxes were refused on reading: 1 of ben. Boxes were mended on reading: 1 of ben. "
+        "Who drew a box that was refused counts as having drawn nothing there; where no other is "
+        "left on the picture, as not having looked."
+    )
+    listed = [
+        tuple(one[key] for key in ("annotator", "where", "done")) for one in found["data"]["notes"]
+    ]
+    assert listed == [("ben", "ben.csv:3", "corners swapped"), ("ben", "ben.csv:4", "box refused")]
+    assert "ben.csv:4" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_consensus_that_was_saved_again_or_copied_is_nobody_s(folder):
     header = ",".join(CONSENSUS_OF_BOXES)
     row = '0.png,cat,1,1,9,9,0,"0.png [1, 1, 9, 9]",0.9,False,cat: 3,'

@@ -12,6 +12,7 @@ from regraft.dataset.boxes import Box, convert_boxes, read_boxes
 from regraft.errors import DataError
 from regraft.labelling import box_consensus
 from regraft.labelling.box_agreement import NOTHING, Object, called
+from regraft.reporting import labels_page
 
 pytest.importorskip("cleanlab")
 
@@ -76,6 +77,29 @@ def test_the_table_is_read_where_it_was_written_as_long_as_the_pictures_are_the_
     table.write_text(table.read_text().replace("sha256", "else"))
     with pytest.raises(DataError, match="leaves the data's folder"):
         read_boxes(table)
+
+
+def test_the_table_has_the_splits_of_the_pictures(tmp_path):
+    header = "path,category,left,top,right,bottom,split"
+    for n, name in enumerate(("a", "b", "c")):
+        Image.new("RGB", (64, 48), (90 * n, 9, 9)).save(tmp_path / f"{name}.png")
+    for person, split in (("ann", "test"), ("ben", "valid")):
+        boxes = ("a.png,x,1,1,20,20,train", f"b.png,x,1,1,20,20,{split}", "c.png,,,,,,test")
+        (tmp_path / f"{person}.csv").write_text("\n".join([header, *boxes]))
+    for _ in range(2):  # the first is known to be of an earlier call
+        found = regraft.labels(tmp_path, out=tmp_path / "out")
+    read = read_boxes(tmp_path / "out" / "consensus.csv")
+    assert [picture.split for picture in read.pictures] == ["train", "test", "test"]
+    assert "1 picture is in another split with one person than with another" in found["caution"]
+    assert found["caution"].endswith("the first one counts: b.png.")
+
+
+def test_nothing_is_written_where_a_picture_is_gone(labelled, tmp_path):
+    found, *_ = labelled(ann=[("cat", 10, 10)], ben=[("cat", 10, 10)])
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(DataError, match="The picture was there, and is gone"):
+        labels_page.write(tmp_path / "new", found)
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_object_that_three_people_placed_differently_is_not_lost(labelled):

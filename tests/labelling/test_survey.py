@@ -95,6 +95,60 @@ def test_a_consensus_on_a_whole_video_names_it_though_clips_were_cut_of_it(tmp_p
     assert (row["path"], row["label"], row["sha256"]) == ("../a.mp4", "x", "f")
 
 
+@pytest.mark.parametrize("kind", ["files", "texts"])
+def test_a_consensus_has_the_splits_and_groups_of_the_votes(tmp_path, kind):
+    votes, out = votes_file(tmp_path, ""), tmp_path / "out"
+    rows = [f"{'path' if kind == 'files' else 'text'},annotator,label,split,group"]
+    for n, split in enumerate(("train", "Train", "valid", "test")):
+        Image.new("RGB", (20, 20), (60 * n, 9, 9)).save(tmp_path / f"{n}.png")
+        named = f"{n}.png" if kind == "files" else f"what was said as number {n}"
+        rows += [f"{named},{person},{'xy'[n % 2]},{split},=g{n // 2}" for person in ("ann", "ben")]
+    votes.write_text("\n".join(rows))
+    for _ in range(2):  # the first is known to be of an earlier call
+        verbs.labels(votes, out=out)
+    data = sorted(AnyReader().read(out / "consensus.csv"), key=lambda sample: str(sample.source))
+    assert [sample.split for sample in data] == ["train", "train", "valid", "test"]
+    assert [sample.group for sample in data] == ["=g0", "=g0", "=g1", "=g1"]
+
+
+def test_a_consensus_of_one_class_each_says_that_there_may_be_several(tmp_path):
+    said = {"one text": ("cat", "cat", "cat|dog"), "another": ("dog", "dog", "dog")}
+    rows = [f"{text},{n},{vote}" for text, votes in said.items() for n, vote in enumerate(votes)]
+    votes = votes_file(tmp_path, "\n".join(["text,annotator,label", *rows]))
+    verbs.labels(votes, out=tmp_path / "out")
+    for table in (votes, tmp_path / "out" / "consensus.csv"):
+        data = AnyReader().read(table)
+        assert data.multilabel and {one.target for one in data} == {(0,), (1,)}
+        assert "several-labels" not in [problem.kind for problem in data.problems]
+
+
+def test_a_consensus_on_a_part_of_a_video_names_it_though_shorter_clips_were_cut(tmp_path):
+    samples = [
+        Sample(clip_id("a.mp4", s), tmp_path / "a.mp4", 0, file_sha256="f", span_s=s)
+        for s in ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0))
+    ]
+    rows = ["id,annotator,label", *(f"a.mp4@0.00-20.00s,{person},x" for person in ("ann", "ben"))]
+    found = verbs.labels(votes_file(tmp_path, "\n".join(rows)))
+    labels_page.write(tmp_path / "out", found, labelled=samples)
+    with (tmp_path / "out" / "consensus.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["path"], row["start"], row["stop"]) == ("../a.mp4", "0.0", "20.0")
+    assert (row["label"], row["sha256"]) == ("x", "f")
+
+
+def test_a_consensus_on_a_file_that_cannot_be_read_is_in_labels_json_alone(tmp_path):
+    for n in range(8):
+        Image.new("RGB", (20, 20), (20 * n, 9, 9)).save(tmp_path / f"{n}.png")
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    (tmp_path / "2.png").unlink()
+    rows = [f"{n}.png,{person},{'xy'[n % 2]}" for n in range(8) for person in ("ann", "ben")]
+    votes = votes_file(tmp_path, "\n".join(["path,annotator,label", *rows]))
+    found = verbs.labels(votes, out=tmp_path / "out", max_bad=0.5)
+    assert {row["where"] for row in found["data"]["left_out"]} == {"1.png", "2.png"}
+    assert len(found["consensus"]["labels"]) == 8
+    assert len(read_all(tmp_path / "out" / "consensus.csv", max_bad=0)) == 6
+
+
 def test_the_command_prints_text_or_json(tmp_path, capsys):
     for arguments, wanted in ((["--json"], '"agreement"'), ([], "Krippendorff's alpha")):
         with pytest.raises(SystemExit) as stop:

@@ -5,14 +5,17 @@ What to label next, with some labels filled in; and the consensus of votes:
     sample,path,label,suggested,…,sha256        sample,text,label,suggested,…
     sample,path,label,probability,…,sha256      sample,text,label,probability,…
 
+Behind these there may be `split` and `group`.
+
 Decisions:
 
 - It may be data to train on besides others (`fit --more`), or all that there is: what was labelled
   first of a pool.
 - Rows without a label are passed over and counted: nobody has to fill in all of them.
 - Files lie outside of the form's folder as a rule. Such a path is followed to a picture or a video
-  whose content has the checksum that the form has for it, and to nothing else.
-- Texts and labels are cells as `cells.py` makes them.
+  whose content has the checksum that the form has for it, and to nothing else. A file inside has
+  to have its checksum, too.
+- Texts, labels and groups are cells as `cells.py` makes them.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ class FormReader:
         name: see `Reader`.
     """
 
-    name: str = "table of what to label next"
+    name: str = "table that regraft labels wrote"
 
     def recognises(self, path: Path) -> bool:
         """A table that has all columns of a form."""
@@ -62,7 +65,7 @@ class FormReader:
         table = _filled_in(read_table(path))
         written = {
             name: [from_cell(text) for text in table.texts(name)]
-            for name in ("text", "label")
+            for name in ("text", "label", "group")
             if name in table.columns
         }
         table = replace(table, cells={**table.cells, **written})

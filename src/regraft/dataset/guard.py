@@ -2,9 +2,9 @@
 
 Decisions:
 
-- Nothing outside the data's own folder is read, but what was to be labelled (see `form.py`): links
-  that leave it are refused, links to folders are not followed (so there are no loops). A link to a
-  file inside the folder is that file.
+- Nothing outside the data's own folder is read, but pictures and videos whose checksum the data
+  name (see `form.py`, and `table.py` of boxes): links that leave it are refused, links to folders
+  are not followed (so there are no loops). A link to a file inside the folder is that file.
 - Only regular files are opened. A pipe would wait for ever, a device may do anything.
 - A picture's size is taken from its header, that of an icon from the pictures in it, and refused
   above 100 megapixels before one pixel is decoded. A file over 512 MiB is not read at all.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -21,43 +20,54 @@ from regraft.store import remembered_sha256
 class Places:
     """Finds the files that a table names, and sees to it that they lie inside its folder.
 
+    A file is what its path leads to as it is written, `..` taken off with the folder before it:
+    open what is found, as a path whose folder is a link may lead elsewhere otherwise.
+
     Attributes:
         root: the folder, resolved.
-        known: paths as the table has them that may lead out of it, to a picture or a video with
-            this sha256.
     """
 
     root: Path
-    known: Mapping[str, str] = field(default_factory=dict[str, str])
     _inside: dict[Path, bool] = field(default_factory=dict[Path, bool])
+    _found: dict[tuple[str, str], Path | str] = field(
+        default_factory=dict[tuple[str, str], Path | str]
+    )
 
     @staticmethod
-    def of(table: Path, known: Mapping[str, str] | None = None) -> Places:
+    def of(table: Path) -> Places:
         """Those that a table may name."""
-        return Places(table.resolve().parent, known or {})
+        return Places(table.resolve().parent)
 
-    def find(self, text: str) -> Path | str:
+    def find(self, text: str, sha256: str = "") -> Path | str:
         """The file, or the kind of problem: "missing", "outside", or "changed".
 
         What is known and not there is "changed", too: a table learns nothing of other folders.
 
         Args:
             text: the way to it from the folder, or an absolute one.
+            sha256: of its content, in lower case; the file may then lie outside of the folder, if
+                it is a picture or a video. "" where it is not known.
         """
+        named = text, sha256
+        if named not in self._found:
+            self._found[named] = self._find(text, sha256)
+        return self._found[named]
+
+    def _find(self, text: str, sha256: str) -> Path | str:
         if "\0" in text or not text.strip():
             return "missing"
         path = self._existing(text)
         if path is None:
             if Path(os.path.normpath(self.root / text)).is_relative_to(self.root):
                 return "missing"
-            return "changed" if text in self.known else "outside"
+            return "changed" if sha256 else "outside"
         if not path.is_relative_to(self.root):
             path = path.parent.resolve() / path.name  # the folder may be known by another name
-        if path.is_relative_to(self.root) and self._is_inside(path):
-            return path
-        if text not in self.known:
-            return "outside"
-        return path if _has_content(path, self.known[text]) else "changed"
+        is_inside = path.is_relative_to(self.root) and self._is_inside(path)
+        if not sha256:
+            return path if is_inside else "outside"
+        may_be = is_inside or claims_video(path) or claims_picture(path)
+        return path if may_be and _has_content(path, sha256) else "changed"
 
     def _existing(self, text: str) -> Path | None:
         """The file as written, or as another system would have written its name."""
@@ -85,13 +95,10 @@ class Places:
 
 
 def _has_content(path: Path, sha256: str) -> bool:
-    """Whether this is a picture or a video, by its name, with this checksum."""
-    is_video = claims_video(path)
-    if not is_video and not claims_picture(path):
-        return False
+    """Whether this is a file with this checksum, and not too large to be read."""
     try:
         status = path.stat()
-        fits = is_video or status.st_size <= MAX_BYTES
+        fits = claims_video(path) or status.st_size <= MAX_BYTES
         return stat.S_ISREG(status.st_mode) and fits and remembered_sha256(path) == sha256
     except (OSError, StoreError):
         return False

@@ -96,7 +96,7 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
 
     Args:
         table: what was read.
-        known: paths that may lead out of its folder, with the sha256 of what has to lie there.
+        known: paths with the sha256 of what has to lie there; they may lead out of its folder.
 
     Raises:
         DataError: it lacks columns or holds what it may not.
@@ -110,7 +110,7 @@ def dataset_of(table: Table, known: Mapping[str, str] | None = None) -> Dataset:
     if is_text:
         rows, problems = _text_rows(table, column, labels)
     else:
-        rows, problems = _rows(table, labels, Places.of(table.path, known))
+        rows, problems = _rows(table, labels, known or {})
     classes = tuple(sorted({name for row in rows for name in row.labels}))
     index = {name: number for number, name in enumerate(classes)}
     return Dataset(
@@ -149,7 +149,7 @@ def unlabelled_of(path: Path) -> Dataset:
     table = with_times(table) if task == "video-classification" else table
     table = replace(table, cells={n: cells for n, cells in table.cells.items() if n != "split"})
     labels = Labels([()] * len(table.lines), True, ())
-    rows, problems = _rows(table, labels, Places.of(path))
+    rows, problems = _rows(table, labels, {})
     samples = tuple(
         Sample(row.id, row.source, None, split="train", group=row.group, span_s=row.span_s)
         for row in sorted(rows, key=lambda row: row.id)
@@ -177,13 +177,16 @@ class _Row:
     span_s: Span | None = None
 
 
-def _rows(table: Table, labels: Labels, places: Places) -> tuple[list[_Row], list[Problem]]:
-    splits, groups = _splits(table), _groups(table)
+def _rows(
+    table: Table, labels: Labels, known: Mapping[str, str]
+) -> tuple[list[_Row], list[Problem]]:
+    places = Places.of(table.path)
+    splits, groups = splits_in(table), groups_in(table)
     spans = _parts(table)
     rows: list[_Row] = []
     problems: list[Problem] = []
     for number, (line, text) in enumerate(zip(table.lines, table.texts("path"), strict=True)):
-        found = places.find(text)
+        found = places.find(text, known.get(text, ""))
         if isinstance(found, str):
             where = guard.shown(text) or f"line {line}"
             problems.append(Problem(found, where, f"{_WHY[found]} (line {line}).", "set aside"))
@@ -241,7 +244,7 @@ def _parts(table: Table) -> list[Span | None | str]:
 
 
 def _text_rows(table: Table, column: str, labels: Labels) -> tuple[list[_Row], list[Problem]]:
-    splits, groups = _splits(table), _groups(table)
+    splits, groups = splits_in(table), groups_in(table)
     called = zip(table.line_ids, table.lines, table.contents(column), strict=True)
     rows = [
         _Row(id_, text, labels.of_rows[number], splits[number], groups[number], line)
@@ -253,7 +256,7 @@ def _text_rows(table: Table, column: str, labels: Labels) -> tuple[list[_Row], l
 _WHY = {
     "missing": "There is no such file",
     "outside": "The path leaves the table's folder; only what lies in it is read",
-    "changed": "The picture or video that was to be labelled is not there, or no longer the same",
+    "changed": "The picture or video that is meant is not there, or no longer the same",
 }
 
 
@@ -294,7 +297,7 @@ def _once(rows: Iterable[_Row]) -> tuple[list[_Row], list[Problem]]:
     return kept, problems
 
 
-def _groups(table: Table) -> list[str]:
+def groups_in(table: Table) -> list[str]:
     """The group of each row; half a character in it, which JSON can have, is escaped."""
     if "group" not in table.columns:
         return [""] * len(table.lines)
@@ -303,7 +306,12 @@ def _groups(table: Table) -> list[str]:
     ]
 
 
-def _splits(table: Table) -> list[Split]:
+def splits_in(table: Table) -> list[Split]:
+    """The split of each row, "" where it has none.
+
+    Raises:
+        DataError: a split is called what none is.
+    """
     if "split" not in table.columns:
         return [""] * len(table.lines)
     splits: list[Split] = []

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -29,11 +29,12 @@ from regraft.dataset import guard
 from regraft.dataset.boxes import FORMATS, Box, BoxData
 from regraft.dataset.boxes.label_studio import LabelStudioReader, annotators_of
 from regraft.dataset.encoding import said_of_encodings
+from regraft.dataset.rows import DROPPED
 from regraft.errors import DataError
 from regraft.labelling.agreement import bootstrap
 from regraft.labelling.found import is_ours
 from regraft.labelling.votes import Votes, votes_of
-from regraft.wording import plural
+from regraft.wording import plural, some_of
 
 LEAST_IOU = 0.5
 NOTHING = "(nothing)"
@@ -41,6 +42,8 @@ NOTHING = "(nothing)"
 
 Facts = dict[str, Any]
 
+_NAMED = 3
+"""Pictures that a message names."""
 _WITHOUT_A_BOX = "without a box: under `images` in COCO, in a table in a row of its path alone"
 
 
@@ -112,12 +115,13 @@ def annotators_in(folder: Path) -> dict[str, BoxData] | None:
 
 
 def caution(drawn: Mapping[str, BoxData]) -> str:
-    """What to bear in mind: files that were guessed at, pictures that say nothing; or ""."""
+    """What to bear in mind: what was guessed at, pictures that say nothing or twice; or ""."""
     looked = Counter(picture.id for data in drawn.values() for picture in data.pictures)
     seen = f"Of {plural(len(looked), 'picture')}"
     alone = sum(times == 1 for times in looked.values())
     bare = len(looked) - len(_drawn_on(drawn))
     said = said_of_encodings(note for data in drawn.values() for note in data.problems)
+    said += _refused_or_mended(drawn)
     if alone:
         are = "is" if alone == 1 else "are"
         said.append(
@@ -127,12 +131,59 @@ def caution(drawn: Mapping[str, BoxData]) -> str:
     if bare:
         none = "has no box of anybody" if bare == 1 else "have no box of anybody"
         said.append(f"{seen} {bare:,} {none}: agreement is about objects that somebody saw.")
+    twice = [picture for picture, names in splits(drawn).items() if len(names) > 1]
+    if twice:
+        whose = "is in another split" if len(twice) == 1 else "are in other splits"
+        said.append(
+            f"{plural(len(twice), 'picture')} {whose} with one person than with another, and the "
+            f"first one counts: {some_of(twice, _NAMED)}."
+        )
     return " ".join(said)
+
+
+def _refused_or_mended(drawn: Mapping[str, BoxData]) -> list[str]:
+    """Whose boxes count otherwise than they were drawn."""
+    counts = {
+        "refused": {name: data.refused for name, data in drawn.items() if data.refused},
+        "mended": {name: data.mended for name, data in drawn.items() if data.mended},
+    }
+    said = [
+        f"Boxes were {what} on reading: "
+        f"{some_of([f'{n:,} of {guard.shown(name)}' for name, n in of.items()], _NAMED)}."
+        for what, of in counts.items()
+        if of
+    ]
+    if counts["refused"]:
+        said.append(
+            "Who drew a box that was refused counts as having drawn nothing there; where no other "
+            "is left on the picture, as not having looked."
+        )
+    return said
+
+
+def notes(drawn: Mapping[str, BoxData]) -> list[Facts]:
+    """What was refused, mended or read otherwise than it is written, with whose it is."""
+    return [
+        {"annotator": person, **asdict(one)}
+        for person, data in drawn.items()
+        for one in data.problems
+        if one.done not in DROPPED
+    ]
 
 
 def pictures(drawn: Mapping[str, BoxData]) -> int:
     """How many pictures anybody looked at, with boxes or without."""
     return len({picture.id for data in drawn.values() for picture in data.pictures})
+
+
+def splits(drawn: Mapping[str, BoxData]) -> dict[str, list[str]]:
+    """The splits that people have a picture in, each once; without pictures that are in none."""
+    found: dict[str, list[str]] = {}
+    for data in drawn.values():
+        for picture in data.pictures:
+            if picture.split and picture.split not in found.setdefault(picture.id, []):
+                found[picture.id].append(picture.split)
+    return found
 
 
 def _drawn_on(drawn: Mapping[str, BoxData]) -> set[str]:

@@ -17,7 +17,15 @@ from itertools import groupby
 import numpy as np
 
 from regraft.dataset.boxes import BoxData
-from regraft.labelling.box_agreement import NOTHING, Object, called, edges_of, middle, overlap
+from regraft.labelling.box_agreement import (
+    NOTHING,
+    Object,
+    called,
+    edges_of,
+    middle,
+    overlap,
+    splits,
+)
 from regraft.labelling.consensus import ranked
 from regraft.labelling.found import Facts
 from regraft.tasks.box_errors import NEAR_IOU
@@ -40,7 +48,8 @@ def settled(consensus: Facts, drawn: Mapping[str, BoxData], found: Sequence[Obje
         boxes (left, top, right, bottom in pixels). One that is taken for another is labelled
         `NOTHING` and has "same_as", what that is called, whose edges are the mean of all, and which
         has the votes of all and is tied. "crowds" are all that anybody drew, with "picture",
-        "category" and "edges"; "bare" the pictures on which nobody drew anything.
+        "category" and "edges"; "bare" the pictures on which nobody drew anything; "splits" those of
+        pictures that are in one, as the first person has it.
     """
     named = {called(one, number): one for number, one in enumerate(found)}
     rows = {row["sample"]: row | _place([named[row["sample"]]]) for row in consensus["labels"]}
@@ -59,7 +68,12 @@ def settled(consensus: Facts, drawn: Mapping[str, BoxData], found: Sequence[Obje
     ]
     every = {picture.id for data in drawn.values() for picture in data.pictures}
     bare = sorted(every - {picture for picture, *_ in boxes})
-    return consensus | ranked([*rows.values()]) | {"crowds": crowds, "bare": bare}
+    said = {
+        "crowds": crowds,
+        "bare": bare,
+        "splits": {id_: s[0] for id_, s in splits(drawn).items()},
+    }
+    return consensus | ranked([*rows.values()]) | said
 
 
 def caution(rows: Sequence[Facts]) -> str:

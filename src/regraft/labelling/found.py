@@ -28,7 +28,8 @@ class Found(TypedDict):
         agreement: how far people agree, by class, person and pair, and what divides them; None
             without votes, as all that is made of them.
         consensus: the label that the votes come to, of every sample; see `consensus.summary` and,
-            of boxes, `box_consensus.settled`.
+            of boxes, `box_consensus.settled`. Where a table of votes has a "split" or a "group",
+            so have its "labels".
         ceiling: how often one annotator agrees with the majority of the others.
         beside_people: how a new head agrees with them, on samples that it never saw.
         reviewed: on how many samples reviewers had an opinion.
@@ -43,7 +44,8 @@ class Found(TypedDict):
         worth: what the next labels would bring; None where it cannot be told.
         pool: {"path", "samples": without labels, "left_out"}; None without one.
         data: {"path", "task", "samples", "classes", "left_out"}; None where no files are named.
-            "left_out" are files and rows that are not among the samples; see `left_out`.
+            "left_out" are files and rows that are not among the samples; see `left_out`. Of
+            boxes it has "notes", too: whose boxes were refused or mended, where and why.
         caution: what to bear in mind about all this, or "".
         from_label_studio: what an export brought; see `label_studio_exports.take_in`.
         to_label_studio: what was written; see `label_studio_tasks.write_survey`.

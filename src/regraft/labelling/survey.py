@@ -36,7 +36,7 @@ from regraft.labelling.reader import AnyReader, VotesReader
 from regraft.labelling.seeing import eyes
 from regraft.labelling.verdicts import Verdict, heard, reviewed, settled
 from regraft.labelling.votes import Scale, Votes
-from regraft.labelling.votes_table import is_votes, read_votes
+from regraft.labelling.votes_table import given_beside, is_votes, read_votes, read_votes_table
 from regraft.labelling.worth import worth
 from regraft.tasks.classification import Classification
 from regraft.transfer.model import Model
@@ -151,6 +151,10 @@ def surveyed(request: Request, *, tell: Tell = silent) -> Surveyed:
         _refuse_without_samples(request, why)
         found["not_judged"] = f"{why}, so only the votes were looked at.{mend}"
         return Surveyed(found)
+    if found["consensus"] is not None:
+        beside = given_beside(read_votes_table(data, scale=request.scale))
+        labels = [row | beside[row["sample"]] for row in found["consensus"]["labels"]]
+        found["consensus"] |= {"labels": labels}
     had = _gathered(request, tell)
     dataset, pool = had.dataset, had.pool
     found = _looked_at(found, request, had, votes)
@@ -358,6 +362,7 @@ def _of_boxes(drawn: Mapping[str, BoxData], request: Request) -> Found:
         "samples": box_agreement.pictures(drawn),
         "classes": list(categories),
         "left_out": unread,
+        "notes": box_agreement.notes(drawn),
     }
     found["not_judged"] = (
         "Several people's boxes on the same pictures: their agreement was looked at."

@@ -33,7 +33,7 @@ from regraft.dataset.reader import class_name
 from regraft.dataset.table import KNOWN, Table, brief, columns_of, read_table
 from regraft.dataset.table_columns import with_path
 from regraft.dataset.table_labels import with_lists
-from regraft.dataset.table_rows import TableReader
+from regraft.dataset.table_rows import TableReader, groups_in, splits_in
 from regraft.errors import DataError
 from regraft.labelling.label_studio_exports import is_export, votes_in
 from regraft.labelling.votes import Scale, Value, Votes, votes_of
@@ -92,6 +92,26 @@ def read_votes(path: Path, *, scale: Scale | None = None) -> Votes:
     read = read_votes_table(path, scale=scale)
     guessed = said_of_encodings(read.table.notes)
     return replace(read.votes, notes=(*guessed, *read.votes.notes))
+
+
+def given_beside(read: VotesTable) -> dict[str, dict[str, str]]:
+    """What `fit` minds of a table beside its votes: "split" and "group" of each sample.
+
+    They are those of its first row, as where the table is read as data.
+
+    Returns:
+        by sample; neither where no row has it.
+
+    Raises:
+        DataError: a split is called what none is.
+    """
+    columns = {"split": splits_in(read.table), "group": groups_in(read.table)}
+    given = {column: cells for column, cells in columns.items() if any(cells)}
+    found: dict[str, dict[str, str]] = {}
+    for row, name in enumerate(read.names):
+        if name not in found:
+            found[name] = {column: cells[row] for column, cells in given.items()}
+    return found
 
 
 def read_votes_table(path: Path, *, scale: Scale | None = None) -> VotesTable:

@@ -1,13 +1,9 @@
-"""What `regraft labels --out` leaves: labels.json, tables to work through, one page of it all."""
+"""What `regraft labels --out` leaves: labels.json, `labels_tables.py`, and one page of it all."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +11,10 @@ from markupsafe import Markup
 
 from regraft import dataset as data_sets
 from regraft import store
-from regraft.dataset import Sample, cells, form, guard
-from regraft.dataset.clips import named_part
-from regraft.dataset.table import SPAN
-from regraft.dataset.times import as_cells
-from regraft.dataset.video import parted
+from regraft.dataset import Sample, cells, guard
 from regraft.errors import UnreadableSample, UsageError
-from regraft.labelling.box_agreement import NOTHING
-from regraft.labelling.found import CONSENSUS_OF_BOXES, FILE, holds_found
-from regraft.reporting import detection, drawing, figures
+from regraft.labelling.found import FILE, holds_found
+from regraft.reporting import detection, drawing, figures, labels_tables
 from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
 from regraft.reporting.thumbnails import of_samples
@@ -35,16 +26,6 @@ _PAGE = "report.html"
 _MARK = b'<p class="where"><b>regraft labels</b>'
 """In labels.html.j2, of all versions; the pages of other commands are by regraft, too."""
 
-LIKELY_ERRORS = ("sample", "given", "suggested", "score", "reason")
-SCORES = ("sample", "given", "suggested", "score", "suspect")
-CONSENSUS = ("sample", *form.CONSENSUS)
-_OTHER_CONSENSUS = (
-    ("sample", "path", *form.CONSENSUS, "sha256"),
-    ("sample", "path", *SPAN, *form.CONSENSUS, "sha256"),
-    CONSENSUS_OF_BOXES,
-    CONSENSUS_OF_BOXES[:-1],
-)
-"""Where samples are files, or objects; older versions wrote no checksums."""
 SHOWN = 60
 """Samples in the galleries of likely errors and of what to label next."""
 FEW = 24
@@ -61,30 +42,7 @@ def refuse_worked_on(folder: Path) -> None:
             leaves it; it would be written over, or taken away.
     """
     _refuse_another_page(folder)
-    path = folder / "next.csv"
-    if path.is_file() and form.is_worked_on(path):
-        raise UsageError(
-            "Labels were written into this table, and would be lost.",
-            where=guard.shown(path),
-            mend="learn from it with `regraft fit --more`, and name another folder with --out; "
-            "or move it away",
-        )
-    columns = {"likely_errors": LIKELY_ERRORS, "scores": SCORES, "consensus": CONSENSUS}
-    for name, usual in columns.items():
-        path = folder / f"{name}.csv"
-        known = (usual, _with_text(usual), *(_OTHER_CONSENSUS if name == "consensus" else ()))
-        if path.is_file() and _header(path) not in known:
-            raise UsageError(
-                "A table of this name goes there, and this one is not from an earlier call.",
-                where=guard.shown(path),
-                mend="name another folder with --out; or move the table away",
-            )
-
-
-def _header(path: Path) -> tuple[str, ...]:
-    """The columns of a table as `write` leaves it; of one that was saved otherwise, others."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return tuple(file.readline(1000).rstrip("\r\n").split(","))
+    labels_tables.refuse_worked_on(folder)
 
 
 def _refuse_another_page(folder: Path) -> None:
@@ -112,11 +70,6 @@ def _is_page(path: Path) -> bool:
         return False
 
 
-def _with_text(columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a table about texts: the text stands behind the name."""
-    return columns[0], "text", *columns[1:]
-
-
 def write(
     folder: Path, found: Facts, pool: Iterable[Sample] = (), labelled: Iterable[Sample] = ()
 ) -> None:
@@ -131,26 +84,22 @@ def write(
         labelled: those whose labels may be wrong.
 
     Raises:
-        StoreError: the disk is full, or the folder cannot be written to.
+        DataError: a picture with boxes is gone; nothing is written.
+        StoreError: the disk is full, a picture cannot be read, or the folder not be written to.
         UsageError: as `refuse_worked_on`; somebody may have begun to write meanwhile.
     """
     refuse_worked_on(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    tables = labels_tables.tables(found, pool, labelled, folder.resolve())
+    page = render(found, *_thumbnails(found))
+    folder.mkdir(parents=True, exist_ok=True)
     store.commit(folder / FILE, text.encode("utf-8", "backslashreplace"))
-    tables = {
-        "likely_errors": _with_texts(found["likely_errors"], labelled, LIKELY_ERRORS),
-        "scores": _with_texts(found["scores"], labelled, SCORES),
-        "next": _next(found["next"], pool, folder.resolve()),
-        "consensus": _consensus(found, labelled, folder.resolve()),
-    }
     for name, table in tables.items():
         path = folder / f"{name}.csv"
         if table:
             store.commit(path, cells.encoded(table))
         else:
             path.unlink(missing_ok=True)
-    page = render(found, *_thumbnails(found))
     store.commit(folder / _PAGE, page.encode("utf-8"))
 
 
@@ -202,144 +151,6 @@ def headline(found: Facts) -> str:
     return " ".join(said[:2]) or found["not_judged"] or "Nothing was found."
 
 
-def _with_texts(rows: Sequence[Facts], labelled: Iterable[Sample], columns: Sequence[str]) -> str:
-    """Rows about samples, as CSV with these columns; of texts with the text behind the name."""
-    texts = {sample.id: sample.source for sample in labelled if isinstance(sample.source, str)}
-    held = [{**row, "text": texts.get(row["sample"])} for row in rows]
-    return _table(held, _with_text(columns) if texts else columns)
-
-
-def _consensus(found: Facts, labelled: Iterable[Sample], folder: Path) -> str:
-    """The label of each sample that was voted on, as CSV in this folder that `fit` takes.
-
-    The votes are in one cell. Where a sample may have several classes, `|` says that it has none.
-    """
-    consensus = found["consensus"]
-    if consensus is None:
-        return ""
-    rows: list[Facts] = [
-        {**row, "votes": ", ".join(f"{name}: {times}" for name, times in row["votes"].items())}
-        for row in consensus["labels"]
-    ]
-    if "crowds" in consensus:
-        return _table(list(_boxes(rows, found, folder)), CONSENSUS_OF_BOXES)
-    voted = _voted_on(labelled, folder)
-    held: list[Facts] = [
-        # Classes were made printable, and are when they are read as labels.
-        {
-            **row,
-            "label": guard.unshown(row["label"]) or "|",
-            **voted.get(row["sample"], {}),
-        }
-        for row in rows
-    ]
-    return _of_samples(held, form.CONSENSUS) if voted else _table(held, CONSENSUS)
-
-
-def _voted_on(labelled: Iterable[Sample], folder: Path) -> dict[str, Facts]:
-    """The content of what votes may be on, by name: samples, and videos that clips were cut of."""
-    found: dict[str, Facts] = {}
-    for sample in labelled:
-        found[sample.id] = content = _content(sample, folder)
-        whole = {name: cell for name, cell in content.items() if name not in SPAN}
-        found.setdefault(parted(sample.id)[0], whole)
-    return found
-
-
-def _boxes(rows: Sequence[Facts], found: Facts, folder: Path) -> Iterator[Facts]:
-    """Rows of a table of boxes; where nothing is there, a row has no category and no edges.
-
-    Args:
-        rows: the consensus on objects, the votes in one cell.
-        found: what `regraft.labels` gives.
-        folder: of the table.
-    """
-    root, consensus = _root(found["data"]), found["consensus"]
-
-    @cache
-    def place(picture: str) -> Facts:
-        file = root / guard.unshown(picture)
-        return _place(file, store.file_sha256(file), folder)
-
-    for row in rows:
-        box = _box(row["label"], row["edges"], 0) if row["label"] != NOTHING else {}
-        yield {**row, **place(row["picture"]), "chance": row["probability"], **box}
-    for crowd in consensus["crowds"]:
-        box = _box(crowd["category"], crowd["edges"], 1)
-        yield {**place(crowd["picture"]), **box}
-    for picture in consensus["bare"]:
-        yield place(picture)
-
-
-def _root(data: Facts) -> Path:
-    """The folder that pictures with boxes are called by their ways from."""
-    path = Path(data["path"]).resolve()
-    return path if path.is_dir() else path.parent
-
-
-def _box(category: str, edges: Sequence[float], crowd: int) -> dict[str, Any]:
-    sides = dict(zip(("left", "top", "right", "bottom"), edges, strict=True))
-    return {"category": category, **sides, "crowd": crowd}
-
-
-def _next(rows: Sequence[Facts], pool: Iterable[Sample], folder: Path) -> str:
-    """What is to be labelled next, as CSV in this folder that `fit --more` takes when labelled.
-
-    Files are outside of the folder as a rule; a table may name such ones with their checksums.
-    """
-    named = {sample.id: sample for sample in pool}
-    held = [
-        {**row, **_content(named[row["sample"]], folder)} if row["sample"] in named else row
-        for row in rows
-    ]
-    return _of_samples(held, form.COLUMNS)
-
-
-def _of_samples(rows: Sequence[Facts], columns: Sequence[str]) -> str:
-    """Rows with what `_content` gives of their samples, as CSV with these columns besides."""
-    if any("text" in row for row in rows):
-        return _table(rows, ("sample", "text", *columns))
-    span = SPAN if any("start" in row for row in rows) else ()
-    return _table(rows, ("sample", "path", *span, *columns, "sha256"))
-
-
-def _content(sample: Sample, folder: Path) -> Facts:
-    """A sample's text; or the way to its file from a folder, which part it is, and its checksum."""
-    if isinstance(sample.source, str):
-        return {"text": sample.source}
-    span_s = named_part(sample)
-    part = {} if span_s is None else dict(zip(SPAN, as_cells(span_s), strict=True))
-    return {**part, **_place(sample.source, sample.file_sha256 or sample.sha256, folder)}
-
-
-def _place(file: Path, sha256: str, folder: Path) -> Facts:
-    """The way to a file from a folder, and its checksum, without which a table may not leave it."""
-    place = os.path.relpath(file, folder)
-    path = place if place.startswith("../") else f"./{place}"  # or it might be a formula
-    return {"path": path, "sha256": sha256}
-
-
-def _table(rows: Sequence[Facts], columns: Sequence[str]) -> str:
-    """The rows as CSV, "" of none; what a spreadsheet would take for a formula is text.
-
-    Numbers are not.
-    """
-    if not rows:
-        return ""
-    held = io.StringIO(newline="")
-    writer = csv.writer(held)
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_plain(row.get(column, "")) for column in columns])
-    return held.getvalue()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, str):
-        return cells.to_cell(value)
-    return "" if value is None else value
-
-
 def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Small JPEGs of what the page shows, of the labelled samples and of the pool."""
     data, pool = found["data"], found["pool"]
@@ -348,7 +159,7 @@ def _thumbnails(found: Facts) -> tuple[dict[str, bytes], dict[str, bytes]]:
     divided = found["agreement"]["divided"][:FEW] if found["agreement"] else []
     root, task = Path(data["path"]), data["task"]
     if task == "object-detection":
-        return dict(_objects(_root(data), divided, _numbers(found))), {}
+        return dict(_objects(labels_tables.root_of(data), divided, _numbers(found))), {}
     labelled = [*found["likely_errors"][:SHOWN], *found["outliers"][:FEW], *divided]
     return (
         of_samples(root, task, labelled),

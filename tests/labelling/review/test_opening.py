@@ -330,6 +330,7 @@ def test_nothing_to_review_is_said(tmp_path):
     facts = {**NOTHING, "data": None, "not_judged": "The table has no files."}
     with pytest.raises(DataError, match=r"nothing to show. The table has no files\.") as fault:
         open_review(data.path, Surveyed(facts))
+    assert "a table of votes with the texts in a column `text`" in fault.value.mend
     assert "`path`" in fault.value.mend
     facts |= {"data": {"task": "object-detection"}}
     with pytest.raises(DataError, match="Boxes of several people are not reviewed") as fault:

@@ -6,7 +6,9 @@ import re
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +105,13 @@ def plain_names(data: BoxData) -> list[str]:
     plain = [_KNOWN_FOLDERS.sub("", _WAY_OUT.sub("", name)) for name in own]
     differ = (names for names in (plain, own) if len(set(names)) == len(names))
     names = next(differ, [picture.id for picture in data.pictures])
-    return [_WAY_OUT.sub(lambda way: way[0].replace("..", "_"), name) for name in names]
+    tried = (_inside(names, "_" * length) for length in count(1))
+    return next(inside for inside in tried if len(set(inside)) == len(names))
+
+
+def _inside(names: Sequence[str], up: str) -> list[str]:
+    """The names with folders of this name for each that leads out of the data."""
+    return [_WAY_OUT.sub(lambda way: way[0].replace("..", up), name) for name in names]
 
 
 def describe_boxes(data: BoxData) -> dict[str, Any]:

@@ -12,8 +12,9 @@ column (WKT, lists), and VIA's own CSV.
 A row with only a path is a picture without boxes, whether the other cells are empty or NaN, as
 pandas writes them. So is, and that is said, one whose edges are all 0, as DeepForest writes it.
 
-A picture with its `sha256` may lie outside of the table's folder: what several people drew comes to
-such a table, which `regraft labels` writes to wherever it is told to.
+A picture with its `sha256` has to have it, and may then lie outside of the table's folder: what
+several people drew comes to such a table, which `regraft labels` writes to wherever it is told to.
+It is looked for where its path leads, and nowhere else.
 
 A folder may have boxes.csv or another such table, or one in the folder of each split (Roboflow).
 
@@ -201,7 +202,7 @@ def _read_file(into: Collector, file: Path, root: Path, split: Split) -> None:
     lines = [(row, f"{shown}:{line}") for row, line in rows if row]
     table = _Table(into, file.parent, columns, commas, split)
     named = [(cells, where) for row, where in lines if (cells := table.cells(row, where))]
-    table.locate((cells["path"] for cells, _ in named), root, shown)
+    table.locate((cells for cells, _ in named), root, shown)
     for cells, where in named:
         table.read(cells, where)
 
@@ -366,7 +367,8 @@ class _Table:
         columns: as they are understood.
         commas: edges may have decimal commas.
         split: of all its pictures, where they have none of their own.
-        places: pictures that are not where their path leads, by path.
+        elsewhere: pictures that are not where their path leads, by path.
+        places: finds those whose checksum is known.
         sized: pictures and the sizes that were given for them.
     """
 
@@ -375,8 +377,12 @@ class _Table:
     columns: list[str]
     commas: bool
     split: Split
-    places: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    elsewhere: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    places: Places = field(init=False)
     sized: set[tuple[str, float, float]] = field(default_factory=set[tuple[str, float, float]])
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.base)
 
     def cells(self, row: list[str], where: str) -> dict[str, str] | None:
         """A row by column; None where it cannot be read (said)."""
@@ -396,11 +402,12 @@ class _Table:
             return None
         return cells
 
-    def locate(self, paths: Iterable[str], root: Path, where: str) -> None:
-        """Find the pictures where none is in its place."""
-        names = dict.fromkeys(paths)
-        if not any(guard.is_file(self.base / name) for name in names):
-            self.places = found_elsewhere(self.into, root, names, where)
+    def locate(self, rows: Iterable[Mapping[str, str]], root: Path, where: str) -> None:
+        """Find the pictures where none is in its place, but for those whose checksum is known."""
+        known = {cells["path"]: bool(cells.get("sha256")) for cells in rows}
+        wanted = [name for name, is_known in known.items() if not is_known]
+        if wanted and not any(guard.is_file(self.base / name) for name in known):
+            self.elsewhere = found_elsewhere(self.into, root, wanted, where)
 
     def read(self, cells: Mapping[str, str], where: str) -> None:
         """A row: a picture, and perhaps a box on it."""
@@ -425,15 +432,15 @@ class _Table:
     def _picture(self, cells: Mapping[str, str], where: str, split: Split) -> str | None:
         """The picture of a row, by its path or by what lies there; None where it is not used."""
         path, sha256 = cells["path"], cells.get("sha256", "").lower()
-        file = self.places.get(path, self.base / path)
-        if path in self.places or not sha256:
-            return self.into.picture(file, where, split)
-        found = Places(self.base, {path: sha256}).find(path)
-        if found == "changed":
-            what = f"{guard.shown(file)} is not there, or no longer the picture that was drawn on."
-            self.into.set_aside(file, "changed", where, what)
-            return None
-        return self.into.picture(file, where, split, is_known=isinstance(found, Path))
+        file = self.base / path
+        if not sha256:
+            return self.into.picture(self.elsewhere.get(path, file), where, split)
+        found = self.places.find(path, sha256)
+        if isinstance(found, Path):
+            return self.into.picture(found, where, split, is_known=True)
+        what = f"{guard.shown(file)} is not there, or no longer the picture that was drawn on."
+        self.into.set_aside(file, "changed", where, what)
+        return None
 
     def _declare(
         self, id_: str, cells: Mapping[str, str], edges: Sequence[str], where: str

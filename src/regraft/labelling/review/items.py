@@ -128,7 +128,8 @@ def nothing_to_show(found: Surveyed, where: object = "") -> DataError:
     return DataError(
         f"There is nothing to show. {found.facts['not_judged']}",
         where=where,
-        mend="let a column `path` lead to the files, or review the samples where they are",
+        mend="give a table of votes with the texts in a column `text`, or with a column `path` "
+        "that leads to the files; or review the samples where they are",
     )
 
 
