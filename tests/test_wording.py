@@ -26,12 +26,12 @@ def test_what_is_not_quite_all_or_nothing_is_not_rounded_to_it(
 
 @pytest.mark.parametrize("name", ["cat", "New Zealand", "Katze-groß", "très bien", "बिल्ली", "a_b"])
 def test_classes_that_are_words_stand_in_a_sentence_as_they_are(name: str) -> None:
-    assert wording.class_name(name) == name
+    assert wording.class_in_words(name) == name
 
 
 @pytest.mark.parametrize("name", ["3", "-1", "7 UP", "d3", "cats, large", "²", "(none)", "+", ""])
 def test_classes_that_a_sentence_would_mix_up_are_in_quotes(name: str) -> None:
-    assert wording.class_name(name) == f'"{name}"'
+    assert wording.class_in_words(name) == f'"{name}"'
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def span_of_points(low: float, high: float, p: float | None = None) -> str:
     return said if p is None else f"{said}, p = {p:.3f}"
 
 
-def class_name(name: str) -> str:
+def class_in_words(name: str) -> str:
     """A class in a sentence: plain words as they are, all else in quotes: 3 is `"3"`.
 
     Else a number would be taken for one of the sentence's own, and a comma for its comma.

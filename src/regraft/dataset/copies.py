@@ -23,7 +23,7 @@ import numpy as np
 from regraft.dataset import clips, guard, near_texts, video
 from regraft.dataset.duplicates import Forest, Thumbnails, near_pairs
 from regraft.dataset.rows import KEPT, Dataset, Problem, Sample, Split, labels_of
-from regraft.wording import class_name, some_of
+from regraft.wording import class_in_words, some_of
 
 _KEEPS_FIRST: tuple[Split, ...] = ("test", "valid", "train", "")
 _NAMED = 5
@@ -157,7 +157,7 @@ def content_of(sample: Sample) -> str:
 def _conflict(dataset: Dataset, copies: list[Sample]) -> Problem | None:
     if len({sample.target for sample in copies}) == 1:
         return None
-    classes = [class_name(name) for name in dataset.classes]
+    classes = [class_in_words(name) for name in dataset.classes]
     labels = [
         f"{sample.id} is {' | '.join(classes[c] for c in labels_of(sample.target)) or 'nothing'}"
         for sample in copies

@@ -27,7 +27,7 @@ from regraft.dataset import guard, video
 from regraft.dataset.rows import Dataset, Problem, Sample, Split, labels_of, losses
 from regraft.errors import DataError
 from regraft.seeds import seed_of
-from regraft.wording import class_name, plural, some_of
+from regraft.wording import class_in_words, plural, some_of
 
 SHARES: Mapping[Split, float] = {"test": 0.15, "valid": 0.15}
 """What is taken from train for each of the others when nothing is given."""
@@ -162,8 +162,8 @@ def _few_samples(dataset: Dataset) -> list[Problem]:
             continue
         count_as = f", which count as {groups[number]}" * (samples[number] > groups[number])
         what = (
-            f"The class {class_name(name)} has {plural(samples[number], dataset.thing)}{count_as} "
-            "(copies and groups count once): "
+            f"The class {class_in_words(name)} has {plural(samples[number], dataset.thing)}"
+            f"{count_as} (copies and groups count once): "
             f"too few to train, validate and test with{_joined(dataset)}."
         )
         problems.append(Problem("few-samples", name, what))

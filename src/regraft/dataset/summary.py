@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from regraft.dataset.rows import NEW_CLASS, SPLITS, Dataset, Problem, Sample, labels_of
-from regraft.wording import class_name, some_of
+from regraft.wording import class_in_words, some_of
 
 _EXAMPLES = 10
 _IMBALANCED = 3.0
@@ -153,7 +153,7 @@ def _boxes(dataset: Dataset) -> dict[str, Any]:
 
 def _imbalance(dataset: Dataset) -> dict[str, Any]:
     counted = Counter(_training_sizes(dataset)).most_common()
-    sizes = [(class_name(name), size) for name, size in counted]
+    sizes = [(class_in_words(name), size) for name, size in counted]
     filled = [(name, size) for name, size in sizes if size]
     if not filled:
         return {"ratio": 0.0, "text": "No training sample has a class."}

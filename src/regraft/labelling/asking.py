@@ -17,7 +17,7 @@ from regraft.labelling.likely_errors import MOST_TO_LEARN, PIECE, Rows
 from regraft.seeds import generator
 from regraft.tasks.classification import Classification
 from regraft.tasks.probe import Probe
-from regraft.wording import class_name
+from regraft.wording import class_in_words
 
 BATCH = 100
 FEW_A_CLASS = 2
@@ -136,11 +136,11 @@ def _warm(
     if known.multilabel:
         said = "|".join(name for name, p in zip(names, chance_c, strict=True) if p > 0.5)
         unsure = int(np.abs(chance_c - 0.5).argmin())
-        reason = f"{class_name(names[unsure])} {_percent(chance_c[unsure])}"
+        reason = f"{class_in_words(names[unsure])} {_percent(chance_c[unsure])}"
     else:
         said = names[first]
         reason = " or ".join(
-            f"{class_name(names[c])} {_percent(chance_c[c])}" for c in (first, second)
+            f"{class_in_words(names[c])} {_percent(chance_c[c])}" for c in (first, second)
         )
     return {
         "sample": sample.id,

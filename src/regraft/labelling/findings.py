@@ -16,7 +16,7 @@ from regraft.dataset.duplicates import Forest
 from regraft.dataset.rows import Dataset, Sample, labels_of
 from regraft.dataset.texts import excerpt
 from regraft.labelling.likely_errors import Judged, rows_judged
-from regraft.wording import class_name
+from regraft.wording import class_in_words
 
 ONE_CLASS = 0.65
 """Two classes whose samples are told apart less often than this may be one."""
@@ -87,7 +87,7 @@ def likely_errors(
         best = max(copies, key=lambda n: fit[n])
         other = dataset.samples[best]
         label = given(dataset, other)
-        called = "|".join(class_name(dataset.classes[c]) for c in labels_of(other.target))
+        called = "|".join(class_in_words(dataset.classes[c]) for c in labels_of(other.target))
         for n in copies:
             if dataset.samples[n].target == other.target:
                 continue
@@ -158,7 +158,7 @@ def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
         applies = np.zeros(len(chance_c), dtype=bool)
         applies[list(labels_of(sample.target))] = True
         worst = int(np.abs(chance_c - applies).argmax())
-        name = class_name(dataset.classes[worst])
+        name = class_in_words(dataset.classes[worst])
         percent = f"{100 * float(chance_c[worst]):.0f} %"
         reason = f"Models that never saw it give {name} {percent}, and it is "
         reason += "given." if applies[worst] else "not given."
@@ -170,7 +170,7 @@ def _suspect(dataset: Dataset, judged: Judged, n: int) -> Finding:
         best = int(np.where(np.arange(len(chance_c)) == label, -1, chance_c).argmax())
         classes, said = (best,), dataset.classes[best]
         chances = (
-            f"{class_name(dataset.classes[c])} {100 * float(chance_c[c]):.0f} %"
+            f"{class_in_words(dataset.classes[c])} {100 * float(chance_c[c]):.0f} %"
             for c in (best, label)
         )
         reason = f"Models that never saw it give {' and '.join(chances)}."

@@ -11,7 +11,7 @@ from regraft.labelling.found import Facts, Found
 from regraft.labelling.likely_errors import LEAST, Judged, lone_classes, rows_judged
 from regraft.labelling.share import Share, wrong_share
 from regraft.labelling.votes import Votes
-from regraft.wording import class_name, some_of
+from regraft.wording import class_in_words, some_of
 
 
 def judgement(
@@ -82,7 +82,7 @@ def share_of_wrong(
 
 def about_lone_classes(dataset: Dataset) -> str:
     """Whose labels cannot be judged, or ""."""
-    if not (lone := [class_name(name) for name in lone_classes(dataset)]):
+    if not (lone := [class_in_words(name) for name in lone_classes(dataset)]):
         return ""
     return (
         f"Labels of {some_of(lone, 5)} are not judged: all samples are of one group, so nothing "

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from regraft.printing.lines import CLASSES, Facts, done_about, print_lines, print_table, table_of
 from regraft.terminal import plainly, shown
-from regraft.wording import class_name, plural
+from regraft.wording import class_in_words, plural
 
 
 def print_description(console: Console, description: Facts) -> None:
@@ -81,7 +81,7 @@ def _boxes(boxes: Facts) -> Iterator[str]:
         f"{negatives} without any"
     )
     counted = boxes["categories"].items()
-    yield ", ".join(f"{shown(class_name(name))} {count:,}" for name, count in counted)
+    yield ", ".join(f"{shown(class_in_words(name))} {count:,}" for name, count in counted)
 
 
 def _formats(formats: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from regraft.printing.lines import Facts, print_lines, print_table, table_of
 from regraft.terminal import plainly, shown
-from regraft.wording import NOTHING, class_name, interval, plural, some_of
+from regraft.wording import NOTHING, class_in_words, interval, plural, some_of
 
 _RANKED = 15
 _NAMED = 5
@@ -108,7 +108,7 @@ def _agreement(found: Facts) -> Iterator[str]:
 def _doubtful(found: Facts) -> Iterator[str]:
     """Classes and samples in doubt, each kind on one line; nothing where there are none."""
     pairs = [
-        f"{shown(' and '.join(map(class_name, row['classes'])))} ({100 * row['apart']:.0f} %)"
+        f"{shown(' and '.join(map(class_in_words, row['classes'])))} ({100 * row['apart']:.0f} %)"
         for row in found["same_classes"]
     ]
     if pairs:
@@ -137,7 +137,7 @@ def _print_label_studio(console: Console, found: Facts) -> None:
             print_lines(console, f"labelled   {shown(taken['labelled'])}")
         for name, count in taken["unknown_classes"].items():
             say = plural(count, "annotation says", "annotations say")
-            called = shown(class_name(name))
+            called = shown(class_in_words(name))
             print_lines(console, f"{say} {called}, which is no class here.")
     if written:
         print_lines(console, "", f"tasks      {shown(written['tasks'])} ({written['count']:,})")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from regraft.printing.lines import Facts, print_lines
 from regraft.terminal import shown
-from regraft.wording import class_name
+from regraft.wording import class_in_words
 
 _UNLIKE = "  unlike the training data"
 
@@ -131,5 +131,5 @@ def _print_objects(console: Console, predictions: Sequence[Facts]) -> None:
 
 
 def _counted(counts: Counter[str]) -> str:
-    names = ((shown(class_name(name)), number) for name, number in counts.most_common())
+    names = ((shown(class_in_words(name)), number) for name, number in counts.most_common())
     return ", ".join(f"{number:,} {name}" for name, number in names)

@@ -21,7 +21,7 @@ from regraft.reporting.figures import Axis, Bin, Kind, Point
 from regraft.wording import (
     NO_INTERVAL,
     NOTHING,
-    class_name,
+    class_in_words,
     count,
     duration,
     is_untold,
@@ -126,7 +126,7 @@ def environment() -> Environment:
         "seconds": seconds,
         "size": _joined(size),
         "metric": metric_name,
-        "class_name": class_name,
+        "class_in_words": class_in_words,
         "listed": listed,
         "unbroken": unbroken,
     }

@@ -31,7 +31,7 @@ from regraft.tasks.classification import Classification
 from regraft.transfer.ground import Facts, Ground, head_facts, inputs_of
 from regraft.transfer.lexicon import Words
 from regraft.transfer.step import Step
-from regraft.wording import interval, metric_name, plural, some_of
+from regraft.wording import class_in_words, interval, metric_name, plural, some_of
 
 LABELS = 8
 DRAWS = 10
@@ -192,7 +192,7 @@ def _few_groups(task: Classification, samples: Sequence[Sample], target_nc: np.n
     if not found:
         return ""
     named = [
-        f"{name} ({labels} labels of {plural(groups, 'group')})"
+        f"{class_in_words(name)} ({labels} labels of {plural(groups, 'group')})"
         for groups, labels, name in sorted(found)
     ]
     return (

@@ -23,6 +23,7 @@ from regraft.labelling.matching import about
 from regraft.labelling.pool import as_in_journal
 from regraft.labelling.survey import Surveyed
 from regraft.labelling.verdicts import heard, names_of, settled
+from regraft.wording import class_in_words
 
 Kind = Literal["error", "divided", "outlier", "next", "decided"]
 KINDS: dict[Kind, str] = {
@@ -153,7 +154,7 @@ def _divided(given: Dataset, found: Surveyed, row: Mapping[str, int]) -> Iterabl
             continue
         n = row[fact["sample"]]
         votes = sorted(fact["votes"].items(), key=lambda vote: (-vote[1], vote[0]))
-        said = ", ".join(f"{number} for {name}" for name, number in votes)
+        said = ", ".join(f"{number} for {class_in_words(name)}" for name, number in votes)
         yield _plain(given, n, "divided", fact["disagreement"], f"People voted: {said}.", found)
 
 
