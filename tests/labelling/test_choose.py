@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ pytest.importorskip("sklearn")
 
 from regraft.labelling import choose
 from regraft.labelling.worth import Gain, Worth, worth
+from regraft.tasks.classification import Classification
 
 
 def _blobs(count: int, seed: int, classes: int = 6, first: float = 0.5):
@@ -99,8 +102,12 @@ def _clouds(count: int, wrong: float, seed: int):
     return x_nd, np.eye(4, dtype=np.float32)[given]
 
 
+TASK = Classification("image-classification", tuple("abcd"))
+
+
 def _worth(x_nd, target_nc, batch):
-    return worth(lambda rows: x_nd[rows], target_nc, [""] * len(x_nd), batch=batch, penalty=1e-2)
+    names = [""] * len(x_nd)
+    return worth(lambda rows: x_nd[rows], target_nc, names, task=TASK, batch=batch, penalty=1e-2)
 
 
 def test_what_labels_are_worth_is_near_what_they_bring():
@@ -131,7 +138,11 @@ def test_a_place_to_stop_is_one_where_the_gain_is_surely_small(noise, high, stop
 @pytest.mark.parametrize(
     ("new", "double", "said"),
     [
-        (0.005, 0.04, "(±3.0 points); 500 more would be worth 4.0. That is too small to show; as"),
+        (
+            0.005,
+            0.04,
+            "(±3.0 points); 500 more would be worth 4.0. So few bring too little to show",
+        ),
         (
             0.035,
             0.04,
@@ -150,7 +161,9 @@ def _found(new, double, noise):
     """Worth of 100 labels more; second opinions bring what these do, by chance."""
     gain, accuracy = Gain(new, 0.0, new + 0.005), Gain(0.9, 0.87, 0.93)
     ahead, curve = Gain(0.0, -0.01, 0.01), ((42, 0.8), (333, 0.9))
-    return Worth(500, 100, accuracy, noise, gain, double, gain, ahead, curve, (1000, 0.9))
+    return Worth(
+        500, 100, "accuracy", accuracy, noise, gain, double, gain, ahead, curve, (1000, 0.9)
+    )
 
 
 def test_a_steep_curve_of_few_labels_is_no_place_to_stop():
@@ -178,6 +191,34 @@ def test_second_opinions_pay_where_many_labels_are_wrong():
     assert noisy > 0.004
 
 
+def test_second_opinions_that_may_bring_nothing_are_said_to():
+    found = _found(0.01, Gain(0.02, 0.0, 0.05), 0.03)
+    assert "bring nothing that can be told from chance (+0.0 to +1.5 points)" in found.text()
+    sure = replace(found, second=Gain(0.02, 0.01, 0.03), ahead=Gain(-0.01, -0.02, -0.001))
+    said = "Second opinions pay more: 100 second opinions on the worst labels are worth 2.0 points"
+    assert f"{said} (+1.0 to +3.0) where" in sure.text()
+
+
+def test_a_rare_class_that_is_not_known_yet_is_no_place_to_stop():
+    """By accuracy alone it might be: nearly all samples are of the other class."""
+    pytest.importorskip("cleanlab")
+    rng = np.random.default_rng(0)
+    rare = np.arange(400) % 20 == 0
+    x_nd = rng.normal(size=(400, 24)).astype(np.float32)
+    x_nd[rare, :4] += 1.0
+    target_nc = np.eye(2, dtype=np.float32)[rare.astype(int)]
+    plain, balanced = (
+        worth(
+            lambda rows: x_nd[rows], target_nc, [""] * 400, task=replace(TASK, balanced=balanced),
+            batch=100, penalty=1e-2,
+        )
+        for balanced in (False, True)
+    )  # fmt: skip
+    assert plain.accuracy.value > 0.94 and balanced.accuracy.value < 0.85
+    assert not balanced.stop and "the balanced accuracy is" in balanced.text()
+    assert balanced.to_json()["metric"] == "balanced_accuracy"
+
+
 def test_too_few_labels_say_nothing():
     pytest.importorskip("cleanlab")
     assert _worth(*_clouds(40, 0.0, seed=2), 10) is None
@@ -188,5 +229,5 @@ def test_few_groups_say_nothing(groups: int, says: bool):
     pytest.importorskip("cleanlab")
     x_nd, target_nc = _clouds(120, 0.0, seed=2)
     names = [f"group {n % groups}" for n in range(120)]
-    found = worth(lambda rows: x_nd[rows], target_nc, names, batch=10, penalty=1e-2)
+    found = worth(lambda rows: x_nd[rows], target_nc, names, task=TASK, batch=10, penalty=1e-2)
     assert (found is not None) == says

@@ -245,6 +245,22 @@ def test_near_copies_are_not_called_the_same():
     assert said[others[1]] == f"Nearly the same content as 0.png, {which}"
 
 
+def test_what_a_doubtful_copy_is_labelled_is_no_suggestion():
+    x_nd, given, _ = _clouds(600, 0.0, seed=2)
+    truth = given[0]
+    first, other = (n for n in np.flatnonzero(given == truth)[:2])
+    given = given.copy()
+    given[first], given[other] = (truth + 1) % 4, (truth + 2) % 4
+    x_nd[[first, other]] = 4.0 * np.eye(12)[truth]
+    dataset = _dataset(given, [f"{n:064x}" for n in range(600)])
+    samples = list(dataset)
+    samples[other] = replace(samples[other], sha256=samples[first].sha256)
+    dataset, judged = dataset.with_samples(samples), _judge(x_nd, given)
+    assert judged.suspect_n[[first, other]].all()
+    found = {one.row: one for one in findings.likely_errors(dataset, judged)}
+    assert found[first].classes == found[other].classes == (truth,)
+
+
 def test_copies_contradict_each_other_in_whatever_group_they_are(tmp_path):
     blots = [np.random.default_rng(n).integers(0, 256, (8, 8, 3), dtype=np.uint8) for n in range(3)]
     for n, side_px in enumerate((128, 128, 128, 128, 96)):  # 3 is 0 again, 4 is a smaller 1

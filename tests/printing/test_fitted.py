@@ -92,11 +92,13 @@ def test_problems_of_data_that_are_given_besides_are_listed_in_the_report() -> N
         },
         {"kind": "not-an-image", "where": "more:a.png", "what": "It is none.", "done": "set aside"},
         {"kind": "not-an-image", "where": "b.png", "what": "It is none.", "done": "set aside"},
+        {"kind": "likely-error", "where": "more:c.png", "what": "It is 5.", "done": "left out"},
     ]
     data = {"path": "photos", "thing": "picture", "problems": problems, "given": {"more": 10}}
     page = printed(200, printing.print_fit, REPORT | {"data": data}, Path("run"))
     assert "3 problems found in the data; they are listed in run/report.html" in page
-    assert "--more: 10 pictures are learnt from; 1 left out; 15 rows have no label yet\n" in page
+    not_learnt = "1 likely error set aside; 1 left out; 15 rows have no label yet"
+    assert f"--more: 10 pictures are learnt from; {not_learnt}\n" in page
     assert "regraft inspect" not in page
     data |= {"given": {"valid": 1}}
     page = printed(200, printing.print_fit, REPORT | {"data": data}, Path("run"))

@@ -73,7 +73,7 @@ def likely_errors(
 
     Of copies with different labels one label is taken to be right: a person's, else the one that
     fits best. The others are named; of near copies, which may be of two classes, only where probes
-    doubt them, too.
+    doubt them, too. Where that label is suspect itself, a suspect copy keeps what probes suggest.
 
     Args:
         dataset: the samples.
@@ -85,11 +85,12 @@ def likely_errors(
     for copies in conflicts(dataset.samples):
         fit = {n: (dataset.samples[n].id in settled, float(judged.quality_n[n])) for n in copies}
         best = max(copies, key=lambda n: fit[n])
+        is_doubted = judged.suspect_n[best] and not fit[best][0]
         other = dataset.samples[best]
         label = given(dataset, other)
         called = "|".join(class_in_words(dataset.classes[c]) for c in labels_of(other.target))
         for n in copies:
-            if dataset.samples[n].target == other.target:
+            if dataset.samples[n].target == other.target or (is_doubted and n in found):
                 continue
             score = max(1 - float(judged.quality_n[n]), 0.5)
             alike = dataset.samples[n].sha256 == other.sha256

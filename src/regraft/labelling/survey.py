@@ -404,11 +404,12 @@ def _worth(known: Seen, request: Request, penalty: float, tell: Tell) -> Facts |
     dataset = known.dataset
     if dataset.multilabel:
         return None
-    task = Classification(dataset.task, dataset.classes)
+    task = Classification.of(dataset)
     found = worth(
         known.rows,
         task.targets(dataset.samples),
         [sample.group for sample in dataset],
+        task=task,
         batch=request.batch,
         penalty=penalty,
         seed=request.seed,

@@ -4,8 +4,10 @@ Every labelled sample is held out once, from probes that learn from growing part
 error falls as a power of the labels (Hestness et al. 2017); a line through log error against log
 labels says what the next ones bring. Second opinions are tried out: among the samples learnt from,
 the labels that fit worst are set to what the others suggest, and the same held-out samples are
-asked again. A person's second opinion sets right more than that, so what is measured is the least
-that it brings.
+asked again. A person's second opinion sets right more than that.
+
+Accuracy is balanced where classes differ much in size: else a rare class would hardly count, and
+labels would seem worth nothing where it is not known yet.
 
 A gain below the noise of the measurement, the half width of the 95 % interval of the accuracy,
 could not be told from chance. That alone is no reason to stop, as of few samples the noise is wide
@@ -18,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,12 @@ from regraft.events import Advanced, Tell, silent
 from regraft.labelling.likely_errors import Rows, axes_of, fit_of
 from regraft.seeds import generator
 from regraft.store import Json
+from regraft.tasks import measure
+from regraft.tasks.classification import Classification
 from regraft.tasks.clusters import folds, numbered
-from regraft.tasks.measure import accuracy as accuracy_of
 from regraft.tasks.measure import bootstrap_weights, estimate
 from regraft.tasks.probe import Axes, chances, fit_probe
-from regraft.wording import interval
+from regraft.wording import interval, metric_name, span_of_points
 
 OUTER, INNER = 3, 3
 """Folds that are held out, and those of second opinions within the rest."""
@@ -40,12 +42,12 @@ LEAST = 60
 PARTS = (0.125, 0.25, 0.5, 1.0)
 DRAWS = 400
 SMALL = 0.02
-"""Accuracy; whatever the noise, more than that is worth having."""
+"""Of accuracy; whatever the noise, more than that is worth having."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Accuracy that something brings, with its 95 % interval."""
+    """Accuracy, or what something brings of it, with its 95 % interval."""
 
     value: float
     low: float
@@ -69,11 +71,13 @@ class Worth:
     Attributes:
         labels: how many there are.
         batch: how many more are asked about.
-        accuracy: on samples held out, learning from all others.
+        metric: "accuracy" or "balanced_accuracy".
+        accuracy: by it, on samples held out, learning from all others.
         noise: half the width of its interval.
         new: what `batch` new labels bring.
         double: what as many new labels as there are bring.
-        second: what `batch` second opinions on the worst labels bring at least.
+        second: what `batch` second opinions on the worst labels bring, if they are what the other
+            samples suggest.
         ahead: `new` less `second`.
         curve: (labels, accuracy) pairs; the last is about two thirds of the labels, as each is held
             out once.
@@ -82,6 +86,7 @@ class Worth:
 
     labels: int
     batch: int
+    metric: str
     accuracy: Gain
     noise: float
     new: Gain
@@ -111,10 +116,11 @@ class Worth:
         what = "the next label is" if one else f"the next {self.batch:,} labels are"
         less = "less" if self.new.value < self.noise else "more"
         double = f"; {self.labels:,} more would be worth {100 * self.double.value:.1f}"
+        name = metric_name(self.metric)
         return (
-            f"On samples held out the accuracy is {interval(self.accuracy.to_json())}, learning "
+            f"On samples held out the {name} is {interval(self.accuracy.to_json())}, learning "
             f"from {self.curve[-1][0]:,} of the {self.labels:,} labels. Beyond what all of them "
-            f"bring, {what} worth {100 * self.new.value:.1f} points of accuracy, {less} than your "
+            f"bring, {what} worth {100 * self.new.value:.1f} points of {name}, {less} than your "
             f"noise (±{100 * self.noise:.1f} points){'' if self.batch == self.labels else double}."
         )
 
@@ -125,7 +131,7 @@ class Worth:
         if self.new.value >= self.noise:
             return ""
         if self.double.value >= self.noise:
-            return "That is too small to show; as many labels as there are would show."
+            return "So few bring too little to show; as many labels as there are would show."
         return (
             f"As many as {100 * self._at_most:.1f} are possible, so it cannot be told whether this "
             "is a place to stop."
@@ -136,18 +142,22 @@ class Worth:
         one = self.batch == 1
         second = f"{self.batch:,} second opinions on the worst labels"
         if one:
-            second = "A second opinion on the worst label"
-        if self.second.value > 0:
-            second += f" {'is' if one else 'are'} worth at least {100 * self.second.value:.1f}"
+            second = "a second opinion on the worst label"
+        span = span_of_points(self.second.low, self.second.high)
+        if self.second.low > 0:
+            gain = f"{100 * self.second.value:.1f} points ({span})"
+            second += (
+                f" {'is' if one else 'are'} worth {gain} where other samples' suggestions are "
+            )
+            second += "taken, and people know more"
         else:
-            second += f" {'brings' if one else 'bring'} nothing that could be measured"
-        if self.stop and self.second.value < self.noise:
-            return f"{second}{', less than the noise, too' if self.second.value > 0 else ''}."
+            second += f" {'brings' if one else 'bring'} nothing that can be told from chance "
+            second += f"({span} points)"
         if self.ahead.low > 0:
             return f"New labels pay more: {second}."
         if self.ahead.high < 0:
             return f"Second opinions pay more: {second}."
-        return f"{second}: which of them pays more is within noise."
+        return f"{second[:1].upper()}{second[1:]}."
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in labels.json."""
@@ -155,6 +165,7 @@ class Worth:
         return {
             "labels": self.labels,
             "batch": self.batch,
+            "metric": self.metric,
             "accuracy": self.accuracy.to_json(),
             "noise": self.noise,
             "new": self.new.to_json(),
@@ -173,6 +184,7 @@ def worth(
     target_nc: np.ndarray,
     clusters: Sequence[str],
     *,
+    task: Classification,
     batch: int,
     penalty: float,
     seed: int = 0,
@@ -184,6 +196,7 @@ def worth(
         rows: features by index.
         target_nc: one-hot.
         clusters: n names; samples that share a non-empty one are held out together.
+        task: to tell the classes apart; it has the metric, and the weights of samples.
         batch: how many labels would be asked for next.
         penalty: of the probes.
         seed: of every draw.
@@ -198,14 +211,16 @@ def worth(
         return None
     x_nd = rows(some)
     axes = axes_of(lambda index: x_nd[index], target_nc[some], seed)
-    asked = _Asked(x_nd, target_nc[some], names, axes, penalty, seed)
+    asked = _Asked(x_nd, target_nc[some], names, task, axes, penalty, seed)
     share = len(some) / count
-    right_sn, second_n, sizes = _asked_all(asked, max(1, round(batch * share)), tell)
+    score_s, mended, sizes = _asked_all(asked, max(1, round(batch * share)), tell)
     weights_rn = bootstrap_weights(names, seed, DRAWS).astype(np.float64)
     all_1n = np.ones((1, len(some)))
-    accuracy_rs, second_r = _means(right_sn, second_n, weights_rn)
-    value_s, second = _means(right_sn, second_n, all_1n)
-    measured = estimate("accuracy", accuracy_of(right_sn[-1]), weights_rn)
+    accuracy_rs, value_s = (
+        np.stack([score(weights) for score in score_s], axis=1) for weights in (weights_rn, all_1n)
+    )
+    second_r, second = mended(weights_rn), mended(all_1n)
+    measured = estimate(task.metric_name, score_s[-1], weights_rn)
     accuracy = Gain(measured.value, measured.low, measured.high)
     new = _gained(value_s, accuracy_rs, sizes, count, batch)
     double = _gained(value_s, accuracy_rs, sizes, count, count)
@@ -215,6 +230,7 @@ def worth(
     return Worth(
         count,
         batch,
+        task.metric_name,
         accuracy,
         (accuracy.high - accuracy.low) / 2,
         new,
@@ -233,6 +249,7 @@ class _Asked:
     x_nd: np.ndarray
     target_nc: np.ndarray
     clusters: Sequence[str]
+    task: Classification
     axes: Axes
     penalty: float
     seed: int
@@ -243,7 +260,7 @@ class _Asked:
             self.x_nd[learn],
             target_nc,
             exclusive=True,
-            weight_n=np.ones(len(learn)),
+            weight_n=self.task.sample_weights(target_nc),
             clusters=[],
             seed=self.seed,
             penalty=self.penalty,
@@ -252,13 +269,14 @@ class _Asked:
         return probe.logits(self.x_nd[held])
 
 
-def _asked_all(asked: _Asked, batch: int, tell: Tell) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Right_sn on growing parts, right_n after second opinions, and the sizes of the parts."""
+def _asked_all(
+    asked: _Asked, batch: int, tell: Tell
+) -> tuple[list[measure.Score], measure.Score, list[float]]:
+    """The score with growing parts, that after second opinions, and the sizes of the parts."""
     count = len(asked.target_nc)
     fold_n = folds(asked.target_nc, asked.clusters, asked.seed, OUTER)
-    given_n = asked.target_nc.argmax(axis=1)
-    right_sn = np.zeros((len(PARTS), count))
-    second_n = np.zeros(count)
+    logits_snc = np.zeros((len(PARTS), *asked.target_nc.shape))
+    second_nc = np.zeros(asked.target_nc.shape)
     sizes = np.zeros(len(PARTS))
     for fold in range(OUTER):
         held, learn = np.flatnonzero(fold_n == fold), np.flatnonzero(fold_n != fold)
@@ -266,13 +284,15 @@ def _asked_all(asked: _Asked, batch: int, tell: Tell) -> tuple[np.ndarray, np.nd
         for s, part in enumerate(PARTS):
             mine = order[: max(2, round(part * len(order)))]
             sizes[s] += len(mine) / OUTER
-            logits_nc = asked.answers(mine, asked.target_nc[mine], held)
-            right_sn[s, held] = logits_nc.argmax(axis=1) == given_n[held]
+            logits_snc[s, held] = asked.answers(mine, asked.target_nc[mine], held)
         mended_nc = _second_opinions(asked, learn, round(batch * len(learn) / count))
-        logits_nc = asked.answers(learn, mended_nc, held)
-        second_n[held] = logits_nc.argmax(axis=1) == given_n[held]
+        second_nc[held] = asked.answers(learn, mended_nc, held)
         tell(Advanced("worth of labels", fold + 1, OUTER))
-    return right_sn, second_n, sizes.tolist()
+
+    def score(logits_nc: np.ndarray) -> measure.Score:
+        return asked.task.score({"logits": logits_nc}, asked.target_nc)
+
+    return [score(logits_snc[s]) for s in range(len(PARTS))], score(second_nc), sizes.tolist()
 
 
 def _second_opinions(asked: _Asked, learn: np.ndarray, batch: int) -> np.ndarray:
@@ -290,13 +310,6 @@ def _second_opinions(asked: _Asked, learn: np.ndarray, batch: int) -> np.ndarray
     target_nc[worst] = 0
     target_nc[worst, chance_nc[worst].argmax(axis=1)] = 1
     return target_nc
-
-
-def _means(
-    right_sn: np.ndarray, second_n: np.ndarray, weights_rn: np.ndarray
-) -> tuple[np.ndarray, Any]:
-    total_r = weights_rn.sum(axis=1)
-    return weights_rn @ right_sn.T / total_r[:, None], weights_rn @ second_n / total_r
 
 
 def _gained(

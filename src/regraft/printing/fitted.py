@@ -95,11 +95,13 @@ def _learnt_besides(data: Facts) -> Iterator[str]:
     number = data["given"]["more"]
     are = "is" if number == 1 else "are"
     problems = [p for p in data["problems"] if p["where"].startswith("more:")]
-    dropped = sum(problem["done"] in DROPPED for problem in problems)
+    aside = sum(problem["kind"] == "likely-error" for problem in problems)
+    dropped = sum(problem["done"] in DROPPED for problem in problems) - aside
     form = ("no-label", "passed over")
     waiting = [p["what"].rstrip(".") for p in problems if (p["kind"], p["done"]) == form]
     parts = [
         f"{plural(number, data['thing'])} {are} learnt from",
+        *([f"{plural(aside, 'likely error')} set aside"] if aside else []),
         *([f"{dropped:,} left out"] if dropped else []),
         *map(shown, waiting),
     ]
