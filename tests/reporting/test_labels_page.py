@@ -56,6 +56,7 @@ def _found() -> dict:
         "outliers": [{"sample": _BAD, "given": _BAD, "distance": 3.0, "reason": _BAD}],
         "same_classes": [{"classes": [_BAD, "b"], "apart": 0.6}],
         "worth": {
+            "metric": "balanced_accuracy",
             "labels": 100, "batch": 100, "accuracy": gain, "noise": 0.02, "new": gain,
             "double": gain, "second_opinions": gain, "ahead": gain, "stop": True,
             "curve": [{"labels": 10, "value": 0.5}, {"labels": 80, "value": 0.7}],
@@ -77,6 +78,7 @@ def _found() -> dict:
     [
         (0.0, 0.0, 0.01, "Hardly any label seems wrong (up to 1.0 % may be)."),
         (0.0, 0.0, 0.18, "Perhaps no label is wrong, perhaps up to 18.0 % are."),
+        (0.01, 0.0, 0.04, "Up to 4.0 % of the labels may be wrong; likeliest 1.0 %."),
         (0.1, 0.0, 0.18, "About 10.0 % of the labels may be wrong (0.0 % to 18.0 %)."),
         (0.1, 0.02, 0.18, "About 10.0 % of the labels are wrong (2.0 % to 18.0 %)."),
     ],
@@ -104,7 +106,7 @@ def test_whatever_is_named_like_markup_is_text_and_nothing_is_fetched() -> None:
 def test_what_the_next_labels_bring_is_said_as_at_a_terminal() -> None:
     found = _found()
     page = labels_page.render(found, {})
-    assert found["worth"]["text"] in page
+    assert found["worth"]["text"] in page and ">balanced accuracy, held out<" in page
     assert page.count("place to stop") == 1
     assert "75\u00a0% expected at 200" in page
     assert "learning from 80 of the 100 labels" in page

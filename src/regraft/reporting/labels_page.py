@@ -18,7 +18,7 @@ from regraft.reporting import detection, drawing, figures, labels_tables
 from regraft.reporting.figures import Axis, Point
 from regraft.reporting.page import environment, inlined, share_wrong
 from regraft.reporting.thumbnails import of_samples
-from regraft.wording import plural
+from regraft.wording import metric_name, plural
 
 Facts = Mapping[str, Any]
 
@@ -206,9 +206,10 @@ def _curve(worth: Facts | None) -> Markup | None:
         for point in worth["curve"]
     ]
     ahead = (float(worth["expected"]["labels"]), worth["expected"]["value"])
+    metric = f"{metric_name(worth['metric'])}, held out"
     axes = (
         Axis("labels", lambda labels: f"{labels:,.0f}"),
-        Axis("accuracy, held out", lambda share: f"{100 * share:.3g}\u00a0%"),
+        Axis(metric, lambda share: f"{100 * share:.3g}\u00a0%"),
     )
     return figures.curve("worth", f"{axes[1].title}, against labels", points, ahead, axes)
 

@@ -175,6 +175,9 @@ def share_wrong(share: Facts) -> str:
         if share["high"] < _FEW:
             return f"Hardly any label seems wrong (up to {percent(share['high'])} may be)."
         return f"Perhaps no label is wrong, perhaps up to {percent(share['high'])} are."
+    if share["low"] == 0 and share["value"] < share["high"] / 3:
+        likeliest = percent(share["value"])
+        return f"Up to {percent(share['high'])} of the labels may be wrong; likeliest {likeliest}."
     surely = "are" if share["low"] > 0 else "may be"
     return f"About {percent(share['value'])} of the labels {surely} wrong ({span})."
 
