@@ -193,7 +193,10 @@ def label_facts(
     facts = effect(before, climbed, mode, vote_shares(said) if mode == "soft" else {})
     if mode == "clean":
         facts["text"] = (
-            f"{aside:,} training labels were set aside as likely errors. {facts['text']}"
+            f"{plural(aside, 'training label was', 'training labels were')} set aside as "
+            f"{'a likely error' if aside == 1 else 'likely errors'}. {facts['text']}"
+            if aside
+            else "No training label was set aside as a likely error."
         )
     if mode == "soft":
         train = len(ground.dataset.split("train"))

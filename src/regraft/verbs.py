@@ -436,13 +436,17 @@ def labels(
         DataError: the data cannot be used as they are.
         MissingExtra: a package that this needs is not installed.
         UsageError: options contradict each other, one is wrong, or labels were written into
-            next.csv in `out`, or another file there is not one of an earlier call.
+            next.csv in `out`, or another file there, or for Label Studio, is not one of an
+            earlier call.
     """
+    from regraft.labelling import label_studio_tasks
     from regraft.labelling.survey import Request, surveyed
     from regraft.reporting import labels_page
 
     if out is not None:
         labels_page.refuse_worked_on(Path(out))
+    if to_label_studio is not None:
+        label_studio_tasks.refuse_taken(Path(to_label_studio))
     request = Request(
         Path(data), _path(pool), batch=batch, scale=scale_of(scale), seed=seed, max_bad=max_bad,
         columns=columns, reader=reader, clip_s=clip, label_studio=_path(from_label_studio),
@@ -450,9 +454,8 @@ def labels(
     seen = surveyed(_with_eyes(request, run, backbone), tell=tell)
     found = seen.facts
     if to_label_studio is not None:
-        from regraft.labelling.label_studio_tasks import write_survey
-
-        found["to_label_studio"] = write_survey(seen, Path(to_label_studio))
+        written = label_studio_tasks.write_survey(seen, Path(to_label_studio))
+        found["to_label_studio"] = written
     if out is not None:
         labels_page.write(Path(out), found, seen.pool or (), seen.dataset or ())
     return {**found}

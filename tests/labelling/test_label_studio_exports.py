@@ -12,7 +12,7 @@ import defusedxml.ElementTree as xml
 import pytest
 
 from regraft.dataset import Dataset, Sample
-from regraft.errors import DataError
+from regraft.errors import DataError, UsageError
 from regraft.labelling.journal import Journal
 from regraft.labelling.label_studio_exports import is_export, read_export, take_in, votes_in
 from regraft.labelling.label_studio_tasks import interface_of, write_tasks
@@ -288,6 +288,30 @@ def test_what_is_no_class_is_left_out_and_said(tmp_path):
     taken = take_in(path, data, None, journal)
     assert taken["unknown_classes"] == {"wolf": 1, "cat, dog": 1}
     assert [decision.action for decision in journal.standing()] == ["skip"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"mine", b"[1]", b'[{"data": {"sample": "a"}}]', b'[{"id": 1, "data": {}}]']
+)
+def test_what_tasks_would_be_written_over_is_left_alone(tmp_path, content):
+    queue, path = _queue(_pictures(tmp_path)), tmp_path / "tasks.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="not from an earlier call"):
+        write_tasks(queue, path)
+    assert path.read_bytes() == content and not path.with_suffix(".xml").exists()
+    path.unlink()
+    path.with_suffix(".xml").write_text("<View/>")
+    with pytest.raises(UsageError, match="not from an earlier call"):
+        write_tasks(queue, path)
+    assert path.with_suffix(".xml").read_text() == "<View/>" and not path.exists()
+    path.with_suffix(".xml").unlink()
+    assert write_tasks(queue, path) == write_tasks(queue, path)  # its own are replaced
+    exported = [{**task, "annotations": []} for task in json.loads(path.read_text())]
+    path.write_text(json.dumps(exported))
+    with pytest.raises(UsageError, match="not from an earlier call"):
+        write_tasks(queue, path)
+    with pytest.raises(UsageError, match="The tasks are JSON"):
+        write_tasks(queue, tmp_path / "tasks.xml")
 
 
 def test_the_interface_holds_every_class_to_the_letter(tmp_path):

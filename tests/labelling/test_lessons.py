@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -435,3 +436,15 @@ def test_the_network_of_a_run_can_look_at_the_labels(place: Path) -> None:
     assert found["caution"] == "" and found["share"]
     with pytest.raises(UsageError, match="has a backbone"):
         regraft.labels(place / "votes.csv", run=run, backbone="minilm-l6")
+
+
+def test_where_nothing_is_set_aside_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "effect", lambda *_: {"text": "It helped."})
+    unused: Any = None
+    said = Spoken(Dataset(Path(), "text-classification", ("a",), ()), {}, None, None)
+    texts = [fitting.label_facts(*[unused] * 3, said, "clean", n)["text"] for n in (0, 1, 2)]
+    assert texts == [
+        "No training label was set aside as a likely error.",
+        "1 training label was set aside as a likely error. It helped.",
+        "2 training labels were set aside as likely errors. It helped.",
+    ]

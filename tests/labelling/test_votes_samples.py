@@ -42,3 +42,11 @@ def test_a_sample_without_a_name_is_called_by_its_line(tmp_path):
     assert read_votes(votes_file(tmp_path, text)).samples == ("7", "line 2", "line 3")
     wide = votes_file(tmp_path, "id,rater_1,rater_2\n,x,y\n,y,y\n", "wide.csv")
     assert read_votes(wide).samples == ("line 2", "line 3")
+
+
+def test_samples_whose_rows_are_of_several_splits_or_groups_are_named(tmp_path):
+    rows = ["a,good,x,yes,train,p", "a,good,y,yes,test,p", "b,bad,x,no,train,p", "b,bad,y,no,,q"]
+    text = "\n".join(["id,text,annotator,label,split,group", *rows]) + "\n"
+    votes = read_votes(votes_file(tmp_path, text))
+    said = "1 sample has several {}, and that of the first row counts: {}."
+    assert said.format("splits", "a") in votes.notes and said.format("groups", "b") in votes.notes

@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 from markupsafe import escape
 
-from regraft.dataset import Dataset, Sample
+from regraft.dataset import Dataset, Sample, guard
 from regraft.dataset.label_studio import Fact
 from regraft.dataset.video import parted
-from regraft.errors import DataError
+from regraft.errors import DataError, UsageError
 from regraft.labelling.journal import Journal, journal_of
 from regraft.labelling.label_studio_exports import CONTENT, CONTROL
 from regraft.labelling.matching import content_key
@@ -30,6 +30,7 @@ from regraft.labelling.survey import Surveyed
 from regraft.labelling.verdicts import heard, settled
 from regraft.store import commit
 
+_INTERFACE = ".xml"
 _SHOWN = {"image": "Image", "text": "Text", "video": "Video"}
 """What Label Studio calls each modality; its name is that of the task's field too."""
 
@@ -51,6 +52,47 @@ class Written:
     root: Path | None
 
 
+def refuse_taken(path: Path) -> None:
+    """Refuse a file for tasks that is not one of an earlier call.
+
+    Raises:
+        UsageError: something else is there, or its name is that of an interface.
+    """
+    if path.suffix.lower() == _INTERFACE:
+        raise UsageError(
+            "The tasks are JSON, and the interface beside them is called so.",
+            where=guard.shown(path),
+            mend=f"call the tasks {guard.shown(path.with_suffix('.json').name)}",
+        )
+    if os.path.lexists(path) and not _are_tasks(path):
+        raise _taken(path)
+
+
+def _are_tasks(path: Path) -> bool:
+    """Whether a file holds tasks as they are written here, without an answer."""
+    if not guard.is_file(path) or path.stat().st_size > guard.MAX_BYTES:
+        return False
+    try:
+        tasks = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(tasks, list) and all(
+        isinstance(task, dict)
+        and task.keys() <= {"data", "predictions"}
+        and isinstance(task.get("data"), dict)
+        and {"sample", CONTENT} <= task["data"].keys()
+        for task in tasks
+    )
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(
+        "Something is there that is not from an earlier call, and would be lost.",
+        where=guard.shown(path),
+        mend="name another file with --to-label-studio; or move it away",
+    )
+
+
 def write_tasks(queue: Queue, path: Path, settled: Collection[str] = ()) -> Written:
     """Write what is still to be looked at as tasks, and the interface beside them (`.xml`).
 
@@ -62,7 +104,9 @@ def write_tasks(queue: Queue, path: Path, settled: Collection[str] = ()) -> Writ
     Raises:
         DataError: there is nothing to look at.
         StoreError: the files cannot be written.
+        UsageError: as `refuse_taken`, or the interface there is another one; nothing is written.
     """
+    refuse_taken(path)
     items = [
         item
         for item in queue.items
@@ -73,9 +117,11 @@ def write_tasks(queue: Queue, path: Path, settled: Collection[str] = ()) -> Writ
     is_text = queue.dataset.modality == "text"
     root = None if is_text else Path(os.path.commonpath([root.parent for root in queue.roots]))
     tasks = [_task(queue, item, root) for item in items]
+    interface, controls = path.with_suffix(_INTERFACE), interface_of(queue.dataset).encode()
+    if os.path.lexists(interface) and not _holds(interface, controls):
+        raise _taken(interface)
     commit(path, json.dumps(tasks, indent=1, ensure_ascii=False).encode())
-    interface = path.with_suffix(".xml")
-    commit(interface, interface_of(queue.dataset).encode())
+    commit(interface, controls)
     return Written(path, interface, len(tasks), root)
 
 
@@ -88,6 +134,7 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
     Raises:
         DataError: there is nothing to look at, or nothing to show.
         StoreError: the files cannot be written.
+        UsageError: something else is there.
     """
     if found.given is None:
         raise nothing_to_show(found)
@@ -101,6 +148,10 @@ def write_survey(found: Surveyed, path: Path) -> Fact:
         "count": done.count,
         "root": root,
     }
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return guard.is_file(path) and path.read_bytes() == content
 
 
 def interface_of(dataset: Dataset) -> str:

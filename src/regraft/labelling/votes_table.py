@@ -21,8 +21,8 @@ wide or a listed table are about one sample.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,8 +132,26 @@ def read_votes_table(path: Path, *, scale: Scale | None = None) -> VotesTable:
     )
     votes = votes_of(rows, scale=scale, where=where)
     more = (*nameless, *_together(table, layout, names), *_like_votes(table, layout))
+    more += tuple(_at_odds(table, names))
     votes = replace(votes, notes=(*lists, *notes, *votes.notes, *more))
     return VotesTable(table, layout, names, votes)
+
+
+def _at_odds(table: Table, names: Sequence[str]) -> Iterator[str]:
+    """What is said of samples that are in several splits or groups, by their rows."""
+    for column in ("split", "group"):
+        if column not in table.columns:
+            continue
+        given: dict[str, set[str]] = defaultdict(set)
+        for name, cell in zip(names, table.texts(column), strict=True):
+            given[name] |= {cell.strip()} - {""}
+        several = [name for name, cells in given.items() if len(cells) > 1]
+        if several:
+            has = "has" if len(several) == 1 else "have"
+            yield (
+                f"{plural(len(several), 'sample')} {has} several {column}s, and that of the first "
+                f"row counts: {some_of(several, 3)}."
+            )
 
 
 def _refuse_namesakes(table: Table, layout: Layout) -> None:

@@ -227,6 +227,7 @@ def worth(
     gained_r = second_r - accuracy_rs[:, -1]
     gained = float(second[0]) - accuracy.value
     ahead_r = _extrapolated(accuracy_rs, sizes, count, count + batch) - gained_r
+    ahead_s = _extrapolated(value_s, sizes, sizes[-1], 2 * count)
     return Worth(
         count,
         batch,
@@ -238,7 +239,7 @@ def worth(
         Gain.of(gained, gained_r),
         Gain.of(new.value - gained, ahead_r),
         tuple((round(size), float(value)) for size, value in zip(sizes, value_s[0], strict=True)),
-        (2 * count, accuracy.value + float(_extrapolated(value_s, sizes, sizes[-1], 2 * count)[0])),
+        (2 * count, min(1.0, accuracy.value + float(ahead_s[0]))),
     )
 
 
