@@ -673,3 +673,14 @@ def test_each_split_may_have_a_table(tmp_path: Path):
         (tmp_path / "boxes.csv").rename(folder / "_annotations.csv")
     (tmp_path / "a.png").unlink()
     assert _places(tmp_path) == [("train/a.png", "train", 1), ("valid/a.png", "valid", 1)]
+
+
+def test_files_of_coco_about_the_same_pictures_may_be_several_people_s(tmp_path: Path):
+    for person, left in (("ann", 1), ("ben", 20)):
+        coco(tmp_path, [row((left, 2, 10, 10))]).rename(tmp_path / f"{person}.json")
+    data = read_boxes(tmp_path)
+    (found,) = [one for one in data.problems if one.kind == "same-pictures"]
+    assert found.where == "ann.json, ben.json" and "1 picture is in several" in found.what
+    assert "`regraft labels`" in found.what and len(data.pictures[0].boxes) == 2
+    (tmp_path / "ben.json").unlink()
+    assert "same-pictures" not in [one.kind for one in read_boxes(tmp_path).problems]

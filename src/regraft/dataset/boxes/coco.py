@@ -18,9 +18,10 @@ from __future__ import annotations
 import json
 import mmap
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, final
@@ -34,7 +35,7 @@ from regraft.dataset.encoding import read_utf8
 from regraft.dataset.reader import SPLIT_NAMES
 from regraft.dataset.rows import SPLITS, Split
 from regraft.errors import DataError
-from regraft.wording import some_of
+from regraft.wording import plural, some_of
 
 _PLACES = ("images", "..", "../images")
 _OTHERS = ("person_keypoints", "captions", "image_info", "panoptic", "stuff")
@@ -78,8 +79,11 @@ class CocoReader:
         splits: dict[Path, Split] = {
             file: _split(file, root) if path.is_dir() else "" for file in _of_boxes(found)
         }
+        pictures: dict[Path, set[str]] = {}
         for file in sorted(splits, key=lambda file: not splits[file]):
-            declared |= set(_read_file(into, file, root, splits[file]).values())
+            names, pictures[file] = _read_file(into, file, root, splits[file])
+            declared |= names
+        _say_shared(into, {_shown(file, root): ids for file, ids in pictures.items()}, splits)
         others["of boxes"] += [file for file in found if file not in splits]
         _say_unread(into, others, list(splits), root)
         return into.finish(declared)
@@ -317,7 +321,25 @@ class _Lists:
     category_ids: _Ids
 
 
-def _read_file(into: Collector, file: Path, root: Path, split: Split) -> dict[object, str]:
+def _say_shared(
+    into: Collector, pictures: Mapping[str, set[str]], splits: Mapping[Path, Split]
+) -> None:
+    """Say that files are about the same pictures, where no split of their own tells them apart."""
+    times = Counter(chain.from_iterable(pictures.values()))
+    shared = {id_ for id_, files in times.items() if files > 1}
+    if not shared or any(splits.values()):
+        return
+    count = plural(len(shared), "picture")
+    what = (
+        f"{count} {'is' if len(shared) == 1 else 'are'} in several of these files, and the boxes "
+        "of all count. If each file is a person's, see how far they agree with `regraft labels`."
+    )
+    where = some_of([file for file, ids in pictures.items() if ids & shared], _NAMED)
+    into.say("same-pictures", where, what, "read together")
+
+
+def _read_file(into: Collector, file: Path, root: Path, split: Split) -> tuple[set[str], set[str]]:
+    """The categories that a file declares, and the pictures that it names."""
     content, where = _loaded(file), _shown(file, root)
     names = _categories(into, content["categories"], where)
     ids = _pictures(into, content["images"], file, root, split)
@@ -333,7 +355,7 @@ def _read_file(into: Collector, file: Path, root: Path, split: Split) -> dict[ob
             into.say("duplicate-id", here, "Two annotations have this id.", "both are read")
         seen.add(_key(own))
         _read_row(into, row, lists, here)
-    return names
+    return set(names.values()), {taken for taken in ids.values() if taken is not None}
 
 
 def _read_row(into: Collector, row: dict[str, Any], lists: _Lists, where: str) -> None:
