@@ -214,11 +214,20 @@ def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):
     assert found["beside_people"]["person"] == 1.0
     assert found["share"]["low"] <= 1 / 300 + 0.05
     journal = Journal(journal_of(path))
-    for row in found["likely_errors"]:
-        journal.decide(Decision(f"key {row['sample']}", row["sample"], "ann", "keep"))
-    # One person's label stands alone; kept, nothing but what three people say is left.
+    for name in suspected:
+        if name != "7.png":
+            journal.decide(Decision(f"key {name}", name, "ann", "keep"))
+    right = f"d{digits.target[7]}"
+    journal.decide(Decision("key", "7.png", "ann", "change", (right,)))
+    # One person's label stands alone; changed, nothing but what three people say is left.
     after = verbs.labels(path)
     assert not after["likely_errors"] and after["reviewed"] == len(suspected)
+    (review,) = after["data"]["reviews"]
+    assert (review["where"], review["what"]) == (
+        "7.png",
+        f"A reviewer changed the label to {right}.",
+    )
+    assert "1 label is as reviewers say; the data have not been changed." in after["caution"]
     assert after["share"]["value"] <= found["share"]["value"]
     looked = verbs.inspect(path)
     assert looked["classes"] and not [p for p in looked["problems"] if p["kind"] == "conflict"]

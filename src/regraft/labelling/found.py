@@ -45,7 +45,8 @@ class Found(TypedDict):
         pool: {"path", "samples": without labels, "left_out"}; None without one.
         data: {"path", "task", "samples", "classes", "left_out"}; None where no files are named.
             "left_out" are files and rows that are not among the samples; see `left_out`. Of
-            boxes it has "notes", too: whose boxes were refused or mended, where and why.
+            classes it has "reviews", too: which labels reviewers changed, and decisions that fit no
+            sample; of boxes "notes": whose boxes were refused or mended, where and why.
         caution: what to bear in mind about all this, or "".
         from_label_studio: what an export brought; see `label_studio_exports.take_in`.
         to_label_studio: what was written; see `label_studio_tasks.write_survey`.

@@ -7,7 +7,7 @@ once (and kept), and the labels are judged by probes on its vectors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from regraft import dataset as data_sets
@@ -306,6 +306,12 @@ def _looked_at(found: Found, request: Request, had: _Gathered, votes: Votes | No
     notes = dict.fromkeys((*(votes.notes if votes is not None else ()), *guessed))
     has_steps = votes is not None and votes.scale == "ordinal"
     steps = _STEPS if has_steps and not not_judged else ""
+    reviews = [asdict(one) for one in dataset.problems if one.kind in ("review", "lost-review")]
+    changed = sum(verdict.action == "change" for verdict in had.verdicts.values())
+    as_changed = ""
+    if changed:
+        are = "label is" if changed == 1 else "labels are"
+        as_changed = f"{changed:,} {are} as reviewers say; the data have not been changed."
     unread = left_out(dataset.problems)
     said = said_of(unread, dataset.thing)
     if agreed is not None:
@@ -323,8 +329,11 @@ def _looked_at(found: Found, request: Request, had: _Gathered, votes: Votes | No
             "samples": len(dataset),
             "classes": list(dataset.classes),
             "left_out": unread,
+            "reviews": reviews,
         },
-        "caution": " ".join(filter(None, (request.caution, *notes, said, steps, *lost, lone))),
+        "caution": " ".join(
+            filter(None, (request.caution, *notes, said, steps, as_changed, *lost, lone))
+        ),
         "from_label_studio": had.imported,
         "not_judged": not_judged,
     }
