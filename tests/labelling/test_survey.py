@@ -193,6 +193,13 @@ def test_boxes_of_one_hand_are_not_judged(tmp_path):
         verbs.labels(tmp_path / "boxes.csv")
 
 
+def test_damaged_json_is_said_to_be_damaged(tmp_path):
+    path = tmp_path / "boxes.json"
+    path.write_text('{"images": [')
+    with pytest.raises(DataError, match="This is no JSON"):
+        verbs.labels(path)
+
+
 def test_pictures_with_votes_are_judged_and_set_beside_the_people(tmp_path):
     digits = pytest.importorskip("sklearn.datasets").load_digits()
 

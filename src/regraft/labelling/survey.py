@@ -277,6 +277,8 @@ def _labelled(request: Request, tell: Tell) -> Dataset:
         reader = data_sets.reader_of(request.columns)
         data_sets.check_columns(reader, data)
     elif request.reader is None and data_sets.guess_task(data) == "object-detection":
+        if data.is_file():
+            data_sets.read_all(data, max_bad=request.max_bad)  # says what is wrong with it
         raise DataError(
             "These boxes are read as from one hand; boxes are judged by how far people agree.",
             where=data,
