@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from sklearn.datasets import load_digits
 
 import regraft
 from bench import data, harness, labels
 from bench.harness import Figure
 from regraft.dataset import Dataset, read_all
+from regraft.digits import write_digit
 from regraft.labelling.likely_errors import judge
 from regraft.labelling.share import wrong_share
 
@@ -78,9 +78,7 @@ def digits() -> labels.Labelled:
         with data.made(folder) as root:
             for n, (image, label) in enumerate(zip(known.images, known.target, strict=True)):
                 (root / str(label)).mkdir(exist_ok=True)
-                picture = Image.fromarray((255 - image / 16 * 255).astype(np.uint8))
-                picture = picture.resize((64, 64), Image.Resampling.BICUBIC)
-                picture.save(root / str(label) / f"{n:04d}.png")
+                write_digit(image, root / str(label) / f"{n:04d}.png")
     rows = read_all(folder)
     return labels.Labelled("digits", rows, np.array([sample.target for sample in rows]))
 

@@ -14,9 +14,7 @@ def write_digits(folder: Path) -> None:
     Args:
         folder: left as it is where it exists.
     """
-    # Both are slow to import.
-    from PIL import Image
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # slow to import
 
     if folder.is_dir():
         return
@@ -30,6 +28,13 @@ def write_digits(folder: Path) -> None:
         split = "train" if seen[label] <= 20 else "valid" if seen[label] <= 60 else "test"
         place = aside / split / str(label)
         place.mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray((255 - image / 16 * 255).astype(np.uint8))
-        picture.resize((64, 64), Image.Resampling.BICUBIC).save(place / f"{i:04d}.png")
+        write_digit(image, place / f"{i:04d}.png")
     aside.rename(folder)
+
+
+def write_digit(image: np.ndarray, path: Path) -> None:
+    """One of them, 8 by 8 numbers of 0 to 16, as a PNG file of 64 by 64 pixels, dark on white."""
+    from PIL import Image  # slow to import
+
+    picture = Image.fromarray((255 - image / 16 * 255).astype(np.uint8))
+    picture.resize((64, 64), Image.Resampling.BICUBIC).save(path)

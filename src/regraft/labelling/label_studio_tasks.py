@@ -19,7 +19,7 @@ from urllib.parse import quote
 from markupsafe import escape
 
 from regraft.dataset import Dataset, Sample, guard
-from regraft.dataset.label_studio import Fact
+from regraft.dataset.label_studio import Fact, tasks_in
 from regraft.dataset.video import parted
 from regraft.errors import DataError, UsageError
 from regraft.labelling.journal import Journal, journal_of
@@ -70,15 +70,12 @@ def refuse_taken(path: Path) -> None:
 
 def _are_tasks(path: Path) -> bool:
     """Whether a file holds tasks as they are written here, without an answer."""
-    if not guard.is_file(path) or path.stat().st_size > guard.MAX_BYTES:
-        return False
     try:
-        tasks = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        tasks = tasks_in(path) if guard.is_file(path) else None
+    except (DataError, OSError):
         return False
-    return isinstance(tasks, list) and all(
-        isinstance(task, dict)
-        and task.keys() <= {"data", "predictions"}
+    return tasks is not None and all(
+        task.keys() <= {"data", "predictions"}
         and isinstance(task.get("data"), dict)
         and {"sample", CONTENT} <= task["data"].keys()
         for task in tasks

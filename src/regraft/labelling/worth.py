@@ -30,7 +30,6 @@ from regraft.store import Json
 from regraft.tasks import measure
 from regraft.tasks.classification import Classification
 from regraft.tasks.clusters import folds, numbered
-from regraft.tasks.measure import bootstrap_weights, estimate
 from regraft.tasks.probe import Axes, chances, fit_probe
 from regraft.wording import interval, metric_name, span_of_points
 
@@ -146,13 +145,11 @@ class Worth:
         span = span_of_points(self.second.low, self.second.high)
         if self.second.low > 0:
             gain = f"{100 * self.second.value:.1f} points ({span})"
-            second += (
-                f" {'is' if one else 'are'} worth {gain} where other samples' suggestions are "
-            )
-            second += "taken, and people know more"
+            second += f" {'is' if one else 'are'} worth {gain}"
+            second += " where other samples' suggestions are taken, and people know more"
         else:
-            second += f" {'brings' if one else 'bring'} nothing that can be told from chance "
-            second += f"({span} points)"
+            second += f" {'brings' if one else 'bring'} nothing"
+            second += f" that can be told from chance ({span} points)"
         if self.ahead.low > 0:
             return f"New labels pay more: {second}."
         if self.ahead.high < 0:
@@ -214,13 +211,13 @@ def worth(
     asked = _Asked(x_nd, target_nc[some], names, task, axes, penalty, seed)
     share = len(some) / count
     score_s, mended, sizes = _asked_all(asked, max(1, round(batch * share)), tell)
-    weights_rn = bootstrap_weights(names, seed, DRAWS).astype(np.float64)
+    weights_rn = measure.bootstrap_weights(names, seed, DRAWS).astype(np.float64)
     all_1n = np.ones((1, len(some)))
     accuracy_rs, value_s = (
         np.stack([score(weights) for score in score_s], axis=1) for weights in (weights_rn, all_1n)
     )
     second_r, second = mended(weights_rn), mended(all_1n)
-    measured = estimate(task.metric_name, score_s[-1], weights_rn)
+    measured = measure.estimate(task.metric_name, score_s[-1], weights_rn)
     accuracy = Gain(measured.value, measured.low, measured.high)
     new = _gained(value_s, accuracy_rs, sizes, count, batch)
     double = _gained(value_s, accuracy_rs, sizes, count, count)
